@@ -1,0 +1,1 @@
+"""Side-by-side measurements: `python -m benchmarks` runs all, docs/performance.md quotes them."""

@@ -1,0 +1,49 @@
+"""Convert a COCO data set to Arrow shards in one process, against reading and keeping its bytes.
+
+Ours also reads the annotations, checks image headers and boxes, and writes what a reader needs. The
+peer appends file after file to one and hashes all. Both end safe on the disk (fsync).
+"""
+
+import shutil
+from collections.abc import Iterator
+
+from benchmarks.interleaved import Clock, compare
+from benchmarks.packed_file import hash_files, hash_shards, pack_files
+from benchmarks.photographs import make_photographs
+from benchmarks.row import Row, Size, main, ratio_row
+from ssd_core.stages import convert
+
+
+def measure(size: Size) -> Iterator[Row]:
+    """Yield a row a clock: CPU time is the work, wall time also the waiting for the disk."""
+    source = make_photographs(size.work_dir, size.images)
+    shards, packed = size.work_dir / "shards", size.work_dir / "packed"
+
+    def convert_anew() -> None:
+        shutil.rmtree(shards, ignore_errors=True)
+        convert.run({}, str(source), shards)
+
+    def pack_anew() -> list[int]:
+        packed.unlink(missing_ok=True)
+        return pack_files(sorted((source / "images").iterdir()), packed)
+
+    def check(_: None, starts: list[int]) -> None:
+        files = hash_files(source)
+        assert hash_shards(shards) == files
+        assert len(starts) == len(files) + 1
+        assert packed.stat().st_size == starts[-1]
+
+    comparison = compare(convert_anew, pack_anew, check=check, rounds=size.rounds)
+    clocks: tuple[Clock, ...] = ("wall", "CPU")
+    for clock in clocks:
+        yield ratio_row(
+            "convert to Arrow, image headers checked",
+            "read + append + SHA-256",
+            comparison,
+            target=1.3,
+            clock=clock,
+        )
+
+
+if __name__ == "__main__":
+    main(measure)

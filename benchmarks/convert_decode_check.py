@@ -1,0 +1,66 @@
+"""Convert a COCO data set, every image decoded as a check, against decoding the same images.
+
+The peer reads the files and decodes them with simplejpeg, the fastest decoder of our environment.
+"""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import simplejpeg
+
+from benchmarks.interleaved import compare
+from benchmarks.packed_file import hash_files, hash_shards
+from benchmarks.photographs import make_photographs
+from benchmarks.row import Row, Size, main, ratio_row
+from ssd_core.data.shards.manifest import read_manifest
+from ssd_core.stages import convert
+
+
+def measure(size: Size) -> Iterator[Row]:
+    """Yield the one row."""
+    source = make_photographs(size.work_dir, size.images)
+    shards = size.work_dir / "shards"
+
+    def convert_anew() -> None:
+        shutil.rmtree(shards, ignore_errors=True)
+        convert.run({"decode_check": True}, str(source), shards)
+
+    def decode() -> int:
+        """Return the number of pixels."""
+        return sum(
+            simplejpeg.decode_jpeg(path.read_bytes()).size // 3
+            for path in sorted((source / "images").iterdir())
+        )
+
+    def check(_: None, num_pixels: int) -> None:
+        hashes = hash_shards(shards)
+        assert hashes == hash_files(source)
+        assert num_pixels >= len(hashes) * 640 * 427
+        assert finds_damage(source, size.work_dir / "damaged")
+
+    yield ratio_row(
+        "convert to Arrow, every image decoded",
+        "plain decode",
+        compare(convert_anew, decode, check=check, rounds=size.rounds),
+        target=1.2,
+        clock="wall",
+    )
+
+
+def finds_damage(source: Path, damaged: Path) -> bool:
+    """Say whether an image is found whose header and end are right, but not its inside."""
+    shutil.rmtree(damaged, ignore_errors=True)
+    shutil.copytree(source, damaged)
+    image = next((damaged / "images").iterdir())
+    content = bytearray(image.read_bytes())
+    content[len(content) // 2 :: 97] = bytes(len(content[len(content) // 2 :: 97]))
+    image.write_bytes(content)
+    shards = damaged.with_suffix(".shards")
+    shutil.rmtree(shards, ignore_errors=True)
+    convert.run({"decode_check": True}, str(damaged), shards)
+    return "image_damaged" in read_manifest(shards).findings
+
+
+if __name__ == "__main__":
+    main(measure)

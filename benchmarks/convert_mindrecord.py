@@ -1,0 +1,99 @@
+"""Convert a COCO data set to MindRecord, against the way MindSpore's SSD writes it: row by row.
+
+The peer reads the annotations with json.load and gives one row a call to a FileWriter of 8 files.
+Run it in the environment of MindSpore.
+"""
+
+import hashlib
+import importlib.util
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.interleaved import compare
+from benchmarks.packed_file import hash_files, hash_shards
+from benchmarks.photographs import make_photographs
+from benchmarks.row import Row, Size, SkippedError, main, ratio_row
+from ssd_core.stages import convert
+
+_NUM_FILES = 8
+_SCHEMA = {
+    "img_id": {"type": "int32", "shape": [1]},
+    "image": {"type": "bytes"},
+    "annotation": {"type": "int32", "shape": [-1, 5]},
+}
+
+
+def measure(size: Size) -> Iterator[Row]:
+    """Yield the one row."""
+    if importlib.util.find_spec("mindspore") is None:
+        raise SkippedError(
+            "MindSpore is not installed here; `make setup-mindspore`, then "
+            ".venv-mindspore/bin/python -m benchmarks.convert_mindrecord"
+        )
+    source = make_photographs(size.work_dir, size.images)
+    shards, rows = size.work_dir / "shards", size.work_dir / "rows"
+
+    def convert_anew() -> None:
+        shutil.rmtree(shards, ignore_errors=True)
+        convert.run({"shards": "mindrecord"}, str(source), shards)
+
+    def write_anew() -> None:
+        shutil.rmtree(rows, ignore_errors=True)
+        rows.mkdir()
+        for split in ("train", "val"):
+            write_rows(source, split, rows / f"{split}.mindrecord")
+
+    def check(*_: None) -> None:
+        files = hash_files(source)
+        assert hash_shards(shards) == files
+        assert read_hashes(rows) == sorted(files.values())
+
+    yield ratio_row(
+        "convert to MindRecord",
+        "one row a call into 8 files",
+        compare(convert_anew, write_anew, check=check, rounds=size.rounds),
+        target=0.3,
+        clock="wall",
+    )
+
+
+def write_rows(source: Path, split: str, path: Path) -> None:
+    """Write a split as the converter of MindSpore's SSD does."""
+    from mindspore.mindrecord import FileWriter
+
+    content = json.loads((source / "annotations" / f"{split}.json").read_bytes())
+    objects: dict[int, list[list[float]]] = {}
+    for item in content["annotations"]:
+        x, y, width, height = item["bbox"]
+        box = [y, x, y + height, x + width, item["category_id"]]
+        objects.setdefault(item["image_id"], []).append(box)
+    writer = FileWriter(str(path), _NUM_FILES)
+    writer.add_schema(_SCHEMA, "ssd")
+    for image in content["images"]:
+        row = {
+            "img_id": np.array([image["id"]], np.int32),
+            "image": (source / "images" / image["file_name"]).read_bytes(),
+            "annotation": np.array(objects[image["id"]], np.int32),
+        }
+        writer.write_raw_data([row])
+    writer.commit()
+
+
+def read_hashes(folder: Path) -> list[str]:
+    """Return the SHA-256 of all images in the MindRecord files of a folder, sorted."""
+    from mindspore.dataset import MindDataset
+
+    hashes = []
+    for path in folder.glob("*.mindrecord0"):  # it knows the others
+        rows = MindDataset(str(path), columns_list=["image"])
+        for (image,) in rows.create_tuple_iterator(num_epochs=1, output_numpy=True):
+            hashes.append(hashlib.sha256(image.tobytes()).hexdigest())
+    return sorted(hashes)
+
+
+if __name__ == "__main__":
+    main(measure)

@@ -1,0 +1,81 @@
+"""Time two ways of doing the same work in turns, so that a busy machine slows down both alike."""
+
+import gc
+import resource
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+OurT = TypeVar("OurT")
+PeerT = TypeVar("PeerT")
+
+Clock = Literal["CPU", "wall"]
+"""`CPU`: what this process computes on all its threads, and processes that it started and waited
+for; others hardly change it. `wall`: where several threads or the disk are to show their worth."""
+
+
+def _cpu_seconds() -> float:
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+_CLOCKS: Mapping[Clock, Callable[[], float]] = {"CPU": _cpu_seconds, "wall": time.perf_counter}
+_Seconds = Mapping[Clock, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How long each took in each round."""
+
+    ours: Sequence[_Seconds]
+    peer: Sequence[_Seconds]
+
+    def ratio(self, clock: Clock) -> float:
+        """Return the median over the rounds of our time divided by that of the peer."""
+        return statistics.median(self._ratios(clock))
+
+    def describe(self, clock: Clock) -> str:
+        """Say the spread of the ratios and both median times."""
+        ratios = self._ratios(clock)
+        ours, peer = (
+            statistics.median(seconds[clock] for seconds in all_seconds) * 1e3
+            for all_seconds in (self.ours, self.peer)
+        )
+        return (
+            f"{len(ratios)} rounds from {min(ratios):.3g} to {max(ratios):.3g}; "
+            f"median times {ours:.4g} and {peer:.4g} ms"
+        )
+
+    def _ratios(self, clock: Clock) -> list[float]:
+        return [a[clock] / b[clock] for a, b in zip(self.ours, self.peer, strict=True)]
+
+
+def compare(
+    ours: Callable[[], OurT],
+    peer: Callable[[], PeerT],
+    *,
+    check: Callable[[OurT, PeerT], object],
+    rounds: int,
+) -> Comparison:
+    """Run both once and check that they did the same, then time them in turns.
+
+    Args:
+        ours: one round of our work.
+        peer: one round of the same work by the peer.
+        check: gets both results; raises AssertionError where they differ.
+        rounds: how often each is timed.
+    """
+    check(ours(), peer())
+    pairs = [(_time(ours), _time(peer)) for _ in range(rounds)]
+    return Comparison(*zip(*pairs, strict=True))
+
+
+def _time(work: Callable[[], object]) -> _Seconds:
+    gc.collect()
+    started = {clock: now() for clock, now in _CLOCKS.items()}
+    result = work()
+    seconds = {clock: now() - started[clock] for clock, now in _CLOCKS.items()}
+    del result  # only now: freeing it is not part of the work
+    return seconds

@@ -1,0 +1,112 @@
+"""Whole batches for training from 2 threads, against torch's DataLoader with 2 worker processes.
+
+The DataLoader reads image files and augments them in cv2, in the order of mmdetection 3.x, as many
+training scripts do. Ours reads shards. Each round is an epoch in batches of 32; starting the
+workers is not part of it.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from benchmarks import mmdet_order
+from benchmarks.augment import check_means
+from benchmarks.interleaved import compare
+from benchmarks.photographs import make_photographs
+from benchmarks.row import Row, Size, main, ratio_row
+from ssd_core.config import AugmentConfig
+from ssd_core.data.loader import Loader
+from ssd_core.data.shards.reader import open_split
+from ssd_core.stages import convert
+from ssd_core.structures import Array
+
+_BATCH = 32
+_WORKERS = 2
+
+
+def measure(size: Size) -> Iterator[Row]:
+    """Yield the one row."""
+    source = make_photographs(size.work_dir, size.images)
+    shards = size.work_dir / f"shards-{size.images}"
+    convert.run({}, str(source), shards)
+    reader = open_split(shards, "train")
+    loader = Loader(
+        reader,
+        image_size=mmdet_order.SIDE,
+        augment=AugmentConfig(),
+        mean=mmdet_order.FILL,
+        batch_size=_BATCH,
+        seed=1,
+        num_threads=_WORKERS,
+    )
+    records = list(reader.read(range(len(reader))))
+    peer = DataLoader(
+        Photographs(
+            [source / record.image_path for record in records],
+            [(r.annotations.boxes.copy(), r.annotations.labels.copy()) for r in records],
+        ),
+        batch_size=_BATCH,
+        shuffle=True,
+        drop_last=True,
+        num_workers=_WORKERS,
+        persistent_workers=True,
+        collate_fn=collate,
+        generator=torch.Generator().manual_seed(1),
+    )
+    num_batches = len(records) // _BATCH
+    yield ratio_row(
+        "whole loader, 2 threads",
+        "torch DataLoader, 2 workers, cv2",
+        compare(
+            lambda: [
+                describe(batch.images.transpose(0, 3, 1, 2), int((batch.labels > 0).sum()))
+                for batch in loader.batches(0, num_batches)
+            ],
+            lambda: [describe(images.numpy(), sum(map(len, boxes))) for images, boxes, _ in peer],
+            check=check,
+            rounds=size.rounds,
+        ),
+        target=0.4,
+        clock="wall",
+    )
+
+
+class Photographs(Dataset[Any]):
+    """Image files with boxes, augmented when asked for."""
+
+    def __init__(self, paths: list[Path], objects: list[Any]) -> None:
+        self._paths, self._objects = paths, objects
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> Any:
+        rng = np.random.default_rng(int(torch.randint(2**60, ())))
+        boxes, labels = self._objects[index]
+        return mmdet_order.augment(self._paths[index].read_bytes(), boxes, labels, rng)
+
+
+def collate(samples: list[Any]) -> Any:
+    """Return one tensor of images, and lists of boxes and labels."""
+    images, boxes, labels = zip(*samples, strict=True)
+    return torch.stack([torch.from_numpy(image) for image in images]), boxes, labels
+
+
+def describe(images: Array, num_boxes: int) -> list[float]:
+    """Return number of images, boxes an image, and the mean of some of the levels."""
+    levels = np.clip(images[..., ::30, ::30], 0, 255)
+    return [len(images), num_boxes / len(images), levels.mean()]
+
+
+def check(ours: list[list[float]], peer: list[list[float]]) -> None:
+    """Compare the number of batches and what is in them."""
+    assert len(ours) == len(peer)
+    check_means(ours, peer)
+
+
+if __name__ == "__main__":
+    main(measure)

@@ -1,0 +1,58 @@
+"""Read every image of an epoch in training order, without decoding, against `pread` an image.
+
+Both touch every page of an image, which is in the page cache. The peer has all images in one file,
+knows where each begins, and reads into one buffer; ours also finds the objects of the image.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from benchmarks.interleaved import compare
+from benchmarks.packed_file import pack_files, read_packed
+from benchmarks.photographs import make_photographs
+from benchmarks.row import Row, Size, main, ratio_row
+from ssd_core.data.order import SampleOrder
+from ssd_core.data.shards.reader import open_split
+from ssd_core.stages import convert
+
+_PAGE = 4096
+
+
+def measure(size: Size) -> Iterator[Row]:
+    """Yield the one row."""
+    source = make_photographs(size.work_dir, size.images)
+    shards, packed = size.work_dir / f"shards-{size.images}", size.work_dir / "packed"
+    convert.run({}, str(source), shards)
+    reader = open_split(shards, "train")
+    records = reader.read(range(len(reader)))
+    starts = pack_files([source / record.image_path for record in records], packed)
+    order = SampleOrder(reader.shard_rows, seed=1)
+    indices = [order.at(position)[1] for position in range(len(reader))]
+    space = bytearray(max(np.diff(starts)))
+    yield ratio_row(
+        "reading in training order",
+        "pread",
+        compare(
+            lambda: touch(record.image for record in reader.read(indices)),
+            lambda: touch(read_packed(packed, starts, indices, space)),
+            check=check,
+            rounds=size.rounds,
+        ),
+        target=0.3,
+        clock="CPU",
+    )
+
+
+def touch(images: Iterable[memoryview]) -> list[bytes]:
+    """Return one byte a page of each image."""
+    return [image[::_PAGE].tobytes() for image in images]
+
+
+def check(ours: list[bytes], peer: list[bytes]) -> None:
+    """Compare these bytes."""
+    assert ours == peer
+
+
+if __name__ == "__main__":
+    main(measure)

@@ -1,0 +1,41 @@
+"""Start `ssd --help`, against the help of the smallest program that typer can make.
+
+What is counted is the time of the new processes.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+from benchmarks.interleaved import compare
+from benchmarks.row import Row, Size, main, ratio_row
+
+_OURS = "import sys; sys.argv[0] = 'ssd'; from ssd_core.cli.app import main; main()"
+_SMALLEST = "import typer; app = typer.Typer(); app.command()(lambda: None); app()"
+
+
+def measure(size: Size) -> Iterator[Row]:
+    """Yield the one row."""
+    yield ratio_row(
+        "ssd --help",
+        "a typer program of one line",
+        compare(lambda: run(_OURS), lambda: run(_SMALLEST), check=check, rounds=2 * size.rounds),
+        target=1.5,
+        clock="CPU",
+    )
+
+
+def run(program: str) -> str:
+    """Return what a Python program prints with --help."""
+    command = [sys.executable, "-c", program, "--help"]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def check(ours: str, peer: str) -> None:
+    """Look for the help."""
+    assert "convert" in ours
+    assert "--help" in peer
+
+
+if __name__ == "__main__":
+    main(measure)

@@ -1,0 +1,1 @@
+"""KFP components: doorways to the stages of `ssd_core`."""

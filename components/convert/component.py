@@ -1,0 +1,39 @@
+"""KFP component: convert a data set to shards."""
+
+from typing import Any
+
+from kfp import dsl
+
+from components import images
+
+
+@dsl.component(base_image=images.TOOLS, install_kfp_package=False)
+def convert(
+    config: dict[str, Any],
+    source: str,
+    data_root: str,
+    dataset: dsl.Output[dsl.Dataset],
+    metrics: dsl.Output[dsl.Metrics],
+) -> None:
+    """Convert a data set to shards under `data_root`; the artifact only says where they are.
+
+    Args:
+        config: The `convert` section produced by `resolve_config`.
+        source: Path or URI of the data set.
+        data_root: Path or URI that holds data sets, trainings and runs.
+        dataset: `uri` and `digest` of the shards, as metadata and as a small JSON file.
+        metrics: Counts of images and objects.
+    """
+    import json
+    from pathlib import Path
+
+    from ssd_core.stages import convert as stage
+    from ssd_core.stages.doorway import doorway
+    from ssd_core.store.places import Places
+
+    with doorway():
+        result = stage.run_in(Places(data_root), config, source)
+        dataset.metadata.update(result.metadata)
+        Path(dataset.path).write_text(json.dumps(result.metadata))
+        for name, value in result.metrics.items():
+            metrics.log_metric(name, value)

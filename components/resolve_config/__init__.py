@@ -1,0 +1,1 @@
+"""KFP component `resolve_config`."""

@@ -1,0 +1,1 @@
+"""KFP pipelines, and the command that compiles and runs them."""

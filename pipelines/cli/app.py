@@ -1,0 +1,33 @@
+"""The command `python -m pipelines`; each module beside this one holds a verb."""
+
+from typing import NoReturn
+
+import typer
+
+from pipelines.cli.compile import compile_pipeline
+from pipelines.cli.run import run
+from ssd_core.cli import exits
+
+app = typer.Typer(
+    name="python -m pipelines",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("compile")(compile_pipeline)
+app.command("run")(run)
+
+
+@app.callback()
+def pipelines() -> None:
+    """Compile pipelines for Kubeflow, and run them here.
+
+    Exit codes: 0 done, 1 a bug, 2 wrong words, 3 wrong data or a missed goal,
+    75 try again, 130 or 143 stopped. `--debug` shows the trace of an error.
+    """
+
+
+def main() -> NoReturn:
+    """Run the command line."""
+    exits.run(app)

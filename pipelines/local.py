@@ -1,0 +1,160 @@
+"""Run the training pipeline on this machine, with the local disk as its store."""
+
+import json
+import math
+import queue
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from pipelines.live_list import View, open_view
+from pipelines.process_group import ProcessGroup, process_group
+from pipelines.steps import LogReader, State
+from ssd_core.errors import SsdError, SurroundingsError
+from ssd_core.stages.resolve_config import STAGES
+from ssd_core.store.local import explain_disk_errors
+from ssd_core.store.places import Places
+
+_TICK_SECONDS = 0.2
+_GRACE_SECONDS = 20.0
+"""Time for a step to save its work when the user asks to stop."""
+_SHOWN_METRICS = {
+    "convert": {"images": "{:.0f} images", "boxes": "{:.0f} boxes"},
+    "train": {"loss": "loss {:.2f}", "images_per_second": "{:.0f} images/s"},
+    "evaluate": {"ap50": "AP50 {:.2f}", "ap": "AP {:.2f}"},
+    "benchmark": {"images_per_second": "{:.0f} images/s", "latency_ms_p50": "latency {:.1f} ms"},
+}
+"""What is shown of a finished step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalRun:
+    """A finished run."""
+
+    metrics: Mapping[str, Mapping[str, float]]
+    """By step, then by name."""
+    report_path: Path
+    log_path: Path
+
+
+def run_training(arguments: Mapping[str, Any], device: str, stream: TextIO) -> LocalRun:
+    """Run the training pipeline, and show its steps as they go.
+
+    Args:
+        arguments: the parameters of the pipeline; `data_root` is an absolute path.
+        device: `auto`, `cpu` or `cuda`.
+        stream: where the steps are shown.
+
+    Raises:
+        SsdError: a step failed; with its message and exit code.
+        KeyboardInterrupt: Ctrl-C, after the running step had time to save its work.
+    """
+    places = Places(arguments["data_root"])
+    run = _claim_run(places)
+    local_dir = places.run(run, "local")
+    log_path = local_dir / "log.txt"
+    request = {
+        "arguments": arguments,
+        "device": device,
+        "run": run,
+        "pipeline_root": str(local_dir),
+        "progress_seconds": 1 if stream.isatty() else 10,
+    }
+    command = [sys.executable, "-m", "pipelines.local_process", json.dumps(request)]
+    reader = LogReader(
+        ("resolve_config", *STAGES), lambda step: _describe(step, _read_metrics(local_dir, step))
+    )
+    with (
+        explain_disk_errors(log_path),
+        log_path.open("w") as log,
+        process_group(command) as group,
+    ):
+        _Watch(group, reader, log, open_view(stream)).until_end()
+    _check(reader, log_path, was_killed=group.process.returncode < 0)
+    (report_path,) = places.run(run, "report").glob("*.html")
+    return LocalRun(
+        metrics={name: _read_metrics(local_dir, name) for name in reader.steps},
+        report_path=report_path,
+        log_path=log_path,
+    )
+
+
+def _claim_run(places: Places) -> str:
+    """Make the place of a new run and return its name: the time, and a number where it is taken."""
+    now = f"{datetime.now():%Y%m%d-%H%M%S}"
+    for name in (now, *(f"{now}-{number}" for number in range(2, 100))):
+        local_dir = places.run(name, "local")
+        with explain_disk_errors(local_dir), suppress(FileExistsError):
+            local_dir.mkdir(parents=True)
+            return name
+    raise SurroundingsError(f"{local_dir}: too many runs begin at once")
+
+
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    group: ProcessGroup
+    reader: LogReader
+    log: TextIO
+    view: View
+
+    def until_end(self) -> None:
+        """Follow the run; asked to stop, hand the wish on and follow what is left."""
+        try:
+            self._follow(math.inf)
+        except KeyboardInterrupt:
+            self.group.signal(signal.SIGTERM)
+            self.reader.note("stopping, saves its work first")
+            self._follow(time.monotonic() + _GRACE_SECONDS)
+            raise
+
+    def _follow(self, deadline: float) -> None:
+        """Write the log and redraw the view until the last line, or the deadline."""
+        while (now := time.monotonic()) < deadline:
+            try:
+                line = self.group.lines.get(timeout=_TICK_SECONDS)
+            except queue.Empty:
+                self.view.draw(self.reader.steps.values(), now)
+                continue
+            if line is None:
+                return
+            self.log.write(line)
+            self.log.flush()
+            if self.reader.feed(line, now):
+                self.view.draw(self.reader.steps.values(), now)
+
+
+def _check(reader: LogReader, log_path: Path, *, was_killed: bool) -> None:
+    """Raise the error of the step that failed, or of the run that ended before its last step."""
+    states = {step.state for step in reader.steps.values()}
+    if states == {State.DONE}:
+        return
+    failed = [step for step in reader.steps.values() if step.state is State.FAILED]
+    if failed:
+        error = failed[0].error()
+    elif was_killed:
+        error = SurroundingsError("the run was killed; the same command continues")
+    else:
+        error = SsdError("the run ended with a bug, please report it")
+    error.args = (f"{error}; the log is {log_path}",)
+    raise error
+
+
+def _read_metrics(local_dir: Path, step: str) -> dict[str, float]:
+    """Return what a finished step logged, from the file that kfp keeps of every task."""
+    (path,) = local_dir.glob(f"*/{step.replace('_', '-')}/executor_output.json")
+    artifacts = json.loads(path.read_text()).get("artifacts", {})
+    if "metrics" not in artifacts:
+        return {}
+    metrics: dict[str, float] = artifacts["metrics"]["artifacts"][0]["metadata"]
+    return metrics
+
+
+def _describe(step: str, metrics: Mapping[str, float]) -> str:
+    shown = _SHOWN_METRICS.get(step, {})
+    return " · ".join(text.format(metrics[name]) for name, text in shown.items() if name in metrics)

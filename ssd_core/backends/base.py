@@ -1,0 +1,96 @@
+"""The seam between frameworks: what a backend offers to the loop and to the stages."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ssd_core.config import ModelConfig, PostprocessSpec, TrainConfig
+from ssd_core.structures import Array, Batch, Detections, ImageArray
+
+
+class StepResult(Protocol):
+    """Losses of one step; they stay on the device until they are read."""
+
+    def read(self) -> dict[str, float]:
+        """Wait for the device; return `loss`, `loss_cls`, `loss_bbox`, `positives` an image."""
+
+
+class Detector(Protocol):
+    """Images in, detections out, in four steps that can be timed one by one."""
+
+    image_size: int
+    """Side of the square input in pixels."""
+
+    def preprocess(self, images: ImageArray) -> Any:
+        """Move [B, S, S, 3] RGB uint8 to the device and normalise it."""
+
+    def forward(self, inputs: Any) -> Any:
+        """Run the network; the result stays on the device."""
+
+    def postprocess(self, outputs: Any, sizes: Sequence[tuple[int, int]]) -> list[Detections]:
+        """Turn raw outputs into detections, for original images of `sizes` (width, height)."""
+
+    def synchronize(self) -> None:
+        """Wait until the device has finished all work."""
+
+    def detect(self, images: ImageArray, sizes: Sequence[tuple[int, int]]) -> list[Detections]:
+        """Compose the three steps."""
+
+
+class Learner(Protocol):
+    """A network under training with its optimizer."""
+
+    def step(self, batch: Batch, learning_rate: float) -> StepResult:
+        """Update the weights once; the rate is that of this step."""
+
+    def state(self) -> dict[str, Array]:
+        """Return copies of all arrays that the next step depends on, by stable names."""
+
+    def load_state(self, state: Mapping[str, Array]) -> None:
+        """Restore what `state` returned.
+
+        Raises:
+            DataError: a name or a shape does not fit.
+        """
+
+    def weights(self) -> dict[str, Array]:
+        """Return copies of the network's arrays alone, as a model directory keeps them."""
+
+    def detector(self, postprocess: PostprocessSpec) -> Detector:
+        """Return a detector that shares the current weights."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceInfo:
+    """Where a run computes, for logs, reports and the history of a benchmark."""
+
+    framework: str
+    """Name and version, for example `torch 2.14.0`."""
+    device: str
+    """`cpu`, `cuda` or `npu`."""
+    name: str
+    """The hardware's own name."""
+    precision: str
+    """`fp32` or `bf16`."""
+
+
+class Backend(Protocol):
+    """One framework on one device."""
+
+    info: DeviceInfo
+
+    def learner(self, config: TrainConfig, num_classes: int) -> Learner:
+        """Build a freshly initialised network for `num_classes` classes without background."""
+
+    def detector(
+        self,
+        model: ModelConfig,
+        num_classes: int,
+        weights: Mapping[str, Array],
+        postprocess: PostprocessSpec,
+    ) -> Detector:
+        """Build a detector from the arrays that `Learner.weights` returned.
+
+        Raises:
+            DataError: an array is missing or has the wrong shape.
+        """

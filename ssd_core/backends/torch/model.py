@@ -1,0 +1,90 @@
+"""The network: a backbone, and two convolutions a level that classify and place its anchors."""
+
+import torch
+from torch import Tensor, nn
+
+from ssd_core.backends.torch.backbones import BACKBONES, Residual, Vgg16, init_xavier
+from ssd_core.config import ModelConfig
+from ssd_core.detection.anchors import feature_sizes
+from ssd_core.errors import UsageError
+
+
+class Ssd(nn.Module):
+    """Single shot detector (SSD paper, section 2): images in, logits and offsets of anchors out."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: ModelConfig, num_classes: int) -> None:
+        super().__init__()
+        self.backbone: Vgg16 | Residual = BACKBONES[config.backbone]()
+        self.classification_head = _head(config, self.backbone.channels, num_classes + 1)
+        self.regression_head = _head(config, self.backbone.channels, 4)
+        self._num_outputs = num_classes + 1
+        self._background_bias = config.background_bias
+        for name, values in (("mean", config.mean), ("std", config.std)):
+            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
+
+    def initialize(self, seed: int) -> None:
+        """Draw fresh weights, the same ones for the same seed on every device.
+
+        The heads get Xavier's uniform distribution with biases 0, as in mmdetection, but for the
+        background logit's.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        self.backbone.initialize(generator)
+        init_xavier(self.classification_head, generator)
+        init_xavier(self.regression_head, generator)
+        for convolution in self.classification_head:
+            nn.init.constant_(
+                convolution.bias[:: self._num_outputs],  # type: ignore[index]
+                self._background_bias,
+            )
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """Turn [B, S, S, 3] RGB 0..255 into the [B, 3, S, S] input of `forward`, channels last."""
+        return images.permute(0, 3, 1, 2).float().sub_(self.mean).div_(self.std)
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits [B, A, K + 1] and offsets [B, A, 4], anchors as `generate_anchors` has."""
+        features = self.backbone(inputs)
+        logits = _flatten(self.classification_head, features, self._num_outputs)
+        return logits, _flatten(self.regression_head, features, 4)
+
+
+def build_model(config: ModelConfig, num_classes: int) -> Ssd:
+    """Return an `Ssd` on the CPU, its weights not yet meaningful.
+
+    Raises:
+        UsageError: the anchors do not fit the feature maps of the backbone.
+    """
+    with torch.device("meta"):
+        backbone = BACKBONES[config.backbone]()
+        side = config.image_size
+        found = tuple(level.shape[-1] for level in backbone(torch.empty(2, 3, side, side)))
+    wanted = feature_sizes(config.anchors, side)
+    if found != wanted:
+        raise UsageError(
+            f"model.anchors.strides: backbone '{config.backbone}' at {side} px has feature maps of "
+            f"{found} cells a side, the strides {config.anchors.strides} make {wanted}"
+        )
+    return Ssd(config, num_classes)
+
+
+def _head(config: ModelConfig, channels: tuple[int, ...], num_outputs: int) -> nn.ModuleList:
+    """Return one 3x3 convolution a level with `num_outputs` for each anchor."""
+    return nn.ModuleList(
+        nn.Conv2d(width, num_boxes * num_outputs, 3, padding=1)
+        for width, num_boxes in zip(channels, config.anchors.boxes_per_cell, strict=True)
+    )
+
+
+def _flatten(head: nn.ModuleList, features: list[Tensor], num_outputs: int) -> Tensor:
+    """Apply a head and put the anchors of all levels, rows and columns behind each other."""
+    return torch.cat(
+        [
+            convolution(level).permute(0, 2, 3, 1).reshape(len(level), -1, num_outputs)
+            for convolution, level in zip(head, features, strict=True)
+        ],
+        dim=1,
+    )

@@ -1,0 +1,1 @@
+"""The `ssd` command; one module a group of commands."""

@@ -1,0 +1,120 @@
+"""`ssd train`, `evaluate`, `benchmark`, `predict` and `report`: what is done with a detector."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ssd_core.cli.options import Assignments, Data, Device, Framework, Model, OptionalData, Out
+from ssd_core.config import Section, override
+from ssd_core.recipes import load_recipe
+from ssd_core.store import Location, read_location
+
+
+def train(
+    data: Data,
+    recipe: Annotated[str, typer.Option(metavar="NAME", help="See `ssd recipes`.")],
+    out: Out,
+    assignments: Assignments = None,
+    framework: Framework = "torch",
+    device: Device = "auto",
+) -> None:
+    """Train a detector; killed at any moment, the same command continues.
+
+    Example: ssd train --data shards --recipe demo --set train.steps=200 --out trained
+    """
+    from ssd_core.stages import train as stage
+
+    config = override(load_recipe(recipe), assignments or ()).train
+    place = read_location(data)
+    stage.run(_plain(config), place, out, recipe=recipe, framework=framework, device=device)
+
+
+def evaluate(
+    model: Model,
+    data: Data,
+    out: Out,
+    assignments: Assignments = None,
+    framework: Framework = "torch",
+    device: Device = "auto",
+) -> None:
+    """Measure accuracy: the 12 COCO numbers, per class, and all detections.
+
+    Example: ssd evaluate --model trained --data shards --out evaluation
+    """
+    from ssd_core.stages import evaluate as stage
+
+    config = _recipe_section(model, "evaluate", assignments)
+    stage.run(config, model, read_location(data), out, framework=framework, device=device)
+
+
+def benchmark(
+    model: Model,
+    out: Out,
+    data: OptionalData = None,
+    assignments: Assignments = None,
+    framework: Framework = "torch",
+    device: Device = "auto",
+) -> None:
+    """Measure speed: decode, preprocess, forward, postprocess and end to end.
+
+    With --data the photographs of the evaluation split are used, else a generated one.
+
+    Example: ssd benchmark --model trained --data shards --out speed
+    """
+    from ssd_core.stages import benchmark as stage
+
+    config = _recipe_section(model, "benchmark", assignments)
+    stage.run(config, model, out, data_dir=_optional(data), framework=framework, device=device)
+
+
+def predict(
+    model: Model,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE_OR_FOLDER ...")],
+    out: Out,
+    score: Annotated[float, typer.Option(help="Lowest score of a detection, 0 to 1.")] = 0.5,
+    framework: Framework = "torch",
+    device: Device = "auto",
+) -> None:
+    """Find objects in pictures: a JSON line each, and a copy with the boxes drawn.
+
+    Example: ssd predict --model trained photo.jpg more_photos --out found
+    """
+    from ssd_core.stages import predict as stage
+
+    config = _recipe_section(model, "evaluate", [f"evaluate.postprocess.score_threshold={score}"])
+    stage.run(config["postprocess"], model, images, out, framework=framework, device=device)
+
+
+def report(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(metavar="DIR ...", help="Outputs of `ssd train`, `evaluate`, `benchmark`."),
+    ],
+    out: Out,
+    data: OptionalData = None,
+    title: Annotated[str | None, typer.Option(help="Headline of the page.")] = None,
+) -> None:
+    """Join results into one HTML page that needs no network and no script.
+
+    Example: ssd report trained evaluation speed --out report
+    """
+    from ssd_core.stages import report as stage
+
+    stage.run({"title": title}, inputs, out, data_dir=_optional(data))
+
+
+def _optional(data: str | None) -> Location | None:
+    return None if data is None else read_location(data)
+
+
+def _recipe_section(model_dir: Path, name: str, assignments: list[str] | None) -> dict[str, Any]:
+    """Return the section `name` of the recipe that the model was trained with."""
+    from ssd_core.model_dir import read_description
+
+    recipe = override(load_recipe(read_description(model_dir).recipe), assignments or ())
+    return _plain(getattr(recipe, name))
+
+
+def _plain(config: Section) -> dict[str, Any]:
+    return config.model_dump(mode="json")

@@ -1,0 +1,32 @@
+"""Options that several commands share, so that a word means the same everywhere."""
+
+from pathlib import Path
+from typing import Annotated, get_args
+
+import typer
+
+from ssd_core.config import DeviceName, FrameworkName
+
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="section.key=value",
+        help="Change one value of the recipe; repeat for more. `ssd recipes NAME` shows them all.",
+    ),
+]
+Framework = Annotated[str, typer.Option(help=f"One of: {', '.join(get_args(FrameworkName))}.")]
+Device = Annotated[
+    str,
+    typer.Option(help=f"One of: {', '.join(get_args(DeviceName))}; auto is the best there is."),
+]
+_data_option = typer.Option(
+    "--data", metavar="DIR", help="Shards made by `ssd convert`; a folder or s3://bucket/prefix."
+)
+Data = Annotated[str, _data_option]
+OptionalData = Annotated[str | None, _data_option]
+Model = Annotated[
+    Path,
+    typer.Option("--model", metavar="DIR", help="Output of `ssd train`, or its `model` folder."),
+]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the results go.")]

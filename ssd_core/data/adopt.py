@@ -1,0 +1,214 @@
+"""Adopt MindRecord files as they are: check, count and hash them, and say what they hold.
+
+The files of MindSpore's SSD have no names of classes, no sizes and no crowds. They are neither
+changed nor copied where a link will do.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from ssd_core.config import ConvertConfig
+from ssd_core.data.checks import check_sample
+from ssd_core.data.findings import Findings
+from ssd_core.data.formats import READERS
+from ssd_core.data.formats.class_choice import parse_entries
+from ssd_core.data.formats.usual_names import find_split
+from ssd_core.data.shards.manifest import (
+    SCHEMA_VERSION,
+    ClassEntry,
+    Manifest,
+    Split,
+    SplitName,
+    content_digest,
+)
+from ssd_core.data.shards.mindrecord import MindRecordRows
+from ssd_core.data.shards.mindrecord_format import INDEX_SUFFIX, describe_files, read_header
+from ssd_core.data.source import FolderSource, Source
+from ssd_core.errors import DataError, OwnershipError, UsageError
+from ssd_core.logs import Progress, logger
+from ssd_core.store.base import PARTIAL_PREFIX
+from ssd_core.store.local import explain_disk_errors, replace_file
+
+
+def is_adopted(source: Source, config: ConvertConfig) -> bool:
+    """Say whether the source holds MindRecord files, and no other format is asked for or seen.
+
+    Raises:
+        UsageError: it does, but MindRecord is not what the result should be.
+    """
+    if config.format not in {"auto", "mindrecord"}:
+        return False
+    if config.format == "auto":
+        is_other = not _find_names(source) or any(r.find_places(source) for r in READERS.values())
+        if is_other:
+            return False
+    if config.shards != "mindrecord":
+        raise UsageError(
+            f"{source.uri}: MindRecord files are adopted as they are; add --shards mindrecord"
+        )
+    return True
+
+
+def adopt_dataset(
+    source: Source,
+    config: ConvertConfig,
+    out_dir: Path,
+    *,
+    listing_key: str,
+    existing: Manifest | None = None,
+) -> Manifest:
+    """Take the files into `out_dir`, and return their manifest; see `pack_dataset`.
+
+    Raises:
+        UsageError: a policy, split or class that does not fit.
+        OwnershipError: the result would not be the `existing` data set.
+        DataError: the files are damaged, incomplete or of another kind, or an image is unusable.
+        SurroundingsError: the disk is full.
+    """
+    if not isinstance(source, FolderSource):
+        raise UsageError(f"{source.uri}: MindRecord files are adopted from a local folder only")
+    if config.policy == "skip":
+        raise UsageError("MindRecord files are adopted as they are: no image can be left out")
+    root = Path(source.uri)
+    sets = _find_sets(source, root)
+    places = _choose_splits(sets, config)
+    findings = Findings(config.policy)
+    splits: dict[SplitName, Split] = {}
+    max_label = 0
+    for name, place in places.items():
+        shards = describe_files(root, sets[place])
+        if existing is not None and existing.splits[name].shards != shards:
+            raise OwnershipError(
+                f"{out_dir} holds another data set: {place} has changed since; "
+                "choose another --out, or remove it"
+            )
+        for shard in shards:
+            _take(root / shard.name, out_dir / shard.name)
+        splits[name], label = _check_split(MindRecordRows(out_dir, shards), name, config, findings)
+        max_label = max(max_label, label)
+    findings.write(out_dir)
+    findings.log()
+    findings.check(out_dir, dropped=0, listed=0, max_skipped=0)
+    classes = _name_classes(config, max_label)
+    options = config.model_dump(mode="json")
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        format="mindrecord",
+        classes=classes,
+        splits=splits,
+        source={"uri": source.uri, "format": "mindrecord"} | dict(places),
+        options=options,
+        findings=dict(sorted(findings.counts.items())),
+        digest=content_digest(classes, splits, options),
+        listing_key=listing_key,
+    )
+
+
+def _find_names(source: Source) -> list[str]:
+    """Return the files that have the index of a MindRecord file beside them."""
+    return [name for name in source.files if f"{name}{INDEX_SUFFIX}" in source.files]
+
+
+def _find_sets(source: Source, root: Path) -> dict[str, list[str]]:
+    """Return the files of each set by the name of its first file.
+
+    Raises:
+        DataError: there are none, or a set is incomplete.
+    """
+    sets = {}
+    for name in _find_names(source):
+        folder = name.rpartition("/")[0]
+        names = [f"{folder}/{file}".lstrip("/") for file in read_header(root / name).files]
+        for other in names:
+            for wanted in (other, f"{other}{INDEX_SUFFIX}"):
+                if wanted not in source.files:
+                    raise DataError(f"{root / name}: belongs to {wanted}, which is not there")
+        sets[names[0]] = names
+    if not sets:
+        raise DataError(f"{root}: holds no MindRecord file with its {INDEX_SUFFIX} file beside it")
+    return sets
+
+
+def _choose_splits(sets: Mapping[str, object], config: ConvertConfig) -> dict[SplitName, str]:
+    val = config.val or find_split(sets, "val")
+    others = [place for place in sets if place != val]
+    train = config.train or find_split(others, "train") or (others[0] if len(others) == 1 else None)
+    if train is None:
+        raise UsageError(f"which is the training split? Name it with --train: {', '.join(sets)}")
+    places: dict[SplitName, str] = {"train": train}
+    if val is not None:
+        places["val"] = val
+    for split, place in places.items():
+        if place not in sets:
+            raise UsageError(f"--{split} {place}: no such set; there are: {', '.join(sets)}")
+        logger.info("%s: %s", split, place)
+    return places
+
+
+def _take(path: Path, new_path: Path) -> None:
+    """Link a file, or copy it to another disk; nothing is done where it is the same file."""
+    with explain_disk_errors(new_path):
+        if new_path.exists() and new_path.samefile(path):
+            return
+        new_path.parent.mkdir(parents=True, exist_ok=True)
+        link_path = new_path.with_name(f"{PARTIAL_PREFIX}{new_path.name}")
+        link_path.unlink(missing_ok=True)
+        try:
+            os.link(path, link_path)
+            os.replace(link_path, new_path)
+        except OSError:
+            with replace_file(new_path) as partial_path:
+                shutil.copyfile(path, partial_path)
+
+
+def _check_split(
+    rows: MindRecordRows, split: SplitName, config: ConvertConfig, findings: Findings
+) -> tuple[Split, int]:
+    """Check every image of a split; return what the manifest says of it, and the largest label."""
+    counts, max_label = [0], 0
+    num_images = sum(shard.rows for shard in rows.shards)
+    with Progress(f"{split} images", num_images) as progress:
+        for index, sample, image in rows.samples(range(num_images)):
+            labels = sample.annotations.labels
+            if len(labels) and labels.min() < 1:
+                raise DataError(f"{sample.place}: has class {labels.min()}; expected 1, 2, ...")
+            checked = check_sample(
+                sample,
+                image,
+                findings,
+                max_pixels=config.max_pixels,
+                is_decoded=config.decode_check,
+            )
+            if checked is not None:
+                counts.append(len(checked.annotations))
+                max_label = max(max_label, *checked.annotations.labels.tolist(), 0)
+            elif not findings.stops:
+                raise DataError(
+                    f"{sample.place}: {findings.listed[-1].detail}; MindRecord files are adopted "
+                    "as they are, so no image can be left out"
+                )
+            progress.update(index + 1)
+    return Split(
+        images=num_images, boxes=sum(counts), max_boxes=max(counts), shards=rows.shards
+    ), max_label
+
+
+def _name_classes(config: ConvertConfig, max_label: int) -> tuple[ClassEntry, ...]:
+    """Return the classes 1..K; without --classes the number is the name."""
+    if not max_label:
+        raise DataError("the MindRecord files have no objects; expected at least one")
+    entries = parse_entries(config.classes or [str(k) for k in range(1, max_label + 1)])
+    renamed = [old for old, new in entries.items() if old != new]
+    if renamed:
+        raise UsageError(
+            f"--classes {renamed[0]}=...: the labels in MindRecord files cannot be changed; "
+            "expected a name for each label"
+        )
+    if len(entries) < max_label:
+        raise DataError(f"class {max_label} occurs, but --classes has {len(entries)} names")
+    return tuple(
+        ClassEntry(label=label, name=name, category_id=label)
+        for label, name in enumerate(entries, start=1)
+    )

@@ -1,0 +1,135 @@
+"""Checks between reader and writer: the image file, then the boxes against its true size."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssd_core.data.findings import CLIP, KEEP, RULES, Findings
+from ssd_core.data.image_checks import ImageFaultError, inspect_image
+from ssd_core.structures import Annotations, FloatArray, Sample
+
+_ROUNDING_PIXELS = 1.0
+"""A box that leaves the image by no more than this was rounded, not misplaced."""
+_TINY_PIXELS = 1.0
+
+
+def check_sample(
+    sample: Sample,
+    image: memoryview,
+    findings: Findings,
+    *,
+    max_pixels: int,
+    is_decoded: bool = False,
+) -> Sample | None:
+    """Check one image and its boxes.
+
+    Args:
+        sample: as a reader returned it.
+        image: content of the image file.
+        findings: records what is wrong and decides what happens.
+        max_pixels: largest accepted width times height.
+        is_decoded: also decode JPEG, to find damage inside of it.
+
+    Returns:
+        The sample with its true size and sound boxes, or None where it is dropped.
+    """
+    path = sample.image_path
+    try:
+        facts = inspect_image(image, max_pixels=max_pixels, is_decoded=is_decoded)
+    except ImageFaultError as fault:
+        findings.add(fault.code, sample.place, f"{path} {fault}", image=path)
+        return None
+    for code, remark in facts.remarks.items():
+        findings.add(code, sample.place, f"{path} {remark}", image=path)
+    width, height = facts.width, facts.height
+    if sample.is_normalised:
+        sample = _in_pixels(sample, width, height)
+    is_dropped = False
+    if (sample.width, sample.height) not in {(width, height), (0, 0)}:
+        detail = f"{path} is {width}x{height}, the annotations say {sample.width}x{sample.height}"
+        is_dropped = findings.add("image_size_differs", sample.place, detail, image=path)
+    checked = _check_boxes(sample, (width, height), findings)
+    if checked is None or is_dropped:
+        return None
+    if checked is sample.annotations and (sample.width, sample.height) == (width, height):
+        return sample
+    return replace(sample, width=width, height=height, annotations=checked)
+
+
+def _in_pixels(sample: Sample, width: int, height: int) -> Sample:
+    annotations = sample.annotations
+    scaled = replace(
+        annotations,
+        boxes=annotations.boxes * np.array([width, height] * 2, np.float32),
+        areas=annotations.areas * width * height,
+    )
+    return replace(sample, annotations=scaled, is_normalised=False)
+
+
+_SOUND = -1
+_FAULTS = (
+    ("box_not_finite", "has a coordinate that is no number"),
+    ("box_without_area", "has no area"),
+    ("box_outside", "lies outside the image of {}x{}"),
+    ("box_partly_outside", "reaches out of the image of {}x{}"),
+    ("box_beyond_edge", "reaches by less than a pixel out of the image of {}x{}"),
+    ("box_tiny", "has a side of less than a pixel"),
+)
+"""Codes and words, the first that is true counts."""
+_KEPT = [i for i, (code, _) in enumerate(_FAULTS) if RULES[code].repair in {CLIP, KEEP}]
+
+
+def _check_boxes(sample: Sample, size: tuple[int, int], findings: Findings) -> Annotations | None:
+    """Return the sound boxes, or None where the sample is dropped."""
+    annotations = sample.annotations
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite boxes are what is looked for
+        if _all_sound(annotations.boxes, size):
+            return annotations
+        faults = _find_faults(annotations.boxes, size)
+    is_dropped = False
+    for index in np.flatnonzero(faults != _SOUND):
+        code, words = _FAULTS[faults[index]]
+        box = ", ".join(f"{value:g}" for value in annotations.boxes[index])
+        detail = f"box {annotations.box_ids[index]} [{box}] {words.format(*size)}"
+        is_dropped |= findings.add(code, sample.place, detail, image=sample.image_path)
+    if is_dropped:
+        return None
+    return _clip(annotations.select(np.isin(faults, [_SOUND, *_KEPT])), size)
+
+
+def _all_sound(boxes: FloatArray, size: tuple[int, int]) -> bool:
+    """Say whether no box has a fault: the quick answer for nearly every image."""
+    width, height = size
+    return all(
+        (0 <= x0 <= x1 - _TINY_PIXELS and x1 <= width)
+        and (0 <= y0 <= y1 - _TINY_PIXELS and y1 <= height)
+        for x0, y0, x1, y1 in boxes.tolist()
+    )
+
+
+def _find_faults(boxes: FloatArray, size: tuple[int, int]) -> NDArray[np.int64]:
+    """Return for each box the position of its first fault in _FAULTS, or _SOUND."""
+    x0, y0, x1, y1 = boxes.T
+    width, height = size
+    excess = np.max([-x0, -y0, x1 - width, y1 - height], axis=0)
+    conditions = [
+        ~np.isfinite(boxes).all(axis=1),
+        (x1 <= x0) | (y1 <= y0),
+        (x0 >= width) | (y0 >= height) | (x1 <= 0) | (y1 <= 0),
+        excess > _ROUNDING_PIXELS,
+        excess > 0,
+        np.minimum(x1 - x0, y1 - y0) < _TINY_PIXELS,
+    ]
+    return np.select(conditions, range(len(_FAULTS)), _SOUND)
+
+
+def _clip(annotations: Annotations, size: tuple[int, int]) -> Annotations:
+    """Clip boxes to the image; an object is never larger than its box."""
+    boxes = np.clip(annotations.boxes, 0, np.array([*size, *size], np.float32))
+    sides = (boxes[:, 2:] - boxes[:, :2]).astype(np.float64)
+    is_changed = (boxes != annotations.boxes).any(axis=1)
+    areas = np.where(
+        is_changed, np.minimum(annotations.areas, sides.prod(axis=1)), annotations.areas
+    )
+    return replace(annotations, boxes=boxes, areas=areas)

@@ -1,0 +1,211 @@
+"""Image bytes to RGB pixels, the same for training, evaluation and prediction.
+
+One rule for orientation: the pixels as they are stored. An EXIF orientation is ignored in every
+format, in conversion, training, evaluation and prediction alike, because COCO and VOC count boxes
+in stored pixels. An image is JPEG or whatever else Pillow opens; its file name never matters.
+"""
+
+import io
+from typing import Any
+
+import cv2
+import numpy as np
+import simplejpeg
+from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
+
+from ssd_core.errors import DataError
+from ssd_core.structures import ImageArray
+
+cv2.setNumThreads(
+    0
+)  # the loader has its own threads; OpenCV's would fight them and the framework's
+
+Image.MAX_IMAGE_PIXELS = None  # read_size has a limit of its own, and no warning beside it
+
+MAX_PIXELS = 2**27
+"""No image with more is ever decoded: its pixels would need 400 MB."""
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM")
+"""What is opened; Pillow knows more, and starts other programs for some."""
+
+Region = tuple[int, int, int, int]
+"""x0, y0, x1, y1 in pixels of an image: x1 and y1 are the first ones outside."""
+
+_JPEG = b"\xff\xd8\xff"
+_ORIENTATION = 274
+"""The tag of EXIF and TIFF."""
+
+
+class ImageTooLargeError(DataError):
+    """An image with so many pixels that decoding it would be an attack."""
+
+
+def is_jpeg(image: bytes | memoryview) -> bool:
+    """Say whether the content begins as JPEG does."""
+    return bytes(image[:3]) == _JPEG
+
+
+def read_size(image: bytes | memoryview) -> tuple[int, int]:
+    """Return (width, height) in pixels from the header, without decoding.
+
+    Raises:
+        ImageTooLargeError: more pixels than MAX_PIXELS.
+        DataError: no known image format.
+    """
+    if is_jpeg(image):
+        try:
+            height, width = simplejpeg.decode_jpeg_header(image)[:2]
+        except ValueError:  # Pillow reads some headers that libjpeg-turbo refuses
+            width, height = _stored_size(_open(image))
+    else:
+        width, height = _stored_size(_open(image))
+    if width * height > MAX_PIXELS:
+        raise ImageTooLargeError(
+            f"the image has {width}x{height} pixels; at most {MAX_PIXELS} are accepted"
+        )
+    return width, height
+
+
+def count_pictures(image: bytes | memoryview) -> int:
+    """Return the number of pictures in a file: more than one in animations and in some TIFF."""
+    try:
+        return int(getattr(_open(image), "n_frames", 1))
+    except Exception:  # see _open; the first picture was fine
+        return 1
+
+
+def check_jpeg_pixels(image: bytes | memoryview) -> str | None:
+    """Read the pixels of a JPEG at an eighth of its size, and say what is wrong with them.
+
+    Everything is read that decoding reads, at half the cost.
+    """
+    try:
+        colorspace = simplejpeg.decode_jpeg_header(image)[2]
+    except ValueError:  # Pillow reads some that libjpeg-turbo refuses
+        return None
+    try:
+        simplejpeg.decode_jpeg(
+            image,
+            "CMYK" if colorspace in {"CMYK", "YCCK"} else "GRAY",
+            fastdct=True,
+            fastupsample=True,
+            min_height=1,
+            min_width=1,
+            min_factor=1,
+        )
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def decode_image(image: bytes | memoryview, region: Region | None = None) -> ImageArray:
+    """Return the pixels of an image, or of a region of it.
+
+    Transparency is dropped, of an animation the first frame is taken, of 16 bits the upper 8.
+
+    Args:
+        image: content of the file.
+        region: the part to return; it must lie inside the image. None is the whole image.
+
+    Returns:
+        [H, W, 3] RGB, 0..255; for a region possibly a view of a larger array.
+
+    Raises:
+        DataError: the bytes cannot be decoded, or the image is too large (see `read_size`).
+    """
+    read_size(image)
+    pixels = _decode_jpeg(image) if is_jpeg(image) else None
+    if pixels is None:
+        pixels = _decode_with_pillow(image)
+    if region is None:
+        return pixels
+    x0, y0, x1, y1 = region
+    return pixels[y0:y1, x0:x1]
+
+
+def resize_image(pixels: ImageArray, size: int) -> ImageArray:
+    """Scale [H, W, 3] to [size, size, 3], bilinear, without keeping the aspect ratio."""
+    resized: ImageArray = cv2.resize(pixels, (size, size), interpolation=cv2.INTER_LINEAR)
+    return resized
+
+
+def load_image(image: bytes | memoryview, size: int) -> tuple[ImageArray, tuple[int, int]]:
+    """Decode and scale a whole image: what a detector takes in.
+
+    Returns:
+        [size, size, 3] RGB, 0..255, and the (width, height) it had.
+
+    Raises:
+        DataError: see `decode_image`.
+    """
+    pixels = decode_image(image)
+    height, width = pixels.shape[:2]
+    return resize_image(pixels, size), (width, height)
+
+
+def _decode_jpeg(image: bytes | memoryview) -> ImageArray | None:
+    """Decode with libjpeg-turbo; None where it refuses: CMYK, damage that Pillow may forgive."""
+    try:
+        pixels: ImageArray = simplejpeg.decode_jpeg(image, "RGB")
+    except ValueError:
+        return None
+    return pixels
+
+
+def _open(image: bytes | memoryview) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(image), formats=FORMATS)
+    except Exception as error:  # format plugins raise whatever the damage leads them to
+        raise _unreadable(image, error) from None
+
+
+def _decode_with_pillow(image: bytes | memoryview) -> ImageArray:
+    opened = _open(image)
+    try:
+        opened = _stored_pixels(opened)
+        if opened.mode.startswith("I"):
+            return _upper_bits(np.asarray(opened))
+        if "transparency" in opened.info:
+            opened = opened.convert("RGBA")
+        return np.array(opened.convert("RGB"))
+    except Exception as error:  # see _open
+        raise _unreadable(image, error) from None
+
+
+_SIDEWAYS = (5, 6, 7, 8)
+_UNDO_TIFF: dict[Any, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+"""By EXIF orientation, what takes back the turn that Pillow applies to TIFF, and to no other."""
+
+
+def _stored_size(opened: Image.Image) -> tuple[int, int]:
+    width, height = opened.size
+    is_sideways = isinstance(opened, TiffImageFile) and opened.tag_v2.get(_ORIENTATION) in _SIDEWAYS
+    return (height, width) if is_sideways else (width, height)
+
+
+def _stored_pixels(opened: Image.Image) -> Image.Image:
+    orientation = opened.getexif().get(_ORIENTATION) if isinstance(opened, TiffImageFile) else None
+    opened.load()  # from here on the tag is gone
+    undo = _UNDO_TIFF.get(orientation)
+    return opened if undo is None else opened.transpose(undo)
+
+
+def _upper_bits(levels: Any) -> ImageArray:
+    gray = (np.clip(levels, 0, 65535) >> 8).astype(np.uint8)
+    return np.repeat(gray[..., None], 3, axis=2)
+
+
+def _unreadable(image: bytes | memoryview, error: Exception) -> DataError:
+    if len(image) == 0:
+        return DataError("the image file is empty")
+    if isinstance(error, UnidentifiedImageError):
+        return DataError(f"the file is not an image of a known format ({', '.join(FORMATS)})")
+    return DataError(f"the image cannot be decoded: {error or type(error).__name__}")

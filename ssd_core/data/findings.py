@@ -1,0 +1,231 @@
+"""What is wrong with a source: each finding has code, place and action; nothing goes silently."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from ssd_core.config import Policy
+from ssd_core.errors import DataError, one_line
+from ssd_core.logs import logger
+from ssd_core.store.local import explain_disk_errors, write_file
+
+FINDINGS_FILE = "findings.json"
+
+Severity = Literal["error", "warning"]
+
+
+class Rule(NamedTuple):
+    """What a code means."""
+
+    severity: Severity
+    repair: str
+    """What policy `repair` does. A warning is handled in this way under every policy."""
+
+
+DROP_IMAGE = "dropped the image"
+DROP_BOX = "dropped the box"
+CLIP = "clipped the box"
+KEEP = "kept"
+STOP = "stopped"
+
+RULES: dict[str, Rule] = {
+    # the data set
+    "source_unusable": Rule("error", STOP),
+    "split_unusable": Rule("error", STOP),
+    "file_not_read": Rule("warning", "left aside"),
+    # the image
+    "image_missing": Rule("error", DROP_IMAGE),
+    "image_unreadable": Rule("error", DROP_IMAGE),
+    "image_empty": Rule("error", DROP_IMAGE),
+    "image_not_an_image": Rule("error", DROP_IMAGE),
+    "image_truncated": Rule("error", DROP_IMAGE),
+    "image_undecodable": Rule("error", DROP_IMAGE),
+    "image_too_large": Rule("error", DROP_IMAGE),
+    "image_damaged": Rule("warning", KEEP),
+    "image_animated": Rule("warning", "took the first picture"),
+    "image_path_unsafe": Rule("error", DROP_IMAGE),
+    "image_size_differs": Rule("error", "took the size of the image"),
+    "image_name_differs": Rule("error", "took the file"),
+    "image_malformed": Rule("error", DROP_IMAGE),
+    "image_twice": Rule("error", DROP_IMAGE),
+    "image_id_twice": Rule("error", DROP_IMAGE),
+    "image_in_both_splits": Rule("warning", KEEP),
+    "equal_images": Rule("warning", KEEP),
+    "equal_images_in_both_splits": Rule("warning", KEEP),
+    "image_not_used": Rule("warning", "left aside"),
+    # the annotations of an image
+    "annotations_missing": Rule("error", DROP_IMAGE),
+    "annotations_unreadable": Rule("error", DROP_IMAGE),
+    "labels_missing": Rule("warning", "kept without objects"),
+    "object_of_unknown_image": Rule("error", DROP_BOX),
+    "object_malformed": Rule("error", DROP_BOX),
+    "object_id_twice": Rule("error", KEEP),
+    "row_twice": Rule("error", DROP_BOX),
+    "number_not_whole": Rule("warning", "took the whole number"),
+    # a box
+    "box_not_finite": Rule("error", DROP_BOX),
+    "box_without_area": Rule("error", DROP_BOX),
+    "box_outside": Rule("error", DROP_BOX),
+    "box_partly_outside": Rule("error", CLIP),
+    "box_beyond_edge": Rule("warning", CLIP),
+    "boxes_may_be_corners": Rule("warning", KEEP),
+    "box_tiny": Rule("warning", KEEP),
+    "object_twice": Rule("warning", KEEP),
+    # its class
+    "class_name_twice": Rule("error", "joined the classes"),
+    "class_unknown": Rule("error", DROP_BOX),
+    "class_left_out": Rule("warning", DROP_BOX),
+    "class_without_objects": Rule("warning", KEEP),
+}
+"""Every code there is."""
+
+_LISTED_EACH = 10_000
+
+
+def action_of(code: str, policy: Policy) -> str:
+    """Return what happens to what a finding is about."""
+    rule = RULES[code]
+    if rule.severity == "warning" or policy == "repair":
+        return rule.repair
+    return STOP if policy == "strict" else DROP_IMAGE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that is wrong, or `count` of the same kind at one place."""
+
+    code: str
+    severity: Severity
+    place: str
+    """File, and line or JSON path where the format has them."""
+    image: str
+    """Path of the image inside the source, or "" where no single image is meant."""
+    detail: str
+    action: str
+    count: int = 1
+
+
+class Findings:
+    """Collects what is wrong and decides by the policy what happens to it."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.counts: Counter[str] = Counter()
+        self.listed: list[Finding] = []
+        """The first ten thousand of each code."""
+        self._listed_counts: Counter[str] = Counter()
+
+    @property
+    def num_errors(self) -> int:
+        """Number of findings of severity error."""
+        return sum(n for code, n in self.counts.items() if RULES[code].severity == "error")
+
+    @property
+    def num_warnings(self) -> int:
+        """Number of findings of severity warning."""
+        return self.counts.total() - self.num_errors
+
+    @property
+    def stops(self) -> bool:
+        """True when nothing more may be written, because the policy is strict and met an error."""
+        return self.policy == "strict" and self.num_errors > 0
+
+    def add(self, code: str, place: str, detail: str, *, image: str = "", count: int = 1) -> bool:
+        """Record a finding and say whether the image must be dropped.
+
+        Args:
+            code: a key of RULES.
+            place: file, and line or JSON path.
+            detail: what is wrong, and what was expected.
+            image: path of the image inside the source.
+            count: how many of the same kind are meant.
+        """
+        action = action_of(code, self.policy)
+        finding = Finding(
+            code=code,
+            severity=RULES[code].severity,
+            place=one_line(place),
+            image=image.encode(errors="backslashreplace").decode(),
+            detail=one_line(detail),
+            action=action,
+            count=count,
+        )
+        self.counts[code] += count
+        self._list(finding)
+        return action == DROP_IMAGE
+
+    def restore(self, counts: Mapping[str, int], listed: Iterable[Finding]) -> None:
+        """Take over what was found elsewhere: by another process, or by an interrupted run."""
+        self.counts.update(counts)
+        for finding in listed:
+            self._list(finding)
+
+    def _list(self, finding: Finding) -> None:
+        if self._listed_counts[finding.code] < _LISTED_EACH:
+            self._listed_counts[finding.code] += 1
+            self.listed.append(finding)
+
+    def totals(self) -> str:
+        """Say how many errors and warnings there are."""
+        counts = {"error": self.num_errors, "warning": self.num_warnings}
+        return ", ".join(f"{count} {word}{'s' * (count != 1)}" for word, count in counts.items())
+
+    def content(self) -> dict[str, Any]:
+        """Return what `findings.json` says."""
+        return {
+            "policy": self.policy,
+            "counts": dict(sorted(self.counts.items())),
+            "findings": [asdict(finding) for finding in self.listed],
+        }
+
+    def write(self, out_dir: Path) -> None:
+        """Write `findings.json`, or remove an old one where there is nothing to say."""
+        path = out_dir / FINDINGS_FILE
+        if not self.counts:
+            with explain_disk_errors(path):
+                path.unlink(missing_ok=True)
+            return
+        write_file(path, json.dumps(self.content(), indent=1) + "\n")
+
+    def log(self) -> None:
+        """Say each code once, with its first place."""
+        for code, count in sorted(self.counts.items()):
+            if self.stops and RULES[code].severity == "error":
+                continue  # the command ends with the first of them
+            first = next(finding for finding in self.listed if finding.code == code)
+            logger.warning(
+                "%d x %s, %s; the first: %s: %s",
+                count,
+                code,
+                first.action,
+                first.place,
+                first.detail,
+            )
+
+    def check(self, out_dir: Path, *, dropped: int, listed: int, max_skipped: float) -> None:
+        """Stop where the policy says so.
+
+        Args:
+            out_dir: where `findings.json` was written.
+            dropped: number of images left out of both splits.
+            listed: number of images in the source.
+            max_skipped: largest share that policy `skip` may drop.
+
+        Raises:
+            DataError: an error under `strict`, or too many images dropped under `skip`.
+        """
+        errors = (finding for finding in self.listed if finding.severity == "error")
+        if self.stops:
+            first = next(errors)
+            raise DataError(
+                f"{first.place}: {first.detail} ({first.code}; error 1 of {self.num_errors}, "
+                f"all in {out_dir / FINDINGS_FILE}); mend the data, or give --policy repair or skip"
+            )
+        if self.policy == "skip" and dropped > max_skipped * listed:
+            raise DataError(
+                f"{dropped} of {listed} images have errors, policy skip drops at most "
+                f"{max_skipped:.1%} (convert.max_skipped); see {out_dir / FINDINGS_FILE}"
+            )

@@ -1,0 +1,149 @@
+"""Readers of source data sets, one module a format, and the choice between them.
+
+A reader module has two functions. `find_places(source)` returns the names of what could be a split,
+none where the source is of another format. `read(source, places, config, findings)` returns the
+data set; it records broken annotations as findings and raises DataError where a file is unusable.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+
+from ssd_core.config import ConvertConfig
+from ssd_core.data.findings import Findings
+from ssd_core.data.formats import coco, txt, voc, yolo
+from ssd_core.data.formats.dataset import SourceDataset, SourceSplit
+from ssd_core.data.formats.usual_names import find_split
+from ssd_core.data.shards.manifest import SplitName
+from ssd_core.data.source import Source
+from ssd_core.errors import DataError, UsageError
+from ssd_core.logs import logger
+
+
+class Reader(Protocol):
+    """What a format module offers."""
+
+    def find_places(self, source: Source) -> list[str]:
+        """Return the names of what could be a split; none where the format is another."""
+
+    def read(
+        self,
+        source: Source,
+        places: Mapping[SplitName, str],
+        config: ConvertConfig,
+        findings: Findings,
+    ) -> SourceDataset:
+        """Read the annotations of the splits at `places`.
+
+        Raises:
+            UsageError: a place or an option does not fit the source.
+            DataError: a file cannot be used at all.
+        """
+
+
+READERS: Mapping[str, Reader] = {"coco": coco, "voc": voc, "yolo": yolo, "txt": txt}
+"""By format, in the order in which `auto` tries them."""
+
+
+def read_dataset(source: Source, config: ConvertConfig, findings: Findings) -> SourceDataset:
+    """Find format and splits, and read all annotations; no image is decoded.
+
+    Raises:
+        UsageError: a place or an option does not fit the source.
+        DataError: no known format, no training split, or a file that cannot be used at all.
+    """
+    name, candidates = _find_format(source, config)
+    places = _find_splits(source, config, name, candidates)
+    dataset = READERS[name].read(source, places, config, findings)
+    if "val" not in dataset.splits:
+        train, val = _hold_back_fifth(source, dataset.splits["train"])
+        logger.info(
+            "no evaluation split: %d of %d images held back", len(val), len(val) + len(train)
+        )
+        dataset = replace(dataset, splits={"train": train, "val": val})
+    if config.crowd == "object":
+        splits = {key: _without_crowds(split) for key, split in dataset.splits.items()}
+        dataset = replace(dataset, splits=splits)
+    return dataset
+
+
+def _without_crowds(split: SourceSplit) -> SourceSplit:
+    is_crowd = np.zeros(len(split.annotations), np.bool_)
+    return replace(split, annotations=replace(split.annotations, is_crowd=is_crowd))
+
+
+def _find_format(source: Source, config: ConvertConfig) -> tuple[str, list[str]]:
+    """Return the format and what could be its splits."""
+    if config.format == "mindrecord":
+        raise UsageError(
+            "MindRecord files can only be adopted as they are: 'ssd convert --format mindrecord "
+            "--shards mindrecord'"
+        )
+    if config.format != "auto":
+        return config.format, READERS[config.format].find_places(source)
+    seen = {
+        name: places for name, reader in READERS.items() if (places := reader.find_places(source))
+    }
+    if not seen:
+        raise DataError(
+            f"{source.uri}: no known format in {len(source.files)} files; expected one of: "
+            f"{', '.join(READERS)} (name it with --format)"
+        )
+    given = [where for where in (config.train, config.val) if where is not None]
+    meant = [
+        n for n, places in seen.items() if any(_names_place(g, p) for g in given for p in places)
+    ]
+    name = [*meant, *seen][0]
+    others = ", ".join(other for other in seen if other != name)
+    others = others and f"; also seen: {others} (--format)"
+    logger.info("%s: format %s%s", source.uri, name, others)
+    return name, seen[name]
+
+
+def _find_splits(
+    source: Source, config: ConvertConfig, name: str, candidates: list[str]
+) -> dict[SplitName, str]:
+    """Return the place of each split: the one asked for, else the usual one."""
+    train = config.train or find_split(candidates, "train")
+    others = [place for place in candidates if train is None or not _names_place(train, place)]
+    val = config.val or find_split(others, "val")
+    if train is None and len(candidates) == 1 and candidates[0] != val:
+        train = candidates[0]
+    if train is None and config.val is None:
+        shown = f" among {', '.join(candidates[:4])}" if candidates else ""
+        raise UsageError(
+            f"{source.uri}: found no {name} training split{shown}; name it with --train"
+        )
+    places: dict[SplitName, str] = {}
+    for split, place in (("train", train), ("val", val)):
+        if place is not None:
+            places[split] = place  # type: ignore[index]
+            logger.info("%s: %s", split, place)
+    return places
+
+
+def _names_place(where: str, place: str) -> bool:
+    return where == place or where.startswith(f"{place}:")
+
+
+def _hold_back_fifth(source: Source, split: SourceSplit) -> tuple[SourceSplit, SourceSplit]:
+    """Divide by the hash of each image's content, about four to one.
+
+    So equal photographs stay on one side whatever their names, and adding some moves no other.
+    """
+    source.expect([entry.image_path for entry in split.images])
+    hashes = [_content_hash(source, entry.image_path) for entry in split.images]
+    limit = max(2**256 // 5, min(hashes, default=0) + 1)
+    held_back = [i for i, value in enumerate(hashes) if value < limit]
+    kept = [i for i, value in enumerate(hashes) if value >= limit]
+    return split.select(kept), split.select(held_back)
+
+
+def _content_hash(source: Source, name: str) -> int:
+    try:
+        return int.from_bytes(hashlib.sha256(source.read(name)).digest(), "big")
+    except DataError:
+        return 2**256  # stays with the training split, where it is found to be missing

@@ -1,0 +1,119 @@
+"""Which classes of a source become which labels: all of them, or those that were asked for.
+
+`--classes` has an entry for each label: `name`, or `old=new` for a class with a new name. Entries
+with the same new name become one class.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from ssd_core.errors import DataError, UsageError, unknown_name
+from ssd_core.structures import ClassInfo
+
+ClassKey = str | int
+"""What an object of the source says about its class: a name, a number, the id of a category."""
+
+
+_MAX_NUMBERS = 10_000
+
+
+class ClassChoice(NamedTuple):
+    """The classes of the converted data set, and how to get there."""
+
+    classes: tuple[ClassInfo, ...]
+    """In label order."""
+    labels: Mapping[ClassKey, int]
+    """Label of each class of the source that was asked for."""
+    names: Mapping[ClassKey, str]
+    """Name of every class of the source."""
+
+
+def choose_classes(known: Mapping[ClassKey, str], wanted: Sequence[str] | None) -> ClassChoice:
+    """Give the wanted classes labels from 1 in the order of the wish, or all in their own order.
+
+    Classes of the source that share a name become one.
+
+    Args:
+        known: name of each class of the source.
+        wanted: entries `name` or `old=new`; None is all.
+
+    Raises:
+        UsageError: an entry is malformed, twice there, or names an unknown class.
+        DataError: a class has a name that cannot be written.
+    """
+    keys: dict[str, list[ClassKey]] = {}
+    for key, name in known.items():
+        if name.encode(errors="replace").decode() != name:  # half a sign, as "\\ud800" in JSON
+            raise DataError(f"the class name '{name}' is no text; expected whole signs")
+        keys.setdefault(name, []).append(key)
+    entries = dict(zip(keys, keys, strict=True)) if wanted is None else parse_entries(wanted)
+    classes: dict[str, ClassInfo] = {}
+    labels: dict[ClassKey, int] = {}
+    for old, new in entries.items():
+        if old not in keys:
+            raise unknown_name("class", old, keys)
+        if new not in classes:
+            label, first = len(classes) + 1, keys[old][0]
+            category_id = first if isinstance(first, int) else label
+            classes[new] = ClassInfo(label=label, name=new, category_id=category_id)
+        labels |= dict.fromkeys(keys[old], classes[new].label)
+    return ClassChoice(tuple(classes.values()), labels, known)
+
+
+def parse_entries(wanted: Sequence[str]) -> dict[str, str]:
+    """Return the new name by the old one.
+
+    Raises:
+        UsageError: an entry is malformed, or twice there.
+    """
+    entries: dict[str, str] = {}
+    for entry in wanted:
+        old, separator, new = (part.strip() for part in entry.partition("="))
+        new = new if separator else old
+        if not old or not new:
+            raise UsageError(f"--classes: '{entry}' is neither a name nor old=new")
+        if old in entries:
+            raise UsageError(f"--classes names a class twice: {old}")
+        entries[old] = new
+    return entries
+
+
+def known_numbers(wanted: Sequence[str] | None, first: int) -> range:
+    """Return the class numbers that a row may have, in a source that does not name its classes.
+
+    A plain list of names says all of them; beyond any limit a number is a shifted column.
+    """
+    is_list = wanted is not None and all("=" not in entry for entry in wanted)
+    return range(first, first + (len(wanted or ()) if is_list else _MAX_NUMBERS))
+
+
+def describe_numbers(known: Collection[int]) -> str:
+    """Say which class numbers a row may have."""
+    first = min(known, default=0)
+    return (
+        f"{first} to {max(known)}" if len(known) < _MAX_NUMBERS else f"a whole number from {first}"
+    )
+
+
+def choose_numbers(
+    seen: Iterable[ClassKey], wanted: Sequence[str] | None, first: int
+) -> ClassChoice:
+    """Choose among classes that are numbers; a plain name stands for the number of its position.
+
+    Args:
+        seen: numbers of the objects; classes are all from `first` to the largest.
+        wanted: entries `name` or `number=name`; None is all, the number is the name.
+        first: number of the first class.
+
+    Raises:
+        UsageError: see `choose_classes`.
+    """
+    numbers = [number for number in seen if isinstance(number, int)]
+    if wanted is not None:
+        wanted = [
+            entry if "=" in entry else f"{number}={entry}"
+            for number, entry in enumerate(wanted, start=first)
+        ]
+        numbers += [int(old) for old in parse_entries(wanted) if old.isdecimal()]
+    known = range(first, max(numbers, default=first - 1) + 1)
+    return choose_classes({number: str(number) for number in known}, wanted)

@@ -1,0 +1,152 @@
+"""A COCO file entry by entry: slower, and it finds all that is malformed instead of the first."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Raw, Struct
+
+from ssd_core.data.findings import Findings
+from ssd_core.data.formats.coco_types import (
+    CocoAnnotation,
+    CocoCategory,
+    CocoFile,
+    CocoImage,
+    to_columns,
+)
+
+EntryT = TypeVar("EntryT", CocoImage, CocoAnnotation)
+
+
+class KeyTwiceError(Exception):
+    """A key occurs twice in one object, so that one of its values is lost."""
+
+
+class _Lists(Struct):
+    images: list[Any]
+    annotations: list[Any]
+    categories: list[CocoCategory]
+
+
+class _RawLists(Struct):
+    images: list[Raw]
+    annotations: list[Raw]
+    categories: list[CocoCategory]
+
+
+def read_entries(raw: bytes, name: str, findings: Findings) -> CocoFile:
+    """Read an annotation file, with a finding for each entry that is malformed.
+
+    What is not strict JSON goes to Python's own reader. That one accepts NaN, which is then found
+    at its box, and names line and column of a mistake.
+
+    Raises:
+        JSONDecodeError, UnicodeError, RecursionError, KeyTwiceError: the file is no JSON.
+        ValidationError: it is no COCO.
+    """
+    lists: _RawLists | _Lists
+    try:
+        lists, load = msgspec.json.decode(raw, type=_RawLists), _load_raw
+    except msgspec.ValidationError:
+        raise
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        content = json.loads(raw.decode("utf-8"), object_pairs_hook=_with_unique_keys)
+        json.dumps(content, ensure_ascii=False).encode()  # Python lets half of a surrogate through
+        lists, load = msgspec.convert(content, _Lists), _load_plain
+    check_keys(raw, len(lists.images), len(lists.annotations))
+    images: list[CocoImage] = []
+    for place, item in _number(lists.images, f"{name}: $.images", load):
+        image = _convert(item, CocoImage, place, findings)
+        if isinstance(image, CocoImage):
+            images.append(image)
+        else:
+            findings.add("image_malformed", place, image, image=_text(item, "file_name"))
+    annotations: list[CocoAnnotation] = []
+    dropped: set[int] = set()
+    for place, item in _number(lists.annotations, f"{name}: $.annotations", load):
+        annotation = _convert(item, CocoAnnotation, place, findings)
+        if isinstance(annotation, CocoAnnotation):
+            annotations.append(annotation)
+        elif findings.add("object_malformed", place, annotation):
+            image_id = item.get("image_id") if isinstance(item, dict) else None
+            dropped |= {image_id} if isinstance(image_id, int) else set()
+    return CocoFile(
+        images=images,
+        objects=to_columns(annotations),
+        categories=lists.categories,
+        num_listed=len(lists.images),
+        dropped=frozenset(dropped),
+    )
+
+
+def check_keys(raw: bytes, num_images: int, num_annotations: int) -> None:
+    """Look for keys that hide another of the same name: cheaply, unless there are too many of one.
+
+    Raises:
+        KeyTwiceError: there is one.
+    """
+    limits = {
+        **dict.fromkeys((b'"images"', b'"annotations"', b'"categories"'), 1),
+        **dict.fromkeys((b'"image_id"', b'"category_id"', b'"bbox"'), num_annotations),
+        b'"file_name"': num_images,
+    }
+    if any(raw.count(key) > limit for key, limit in limits.items()):
+        json.loads(raw, object_pairs_hook=_with_unique_keys)
+
+
+def _with_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        key = next(key for key in keys if keys.count(key) > 1)
+        where = f" of the object with id {found['id']}" if "id" in found else ""
+        raise KeyTwiceError(f"the key '{key}'{where} is there twice")
+    return found
+
+
+def _load_raw(item: Any) -> Any:
+    return json.loads(bytes(item), object_pairs_hook=_with_unique_keys)
+
+
+def _load_plain(item: Any) -> Any:
+    return item
+
+
+def _number(
+    items: Sequence[Any], place: str, load: Callable[[Any], Any]
+) -> Iterator[tuple[str, Any]]:
+    for index, item in enumerate(items):
+        yield f"{place}[{index}]", load(item)
+
+
+def _convert(item: Any, kind: type[EntryT], place: str, findings: Findings) -> EntryT | str:
+    """Return the entry, or what is wrong with it."""
+    try:
+        return msgspec.convert(item, kind)
+    except msgspec.ValidationError as error:
+        problem = describe(error)
+    if isinstance(item, dict):
+        whole = {key: _whole(value) for key, value in item.items()}
+        try:
+            entry = msgspec.convert(whole, kind)
+        except msgspec.ValidationError:
+            return problem
+        findings.add("number_not_whole", place, problem)
+        return entry
+    return problem
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _text(item: Any, key: str) -> str:
+    value = item.get(key) if isinstance(item, dict) else None
+    return value if isinstance(value, str) else ""
+
+
+def describe(error: msgspec.ValidationError) -> str:
+    """Return what does not fit, and where, in the words of our messages."""
+    text = str(error).replace("`", "").replace(" - at ", " at ")
+    return text[:1].lower() + text[1:]

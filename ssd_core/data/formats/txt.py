@@ -1,0 +1,120 @@
+"""TXT: one image a line, its path and then `xmin,ymin,xmax,ymax,class` for each object.
+
+The format of MindSpore's SSD. Its documentation puts x first, its code took y first:
+`convert.txt_order=yx` reads files written for the code. Classes are numbers from 1.
+"""
+
+import posixpath
+from collections.abc import Mapping, Sequence
+
+from ssd_core.config import ConvertConfig
+from ssd_core.data.findings import Findings
+from ssd_core.data.formats.class_choice import choose_numbers, describe_numbers, known_numbers
+from ssd_core.data.formats.dataset import (
+    ImageEntry,
+    LabelledBox,
+    ParsedSplit,
+    Problem,
+    SourceDataset,
+    assemble_dataset,
+    collect_boxes,
+)
+from ssd_core.data.formats.usual_names import (
+    IMAGE_SUFFIXES,
+    check_place,
+    find_image_folder,
+    folder_prefix,
+    sample_folders,
+)
+from ssd_core.data.shards.manifest import SplitName
+from ssd_core.data.source import Source, is_inside, read_head, read_text
+
+_SNIFFED_BYTES = 4096
+_NUM_FIELDS = 5
+
+
+def find_places(source: Source) -> list[str]:
+    """Return the text files whose first line names an image with objects."""
+    return [
+        name
+        for _, names in sample_folders(source.files, ".txt")
+        for name in names
+        if _sniff(source, name)
+    ]
+
+
+def read(
+    source: Source, places: Mapping[SplitName, str], config: ConvertConfig, findings: Findings
+) -> SourceDataset:
+    """Read the annotations of the splits at `places`; see `ssd_core.data.formats.Reader`.
+
+    Class k is the k-th name of `config.classes`; without names all numbers up to the largest one
+    are classes, and the number is the name.
+    """
+    for split, place in places.items():
+        check_place(source, place, split, "list file")
+    parsed = {split: _parse(source, place, config, findings) for split, place in places.items()}
+    seen = (box.class_key for part in parsed.values() for _, boxes in part.images for box in boxes)
+    choice = choose_numbers(seen, config.classes, first=1)
+    return assemble_dataset("txt", parsed, choice, findings)
+
+
+def _sniff(source: Source, name: str) -> bool:
+    head = read_head(source, name, _SNIFFED_BYTES).decode("utf-8-sig", errors="replace")
+    fields = next((line.split() for line in head.split("\n") if _is_content(line)), [])
+    path, boxes = _split_line(fields)
+    return path.lower().endswith(IMAGE_SUFFIXES) and all(
+        box.count(",") == _NUM_FIELDS - 1 for box in boxes[:1]
+    )
+
+
+def _is_content(line: str) -> bool:
+    return bool(line.strip()) and not line.startswith("#")
+
+
+def _split_line(fields: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """Return the path, which ends at the first image suffix and may have spaces, and the rest."""
+    for end, field in enumerate(fields, start=1):
+        if field.lower().endswith(IMAGE_SUFFIXES):
+            return " ".join(fields[:end]), fields[end:]
+    return " ".join(fields[:1]), fields[1:]
+
+
+def _parse(source: Source, place: str, config: ConvertConfig, findings: Findings) -> ParsedSplit:
+    """Return the lines that can be used."""
+    rows = [
+        (number, *_split_line(line.split()))
+        for number, line in enumerate(read_text(source, place).split("\n"), start=1)
+        if _is_content(line)
+    ]
+    if config.images is not None:
+        prefix = folder_prefix(source, config.images, "--images")
+    else:
+        prefix = find_image_folder(source, [path for _, path, _ in rows], place)
+    lines = []
+    for image_id, (number, path, fields) in enumerate(rows, start=1):
+        where = f"{place}: line {number}"
+        name = posixpath.normpath(prefix + path) if is_inside(path) else path
+        parsed = ((where, _parse_box(field, config)) for field in fields)
+        boxes, is_dropped = collect_boxes(parsed, name, findings)
+        if not is_dropped:
+            lines.append((ImageEntry(image_id, name, 0, 0, where), boxes))
+    return ParsedSplit(place=place, num_listed=len(rows), images=lines)
+
+
+def _parse_box(field: str, config: ConvertConfig) -> LabelledBox | Problem:
+    """Return the object, or what is wrong with it."""
+    try:
+        a, b, c, d, number = (float(part) for part in field.split(","))
+    except ValueError:
+        expected = "xmin,ymin,xmax,ymax,class" if config.txt_order == "xy" else _YX_COLUMNS
+        return Problem("object_malformed", f"'{field}' is not {expected}")
+    known = known_numbers(config.classes, first=1)
+    if not number.is_integer() or int(number) not in known:
+        expected = describe_numbers(known)
+        return Problem("class_unknown", f"'{field}': class {number:g}, expected {expected}")
+    box = (a, b, c, d) if config.txt_order == "xy" else (b, a, d, c)
+    return LabelledBox(box, int(number))
+
+
+_YX_COLUMNS = "ymin,xmin,ymax,xmax,class"

@@ -1,0 +1,150 @@
+"""Find splits and image folders by their usual names, without guessing between several."""
+
+import posixpath
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from ssd_core.data.source import Source, is_inside
+from ssd_core.errors import DataError, UsageError
+
+SPLIT_WORDS = {
+    "train": ("train", "training", "trainval"),
+    "val": ("val", "valid", "validation", "eval", "test"),
+}
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
+
+_NAMES_TRIED = 100
+
+
+def find_split(places: Iterable[str], split: str) -> str | None:
+    """Return the place that is named like the split, or None.
+
+    `train.txt` is better than `instances_train2017.json`, that than any other name with the word in
+    it, and that than a word in the name of the folder.
+
+    Raises:
+        UsageError: several places are equally good.
+    """
+    candidates = sorted(places)
+    for word in SPLIT_WORDS[split]:
+        ranks = {place: _rank(place, word) for place in candidates}
+        best = min(ranks.values(), default=_NO_RANK)
+        if best < _NO_RANK:
+            found = [place for place in candidates if ranks[place] == best]
+            if len(found) > 1:
+                raise UsageError(
+                    f"several places could be the {split} split: {', '.join(found[:4])}; "
+                    f"name one with --{split}"
+                )
+            return found[0]
+    return None
+
+
+_NO_RANK = 4
+
+
+def _rank(place: str, word: str) -> int:
+    """Return how well a place is named `word`: 0 best, 4 not at all; of `a:b` the b counts."""
+    stem = posixpath.splitext(posixpath.basename(place.rpartition(":")[2]))[0].lower()
+    name = rf"{word}[-_]?\d*"
+    if re.fullmatch(name, stem):
+        return 0
+    if re.fullmatch(rf"instances_{name}", stem):
+        return 1
+    if word in _words(stem):
+        return 2
+    return 3 if word in _words(posixpath.basename(posixpath.dirname(place))) else _NO_RANK
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"[a-z]+", text.lower()))
+
+
+def sample_folders(files: Iterable[str], suffix: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield each folder with files of a suffix, and some of them: enough to see what they are.
+
+    A folder with thousands of text files holds labels; a file that is named like a split, such as
+    a list of images, is always among those returned.
+    """
+    by_folder: dict[str, list[str]] = {}
+    for name in files:
+        if name.lower().endswith(suffix):
+            by_folder.setdefault(posixpath.dirname(name) or ".", []).append(name)
+    usual = {word for words in SPLIT_WORDS.values() for word in words}
+    for folder, names in by_folder.items():
+        named = [name for name in names[_SAMPLE:] if usual & _words(posixpath.basename(name))]
+        yield folder, [*names[:_SAMPLE], *named[:_SAMPLE]]
+
+
+_SAMPLE = 50
+
+
+def check_place(source: Source, where: str, split: str, kind: str) -> None:
+    """Check that a place given by the user exists.
+
+    Raises:
+        UsageError: it leaves the source, or is not there.
+    """
+    if not is_inside(where):
+        raise UsageError(f"--{split} {where}: leaves the source; expected a {kind} inside it")
+    if where not in source.files:
+        raise UsageError(f"--{split} {where}: there is no such {kind} in {source.uri}")
+
+
+def folder_prefix(source: Source, folder: str, option: str) -> str:
+    """Return a folder given by the user as the beginning of the names in it.
+
+    Raises:
+        UsageError: it leaves the source, or holds no file.
+    """
+    if not is_inside(folder):
+        raise UsageError(f"{option} {folder}: leaves the source; expected a folder inside it")
+    folder = posixpath.normpath(folder)
+    prefix = "" if folder == "." else f"{folder}/"
+    if not any(name.startswith(prefix) for name in source.files):
+        raise UsageError(f"{option} {folder}: there is no such folder in {source.uri}")
+    return prefix
+
+
+def find_image_folder(source: Source, names: Sequence[str], place: str) -> str:
+    """Return the prefix under which most of the image `names` of an annotation file lie.
+
+    Of equally good folders the one that shares a word with the annotation file wins, so that
+    `instances_val.json` takes `val/0001.jpg` and not `train/0001.jpg`.
+
+    Raises:
+        DataError: none of the first names is anywhere in the source.
+    """
+    for name in filter(is_inside, names[:_NAMES_TRIED]):
+        found = [
+            path.removesuffix(name)
+            for path in source.files
+            if path == name or path.endswith(f"/{name}")
+        ]
+        if found:
+            return _best_folder(source.files, found, names, place)
+    if not names:
+        return ""
+    raise DataError(
+        f"{place}: no image that it lists is in {source.uri} (the first: {names[0]}); "
+        "name their folder with --images"
+    )
+
+
+def _best_folder(
+    files: Mapping[str, object], prefixes: Sequence[str], names: Sequence[str], place: str
+) -> str:
+    if len(prefixes) == 1:
+        return prefixes[0]
+    hits = Counter({prefix: sum(prefix + name in files for name in names) for prefix in prefixes})
+    hints = _words(posixpath.splitext(place)[0])
+    return min(
+        prefixes,
+        key=lambda prefix: (
+            -hits[prefix],
+            -len(hints & _words(prefix)),
+            prefix.count("/"),
+            prefix,
+        ),
+    )

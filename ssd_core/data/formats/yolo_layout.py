@@ -1,0 +1,183 @@
+"""Where a YOLO data set keeps images and labels: a `data.yaml`, image lists, or usual folders.
+
+The labels of `images/train/a.jpg` are in `labels/train/a.txt`, or in a text file beside the image.
+"""
+
+import posixpath
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from ssd_core.data.formats.usual_names import (
+    IMAGE_SUFFIXES,
+    find_image_folder,
+    folder_prefix,
+    sample_folders,
+)
+from ssd_core.data.formats.yolo_names import DataFile, is_data_file, is_names_file, read_data_file
+from ssd_core.data.source import Source, is_inside, read_head, read_text
+from ssd_core.errors import DataError, UsageError
+
+_LABELS = ".txt"
+_ROW = re.compile(r"\d+(\s+[-+.\deE]+){4,}\s*")
+_SNIFFED_BYTES = 4096
+
+
+class LabelledImage(NamedTuple):
+    """An image and the file with its labels."""
+
+    image: str
+    labels: str | None
+    """None where the image has no file of labels."""
+    place: str
+    """Where a reader of an error message finds it."""
+
+
+def find_places(source: Source) -> list[str]:
+    """Return `data.yaml:train` and so on, else lists of images, else the folders with labels."""
+    folders, lists = [], []
+    for folder, names in sample_folders(source.files, _LABELS):
+        heads = [_first_line(source, name) for name in names if not is_names_file(name)]
+        if any(map(_ROW.fullmatch, heads)):
+            folders.append(folder)
+        lists += [
+            name
+            for name, head in zip(names, heads, strict=False)
+            if head.lower().endswith(IMAGE_SUFFIXES)
+        ]
+    if not folders:
+        return []
+    described = [
+        f"{name}:{split}"
+        for name in filter(is_data_file, source.files)
+        for split in _read_quietly(source, name).places
+    ]
+    return described or lists or folders
+
+
+def _first_line(source: Source, name: str) -> str:
+    head = read_head(source, name, _SNIFFED_BYTES).decode("utf-8-sig", errors="replace")
+    return next((line.strip() for line in head.split("\n") if line.strip()), "")
+
+
+def _read_quietly(source: Source, name: str) -> DataFile:
+    try:
+        return read_data_file(source, name)
+    except DataError:
+        return DataFile()
+
+
+def locate(source: Source, place: str, split: str, images: str | None) -> list[LabelledImage]:
+    """Find the images of the split at `place`, and their labels.
+
+    Args:
+        source: the data set.
+        place: `data.yaml:train`, a list of images, or a folder with images or with labels.
+        split: `train` or `val`, for messages.
+        images: folder of the images; None takes the usual one.
+
+    Raises:
+        UsageError: the place is not there, or holds no images.
+        DataError: a file is not text, or names what is not there.
+    """
+    name, _, key = place.partition(":")
+    parts = [place]
+    if is_data_file(name) and name in source.files:
+        described = read_data_file(source, name)
+        if key not in described.places:
+            known = ", ".join(described.places) or "nothing"
+            raise UsageError(f"--{split} {place}: there is no '{key}' in {name}; found: {known}")
+        parts = [_resolve(source, name, described.root, path) for path in described.places[key]]
+    found: dict[str, LabelledImage] = {}
+    for part in parts:
+        is_list = part in source.files
+        for item in (
+            _read_list(source, part) if is_list else _read_folder(source, part, split, images)
+        ):
+            found.setdefault(item.image, item)
+    return list(found.values())
+
+
+def _resolve(source: Source, name: str, root: str, path: str) -> str:
+    """Return the place that a data file means; exports write the root of another machine, or `../`.
+
+    Raises:
+        DataError: it is nowhere.
+    """
+    base = posixpath.dirname(name)
+    for parts in ((base, root, path), (base, path), (base, path.removeprefix("../"))):
+        whole = posixpath.normpath(posixpath.join(*parts))
+        is_there = whole == "." or any(f"{file}/".startswith(f"{whole}/") for file in source.files)
+        if is_inside(whole) and is_there:
+            return whole
+    raise DataError(
+        f"{name}: there is no '{path}' in {source.uri}; name the place of the split with --train "
+        "and --val"
+    )
+
+
+def _read_folder(
+    source: Source, place: str, split: str, images: str | None
+) -> Iterator[LabelledImage]:
+    """Yield the images of a folder, and the labels whose image is missing.
+
+    An image folder that was named apart may serve several splits: there only labels count.
+    """
+    given = folder_prefix(source, place, f"--{split}")
+    own_images = [f"{given}images/", _swap(given, "labels", "images"), given]
+    if images is not None:
+        own_images = [folder_prefix(source, images, "--images")]
+    image_prefix = _first_with(source, IMAGE_SUFFIXES, own_images)
+    own_labels = [_swap(image_prefix, "images", "labels"), image_prefix]
+    if images is not None:
+        own_labels = [f"{given}labels/", given]
+    label_prefix = _first_with(source, (_LABELS,), own_labels)
+    found = dict(_stems(source, image_prefix, IMAGE_SUFFIXES))
+    if not found:
+        raise UsageError(
+            f"--{split} {place}: the folder holds no images; name theirs with --images"
+        )
+    labels = {
+        stem: name
+        for stem, name in _stems(source, label_prefix, (_LABELS,))
+        if not is_names_file(name)
+    }
+    for stem in sorted(labels if images is not None else found.keys() | labels.keys()):
+        image = found.get(stem, f"{image_prefix}{stem}.jpg")
+        yield LabelledImage(image, labels.get(stem), labels.get(stem, image))
+
+
+def _first_with(source: Source, suffixes: tuple[str, ...], prefixes: Sequence[str]) -> str:
+    """Return the first prefix with files of these suffixes, else the last one."""
+    for prefix in prefixes:
+        if next(_stems(source, prefix, suffixes), None):
+            return prefix
+    return prefixes[-1]
+
+
+def _stems(source: Source, prefix: str, suffixes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Yield the files below a prefix that end in one of `suffixes`: stem and name."""
+    for name in source.files:
+        if name.startswith(prefix) and name.lower().endswith(suffixes):
+            yield posixpath.splitext(name[len(prefix) :])[0], name
+
+
+def _swap(path: str, old: str, new: str) -> str:
+    """Replace the last folder `old` of a path by `new`."""
+    parts = path.split("/")
+    if old in parts:
+        parts[len(parts) - 1 - parts[::-1].index(old)] = new
+    return "/".join(parts)
+
+
+def _read_list(source: Source, place: str) -> Iterator[LabelledImage]:
+    """Yield the images that a list names, one a line."""
+    lines = read_text(source, place).split("\n")
+    rows = [(n, line.strip().removeprefix("./")) for n, line in enumerate(lines, 1) if line.strip()]
+    prefix = find_image_folder(source, [path for _, path in rows], place)
+    for number, path in rows:
+        image = posixpath.normpath(prefix + path) if is_inside(path) else path
+        stem = posixpath.splitext(image)[0]
+        labels = (f"{_swap(stem, 'images', 'labels')}{_LABELS}", f"{stem}{_LABELS}")
+        known = next((name for name in labels if name in source.files), None)
+        yield LabelledImage(image, known, f"{place}: line {number}")

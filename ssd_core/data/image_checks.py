@@ -1,0 +1,136 @@
+"""Is an image all there? From its header and its end; from its pixels where that was asked for.
+
+Formats that carry checksums or need decoding anyway are checked completely. A JPEG has no checksum:
+only decoding finds damage inside of it, and not all of that, so it is an option.
+"""
+
+import zlib
+from typing import NamedTuple
+
+from ssd_core.data.decode import (
+    ImageTooLargeError,
+    check_jpeg_pixels,
+    count_pictures,
+    decode_image,
+    is_jpeg,
+    read_size,
+)
+from ssd_core.errors import DataError
+
+_JPEG_END = b"\xff\xd9"
+_START_OF_SCAN = 0xDA
+_PNG = b"\x89PNG\r\n\x1a\n"
+_TAIL_BYTES = 4096
+
+
+class ImageFaultError(DataError):
+    """An image that cannot be used; `code` is a key of RULES."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
+class ImageFacts(NamedTuple):
+    """What is known of a usable image."""
+
+    width: int
+    height: int
+    remarks: dict[str, str]
+    """Details of warnings by code, a key of RULES."""
+
+
+def inspect_image(image: memoryview, *, max_pixels: int, is_decoded: bool) -> ImageFacts:
+    """Look at the content of an image file.
+
+    Args:
+        image: content of the file.
+        max_pixels: largest accepted width times height; looked at before anything is decoded.
+        is_decoded: also decode JPEG, which finds damage inside of it.
+
+    Raises:
+        ImageFaultError: the image cannot be used.
+    """
+    width, height = _read_size(image, max_pixels)
+    remarks = {}
+    if is_jpeg(image):
+        if not _has_jpeg_end(image):
+            raise ImageFaultError("image_truncated", "is cut off: its end is missing")
+        damage = check_jpeg_pixels(image) if is_decoded else None
+        if damage is not None:
+            _decode(image)
+            remarks["image_damaged"] = f"is damaged: {damage}"
+    else:
+        if bytes(image[: len(_PNG)]) == _PNG:
+            _check_png(image)
+        if is_decoded or bytes(image[: len(_PNG)]) != _PNG:
+            _decode(image)
+        count = count_pictures(image)
+        if count > 1:
+            remarks["image_animated"] = f"has {count} pictures"
+    return ImageFacts(width, height, remarks)
+
+
+def _read_size(image: memoryview, max_pixels: int) -> tuple[int, int]:
+    if not image:
+        raise ImageFaultError("image_empty", "is empty, expected an image")
+    try:
+        width, height = read_size(image)
+    except ImageTooLargeError as error:
+        raise ImageFaultError("image_too_large", str(error)) from None
+    except DataError as error:
+        raise ImageFaultError(
+            "image_not_an_image", f"cannot be read as an image: {error}"
+        ) from None
+    if width * height > max_pixels:
+        raise ImageFaultError(
+            "image_too_large",
+            f"has {width}x{height} pixels, at most {max_pixels} are accepted (convert.max_pixels)",
+        )
+    return width, height
+
+
+def _decode(image: memoryview) -> None:
+    try:
+        decode_image(image)
+    except DataError as error:
+        code = "image_truncated" if "truncated" in str(error) else "image_undecodable"
+        raise ImageFaultError(code, f"cannot be decoded: {error}") from None
+
+
+def _has_jpeg_end(image: memoryview) -> bool:
+    """Say whether the end mark occurs behind the pixels, first where it nearly always is."""
+    scan = image[_scan_start(image) :]
+    return _JPEG_END in bytes(scan[-_TAIL_BYTES:]) or _JPEG_END in bytes(scan)
+
+
+def _scan_start(image: memoryview) -> int:
+    """Return where the pixels of a JPEG begin, past thumbnails; the length where they do not."""
+    position = 2
+    while position + 4 <= len(image) and image[position] == 0xFF:
+        marker = image[position + 1]
+        if marker == _START_OF_SCAN:
+            return position
+        if marker == 0xFF:  # a fill byte
+            position += 1
+            continue
+        position += 2 + int.from_bytes(image[position + 2 : position + 4], "big")
+    return len(image)
+
+
+def _check_png(image: memoryview) -> None:
+    """Follow the chunks of a PNG to its end, and compare their checksums."""
+    position = len(_PNG)
+    while True:
+        size = int.from_bytes(image[position : position + 4], "big")
+        end = position + 8 + size
+        if end + 4 > len(image):
+            raise ImageFaultError("image_truncated", "is cut off: its end is missing")
+        if zlib.crc32(image[position + 4 : end]) != int.from_bytes(image[end : end + 4], "big"):
+            kind = bytes(image[position + 4 : position + 8]).decode("ascii", "replace")
+            raise ImageFaultError(
+                "image_undecodable", f"is damaged: the checksum of its part {kind!r} is wrong"
+            )
+        if bytes(image[position + 4 : position + 8]) == b"IEND":
+            return
+        position = end + 4

@@ -1,0 +1,189 @@
+"""Checks of a whole data set that open no image: names, twins, classes without objects."""
+
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ssd_core.data.findings import Findings
+from ssd_core.data.formats.dataset import ImageEntry, Problem, SourceDataset, SourceSplit
+from ssd_core.data.formats.usual_names import IMAGE_SUFFIXES
+from ssd_core.data.shards.manifest import SplitName
+from ssd_core.data.source import Source, is_inside
+from ssd_core.errors import DataError
+from ssd_core.structures import IntArray
+
+_SHOWN = 20
+
+
+def check_listing(
+    source: Source, dataset: SourceDataset, findings: Findings
+) -> tuple[SourceDataset, dict[SplitName, list[int]]]:
+    """Check what can be seen without opening an image.
+
+    Returns:
+        The data set, with names mended where the findings say so, and for each split the positions
+        of the images that are left.
+    """
+    for name, reason in source.left_aside.items():
+        findings.add("file_not_read", name, reason)
+    near = _near_names(source, dataset)
+    splits: dict[SplitName, SourceSplit] = {}
+    kept: dict[SplitName, list[int]] = {}
+    for name, split in dataset.splits.items():
+        entries, kept[name] = _check_names(source, split, near, findings)
+        splits[name] = replace(split, images=entries)
+        _report_twins(split, findings)
+    dataset = replace(dataset, splits=splits)
+    _report_shared(dataset, kept, findings)
+    _report_unused(source, dataset, findings)
+    _report_empty_classes(dataset, findings)
+    return dataset, kept
+
+
+def check_split(
+    source: Source, dataset: SourceDataset, name: SplitName, *, num_images: int, num_boxes: int
+) -> None:
+    """Check that something is left of a split, and that it can be learnt or measured.
+
+    Args:
+        source: the data set.
+        dataset: its annotations.
+        name: of the split.
+        num_images: images that passed all checks.
+        num_boxes: objects in them, crowds included.
+
+    Raises:
+        DataError: with what was expected.
+    """
+    place = f"{source.uri}: {dataset.splits[name].place}"
+    if not num_images:
+        raise DataError(f"{place}: the {name} split has no images; expected at least one")
+    if not num_boxes:
+        raise DataError(
+            f"{place}: the {name} split has no objects in {num_images} images; "
+            "expected at least one of a known class"
+        )
+    if dataset.splits[name].annotations.is_crowd.all():
+        raise DataError(
+            f"{place}: all {num_boxes} objects of the {name} split are crowds, which nothing can "
+            "be learnt from; expected others, or --crowd object"
+        )
+
+
+def _check_names(
+    source: Source, split: SourceSplit, near: Mapping[str, Sequence[str]], findings: Findings
+) -> tuple[list[ImageEntry], list[int]]:
+    """Return the images, some under the name of their file, and the positions that are left."""
+    entries, kept = [], []
+    places: dict[str, str] = {}
+    for index, entry in enumerate(split.images):
+        path = entry.image_path
+        problem = _name_problem(source, path)
+        is_dropped = False
+        if problem is not None and problem.code == "image_missing":
+            found = near.get(_normal(path), ())
+            if len(found) == 1:
+                detail = f"there is no {path} in {source.uri}, but {found[0]}"
+                is_dropped = findings.add("image_name_differs", entry.place, detail, image=path)
+                entry, problem = entry._replace(image_path=found[0]), None
+        if problem is None and entry.image_path in places:
+            detail = f"{entry.image_path} was already listed at {places[entry.image_path]}"
+            problem = Problem("image_twice", detail)
+        entries.append(entry)
+        if problem is not None:
+            findings.add(problem.code, entry.place, problem.detail, image=path)
+        elif not is_dropped:
+            places[entry.image_path] = entry.place
+            kept.append(index)
+    return entries, kept
+
+
+def _name_problem(source: Source, path: str) -> Problem | None:
+    if "\\" in path:
+        return Problem("image_path_unsafe", f"'{path}' has a backslash; expected forward slashes")
+    if not is_inside(path):
+        return Problem("image_path_unsafe", f"'{path}' leaves the source {source.uri}")
+    if path not in source.files:
+        return Problem("image_missing", f"there is no {path} in {source.uri}")
+    return None
+
+
+def _near_names(source: Source, dataset: SourceDataset) -> Mapping[str, Sequence[str]]:
+    """Return the files by what is left of their name without case and Unicode form.
+
+    Nothing is computed where every image has its file.
+    """
+    listed = (entry.image_path for split in dataset.splits.values() for entry in split.images)
+    found: dict[str, list[str]] = {}
+    if not all(path in source.files for path in listed):
+        for name in source.files:
+            found.setdefault(_normal(name), []).append(name)
+    return found
+
+
+def _normal(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _report_twins(split: SourceSplit, findings: Findings) -> None:
+    """Name the objects that are equal to one before in everything but their id."""
+    parts = split.annotations
+    owners = np.repeat(np.arange(len(split)), np.diff(split.starts))
+    columns = [owners, parts.labels, parts.is_crowd, *parts.boxes.T.copy().view(np.int32)]
+    candidates = _with_equal_hash(columns)
+    if not len(candidates):
+        return
+    rows = np.stack([column[candidates] for column in columns], axis=1)
+    seen: dict[tuple[int, ...], int] = {}
+    for position, row in zip(candidates.tolist(), map(tuple, rows.tolist()), strict=True):
+        first = seen.setdefault(row, position)
+        if first != position:
+            entry = split.images[row[0]]
+            ids = parts.box_ids[[position, first]].tolist()
+            detail = f"box {ids[0]} is equal to box {ids[1]}"
+            findings.add("object_twice", entry.place, detail, image=entry.image_path)
+
+
+def _with_equal_hash(columns: Iterable[IntArray]) -> IntArray:
+    """Return the rows that may be equal to another, in their order: quick for millions."""
+    hashes = np.zeros((), np.uint64)
+    with np.errstate(over="ignore"):
+        for column in columns:
+            hashes = (hashes ^ column.astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
+            hashes ^= hashes >> np.uint64(29)
+    _, inverse, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+    return np.flatnonzero(counts[inverse] > 1)
+
+
+def _report_shared(
+    dataset: SourceDataset, kept: Mapping[SplitName, Sequence[int]], findings: Findings
+) -> None:
+    paths = [
+        {dataset.splits[name].images[index].image_path for index in indices}
+        for name, indices in kept.items()
+    ]
+    shared = sorted(set.intersection(*paths)) if len(paths) > 1 else []
+    if shared:
+        detail = f"{len(shared)} images are in both splits, so accuracy will look too good"
+        findings.add("image_in_both_splits", shared[0], detail, count=len(shared))
+
+
+def _report_unused(source: Source, dataset: SourceDataset, findings: Findings) -> None:
+    used = {entry.image_path for split in dataset.splits.values() for entry in split.images}
+    used |= {finding.image for finding in findings.listed}  # dropped by the reader, and said
+    for name in source.files:
+        if name.lower().endswith(IMAGE_SUFFIXES) and name not in used:
+            findings.add("image_not_used", name, "is in neither split", image=name)
+
+
+def _report_empty_classes(dataset: SourceDataset, findings: Findings) -> None:
+    """Name the classes that cannot be learnt, or not be measured where only that was asked for."""
+    split = dataset.splits.get("train", dataset.splits.get("val"))
+    assert split is not None
+    labels = set(split.annotations.labels.tolist())
+    names = [info.name for info in dataset.classes if info.label not in labels]
+    if names:
+        detail = f"no object of: {', '.join(names[:_SHOWN])}{', ...' * (len(names) > _SHOWN)}"
+        findings.add("class_without_objects", split.place, detail, count=len(names))

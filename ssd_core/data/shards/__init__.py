@@ -1,0 +1,1 @@
+"""Packed data sets: the manifest, the writer and the reader."""

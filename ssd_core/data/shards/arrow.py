@@ -1,0 +1,215 @@
+"""Write shards: Arrow IPC files, filled from the image files without a copy in between.
+
+The same rows give the same bytes: fixed schema and order, no times, no compression, one writer.
+"""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ssd_core.data.shards.manifest import Shard, SplitName, shard_name
+from ssd_core.data.source import Source
+from ssd_core.errors import OwnershipError
+from ssd_core.store.local import replace_file
+from ssd_core.structures import Array, Sample
+
+SCHEMA = pa.schema(
+    [
+        ("image", pa.large_binary()),
+        ("boxes", pa.list_(pa.list_(pa.float32(), 4))),
+        ("labels", pa.list_(pa.int64())),
+        ("areas", pa.list_(pa.float64())),
+        ("is_crowd", pa.list_(pa.uint8())),
+        ("is_difficult", pa.list_(pa.uint8())),
+        ("box_ids", pa.list_(pa.int64())),
+        ("image_id", pa.int64()),
+        ("image_path", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+    ]
+)
+OBJECT_COLUMNS = ("boxes", "labels", "areas", "is_crowd", "is_difficult", "box_ids")
+"""Columns with one value an object: the fields of `Annotations`."""
+
+_BATCH_BYTES = 8 * 2**20
+_OPTIONS = pa.ipc.IpcWriteOptions(metadata_version=pa.ipc.MetadataVersion.V5, compression=None)
+
+
+class ArrowWriter:
+    """Packs samples into one shard; use as a context manager.
+
+    `load` reads the image of a sample behind those already taken, `append` takes the sample whose
+    image was loaded last, `finish` gives the shard its final name. Without it nothing is left.
+    """
+
+    def __init__(
+        self,
+        out_dir: Path,
+        split: SplitName,
+        index: int,
+        *,
+        expected: Mapping[str, Shard],
+        sizes: Sequence[int],
+    ) -> None:
+        """Prepare a shard; see `pack_part.WriterFactory`. Its file is made with its first batch."""
+        self._path = out_dir / shard_name(split, index)
+        self._expected = expected.get(self._path.name)
+        self._buffer, self._other_buffer = (
+            np.empty(max(_BATCH_BYTES, *sizes) + 1, np.uint8) for _ in range(2)
+        )
+        self._offsets = [0]
+        self._samples: list[Sample] = []
+        self._image_bytes = 0
+        self._rows = 0
+        self._open_file = ExitStack()
+        self._file: _HashingFile | None = None
+        self._writer: Any = None
+        self._thread = ThreadPoolExecutor(1)
+        self._writing: Future[None] | None = None
+
+    def __enter__(self) -> "ArrowWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # A file that is still open was not finished: whatever ends the block discards it.
+        discarded = error or _DiscardedError()
+        self._open_file.__exit__(type(discarded), discarded, trace)
+
+    def load(self, source: Source, name: str) -> memoryview:
+        """Read an image behind the batch; the view is valid until the next call.
+
+        Raises:
+            DataError: the image is missing or cannot be read.
+        """
+        size = source.files[name].num_bytes
+        start = self._offsets[-1]
+        if start and start + size > _BATCH_BYTES:
+            self._write_batch()
+            start = 0
+        # One byte more than listed is asked for, so that the caller sees if the file grew.
+        space = self._buffer.data[start : start + size + 1]
+        self._image_bytes = source.read_into(name, space)
+        return space[: self._image_bytes]
+
+    def append(self, sample: Sample) -> None:
+        """Take the sample whose image was loaded last."""
+        self._samples.append(sample)
+        self._offsets.append(self._offsets[-1] + self._image_bytes)
+        self._rows += 1
+
+    def finish(self) -> tuple[Shard, ...]:
+        """Give the shard its final name and return it; none where nothing was appended.
+
+        Raises:
+            OwnershipError: the directory already holds this shard with another content.
+            SurroundingsError: the disk is full.
+        """
+        self._write_batch()
+        if self._file is None:
+            return ()
+        self._wait()
+        self._writer.close()
+        shard = Shard(
+            name=self._path.name,
+            bytes=self._file.num_bytes,
+            rows=self._rows,
+            sha256=self._file.sha256.hexdigest(),
+        )
+        if self._expected not in {None, shard}:
+            raise OwnershipError(
+                f"{self._path.parent} holds another data set: the source has changed, {shard.name} "
+                "would differ; choose another --out, or remove it"
+            )
+        self._open_file.close()
+        return (shard,)
+
+    def _write_batch(self) -> None:
+        if not self._samples:
+            return
+        if self._file is None:
+            partial_path = self._open_file.enter_context(replace_file(self._path))
+            self._file = self._open_file.enter_context(_HashingFile(partial_path))
+            self._writer = pa.ipc.new_file(self._file, SCHEMA, options=_OPTIONS)
+            self._open_file.enter_context(self._thread)
+        batch = _record_batch(self._samples, self._offsets, self._buffer)
+        self._wait()
+        # It is written and hashed on the other thread while the next batch is filled.
+        self._writing = self._thread.submit(self._writer.write_batch, batch)
+        self._buffer, self._other_buffer = self._other_buffer, self._buffer
+        self._samples, self._offsets = [], [0]
+
+    def _wait(self) -> None:
+        if self._writing is not None:
+            self._writing.result()
+
+
+def _record_batch(samples: Sequence[Sample], offsets: Sequence[int], buffer: Array) -> Any:
+    """Build a batch around the image bytes in `buffer`, without copying them."""
+    data = pa.py_buffer(buffer)[: offsets[-1]]
+    starts = pa.py_buffer(np.asarray(offsets, np.int64))
+    columns = [
+        pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(samples), [None, starts, data])
+    ]
+    ends = np.cumsum([0, *(len(sample.annotations) for sample in samples)], dtype=np.int32)
+    columns += [_object_column(samples, name, ends) for name in OBJECT_COLUMNS]
+    columns += [
+        pa.array([getattr(sample, field.name) for sample in samples], field.type)
+        for field in list(SCHEMA)[len(columns) :]
+    ]
+    return pa.record_batch(columns, schema=SCHEMA)
+
+
+def _object_column(samples: Sequence[Sample], name: str, ends: Array) -> Any:
+    kind = SCHEMA.field(name).type
+    values = np.concatenate([getattr(sample.annotations, name) for sample in samples])
+    if name == "boxes":
+        flat = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), type=kind.value_type)
+    else:
+        flat = pa.array(values.view(np.uint8) if values.dtype == np.bool_ else values)
+    return pa.ListArray.from_arrays(pa.array(ends), flat, type=kind)
+
+
+class _DiscardedError(Exception):
+    """Ends an unfinished shard."""
+
+
+class _HashingFile:
+    """A file that knows its length and SHA-256."""
+
+    def __init__(self, path: Path) -> None:
+        self.num_bytes = 0
+        self.sha256 = hashlib.sha256()
+        self.closed = False
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC)
+
+    def __enter__(self) -> "_HashingFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+        self.closed = True
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        self.sha256.update(view)
+        self.num_bytes += len(view)
+        rest = view
+        while len(rest):
+            rest = rest[os.write(self._descriptor, rest) :]
+        return len(view)
+
+    def flush(self) -> None:
+        """Nothing is held back."""

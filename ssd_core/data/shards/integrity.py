@@ -1,0 +1,70 @@
+"""Compare the shards that are there with what the manifest promises."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ssd_core.data.ahead import map_ahead
+from ssd_core.data.shards.manifest import Manifest, Shard
+from ssd_core.errors import DataError
+from ssd_core.store import Location, open_store
+from ssd_core.store.local import explain_disk_errors, file_sha256
+
+_verified: set[tuple[str, int, int, str]] = set()
+"""Shards whose SHA-256 this process has seen to be right: path, size, time of change, hash."""
+
+_THREADS = 8
+
+
+def check_shard_sizes(data_dir: Location, manifest: Manifest) -> None:
+    """Check that every shard of every split is there with its size; cheap.
+
+    Raises:
+        DataError: the first shard that is not.
+        SurroundingsError: a store that is away.
+    """
+    store, shards = open_store(data_dir), manifest.shards()
+    found = map_ahead(
+        lambda shard: store.head(shard.name), shards, num_threads=_THREADS, depth=_THREADS
+    )
+    for shard, stored in zip(shards, found, strict=True):
+        _compare_size(f"{data_dir}/{shard.name}", stored.num_bytes if stored else None, shard)
+
+
+def verify_shard(path: Path, shard: Shard) -> None:
+    """Compare a shard with its size and SHA-256; an unchanged file is read once a process.
+
+    Raises:
+        DataError: the shard is missing or has another content.
+    """
+    _compare_size(str(path), path.stat().st_size if path.is_file() else None, shard)
+    status = path.stat()
+    key = (str(path.resolve()), status.st_size, status.st_mtime_ns, shard.sha256)
+    if key in _verified:
+        return
+    with explain_disk_errors(path):
+        actual = file_sha256(path)
+    if actual != shard.sha256:
+        raise DataError(
+            f"{path}: the content has SHA-256 {actual[:12]}…, the manifest says "
+            f"{shard.sha256[:12]}…; delete the shard and convert the data set again"
+        )
+    _verified.add(key)
+
+
+def find_faults(data_dir: Path, manifest: Manifest) -> Iterator[str]:
+    """Read every shard and yield what is wrong, a line a shard."""
+    for shard in manifest.shards():
+        try:
+            verify_shard(data_dir / shard.name, shard)
+        except DataError as error:
+            yield str(error)
+
+
+def _compare_size(place: str, size: int | None, shard: Shard) -> None:
+    if size is None:
+        raise DataError(f"{place}: the shard is missing; convert the data set again")
+    if size != shard.bytes:
+        raise DataError(
+            f"{place}: the shard has {size} bytes, the manifest says {shard.bytes}; "
+            "convert the data set again"
+        )

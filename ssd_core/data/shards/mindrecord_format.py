@@ -1,0 +1,208 @@
+"""What stands in MindRecord files, as far as it can be said without MindSpore.
+
+The names of the files stand inside them: they may move to another folder together, but never be
+renamed. Files that MindSpore's SSD wrote have its three columns only; ours have more.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ssd_core.data.shards.manifest import Shard, SplitName
+from ssd_core.errors import DataError
+from ssd_core.store.local import file_sha256
+from ssd_core.structures import Annotations, Array, Sample, make_annotations
+
+FILE_NAMES: Mapping[SplitName, str] = {"train": "ssd.mindrecord0", "val": "ssd_eval.mindrecord0"}
+"""The first file of each split, where MindSpore's SSD looks for it."""
+INDEX_SUFFIX = ".db"
+
+_LIST = {"shape": [-1]}
+SCHEMA: Mapping[str, Mapping[str, Any]] = {
+    "img_id": {"type": "int32", "shape": [1]},
+    "image": {"type": "bytes"},
+    "annotation": {"type": "int32", "shape": [-1, 5]},
+    "boxes": {"type": "float32", "shape": [-1, 4]},
+    "labels": {"type": "int64"} | _LIST,
+    "areas": {"type": "float64"} | _LIST,
+    "is_crowd": {"type": "int32"} | _LIST,
+    "is_difficult": {"type": "int32"} | _LIST,
+    "box_ids": {"type": "int64"} | _LIST,
+    "image_id": {"type": "int64"},
+    "image_path": {"type": "string"},
+    "width": {"type": "int32"},
+    "height": {"type": "int32"},
+}
+"""The first three are those of MindSpore's SSD, the others those of the Arrow shards."""
+
+_REFERENCE_COLUMNS = {name: SCHEMA[name] for name in ("img_id", "image", "annotation")}
+_MAX_IMG_ID = 2**31 - 1
+_MAX_HEADER_BYTES = 2**27
+_MAX_OBJECTS = 2**16
+
+
+def make_row(sample: Sample, image: bytes) -> dict[str, Any]:
+    """Return a row of our own, as FileWriter takes it."""
+    objects = sample.annotations
+    return {
+        "img_id": np.array([sample.image_id & _MAX_IMG_ID], np.int32),
+        "image": image,
+        "annotation": _annotation(sample),
+        "boxes": objects.boxes,
+        "labels": objects.labels,
+        "areas": objects.areas,
+        "is_crowd": objects.is_crowd.astype(np.int32),
+        "is_difficult": objects.is_difficult.astype(np.int32),
+        "box_ids": objects.box_ids,
+        "image_id": sample.image_id,
+        "image_path": sample.image_path,
+        "width": sample.width,
+        "height": sample.height,
+    }
+
+
+def _annotation(sample: Sample) -> Array:
+    """Return [N, 5] y0, x0, y1, x1, class: the objects as MindSpore's SSD trains on them.
+
+    Crowds are left out, corners are rounded as its converter does. A box stays at least a pixel
+    wide and high. Without objects there is one row of zeros, which is a box of the background:
+    MindSpore reads an array without elements as a scalar.
+    """
+    objects = sample.annotations.select(~sample.annotations.is_crowd)
+    if not len(objects):
+        return np.zeros((1, 5), np.int32)
+    corners = np.rint(objects.boxes).astype(np.int32)
+    limits = np.array([sample.width - 1, sample.height - 1], np.int32)
+    low = np.minimum(corners[:, :2], limits)
+    high = np.maximum(corners[:, 2:], low + 1)
+    return np.column_stack([low[:, ::-1], high[:, ::-1], objects.labels.astype(np.int32)])
+
+
+def describe_files(folder: Path, names: Iterable[str]) -> tuple[Shard, ...]:
+    """Return what a manifest says of the files of a set and of the index beside each.
+
+    Raises:
+        DataError: an index is missing or damaged.
+    """
+    files = [(name, count_rows(folder / name)) for name in names]
+    return tuple(
+        Shard(
+            name=name,
+            bytes=(folder / name).stat().st_size,
+            rows=rows,
+            sha256=file_sha256(folder / name),
+        )
+        for data_name, data_rows in files
+        for name, rows in ((data_name, data_rows), (data_name + INDEX_SUFFIX, 0))
+    )
+
+
+def index_path(path: Path) -> Path:
+    """Return the place of the index that belongs to a MindRecord file."""
+    return path.with_name(path.name + INDEX_SUFFIX)
+
+
+def count_rows(path: Path) -> int:
+    """Return the number of images that the index of a MindRecord file lists.
+
+    Raises:
+        DataError: the index is missing or damaged.
+    """
+    try:
+        with closing(
+            sqlite3.connect(f"{index_path(path).resolve().as_uri()}?mode=ro", uri=True)
+        ) as index:
+            return int(index.execute("SELECT COUNT(*) FROM INDEXES").fetchone()[0])
+    except sqlite3.Error as error:
+        raise DataError(
+            f"{index_path(path)}: not the index of a MindRecord file: {error}"
+        ) from None
+
+
+class Header(NamedTuple):
+    """The beginning of a MindRecord file."""
+
+    files: tuple[str, ...]
+    """Names of all files of the set, this one among them."""
+    is_own: bool
+    """True where the rows have all columns of SCHEMA, False where only those of MindSpore's SSD."""
+
+
+def read_header(path: Path) -> Header:
+    """Read which files belong together, and check the columns.
+
+    Raises:
+        DataError: this is no MindRecord file, or one with other columns.
+    """
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            content = json.loads(file.read(min(size, _MAX_HEADER_BYTES)))
+        columns = content["schema"][0]["schema"]
+        files = tuple(content["shard_addresses"])
+    except (OSError, ValueError, LookupError, TypeError):
+        raise DataError(f"{path}: is not a MindRecord file") from None
+    if not all(columns.get(name) == kind for name, kind in _REFERENCE_COLUMNS.items()):
+        raise DataError(
+            f"{path}: has the columns {', '.join(columns)}; expected those of MindSpore's SSD: "
+            "img_id int32 [1], image bytes, annotation int32 [-1, 5]"
+        )
+    return Header(files, is_own=all(columns.get(name) == kind for name, kind in SCHEMA.items()))
+
+
+def columns_to_read(header: Header) -> list[str]:
+    """Return the columns that `read_row` needs."""
+    unused = {"img_id", "annotation"} if header.is_own else SCHEMA.keys() - _REFERENCE_COLUMNS
+    return [name for name in SCHEMA if name not in unused]
+
+
+def read_row(row: Mapping[str, Any], index: int, place: str) -> tuple[Sample, memoryview]:
+    """Return a row, as MindDataset gives it, as a sample and its image.
+
+    Args:
+        row: the columns that `columns_to_read` names.
+        index: position in the split, which makes ids where the row has none.
+        place: where a reader of an error message finds the row.
+    """
+    image = memoryview(row["image"].tobytes())  # NumPy itself would cut off zeros at the end
+    if "annotation" in row:
+        return _reference_sample(row, index, place), image
+    objects = Annotations(
+        boxes=_objects(row["boxes"]).reshape(-1, 4),
+        labels=_objects(row["labels"]),
+        areas=_objects(row["areas"]),
+        is_crowd=_objects(row["is_crowd"]).astype(np.bool_),
+        is_difficult=_objects(row["is_difficult"]).astype(np.bool_),
+        box_ids=_objects(row["box_ids"]),
+    )
+    plain = {name: row[name].item() for name in ("image_id", "image_path", "width", "height")}
+    return Sample(annotations=objects, place=place, **plain), image
+
+
+def _reference_sample(row: Mapping[str, Any], index: int, place: str) -> Sample:
+    """Read a row of MindSpore's SSD, which knows neither size nor path, nor ids of the objects."""
+    values = _objects(row["annotation"]).reshape(-1, 5)
+    values = values[values[:, 4] != 0]  # the background is no object
+    first_id = index * _MAX_OBJECTS + 1
+    return Sample(
+        image_id=row["img_id"].item(),
+        image_path=f"img_id {row['img_id'].item()}",
+        width=0,
+        height=0,
+        annotations=make_annotations(
+            values[:, [1, 0, 3, 2]],
+            values[:, 4],
+            box_ids=range(first_id, first_id + len(values)),
+        ),
+        place=place,
+    )
+
+
+def _objects(values: Array) -> Array:
+    """Return the values of the objects; of none MindSpore makes a scalar."""
+    return values if values.ndim else values.reshape(1)[:0]

@@ -1,0 +1,218 @@
+"""Where a data set comes from: files with relative names, so that no reader handles a path."""
+
+import codecs
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+from ssd_core.errors import DataError, UsageError
+from ssd_core.store import read_location
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """What a listing says of a file."""
+
+    num_bytes: int
+    version: str
+    """Another one after each change: the time in nanoseconds, or the ETag of an object."""
+
+
+class Source(Protocol):
+    """Files to read; names have forward slashes and never leave the root."""
+
+    uri: str
+
+    @property
+    def files(self) -> Mapping[str, SourceFile]:
+        """All files by name, sorted; hidden ones are left out."""
+
+    @property
+    def left_aside(self) -> Mapping[str, str]:
+        """What is there and cannot be used, by name, with the reason."""
+
+    def expect(self, names: Sequence[str]) -> None:
+        """Say which files are read next, all and in this order: a far source fetches them ahead."""
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a file.
+
+        Raises:
+            DataError: it is missing or cannot be read.
+        """
+
+    def read_part(self, name: str, start: int, size: int) -> bytes:
+        """Return `size` bytes of a file from `start`, fewer only at its end.
+
+        Raises:
+            DataError: it is missing or cannot be read.
+        """
+
+    def read_into(self, name: str, space: memoryview) -> int:
+        """Fill `space` with the beginning of a file and return how many bytes there were.
+
+        Raises:
+            DataError: it is missing or cannot be read.
+        """
+
+
+def open_source(uri: str) -> Source:
+    """Return the source at `uri`: a folder, as a path or `file://`, or `s3://bucket/prefix`.
+
+    Raises:
+        UsageError: there is no such place, or the scheme is unknown.
+        SurroundingsError: the store is away.
+    """
+    location = read_location(uri)
+    if isinstance(location, str):
+        from ssd_core.data.store_source import StoreSource
+
+        return StoreSource(location)
+    root = location
+    if not root.exists():
+        raise UsageError(f"{root}: no such folder; expected a folder with a data set")
+    if not root.is_dir():
+        raise UsageError(f"{root} is not a folder; expected a folder with a data set")
+    return FolderSource(root)
+
+
+def read_head(source: Source, name: str, num_bytes: int) -> bytes:
+    """Return the first bytes of a file, to see what it is; none where it cannot be read."""
+    try:
+        return source.read_part(name, 0, num_bytes)
+    except DataError:
+        return b""
+
+
+def read_text(source: Source, name: str) -> str:
+    """Return the content of a text file in UTF-8, with or without byte order mark.
+
+    Raises:
+        DataError: it is missing, cannot be read, or is no such text.
+    """
+    content = source.read(name)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        what = "is text in UTF-16" if is_utf16 else "is not text"
+        raise DataError(f"{name}: {what}; expected UTF-8") from None
+
+
+def _is_text(name: str) -> bool:
+    """Say whether a file name is UTF-8: others have stand-ins that nothing can write."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def is_inside(name: str) -> bool:
+    """Say whether a relative name stays below its root: no absolute path, no `..`, no backslash."""
+    return bool(name) and not (
+        name.startswith("/") or "\\" in name or "\0" in name or ".." in name.split("/")
+    )
+
+
+class FolderSource:
+    """A local folder. Links that leave it are not followed."""
+
+    def __init__(self, root: Path) -> None:
+        self.uri = str(root)
+        self._root = os.path.realpath(root)
+
+    @property
+    def files(self) -> Mapping[str, SourceFile]:
+        """All files by name, sorted; hidden ones are left out."""
+        return self._listing[0]
+
+    @property
+    def left_aside(self) -> Mapping[str, str]:
+        """What is there and cannot be used, by name, with the reason."""
+        return self._listing[1]
+
+    @cached_property
+    def _listing(self) -> tuple[dict[str, SourceFile], dict[str, str]]:
+        found: dict[str, SourceFile] = {}
+        aside: dict[str, str] = {}
+        folders = [""]
+        while folders:
+            prefix = folders.pop()
+            try:
+                with os.scandir(os.path.join(self._root, prefix)) as entries:
+                    for entry in entries:
+                        name = f"{prefix}{entry.name}"
+                        if entry.name.startswith("."):
+                            continue
+                        reason = self._reason_against(entry)
+                        if reason:
+                            aside[name] = reason
+                        elif entry.is_dir():
+                            folders.append(f"{name}/")
+                        elif entry.is_file():
+                            status = entry.stat()
+                            found[name] = SourceFile(status.st_size, str(status.st_mtime_ns))
+            except OSError as error:
+                aside[prefix] = f"cannot be listed: {error.strerror}"
+        return dict(sorted(found.items())), dict(sorted(aside.items()))
+
+    def _reason_against(self, entry: "os.DirEntry[str]") -> str:
+        """Say why an entry cannot be used, "" where it can."""
+        if not _is_text(entry.name):
+            return "has a name that is not UTF-8"
+        if entry.is_symlink() and not self._is_own_file(entry):
+            return "is a link to a folder or to a place outside, which is not followed"
+        return ""
+
+    def expect(self, names: Sequence[str]) -> None:
+        """Do nothing: a folder is near."""
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a file."""
+        block = self._listed(name).num_bytes + 1  # all of it at once, and never twice in memory
+        with self._open(name) as descriptor:
+            return b"".join(iter(lambda: os.read(descriptor, block), b""))
+
+    def read_part(self, name: str, start: int, size: int) -> bytes:
+        """Return `size` bytes of a file from `start`, fewer only at its end."""
+        with self._open(name) as descriptor:
+            return os.pread(descriptor, size, start)
+
+    def read_into(self, name: str, space: memoryview) -> int:
+        """Fill `space` with the beginning of a file and return how many bytes there were."""
+        size = 0
+        with self._open(name) as descriptor:
+            while size < len(space):
+                count = os.readv(descriptor, [space[size:]])
+                if not count:
+                    break
+                size += count
+        return size
+
+    @contextmanager
+    def _open(self, name: str) -> Iterator[int]:
+        self._listed(name)
+        try:
+            descriptor = os.open(f"{self._root}/{name}", os.O_RDONLY)
+            try:
+                yield descriptor
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise DataError(f"{name}: cannot be read: {error.strerror}") from None
+
+    def _listed(self, name: str) -> SourceFile:
+        if not is_inside(name):
+            raise DataError(f"'{name}' leaves the source {self.uri}; names must be relative to it")
+        if name not in self.files:
+            raise DataError(f"{name}: there is no such file in {self.uri}")
+        return self.files[name]
+
+    def _is_own_file(self, link: "os.DirEntry[str]") -> bool:
+        target = os.path.realpath(link.path)
+        return target.startswith(f"{self._root}{os.sep}") and os.path.isfile(target)

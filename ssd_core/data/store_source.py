@@ -1,0 +1,121 @@
+"""A prefix of an object store as a source: listed once, read ahead on threads."""
+
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any
+
+from ssd_core.data.ahead import map_ahead
+from ssd_core.data.source import SourceFile, is_inside
+from ssd_core.errors import DataError, UsageError
+from ssd_core.logs import logger
+from ssd_core.store import open_store
+from ssd_core.store.base import Store
+
+_THREADS = 16
+_DEPTH = 32
+"""Objects that wait to be asked for; an image has some hundred kilobytes."""
+
+Ahead = Generator[bytes | DataError, None, None]
+
+
+class StoreSource:
+    """Objects below a URI such as `s3://bucket/prefix`; it may be sent to other processes."""
+
+    def __init__(self, uri: str) -> None:
+        """List the objects.
+
+        Raises:
+            UsageError: there is none, or the URI cannot be opened.
+            SurroundingsError: the store is away.
+        """
+        self.uri = uri
+        self._store = open_store(uri)
+        self.files: Mapping[str, SourceFile]
+        self.left_aside: Mapping[str, str]
+        self.files, self.left_aside = _list(self._store)
+        if not self.files:
+            raise UsageError(f"{uri}: holds no objects; expected a data set")
+        logger.info("%s: %d objects", uri, len(self.files))
+        self._expected: list[str] = []
+        self._ahead: Ahead | None = None
+
+    def expect(self, names: Sequence[str]) -> None:
+        """Fetch these files ahead of their reading, which has to come in this order."""
+        self._forget()
+        self._expected = [name for name in reversed(names) if name in self.files]
+        self._ahead = map_ahead(
+            self._fetch, self._expected[::-1], num_threads=_THREADS, depth=_DEPTH
+        )
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a file."""
+        self._check_listed(name)
+        return _or_raise(self._take(name))
+
+    def read_part(self, name: str, start: int, size: int) -> bytes:
+        """Return `size` bytes of a file from `start`, fewer only at its end."""
+        self._check_listed(name)
+        return _or_raise(self._fetch(name, start, size))
+
+    def read_into(self, name: str, space: memoryview) -> int:
+        """Fill `space` with the beginning of a file and return how many bytes there were."""
+        content = self.read(name)[: len(space)]
+        space[: len(content)] = content
+        return len(content)
+
+    def _check_listed(self, name: str) -> None:
+        if not is_inside(name):
+            raise DataError(f"'{name}' leaves the source {self.uri}; names must be relative to it")
+        if name not in self.files:
+            raise DataError(f"{name}: there is no such file in {self.uri}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the connections behind."""
+        return {"uri": self.uri, "files": self.files, "left_aside": self.left_aside}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Connect anew, in another process."""
+        self.uri, self.files, self.left_aside = state["uri"], state["files"], state["left_aside"]
+        self._store = open_store(self.uri)
+        self._expected, self._ahead = [], None
+
+    def _take(self, name: str) -> bytes | DataError:
+        if self._ahead is not None and self._expected and self._expected[-1] == name:
+            self._expected.pop()
+            content = next(self._ahead)
+            if not self._expected:
+                self._forget()
+            return content
+        return self._fetch(name)
+
+    def _forget(self) -> None:
+        if self._ahead is not None:
+            self._ahead.close()
+        self._ahead, self._expected = None, []
+
+    def _fetch(self, name: str, start: int = 0, length: int | None = None) -> bytes | DataError:
+        """Return the content or a part of it, or what is wrong with this one object."""
+        try:
+            return self._store.get(name, start, length)
+        except FileNotFoundError:
+            return DataError(f"{name}: is gone from {self.uri}")
+        except DataError as error:
+            return error
+
+
+def _or_raise(content: bytes | DataError) -> bytes:
+    if isinstance(content, DataError):
+        raise content
+    return content
+
+
+def _list(store: Store) -> tuple[dict[str, SourceFile], dict[str, str]]:
+    """Return the objects, hidden ones left out, and those that cannot be used with the reason."""
+    files, aside = {}, {}
+    for item in store.list():
+        if any(part.startswith(".") and part not in {".", ".."} for part in item.key.split("/")):
+            continue
+        if is_inside(item.key) and "//" not in f"/{item.key}":
+            files[item.key] = SourceFile(item.num_bytes, item.version)
+        else:
+            aside[item.key] = "has a name that no folder could have"
+    return files, aside

@@ -1,0 +1,1 @@
+"""The mathematics of SSD in NumPy, the oracle of every backend."""

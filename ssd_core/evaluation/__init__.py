@@ -1,0 +1,1 @@
+"""Accuracy: the COCO metrics."""

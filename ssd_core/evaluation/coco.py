@@ -1,0 +1,189 @@
+"""The twelve COCO numbers, from arrays; the one place that knows the evaluator library."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssd_core.errors import DataError
+from ssd_core.structures import Annotations, Array, ClassInfo, Detections
+
+ABSENT = -1.0
+"""Value of a number that had nothing to measure: ap_small without small objects."""
+
+RECALL_GRID = np.linspace(0.0, 1.0, 101)
+"""Recalls at which a precision curve is sampled."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Metric:
+    """One of the twelve: which cells of the evaluator's tables it is the mean of."""
+
+    is_precision: bool
+    iou: float | None = None
+    area: str = "all"
+    max_detections: int = 100
+
+
+COCO_METRICS = {
+    "ap": _Metric(True),
+    "ap50": _Metric(True, iou=0.5),
+    "ap75": _Metric(True, iou=0.75),
+    "ap_small": _Metric(True, area="small"),
+    "ap_medium": _Metric(True, area="medium"),
+    "ap_large": _Metric(True, area="large"),
+    "ar_1": _Metric(False, max_detections=1),
+    "ar_10": _Metric(False, max_detections=10),
+    "ar_100": _Metric(False),
+    "ar_small": _Metric(False, area="small"),
+    "ar_medium": _Metric(False, area="medium"),
+    "ar_large": _Metric(False, area="large"),
+}
+"""The twelve numbers by name, in the order of pycocotools."""
+
+_IOUS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+_AREAS = ("all", "small", "medium", "large")
+_MAX_DETECTIONS = (1, 10, 100)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassScores:
+    """Accuracy of one class."""
+
+    info: ClassInfo
+    num_objects: int
+    """Objects of the class, crowds left out."""
+    ap: float
+    """Mean over IoU .50:.95; ABSENT without objects."""
+    ap50: float
+    precision: NDArray[np.float64]
+    """[101] precision at IoU .5 for each recall of RECALL_GRID; all ABSENT without objects."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CocoScores:
+    """What the evaluator found."""
+
+    values: dict[str, float]
+    """The names of COCO_METRICS; ABSENT where there was nothing to measure."""
+    classes: tuple[ClassScores, ...]
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The numbers that were measured: a -1 would spoil every comparison and every chart."""
+        return {name: value for name, value in self.values.items() if value != ABSENT}
+
+
+def evaluate_coco(
+    truths: Sequence[Annotations], found: Sequence[Detections], classes: Sequence[ClassInfo]
+) -> CocoScores:
+    """Compare what was found with the truth, as pycocotools does (equal to 1e-9, see the tests).
+
+    Crowd boxes count neither as found nor as missed. Difficult objects count like all others:
+    COCO does not know them. Equal scores keep the order of images and detections.
+
+    Args:
+        truths: of each image.
+        found: of the same images.
+        classes: all classes, in label order.
+
+    Raises:
+        DataError: a box or a score is not a number; some evaluators call that a perfect result.
+    """
+    precision, recall = _tables(truths, found, classes)
+    values = {
+        name: _mean(_cells(metric, precision, recall)) for name, metric in COCO_METRICS.items()
+    }
+    labels = _join([truth.labels[~truth.is_crowd] for truth in truths], np.int64)
+    counts = np.bincount(labels, minlength=len(classes) + 1)
+    per_class = tuple(
+        ClassScores(
+            info=info,
+            num_objects=int(counts[info.label]),
+            ap=_mean(precision[:, :, column, 0, -1]),
+            ap50=_mean(precision[0, :, column, 0, -1]),
+            precision=precision[0, :, column, 0, -1].copy(),
+        )
+        for column, info in enumerate(classes)
+    )
+    return CocoScores(values=values, classes=per_class)
+
+
+def format_summary(values: Mapping[str, float]) -> str:
+    """Write the twelve numbers in the lines of pycocotools, character by character."""
+    return "\n".join(_line(metric, values[name]) for name, metric in COCO_METRICS.items())
+
+
+def _line(metric: _Metric, value: float) -> str:
+    title = "Average Precision  (AP)" if metric.is_precision else "Average Recall     (AR)"
+    iou = "0.50:0.95" if metric.iou is None else f"{metric.iou:0.2f}"
+    place = f"IoU={iou:<9} | area={metric.area:>6} | maxDets={metric.max_detections:>3}"
+    return f" {title} @[ {place} ] = {value:0.3f}"
+
+
+def _tables(
+    truths: Sequence[Annotations], found: Sequence[Detections], classes: Sequence[ClassInfo]
+) -> tuple[Array, Array]:
+    """Return precision [IoU, recall, class, area, max] and recall [IoU, class, area, max].
+
+    Images are numbered from 1 and annotations too: evaluators take an id of 0 for "not matched".
+    """
+    from hotcoco import COCO, COCOeval
+
+    boxes = _xywh([truth.boxes for truth in truths])
+    areas = _join([truth.areas for truth in truths], np.float64)
+    rows = _detection_rows(found)
+    if not all(np.isfinite(values).all() for values in (boxes, areas, rows)):
+        raise DataError("a box, an area or a score to be evaluated is not a finite number")
+    truth = COCO.from_arrays(
+        [{"id": number, "width": 0, "height": 0} for number in range(1, len(truths) + 1)],
+        [{"id": info.label, "name": info.name} for info in classes],
+        _image_numbers(truths),
+        _join([truth.labels for truth in truths], np.int64),
+        boxes,
+        ids=np.arange(1, len(boxes) + 1),
+        area=areas,
+        iscrowd=_join([truth.is_crowd for truth in truths], np.bool_),
+    )
+    evaluator: Any = COCOeval(truth, truth.load_res(rows), "bbox")
+    evaluator.evaluate()
+    evaluator.accumulate()
+    return evaluator.eval["precision"], evaluator.eval["recall"]
+
+
+def _detection_rows(found: Sequence[Detections]) -> Array:
+    """Return [D, 7]: image number, x, y, width, height, score, label."""
+    boxes = _xywh([image.boxes for image in found])
+    scores = _join([image.scores for image in found], np.float64)
+    labels = _join([image.labels for image in found], np.float64)
+    return np.column_stack([_image_numbers(found), boxes, scores, labels])
+
+
+def _image_numbers(items: Sequence[Annotations] | Sequence[Detections]) -> Array:
+    return np.repeat(np.arange(1, len(items) + 1), [len(item) for item in items])
+
+
+def _xywh(boxes: Sequence[Array]) -> Array:
+    """Stack xyxy boxes as xywh; in float64 the difference of two float32 is exact."""
+    stacked = np.concatenate([np.zeros((0, 4)), *boxes])
+    stacked[:, 2:] -= stacked[:, :2]
+    return stacked
+
+
+def _join(arrays: Sequence[Array], dtype: type[np.generic]) -> Array:
+    """Concatenate arrays, of which there may be none."""
+    return np.concatenate([np.zeros(0, dtype), *arrays]).astype(dtype)
+
+
+def _cells(metric: _Metric, precision: Array, recall: Array) -> Array:
+    table = precision if metric.is_precision else recall
+    if metric.iou is not None:
+        table = table[_IOUS.index(metric.iou)]
+    return table[..., _AREAS.index(metric.area), _MAX_DETECTIONS.index(metric.max_detections)]
+
+
+def _mean(cells: Array) -> float:
+    measured = cells[cells > ABSENT]
+    return float(measured.mean()) if measured.size else ABSENT

@@ -1,0 +1,82 @@
+"""Run a detector over a whole split and score what it found."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from ssd_core.backends.base import Detector
+from ssd_core.data.ahead import map_batches_ahead
+from ssd_core.data.decode import load_image
+from ssd_core.data.shards.reader import SplitReader
+from ssd_core.errors import located
+from ssd_core.evaluation.coco import CocoScores, evaluate_coco
+from ssd_core.logs import Progress
+from ssd_core.structures import Annotations, Detections, ImageArray, Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationResult:
+    """Accuracy on a split, and the detections that it was computed from."""
+
+    scores: CocoScores
+    image_ids: tuple[int, ...]
+    """Of every image of the split, ascending."""
+    detections: tuple[Detections, ...]
+    """Of the same images."""
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The COCO numbers that could be measured, by name."""
+        return self.scores.metrics
+
+
+class _Loaded(NamedTuple):
+    image_id: int
+    pixels: ImageArray
+    size: tuple[int, int]
+    truth: Annotations
+
+
+def evaluate_detector(
+    detector: Detector, reader: SplitReader, *, batch_size: int
+) -> EvaluationResult:
+    """Detect on every image of the split, a last short batch included, and compare with the truth.
+
+    Images are decoded on threads ahead of the device. The order of the shards does not matter:
+    images are compared in the order of their ids, as pycocotools does.
+
+    Args:
+        detector: built for the classes of the split.
+        reader: the split.
+        batch_size: images a forward pass.
+
+    Raises:
+        DataError: an image of the split cannot be decoded.
+    """
+    batches = map_batches_ahead(
+        lambda record: _load(record, detector.image_size),
+        reader.read_in_order(),
+        batch_size=batch_size,
+    )
+    rows: list[tuple[int, Annotations, Detections]] = []
+    with Progress("evaluate: image", reader.num_images) as progress:
+        for batch in batches:
+            pixels = np.stack([item.pixels for item in batch])
+            found = detector.detect(pixels, [item.size for item in batch])
+            rows += [
+                (item.image_id, item.truth, image) for item, image in zip(batch, found, strict=True)
+            ]
+            progress.update(len(rows))
+    rows.sort(key=lambda row: row[0])
+    return EvaluationResult(
+        scores=evaluate_coco([row[1] for row in rows], [row[2] for row in rows], reader.classes),
+        image_ids=tuple(row[0] for row in rows),
+        detections=tuple(row[2] for row in rows),
+    )
+
+
+def _load(record: Record, image_size: int) -> _Loaded:
+    with located(record.image_path):
+        pixels, size = load_image(record.image, image_size)
+    return _Loaded(record.image_id, pixels, size, record.annotations)

@@ -1,0 +1,110 @@
+"""What the commands say on standard error: log lines, and the progress of long work."""
+
+import logging
+import shutil
+import sys
+import time
+from types import TracebackType
+from typing import TextIO
+
+_REDRAW_SECONDS = 0.1
+LINE_SECONDS = 10.0
+"""Time between two lines of progress where there is no terminal."""
+_BAR_WIDTH = 24
+_CLEAR_LINE = "\r\x1b[K"
+"""Empties the line of a terminal, whatever stood there, and begins it anew."""
+
+logger = logging.getLogger("ssd")
+
+
+def set_up_logging(*, verbose: bool = False, line_seconds: float = LINE_SECONDS) -> None:
+    """Send log lines to standard error; called once by a command, never by the library.
+
+    Args:
+        verbose: show the details too.
+        line_seconds: time between two lines of progress where there is no terminal.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_LineFormatter(_CLEAR_LINE if sys.stderr.isatty() else ""))
+    logger.handlers[:] = [handler]
+    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
+    Progress.line_seconds = line_seconds
+
+
+class _LineFormatter(logging.Formatter):
+    """Plain messages behind a common start; from warning on the level comes first."""
+
+    def __init__(self, start: str) -> None:
+        super().__init__()
+        self._start = start
+
+    def format(self, record: logging.LogRecord) -> str:
+        level = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
+        return f"{self._start}{level}{super().format(record)}"
+
+
+class Progress:
+    """Progress of long work: one redrawn line on a terminal, elsewhere a line now and then.
+
+    Use as a context manager; `update` is cheap enough for every item.
+    """
+
+    line_seconds = LINE_SECONDS
+
+    def __init__(
+        self, what: str, total: int, *, done: int = 0, stream: TextIO | None = None
+    ) -> None:
+        self._what, self._total, self._first = what, total, done
+        self._stream = stream or sys.stderr
+        self._is_terminal = self._stream.isatty()
+        self._started = time.monotonic()
+        self._shown = self._started if not self._is_terminal else 0.0
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._is_terminal:
+            self._stream.write(_CLEAR_LINE)
+            self._stream.flush()
+
+    def update(self, done: int, figures: str = "") -> None:
+        """Say that `done` of the total are finished; `figures` is shown as it is."""
+        now = time.monotonic()
+        if now - self._shown < (_REDRAW_SECONDS if self._is_terminal else self.line_seconds):
+            return
+        self._shown = now
+        left = self._time_left(done, now)
+        text = ", ".join(
+            part for part in (f"{self._what} {done}/{self._total}", figures, left) if part
+        )
+        self._stream.write(self._bar_line(done, text) if self._is_terminal else text + "\n")
+        self._stream.flush()
+
+    def _bar_line(self, done: int, text: str) -> str:
+        """Put a bar before the text, as long as there is room for it: a broken line would stay."""
+        width = shutil.get_terminal_size().columns - 1
+        bar_width = max(0, min(_BAR_WIDTH, width - len(text) - 1))
+        filled = round(bar_width * done / max(self._total, 1))
+        line = f"{'█' * filled}{'░' * (bar_width - filled)} {text}"
+        return _CLEAR_LINE + line.lstrip()[:width]
+
+    def _time_left(self, done: int, now: float) -> str:
+        if done <= self._first:
+            return ""
+        seconds = (now - self._started) / (done - self._first) * (self._total - done)
+        return f"{format_duration(seconds)} left"
+
+
+def format_duration(seconds: float) -> str:
+    """Write a duration as `42 s`, `3:05 min` or `2:03:05 h`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    return f"{hours}:{minutes:02}:{rest:02} h" if hours else f"{minutes}:{rest:02} min"

@@ -1,0 +1,24 @@
+"""Named complete configurations.
+
+To add one, write a function that returns a `Recipe` and name it in RECIPES.
+"""
+
+from collections.abc import Callable
+
+from ssd_core.config import Recipe
+from ssd_core.errors import unknown_name
+from ssd_core.recipes.demo import demo
+from ssd_core.recipes.ssd300_vgg16 import ssd300_vgg16
+
+RECIPES: dict[str, Callable[[], Recipe]] = {"demo": demo, "ssd300_vgg16": ssd300_vgg16}
+
+
+def load_recipe(name: str) -> Recipe:
+    """Return the recipe called `name`.
+
+    Raises:
+        UsageError: there is none; the message names the nearest one.
+    """
+    if name not in RECIPES:
+        raise unknown_name("recipe", name, RECIPES)
+    return RECIPES[name]()

@@ -1,0 +1,47 @@
+"""A small detector that learns from a hundred photographs in minutes, from random weights."""
+
+from ssd_core.config import (
+    AnchorSpec,
+    AugmentConfig,
+    ModelConfig,
+    OptimizerConfig,
+    Recipe,
+    ScheduleConfig,
+    TrainConfig,
+)
+
+
+def demo() -> Recipe:
+    """Return the recipe of `make demo`: a residual SSD of 0.9 M parameters at 256 px."""
+    size = 256
+    scales = (0.07, 0.17, 0.33, 0.55, 0.77)
+    return Recipe(
+        name="demo",
+        description="Residual SSD, 256 px, 0.9 M parameters: learns in minutes on two CPU cores.",
+        train=TrainConfig(
+            model=ModelConfig(
+                backbone="residual",
+                image_size=size,
+                mean=(123.675, 116.28, 103.53),
+                std=(58.395, 57.12, 57.375),
+                background_bias=3.0,
+                anchors=AnchorSpec(
+                    strides=(8, 16, 32, 64),
+                    min_sizes=tuple(size * scale for scale in scales[:-1]),
+                    max_sizes=tuple(size * scale for scale in scales[1:]),
+                    ratios=((2,), (2,), (2,), (2,)),
+                ),
+            ),
+            # A hundred photographs through one microscope: colour tells the cells apart, and their
+            # size hardly varies. With colour changes AP50 was .05 lower after 800 steps, with
+            # zoom-out as well .17.
+            augment=AugmentConfig(zoom_out_probability=0, photometric_probability=0),
+            optimizer=OptimizerConfig(
+                name="adamw", learning_rate=2e-3, weight_decay=0.05, decay_norms_and_biases=False
+            ),
+            schedule=ScheduleConfig(name="cosine", warmup=0.05),
+            batch_size=8,
+            epochs=64,
+            checkpoint_interval=100,
+        ),
+    )

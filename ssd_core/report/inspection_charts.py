@@ -1,0 +1,152 @@
+"""The charts of the page about a data set."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ssd_core.data.anchor_fit import IOU_EDGES
+from ssd_core.data.statistics import NUM_OCTAVES, SHAPE_BINS, SIDE_BINS
+from ssd_core.report.charts import Chart, Line, line_chart, round_ticks, tick_text
+from ssd_core.report.colours import class_colour
+from ssd_core.report.histograms import Series, bar_chart, heat_map
+from ssd_core.structures import Array, IntArray
+
+_SPLIT_COLOURS = {"train": "var(--part-3)", "val": "var(--part-4)"}
+_MAX_BARS = 26
+_PERCENTS = (0.5, 1, 2, 5, 10, 20, 50, 100)
+
+
+def objects_chart(results: Mapping[str, Any]) -> Chart:
+    """Return how many objects the images of each split have."""
+    counts = {name: s["objects_per_image_histogram"] for name, s in results["splits"].items()}
+    longest = max(len(values) for values in counts.values())
+    bin_size = -(-longest // _MAX_BARS)
+    series = [
+        Series(name, _percents(_rebin(values, bin_size, longest)), _SPLIT_COLOURS[name])
+        for name, values in counts.items()
+    ]
+    ticks = [value for value in round_ticks(0, longest) if value % 1 == 0 and value < longest]
+    return bar_chart(
+        "Objects in an image",
+        series,
+        labels=("objects", "% of the images"),
+        x_ticks=[((value + 0.5) / bin_size, tick_text(value)) for value in ticks],
+    )
+
+
+def side_chart(results: Mapping[str, Any]) -> Chart:
+    """Return how large the objects of each split are."""
+    series = [
+        Series(name, _percents(split["side_histogram"]), _SPLIT_COLOURS[name])
+        for name, split in results["splits"].items()
+    ]
+    return bar_chart(
+        "Size of the objects",
+        series,
+        labels=(f"root of the area, {_unit(results)}", "% of the objects"),
+        x_ticks=_log_ticks(results, SIDE_BINS),
+    )
+
+
+def shape_chart(results: Mapping[str, Any], shapes: IntArray) -> Chart:
+    """Return the map of widths and heights, with the anchors of the chosen recipe.
+
+    Args:
+        results: content of `results.json`.
+        shapes: [N, N] objects by width and height, as `count_shapes` has them.
+    """
+    reach = results["anchors"].get(results["recipe"])
+    rings = [
+        (width / reach["image_size"], height / reach["image_size"], f"{width:g} × {height:g} px")
+        for level in (reach["levels"] if reach else ())
+        for width, height in level["shapes"]
+    ]
+    unit = _unit(results)
+    return heat_map(
+        "Width and height of the objects" + (", anchors as rings" if reach else ""),
+        shapes,
+        [(_log_place(x, SHAPE_BINS), _log_place(y, SHAPE_BINS), name) for x, y, name in rings],
+        labels=(f"width, {unit}", f"height, {unit}"),
+        ticks=_log_ticks(results, SHAPE_BINS),
+    )
+
+
+def reach_chart(results: Mapping[str, Any]) -> Chart | None:
+    """Return which sizes the anchors of the chosen recipe reach; None where none is chosen."""
+    reach = results["anchors"].get(results["recipe"])
+    if not reach:
+        return None
+    every = np.sum([split["side_histogram"] for split in results["splits"].values()], axis=0)
+    unreached = np.array(reach["unreached_side_histogram"])
+    return bar_chart(
+        f"Objects that the anchors of {results['recipe']} reach",
+        [
+            Series("reached", every - unreached, "var(--part-3)"),
+            Series("out of reach", unreached, "var(--alert)"),
+        ],
+        labels=(f"root of the area, {_unit(results)}", "objects"),
+        x_ticks=_log_ticks(results, SIDE_BINS),
+        is_stacked=True,
+    )
+
+
+def recipes_chart(results: Mapping[str, Any]) -> Chart:
+    """Return for each recipe the share of objects with an anchor of at least some IoU."""
+    lines = []
+    for row, (name, reach) in enumerate(results["anchors"].items()):
+        is_chosen = name == results["recipe"]
+        colour = "var(--ink)" if is_chosen else class_colour(row + 2)
+        shares = _percent_above(reach["best_iou_histogram"])
+        lines.append(Line(name, IOU_EDGES, shares, colour, is_chosen))
+    lines.sort(key=lambda line: line.is_strong)  # the chosen one is drawn over the others
+    return line_chart(
+        "Objects with an anchor of at least this IoU, %",
+        lines,
+        x_label="IoU",
+        x_range=(0, 1),
+        y_range=(0, 100),
+        width=480,
+    )
+
+
+def _unit(results: Mapping[str, Any]) -> str:
+    """Say what sides are given in: pixels of the chosen recipe's input, or relative."""
+    reach = results["anchors"].get(results["recipe"])
+    return f"px at {reach['image_size']} px input" if reach else "% of the image"
+
+
+def _log_ticks(results: Mapping[str, Any], per_octave: int) -> list[tuple[float, str]]:
+    """Return round numbers of the unit at their places on an axis of octaves."""
+    reach = results["anchors"].get(results["recipe"])
+    whole = reach["image_size"] if reach else 100
+    octaves = range(math.ceil(math.log2(whole)) - NUM_OCTAVES, math.floor(math.log2(whole)) + 1)
+    values = [2**k for k in octaves] if reach else _PERCENTS
+    return [(_log_place(value / whole, per_octave), tick_text(value)) for value in values]
+
+
+def _log_place(value: float, per_octave: int) -> float:
+    """Return the place of a relative length in bins from the left; the border where beyond."""
+    place = (math.log2(value) + NUM_OCTAVES) * per_octave
+    return min(max(place, 0), NUM_OCTAVES * per_octave)
+
+
+def _rebin(counts: Sequence[int], bin_size: int, length: int) -> Array:
+    """Join neighbouring bins; the result covers at least `length` of the old ones."""
+    num_bins = -(-length // bin_size)
+    padded = np.pad(counts, (0, num_bins * bin_size - len(counts)))
+    sums: Array = padded.reshape(num_bins, bin_size).sum(axis=1)
+    return sums
+
+
+def _percents(counts: Sequence[int] | Array) -> Array:
+    percents: Array = 100 * np.asarray(counts) / max(np.sum(counts), 1)
+    return percents
+
+
+def _percent_above(counts: Sequence[int]) -> Array:
+    """Return the share at or above each edge of a histogram, the last edge included."""
+    above = np.append(np.cumsum(counts[::-1])[::-1], 0)
+    percents: Array = 100 * above / max(np.sum(counts), 1)
+    return percents

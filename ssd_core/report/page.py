@@ -1,0 +1,43 @@
+"""HTML pages: no network, no script, every text escaped by the template engine."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+_TEMPLATES_DIR = Path(__file__).parent / "templates"
+
+
+def render_page(name: str, content: Mapping[str, Any]) -> str:
+    """Return the page that the template `<name>.html.j2` makes.
+
+    Args:
+        name: `report` or `inspect`.
+        content: `title` (text), `subtitle` (texts), `headline` (value, name, note), and the parts
+            that the template names; a part that is None or empty is left out.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES_DIR),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["figure"] = _figure
+    return environment.get_template(f"{name}.html.j2").render(content)
+
+
+def percent(part: float, whole: float) -> str:
+    """Write a share; a dash where there is no whole, and never 0 % for something."""
+    if not whole:
+        return "–"
+    share = 100 * part / whole
+    if 0 < share < 0.1:
+        return "< 0.1 %"
+    return f"{share:.{1 if 0 < share < 10 else 0}f} %"
+
+
+def _figure(value: float | None, digits: int = 3) -> str:
+    """Write a number; a dash stands for nothing to measure."""
+    return "–" if value is None else f"{value:,.{digits}f}"

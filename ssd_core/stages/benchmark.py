@@ -1,0 +1,137 @@
+"""The step that measures speed: a model in, images a second and latencies out."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ssd_core.backends.base import Detector
+from ssd_core.benchmark.environment import describe_environment
+from ssd_core.benchmark.photos import generate_photos
+from ssd_core.benchmark.speed import END_TO_END, PARTS, BatchSpeed, measure_speed
+from ssd_core.config import BenchmarkConfig, parse_section
+from ssd_core.data.shards.reader import open_split
+from ssd_core.errors import DataError, located
+from ssd_core.logs import logger
+from ssd_core.stages.detector import open_model
+from ssd_core.stages.invocation import prepare_out_dir, write_invocation, write_results
+from ssd_core.store import Location, location_uri
+from ssd_core.structures import StageResult
+
+_MAX_PHOTOS = 64
+_GENERATED_PHOTOS = 8
+_PERCENTILES = (50, 90, 99)
+
+
+def run(
+    config: Mapping[str, Any],
+    model_dir: Path,
+    out_dir: Path,
+    *,
+    data_dir: Location | None = None,
+    framework: str = "torch",
+    device: str = "auto",
+) -> StageResult:
+    """Measure the speed of a model at each configured batch size; writes `results.json`.
+
+    `images_per_second` is the throughput at the fastest of the batch sizes, from the bytes of the
+    photographs to detections, with decoding on threads ahead of the device. `latency_ms_*` are
+    end-to-end times of a batch of the smallest size, nothing overlapping.
+
+    Args:
+        config: the `benchmark` section.
+        model_dir: output of `train`, or its `model` folder.
+        out_dir: place of the results.
+        data_dir: output of `convert`, also in a store, whose val
+            photographs are used; None generates some.
+        framework: framework to run in.
+        device: device to run on.
+
+    Raises:
+        UsageError: a wrong configuration, framework or device.
+        DataError: an incomplete model or data set.
+    """
+    section = parse_section(BenchmarkConfig, config, "benchmark")
+    prepare_out_dir(out_dir, "benchmark")
+    model = open_model(model_dir, section.postprocess, framework=framework, device=device)
+    inputs = {"model_dir": model.source}
+    if data_dir is None:
+        photos, origin = generate_photos(_GENERATED_PHOTOS), "generated"
+    else:
+        photos, inputs["data_dir"] = _read_photos(data_dir)
+        origin = "val split"
+    logger.info("measuring on %s, %s photos", model.device.name, origin)
+    with located(str(data_dir or "generated photos")):
+        speeds = list(_measure(model.detector, photos, section))
+    metrics = _metrics(speeds)
+    results = {
+        "metrics": metrics,
+        "batches": [_batch_results(speed) for speed in speeds],
+        "photos": {
+            "origin": origin,
+            "count": len(photos),
+            "mean_bytes": round(sum(map(len, photos)) / len(photos)),
+        },
+        "model": model.description.summary(),
+        "environment": describe_environment(model.device),
+    }
+    options = {"framework": framework, "device": device}
+    write_invocation(
+        out_dir, "benchmark", section.model_dump(mode="json"), inputs=inputs, **options
+    )
+    write_results(out_dir, results)
+    return StageResult(metrics=metrics, metadata={"device": model.device.name})
+
+
+def _read_photos(data_dir: Location) -> tuple[list[bytes], dict[str, str]]:
+    """Return the first photographs of the val split, and what the invocation says of them."""
+    reader = open_split(data_dir, "val")
+    if reader.num_images == 0:
+        raise DataError(f"{data_dir}: the val split has no images to measure with")
+    records = islice(reader.read(range(reader.num_images)), _MAX_PHOTOS)
+    photos = [bytes(record.image) for record in records]
+    return photos, {"uri": location_uri(data_dir), "digest": reader.manifest.digest}
+
+
+def _measure(
+    detector: Detector, photos: Sequence[bytes], section: BenchmarkConfig
+) -> Iterator[BatchSpeed]:
+    """Measure each batch size, the smallest first, and say what was found."""
+    for batch_size in sorted(set(section.batch_sizes)):
+        speed = measure_speed(detector, photos, batch_size=batch_size, seconds=section.seconds)
+        logger.info("%s", _describe(speed))
+        yield speed
+
+
+def _metrics(speeds: Sequence[BatchSpeed]) -> dict[str, float]:
+    latencies = {
+        f"latency_ms_p{percentile}": speeds[0].milliseconds(END_TO_END, percentile)
+        for percentile in _PERCENTILES
+    }
+    return {"images_per_second": max(speed.images_per_second for speed in speeds)} | latencies
+
+
+def _batch_results(speed: BatchSpeed) -> dict[str, Any]:
+    """Return the row of a batch size; times are milliseconds a batch."""
+    return {
+        "batch_size": speed.batch_size,
+        "images_per_second": speed.images_per_second,
+        "milliseconds": {
+            part: {f"p{p}": round(speed.milliseconds(part, p), 4) for p in _PERCENTILES}
+            for part in (*PARTS, END_TO_END)
+        },
+        "timed_batches": len(speed.seconds[END_TO_END]),
+        "warm_up": {"batches": speed.warm_up_batches, "is_stable": speed.is_stable},
+    }
+
+
+def _describe(speed: BatchSpeed) -> str:
+    parts = ", ".join(
+        f"{part.replace('_', ' ')} {speed.milliseconds(part, 50):.1f}"
+        for part in (*PARTS, END_TO_END)
+    )
+    unstable = "" if speed.is_stable else " (the warm-up ended before the times had settled)"
+    return (
+        f"batch {speed.batch_size}: {speed.images_per_second:.1f} images/s; "
+        f"median ms a batch: {parts}{unstable}"
+    )

@@ -1,0 +1,228 @@
+"""The step that packs a source data set: labelled photographs in, checked Arrow shards out."""
+
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ssd_core.config import ConvertConfig, differences, parse_section
+from ssd_core.data.findings import FINDINGS_FILE
+from ssd_core.data.pack import pack_dataset
+from ssd_core.data.shards.integrity import check_shard_sizes
+from ssd_core.data.shards.lock import lock_dataset
+from ssd_core.data.shards.manifest import (
+    MANIFEST_FILE,
+    Manifest,
+    listing_key,
+    read_manifest,
+    write_manifest,
+)
+from ssd_core.data.shards.mindrecord import require_mindspore
+from ssd_core.data.shards.publish import publish_dataset
+from ssd_core.data.shards.strays import find_strays, remove
+from ssd_core.data.source import Source, open_source
+from ssd_core.errors import DataError, OwnershipError, UsageError
+from ssd_core.logs import format_duration, logger
+from ssd_core.stages.invocation import (
+    INVOCATION_FILE,
+    RESULTS_FILE,
+    prepare_out_dir,
+    write_invocation,
+    write_results,
+)
+from ssd_core.store import Location, location_uri, open_store
+from ssd_core.store.local import explain_disk_errors, make_own_directory
+from ssd_core.store.places import Places
+from ssd_core.structures import StageResult
+
+_BESIDE = (FINDINGS_FILE, INVOCATION_FILE, RESULTS_FILE)
+"""What a data set in a store has beside manifest and shards."""
+
+
+def run(
+    config: Mapping[str, Any], source: str, out_dir: Location, *, workers: int = 1
+) -> StageResult:
+    """Convert a data set; return at once where `out_dir` already holds the result.
+
+    Writes the shards, `findings.json` where there is something to say, and last `manifest.json`. A
+    killed run leaves no manifest; the same command keeps its finished shards. For a store all this
+    is made in the folder for temporary files and then uploaded.
+
+    Args:
+        config: the `convert` section.
+        source: path or URI of the data set.
+        out_dir: place of the shards, a folder or the URI of a store.
+        workers: processes that write shards; the result does not depend on it.
+
+    Raises:
+        UsageError: a wrong configuration, source or place.
+        OwnershipError: `out_dir` holds another data set.
+        DataError: the data set is wrong; `findings.json` in `out_dir` lists all that was found.
+        SurroundingsError: the disk is full, or the store is away.
+    """
+    section = parse_section(ConvertConfig, config, "convert")
+    opened = open_source(source)
+    check_apart(opened, out_dir)
+    if section.shards == "mindrecord":
+        require_mindspore()
+    if isinstance(out_dir, str):
+        return _result(_convert_into_store(section, opened, out_dir, workers), out_dir)
+    with explain_disk_errors(out_dir):
+        out_dir.mkdir(parents=True, exist_ok=True)
+    with lock_dataset(out_dir):
+        return _result(_convert(section, opened, out_dir, workers), out_dir)
+
+
+def _convert_into_store(section: ConvertConfig, source: Source, uri: str, workers: int) -> Manifest:
+    """Convert in a folder that the listing key names, so that a rerun continues; then upload."""
+    if section.shards == "mindrecord":
+        raise UsageError(
+            f"--out {uri}: MindRecord is read from a local folder; choose one, or --shards arrow"
+        )
+    options = section.model_dump(mode="json")
+    key = listing_key(source.files, options)
+    staging_root = Path(tempfile.gettempdir()) / f"ssd-staging-{os.getuid()}"
+    make_own_directory(staging_root, "choose another folder in TMPDIR")
+    staging_dir = staging_root / key
+    staging_dir.mkdir(exist_ok=True)
+    with lock_dataset(staging_dir):
+        existing = _existing_manifest(uri, options)
+        if existing is not None and _is_current(existing, key, uri):
+            logger.info("%s: already converted, and nothing has changed", uri)
+            return existing
+        _convert(section, source, staging_dir, workers)
+        manifest = publish_dataset(staging_dir, uri, beside=_BESIDE)
+        logger.info("data set: %s", uri)
+        for path in staging_dir.iterdir():  # the folder stays: others may wait for its lock
+            remove(path)
+    return manifest
+
+
+def _convert(section: ConvertConfig, source: Source, out_dir: Path, workers: int) -> Manifest:
+    started = time.monotonic()
+    options = section.model_dump(mode="json")
+    key = listing_key(source.files, options)
+    existing = _existing_manifest(out_dir, options)
+    if existing is not None and _is_current(existing, key, out_dir):
+        logger.info("%s: already converted, and nothing has changed", out_dir)
+        manifest = existing
+    else:
+        prepare_out_dir(out_dir, "convert")
+        manifest = pack_dataset(
+            source, section, out_dir, listing_key=key, existing=existing, workers=workers
+        )
+        write_manifest(out_dir, manifest)
+        logger.info("%s, %s", _summary(manifest), format_duration(time.monotonic() - started))
+    for path in find_strays(out_dir, manifest):
+        remove(path)
+    inputs = {"source": {"uri": source.uri, "digest": key}}
+    write_invocation(out_dir, "convert", options, inputs=inputs)
+    write_results(out_dir, _results(manifest))
+    return manifest
+
+
+def _result(manifest: Manifest, out_dir: Location) -> StageResult:
+    return StageResult(
+        metrics={"images": _total(manifest, "images"), "boxes": _total(manifest, "boxes")},
+        metadata={
+            "uri": location_uri(out_dir),
+            "digest": manifest.digest,
+            "classes": len(manifest.classes),
+        },
+    )
+
+
+def run_in(places: Places, config: Mapping[str, Any], source: str) -> StageResult:
+    """Convert a data set into the place that its listing key names, shared by all runs.
+
+    Args:
+        places: the layout that holds data sets.
+        config: the `convert` section.
+        source: path or URI of the data set.
+
+    Raises:
+        SsdError: as `run`.
+    """
+    section = parse_section(ConvertConfig, config, "convert")
+    key = listing_key(open_source(source).files, section.model_dump(mode="json"))
+    return run(config, source, places.dataset(key))
+
+
+def check_apart(source: Source, out_dir: Location) -> None:
+    """Refuse a place for results that would change the source.
+
+    Raises:
+        UsageError: it lies inside the source.
+    """
+    if isinstance(out_dir, str):
+        is_inside = f"{out_dir}/".startswith(f"{source.uri.rstrip('/')}/")
+    else:
+        is_inside = out_dir.resolve().is_relative_to(Path(source.uri).resolve())
+    if is_inside:
+        raise UsageError(
+            f"--out {out_dir} lies inside the source {source.uri}; choose a place outside of it"
+        )
+
+
+def _existing_manifest(out_dir: Location, options: Mapping[str, Any]) -> Manifest | None:
+    """Return the manifest of the data set in `out_dir`, None where there is none.
+
+    Raises:
+        OwnershipError: it was made with other options, or cannot be read.
+    """
+    if open_store(out_dir).head(MANIFEST_FILE) is None:
+        return None
+    remedy = "choose another --out, or remove it"
+    try:
+        manifest = read_manifest(out_dir)
+    except DataError as error:
+        raise OwnershipError(f"{out_dir} holds something else: {error}; {remedy}") from None
+    changes = differences(manifest.options, options)
+    if changes:
+        raise OwnershipError(f"{out_dir} holds another data set: {'; '.join(changes)}; {remedy}")
+    return manifest
+
+
+def _is_current(manifest: Manifest, key: str, out_dir: Location) -> bool:
+    """Say whether nothing has changed since, and all shards are there."""
+    if manifest.listing_key != key:
+        return False
+    try:
+        check_shard_sizes(out_dir, manifest)
+    except DataError as error:
+        logger.warning("%s", error)
+        return False
+    return True
+
+
+def _total(manifest: Manifest, field: str) -> int:
+    return sum(getattr(split, field) for split in manifest.splits.values())
+
+
+def _num_bytes(manifest: Manifest) -> int:
+    return sum(shard.bytes for shard in manifest.shards())
+
+
+def _summary(manifest: Manifest) -> str:
+    images = " + ".join(f"{split.images} {name}" for name, split in manifest.splits.items())
+    shards = sum(len(split.shards) for split in manifest.splits.values())
+    return (
+        f"{images} images, {_total(manifest, 'boxes')} boxes, {len(manifest.classes)} classes, "
+        f"{shards} shards, {_num_bytes(manifest) / 1e6:.1f} MB"
+    )
+
+
+def _results(manifest: Manifest) -> dict[str, Any]:
+    splits = {
+        name: {"images": split.images, "boxes": split.boxes, "shards": len(split.shards)}
+        for name, split in manifest.splits.items()
+    }
+    return {
+        "splits": splits,
+        "classes": [entry.name for entry in manifest.classes],
+        "bytes": _num_bytes(manifest),
+        "findings": manifest.findings,
+        "digest": manifest.digest,
+    }

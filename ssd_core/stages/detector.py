@@ -1,0 +1,47 @@
+"""A model directory opened on a device: what evaluate, benchmark and predict begin with."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ssd_core.backends import open_backend
+from ssd_core.backends.base import Detector, DeviceInfo
+from ssd_core.config import PostprocessSpec
+from ssd_core.model_dir import WEIGHTS_FILE, ModelDescription, read_model
+from ssd_core.structures import ClassInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedModel:
+    """A detector, and where it comes from."""
+
+    detector: Detector
+    description: ModelDescription
+    classes: tuple[ClassInfo, ...]
+    device: DeviceInfo
+    source: dict[str, str]
+    """`uri` and `digest`, for the invocation of the stage."""
+
+
+def open_model(
+    model_dir: Path, postprocess: PostprocessSpec, *, framework: str, device: str
+) -> OpenedModel:
+    """Read a model directory and build its detector.
+
+    Raises:
+        UsageError: no such directory, or the framework or device is not there.
+        DataError: the model is incomplete or damaged.
+    """
+    model = read_model(model_dir)
+    backend = open_backend(framework, device)
+    return OpenedModel(
+        detector=backend.detector(
+            model.description.model, len(model.classes), model.weights, postprocess
+        ),
+        description=model.description,
+        classes=model.classes,
+        device=backend.info,
+        source={
+            "uri": str(model_dir.resolve()),
+            "digest": model.description.files[WEIGHTS_FILE].sha256,
+        },
+    )

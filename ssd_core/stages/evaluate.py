@@ -1,0 +1,120 @@
+"""The step that measures accuracy: a model and a data set in, the COCO numbers out."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ssd_core.benchmark.environment import describe_environment
+from ssd_core.config import EvaluateConfig, parse_section
+from ssd_core.data.shards.reader import SplitReader, open_split
+from ssd_core.errors import DataError
+from ssd_core.evaluation.coco import ABSENT, ClassScores, format_summary
+from ssd_core.evaluation.detections_file import DETECTIONS_FILE, write_detections
+from ssd_core.evaluation.run import EvaluationResult, evaluate_detector
+from ssd_core.logs import logger
+from ssd_core.stages.detector import OpenedModel, open_model
+from ssd_core.stages.invocation import prepare_out_dir, write_invocation, write_results
+from ssd_core.store import Location, location_uri
+from ssd_core.structures import ClassInfo, StageResult
+
+
+def run(
+    config: Mapping[str, Any],
+    model_dir: Path,
+    data_dir: Location,
+    out_dir: Path,
+    *,
+    framework: str = "torch",
+    device: str = "auto",
+) -> StageResult:
+    """Evaluate a model on a split of a converted data set.
+
+    Writes `detections.json` (COCO results format) and `results.json`.
+
+    Args:
+        config: the `evaluate` section.
+        model_dir: output of `train`, or its `model` folder.
+        data_dir: output of `convert`, also in a store.
+        out_dir: place of the results.
+        framework: framework to run in.
+        device: device to run on.
+
+    Raises:
+        UsageError: a wrong configuration, framework or device.
+        DataError: an incomplete model or data set, or the two do not fit.
+    """
+    section = parse_section(EvaluateConfig, config, "evaluate")
+    prepare_out_dir(out_dir, "evaluate")
+    model = open_model(model_dir, section.postprocess, framework=framework, device=device)
+    reader = open_split(data_dir, section.split)
+    check_classes(model.classes, reader.classes)
+    result = evaluate_detector(model.detector, reader, batch_size=section.batch_size)
+    logger.info("%s", format_summary(result.scores.values))
+    found = zip(result.image_ids, result.detections, strict=True)
+    write_detections(out_dir / DETECTIONS_FILE, found, reader.classes)
+    data = {"uri": location_uri(data_dir), "digest": reader.manifest.digest}
+    write_invocation(
+        out_dir,
+        "evaluate",
+        section.model_dump(mode="json"),
+        inputs={"model_dir": model.source, "data_dir": data},
+        framework=framework,
+        device=device,
+    )
+    write_results(out_dir, _results(result, model, reader))
+    return StageResult(
+        metrics=result.metrics,
+        metadata={"split": section.split, "images": len(result.detections)},
+    )
+
+
+def check_classes(of_model: Sequence[ClassInfo], of_data: Sequence[ClassInfo]) -> None:
+    """Check that a label means the same class to the model and to the data set.
+
+    Raises:
+        DataError: the names differ; the message says the first difference.
+    """
+    model_names, data_names = ([info.name for info in infos] for infos in (of_model, of_data))
+    for label, (ours, theirs) in enumerate(zip(model_names, data_names, strict=False), start=1):
+        if ours != theirs:
+            raise DataError(
+                f"the classes differ: label {label} is '{ours}' in the model "
+                f"and '{theirs}' in the data set"
+            )
+    if len(model_names) != len(data_names):
+        raise DataError(
+            f"the classes differ: the model knows {len(model_names)}, "
+            f"the data set has {len(data_names)}, of which the first ones agree"
+        )
+
+
+def _results(result: EvaluationResult, model: OpenedModel, reader: SplitReader) -> dict[str, Any]:
+    scores = result.scores
+    source = str(reader.manifest.source.get("uri", ""))
+    return {
+        "metrics": {name: _measured(value) for name, value in scores.values.items()},
+        "images": len(result.detections),
+        "objects": sum(scored.num_objects for scored in scores.classes),
+        "detections": sum(len(found) for found in result.detections),
+        "classes": [_class_results(scored) for scored in scores.classes],
+        "model": model.description.summary(),
+        "data": {"name": Path(source).name, "split": reader.split},
+        "environment": describe_environment(model.device),
+    }
+
+
+def _class_results(scored: ClassScores) -> dict[str, Any]:
+    return {
+        "label": scored.info.label,
+        "name": scored.info.name,
+        "objects": scored.num_objects,
+        "ap": _measured(scored.ap),
+        "ap50": _measured(scored.ap50),
+        "precision_at_recall": [round(value, 4) for value in scored.precision.tolist()]
+        if scored.num_objects
+        else None,
+    }
+
+
+def _measured(value: float) -> float | None:
+    return None if value == ABSENT else value

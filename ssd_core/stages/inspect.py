@@ -1,0 +1,200 @@
+"""The step that looks at a converted data set: one page and its numbers."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ssd_core.config import TrainConfig, override
+from ssd_core.data.anchor_fit import describe_reach
+from ssd_core.data.decode import decode_image
+from ssd_core.data.findings import RULES, action_of
+from ssd_core.data.shards.manifest import Manifest, read_manifest
+from ssd_core.data.shards.reader import SplitReader, open_split
+from ssd_core.data.statistics import (
+    SplitTable,
+    count_shapes,
+    describe_classes,
+    describe_split,
+    find_extremes,
+    find_repeated,
+    join_objects,
+    read_table,
+)
+from ssd_core.errors import UsageError, located
+from ssd_core.logs import logger
+from ssd_core.recipes import RECIPES, load_recipe
+from ssd_core.report import inspection
+from ssd_core.report.page import render_page
+from ssd_core.report.photos import Photo, make_photo, take_while_small
+from ssd_core.report.remarks import find_remarks
+from ssd_core.stages.invocation import prepare_out_dir, write_invocation, write_results
+from ssd_core.store import Location, location_uri
+from ssd_core.store.local import write_file
+from ssd_core.structures import StageResult
+
+INSPECT_FILE = "inspect.html"
+
+_PHOTOS = {"smallest": 6, "most": 6, "fewest": 3}
+_MAX_LISTED = 1000
+"""Repeated images that `results.json` names."""
+
+
+def run(
+    data_dir: Location,
+    out_dir: Path,
+    *,
+    recipe: str | None = None,
+    assignments: Sequence[str] = (),
+) -> StageResult:
+    """Write `inspect.html` and `results.json` about all splits of a data set.
+
+    Args:
+        data_dir: output of `convert`, also in a store.
+        out_dir: place of the page.
+        recipe: the one whose anchors are looked at closely; None only compares all recipes.
+        assignments: `section.key=value` changes of that recipe.
+
+    Raises:
+        UsageError: an unknown recipe, key or value, or changes of no recipe.
+        DataError: no data set, or a shard that is broken.
+    """
+    recipes = _recipes(recipe, assignments)
+    manifest = read_manifest(data_dir)
+    splits: list[str] = sorted(manifest.splits)
+    readers = {split: open_split(data_dir, split) for split in splits}
+    prepare_out_dir(out_dir, "inspect")
+    tables = {split: read_table(reader) for split, reader in readers.items()}
+    results = _results(manifest, tables, recipes)
+    results |= {"data": _describe_data(data_dir, manifest), "recipe": recipe}
+    results["assignments"] = list(assignments)
+    results["remarks"] = find_remarks(results)
+    content = inspection.content(results, count_shapes(tables), _photos(readers, tables))
+    page = render_page("inspect", content)
+    write_file(out_dir / INSPECT_FILE, page)
+    for remark in results["remarks"]:
+        logger.info("worth a look: %s", remark)
+    logger.info("inspection: %s (%d kB)", out_dir / INSPECT_FILE, len(page) // 1000)
+    inputs = {"data_dir": {"uri": location_uri(data_dir), "digest": manifest.digest}}
+    write_invocation(
+        out_dir, "inspect", {}, inputs=inputs, recipe=recipe, assignments=results["assignments"]
+    )
+    write_results(out_dir, results)
+    return StageResult(metrics=results["metrics"], metadata={"title": content["title"]})
+
+
+def _recipes(chosen: str | None, assignments: Sequence[str]) -> dict[str, TrainConfig]:
+    """Return the training section of every recipe, that of the chosen one with its changes.
+
+    Raises:
+        UsageError: as `run`.
+    """
+    if chosen is None and assignments:
+        raise UsageError(f"'{assignments[0]}' changes no recipe; name one with --recipe")
+    recipes = {name: load_recipe(name).train for name in RECIPES}
+    if chosen is not None:
+        recipes[chosen] = override(load_recipe(chosen), assignments).train
+    return recipes
+
+
+def _results(
+    manifest: Manifest, tables: Mapping[str, SplitTable], recipes: Mapping[str, TrainConfig]
+) -> dict[str, Any]:
+    objects = join_objects(list(tables.values()))
+    classes = manifest.class_infos()
+    anchors = {
+        name: describe_reach(
+            objects,
+            section.model.anchors,
+            section.model.image_size,
+            iou_threshold=section.iou_threshold,
+            num_classes=len(classes),
+        )
+        for name, section in recipes.items()
+    }
+    repeated = _describe_repeated(tables)
+    return {
+        "metrics": {
+            "images": sum(len(table.image_paths) for table in tables.values()),
+            "objects": len(objects.labels),
+            "images_in_both_splits": repeated["in_both_splits"],
+        },
+        "splits": {name: describe_split(table) for name, table in tables.items()},
+        "classes": describe_classes(tables, classes),
+        "anchors": anchors,
+        "repeated": repeated,
+        "findings": _describe_findings(manifest),
+    }
+
+
+def _describe_data(data_dir: Location, manifest: Manifest) -> dict[str, str]:
+    source = str(manifest.source.get("uri", ""))
+    return {
+        "name": Path(source).name,
+        "uri": location_uri(data_dir),
+        "digest": manifest.digest,
+        "source": source,
+        "format": str(manifest.source.get("format", "")),
+    }
+
+
+def _describe_repeated(tables: Mapping[str, SplitTable]) -> dict[str, Any]:
+    """Count the images that occur twice: in both splits, and copies within each."""
+    groups = find_repeated(tables)
+    return {
+        "in_both_splits": sum(len(group) > 1 for group in groups),
+        "copies": {
+            name: sum(len(group.get(name, ())) - 1 for group in groups if name in group)
+            for name in tables
+        },
+        "images": sorted(groups, key=len, reverse=True)[:_MAX_LISTED],
+    }
+
+
+def _describe_findings(manifest: Manifest) -> list[dict[str, Any]]:
+    """Return what conversion found, with what it did about it."""
+    policy = manifest.options["policy"]
+    return [
+        {
+            "code": code,
+            "count": count,
+            "severity": RULES[code].severity,
+            "action": action_of(code, policy),
+        }
+        for code, count in sorted(manifest.findings.items())
+        if code in RULES
+    ]
+
+
+def _photos(
+    readers: Mapping[str, SplitReader], tables: Mapping[str, SplitTable]
+) -> dict[str, list[Photo]]:
+    """Return photographs by kind, as many as have room."""
+    places = find_extremes(tables, _PHOTOS)
+    kinds = [kind for kind, found in places.items() for _ in found]
+    photos = take_while_small(
+        _photo(readers[split], row, kind) for kind, found in places.items() for split, row in found
+    )
+    taken: dict[str, list[Photo]] = {kind: [] for kind in places}
+    for kind, photo in zip(kinds, photos, strict=False):
+        taken[kind].append(photo)
+    return taken
+
+
+def _photo(reader: SplitReader, row: int, kind: str) -> Photo:
+    (record,) = reader.read([row])
+    truth = record.annotations.select(~record.annotations.is_crowd)
+    note = f"{reader.split}, {len(truth)} object{'' if len(truth) == 1 else 's'}"
+    if kind == "smallest":
+        sides = truth.boxes[:, 2:] - truth.boxes[:, :2]
+        width, height = sides[sides.prod(axis=1).argmin()]
+        note = f"{reader.split}, {width:.0f} × {height:.0f} of {record.width} × {record.height} px"
+    with located(record.image_path):
+        pixels = decode_image(record.image)
+    return make_photo(
+        Path(record.image_path).name,
+        pixels,
+        truth=truth,
+        found=None,
+        classes=reader.classes,
+        note=note,
+    )

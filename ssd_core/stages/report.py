@@ -1,0 +1,205 @@
+"""The step that joins what the others found into one HTML page."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssd_core.config import ReportConfig, parse_section
+from ssd_core.data.decode import decode_image
+from ssd_core.data.shards.manifest import MANIFEST_FILE
+from ssd_core.data.shards.reader import SplitReader, open_split
+from ssd_core.errors import UsageError, located
+from ssd_core.evaluation.detections_file import DETECTIONS_FILE, read_detections
+from ssd_core.logs import logger
+from ssd_core.report import sections
+from ssd_core.report.colours import NUM_COLOURS, class_colour
+from ssd_core.report.page import render_page
+from ssd_core.report.photos import Photo, make_photo, take_while_small
+from ssd_core.stages.invocation import (
+    StageOutput,
+    prepare_out_dir,
+    read_output,
+    write_invocation,
+    write_results,
+)
+from ssd_core.store import Location, open_store, read_location
+from ssd_core.store.local import write_file
+from ssd_core.structures import ClassInfo, Detections, Record, StageResult
+from ssd_core.train_log import LOG_FILE, read_log
+
+REPORT_FILE = "report.html"
+SUMMARY_FILE = "summary.md"
+
+_STAGES = ("train", "evaluate", "benchmark")
+_KEY_METRICS = {
+    "evaluate": ("ap", "ap50"),
+    "benchmark": ("images_per_second", "latency_ms_p50"),
+}
+_NOTHING = Detections(
+    boxes=np.zeros((0, 4), np.float32), scores=np.zeros(0, np.float32), labels=np.zeros(0, np.int64)
+)
+
+
+def run(
+    config: Mapping[str, Any],
+    inputs: Sequence[Path],
+    out_dir: Path,
+    *,
+    data_dir: Location | None = None,
+) -> StageResult:
+    """Write `report.html` and `summary.md`; a part whose input is not given is left out.
+
+    Args:
+        config: the `report` section.
+        inputs: output directories of train, evaluate and benchmark, in any order.
+        out_dir: place of the page.
+        data_dir: output of `convert`, for the photographs; None takes the one that was evaluated,
+            where it still exists.
+
+    Raises:
+        UsageError: a directory is of no such stage, or two are of the same; `data_dir` is not the
+            data set that was evaluated.
+        DataError: a directory is incomplete.
+    """
+    section = parse_section(ReportConfig, config, "report")
+    outputs = read_outputs(inputs)
+    prepare_out_dir(out_dir, "report")
+    content = _content(section, outputs, data_dir)
+    page = render_page("report", content)
+    write_file(out_dir / REPORT_FILE, page)
+    write_file(out_dir / SUMMARY_FILE, _summary(content))
+    logger.info("report: %s (%d kB)", out_dir / REPORT_FILE, len(page) // 1000)
+    write_invocation(
+        out_dir,
+        "report",
+        section.model_dump(mode="json"),
+        inputs={stage: {"uri": str(output.directory)} for stage, output in outputs.items()},
+    )
+    metrics = _metrics(outputs)
+    write_results(out_dir, {"metrics": metrics})
+    return StageResult(metrics=metrics, metadata={"title": content["title"]})
+
+
+def read_outputs(inputs: Sequence[Path]) -> dict[str, StageOutput]:
+    """Read the output directories by stage, in the order of the pipeline.
+
+    Raises:
+        UsageError: a directory is of no such stage, or two are of the same.
+        DataError: a directory is incomplete.
+    """
+    outputs: dict[str, StageOutput] = {}
+    for directory in inputs:
+        output = read_output(directory)
+        stage = output.invocation.get("stage")
+        if stage not in _STAGES:
+            raise UsageError(
+                f"{directory} is of stage '{stage}'; expected one of {', '.join(_STAGES)}"
+            )
+        if stage in outputs:
+            first = outputs[stage].directory
+            raise UsageError(f"{first} and {directory} are both of stage '{stage}'; give one")
+        outputs[stage] = output
+    if not outputs:
+        raise UsageError(f"nothing to report: give output directories of {', '.join(_STAGES)}")
+    return {stage: outputs[stage] for stage in _STAGES if stage in outputs}
+
+
+def _content(
+    section: ReportConfig, outputs: Mapping[str, StageOutput], data_dir: Location | None
+) -> dict[str, Any]:
+    """Return what the page shows, part by part."""
+    results = {stage: output.results for stage, output in outputs.items()}
+    invocations = {stage: output.invocation for stage, output in outputs.items()}
+    content = sections.overview(results, invocations)
+    if section.title is not None:
+        content["title"] = section.title
+    content["accuracy"] = sections.accuracy(results["evaluate"]) if "evaluate" in outputs else None
+    content["speed"] = sections.speed(results["benchmark"]) if "benchmark" in outputs else None
+    content["training"] = _training(outputs)
+    reader = _open_photos(outputs, data_dir) if section.photos else None
+    content["photos"] = _photos(section, outputs["evaluate"], reader) if reader else []
+    classes = reader.classes if reader and len(reader.classes) <= NUM_COLOURS else ()
+    content["photo_classes"] = [(info.name, class_colour(info.label)) for info in classes]
+    content["photo_threshold"] = section.score_threshold
+    return content
+
+
+def _training(outputs: Mapping[str, StageOutput]) -> dict[str, Any] | None:
+    if "train" not in outputs:
+        return None
+    return sections.training(read_log(outputs["train"].directory / LOG_FILE))
+
+
+def _open_photos(
+    outputs: Mapping[str, StageOutput], data_dir: Location | None
+) -> SplitReader | None:
+    """Open the split that was evaluated; None where there is no evaluation, or its data is gone.
+
+    Raises:
+        UsageError: `data_dir` is given, and is another data set.
+    """
+    if "evaluate" not in outputs:
+        return None
+    invocation = outputs["evaluate"].invocation
+    evaluated = invocation["inputs"]["data_dir"]
+    place = data_dir or read_location(evaluated["uri"])
+    if data_dir is None and open_store(place).head(MANIFEST_FILE) is None:
+        logger.info("no photographs in the report: %s holds no data set any more", place)
+        return None
+    reader = open_split(place, invocation["config"]["split"])
+    if reader.manifest.digest == evaluated["digest"]:
+        return reader
+    if data_dir is not None:
+        raise UsageError(f"{place} is not the data set that was evaluated, {evaluated['uri']}")
+    logger.info("no photographs in the report: %s holds another data set by now", place)
+    return None
+
+
+def _photos(section: ReportConfig, evaluate: StageOutput, reader: SplitReader) -> list[Photo]:
+    """Return photographs from all over the split, as many as were asked for and have room."""
+    count = min(section.photos, reader.num_images)
+    rows = np.linspace(0, reader.num_images - 1, count).round().astype(int)
+    found = read_detections(
+        evaluate.directory / DETECTIONS_FILE,
+        reader.classes,
+        score_threshold=section.score_threshold,
+    )
+    photos = take_while_small(
+        _photo(record, found.get(record.image_id, _NOTHING), reader.classes)
+        for record in reader.read(rows.tolist())
+    )
+    if len(photos) < count:
+        logger.warning("only %d of %d photographs fit in the report", len(photos), count)
+    return photos
+
+
+def _photo(record: Record, found: Detections, classes: Sequence[ClassInfo]) -> Photo:
+    num_true = int((~record.annotations.is_crowd).sum())
+    with located(record.image_path):
+        pixels = decode_image(record.image)
+    return make_photo(
+        Path(record.image_path).name,
+        pixels,
+        truth=record.annotations,
+        found=found,
+        classes=classes,
+        note=f"{num_true} true, {len(found)} found",
+    )
+
+
+def _metrics(outputs: Mapping[str, StageOutput]) -> dict[str, float]:
+    """Return the key figures of the report; those of a training mean something else."""
+    return {
+        name: outputs[stage].results["metrics"][name]
+        for stage, names in _KEY_METRICS.items()
+        for name in names
+        if stage in outputs and outputs[stage].results["metrics"][name] is not None
+    }
+
+
+def _summary(content: Mapping[str, Any]) -> str:
+    """Return the headline as Markdown, for places that show no HTML."""
+    rows = [f"| {name} | {value} | {note} |" for value, name, note in content["headline"]]
+    return "\n".join([f"# {content['title']}", "", "| | | |", "|---|---:|---|", *rows, ""])

@@ -1,0 +1,201 @@
+"""The step that learns: a converted data set in, a model directory out."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ssd_core import __version__
+from ssd_core.backends import open_backend
+from ssd_core.backends.base import Backend, DeviceInfo, Learner
+from ssd_core.benchmark.environment import describe_environment
+from ssd_core.config import EvaluateConfig, TrainConfig, parse_section
+from ssd_core.data.loader import Loader
+from ssd_core.data.shards.manifest import read_manifest
+from ssd_core.data.shards.reader import open_split
+from ssd_core.errors import SsdError
+from ssd_core.evaluation.run import evaluate_detector
+from ssd_core.logs import format_duration, logger
+from ssd_core.model_dir import MODEL_DIR, ModelDescription, read_model, write_model
+from ssd_core.stages.invocation import (
+    prepare_out_dir,
+    read_output,
+    write_invocation,
+    write_results,
+)
+from ssd_core.store import Location, location_uri
+from ssd_core.structures import StageResult
+from ssd_core.train_log import LOG_FILE
+from ssd_core.training.checkpoints import CheckpointDir, TrainState
+from ssd_core.training.identity import digest_identity, identify, own_place
+from ssd_core.training.loop import Run, train
+
+CHECKPOINT_DIR = "checkpoints"
+
+
+def training_id(config: Mapping[str, Any], data_dir: Location, framework: str = "torch") -> str:
+    """Return the name of the training that `run` would do with these arguments.
+
+    Raises:
+        UsageError: a wrong configuration.
+        DataError: an incomplete data set.
+    """
+    section = parse_section(TrainConfig, config, "train")
+    return digest_identity(identify(section, read_manifest(data_dir).digest, framework))
+
+
+def run(
+    config: Mapping[str, Any],
+    data_dir: Location,
+    out_dir: Path,
+    *,
+    recipe: str,
+    framework: str = "torch",
+    device: str = "auto",
+) -> StageResult:
+    """Train a detector, or continue where the same training was stopped.
+
+    Writes `checkpoints/`, `train_log.jsonl`, `model/`, and last `results.json`. A training that is
+    finished returns at once.
+
+    Args:
+        config: the `train` section.
+        data_dir: output of `convert`, also in a store.
+        out_dir: place of this one training.
+        recipe: name of the recipe that the configuration comes from, for the record.
+        framework: framework to run in.
+        device: device to run on.
+
+    Raises:
+        UsageError: a wrong configuration, framework or device; `out_dir` holds another training.
+        DataError: an incomplete data set, or an image that cannot be decoded.
+        DivergedError: a loss or a weight is no longer finite.
+        StoppedError: SIGTERM or Ctrl-C, after a checkpoint.
+        SurroundingsError: the disk is full, or a newer attempt has taken over.
+    """
+    section = parse_section(TrainConfig, config, "train")
+    manifest = read_manifest(data_dir)
+    identity = identify(section, manifest.digest, framework)
+    training = digest_identity(identity)
+    if results := _finished(out_dir, training):
+        return _report(out_dir, results)
+    backend = open_backend(framework, device, section.precision)
+    work = _prepare(section, data_dir, out_dir, backend=backend, training=training)
+    own_place(out_dir, identity)
+    prepare_out_dir(out_dir, "train")
+    write_invocation(
+        out_dir,
+        "train",
+        section.model_dump(mode="json"),
+        inputs={"data_dir": {"uri": location_uri(data_dir), "digest": manifest.digest}},
+        recipe=recipe,
+        framework=framework,
+        device=device,
+        training_id=training,
+    )
+    logger.info("training on %d images, %s", work.num_images, backend.info.name)
+    state = train(work)
+    description = ModelDescription(
+        recipe=recipe,
+        framework=framework,
+        model=section.model,
+        num_classes=len(manifest.classes),
+        step=state.best_step or state.step,
+        training_id=training,
+        dataset_digest=manifest.digest,
+        core_version=__version__,
+    )
+    weights = state.best_weights or work.learner.weights()
+    work.checkpoints.check_newest()
+    write_model(out_dir / MODEL_DIR, description, manifest.class_infos(), weights)
+    results = _results(state, description, backend.info)
+    write_results(out_dir, results)
+    return _report(out_dir, results)
+
+
+def _prepare(
+    config: TrainConfig, data_dir: Location, out_dir: Path, *, backend: Backend, training: str
+) -> Run:
+    """Open everything that the loop works with; nothing is written yet."""
+    reader = open_split(data_dir, "train")
+    loader = Loader(
+        reader,
+        image_size=config.model.image_size,
+        augment=config.augment,
+        mean=config.model.mean,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        num_threads=config.loader_threads,
+    )
+    learner = backend.learner(config, len(reader.classes))
+    return Run(
+        config=config,
+        num_images=reader.num_images,
+        learner=learner,
+        batches=loader.batches,
+        checkpoints=CheckpointDir(out_dir / CHECKPOINT_DIR, training),
+        log_path=out_dir / LOG_FILE,
+        facts={"training_id": training, "world_size": 1, "device": asdict(backend.info)},
+        evaluate=_evaluation(config, learner, data_dir),
+    )
+
+
+def _evaluation(
+    config: TrainConfig, learner: Learner, data_dir: Location
+) -> Callable[[], dict[str, float]] | None:
+    """Return what measures the present weights on the val split, when that is asked for."""
+    if config.evaluate_every is None:
+        return None
+    reader, settings = open_split(data_dir, "val"), EvaluateConfig()
+
+    def evaluate() -> dict[str, float]:
+        detector = learner.detector(settings.postprocess)
+        return evaluate_detector(detector, reader, batch_size=settings.batch_size).metrics
+
+    return evaluate
+
+
+def _finished(out_dir: Path, training: str) -> dict[str, Any] | None:
+    """Return the results of this training, when its model is there and whole."""
+    try:
+        description = read_model(out_dir / MODEL_DIR).description
+        results = read_output(out_dir).results
+    except SsdError:
+        return None
+    return results if description.training_id == training else None
+
+
+def _results(state: TrainState, description: ModelDescription, info: DeviceInfo) -> dict[str, Any]:
+    return {
+        "metrics": {
+            "loss": state.loss,
+            "images_per_second": state.images_per_second,
+            **state.best_metrics,
+        },
+        "steps": state.step,
+        "samples": state.samples,
+        "seconds": state.seconds,
+        "best_step": state.best_step,
+        "model": description.summary(),
+        "environment": describe_environment(info),
+    }
+
+
+def _report(out_dir: Path, results: Mapping[str, Any]) -> StageResult:
+    metrics = results["metrics"]
+    duration = format_duration(results["seconds"])
+    logger.info(
+        "trained %d steps in %s, loss %.3f: %s",
+        results["steps"],
+        duration,
+        metrics["loss"],
+        out_dir / MODEL_DIR,
+    )
+    return StageResult(
+        metrics=metrics,
+        metadata={
+            "training_id": results["model"]["training_id"],
+            "steps": results["steps"],
+            "device": results["environment"]["device_name"],
+        },
+    )

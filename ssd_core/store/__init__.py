@@ -1,0 +1,60 @@
+"""Object stores behind one narrow protocol; `open_store` picks the one that a URI names."""
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from ssd_core.errors import UsageError
+from ssd_core.store.base import Store
+from ssd_core.store.local import LocalStore
+
+Location = Path | str
+"""Of a directory: a local path, or the URI of a store."""
+
+
+def read_location(text: str) -> Location:
+    """Return the place that a user names: a path, `file://`, or `s3://bucket/prefix`.
+
+    Raises:
+        UsageError: another scheme, or no bucket.
+    """
+    if not text.startswith("s3://"):
+        return local_path(text)
+    from ssd_core.store.s3_settings import split_uri
+
+    split_uri(text)
+    return text.rstrip("/")
+
+
+def location_uri(location: Location) -> str:
+    """Return what finds the place again from anywhere: an absolute path, or the URI."""
+    return str(location.resolve()) if isinstance(location, Path) else location
+
+
+def open_store(uri: Location) -> Store:
+    """Return the store at `uri`: a path, `file://`, or `s3://bucket/prefix`.
+
+    Credentials and endpoint of an S3 store come from the `AWS_*` variables, see `s3_settings.py`.
+
+    Raises:
+        UsageError: a scheme that no store speaks, no bucket, or settings that cannot be used.
+    """
+    if isinstance(uri, Path):
+        return LocalStore(uri)
+    if uri.startswith("s3://"):
+        from ssd_core.store.s3 import S3Store
+        from ssd_core.store.s3_settings import read_settings, split_uri
+
+        return S3Store(*split_uri(uri), read_settings())
+    return LocalStore(local_path(uri))
+
+
+def local_path(uri: str) -> Path:
+    """Return the path that a plain path or a `file://` URI names.
+
+    Raises:
+        UsageError: the URI has another scheme.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme not in {"", "file"}:
+        raise UsageError(f"cannot read '{uri}': known schemes are file:// and plain paths")
+    return Path(unquote(parts.path) if parts.scheme else uri)

@@ -1,0 +1,239 @@
+"""Remote objects on the local disk: verified, bounded, shared by the processes of a node.
+
+A file is named by the SHA-256 of its content, so data sets share it and it never goes stale. It
+appears whole or not at all; what a killed process leaves behind is removed by the next one.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ssd_core.errors import DataError, SsdError, UsageError
+from ssd_core.logs import logger
+from ssd_core.store.base import PARTIAL_PREFIX, Store, read_verified_content
+from ssd_core.store.local import (
+    LocalStore,
+    explain_disk_errors,
+    file_sha256,
+    make_own_directory,
+)
+
+_LOCK_PREFIX = ".lock-"
+_BLOCK_BYTES = 2**23
+_SHARE_OF_DISK = 0.5
+"""Of the space that is free, or taken by the cache itself, where no size is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """An object of a store whose content is known in advance."""
+
+    key: str
+    sha256: str
+    num_bytes: int
+
+
+class Cache:
+    """A folder of verified copies; any number of threads and processes may share it."""
+
+    def __init__(self, directory: Path, max_bytes: int, *, keep_seconds: float = 60.0) -> None:
+        """Use `directory`, which is made when it is needed.
+
+        Args:
+            directory: a local folder that nothing else uses.
+            max_bytes: limit for all files together; the least recently fetched go first.
+            keep_seconds: a file stays at least so long after a `fetch`, even beyond the limit, so
+                that its reader finds it. Once open it may go: an open file keeps its content.
+        """
+        self.directory = directory
+        self.max_bytes = max_bytes
+        self._keep_seconds = keep_seconds
+        self._verified: set[tuple[str, int]] = set()
+        """Hash and inode of the files whose content this process has compared."""
+        self._wanted: deque[tuple[Store, RemoteFile]] = deque()
+        self._wanted_lock = threading.Lock()
+        self._is_fetching = False
+
+    def fetch(self, store: Store, key: str, *, sha256: str, num_bytes: int) -> Path:
+        """Return a local file with the content of an object; open it at once.
+
+        An object of a local store is its own file, and is not verified here. Everything else is
+        compared with `sha256` when it comes, and again when this process first meets it.
+
+        Raises:
+            DataError: the object is missing, or has another content than `sha256` says.
+            SurroundingsError: the store is away, or the disk is full.
+            UsageError: the object is larger than the whole cache.
+        """
+        if isinstance(store, LocalStore):
+            return store.path(key)
+        if num_bytes > self.max_bytes:
+            raise UsageError(
+                f"{key} has {num_bytes} bytes, the cache in {self.directory} only "
+                f"{self.max_bytes}; set SSD_CACHE_BYTES"
+            )
+        file = RemoteFile(key, sha256, num_bytes)
+        path = self.directory / sha256
+        with explain_disk_errors(path), self._lock(_object_lock(sha256)):
+            if not self._touch(file):
+                self._download(store, file)
+        return path
+
+    def prefetch(self, store: Store, files: Iterable[RemoteFile]) -> None:
+        """Fetch `files` in the background, after those asked for before; errors wait for `fetch`.
+
+        The caller bounds how far it looks ahead: together with what is in use it must fit.
+        """
+        if isinstance(store, LocalStore):
+            return
+        with self._wanted_lock:
+            self._wanted.extend((store, file) for file in files)
+            if not self._is_fetching:
+                self._is_fetching = True
+                threading.Thread(target=self._fetch_wanted, name="prefetch", daemon=True).start()
+
+    def _fetch_wanted(self) -> None:
+        while True:
+            with self._wanted_lock:
+                self._is_fetching = bool(self._wanted)
+                if not self._is_fetching:
+                    return
+                store, file = self._wanted.popleft()
+            try:
+                self.fetch(store, file.key, sha256=file.sha256, num_bytes=file.num_bytes)
+            except (SsdError, OSError) as error:
+                logger.debug("not fetched ahead: %s", error)
+
+    def _touch(self, file: RemoteFile) -> bool:
+        """Say whether the file is there and right; then it is the most recent one."""
+        path = self.directory / file.sha256
+        with self._lock("files"):
+            try:
+                status = path.stat()
+                os.utime(path)
+            except FileNotFoundError:
+                return False
+        if (file.sha256, status.st_ino) in self._verified:
+            return True
+        if status.st_size == file.num_bytes and file_sha256(path) == file.sha256:
+            self._verified.add((file.sha256, status.st_ino))
+            return True
+        logger.warning("%s is damaged; fetching it again", path)
+        path.unlink(missing_ok=True)
+        return False
+
+    def _download(self, store: Store, file: RemoteFile) -> None:
+        path = self.directory / file.sha256
+        partial_path = self.directory / f"{PARTIAL_PREFIX}{file.sha256}"
+        try:
+            with self._lock("files"):
+                partial_path.unlink(missing_ok=True)
+                self._make_room(file.num_bytes)
+                partial_path.touch(mode=0o600)
+                os.truncate(partial_path, file.num_bytes)  # so that others count it already
+            _copy_verified(store, file, partial_path)
+            self._verified.add((file.sha256, partial_path.stat().st_ino))
+            with self._lock("files"):
+                os.replace(partial_path, path)
+        finally:
+            partial_path.unlink(missing_ok=True)
+
+    def _make_room(self, num_bytes: int) -> None:
+        """Remove the files least recently fetched, until `num_bytes` more are within the limit."""
+        now = time.time()
+        files = _list_files(self.directory)
+        excess = sum(size for _, size, _ in files) + num_bytes - self.max_bytes
+        for changed, size, path in files:
+            if path.name.startswith(PARTIAL_PREFIX):
+                removable = self._is_abandoned(path)
+            else:
+                removable = excess > 0 and not 0 <= now - changed < self._keep_seconds
+            if removable:
+                path.unlink(missing_ok=True)
+                excess -= size
+
+    def _is_abandoned(self, partial_path: Path) -> bool:
+        """Say whether the process that wrote a partial file is gone, and with it its lock."""
+        sha256 = partial_path.name.removeprefix(PARTIAL_PREFIX)
+        try:
+            with self._lock(_object_lock(sha256), fcntl.LOCK_EX | fcntl.LOCK_NB):
+                return True
+        except BlockingIOError:
+            return False
+
+    @contextmanager
+    def _lock(self, name: str, mode: int = fcntl.LOCK_EX) -> Iterator[None]:
+        """Keep other threads and processes out; the system opens the lock of one that is killed."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(
+            self.directory / f"{_LOCK_PREFIX}{name}", os.O_RDWR | os.O_CREAT, 0o600
+        )
+        try:
+            fcntl.flock(descriptor, mode)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def open_cache() -> Cache:
+    """Return the cache of this machine and user.
+
+    It lies in SSD_CACHE_DIR, else in the folder for temporary files, and takes SSD_CACHE_BYTES,
+    else half of the space that is free there.
+
+    Raises:
+        UsageError: a size that is no number, or a folder that belongs to another user.
+    """
+    default = Path(tempfile.gettempdir()) / f"ssd-cache-{os.getuid()}"
+    directory = Path(os.environ.get("SSD_CACHE_DIR") or default)
+    make_own_directory(directory, "choose one in SSD_CACHE_DIR")
+    with explain_disk_errors(directory):
+        size = os.environ.get("SSD_CACHE_BYTES") or str(_usable_bytes(directory))
+    if not size.isdecimal():
+        raise UsageError(f"SSD_CACHE_BYTES is '{size}'; expected a number of bytes")
+    return Cache(directory, int(size))
+
+
+def _usable_bytes(directory: Path) -> int:
+    taken = sum(size for _, size, _ in _list_files(directory))
+    return int((shutil.disk_usage(directory).free + taken) * _SHARE_OF_DISK)
+
+
+def _copy_verified(store: Store, file: RemoteFile, path: Path) -> None:
+    def copy() -> tuple[None, str, str]:
+        digest = hashlib.sha256()
+        with path.open("r+b") as target:
+            for start in range(0, file.num_bytes, _BLOCK_BYTES):
+                block = store.get(file.key, start, min(_BLOCK_BYTES, file.num_bytes - start))
+                digest.update(block)
+                target.write(block)
+        return None, digest.hexdigest(), file.sha256
+
+    try:
+        read_verified_content(file.key, copy)
+    except FileNotFoundError as error:
+        raise DataError(f"{error}: there is no such object") from None
+
+
+def _object_lock(sha256: str) -> str:
+    """Return the name of the lock of an object: few names, so that their files need no removal."""
+    return f"object-{sha256[:2]}"
+
+
+def _list_files(directory: Path) -> list[tuple[float, int, Path]]:
+    """Return time of last use, size and path of the files, whole or partial, the oldest first."""
+    files = []
+    for entry in os.scandir(directory):
+        with suppress(FileNotFoundError):  # a download that just failed or was finished
+            if not entry.name.startswith(_LOCK_PREFIX):
+                files.append((entry.stat().st_mtime, entry.stat().st_size, Path(entry.path)))
+    return sorted(files)

@@ -1,0 +1,192 @@
+"""The local disk as an object store.
+
+Here is also the one way in which this project writes a file: whole or not at all.
+"""
+
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ssd_core.errors import SurroundingsError, UsageError
+from ssd_core.store.base import PARTIAL_PREFIX, StoredObject, check_key
+
+_HASH_BLOCK = 2**22
+_UNUSABLE = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+}
+
+
+def write_file(path: Path, content: bytes | str) -> None:
+    """Write a file: a reader sees the old content or the new, even after a power cut.
+
+    Raises:
+        SurroundingsError: the disk is full or refuses.
+    """
+    with replace_file(path) as partial_path:
+        partial_path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def replace_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write to; it takes the place of `path`, or is removed on failure.
+
+    Raises:
+        SurroundingsError: the disk is full or refuses.
+    """
+    with explain_disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f"{PARTIAL_PREFIX}{path.name}-", dir=path.parent)
+        os.close(descriptor)
+        partial_path = Path(name)
+        try:
+            yield partial_path
+            commit_file(partial_path, path)
+        finally:
+            partial_path.unlink(missing_ok=True)
+
+
+def commit_file(partial_path: Path, path: Path) -> None:
+    """Give a complete file its final name in a way that survives a power cut."""
+    os.chmod(partial_path, 0o644)
+    flush(partial_path)
+    os.replace(partial_path, path)
+    flush(path.parent)
+
+
+@contextmanager
+def explain_disk_errors(path: Path) -> Iterator[None]:
+    """Turn errors of the disk under `path` into errors that say what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            raise SurroundingsError(
+                f"{path}: the disk is full; free some space and repeat the command"
+            ) from None
+        if error.errno in _UNUSABLE:
+            raise UsageError(
+                f"{path}: cannot write there: {os.strerror(error.errno).lower()}"
+            ) from None
+        if error.errno == errno.EIO:
+            raise SurroundingsError(
+                f"{path}: the disk failed: {os.strerror(error.errno).lower()}"
+            ) from None
+        raise
+
+
+def make_own_directory(directory: Path, remedy: str) -> None:
+    """Make a directory that only this user may enter; nobody else must have made it before.
+
+    Raises:
+        UsageError: it belongs to another user; `remedy` says what to do.
+        SurroundingsError: the disk is full.
+    """
+    with explain_disk_errors(directory):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if directory.stat().st_uid != os.getuid():
+            raise UsageError(f"{directory} belongs to another user; {remedy}")
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    digest = hashlib.sha256()
+    space = memoryview(bytearray(_HASH_BLOCK))
+    with path.open("rb", buffering=0) as file:
+        while size := file.readinto(space):
+            digest.update(space[:size])
+    return digest.hexdigest()
+
+
+def flush(path: Path) -> None:
+    """Wait until the content of a file or folder is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class LocalStore:
+    """A folder as an object store."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, key: str) -> Path:
+        """Return the file of `key`.
+
+        Raises:
+            UsageError: the key would leave the root.
+        """
+        check_key(key, self.root)
+        return self.root / key
+
+    def put(self, key: str, content: bytes | Path) -> None:
+        """Store bytes or a file under `key`, replacing what is there."""
+        with replace_file(self.path(key)) as partial_path:
+            if isinstance(content, Path):
+                shutil.copyfile(content, partial_path)
+            else:
+                partial_path.write_bytes(content)
+
+    def put_if_absent(self, key: str, content: bytes) -> bool:
+        """Store `content` unless `key` exists; say whether it was stored."""
+        path = self.path(key)
+        with explain_disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(prefix=PARTIAL_PREFIX, dir=path.parent) as partial:
+                partial.write(content)
+                partial.flush()
+                os.fchmod(partial.fileno(), 0o644)
+                os.fsync(partial.fileno())
+                try:
+                    os.link(
+                        partial.name, path
+                    )  # unlike a rename, a link fails where the name is taken
+                except FileExistsError:
+                    return False
+        return True
+
+    def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        """Return the object, or `length` bytes of it from `start`."""
+        path = self.path(key)
+        if not path.is_file():  # a folder is no object
+            raise FileNotFoundError(str(path))
+        with path.open("rb") as file:
+            file.seek(start)
+            return file.read(-1 if length is None else length)
+
+    def head(self, key: str) -> StoredObject | None:
+        """Return what a listing would say of `key`, or None where it does not exist."""
+        path = self.path(key)
+        return _describe(key, path) if path.is_file() else None
+
+    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+        """Yield the objects whose key starts with `prefix`, sorted by key."""
+        for key in sorted(path.relative_to(self.root).as_posix() for path in self.root.rglob("*")):
+            path = self.root / key
+            if (
+                key.startswith(prefix)
+                and path.is_file()
+                and not path.name.startswith(PARTIAL_PREFIX)
+            ):
+                yield _describe(key, path)
+
+    def delete(self, key: str) -> None:
+        """Remove the object; no error where it does not exist."""
+        self.path(key).unlink(missing_ok=True)
+
+
+def _describe(key: str, path: Path) -> StoredObject:
+    status = path.stat()
+    return StoredObject(key, status.st_size, str(status.st_mtime_ns))

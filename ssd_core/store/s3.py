@@ -1,0 +1,300 @@
+"""An S3 bucket as an object store.
+
+Every object is written with its SHA-256 as user metadata, and `get` of a whole object checks it.
+What is written elsewhere has none, and what is read in part cannot be checked by it: who knows the
+hash, from a manifest, compares it himself, as the cache does.
+"""
+
+import hashlib
+import io
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import minio
+from minio.datatypes import ListMultipartUploadsResult
+from minio.error import S3Error
+from urllib3.response import BaseHTTPResponse
+
+from ssd_core.errors import SurroundingsError, UsageError
+from ssd_core.store.base import PARTIAL_PREFIX, StoredObject, check_key, read_verified_content
+from ssd_core.store.local import file_sha256
+from ssd_core.store.s3_download import read_body
+from ssd_core.store.s3_errors import ANSWERS, error_code, explain_store_errors, status_of
+from ssd_core.store.s3_settings import S3Settings
+from ssd_core.store.s3_transport import PatientPool, Tries, open_pool
+
+_SHA256 = "x-amz-meta-sha256"
+_WRITER = "x-amz-meta-writer"
+"""Names the one call of `put_if_absent` that made the object."""
+_PART_BYTES = 2**24
+_MOST_PARTS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedUpload:
+    """The parts of a large object whose writer has not finished, or was killed."""
+
+    key: str
+    upload_id: str
+    started: datetime
+
+
+class S3Store:
+    """The objects of a bucket below a prefix. May be shared by threads, not by processes."""
+
+    def __init__(self, bucket: str, prefix: str, settings: S3Settings) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            bucket: its name.
+            prefix: empty, or ending with a slash.
+            settings: where the store is, and who asks.
+
+        Raises:
+            UsageError: settings that cannot be used.
+        """
+        self.uri = f"s3://{bucket}/{prefix}"
+        self._bucket = bucket
+        self._prefix = prefix
+        self._settings = settings
+        self._pool = open_pool(settings)
+        self._client = _open_client(settings, self._pool)
+
+    def put(self, key: str, content: bytes | Path) -> None:
+        """Store bytes or a file under `key`, replacing what is there."""
+        name = self._name(key)
+        if isinstance(content, Path):
+            num_bytes, sha256 = content.stat().st_size, file_sha256(content)
+        else:
+            num_bytes, sha256 = len(content), hashlib.sha256(content).hexdigest()
+        part_bytes = max(_PART_BYTES, -(-num_bytes // _MOST_PARTS))
+        with self._verb(key):
+            try:
+                with _open_content(content) as stream:
+                    self._client.put_object(
+                        self._bucket,
+                        name,
+                        stream,
+                        num_bytes,
+                        metadata={_SHA256: sha256},
+                        part_size=part_bytes,
+                        # One at a time: all requests then share the budget of this thread.
+                        num_parallel_uploads=1,
+                    )
+            except S3Error as error:
+                if error.code != "NoSuchUpload":
+                    raise
+                # It may be complete: then the answer was lost, and the repetition found it gone.
+            if num_bytes > part_bytes and not self._holds(name, num_bytes, sha256):
+                raise SurroundingsError(
+                    f"{self.uri}{key}: the store did not keep what was uploaded; repeat the command"
+                )
+
+    def put_if_absent(self, key: str, content: bytes) -> bool:
+        """Store `content` unless `key` exists; say whether it was stored.
+
+        One of many racing writers wins where the store checks `If-None-Match` and writes in one
+        step. Not all do, and no probe can tell; so the writer waits and looks whether his object
+        is still there (Fischer's algorithm). That leaves one winner on every store, as long as no
+        writer takes longer from the look to the write than `settle_seconds`. In any case readers
+        see one whole object.
+        """
+        name = self._name(key)
+        writer = uuid.uuid4().hex
+        with self._verb(key):
+            if self._stat(name) is not None:
+                return False
+            is_refused = not self._put_conditionally(name, content, writer)
+            # Where an answer was lost, the repetition is refused because of ourselves.
+            if is_refused and self._writer(name) != writer:
+                return False
+            time.sleep(self._settings.patience.settle_seconds)
+            return self._writer(name) == writer
+
+    def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        """Return the object, or `length` bytes of it from `start`."""
+        name = self._name(key)
+        if length == 0:
+            if self.head(key) is None:
+                raise FileNotFoundError(f"{self.uri}{key}")
+            return b""
+        with self._verb(key) as tries:
+            if start or length:
+                return self._read(name, start, length, tries)[0]
+
+            def read_whole() -> tuple[bytes, str, str | None]:
+                content, expected = self._read(name, 0, None, tries)
+                return content, hashlib.sha256(content).hexdigest(), expected
+
+            return read_verified_content(f"{self.uri}{key}", read_whole)
+
+    def head(self, key: str) -> StoredObject | None:
+        """Return what a listing would say of `key`, or None where it does not exist."""
+        name = self._name(key)
+        with self._verb(key):
+            found = self._stat(name)
+        return None if found is None else StoredObject(key, found.size, str(found.etag))
+
+    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+        """Yield the objects whose key starts with `prefix`, sorted by key."""
+        listing = self._client.list_objects(
+            self._bucket, prefix=f"{self._prefix}{prefix}", recursive=True
+        )
+        while True:
+            with self._verb(prefix):  # not around the yield: the caller may use other verbs there
+                found = next(listing, None)
+            if found is None:
+                return
+            key = str(found.object_name).removeprefix(self._prefix)
+            name = key.rpartition("/")[2]
+            if name and not name.startswith(PARTIAL_PREFIX):  # no name: the marker of a folder
+                yield StoredObject(key, int(found.size), str(found.etag))
+
+    def delete(self, key: str) -> None:
+        """Remove the object; no error where it does not exist."""
+        name = self._name(key)
+        with self._verb(key):
+            self._client.remove_object(self._bucket, name)
+
+    def unfinished_uploads(self) -> Iterator[UnfinishedUpload]:
+        """Yield the uploads in parts that nobody has completed.
+
+        They take space, and no listing shows them. A young one may belong to a writer at work.
+        """
+        query = {"uploads": "", "prefix": self._prefix, "encoding-type": "url"}
+        while True:
+            with self._verb(""):
+                # The client's own method sends an empty delimiter, for which Swift shows nothing.
+                answer = self._client._execute("GET", self._bucket, query_params=dict(query))
+                page = ListMultipartUploadsResult(answer)
+            for found in page.uploads:
+                key = str(found.object_name).removeprefix(self._prefix)
+                yield UnfinishedUpload(key, found.upload_id, found.initiated_time)
+            if not page.is_truncated:
+                return
+            query["key-marker"] = page.next_key_marker
+            query["upload-id-marker"] = page.next_upload_id_marker
+
+    def abort_upload(self, upload: UnfinishedUpload) -> None:
+        """Remove the parts of an upload; no error where it is gone."""
+        name = self._name(upload.key)
+        with self._verb(upload.key):
+            try:
+                self._client._abort_multipart_upload(self._bucket, name, upload.upload_id)
+            except S3Error as error:
+                if error.code != "NoSuchUpload":
+                    raise
+
+    def _name(self, key: str) -> str:
+        check_key(key, self.uri)
+        return f"{self._prefix}{key}"
+
+    @contextmanager
+    def _verb(self, key: str) -> Iterator[Tries]:
+        with (
+            explain_store_errors(f"{self.uri}{key}", self._settings),
+            self._pool.verb() as tries,
+        ):
+            yield tries
+
+    def _read(
+        self, name: str, start: int, length: int | None, tries: Tries
+    ) -> tuple[bytes, str | None]:
+        """Return content, and the SHA-256 that it was stored with."""
+
+        def open_at(offset: int) -> BaseHTTPResponse:
+            rest = 0 if length is None else length - offset
+            response: BaseHTTPResponse = self._client.get_object(
+                self._bucket, name, offset=start + offset, length=rest
+            )
+            return response
+
+        try:
+            content, headers = read_body(open_at, tries, f"s3://{self._bucket}/{name}")
+        except ANSWERS as error:
+            if error_code(error) != "InvalidRange":
+                raise
+            return b"", None  # it ends before `start`
+        return content, headers.get(_SHA256)
+
+    def _stat(self, name: str) -> Any:
+        """Return what the client says of an object, or None where it does not exist."""
+        try:
+            return self._client.stat_object(self._bucket, name)
+        except ANSWERS as error:
+            if not 400 <= status_of(error) < 500:
+                raise
+        try:  # The answer to HEAD has no body: only one to GET tells what is missing or refused.
+            self._client.get_object(self._bucket, name, length=1).close()
+        except ANSWERS as error:
+            if error_code(error) == "NoSuchKey":
+                return None
+            raise
+        return self._client.stat_object(self._bucket, name)
+
+    def _holds(self, name: str, num_bytes: int, sha256: str) -> bool:
+        found = self._stat(name)
+        return (
+            found is not None and found.size == num_bytes and found.metadata.get(_SHA256) == sha256
+        )
+
+    def _writer(self, name: str) -> str | None:
+        found = self._stat(name)
+        return None if found is None else found.metadata.get(_WRITER)
+
+    def _put_conditionally(self, name: str, content: bytes, writer: str) -> bool:
+        """Store an object, if the store agrees that there is none; say whether it did."""
+        headers = {
+            "Content-Type": "application/octet-stream",
+            "If-None-Match": "*",
+            _SHA256: hashlib.sha256(content).hexdigest(),
+            _WRITER: writer,
+        }
+        # The public methods of the client carry no such condition.
+        put = partial(self._client._execute, "PUT", self._bucket, name, body=content)
+        try:
+            put(headers=dict(headers))
+        except ANSWERS as error:
+            code = error_code(error)
+            if code == "NotImplemented":  # then the condition itself is refused
+                del headers["If-None-Match"]
+                put(headers=headers)
+            elif code != "PreconditionFailed":
+                raise
+            return code == "NotImplemented"
+        return True
+
+
+def _open_client(settings: S3Settings, pool: PatientPool) -> minio.Minio:
+    parts = urlsplit(settings.endpoint)
+    try:
+        client = minio.Minio(
+            parts.netloc,
+            access_key=settings.access_key,
+            secret_key=settings.secret_key,
+            session_token=settings.session_token,
+            secure=parts.scheme == "https",
+            region=settings.region,
+            http_client=pool,
+        )
+    except ValueError as error:
+        raise UsageError(
+            f"{settings.endpoint}: {error}; check AWS_ENDPOINT_URL and AWS_REGION"
+        ) from None
+    if settings.addressing == "virtual":
+        client.enable_virtual_style_endpoint()
+    elif settings.addressing == "path":
+        client.disable_virtual_style_endpoint()
+    return client
+
+
+def _open_content(content: bytes | Path) -> Any:
+    return content.open("rb") if isinstance(content, Path) else io.BytesIO(content)

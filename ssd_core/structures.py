@@ -1,0 +1,168 @@
+"""The nouns that travel between layers. Boxes are float32 xyxy unless a name says otherwise."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+ImageArray = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotations:
+    """The objects of one image; all arrays have the same first dimension G, which may be 0."""
+
+    boxes: FloatArray
+    """[G, 4] xyxy in pixels of the stored image."""
+    labels: IntArray
+    """[G] 1..K; 0 is background and never occurs here."""
+    areas: NDArray[np.float64]
+    """[G] square pixels: of the object's mask where the source has one (COCO), else of its box."""
+    is_crowd: BoolArray
+    """[G] True for a box around a group of objects; ignored by matching and by the evaluator."""
+    is_difficult: BoolArray
+    """[G] VOC's `difficult` flag; False in every other format."""
+    box_ids: IntArray
+    """[G] id of the annotation in the source, or its running number where the source has none."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def select(self, rows: Array | slice) -> "Annotations":
+        """Return the annotations of `rows`: indices, a mask over G, or a slice, giving views."""
+        return Annotations(
+            boxes=self.boxes[rows],
+            labels=self.labels[rows],
+            areas=self.areas[rows],
+            is_crowd=self.is_crowd[rows],
+            is_difficult=self.is_difficult[rows],
+            box_ids=self.box_ids[rows],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One image of a source data set, as a reader of `data/formats` yields it."""
+
+    image_id: int
+    """Id in the source, or the running number within the split where the source has none."""
+    image_path: str
+    """Place of the image inside the source, with forward slashes."""
+    width: int
+    """Pixels; 0 where the source does not say."""
+    height: int
+    """Pixels; 0 where the source does not say."""
+    annotations: Annotations
+    place: str
+    """Where a reader of an error message finds this sample: file, and line or JSON path."""
+    is_normalised: bool = False
+    """True while boxes are in [0, 1] of the image, until its size is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One row read back from a shard."""
+
+    index: int
+    """Position in the split, from 0."""
+    image_id: int
+    image_path: str
+    width: int
+    height: int
+    image: memoryview
+    """The bytes of the image file as they were in the source."""
+    annotations: Annotations
+
+
+@dataclass(slots=True, kw_only=True)
+class Batch:
+    """What one optimizer step learns from; the arrays are reused, copy what must live longer."""
+
+    images: ImageArray
+    """[B, S, S, 3] RGB, 0..255."""
+    boxes: FloatArray
+    """[B, M, 4] xyxy in [0, 1] of the augmented image; rows past its objects are zero."""
+    labels: IntArray
+    """[B, M] 1..K, 0 marks padding."""
+    indices: IntArray
+    """[B] position of each image in the training split."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detections:
+    """What a detector found in one image, best score first; N may be 0."""
+
+    boxes: FloatArray
+    """[N, 4] xyxy in pixels of the original image, clipped to it."""
+    scores: FloatArray
+    """[N] in (0, 1]."""
+    labels: IntArray
+    """[N] 1..K."""
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassInfo:
+    """One class of a data set."""
+
+    label: int
+    """1..K, as the network sees it."""
+    name: str
+    category_id: int
+    """Id in the source (COCO ids have gaps); equal to `label` where the source has no ids."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageResult:
+    """What a stage reports besides its files: small, flat, ready for a dashboard."""
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Numbers to compare between runs, finite."""
+    metadata: dict[str, str | float] = field(default_factory=dict)
+    """What the outputs are: digests, counts, names."""
+
+
+def make_annotations(
+    boxes: Sequence[Sequence[float]] | Array,
+    labels: Sequence[int] | Array,
+    *,
+    areas: Sequence[float] | Array | None = None,
+    is_crowd: Sequence[bool] | Array | None = None,
+    is_difficult: Sequence[bool] | Array | None = None,
+    box_ids: Sequence[int] | Array | None = None,
+) -> Annotations:
+    """Build annotations from plain sequences; what is not given takes the value of a plain object.
+
+    Args:
+        boxes: [G, 4] xyxy in pixels.
+        labels: [G] 1..K.
+        areas: [G]; the box areas where not given.
+        is_crowd: [G]; False where not given.
+        is_difficult: [G]; False where not given.
+        box_ids: [G]; 0..G-1 where not given.
+    """
+    box_array = np.asarray(boxes, np.float32).reshape(-1, 4)
+    count = len(box_array)
+    if areas is None:
+        sides = box_array[:, 2:].astype(np.float64) - box_array[:, :2]
+        areas = sides[:, 0] * sides[:, 1]
+    return Annotations(
+        boxes=box_array,
+        labels=np.asarray(labels, np.int64),
+        areas=np.asarray(areas, np.float64),
+        is_crowd=np.zeros(count, np.bool_) if is_crowd is None else np.asarray(is_crowd, np.bool_),
+        is_difficult=np.zeros(count, np.bool_)
+        if is_difficult is None
+        else np.asarray(is_difficult, np.bool_),
+        box_ids=np.arange(count, dtype=np.int64)
+        if box_ids is None
+        else np.asarray(box_ids, np.int64),
+    )

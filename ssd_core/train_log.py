@@ -1,0 +1,72 @@
+"""The log of a training: one JSON object a line, in the order of the steps.
+
+{"event": "start", "step": 0, ...}        how this attempt runs; another one follows each resume
+{"event": "step", "step": 20, ...}        means since the line before
+{"event": "evaluation", "step": 100, ...}
+{"event": "end", "step": 800, ...}
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ssd_core.errors import DataError
+
+LOG_FILE = "train_log.jsonl"
+
+
+def append(path: Path, line: Mapping[str, Any]) -> None:
+    """Add one line, which has an `event` and a `step`; its numbers are finite."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line, allow_nan=False) + "\n")
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a log; a last line that is still being written is left out.
+
+    Raises:
+        DataError: there is no such file, or a line is not a JSON object.
+    """
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such training log") from None
+    whole = text.split("\n")[:-1]
+    lines = [_parse(line) for line in whole]
+    for number, line in enumerate(lines, 1):
+        if line is None:
+            raise DataError(f"{path}:{number}: expected a JSON object with event and step")
+    return [line for line in lines if line is not None]
+
+
+def rewind(path: Path, step: int) -> None:
+    """Cut the log back to what was known when the checkpoint of `step` was written.
+
+    Steps only grow from line to line, so what has to go is a tail, and one truncation is enough.
+    """
+    if not path.exists():
+        return
+    kept_bytes = 0
+    with path.open("rb") as file:
+        for content in file:
+            line = _parse(content.decode("utf-8", errors="replace"))
+            if line is None or not content.endswith(b"\n") or _is_later(line, step):
+                break
+            kept_bytes += len(content)
+    os.truncate(path, kept_bytes)
+
+
+def _is_later(line: Mapping[str, Any], step: int) -> bool:
+    """Say whether a line came after the checkpoint of `step`, which only follows a `step` line."""
+    return bool(line["step"] > step or (line["step"] == step and line["event"] != "step"))
+
+
+def _parse(text: str) -> dict[str, Any] | None:
+    try:
+        line = json.loads(text)
+    except json.JSONDecodeError:
+        return None
+    is_line = isinstance(line, dict) and "event" in line and isinstance(line.get("step"), int)
+    return line if is_line else None

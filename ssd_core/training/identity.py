@@ -1,0 +1,71 @@
+"""What a training is: on one device, two runs of the same identity end with the same weights."""
+
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+import ssd_core
+from ssd_core.config import TrainConfig, differences
+from ssd_core.errors import OwnershipError
+from ssd_core.store.local import LocalStore
+
+IDENTITY_FILE = "training.json"
+
+Identity = dict[str, Any]
+
+
+def identify(config: TrainConfig, dataset_digest: str, framework: str) -> Identity:
+    """Return everything that decides how a training ends, apart from the device."""
+    return {
+        "train": config.model_dump(mode="json"),
+        "dataset": dataset_digest,
+        "framework": framework,
+        "version": ssd_core.__version__,
+        "code": _digest_code(),
+    }
+
+
+def digest_identity(identity: Identity) -> str:
+    """Return the short name of an identity."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def own_place(out_dir: Path, identity: Identity) -> None:
+    """Make `out_dir` the place of this training; of several that try, the first one gets it.
+
+    Raises:
+        OwnershipError: it holds another training; the message lists the fields that differ.
+        SurroundingsError: the disk is full or refuses.
+    """
+    content = json.dumps(identity, indent=2, sort_keys=True) + "\n"
+    store = LocalStore(out_dir)
+    if store.put_if_absent(IDENTITY_FILE, content.encode()):
+        return
+    try:
+        owner = TypeAdapter(Identity).validate_json(store.get(IDENTITY_FILE))
+    except ValidationError:
+        raise OwnershipError(
+            f"{out_dir / IDENTITY_FILE} is damaged, so the training there cannot continue; "
+            "choose another --out"
+        ) from None
+    if changes := differences(owner, identity):
+        raise OwnershipError(
+            f"{out_dir} holds another training ({'; '.join(changes)}); "
+            "choose another --out, or remove this one"
+        )
+
+
+@cache
+def _digest_code() -> str:
+    """Hash all Python files of this package with their places in it, as they were at first."""
+    package_dir = Path(ssd_core.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(package_dir.rglob("*.py")):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(package_dir).as_posix()} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()[:16]

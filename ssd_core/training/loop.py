@@ -1,0 +1,213 @@
+"""The training loop, the same for every framework: from the last checkpoint to the last step."""
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssd_core.backends.base import Learner, StepResult
+from ssd_core.config import TrainConfig
+from ssd_core.errors import DivergedError, StoppedError
+from ssd_core.logs import Progress, logger
+from ssd_core.store.local import explain_disk_errors
+from ssd_core.structures import Batch
+from ssd_core.train_log import append, rewind
+from ssd_core.training.checkpoints import CheckpointDir, TrainState
+from ssd_core.training.schedule import learning_rate
+from ssd_core.training.stopping import stop_requests
+
+BEST_METRIC = "ap"
+"""The evaluation with the highest one keeps its weights."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What the loop works with."""
+
+    config: TrainConfig
+    num_images: int
+    """Size of the training split."""
+    learner: Learner
+    batches: Callable[[int, int], Iterator[Batch]]
+    """Yields the batches of the steps first .. last - 1."""
+    checkpoints: CheckpointDir
+    log_path: Path
+    facts: Mapping[str, Any]
+    """What the `start` line of the log says besides."""
+    evaluate: Callable[[], dict[str, float]] | None = None
+    """Measures the learner's present weights; called when `evaluate_every` is set."""
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps from beginning to end; a broken one at the end of the epochs is whole."""
+        steps = self.config.epochs * self.num_images / self.config.batch_size
+        return self.config.steps or max(1, math.ceil(round(steps, 6)))
+
+
+@dataclass(slots=True, kw_only=True)
+class _Interval:
+    """What happened since the last line of the log."""
+
+    started: float = field(default_factory=time.monotonic)
+    idle_since: float = field(default_factory=time.monotonic)
+    data_seconds: float = 0.0
+    results: list[StepResult] = field(default_factory=list)
+
+
+def train(run: Run) -> TrainState:
+    """Train to the last step; what a killed run left behind is continued.
+
+    Raises:
+        DivergedError: a loss or a weight is no longer finite.
+        StoppedError: SIGTERM or Ctrl-C, after a checkpoint.
+        SurroundingsError: the disk is full, or a newer attempt has taken over.
+    """
+    config, total = run.config, run.total_steps
+    state = _resume(run)
+    interval, figures = _Interval(), ""
+    with stop_requests() as stop, Progress("train: step", total, done=state.step) as progress:
+        for batch in run.batches(state.step, total):
+            interval.data_seconds += time.monotonic() - interval.idle_since
+            rate = learning_rate(state.step, total, config.optimizer.learning_rate, config.schedule)
+            interval.results.append(run.learner.step(batch, rate))
+            interval.idle_since = time.monotonic()
+            state.step += 1
+            state.samples += config.batch_size
+            progress.update(state.step, figures)
+
+            is_stopping = bool(stop)
+            must_save = is_stopping or _is_due(run, state.step, config.checkpoint_interval)
+            must_evaluate = _is_due(run, state.step, config.evaluate_every)
+            if not (must_save or must_evaluate or _is_due(run, state.step, config.log_interval)):
+                continue
+            run.checkpoints.check_newest()
+            figures = _log(run, state, interval, rate)
+            if must_save:
+                _save(run, state)
+            if is_stopping:
+                raise _stopped(run, state, stop[0])
+            if must_evaluate:
+                _evaluate(run, state)
+            interval = _Interval()
+    _append(run, {"event": "end", **_summary(state)})
+    return state
+
+
+def _resume(run: Run) -> TrainState:
+    """Load the last checkpoint, and repeat the evaluation that may have followed it."""
+    state = TrainState()
+    if checkpoint := run.checkpoints.resume():
+        state, arrays = checkpoint
+        run.learner.load_state(arrays)
+    with explain_disk_errors(run.log_path):
+        rewind(run.log_path, state.step)
+    _append(run, {"event": "start", "step": state.step, **_plan(run), **run.facts})
+    if state.step:
+        logger.info("continuing after step %d of %d", state.step, run.total_steps)
+        if _is_due(run, state.step, run.config.evaluate_every):
+            _evaluate(run, state)
+    return state
+
+
+def _summary(state: TrainState) -> dict[str, Any]:
+    return {
+        "step": state.step,
+        "samples": state.samples,
+        "seconds": round(state.seconds, 6),
+        "images_per_second": round(state.images_per_second, 3),
+    }
+
+
+def _plan(run: Run) -> dict[str, int]:
+    return {
+        "total_steps": run.total_steps,
+        "batch_size": run.config.batch_size,
+        "images": run.num_images,
+    }
+
+
+def _is_due(run: Run, step: int, every: int | None) -> bool:
+    return every is not None and (step % every == 0 or step == run.total_steps)
+
+
+def _log(run: Run, state: TrainState, interval: _Interval, rate: float) -> str:
+    """Wait for the device, write the line of an interval, and return its figures for people."""
+    losses = _read_losses(run, state, interval.results)
+    seconds = time.monotonic() - interval.started
+    state.seconds += seconds
+    state.loss = losses["loss"]
+    num_images = len(interval.results) * run.config.batch_size
+    line = {
+        "event": "step",
+        "step": state.step,
+        "samples": state.samples,
+        "epoch": round(state.samples / run.num_images, 3),
+        **losses,
+        "learning_rate": rate,
+        "images_per_second": round(num_images / seconds, 3),
+        "data_wait": round(interval.data_seconds / seconds, 4),
+        "seconds": round(state.seconds, 6),
+    }
+    _append(run, line)
+    figures = f"loss {state.loss:.3f}, {line['images_per_second']:.1f} images/s"
+    if state.best_step is not None:
+        figures += f", best {BEST_METRIC} {state.best_metrics.get(BEST_METRIC, 0):.3f}"
+    return figures
+
+
+def _read_losses(run: Run, state: TrainState, results: list[StepResult]) -> dict[str, float]:
+    """Return the means of an interval; every single loss must be finite."""
+    readings = [result.read() for result in results]
+    for step, losses in enumerate(readings, state.step - len(results) + 1):
+        if not all(math.isfinite(value) for value in losses.values()):
+            raise _diverged(run, f"the loss of step {step} is {losses['loss']}")
+    return {
+        name: math.fsum(losses[name] for losses in readings) / len(readings) for name in readings[0]
+    }
+
+
+def _save(run: Run, state: TrainState) -> None:
+    """Commit a checkpoint, unless the last update has spoilt the weights."""
+    arrays = run.learner.state()
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise _diverged(run, f"after step {state.step} '{name}' is not finite")
+    run.checkpoints.save(state, arrays)
+
+
+def _evaluate(run: Run, state: TrainState) -> None:
+    """Measure the present weights, and keep them when they are the best so far."""
+    assert run.evaluate is not None, "evaluate_every needs something that evaluates"
+    metrics = run.evaluate()
+    _append(run, {"event": "evaluation", "step": state.step, **metrics})
+    best = state.best_metrics.get(BEST_METRIC, -math.inf)
+    if state.best_step is None or metrics.get(BEST_METRIC, -math.inf) > best:
+        state.best_step, state.best_metrics = state.step, metrics
+        state.best_weights = run.learner.weights()
+
+
+def _append(run: Run, line: Mapping[str, Any]) -> None:
+    with explain_disk_errors(run.log_path):
+        append(run.log_path, line)
+
+
+def _diverged(run: Run, what: str) -> DivergedError:
+    last = run.checkpoints.last_dir
+    return DivergedError(
+        f"training diverged: {what}; last good checkpoint: {last or 'none'}; "
+        f"expected finite values, try a lower train.optimizer.learning_rate "
+        f"(now {run.config.optimizer.learning_rate:g})"
+    )
+
+
+def _stopped(run: Run, state: TrainState, number: signal.Signals) -> StoppedError:
+    return StoppedError(
+        f"stopped by {number.name} after step {state.step} of {run.total_steps}; "
+        "the same command continues from there",
+        number,
+    )

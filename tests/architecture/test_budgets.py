@@ -1,0 +1,85 @@
+"""The house numbers: what a reader can hold in mind at once."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("ssd_core", "components", "pipelines")
+FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+COMPONENTS = sorted((ROOT / "components").glob("*/component.py"))
+PIPELINES = sorted((ROOT / "pipelines").glob("*.py"))
+
+MAX_FILE_LINES = 400
+MAX_FUNCTION_LINES = 60
+MAX_COMPONENT_STATEMENTS = 15
+MAX_PIPELINE_PARAMETERS = 8
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield node
+
+
+def body_without_docstring(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.stmt]:
+    return function.body[1:] if ast.get_docstring(function) is not None else function.body
+
+
+def has_decorator(function: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> bool:
+    return any(name in ast.unparse(decorator) for decorator in function.decorator_list)
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_file_is_short(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= MAX_FILE_LINES
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_functions_are_short(path: Path) -> None:
+    for function in functions(path):
+        body = body_without_docstring(function)
+        lines = (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+        assert lines <= MAX_FUNCTION_LINES, f"{relative(path)}:{function.lineno} {function.name}"
+
+
+@pytest.mark.parametrize("path", COMPONENTS, ids=relative)
+def test_component_is_a_doorway(path: Path) -> None:
+    (component,) = [node for node in functions(path) if has_decorator(node, "component")]
+    body = body_without_docstring(component)
+    statements = [node for part in body for node in ast.walk(part) if isinstance(node, ast.stmt)]
+    assert len(statements) <= MAX_COMPONENT_STATEMENTS
+    assert not any(
+        isinstance(node, (ast.FunctionDef, ast.Lambda)) for node in ast.walk(ast.Module(body, []))
+    )
+
+
+@pytest.mark.parametrize("path", COMPONENTS, ids=relative)
+def test_component_has_no_defaults(path: Path) -> None:
+    (component,) = [node for node in functions(path) if has_decorator(node, "component")]
+    assert component.args.defaults == []
+
+
+@pytest.mark.parametrize("path", COMPONENTS, ids=relative)
+def test_component_name_rhymes(path: Path) -> None:
+    (component,) = [node for node in functions(path) if has_decorator(node, "component")]
+    assert component.name == path.parent.name
+    assert (ROOT / "ssd_core" / "stages" / f"{component.name}.py").is_file()
+
+
+def test_pipelines_have_few_parameters() -> None:
+    pipelines = [
+        node
+        for path in PIPELINES
+        for node in functions(path)
+        if has_decorator(node, "dsl.pipeline")
+    ]
+    assert pipelines
+    for pipeline in pipelines:
+        assert len(pipeline.args.args) <= MAX_PIPELINE_PARAMETERS, pipeline.name

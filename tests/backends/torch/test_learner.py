@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from ssd_core.backends.torch.backend import TorchBackend
+from ssd_core.recipes import load_recipe
+from ssd_core.structures import Batch
+
+RECIPE = load_recipe("demo").train
+SIZE = RECIPE.model.image_size
+
+
+def make_batch():
+    rng = np.random.default_rng(0)
+    boxes, labels = np.zeros((2, 8, 4), np.float32), np.zeros((2, 8), np.int64)
+    boxes[:, 0], labels[:, 0] = (0.2, 0.3, 0.5, 0.7), (1, 2)
+    images = rng.integers(0, 256, (2, SIZE, SIZE, 3), dtype=np.uint8)
+    return Batch(images=images, boxes=boxes, labels=labels, indices=np.arange(2))
+
+
+def weights_after_a_step(precision="fp32", **optimizer):
+    changed = RECIPE.optimizer.model_copy(update=optimizer)
+    config = RECIPE.model_copy(update={"optimizer": changed})
+    learner = TorchBackend("cpu", precision).learner(config, 3)
+    losses = learner.step(make_batch(), 0.01).read()
+    return losses, learner.weights()
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_norms_and_biases_are_left_without_decay_when_told(name):
+    _, plain = weights_after_a_step(name=name, weight_decay=0.0)
+    _, spared = weights_after_a_step(name=name, weight_decay=0.5, decay_norms_and_biases=False)
+    _, decayed = weights_after_a_step(name=name, weight_decay=0.5, decay_norms_and_biases=True)
+    changed = {key for key in plain if not np.array_equal(plain[key], spared[key])}
+    assert changed == {key for key in plain if plain[key].ndim == 4}
+    changed = {key for key in plain if not np.array_equal(plain[key], decayed[key])}
+    assert {"backbone.stem.1.weight", "backbone.stem.0.weight"} <= changed
+
+
+def test_bf16_computes_in_half_and_keeps_whole_weights():
+    whole_losses, whole = weights_after_a_step("fp32")
+    half_losses, half = weights_after_a_step("bf16")
+    assert half_losses["loss"] != whole_losses["loss"]
+    assert half_losses["loss"] == pytest.approx(whole_losses["loss"], rel=0.02)
+    assert {key: array.dtype for key, array in half.items()} == {
+        key: array.dtype for key, array in whole.items()
+    }
+
+
+def test_the_weights_have_stable_names():
+    _, weights = weights_after_a_step()
+    assert {array.dtype for array in weights.values()} == {np.dtype(np.float32)}
+    assert sorted(weights)[:2] == [
+        "backbone.blocks.0.residual.0.weight",
+        "backbone.blocks.0.residual.1.bias",
+    ]
+    heads = [
+        f"{kind}_head.{level}.bias" for kind in ("classification", "regression") for level in "0123"
+    ]
+    assert set(heads) <= set(weights)

@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ssd_core.backends.torch.loss import MultiBoxLoss
+from ssd_core.backends.torch.model import build_model
+from ssd_core.detection.anchors import generate_anchors
+from ssd_core.detection.boxes import to_xyxy
+from ssd_core.detection.matcher import BACKGROUND, match_anchors
+from ssd_core.recipes import load_recipe
+
+MODEL = load_recipe("ssd300_vgg16").train.model
+ANCHORS = generate_anchors(MODEL.anchors, MODEL.image_size)
+SYNCHRONISATIONS = {"_local_scalar_dense", "nonzero"}
+
+
+def build_loss():
+    return MultiBoxLoss(
+        ANCHORS,
+        variances=(0.1, 0.2),
+        iou_threshold=0.5,
+        neg_to_pos_ratio=3.0,
+        device=torch.device("cpu"),
+    )
+
+
+class AtenCalls(TorchDispatchMode):
+    """Records the name of every aten call: on an accelerator each is a launch."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.append(function.overloadpacket.__name__)
+        return function(*args, **(kwargs or {}))
+
+
+def random_targets(rng, num_images, num_rows=8):
+    low, sides = rng.random((2, num_images, num_rows, 2), np.float32) / 2
+    labels = rng.integers(0, 4, (num_images, num_rows))
+    return torch.from_numpy(np.concatenate([low, low + sides], axis=2)), torch.from_numpy(labels)
+
+
+def record_calls(num_images):
+    """Aten calls of normalisation, matching and loss, forward and backward, of one batch."""
+    model, loss = build_model(MODEL, 3), build_loss()
+    rng = np.random.default_rng(0)
+    boxes, labels = random_targets(rng, num_images)
+    logits = torch.randn(num_images, len(ANCHORS), 4, requires_grad=True)
+    offsets = torch.randn(num_images, len(ANCHORS), 4, requires_grad=True)
+    images = torch.zeros(num_images, 300, 300, 3, dtype=torch.uint8)
+    with AtenCalls() as calls:
+        model.normalize(images)
+        sums = loss(logits, offsets, boxes, labels)
+        ((sums.cls + sums.bbox) / sums.positives.clamp(min=1)).backward()
+    return calls.names
+
+
+def test_launches_are_few_whatever_the_batch_and_nothing_synchronises():
+    recorded = {num_images: record_calls(num_images) for num_images in (2, 8, 64)}
+    print({num_images: len(names) for num_images, names in recorded.items()})
+    assert recorded[2] == recorded[8] == recorded[64]
+    assert len(recorded[2]) <= 200
+    assert not SYNCHRONISATIONS & set(recorded[2])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_matching_equals_the_oracle_exactly(seed):
+    boxes, labels = random_targets(np.random.default_rng(seed), 2, num_rows=24)
+    matched, positive = build_loss().match(boxes, labels)
+    for image in range(2):
+        expected = match_anchors(
+            to_xyxy(ANCHORS), boxes[image].numpy(), labels[image].numpy(), iou_threshold=0.5
+        )
+        found = torch.where(positive[image], matched[image], BACKGROUND).numpy()
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_logit_that_is_not_a_number_makes_the_loss_not_a_number():
+    boxes, labels = random_targets(np.random.default_rng(0), 1)
+    logits = torch.zeros(1, len(ANCHORS), 4)
+    logits[0, 7] = float("nan")
+    sums = build_loss()(logits, torch.zeros(1, len(ANCHORS), 4), boxes, labels)
+    assert sums.cls.isnan()

@@ -1,0 +1,150 @@
+import numpy as np
+import pytest
+import torch
+from torchvision.models.detection import ssd300_vgg16
+from torchvision.models.detection.image_list import ImageList
+
+from ssd_core.backends.torch.backend import TorchBackend
+from ssd_core.backends.torch.model import build_model
+from ssd_core.config import PostprocessSpec
+from ssd_core.errors import UsageError
+from ssd_core.recipes import load_recipe
+
+VGG16 = load_recipe("ssd300_vgg16").train.model
+RESIDUAL = load_recipe("demo").train.model
+TORCHVISION_CLASSES = 91
+
+
+def test_the_residual_network_has_the_stated_size():
+    model = build_model(RESIDUAL, 3)
+    assert sum(parameter.numel() for parameter in model.parameters()) == 870_272
+    logits, offsets = model(torch.zeros(2, 3, 256, 256))
+    assert logits.shape == (2, 5440, 4)
+    assert offsets.shape == (2, 5440, 4)
+
+
+def test_vgg16_has_as_many_parameters_as_torchvision():
+    model = build_model(VGG16, TORCHVISION_CLASSES - 1)
+    assert sum(parameter.numel() for parameter in model.parameters()) == 35_641_826
+
+
+def test_strides_that_do_not_fit_the_backbone_are_refused():
+    with pytest.raises(UsageError, match=r"'vgg16' at 512 px has feature maps of \(64, 32"):
+        build_model(VGG16.model_copy(update={"image_size": 512}), 3)
+
+
+def test_levels_that_do_not_fit_the_backbone_are_refused():
+    config = RESIDUAL.model_copy(update={"anchors": VGG16.anchors})
+    with pytest.raises(UsageError, match="model.anchors.strides"):
+        build_model(config, 3)
+
+
+@pytest.mark.parametrize("config", [RESIDUAL, VGG16], ids=["residual", "vgg16"])
+def test_initial_weights_depend_on_the_seed_alone(config):
+    model = build_model(config, 3)
+    drawn = []
+    for seed in (1, 1, 2):
+        model.initialize(seed)
+        drawn.append({name: array.clone() for name, array in model.state_dict().items()})
+    assert all(torch.equal(drawn[0][name], drawn[1][name]) for name in drawn[0])
+    weights = [name for name in drawn[0] if drawn[0][name].ndim == 4]
+    assert weights
+    assert all(not torch.equal(drawn[0][name], drawn[2][name]) for name in weights)
+
+
+def test_the_background_bias_is_set_on_every_box_of_every_level():
+    model = build_model(RESIDUAL, 3)
+    model.initialize(0)
+    for convolution in model.classification_head:
+        np.testing.assert_array_equal(convolution.bias.detach().view(4, 4), [[3, 0, 0, 0]] * 4)
+        assert convolution.bias.requires_grad
+
+
+def test_initial_features_keep_their_scale_through_vgg16():
+    model = build_model(VGG16, 3)
+    model.initialize(0)
+    inputs = torch.rand(1, 3, 300, 300, generator=torch.Generator().manual_seed(0)) * 255 - 120
+    with torch.inference_mode():
+        deviations = [level.std().item() for level in model.backbone(inputs)]
+    assert min(deviations) > 0.1
+    assert max(deviations) < 1000
+
+
+def test_normalize_subtracts_the_mean_and_divides_by_the_deviation():
+    values = (0, 128, 255)
+    pixels = torch.tensor(values, dtype=torch.uint8).expand(1, 2, 2, 3).contiguous()
+    found = build_model(RESIDUAL, 3).normalize(pixels)
+    expected = [
+        (value - m) / s for value, m, s in zip(values, RESIDUAL.mean, RESIDUAL.std, strict=True)
+    ]
+    np.testing.assert_allclose(found[0, :, 1, 1], expected, rtol=1e-6)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.fixture(scope="module")
+def twins():
+    """torchvision's SSD300 with random weights, and ours with the same ones.
+
+    The class heads are scaled, and the background raised, until about 2,000 pairs of anchor and
+    class pass the threshold: raw random weights give 786,000 nearly equal scores.
+    """
+    torch.manual_seed(0)
+    theirs = ssd300_vgg16(weights=None, weights_backbone=None, num_classes=TORCHVISION_CLASSES)
+    theirs.eval()
+    head = theirs.head.classification_head.module_list
+    with torch.inference_mode():
+        inputs = theirs.transform([torch.rand(3, 300, 300)])[0].tensors
+        for convolution, level in zip(head, theirs.backbone(inputs).values(), strict=True):
+            convolution.weight.mul_(1.5 / convolution(level).std())
+            convolution.bias.view(-1, TORCHVISION_CLASSES)[:, 0] = 9.0
+    config = VGG16.model_copy(
+        update={"anchors": VGG16.anchors.model_copy(update={"clip_sizes": True})}
+    )
+    ours = build_model(config, TORCHVISION_CLASSES - 1)
+    copy_weights(theirs, ours)
+    return theirs, ours, config, inputs
+
+
+def copy_weights(theirs, ours):
+    """Copy one to one: but for the scale of conv4_3 both list their layers in the same order."""
+    source = theirs.state_dict()
+    scale = source.pop("backbone.scale_weight")
+    names = [name for name in ours.state_dict() if name != "backbone.l2_norm.weight"]
+    copied = dict(zip(names, source.values(), strict=True))
+    ours.load_state_dict({**copied, "backbone.l2_norm.weight": scale})
+
+
+def test_outputs_equal_torchvision(twins):
+    theirs, ours, _, inputs = twins
+    with torch.inference_mode():
+        expected = theirs.head(list(theirs.backbone(inputs).values()))
+        logits, offsets = ours.eval()(inputs)
+    assert expected["cls_logits"].std() > 1
+    torch.testing.assert_close(logits, expected["cls_logits"], atol=1e-4, rtol=0)
+    torch.testing.assert_close(offsets, expected["bbox_regression"], atol=1e-4, rtol=0)
+
+
+def test_detections_equal_torchvision(twins):
+    theirs, ours, config, inputs = twins
+    with torch.inference_mode():
+        features = list(theirs.backbone(inputs).values())
+        images = ImageList(inputs, [(300, 300)])
+        expected = theirs.postprocess_detections(
+            theirs.head(features), theirs.anchor_generator(images, features), [(300, 300)]
+        )[0]
+    postprocess = PostprocessSpec(
+        score_threshold=0.01,
+        nms_iou_threshold=0.45,
+        topk_candidates=400,
+        max_detections_per_image=200,
+    )
+    weights = {name: tensor.numpy() for name, tensor in ours.state_dict().items()}
+    detector = TorchBackend("cpu", "fp32").detector(
+        config, TORCHVISION_CLASSES - 1, weights, postprocess
+    )
+    found = detector.postprocess(detector.forward(inputs), [(300, 300)])[0]
+    assert len(found) == 200
+    assert len(set(found.labels.tolist())) > 10
+    np.testing.assert_array_equal(found.labels, expected["labels"])
+    np.testing.assert_allclose(found.scores, expected["scores"], atol=1e-5)
+    np.testing.assert_allclose(found.boxes, expected["boxes"], atol=1e-2)

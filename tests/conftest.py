@@ -1,0 +1,63 @@
+"""Real things that many tests share: the bundled photographs, and a model that has seen them."""
+
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import ssd_core.backends.torch  # noqa: F401  says how torch waits, before a test loads it
+from tests.requirements import missing
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip, or fail where it is required, what needs MindSpore in an environment without it."""
+    if item.get_closest_marker("mindspore") and find_spec("mindspore") is None:
+        missing("mindspore", "MindSpore is not installed; run make test-mindspore")
+
+
+@pytest.fixture(scope="session")
+def bccd_dir() -> Path:
+    """Return the bundled data set: VOC, 100 + 40 photographs, 3 classes."""
+    return Path(__file__).parents[1] / "examples" / "bccd"
+
+
+@pytest.fixture(scope="session")
+def bccd_shards(bccd_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the bundled data set as shards; read only."""
+    from ssd_core.stages import convert
+
+    data_dir = tmp_path_factory.mktemp("bccd") / "shards"
+    convert.run({}, str(bccd_dir), data_dir)
+    return data_dir
+
+
+@pytest.fixture(scope="session")
+def trained_dir(bccd_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of a training of 40 steps: too short to be good, long enough to find something."""
+    from ssd_core.config import override
+    from ssd_core.recipes import load_recipe
+    from ssd_core.stages import train
+
+    out_dir = tmp_path_factory.mktemp("trained") / "training"
+    changes = ["steps=40", "batch_size=4", "log_interval=10", "evaluate_every=20"]
+    recipe = override(load_recipe("demo"), [f"train.{change}" for change in changes])
+    config = recipe.train.model_dump(mode="json")
+    train.run(config, bccd_shards, out_dir, recipe="demo", framework="torch", device="cpu")
+    return out_dir
+
+
+@pytest.fixture(scope="session")
+def few_photographs(bccd_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a VOC data set of 8 + 4 of the bundled photographs; read only."""
+    folder = tmp_path_factory.mktemp("few") / "photographs"
+    for part in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (folder / part).mkdir(parents=True)
+    for split, count in {"train": 8, "val": 4}.items():
+        listing = f"ImageSets/Main/{split}.txt"
+        names = (bccd_dir / listing).read_text().split()[:count]
+        (folder / listing).write_text("\n".join(names) + "\n")
+        for name in names:
+            for file in (f"Annotations/{name}.xml", f"JPEGImages/{name}.jpg"):
+                shutil.copy2(bccd_dir / file, folder / file)
+    return folder

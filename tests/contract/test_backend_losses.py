@@ -1,0 +1,147 @@
+"""Every backend's matching, mining and loss equal the NumPy oracle, in value and in gradient."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from ssd_core.backends.torch.devices import open_device
+from ssd_core.backends.torch.loss import MultiBoxLoss as TorchMultiBoxLoss
+from ssd_core.detection.anchors import generate_anchors
+from ssd_core.detection.loss import LossTerms, MultiBoxLoss
+from ssd_core.recipes import load_recipe
+
+MODEL = load_recipe("demo").train.model
+ANCHORS = generate_anchors(MODEL.anchors, MODEL.image_size)
+SETTINGS = {"variances": (0.1, 0.2), "iou_threshold": 0.5, "neg_to_pos_ratio": 3.0}
+NUM_CLASSES = 3
+
+
+def torch_terms(device, logits, offsets, boxes, labels):
+    device = open_device(device).torch_device
+    loss = TorchMultiBoxLoss(ANCHORS, device=device, **SETTINGS)
+    leaves = [torch.tensor(array, device=device, requires_grad=True) for array in (logits, offsets)]
+    sums = loss(*leaves, *(torch.tensor(array, device=device) for array in (boxes, labels)))
+    divisor = sums.positives.clamp(min=1)
+    ((sums.cls + sums.bbox) / divisor).backward()
+    return LossTerms(
+        loss_cls=(sums.cls / divisor).item(),
+        loss_bbox=(sums.bbox / divisor).item(),
+        positives=sums.positives.item(),
+        grad_cls_logits=leaves[0].grad.cpu().numpy(),
+        grad_bbox_regression=leaves[1].grad.cpu().numpy(),
+    )
+
+
+HAS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU here")
+BACKENDS = [
+    pytest.param(partial(torch_terms, "cpu"), id="torch-cpu"),
+    pytest.param(partial(torch_terms, "cuda"), id="torch-cuda", marks=[pytest.mark.cuda, HAS_CUDA]),
+]
+
+
+def pad(images, num_rows=8):
+    """Boxes [B, M, 4] and labels [B, M] from a list of objects an image: (label, box)."""
+    boxes = np.zeros((len(images), num_rows, 4), np.float32)
+    labels = np.zeros((len(images), num_rows), np.int64)
+    for image, objects in enumerate(images):
+        for row, (label, box) in enumerate(objects):
+            boxes[image, row], labels[image, row] = box, label
+    return boxes, labels
+
+
+def random_objects(rng, count):
+    corner, sides = rng.random((2, count, 2))
+    low = corner * 0.9
+    high = np.minimum(low + 0.02 + sides**2 * 0.9, 1)
+    return list(zip(rng.integers(1, NUM_CLASSES + 1, count), np.hstack([low, high]), strict=True))
+
+
+ONE_CELL = ANCHORS[4 * 500] @ np.array(
+    [[1, 0, 1, 0], [0, 1, 0, 1], [-0.5, 0, 0.5, 0], [0, -0.5, 0, 0.5]]
+)
+"""The box of one small square anchor."""
+
+ADVERSARIAL = {
+    "no objects": [[], []],
+    "one image without objects": [[(1, (0.1, 0.1, 0.5, 0.4))], []],
+    "identical boxes": [[(1, (0.2, 0.2, 0.5, 0.6)), (2, (0.2, 0.2, 0.5, 0.6))] * 3],
+    "identical boxes on one anchor": [[(1, ONE_CELL), (2, ONE_CELL), (3, ONE_CELL)]],
+    "one anchor the best of two objects": [
+        [(1, ONE_CELL), (2, ONE_CELL + np.array([0.001, 0, 0.001, 0]))],
+        [(2, ONE_CELL + np.array([0.001, 0, 0.001, 0])), (1, ONE_CELL)],
+    ],
+    "tiny boxes": [
+        [
+            (1, (0.5, 0.5, 0.5001, 0.5001)),
+            (2, (0.0, 0.0, 1e-6, 1e-6)),
+            (3, (0.3, 0.3, 0.9, 0.30001)),
+        ]
+    ],
+    "a box without area": [[(1, (0.4, 0.4, 0.4, 0.4)), (2, (0.1, 0.1, 0.5, 0.4))]],
+    "a box that covers everything": [[(1, (0, 0, 1, 1)), (2, (0.1, 0.1, 0.2, 0.2))]],
+    "more positives than a quarter": [[(1, (0, 0, 1, 1)), *[(2, ONE_CELL)] * 7]],
+    "boxes on the grid, equal overlaps": [
+        [(1, (0.25, 0.25, 0.75, 0.75)), (2, (0.5, 0.5, 1, 1)), (3, (0, 0, 0.0625, 0.0625))]
+    ],
+}
+
+
+def assert_equal_terms(found, expected):
+    assert found.positives == expected.positives
+    assert found.loss_cls == pytest.approx(expected.loss_cls, rel=2e-5, abs=1e-6)
+    assert found.loss_bbox == pytest.approx(expected.loss_bbox, rel=2e-5, abs=1e-6)
+    for name in ("grad_cls_logits", "grad_bbox_regression"):
+        np.testing.assert_allclose(
+            getattr(found, name), getattr(expected, name), atol=1e-5, err_msg=name
+        )
+
+
+def check(compute, outputs, targets):
+    oracle = MultiBoxLoss(anchors_cxcywh=ANCHORS, **SETTINGS)
+    assert_equal_terms(compute(*outputs, *targets), oracle.compute(*outputs, *targets))
+
+
+def random_outputs(rng, num_images):
+    logits = rng.normal(size=(num_images, len(ANCHORS), NUM_CLASSES + 1)) * 2
+    offsets = rng.normal(size=(num_images, len(ANCHORS), 4)) * 2
+    return logits.astype(np.float32), offsets.astype(np.float32)
+
+
+pytestmark = pytest.mark.parametrize("compute", BACKENDS)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_batches(compute, seed):
+    rng = np.random.default_rng(seed)
+    images = [random_objects(rng, count) for count in rng.integers(0, 24, size=3)]
+    check(compute, random_outputs(rng, 3), pad(images, num_rows=24))
+
+
+@pytest.mark.parametrize("case", ADVERSARIAL)
+def test_adversarial_objects(compute, case):
+    images = ADVERSARIAL[case]
+    check(compute, random_outputs(np.random.default_rng(0), len(images)), pad(images))
+
+
+def test_equal_logits_choose_the_first_anchors_as_negatives(compute):
+    logits, offsets = random_outputs(np.random.default_rng(0), 2)
+    images = [[(1, (0.3, 0.3, 0.6, 0.7))], [(2, ONE_CELL)]]
+    check(compute, (np.ones_like(logits), offsets), pad(images))
+
+
+def test_padding_rows_with_boxes_change_nothing(compute):
+    rng = np.random.default_rng(3)
+    outputs = random_outputs(rng, 1)
+    boxes, labels = pad([[(1, (0.3, 0.3, 0.6, 0.7))]])
+    dirty = boxes.copy()
+    dirty[0, 1:] = (0.31, 0.3, 0.6, 0.7)
+    check(compute, outputs, (dirty, labels))
+    clean = compute(*outputs, boxes, labels)
+    assert_equal_terms(compute(*outputs, dirty, labels), clean)
+
+
+def test_extreme_outputs_keep_the_loss_finite(compute):
+    logits, offsets = random_outputs(np.random.default_rng(5), 1)
+    check(compute, (logits * 100, offsets * 100), pad([[(1, (0.3, 0.3, 0.6, 0.7))]]))

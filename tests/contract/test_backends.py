@@ -1,0 +1,203 @@
+"""What every backend promises to the loop and to the stages."""
+
+import numpy as np
+import pytest
+
+from ssd_core.backends import FRAMEWORKS, open_backend
+from ssd_core.config import PostprocessSpec
+from ssd_core.errors import DataError, UsageError
+from ssd_core.recipes import load_recipe
+from ssd_core.structures import Batch
+
+RECIPE = load_recipe("demo").train
+CONFIGS = {
+    "adamw": RECIPE.model_copy(update={"batch_size": 2}),
+    "sgd": RECIPE.model_copy(
+        update={
+            "batch_size": 2,
+            "optimizer": RECIPE.optimizer.model_copy(update={"name": "sgd"}),
+        }
+    ),
+}
+NUM_CLASSES = 3
+SIZE = RECIPE.model.image_size
+POSTPROCESS = PostprocessSpec()
+
+pytestmark = pytest.mark.parametrize("framework", FRAMEWORKS)
+
+
+def make_batch(step, num_images=2):
+    """Noise with a bright square where the object is; the same for the same step."""
+    rng = np.random.default_rng(step)
+    images = rng.integers(0, 128, (num_images, SIZE, SIZE, 3), dtype=np.uint8)
+    boxes = np.zeros((num_images, 8, 4), np.float32)
+    labels = np.zeros((num_images, 8), np.int64)
+    for image in range(num_images):
+        left, top = rng.integers(0, SIZE - 80, 2)
+        images[image, top : top + 80, left : left + 80] += 127
+        boxes[image, 0] = np.array([left, top, left + 80, top + 80]) / SIZE
+        labels[image, 0] = 1 + step % NUM_CLASSES
+    return Batch(images=images, boxes=boxes, labels=labels, indices=np.arange(num_images))
+
+
+def new_learner(framework, config=CONFIGS["adamw"]):
+    return open_backend(framework, "cpu", "fp32").learner(config, NUM_CLASSES)
+
+
+def assert_same_arrays(found, expected):
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
+
+
+def test_info_says_where_a_run_computes(framework):
+    info = open_backend(framework, "cpu", "fp32").info
+    assert info.framework.split()[0] == framework
+    assert (info.device, info.precision) == ("cpu", "fp32")
+    assert info.name
+
+
+def test_unknown_device_is_refused(framework):
+    with pytest.raises(UsageError, match="unknown device 'cudo'; known: auto, cpu"):
+        open_backend(framework, "cudo")
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_a_resumed_learner_goes_on_bit_by_bit(framework, config):
+    whole = new_learner(framework, config)
+    for step in range(2):
+        whole.step(make_batch(step), 1e-3)
+    saved = whole.state()
+    kept = {name: array.copy() for name, array in saved.items()}
+    resumed = new_learner(framework, config.model_copy(update={"seed": 99}))
+    resumed.load_state(saved)
+    for step in range(2, 5):
+        first = whole.step(make_batch(step), 1e-3 * step).read()
+        second = resumed.step(make_batch(step), 1e-3 * step).read()
+        assert first == second
+    assert_same_arrays(resumed.state(), whole.state())
+    assert_same_arrays(saved, kept)
+
+
+def test_state_before_the_first_step_can_be_saved_and_restored(framework):
+    first, second = new_learner(framework), new_learner(framework)
+    assert_same_arrays(second.state(), first.state())
+    first.step(make_batch(0), 1e-3)
+    assert first.state().keys() == second.state().keys()
+    first.load_state(second.state())
+    assert first.step(make_batch(0), 1e-3).read() == second.step(make_batch(0), 1e-3).read()
+    assert_same_arrays(first.state(), second.state())
+
+
+def test_a_state_of_another_network_is_refused_and_changes_nothing(framework):
+    learner = new_learner(framework)
+    state = learner.state()
+    name = sorted(name for name in state if state[name].ndim == 4)[-1]
+    for broken, message in (
+        ({**state, "extra": state[name]}, "extra"),
+        ({key: array for key, array in state.items() if key != name}, name),
+        ({**state, name: state[name][:1]}, name),
+        ({**state, name: state[name].astype(np.float64)}, name),
+    ):
+        with pytest.raises(DataError, match=message):
+            learner.load_state({key: np.asarray(array + 1) for key, array in broken.items()})
+    assert_same_arrays(learner.state(), state)
+
+
+def test_the_rate_is_that_of_the_step(framework):
+    learner = new_learner(framework)
+    before = learner.weights()
+    learner.step(make_batch(0), 0.0)
+    after = learner.weights()
+    assert {name for name in before if not np.array_equal(before[name], after[name])} == {
+        name for name in before if "running" in name
+    }
+
+
+def test_training_finds_the_objects_it_saw(framework):
+    learner = new_learner(framework)
+    losses = [learner.step(make_batch(step % 4), 2e-3).read()["loss"] for step in range(40)]
+    assert losses[-1] < losses[0] / 4
+    assert np.isfinite(losses).all()
+
+
+def test_a_step_reports_its_losses(framework):
+    values = new_learner(framework).step(make_batch(0), 1e-3).read()
+    assert set(values) == {"loss", "loss_cls", "loss_bbox", "positives"}
+    assert values["loss"] == pytest.approx(values["loss_cls"] + values["loss_bbox"], rel=1e-5)
+    assert values["positives"] >= 1
+
+
+def test_a_loss_that_is_not_finite_is_reported(framework):
+    learner = new_learner(framework)
+    broken = {
+        name: array * np.nan if name.startswith("model.") else array
+        for name, array in learner.state().items()
+    }
+    learner.load_state(broken)
+    assert not np.isfinite(learner.step(make_batch(0), 1e-3).read()["loss"])
+
+
+def test_a_detector_of_saved_weights_equals_the_learners(framework):
+    learner = new_learner(framework)
+    for step in range(3):
+        learner.step(make_batch(step), 1e-3)
+    backend = open_backend(framework, "cpu", "fp32")
+    detector = backend.detector(RECIPE.model, NUM_CLASSES, learner.weights(), POSTPROCESS)
+    batch, sizes = make_batch(7), [(640, 480), (100, 200)]
+    found = learner.detector(POSTPROCESS).detect(batch.images, sizes)
+    expected = detector.detect(batch.images, sizes)
+    assert detector.image_size == SIZE
+    assert sum(len(detections) for detections in expected) > 0
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.labels.tolist() == theirs.labels.tolist()
+        np.testing.assert_allclose(ours.scores, theirs.scores, atol=1e-5)
+        np.testing.assert_allclose(ours.boxes, theirs.boxes, atol=1e-2)
+
+
+def test_weights_of_another_network_are_refused(framework):
+    backend = open_backend(framework, "cpu", "fp32")
+    weights = new_learner(framework).weights()
+    with pytest.raises(DataError, match="classification_head"):
+        backend.detector(RECIPE.model, NUM_CLASSES + 1, weights, POSTPROCESS)
+    with pytest.raises(DataError, match="missing"):
+        backend.detector(RECIPE.model, NUM_CLASSES, {}, POSTPROCESS)
+
+
+def test_the_four_steps_compose_to_detect(framework):
+    detector = new_learner(framework).detector(POSTPROCESS)
+    images, sizes = make_batch(1).images, [(64, 64), (300, 200)]
+    outputs = detector.forward(detector.preprocess(images))
+    detector.synchronize()
+    for found, expected, size in zip(
+        detector.postprocess(outputs, sizes), detector.detect(images, sizes), sizes, strict=True
+    ):
+        np.testing.assert_array_equal(found.boxes, expected.boxes)
+        assert (np.diff(found.scores) <= 0).all()
+        assert (found.scores > POSTPROCESS.score_threshold).all()
+        assert (found.boxes >= 0).all()
+        assert (found.boxes <= [*size, *size]).all()
+        assert set(found.labels) <= set(range(1, NUM_CLASSES + 1))
+
+
+def test_detections_do_not_depend_on_the_batch(framework):
+    detector = new_learner(framework).detector(POSTPROCESS)
+    images, sizes = make_batch(1, num_images=3).images, [(64, 64), (300, 200), (50, 50)]
+    together = detector.detect(images, sizes)
+    for index in range(3):
+        alone = detector.detect(images[index : index + 1], sizes[index : index + 1])[0]
+        np.testing.assert_allclose(alone.boxes, together[index].boxes, atol=1e-2)
+        np.testing.assert_allclose(alone.scores, together[index].scores, atol=1e-5)
+
+
+def test_detecting_does_not_disturb_training(framework):
+    disturbed, plain = new_learner(framework), new_learner(framework)
+    detector = disturbed.detector(POSTPROCESS)
+    for step in range(2):
+        detector.detect(make_batch(5).images, [(64, 64)] * 2)
+        assert (
+            disturbed.step(make_batch(step), 1e-3).read()
+            == plain.step(make_batch(step), 1e-3).read()
+        )
+    assert_same_arrays(disturbed.state(), plain.state())

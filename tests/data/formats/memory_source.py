@@ -1,0 +1,33 @@
+"""A source whose files are in memory."""
+
+from collections.abc import Mapping, Sequence
+
+from ssd_core.data.source import SourceFile, is_inside
+from ssd_core.errors import DataError
+
+
+class MemorySource:
+    """Files in memory."""
+
+    uri = "memory"
+
+    def __init__(self, contents: Mapping[str, bytes]) -> None:
+        self._contents = contents
+        self.left_aside: Mapping[str, str] = {}
+        self.files = {name: SourceFile(len(c), "0") for name, c in sorted(contents.items())}
+
+    def expect(self, names: Sequence[str]) -> None:
+        pass
+
+    def read(self, name: str) -> bytes:
+        if not is_inside(name) or name not in self._contents:
+            raise DataError(f"{name}: there is no such file")
+        return self._contents[name]
+
+    def read_part(self, name: str, start: int, size: int) -> bytes:
+        return self.read(name)[start : start + size]
+
+    def read_into(self, name: str, space: memoryview) -> int:
+        content = self.read(name)[: len(space)]
+        space[: len(content)] = content
+        return len(content)

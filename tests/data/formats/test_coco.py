@@ -1,0 +1,217 @@
+"""COCO files, good and bad."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ssd_core.config import ConvertConfig
+from ssd_core.data.findings import Findings
+from ssd_core.data.formats import coco, read_dataset
+from ssd_core.data.formats.dataset import SourceDataset
+from ssd_core.data.source import FolderSource
+from ssd_core.errors import DataError, SsdError, UsageError
+
+CATEGORIES = [{"id": 7, "name": "dog"}, {"id": 3, "name": "cat"}]
+IMAGES = [
+    {"id": 20, "file_name": "b.jpg", "width": 10, "height": 8},
+    {"id": 10, "file_name": "a.jpg", "width": 10, "height": 8},
+]
+
+
+def box(image_id: int = 10, **changes: Any) -> dict[str, Any]:
+    plain = {"id": 5, "image_id": image_id, "category_id": 7, "bbox": [1, 2, 3, 4], "area": 6.5}
+    return plain | {"iscrowd": 0} | changes
+
+
+def write(folder: Path, *annotations: dict[str, Any], **parts: Any) -> Path:
+    content = {"images": IMAGES, "annotations": list(annotations), "categories": CATEGORIES}
+    for name in ("a.jpg", "b.jpg"):
+        (folder / "photos").mkdir(exist_ok=True)
+        (folder / "photos" / name).write_bytes(b"x")
+    (folder / "train.json").write_text(json.dumps(content | parts))
+    return folder
+
+
+def read(folder: Path, **options: Any) -> tuple[SourceDataset, Findings]:
+    config = ConvertConfig(**{"train": "train.json", "val": "train.json"} | options)
+    findings = Findings(config.policy)
+    return read_dataset(FolderSource(folder), config, findings), findings
+
+
+def test_ids_areas_crowds_and_order_are_kept(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        box(10, id=1, bbox=[0.5, 1.25, 2, 3], area=1.5),
+        box(20, id=2, iscrowd=1, category_id=3, segmentation={"size": [1, 1], "counts": "x"}),
+        box(10, id=0, iscrowd=True, area=None, segmentation=[[1, 2, 3]]),
+    )
+    dataset, findings = read(tmp_path)
+    assert not findings.counts
+    assert [(c.label, c.name, c.category_id) for c in dataset.classes] == [
+        (1, "cat", 3),
+        (2, "dog", 7),
+    ]
+    first, second = (dataset.splits["train"].sample(i) for i in range(2))
+    assert (first.image_id, first.image_path) == (20, "photos/b.jpg")
+    assert (first.width, first.height, first.place) == (10, 8, "train.json: image 20")
+    assert first.annotations.boxes.tolist() == [[1, 2, 4, 6]]
+    assert first.annotations.labels.tolist() == [1]
+    assert first.annotations.is_crowd.tolist() == [True]
+    assert second.annotations.boxes.tolist() == [[0.5, 1.25, 2.5, 4.25], [1, 2, 4, 6]]
+    assert second.annotations.areas.tolist() == [1.5, 12]
+    assert second.annotations.box_ids.tolist() == [1, 0]
+    assert second.annotations.is_crowd.tolist() == [False, True]
+
+
+def test_images_without_objects_are_kept(tmp_path: Path) -> None:
+    dataset, _ = read(write(tmp_path, box(10)))
+    assert [len(dataset.splits["train"].sample(i).annotations) for i in range(2)] == [0, 1]
+
+
+def test_chosen_classes_have_the_order_of_the_choice(tmp_path: Path) -> None:
+    write(tmp_path, box(10), box(20, category_id=3), box(20, category_id=3))
+    dataset, findings = read(tmp_path, classes=("dog",))
+    assert [(c.label, c.name, c.category_id) for c in dataset.classes] == [(1, "dog", 7)]
+    assert dataset.splits["train"].annotations.labels.tolist() == [1]
+    assert findings.counts == {"class_left_out": 4}  # two in each of the equal splits
+    assert not findings.stops
+    with pytest.raises(UsageError, match="unknown class 'dogg'; did you mean 'dog'"):
+        read(tmp_path, classes=("dogg",))
+
+
+@pytest.mark.parametrize(
+    ("annotation", "code", "detail"),
+    [
+        (box(11), "object_of_unknown_image", "there is no image 11"),
+        (box(category_id=4), "class_unknown", "there is no category 4"),
+        (box(bbox=[1, 2, 3]), "object_malformed", "bbox has 3 numbers, expected 4"),
+        (box(bbox=[]), "object_malformed", "bbox has 0 numbers, expected 4"),
+    ],
+)
+def test_bad_objects(tmp_path: Path, annotation: dict[str, Any], code: str, detail: str) -> None:
+    write(tmp_path, box(20), annotation)
+    dataset, findings = read(tmp_path, policy="repair")
+    assert findings.counts == {code: 2}
+    assert findings.listed[0].place == "train.json: $.annotations[1]"
+    assert findings.listed[0].detail == detail
+    assert len(dataset.splits["train"]) == 2
+    assert len(dataset.splits["train"].annotations) == 1
+    assert read(tmp_path)[1].stops
+    dataset, _ = read(tmp_path, policy="skip")
+    dropped = 0 if code == "object_of_unknown_image" else 1
+    assert len(dataset.splits["train"]) == 2 - dropped
+    assert dataset.splits["train"].num_listed == 2
+
+
+def test_two_images_with_one_id(tmp_path: Path) -> None:
+    options = {"policy": "repair"}
+    write(tmp_path, box(10), box(20, id=6), images=[*IMAGES, {"id": 10, "file_name": "c.jpg"}])
+    dataset, findings = read(tmp_path, **options)
+    assert findings.counts == {"image_id_twice": 2}
+    assert findings.listed[0].place == "train.json: $.images[2]"
+    (only,) = dataset.splits["train"].images  # whose objects those of id 10 are, nobody knows
+    assert (only.image_path, len(dataset.splits["train"].annotations)) == ("photos/b.jpg", 1)
+    assert dataset.splits["train"].num_listed == 3
+    write(tmp_path, box(10), box(20, id=6), images=[*IMAGES, IMAGES[1]])
+    dataset, findings = read(tmp_path, **options)
+    assert findings.counts == {"image_id_twice": 2}
+    assert len(dataset.splits["train"]) == len(dataset.splits["train"].annotations) == 2
+
+
+def test_two_objects_with_one_id(tmp_path: Path) -> None:
+    write(tmp_path, box(10, id=4), box(20, id=4), box(20, id=0), box(10, id=4))
+    dataset, findings = read(tmp_path, policy="repair")
+    assert findings.counts == {"object_id_twice": 4}
+    assert findings.listed[0].place == "train.json: annotation 4"
+    assert findings.listed[0].detail == "3 objects have this id"
+    assert dataset.splits["train"].annotations.box_ids.tolist() == [4, 0, 4, 4]
+
+
+def test_two_categories_with_one_name(tmp_path: Path) -> None:
+    both = [{"id": 1, "name": "cat"}, {"id": 5, "name": "cat"}]
+    write(tmp_path, box(category_id=1), box(category_id=5, id=2), categories=both)
+    dataset, findings = read(tmp_path, policy="repair")
+    assert findings.counts == {"class_name_twice": 1}
+    assert findings.listed[0].detail == "2 categories are called 'cat'"
+    assert [(info.name, info.category_id) for info in dataset.classes] == [("cat", 1)]
+    assert dataset.splits["train"].annotations.labels.tolist() == [1, 1]
+    assert read(tmp_path)[1].stops
+
+
+@pytest.mark.parametrize(
+    ("boxes", "count"),
+    [
+        ([[2, 3, 9, 7], [1, 1, 4, 5]], 1),
+        ([[2, 3, 9, 7], [5, 1, 4, 5]], 0),  # the second is no pair of corners
+        ([[1, 1, 4, 5], [0, 0, 10, 8]], 0),  # nothing leaves the image
+        ([[2, 3, 99, 7]], 0),  # wrong in both ways
+        ([], 0),
+    ],
+)
+def test_corners_instead_of_sizes_are_suspected(
+    tmp_path: Path, boxes: list[list[float]], count: int
+) -> None:
+    write(tmp_path, *(box(bbox=values, id=number) for number, values in enumerate(boxes)))
+    _, findings = read(tmp_path)
+    assert findings.counts["boxes_may_be_corners"] == 2 * count
+    assert not findings.stops
+    write(tmp_path, *(box(bbox=v) for v in boxes[:1]), images=[{"id": 10, "file_name": "a.jpg"}])
+    assert not read(tmp_path)[1].counts  # no size is known
+
+
+def test_nan_and_infinity_reach_the_box_checks(tmp_path: Path) -> None:
+    write(tmp_path, box(bbox=[float("nan"), 0, float("inf"), 1e308], area=float("nan")))
+    dataset, findings = read(tmp_path)
+    assert not findings.counts
+    assert np.isfinite(dataset.splits["train"].annotations.boxes).tolist() == [
+        [False, True, False, False]
+    ]
+
+
+def test_splits_must_agree_on_categories(tmp_path: Path) -> None:
+    write(tmp_path, box())
+    content = json.loads((tmp_path / "train.json").read_text())
+    content["categories"][0]["name"] = "wolf"
+    (tmp_path / "val.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match="val.json: its categories differ.*7 'dog'"):
+        read(tmp_path, val="val.json")
+    write(tmp_path, categories=[{"id": 1, "name": "a"}, {"id": 1, "name": "b"}])
+    with pytest.raises(DataError, match="a category id occurs twice"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"train": "nowhere.json"}, "--train nowhere.json: there is no such annotation file"),
+        ({"train": "../train.json"}, "--train ../train.json: leaves the source"),
+        ({"train": "train.json:nowhere"}, "nowhere: there is no such folder"),
+        ({"train": "train.json:../photos"}, "leaves the source"),
+        ({"images": "nowhere"}, "--images nowhere: there is no such folder"),
+        ({"images": ".."}, "--images ..: leaves the source"),
+    ],
+)
+def test_places_that_are_not_there(tmp_path: Path, options: dict[str, str], message: str) -> None:
+    write(tmp_path, box())
+    with pytest.raises(UsageError, match=message):
+        read(tmp_path, format="coco", **options)
+
+
+def test_image_folder_is_given_or_found(tmp_path: Path) -> None:
+    write(tmp_path, box())
+    for options in ({}, {"train": "train.json:photos"}, {"images": "photos/"}):
+        dataset, _ = read(tmp_path, **options)
+        assert dataset.splits["train"].images[0].image_path == "photos/b.jpg"
+    write(tmp_path, images=[{"id": 1, "file_name": "../photos/a.jpg"}])
+    with pytest.raises(SsdError, match=r"no image that it lists.*\.\./photos/a.jpg.*--images"):
+        read(tmp_path)
+
+
+def test_only_annotation_files_are_seen(tmp_path: Path) -> None:
+    write(tmp_path, box())
+    (tmp_path / "results.json").write_text('[{"image_id": 1}]')
+    (tmp_path / "package.json").write_text('{"name": "x"}')
+    assert coco.find_places(FolderSource(tmp_path)) == ["train.json"]

@@ -1,0 +1,222 @@
+"""COCO files that are no JSON, no COCO, or malformed in places: an error or findings."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ssd_core.data.findings import Findings
+from ssd_core.data.formats.coco_json import is_coco, read_coco
+from ssd_core.data.formats.coco_types import CocoFile
+from ssd_core.data.source import FolderSource
+from ssd_core.errors import DataError
+
+IMAGE = {"id": 1, "file_name": "a.jpg", "width": 9, "height": 8}
+OBJECT = {"id": 5, "image_id": 1, "category_id": 2, "bbox": [1, 2, 3, 4], "area": 6, "iscrowd": 0}
+CATEGORY = {"id": 2, "name": "cat"}
+
+
+def content(**changes: Any) -> str:
+    plain = {"images": [IMAGE], "annotations": [OBJECT], "categories": [CATEGORY]}
+    return json.dumps(plain | changes)
+
+
+GOOD = content()
+
+
+def read(folder: Path, text: str | bytes, policy: Any = "repair") -> tuple[CocoFile, Findings]:
+    raw = text.encode() if isinstance(text, str) else text
+    (folder / "train.json").write_bytes(raw)
+    findings = Findings(policy)
+    return read_coco(FolderSource(folder), "train.json", findings), findings
+
+
+UNUSABLE: dict[str, tuple[str | bytes, str]] = {
+    "empty": ("", "line 1 column 1: expecting value"),
+    "truncated": (GOOD[:60], "line 1 column "),
+    "truncated in a list": ('{"images": [', "line 1 column 13: "),
+    "comma too many": ('{"images": [],\n "annotations": [],}', "line 2 column "),
+    "comma missing": (GOOD.replace(", ", " ", 1), "line 1 column "),
+    "single quotes": (GOOD.replace('"', "'"), "line 1 column 2: "),
+    "two files in one": (GOOD + GOOD, "extra data"),
+    "nested deeply": ('{"info": ' + "[" * 100_000, "nested too deeply"),
+    "nested deeply and closed": (
+        '{"info": ' + "[" * 100_000 + "]" * 100_000 + "," + GOOD[1:],
+        "nested too deeply",
+    ),
+    "bad UTF-8": (GOOD.encode().replace(b'"cat"', b'"c\xfft"'), "is not text, expected UTF-8"),
+    "UTF-16": (GOOD.encode("utf-16"), "is text in UTF-16, expected UTF-8"),
+    "UTF-16 without mark": (GOOD.encode("utf-16-le"), "line 1 column 2: "),
+    "a list": ("[]", "expected object, got array"),
+    "null": ("null", "expected object, got null"),
+    "no categories": ('{"images": [], "annotations": []}', "missing required field categories"),
+    "no annotations": ('{"images": [], "categories": []}', "missing required field annotations"),
+    "no images": ('{"annotations": [], "categories": []}', "missing required field images"),
+    "images: object": (content(images={}), r"expected array, got object at \$.images"),
+    "images: null": (content(images=None), r"expected array, got null at \$.images"),
+    "annotations: number": (content(annotations=1), r"got int at \$.annotations"),
+    "category: text": (content(categories=["cat"]), r"got str at \$.categories\[0\]"),
+    "category: no name": (content(categories=[{"id": 1}]), "missing required field name"),
+    "category: id as text": (content(categories=[CATEGORY | {"id": "2"}]), r"categories\[0\].id"),
+    "category: negative id": (content(categories=[CATEGORY | {"id": -2}]), r"categories\[0\].id"),
+    "images twice": (GOOD[:-1] + ', "images": []}', "the key 'images' is there twice"),
+    "annotations twice": (GOOD[:-1] + ', "annotations": []}', "'annotations' is there twice"),
+    "bbox twice": (GOOD.replace('"area"', '"bbox": [1], "area"'), "'bbox' of the object with id 5"),
+    "name twice": (GOOD.replace('"width"', '"file_name": "b", "width"'), "'file_name' of the obj"),
+    "twice, with NaN": (
+        GOOD.replace('"area": 6', '"area": NaN, "area": 6'),
+        "the key 'area' of the object with id 5 is there twice",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+@pytest.mark.parametrize("policy", ["strict", "repair", "skip"])
+def test_unusable_files(tmp_path: Path, name: str, policy: str) -> None:
+    text, message = UNUSABLE[name]
+    with pytest.raises(DataError, match=message) as caught:
+        read(tmp_path, text, policy)
+    assert str(caught.value).startswith("train.json: ")
+    assert str(caught.value).endswith("; expected COCO annotations")
+    assert "\n" not in str(caught.value)
+
+
+MALFORMED: dict[str, tuple[dict[str, Any], str, str]] = {
+    "image: id as text": ({"images": [IMAGE | {"id": "1"}]}, "image_malformed", "got str at $.id"),
+    "image: half an id": ({"images": [IMAGE | {"id": 1.5}]}, "image_malformed", "got float"),
+    "image: negative id": ({"images": [IMAGE | {"id": -1}]}, "image_malformed", ">= 0 at $.id"),
+    "image: huge id": (
+        {"images": [IMAGE | {"id": 2**53 + 1}]},
+        "image_malformed",
+        "<= 9007199254740992 at $.id",
+    ),
+    "image: beyond 64 bits": ({"images": [IMAGE | {"id": 10**30}]}, "image_malformed", "$.id"),
+    "image: no id": ({"images": [{"file_name": "a"}]}, "image_malformed", "missing required field"),
+    "image: no name": ({"images": [{"id": 1}]}, "image_malformed", "field file_name"),
+    "image: null": ({"images": [None]}, "image_malformed", "expected object, got null"),
+    "image: name is null": (
+        {"images": [IMAGE | {"file_name": None}]},
+        "image_malformed",
+        "got null at $.file_name",
+    ),
+    "image: negative side": (
+        {"images": [IMAGE | {"width": -9}]},
+        "image_malformed",
+        ">= 0 at $.width",
+    ),
+    "object: text": ({"annotations": ["box"]}, "object_malformed", "expected object, got str"),
+    "object: no image": (
+        {"annotations": [{"id": 1, "category_id": 2}]},
+        "object_malformed",
+        "missing required field image_id",
+    ),
+    "object: no id": (
+        {"annotations": [{"image_id": 1, "category_id": 2}]},
+        "object_malformed",
+        "missing required field id",
+    ),
+    "object: category as text": (
+        {"annotations": [OBJECT | {"category_id": "2"}]},
+        "object_malformed",
+        "expected int, got str at $.category_id",
+    ),
+    "object: bbox is null": (
+        {"annotations": [OBJECT | {"bbox": None}]},
+        "object_malformed",
+        "expected array, got null at $.bbox",
+    ),
+    "object: bbox of text": (
+        {"annotations": [OBJECT | {"bbox": ["1", "2", "3", "4"]}]},
+        "object_malformed",
+        "expected float, got str at $.bbox[0]",
+    ),
+    "object: crowd as text": (
+        {"annotations": [OBJECT | {"iscrowd": "no"}]},
+        "object_malformed",
+        "at $.iscrowd",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_malformed_entries(tmp_path: Path, name: str) -> None:
+    changes, code, detail = MALFORMED[name]
+    file, findings = read(tmp_path, content(**changes))
+    assert findings.counts == {code: 1}
+    ((key, _),) = changes.items()
+    assert findings.listed[0].place == f"train.json: $.{key}[0]"
+    assert detail in findings.listed[0].detail
+    assert len(file.images) + len(file.objects.ids) == 1
+    assert file.num_listed == 1
+    assert read(tmp_path, content(**changes), "strict")[1].stops
+
+
+def test_all_malformed_entries_are_found_and_the_others_kept(tmp_path: Path) -> None:
+    objects = [OBJECT | {"id": number, "bbox": [number, 1, 2, 3]} for number in range(30)]
+    for number in (3, 20, 29):
+        objects[number] = objects[number] | {"bbox": "none"}
+    file, findings = read(tmp_path, content(annotations=objects))
+    assert [finding.place for finding in findings.listed] == [
+        f"train.json: $.annotations[{number}]" for number in (3, 20, 29)
+    ]
+    assert file.objects.ids.tolist() == [n for n in range(30) if n not in {3, 20, 29}]
+    assert file.dropped == frozenset()
+    assert read(tmp_path, content(annotations=objects), "skip")[0].dropped == {1}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"images": [IMAGE | {"id": 1.0}]},
+        {"images": [IMAGE | {"width": 9.0}]},
+        {"annotations": [OBJECT | {"image_id": 1.0}]},
+        {"annotations": [OBJECT | {"id": 5.0, "iscrowd": 0.0}]},
+    ],
+)
+def test_whole_numbers_written_with_a_point_are_taken(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    expected, _ = read(tmp_path, GOOD)
+    for policy in ("strict", "repair", "skip"):
+        file, findings = read(tmp_path, content(**changes), policy)
+        assert findings.counts == {"number_not_whole": 1}
+        assert not findings.stops
+        assert file.images == expected.images
+        for ours, theirs in zip(file.objects, expected.objects, strict=True):
+            assert ours.tolist() == theirs.tolist()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\xef\xbb\xbf" + GOOD.encode(),
+        GOOD.replace('"area": 6, ', ""),
+        GOOD.replace(', "iscrowd": 0', ""),
+        GOOD.replace('"area": 6', '"area": null'),
+        content(info={"bbox": 1, "image_id": [{"image_id": 2}]}),
+        content(annotations=[OBJECT | {"segmentation": {"counts": [1], "size": [9, 8]}}]),
+        content(annotations=[OBJECT | {"attributes": {"id": 1, "id2": 2}, "score": 1e5}]),
+        GOOD.replace(":", "\r\n\t:"),
+    ],
+)
+def test_what_may_differ(tmp_path: Path, text: str | bytes) -> None:
+    file, findings = read(tmp_path, text)
+    assert not findings.counts
+    assert file.objects.boxes.tolist() == [[1, 2, 3, 4]]
+    assert file.objects.is_crowd.tolist() == [False]
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_numbers_that_are_none_reach_the_checks(tmp_path: Path, number: str) -> None:
+    file, findings = read(tmp_path, GOOD.replace("[1, 2", f"[{number}, 2"))
+    is_refused = findings.counts == {"object_malformed": 1}
+    assert is_refused or not (findings.counts or np.isfinite(file.objects.boxes).all())
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_an_encoding_does_not_hide_a_file(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "train.json").write_bytes(GOOD.encode(encoding))
+    is_seen = is_coco(FolderSource(tmp_path), "train.json")
+    assert is_seen is (encoding != "utf-16-le")

@@ -1,0 +1,120 @@
+"""The choice of format and splits."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ssd_core.config import ConvertConfig
+from ssd_core.data.findings import Findings
+from ssd_core.data.formats import READERS, read_dataset
+from ssd_core.data.formats.dataset import SourceDataset
+from ssd_core.data.source import FolderSource
+from ssd_core.errors import DataError, UsageError
+
+
+def read(folder: Path, **options: str | None) -> SourceDataset:
+    config = ConvertConfig(**options)  # type: ignore[arg-type]
+    return read_dataset(FolderSource(folder), config, Findings(config.policy))
+
+
+def write_list(folder: Path, name: str, images: int, start: int = 0) -> None:
+    lines = []
+    for index in range(start, start + images):
+        (folder / f"{index}.jpg").write_bytes(bytes([index % 256]) * (index + 1))
+        lines.append(f"{index}.jpg 1,2,3,4,1")
+    (folder / name).write_text("\n".join(lines))
+
+
+def test_auto_says_what_it_saw(bccd_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "ssd")
+    assert read(bccd_dir).format == "voc"
+    assert f"{bccd_dir}: format voc" in caplog.text
+    assert "train: ImageSets/Main/train.txt" in caplog.text
+    assert "val: ImageSets/Main/val.txt" in caplog.text
+
+
+def test_auto_names_the_formats_it_did_not_take(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "ssd")
+    write_list(tmp_path, "train.txt", 4)
+    content = {
+        "images": [{"id": 1, "file_name": "0.jpg"}],
+        "annotations": [],
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+    (tmp_path / "train.json").write_text(json.dumps(content))
+    assert read(tmp_path, val="train.json").format == "coco"
+    assert "format coco; also seen: txt (--format)" in caplog.text
+    assert read(tmp_path, format="txt").format == "txt"
+    assert read(tmp_path, train="train.txt", val="train.txt").format == "txt"
+
+
+def test_no_known_format(tmp_path: Path) -> None:
+    (tmp_path / "notes.md").write_text("nothing")
+    with pytest.raises(DataError, match="no known format in 1 files; expected one of: coco, voc"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_format_named_but_not_there(tmp_path: Path, name: str) -> None:
+    (tmp_path / "notes.md").write_text("nothing")
+    with pytest.raises(UsageError, match=f"found no {name} training split.*--train"):
+        read(tmp_path, format=name)
+
+
+def test_unusual_names_have_to_be_given(tmp_path: Path) -> None:
+    write_list(tmp_path, "one.txt", 3)
+    write_list(tmp_path, "two.txt", 2, start=3)
+    with pytest.raises(UsageError, match="no txt training split among one.txt, two.txt"):
+        read(tmp_path)
+    assert {
+        n: len(s) for n, s in read(tmp_path, train="one.txt", val="two.txt").splits.items()
+    } == {
+        "train": 3,
+        "val": 2,
+    }
+
+
+def test_a_given_training_split_is_not_taken_for_evaluation(tmp_path: Path) -> None:
+    write_list(tmp_path, "test.txt", 30)
+    splits = read(tmp_path, train="test.txt").splits
+    assert len(splits["train"]) + len(splits["val"]) == 30
+    assert splits["val"].place == "test.txt"
+
+
+def test_an_evaluation_split_alone(tmp_path: Path) -> None:
+    write_list(tmp_path, "val.txt", 3)
+    assert list(read(tmp_path, val="val.txt").splits) == ["val"]
+
+
+def test_a_fifth_is_held_back_by_content(tmp_path: Path) -> None:
+    write_list(tmp_path, "list.txt", 200)
+    splits = read(tmp_path).splits
+    held_back = {Path(entry.image_path).name for entry in splits["val"].images}
+    expected = {
+        path.name
+        for path in tmp_path.glob("*.jpg")
+        if int(hashlib.sha256(path.read_bytes()).hexdigest(), 16) < 2**256 / 5
+    }
+    assert held_back == expected
+    assert 20 < len(held_back) < 60
+    assert len(splits["train"]) == 200 - len(held_back)
+    # An equal photograph under a new name stays on the same side, and nothing else moves.
+    twin = min(held_back)
+    shutil.copyfile(tmp_path / twin, tmp_path / "twin.jpg")
+    with (tmp_path / "list.txt").open("a") as file:
+        file.write("\ntwin.jpg 1,2,3,4,1\nmissing.jpg 1,2,3,4,1")
+    again = read(tmp_path).splits
+    names = {Path(entry.image_path).name for entry in again["val"].images}
+    assert names == held_back | {"twin.jpg"}
+    assert again["train"].images[-1].image_path == "missing.jpg"
+
+
+def test_a_few_images_still_give_one_for_evaluation(tmp_path: Path) -> None:
+    write_list(tmp_path, "list.txt", 2)
+    splits = read(tmp_path).splits
+    assert (len(splits["train"]), len(splits["val"])) == (1, 1)

@@ -1,0 +1,302 @@
+"""Pascal VOC folders, good and bad."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ssd_core.config import ConvertConfig
+from ssd_core.data.findings import Findings
+from ssd_core.data.formats import read_dataset, voc
+from ssd_core.data.formats.dataset import SourceDataset
+from ssd_core.data.source import FolderSource
+from ssd_core.errors import DataError, UsageError
+
+DOG = ("dog", 1, 2, 3, 4)
+
+
+def xml(*objects: tuple[Any, ...], filename: str = "", size: str = "", extra: str = "") -> str:
+    parts = "".join(
+        f"<object><name>{name}</name>{extra}<bndbox><xmin>{a}</xmin><ymin>{b}</ymin>"
+        f"<xmax>{c}</xmax><ymax>{d}</ymax></bndbox></object>"
+        for name, a, b, c, d in objects
+    )
+    return f"<annotation><filename>{filename}</filename>{size}{parts}</annotation>"
+
+
+def put(folder: Path, **files: str) -> Path:
+    """Write files; a name like `train__a_xml` stands for `train/a.xml`."""
+    for key, text in files.items():
+        path = folder / (key.replace("__", "/")[::-1].replace("_", ".", 1)[::-1])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def devkit(folder: Path, **xmls: str) -> Path:
+    """Write the layout of VOCdevkit with one XML file and photograph for each name."""
+    for name, text in xmls.items():
+        put(folder, **{f"Annotations__{name}_xml": text, f"JPEGImages__{name}_jpg": "x"})
+    return put(folder, ImageSets__Main__train_txt="\n".join(xmls))
+
+
+def read(folder: Path, **options: Any) -> tuple[SourceDataset, Findings]:
+    config = ConvertConfig(**{"format": "voc", "val": "ImageSets/Main/train.txt"} | options)
+    findings = Findings(config.policy)
+    return read_dataset(FolderSource(folder), config, findings), findings
+
+
+def test_a_sample_has_everything(tmp_path: Path) -> None:
+    size = "<size><width>40</width><height>30.0</height></size>"
+    part = "<part><name>head</name><bndbox><xmin>1</xmin></bndbox></part>"
+    difficult = f"<difficult>1</difficult>{part}"
+    devkit(
+        tmp_path,
+        b=xml(("dog", 1, 2, 3, 4), (" cat ", 5.5, 6, 7, "8.0"), size=size, extra=difficult),
+        a=xml(DOG),
+    )
+    dataset, findings = read(tmp_path)
+    assert not findings.counts
+    assert [(c.label, c.name, c.category_id) for c in dataset.classes] == [
+        (1, "cat", 1),
+        (2, "dog", 2),
+    ]
+    first, second = (dataset.splits["train"].sample(i) for i in range(2))
+    assert (first.image_id, first.image_path, first.place) == (
+        1,
+        "JPEGImages/b.jpg",
+        "Annotations/b.xml",
+    )
+    assert (first.width, first.height) == (40, 30)
+    assert (second.width, second.height) == (0, 0)
+    assert first.annotations.boxes.tolist() == [[1, 2, 3, 4], [5.5, 6, 7, 8]]
+    assert first.annotations.labels.tolist() == [2, 1]
+    assert first.annotations.is_difficult.tolist() == [True, True]
+    assert second.annotations.is_difficult.tolist() == [False]
+    assert second.annotations.box_ids.tolist() == [3]
+
+
+def test_coordinates_counted_from_one(tmp_path: Path) -> None:
+    dataset, _ = read(devkit(tmp_path, a=xml(DOG)), voc_offset=1)
+    assert dataset.splits["train"].annotations.boxes.tolist() == [[0, 1, 2, 3]]
+
+
+def test_chosen_classes(tmp_path: Path) -> None:
+    devkit(tmp_path, a=xml(DOG, ("cat", 1, 2, 3, 4)))
+    dataset, findings = read(tmp_path, classes=("owl", "dog"))
+    assert dataset.splits["train"].annotations.labels.tolist() == [2]
+    assert findings.counts == {"class_left_out": 2}
+    assert findings.listed[0].detail == "1 objects of class 'cat', which --classes does not name"
+    assert not findings.stops
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "detail"),
+    [
+        ("", "annotations_unreadable", "is no XML: no element found"),
+        ("<annotation><object>", "annotations_unreadable", "is no XML"),
+        ("<html></html>", "annotations_unreadable", "the root is <html>"),
+        (
+            '<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>',
+            "annotations_unreadable",
+            "has forbidden XML: EntitiesForbidden",
+        ),
+        (
+            '<?xml version="1.0" encoding="klingon"?><annotation/>',
+            "annotations_unreadable",
+            "unknown encoding",
+        ),
+        (
+            '<!DOCTYPE a [<!ENTITY b "ha"><!ENTITY c "&b;&b;"><!ENTITY d "&c;&c;">]>'
+            "<annotation>&d;</annotation>",
+            "annotations_unreadable",
+            "has forbidden XML: EntitiesForbidden",
+        ),
+        (
+            '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><annotation>&b;</annotation>',
+            "annotations_unreadable",
+            "has forbidden XML",
+        ),
+        (
+            '<!DOCTYPE a SYSTEM "http://example.org/a.dtd"><annotation>&b;</annotation>',
+            "annotations_unreadable",
+            "is no XML: undefined entity",
+        ),
+        (
+            '<?xml version="1.0" encoding="UTF-16"?><annotation/>',
+            "annotations_unreadable",
+            "is no XML: encoding specified in XML declaration is incorrect",
+        ),
+        (
+            b'<?xml version="1.0" encoding="UTF-8"?><annotation>K\xe4se</annotation>',
+            "annotations_unreadable",
+            "is no XML: not well-formed",
+        ),
+        (b"\x00" * 40, "annotations_unreadable", "is no XML"),
+        ("<a>" * 50_000, "annotations_unreadable", "is no XML: no element found"),
+        ("<annotation>" * 2, "annotations_unreadable", "is no XML"),
+        (xml(DOG) + xml(DOG), "annotations_unreadable", "is no XML: junk after document element"),
+        (
+            xml(DOG).replace("<xmin>1</xmin>", "<xmin/>"),
+            "object_malformed",
+            "has no bndbox with four numbers",
+        ),
+        (xml(("", 1, 2, 3, 4)), "object_malformed", "object 1 '' has no name"),
+        (xml(("dog", 1, 2, 3, "")), "object_malformed", "has no bndbox with four numbers"),
+        (xml(("dog", 1, 2, 3, "four")), "object_malformed", "has no bndbox with four numbers"),
+        (
+            "<annotation><object><name>dog</name></object></annotation>",
+            "object_malformed",
+            "object 1 'dog' has no bndbox",
+        ),
+    ],
+)
+def test_bad_annotations(tmp_path: Path, text: str | bytes, code: str, detail: str) -> None:
+    devkit(tmp_path, a=xml(DOG), b="")
+    content = text if isinstance(text, bytes) else text.encode()
+    (tmp_path / "Annotations" / "b.xml").write_bytes(content)
+    dataset, findings = read(tmp_path, policy="repair")
+    assert findings.counts == {code: 2}
+    assert findings.listed[0].place == "Annotations/b.xml"
+    assert detail in findings.listed[0].detail
+    assert len(dataset.splits["train"].annotations) == 1
+    assert dataset.splits["train"].num_listed == 2
+    assert read(tmp_path)[1].stops
+    assert len(read(tmp_path, policy="skip")[0].splits["train"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "boxes"),
+    [
+        (xml(DOG).encode("utf-16"), [[1, 2, 3, 4]]),
+        (b"\xef\xbb\xbf" + xml(DOG).encode(), [[1, 2, 3, 4]]),
+        (
+            b'<?xml version="1.0" encoding="latin-1"?>'
+            + xml(("K\xe4se", 1, 2, 3, 4)).encode("latin-1"),
+            [[1, 2, 3, 4]],
+        ),
+        (xml(("dog", "1.5", " 2 ", "3e0", "\n4\n")).encode(), [[1.5, 2, 3, 4]]),
+        (xml(DOG, DOG).encode(), [[1, 2, 3, 4]] * 2),
+        (("<annotation>" + "<x>" * 3000 + "</x>" * 3000 + "</annotation>").encode(), []),
+    ],
+)
+def test_what_may_differ(tmp_path: Path, text: bytes, boxes: list[list[float]]) -> None:
+    devkit(tmp_path, a="", b=xml(DOG))
+    (tmp_path / "Annotations" / "a.xml").write_bytes(text)
+    dataset, findings = read(tmp_path)
+    assert not findings.counts
+    assert dataset.splits["train"].sample(0).annotations.boxes.tolist() == boxes
+
+
+def test_listed_without_annotations(tmp_path: Path) -> None:
+    devkit(tmp_path, a=xml(DOG))
+    put(tmp_path, ImageSets__Main__train_txt="a\nb\n")
+    dataset, findings = read(tmp_path, policy="repair")
+    assert findings.counts == {"annotations_missing": 2}
+    assert "lists 'b', but there is no Annotations/b.xml" in findings.listed[0].detail
+    assert [entry.image_path for entry in dataset.splits["train"].images] == ["JPEGImages/a.jpg"]
+
+
+def test_lists_with_flags_suffixes_and_spaces(tmp_path: Path) -> None:
+    devkit(tmp_path, **{"a": xml(DOG), "b": xml(DOG), "photo 1": xml(DOG), "c": xml(DOG)})
+    put(tmp_path, ImageSets__Main__train_txt="\ufeffa -1\nb  1\nphoto 1\n\nc.jpg\n")
+    dataset, findings = read(tmp_path)
+    assert not findings.counts
+    assert [Path(entry.image_path).stem for entry in dataset.splits["train"].images] == [
+        "a",
+        "b",
+        "photo 1",
+        "c",
+    ]
+
+
+def test_the_stem_counts_then_the_written_name(tmp_path: Path) -> None:
+    devkit(tmp_path, a=xml(DOG, filename="b.jpg"), b=xml(DOG))
+    put(tmp_path, Annotations__c_xml=xml(DOG, filename="B2.png"), JPEGImages__B2_PNG="x")
+    put(tmp_path, Annotations__d_xml=xml(DOG), ImageSets__Main__train_txt="a\nb\nc\nd\n")
+    dataset, _ = read(tmp_path)
+    assert [entry.image_path for entry in dataset.splits["train"].images] == [
+        "JPEGImages/a.jpg",
+        "JPEGImages/b.jpg",
+        "JPEGImages/B2.PNG",
+        "JPEGImages/d.jpg",  # missing, which the checks find
+    ]
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"train__a_xml": "", "train__a_jpg": "x", "eval__b_xml": "", "eval__b_jpg": "x"},
+        {
+            "train__Annotations__a_xml": "",
+            "train__Images__a_jpg": "x",
+            "eval__Annotations__b_xml": "",
+            "eval__Images__b_jpg": "x",
+        },
+        {
+            "train__Annotations__a_xml": "",
+            "train__a_jpg": "x",
+            "test__Annotations__b_xml": "",
+            "test__b_jpg": "x",
+        },
+    ],
+)
+def test_folders_as_splits(tmp_path: Path, layout: dict[str, str]) -> None:
+    put(tmp_path, **{key: text or xml(DOG) for key, text in layout.items()})
+    dataset, findings = read(tmp_path, val=None)
+    assert not findings.counts
+    stems = {n: [Path(e.image_path).stem for e in s.images] for n, s in dataset.splits.items()}
+    assert stems == {"train": ["a"], "val": ["b"]}
+
+
+def test_a_folder_may_be_named_by_its_annotations(tmp_path: Path) -> None:
+    devkit(tmp_path, a=xml(DOG))
+    dataset, _ = read(tmp_path, train="Annotations", val=".")
+    assert dataset.splits["train"].images == dataset.splits["val"].images
+    assert dataset.splits["train"].images[0].image_path == "JPEGImages/a.jpg"
+
+
+def test_images_may_be_elsewhere(tmp_path: Path) -> None:
+    devkit(tmp_path, a=xml(DOG))
+    put(tmp_path, other__a_png="x")
+    dataset, _ = read(tmp_path, images="other")
+    assert dataset.splits["train"].images[0].image_path == "other/a.png"
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"train": "no.txt"}, UsageError, "--train no.txt: there is no such ImageSets list"),
+        ({"train": "nowhere"}, UsageError, "--train nowhere: there is no such folder"),
+        ({"train": "JPEGImages"}, UsageError, "the folder holds no XML file"),
+        ({"train": "../x"}, UsageError, "--train ../x: leaves the source"),
+        ({"classes": ("a", "a")}, UsageError, "names a class twice"),
+    ],
+)
+def test_places_that_are_not_there(
+    tmp_path: Path, options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    devkit(tmp_path, a=xml(DOG))
+    with pytest.raises(error, match=message):
+        read(tmp_path, **options)
+
+
+def test_no_object_anywhere(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no object names a class"):
+        read(devkit(tmp_path, a=xml()))
+
+
+def test_other_xml_is_not_voc(tmp_path: Path) -> None:
+    put(tmp_path, pom_xml="<project></project>", a_txt="x")
+    assert voc.find_places(FolderSource(tmp_path)) == []
+
+
+def test_a_damaged_first_file_does_not_hide_the_format(tmp_path: Path) -> None:
+    devkit(tmp_path, a="", b=xml(DOG))
+    assert voc.find_places(FolderSource(tmp_path)) == ["ImageSets/Main/train.txt"]
+
+
+def test_main_lists_come_before_others(tmp_path: Path) -> None:
+    devkit(tmp_path, a=xml(DOG))
+    put(tmp_path, ImageSets__Segmentation__train_txt="a")
+    assert voc.find_places(FolderSource(tmp_path)) == ["ImageSets/Main/train.txt"]

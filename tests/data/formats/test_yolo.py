@@ -1,0 +1,288 @@
+"""YOLO folders and lists, good and bad."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ssd_core.config import ConvertConfig
+from ssd_core.data.findings import Findings
+from ssd_core.data.formats import read_dataset, yolo
+from ssd_core.data.formats.dataset import SourceDataset
+from ssd_core.data.source import FolderSource
+from ssd_core.errors import DataError, UsageError
+
+ROW = "0 0.5 0.5 0.2 0.4\n"
+
+
+def put(folder: Path, files: dict[str, str | bytes]) -> Path:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return folder
+
+
+def read(folder: Path, **options: Any) -> tuple[SourceDataset, Findings]:
+    config = ConvertConfig(**{"format": "yolo"} | options)
+    findings = Findings(config.policy)
+    return read_dataset(FolderSource(folder), config, findings), findings
+
+
+def pairs(dataset: SourceDataset) -> dict[str, list[str]]:
+    return {
+        name: [entry.image_path for entry in split.images] for name, split in dataset.splits.items()
+    }
+
+
+LAYOUTS: dict[str, dict[str, str]] = {
+    "images and labels": {
+        "images/train/a.jpg": "",
+        "labels/train/a.txt": ROW,
+        "images/val/b.jpg": "",
+        "labels/val/b.txt": ROW,
+    },
+    "as exported by annotation services": {
+        "data.yaml": "train: ../train/images\nval: ../valid/images\nnames: ['cat']",
+        "train/images/a.jpg": "",
+        "train/labels/a.txt": ROW,
+        "valid/images/b.jpg": "",
+        "valid/labels/b.txt": ROW,
+        "test/images/c.jpg": "",
+        "test/labels/c.txt": ROW,
+    },
+    "the same without data.yaml": {
+        "train/images/a.jpg": "",
+        "train/labels/a.txt": ROW,
+        "valid/images/b.jpg": "",
+        "valid/labels/b.txt": ROW,
+    },
+    "beside each other": {"train/a.jpg": "", "train/a.txt": ROW, "val/b.PNG": "", "val/b.txt": ROW},
+    "root of another machine": {
+        "coco.yaml": "path: /datasets/coco\ntrain: images/one\nval: [images/two]\nnames: {0: cat}",
+        "images/one/a.jpg": "",
+        "labels/one/a.txt": ROW,
+        "images/two/b.jpg": "",
+        "labels/two/b.txt": ROW,
+    },
+    "root below the file": {
+        "data.yaml": "path: photos\ntrain: images/x\nval: images/y\nnames: {0: cat}",
+        "photos/images/x/a.jpg": "",
+        "photos/labels/x/a.txt": ROW,
+        "photos/images/y/b.jpg": "",
+        "photos/labels/y/b.txt": ROW,
+    },
+    "lists of images": {
+        "train.txt": "./images/a.jpg\r\n",
+        "val.txt": "images/b.jpg",
+        "obj.names": "cat",
+        "images/a.jpg": "",
+        "labels/a.txt": ROW,
+        "images/b.jpg": "",
+        "labels/b.txt": ROW,
+    },
+    "lists with paths from elsewhere": {
+        "data/train.txt": "data/obj/a.jpg\n",
+        "data/test.txt": "data/obj/b.jpg\n",
+        "data/obj.names": "cat\n",
+        "data/obj/a.jpg": "",
+        "data/obj/a.txt": ROW,
+        "data/obj/b.jpg": "",
+        "data/obj/b.txt": ROW,
+    },
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_usual_layouts_are_found(tmp_path: Path, name: str) -> None:
+    put(tmp_path, LAYOUTS[name])
+    dataset, findings = read(tmp_path, format="auto")
+    assert dataset.format == "yolo"
+    assert not findings.counts
+    found = pairs(dataset)
+    assert [[Path(path).stem for path in found[split]] for split in ("train", "val")] == [
+        ["a"],
+        ["b"],
+    ]
+    for split in dataset.splits.values():
+        assert len(split.annotations) == 1
+
+
+def test_rows_become_boxes(tmp_path: Path) -> None:
+    text = "\ufeff1\t0.5 0.5 0.2 0.4\r\n\n# note\n0 .25 0.5 0.5 1\n0 1e-1 0.5 0.2 0.500001"
+    put(tmp_path, {"images/a.jpg": "", "labels/a.txt": text, "classes.txt": "cat\ndog\n"})
+    dataset, findings = read(tmp_path, train="labels", val="images")
+    assert not findings.counts
+    assert [(c.label, c.name, c.category_id) for c in dataset.classes] == [
+        (1, "cat", 0),
+        (2, "dog", 1),
+    ]
+    sample = dataset.splits["train"].sample(0)
+    assert sample.is_normalised
+    assert sample.place == "labels/a.txt"
+    assert sample.annotations.labels.tolist() == [2, 1, 1]
+    assert sample.annotations.boxes.ravel().tolist() == pytest.approx(
+        [0.4, 0.3, 0.6, 0.7, 0, 0, 0.5, 1, 0, 0.2499995, 0.2, 0.7500005], abs=1e-6
+    )
+
+
+def test_rounding_leaves_no_box_outside(tmp_path: Path) -> None:
+    put(tmp_path, {"images/a.jpg": "", "labels/a.txt": "0 0.333333 0.5 0.666667 1.0\n"})
+    dataset, _ = read(tmp_path, train="images", val="images")
+    assert dataset.splits["train"].annotations.boxes.min() == 0
+    assert dataset.splits["train"].annotations.boxes.max() == 1
+
+
+def test_images_without_labels_are_kept_and_counted(tmp_path: Path) -> None:
+    put(tmp_path, {"train/images/a.jpg": "", "train/labels/a.txt": ROW, "train/images/b.jpg": ""})
+    put(tmp_path, {"train/images/c.jpg": "", "train/labels/c.txt": ""})
+    dataset, findings = read(tmp_path, train="train", val="train")
+    assert [len(dataset.splits["train"].sample(i).annotations) for i in range(3)] == [1, 0, 0]
+    assert findings.counts == {"labels_missing": 2}
+    assert findings.listed[0].place == "train/images/b.jpg"
+
+
+def test_labels_without_image_are_listed(tmp_path: Path) -> None:
+    put(tmp_path, {"images/a.jpg": "", "labels/a.txt": ROW, "labels/z.txt": ROW})
+    dataset, _ = read(tmp_path, train="labels", val="labels")
+    assert pairs(dataset)["train"] == ["images/a.jpg", "images/z.jpg"]  # which the checks miss
+    assert dataset.splits["train"].num_listed == 2
+
+
+@pytest.mark.parametrize(
+    ("row", "code", "detail"),
+    [
+        ("0 0.5 0.5 0.2", "object_malformed", "'0 0.5 0.5 0.2' has 4 columns, expected class x"),
+        ("0 0.5 0.5 0.2 0.4 0.9", "object_malformed", "has 6 columns, expected class x y width"),
+        ("0 0 0 .1 0 .1 .1", "object_malformed", "has 7 columns.*an outline, not a box"),
+        ("0,0.5,0.5,0.2,0.4", "object_malformed", "has 1 columns"),
+        ("cat 0.5 0.5 0.2 0.4", "object_malformed", "'cat 0.5 0.5 0.2 0.4' is not class x y"),
+        ("0 nan 0.5 0.2 0.4", "object_malformed", r"is not class x y width height in 0\.\.1"),
+        ("0 inf 0.5 0.2 0.4", "object_malformed", r"in 0\.\.1"),
+        ("0 120 80 30 40", "object_malformed", r"in 0\.\.1 \(pixels\?\)"),
+        ("0 -0.1 0.5 0.2 0.4", "object_malformed", r"in 0\.\.1"),
+        ("2 0.5 0.5 0.2 0.4", "class_unknown", "class 2, expected 0 to 1"),
+        ("-1 0.5 0.5 0.2 0.4", "class_unknown", "class -1, expected 0 to 1"),
+        ("0.5 0.5 0.5 0.2 0.4", "class_unknown", "class 0.5, expected 0 to 1"),
+        ("nan 0.5 0.5 0.2 0.4", "class_unknown", "class nan, expected 0 to 1"),
+        ("1 0.5 0.5 0.2 0.4", "row_twice", "the same object is already at labels/a.txt: line 1"),
+    ],
+)
+def test_bad_rows(tmp_path: Path, row: str, code: str, detail: str) -> None:
+    put(tmp_path, {"images/a.jpg": "", "labels/a.txt": f"1 0.5 0.5 0.2 0.4\n{row}\n"})
+    put(tmp_path, {"images/b.jpg": "", "labels/b.txt": ROW, "classes.txt": "cat\ndog"})
+    options = {"train": "labels", "val": "labels"}
+    dataset, findings = read(tmp_path, policy="repair", **options)
+    assert findings.counts == {code: 2}
+    assert findings.listed[0].place == "labels/a.txt: line 2"
+    assert findings.listed[0].image == "images/a.jpg"
+    assert re.search(detail, findings.listed[0].detail)
+    assert dataset.splits["train"].annotations.labels.tolist() == [2, 1]
+    dataset, _ = read(tmp_path, policy="skip", **options)
+    assert pairs(dataset)["train"] == ["images/b.jpg"]
+
+
+def test_labels_that_are_no_text(tmp_path: Path) -> None:
+    put(tmp_path, {"images/a.jpg": "", "labels/a.txt": ROW, "images/b.jpg": ""})
+    put(tmp_path, {"labels/b.txt": b"0 0.5 \xff", "labels/c.txt": ROW.encode("utf-16")})
+    dataset, findings = read(tmp_path, train="labels", val="labels", policy="repair")
+    assert findings.counts["annotations_unreadable"] == 4
+    assert "labels/c.txt: is text in UTF-16; expected UTF-8" in findings.listed[1].detail
+    assert dataset.splits["train"].num_listed == 3
+    assert len(dataset.splits["train"]) == 1
+
+
+def test_classes_without_names_are_their_numbers(tmp_path: Path) -> None:
+    put(tmp_path, {"images/a.jpg": "", "labels/a.txt": f"2 0.5 0.5 0.2 0.4\n{ROW}"})
+    options = {"train": "labels", "val": "labels"}
+    dataset, _ = read(tmp_path, **options)
+    assert [info.name for info in dataset.classes] == ["0", "1", "2"]
+    dataset, findings = read(tmp_path, classes=("2=owl",), **options)
+    assert [(info.name, info.category_id) for info in dataset.classes] == [("owl", 2)]
+    assert findings.counts == {"class_left_out": 2}
+    _, findings = read(tmp_path, classes=("cat", "dog"), **options)
+    assert findings.counts["class_unknown"] == 2
+    put(tmp_path, {"data.yaml": "nc: 4"})
+    assert [info.name for info in read(tmp_path, **options)[0].classes] == ["0", "1", "2", "3"]
+
+
+def test_a_subset_of_named_classes(tmp_path: Path) -> None:
+    put(tmp_path, LAYOUTS["images and labels"] | {"data.yaml": "names: [cat, dog]"})
+    dataset, findings = read(tmp_path, classes=("dog=hound",))
+    assert [(info.name, info.category_id) for info in dataset.classes] == [("hound", 1)]
+    assert findings.counts["class_left_out"] == 2
+    with pytest.raises(UsageError, match="unknown class 'cut'; did you mean 'cat'"):
+        read(tmp_path, classes=("cut",))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train: images/train\nnames: [yes]", "the name of class 0 is no text; put it in quotes"),
+        ("train: images/train\nnames: [[a]]", "the name of class 0 is no text"),
+        ("train: images/train\nnames: {a: cat}", "'a' is no class number"),
+        ("train: images/train\nnames: {-1: cat}", "'-1' is no class number"),
+        ("train: 5\nnames: [cat]", "'train' is no path"),
+        ("train: images/train\nnames: []\nnc: 0", "nc: '0' is no number of classes"),
+        ("train: images/train\nnc: 1000000000000", "nc: '1000000000000' is no number"),
+        ("train: images/train\nnc: true", "nc: 'True' is no number"),
+        ("train: nowhere\nnames: [cat]", "there is no 'nowhere' in .*--train"),
+        ("train: ../../etc\nnames: [cat]", "there is no '../../etc'"),
+        ("train: [images/train\nnames: [cat]", "data.yaml: line 2 column"),
+        ("a: &a [x]\ntrain: *a", r"has references \(\*name\)"),
+        ("train: " + "[" * 5000 + "]" * 5000, "nested too deeply"),
+        ("train: 2020-13-45", "is no YAML"),
+        (b"train: \xff", "is not text; expected UTF-8"),
+        ("train: \0", "is no YAML"),
+    ],
+)
+def test_bad_descriptions(tmp_path: Path, text: str | bytes, message: str) -> None:
+    put(tmp_path, LAYOUTS["images and labels"] | {"data.yaml": text})
+    with pytest.raises(DataError, match=message) as caught:
+        read(tmp_path, train="data.yaml:train", val="images/val")
+    assert "\n" not in str(caught.value)
+
+
+def test_places_that_are_not_there(tmp_path: Path) -> None:
+    put(
+        tmp_path, LAYOUTS["images and labels"] | {"data.yaml": "train: images/train", "empty/x": ""}
+    )
+    for place, message in {
+        "data.yaml:val": "there is no 'val' in data.yaml; found: train",
+        "nowhere": "--train nowhere: there is no such folder",
+        "../images": "leaves the source",
+        "empty": "the folder holds no images",
+    }.items():
+        with pytest.raises(UsageError, match=message):
+            read(tmp_path, train=place)
+
+
+def test_names_must_agree(tmp_path: Path) -> None:
+    put(tmp_path, LAYOUTS["images and labels"])
+    put(tmp_path, {"labels/train/classes.txt": "cat", "labels/val/classes.txt": "dog"})
+    with pytest.raises(DataError, match="the class names of labels/train and labels/val differ"):
+        read(tmp_path)
+    put(tmp_path, {"labels/train/classes.txt": "cat\n\ndog"})
+    with pytest.raises(DataError, match="classes.txt: line 2 is empty"):
+        read(tmp_path)
+
+
+def test_images_may_be_elsewhere(tmp_path: Path) -> None:
+    put(tmp_path, {"photos/a.jpg": "", "marks/a.txt": ROW})
+    dataset, findings = read(tmp_path, train="marks", val="marks", images="photos")
+    assert pairs(dataset)["train"] == ["photos/a.jpg"]
+    assert not findings.counts
+
+
+def test_lists_name_their_lines(tmp_path: Path) -> None:
+    put(tmp_path, LAYOUTS["lists of images"] | {"train.txt": "images/a.jpg\n\n/etc/passwd.jpg\n"})
+    dataset, findings = read(tmp_path)
+    assert pairs(dataset)["train"] == ["images/a.jpg", "/etc/passwd.jpg"]  # which the checks refuse
+    assert findings.listed[0].place == "train.txt: line 3"
+
+
+def test_other_text_is_not_yolo(tmp_path: Path) -> None:
+    put(tmp_path, {"list.txt": "a.jpg 1,2,3,4,1\n", "notes.txt": "5 people\n", "a.jpg": ""})
+    put(tmp_path, {"config.yaml": "train: here\n"})
+    assert yolo.find_places(FolderSource(tmp_path)) == []

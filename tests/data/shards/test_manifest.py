@@ -1,0 +1,103 @@
+"""The manifest: what a reader trusts, and what it refuses."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ssd_core.data.shards.manifest import (
+    ClassEntry,
+    Manifest,
+    Shard,
+    Split,
+    content_digest,
+    listing_key,
+    read_manifest,
+    write_manifest,
+)
+from ssd_core.data.source import SourceFile
+from ssd_core.errors import DataError
+
+SHARD = Shard(name="train-00000.arrow", bytes=10, rows=2, sha256="ab")
+CLASSES = (ClassEntry(label=1, name="cat", category_id=17),)
+SPLIT = Split(images=2, boxes=3, max_boxes=2, shards=(SHARD,))
+MANIFEST = Manifest(
+    schema_version=1,
+    format="arrow",
+    classes=CLASSES,
+    splits={"train": SPLIT},
+    source={"uri": "x"},
+    options={"format": "auto"},
+    findings={},
+    digest="d",
+    listing_key="k",
+)
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    write_manifest(tmp_path, MANIFEST)
+    assert read_manifest(tmp_path) == MANIFEST
+    (info,) = MANIFEST.class_infos()
+    assert (info.label, info.name, info.category_id) == (1, "cat", 17)
+
+
+def test_no_manifest_names_the_remedy(tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(
+            DataError, match="holds no converted data set: manifest.json is missing"
+        ):
+            read_manifest(place)
+
+
+def cut(text: str) -> str:
+    return text[: len(text) // 2]
+
+
+def change(key: str, value: Any) -> Callable[[str], str]:
+    return lambda text: json.dumps(json.loads(text) | {key: value})
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (cut, "is not JSON"),
+        (lambda _: "[]", "schema version None, this program reads 1"),
+        (change("schema_version", 2), "schema version 2, this program reads 1"),
+        (change("splits", {"train": {"images": 1}}), r"splits.train.boxes: field required"),
+        (lambda text: text.replace("train-00000", "../train-00000"), "0.name: .*leaves the data"),
+        (lambda text: text.replace("train-00000", "/train-00000"), "0.name: .*leaves the data set"),
+        (change("colour", "blue"), "colour: extra inputs are not permitted"),
+    ],
+)
+def test_damage_is_named(tmp_path: Path, damage: Callable[[str], str], message: str) -> None:
+    write_manifest(tmp_path, MANIFEST)
+    path = tmp_path / "manifest.json"
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(DataError, match=message):
+        read_manifest(tmp_path)
+
+
+def test_digest_is_of_content_and_options() -> None:
+    digest = content_digest(CLASSES, {"train": SPLIT}, {"format": "auto"})
+    assert digest == content_digest(CLASSES, {"train": SPLIT}, {"format": "auto"})
+    other_shard = SPLIT.model_copy(update={"shards": (SHARD.model_copy(update={"sha256": "ac"}),)})
+    others = [
+        content_digest(CLASSES, {"train": other_shard}, {"format": "auto"}),
+        content_digest(CLASSES, {"train": SPLIT}, {"format": "coco"}),
+        content_digest((), {"train": SPLIT}, {"format": "auto"}),
+    ]
+    assert len({digest, *others}) == 4
+
+
+def test_listing_key_is_of_paths_sizes_times_and_options() -> None:
+    key = listing_key({"a": SourceFile(1, "2")}, {})
+    assert key == listing_key({"a": SourceFile(1, "2")}, {})
+    others = [
+        listing_key({"b": SourceFile(1, "2")}, {}),
+        listing_key({"a": SourceFile(2, "2")}, {}),
+        listing_key({"a": SourceFile(1, "3")}, {}),
+        listing_key({"a": SourceFile(1, "2")}, {"policy": "skip"}),
+    ]
+    assert len({key, *others}) == 5

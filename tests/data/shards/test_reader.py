@@ -1,0 +1,142 @@
+"""Random access to shards, and what happens to damaged ones."""
+
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ssd_core.data.shards.manifest import read_manifest
+from ssd_core.data.shards.reader import open_split
+from ssd_core.errors import DataError
+from ssd_core.stages import convert
+
+
+@pytest.fixture(scope="module")
+def many_shards(bccd_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out_dir = tmp_path_factory.mktemp("many") / "shards"
+    convert.run({"shard_bytes": 300_000}, str(bccd_dir), out_dir)
+    return out_dir
+
+
+@pytest.fixture
+def own_shards(many_shards: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(many_shards, tmp_path / "shards"))
+
+
+def test_every_record_in_any_order(many_shards: Path, bccd_dir: Path) -> None:
+    reader = open_split(many_shards, "train")
+    assert len(reader.shard_rows) > 3
+    assert sum(reader.shard_rows) == reader.num_images == len(reader) == 100
+    names = (bccd_dir / "ImageSets/Main/train.txt").read_text().split()
+    indices = np.random.default_rng(3).permutation(100)
+    for index, record in zip(indices, reader.read(indices), strict=True):
+        assert record.index == index
+        assert record.image_path == f"JPEGImages/{names[index]}.jpg"
+        assert bytes(record.image) == (bccd_dir / record.image_path).read_bytes()
+        assert (record.width, record.height) == (640, 480)
+    boxes = [len(record.annotations) for record in reader.read(range(100))]
+    assert sum(boxes) == reader.manifest.splits["train"].boxes
+    assert max(boxes) == reader.max_boxes
+    assert [info.name for info in reader.classes] == ["Platelets", "RBC", "WBC"]
+
+
+def test_arrays_have_the_types_of_the_structures(bccd_shards: Path) -> None:
+    (record,) = open_split(bccd_shards, "val").read([7])
+    annotations = record.annotations
+    assert annotations.boxes.dtype == np.float32
+    assert annotations.boxes.shape == (len(annotations), 4)
+    assert annotations.labels.dtype == annotations.box_ids.dtype == np.int64
+    assert annotations.areas.dtype == np.float64
+    assert annotations.is_crowd.dtype == annotations.is_difficult.dtype == np.bool_
+    assert not annotations.boxes.flags.writeable
+
+
+def test_positions_outside_are_refused(bccd_shards: Path) -> None:
+    reader = open_split(bccd_shards, "val")
+    for index in (-1, 40):
+        with pytest.raises(IndexError):
+            next(reader.read([index]))
+
+
+def test_many_threads_read_the_same(many_shards: Path) -> None:
+    reader = open_split(many_shards, "train")
+    found: list[list[int]] = []
+
+    def work(seed: int) -> None:
+        order = np.random.default_rng(seed).permutation(100)
+        sums = dict(zip(order, (sum(r.image[:99]) for r in reader.read(order)), strict=True))
+        found.append([sums[i] for i in range(100)])
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert all(sums == found[0] for sums in found)
+
+
+def test_unknown_split(bccd_shards: Path) -> None:
+    with pytest.raises(DataError, match="has no split 'test'; it has: train, val"):
+        open_split(bccd_shards, "test")
+
+
+def truncate(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(1000)
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_missing_or_cut_shard_is_seen_when_opening(own_shards: Path) -> None:
+    path = own_shards / "val-00000.arrow"
+    size = path.stat().st_size
+    truncate(path)
+    for split in ("train", "val"):
+        with pytest.raises(DataError, match=rf"{path}: .* 1000 bytes, the manifest says {size}"):
+            open_split(own_shards, split)
+    path.unlink()
+    with pytest.raises(DataError, match=f"{path}: the shard is missing"):
+        open_split(own_shards, "train")
+
+
+def test_a_changed_shard_is_seen_before_its_first_use(own_shards: Path) -> None:
+    reader = open_split(own_shards, "train")
+    flip_a_bit(own_shards / "train-00001.arrow")
+    expected = read_manifest(own_shards).splits["train"].shards[1].sha256[:12]
+    assert next(reader.read([0])).index == 0  # another shard
+    with pytest.raises(DataError, match=rf"train-00001.arrow: .*the manifest says {expected}"):
+        next(reader.read([reader.shard_rows[0]]))
+
+
+def test_a_shard_is_hashed_once_a_process(own_shards: Path) -> None:
+    """A second reader takes the same file on trust, which a flipped bit at an equal time shows."""
+    assert next(open_split(own_shards, "train").read([0]))
+    path = own_shards / "train-00000.arrow"
+    change_unseen(path, flip_a_bit)
+    assert next(open_split(own_shards, "train").read([0]))
+    code = (
+        "import sys; from pathlib import Path; from ssd_core.data.shards.reader import open_split;"
+        "next(open_split(Path(sys.argv[1]), 'train').read([0]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, own_shards], capture_output=True, text=True)
+    assert "DataError" in done.stderr
+    assert str(path) in done.stderr
+
+
+def change_unseen(path: Path, change: Callable[[Path], None]) -> None:
+    """Change a file and give it back its old time."""
+    import os
+
+    status = path.stat()
+    change(path)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))

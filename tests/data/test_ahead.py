@@ -1,0 +1,71 @@
+"""Work on threads ahead of the consumer."""
+
+import threading
+import time
+
+import pytest
+
+from ssd_core.data.ahead import batched, map_ahead, map_batches_ahead
+
+
+def test_results_come_in_order_whatever_finishes_first():
+    def work(item):
+        time.sleep(0.002 * (item % 3))
+        return item * item
+
+    results = list(map_ahead(work, range(40), num_threads=4, depth=8))
+    assert results == [item * item for item in range(40)]
+
+
+def test_no_more_than_the_depth_is_taken_from_the_source():
+    taken = []
+
+    def source():
+        for item in range(100):
+            taken.append(item)
+            yield item
+
+    results = map_ahead(str, source(), num_threads=2, depth=5)
+    assert next(results) == "0"
+    assert len(taken) == 6
+    results.close()
+    assert len(taken) == 6
+
+
+def test_an_error_comes_where_its_result_would_have_been():
+    def work(item):
+        return 10 // (item - 2)
+
+    results = map_ahead(work, range(5), num_threads=3, depth=4)
+    assert [next(results), next(results)] == [-5, -10]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+def test_closing_ends_the_threads():
+    before = threading.active_count()
+    results = map_ahead(str, range(1000), num_threads=3, depth=10)
+    next(results)
+    results.close()
+    assert threading.active_count() == before
+
+
+def test_nothing_gives_nothing():
+    assert list(map_ahead(str, [], num_threads=2, depth=3)) == []
+
+
+@pytest.mark.parametrize(
+    ("count", "batches"), [(0, []), (2, [[0, 1]]), (3, [[0, 1, 2]]), (4, [[0, 1, 2], [3]])]
+)
+def test_batches_are_full_but_for_the_last(count, batches):
+    assert list(batched(range(count), 3)) == batches
+    doubled = [[2 * item for item in batch] for batch in batches]
+    assert list(map_batches_ahead(lambda item: 2 * item, range(count), batch_size=3)) == doubled
+
+
+def test_closing_batches_ends_the_threads():
+    before = threading.active_count()
+    batches = map_batches_ahead(str, range(1000), batch_size=3)
+    assert next(batches) == ["0", "1", "2"]
+    batches.close()
+    assert threading.active_count() == before

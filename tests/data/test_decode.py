@@ -1,0 +1,207 @@
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from ssd_core.data.decode import decode_image, load_image, read_size, resize_image
+from ssd_core.errors import DataError
+
+PHOTO = sorted((Path(__file__).parents[2] / "examples/bccd/JPEGImages").iterdir())[0].read_bytes()
+RED, GREEN = (255, 0, 0), (0, 255, 0)
+
+
+def encode(image: Image.Image, kind: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def two_colors(mode: str = "RGB") -> Image.Image:
+    """Red on the left, green on the right: 6 x 4 pixels."""
+    image = Image.new("RGB", (6, 4), RED)
+    image.paste(GREEN, (3, 0, 6, 4))
+    return image.convert(mode)
+
+
+EXPECTED = np.asarray(two_colors())
+
+
+def test_a_photo_is_decoded_as_pillow_does():
+    ours = decode_image(PHOTO).astype(int)
+    pillow = np.asarray(Image.open(io.BytesIO(PHOTO))).astype(int)
+    assert ours.shape == (480, 640, 3)
+    assert np.abs(ours - pillow).max() <= 2
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "WEBP", "PPM"])
+def test_lossless_formats_are_exact(kind):
+    options = {"lossless": True} if kind == "WEBP" else {}
+    image = encode(two_colors(), kind, **options)
+    assert read_size(image) == (6, 4)
+    np.testing.assert_array_equal(decode_image(image), EXPECTED)
+
+
+@pytest.mark.parametrize("image", [encode(two_colors(), "PNG"), PHOTO], ids=["png", "jpeg"])
+def test_views_of_a_shard_are_accepted(image):
+    view = memoryview(b"before" + image + b"after")[6:-5]
+    assert read_size(view) == read_size(image)
+    np.testing.assert_array_equal(decode_image(view), decode_image(image))
+
+
+@pytest.mark.parametrize("image", [encode(two_colors(), "PNG"), PHOTO], ids=["png", "jpeg"])
+def test_the_pixels_belong_to_the_caller(image):
+    decode_image(image)[:] = 0
+
+
+@pytest.mark.parametrize("mode", ["P", "RGBA"])
+def test_palette_and_alpha_become_rgb(mode):
+    np.testing.assert_array_equal(decode_image(encode(two_colors(mode), "PNG")), EXPECTED)
+
+
+def test_transparent_pixels_keep_their_color():
+    image = Image.new("RGBA", (2, 1), (10, 20, 30, 0))
+    assert decode_image(encode(image, "PNG")).tolist() == [[[10, 20, 30]] * 2]
+
+
+def test_a_palette_with_alpha_for_each_entry_gives_no_warning():
+    image = two_colors("P")
+    decoded = decode_image(encode(image, "PNG", transparency=bytes([0, 128] * 128)))
+    np.testing.assert_array_equal(decoded, EXPECTED)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "1"])
+def test_gray_and_bilevel_have_three_equal_channels(mode):
+    decoded = decode_image(encode(Image.new("L", (3, 2), 255).convert(mode), "PNG"))
+    assert decoded.shape == (2, 3, 3)
+    assert (decoded == 255).all()
+
+
+def test_a_gray_jpeg_has_three_equal_channels():
+    assert (decode_image(encode(Image.new("L", (16, 16), 77), "JPEG")) == 77).all()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_sixteen_bits_keep_the_upper_eight(kind):
+    levels = np.array([[0, 255, 256, 32768, 65535]], np.uint16)
+    decoded = decode_image(encode(Image.fromarray(levels), kind))
+    assert decoded[0].tolist() == [[level] * 3 for level in (0, 0, 1, 128, 255)]
+
+
+def test_cmyk_jpeg_is_converted():
+    decoded = decode_image(encode(two_colors("CMYK"), "JPEG", quality=100)).astype(int)
+    assert np.abs(decoded[0, 0] - RED).max() < 40
+    assert np.abs(decoded[0, 5] - GREEN).max() < 40
+
+
+def test_the_first_frame_of_an_animation_is_taken():
+    first, second = Image.new("RGB", (4, 4), RED), Image.new("RGB", (4, 4), GREEN)
+    image = encode(first, "GIF", save_all=True, append_images=[second])
+    assert (decode_image(image) == RED).all()
+
+
+def quadrants(width: int = 48, height: int = 32) -> Image.Image:
+    """Four colours, so that each of the eight orientations would look different."""
+    image = Image.new("RGB", (width, height), RED)
+    image.paste(GREEN, (width // 2, 0, width, height // 2))
+    image.paste((0, 0, 255), (0, height // 2, width // 2, height))
+    return image
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("JPEG", {}),
+        ("PNG", {}),
+        ("WEBP", {}),
+        ("AVIF", {}),
+        ("TIFF", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+    ],
+)
+def test_the_stored_orientation_counts_in_every_format(kind, options, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = encode(quadrants(), kind, exif=exif, **options)
+    assert read_size(image) == (48, 32)
+    difference = np.abs(decode_image(image).astype(int) - np.asarray(quadrants()))
+    assert np.median(difference, axis=(0, 1)).max() <= 8
+    assert difference[4:12, 4:20].max() <= 40  # away from the edges, which some formats blur
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 999])
+def test_an_orientation_that_means_nothing_is_ignored(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for kind in ("JPEG", "TIFF"):
+        image = encode(quadrants(), kind, exif=exif)
+        assert decode_image(image).shape == (32, 48, 3)
+
+
+def test_a_region_is_a_part_of_the_whole():
+    region, whole = decode_image(PHOTO, (30, 50, 130, 90)), decode_image(PHOTO)
+    np.testing.assert_array_equal(region, whole[50:90, 30:130])
+
+
+def test_load_image_is_decode_then_resize():
+    pixels, size = load_image(PHOTO, 300)
+    assert size == (640, 480)
+    assert pixels.shape == (300, 300, 3)
+    np.testing.assert_array_equal(pixels, resize_image(decode_image(PHOTO), 300))
+
+
+def test_resize_samples_pixel_centres_bilinearly():
+    row = np.array([[[0, 0, 0], [100, 100, 100]]], np.uint8)
+    assert resize_image(row, 4)[0, :, 0].tolist() == [0, 25, 75, 100]
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        (b"", "the image file is empty"),
+        (b"hello, this is text", "not an image of a known format"),
+        (b"\xff\xd8\xff", "not an image of a known format|cannot be decoded"),
+        (PHOTO[:100], "not an image of a known format|cannot be decoded"),
+        (PHOTO[:5000], "the image cannot be decoded: .*truncated"),
+        (encode(two_colors(), "PNG")[:50], "the image cannot be decoded"),
+    ],
+    ids=["empty", "text", "only the magic", "half a header", "cut jpeg", "cut png"],
+)
+def test_damage_is_a_data_error(image, reason):
+    with pytest.raises(DataError, match=reason):
+        decode_image(image)
+
+
+def test_bytes_after_the_end_do_no_harm():
+    np.testing.assert_array_equal(decode_image(PHOTO + b"\0" * 100), decode_image(PHOTO))
+
+
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    check = struct.pack(">I", zlib.crc32(kind + content))
+    return struct.pack(">I", len(content)) + kind + content + check
+
+
+def huge_png() -> bytes:
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", b"")
+
+
+def huge_jpeg() -> bytes:
+    place = PHOTO.index(b"\xff\xc0") + 5
+    return PHOTO[:place] + struct.pack(">HH", 60_000, 60_000) + PHOTO[place + 4 :]
+
+
+@pytest.mark.parametrize("image", [huge_png(), huge_jpeg()], ids=["png", "jpeg"])
+@pytest.mark.parametrize("function", [read_size, decode_image])
+def test_a_bomb_is_refused_before_it_is_decoded(function, image):
+    with pytest.raises(DataError, match="pixels"):
+        function(image)
+
+
+def test_opencv_keeps_to_the_calling_thread():
+    assert cv2.getNumThreads() == 1

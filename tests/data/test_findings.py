@@ -1,0 +1,93 @@
+"""What happens to a finding under each policy."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ssd_core.config import Policy
+from ssd_core.data.findings import DROP_BOX, DROP_IMAGE, FINDINGS_FILE, RULES, STOP, Findings
+from ssd_core.errors import DataError
+
+
+@pytest.mark.parametrize(
+    ("policy", "code", "is_dropped", "action"),
+    [
+        ("strict", "box_without_area", False, STOP),
+        ("repair", "box_without_area", False, DROP_BOX),
+        ("skip", "box_without_area", True, DROP_IMAGE),
+        ("repair", "image_missing", True, DROP_IMAGE),
+        ("strict", "box_beyond_edge", False, RULES["box_beyond_edge"].repair),
+        ("skip", "box_beyond_edge", False, RULES["box_beyond_edge"].repair),
+    ],
+)
+def test_action(policy: Policy, code: str, is_dropped: bool, action: str) -> None:
+    findings = Findings(policy)
+    assert findings.add(code, "a.xml", "detail") is is_dropped
+    assert findings.listed[0].action == action
+
+
+def test_strict_stops_on_errors_only() -> None:
+    findings = Findings("strict")
+    findings.add("class_left_out", "a", "detail", count=3)
+    assert not findings.stops
+    findings.add("box_outside", "b", "detail")
+    assert findings.stops
+    assert findings.num_errors == 1
+    assert findings.counts == {"class_left_out": 3, "box_outside": 1}
+
+
+def test_the_error_names_count_first_place_and_file(tmp_path: Path) -> None:
+    findings = Findings("strict")
+    findings.add("class_left_out", "w", "a warning")
+    findings.add("box_outside", "b.xml", "box 1 lies outside")
+    findings.add("box_outside", "c.xml", "box 2 lies outside")
+    findings.write(tmp_path)
+    with pytest.raises(DataError) as caught:
+        findings.check(tmp_path, dropped=0, listed=5, max_skipped=0.01)
+    message = str(caught.value)
+    assert message.startswith("b.xml: box 1 lies outside (box_outside; error 1 of 2, all in ")
+    content = json.loads((tmp_path / FINDINGS_FILE).read_text())
+    assert content["counts"] == {"box_outside": 2, "class_left_out": 1}
+    assert [finding["place"] for finding in content["findings"]] == ["w", "b.xml", "c.xml"]
+
+
+def test_skip_drops_no_more_than_its_share(tmp_path: Path) -> None:
+    findings = Findings("skip")
+    findings.check(tmp_path, dropped=1, listed=100, max_skipped=0.01)
+    with pytest.raises(DataError, match=r"2 of 100 images have errors.*at most 1.0%"):
+        findings.check(tmp_path, dropped=2, listed=100, max_skipped=0.01)
+
+
+def test_an_old_file_goes_when_there_is_nothing_to_say(tmp_path: Path) -> None:
+    (tmp_path / FINDINGS_FILE).write_text("old")
+    Findings("strict").write(tmp_path)
+    assert not (tmp_path / FINDINGS_FILE).exists()
+
+
+def test_findings_of_elsewhere_are_taken_over() -> None:
+    first, second = Findings("repair"), Findings("repair")
+    first.add("image_empty", "a", "here")
+    second.add("image_empty", "b", "elsewhere", count=2)
+    first.restore(second.counts, second.listed)
+    assert first.counts == {"image_empty": 3}
+    assert [finding.detail for finding in first.listed] == ["here", "elsewhere"]
+
+
+def test_the_list_is_limited_and_the_counts_are_not() -> None:
+    findings = Findings("repair")
+    for _ in range(10_001):
+        findings.add("box_outside", "a", "detail")
+    findings.add("image_empty", "b", "detail")
+    assert findings.counts["box_outside"] == 10_001
+    assert len(findings.listed) == 10_001  # ten thousand and the other code
+
+
+def test_names_in_a_finding_can_be_printed_and_written(tmp_path: Path) -> None:
+    findings = Findings("repair")
+    findings.add("box_outside", "a\n.xml", "of \x1b[31m", image="a\ud800\n.jpg")
+    (finding,) = findings.listed
+    assert (finding.place, finding.detail) == ("a\\n.xml", "of \\x1b[31m")
+    assert finding.image == "a\\ud800\n.jpg"
+    findings.write(tmp_path)
+    assert json.loads((tmp_path / FINDINGS_FILE).read_text())["findings"][0]["image"]

@@ -1,0 +1,166 @@
+"""The checks that open no image: names that are missing, near, unsafe; twins; what nobody uses."""
+
+import unicodedata
+from collections.abc import Sequence
+
+import pytest
+
+from ssd_core.config import Policy
+from ssd_core.data.findings import Findings
+from ssd_core.data.formats.dataset import (
+    ImageEntry,
+    LabelledBox,
+    ParsedSplit,
+    SourceDataset,
+    SourceSplit,
+    assemble_split,
+)
+from ssd_core.data.listing_checks import check_listing
+from ssd_core.data.shards.manifest import SplitName
+from ssd_core.data.source import SourceFile
+from ssd_core.structures import ClassInfo
+
+NFC, NFD = (unicodedata.normalize(form, "Käse.jpg") for form in ("NFC", "NFD"))
+PLAIN = LabelledBox((0, 0, 1, 1), 1)
+
+
+class Listing:
+    """A source of which only the listing is looked at."""
+
+    uri = "folder"
+
+    def __init__(self, *names: str) -> None:
+        self.files = {name: SourceFile(1, "0") for name in names}
+        self.left_aside: dict[str, str] = {}
+
+
+def split_of(*paths: str, place: str = "list", boxes: Sequence[LabelledBox] = ()) -> SourceSplit:
+    images = [(ImageEntry(i, path, 0, 0, f"line {i}"), boxes) for i, path in enumerate(paths)]
+    parsed = ParsedSplit(place=place, num_listed=len(paths), images=images)
+    return assemble_split(parsed, {1: 1, 2: 2})
+
+
+def check(
+    files: list[str],
+    listed: dict[SplitName, list[str]],
+    policy: Policy = "repair",
+    boxes: tuple[LabelledBox, ...] = (PLAIN,),
+) -> tuple[dict[str, list[str]], Findings]:
+    """Return the paths that are kept, by split, and the findings."""
+    findings = Findings(policy)
+    splits = {
+        name: split_of(*paths, place=f"{name} list", boxes=boxes) for name, paths in listed.items()
+    }
+    classes = tuple(ClassInfo(label=k, name=f"c{k}", category_id=k) for k in (1, 2))
+    dataset = SourceDataset(format="txt", classes=classes, splits=splits)
+    source = Listing(*files)
+    dataset, kept = check_listing(source, dataset, findings)  # type: ignore[arg-type]
+    del findings.counts["class_without_objects"]
+    paths = {
+        name: [dataset.splits[name].images[i].image_path for i in positions]
+        for name, positions in kept.items()
+    }
+    return paths, findings
+
+
+NAMES = {
+    "there": ("a.jpg", None, "a.jpg"),
+    "with a space": ("my cat.jpg", None, "my cat.jpg"),
+    "with a line break": ("a\nb.jpg", None, "a\nb.jpg"),
+    "255 bytes": ("x" * 251 + ".jpg", None, "x" * 251 + ".jpg"),
+    "longer": ("x" * 300 + ".jpg", "image_missing", None),
+    "missing": ("c.jpg", "image_missing", None),
+    "a folder": ("sub", "image_missing", None),
+    "empty": ("", "image_path_unsafe", None),
+    "upwards": ("../a.jpg", "image_path_unsafe", None),
+    "upwards inside": ("sub/../../a.jpg", "image_path_unsafe", None),
+    "absolute": ("/etc/passwd", "image_path_unsafe", None),
+    "Windows": ("sub\\d.jpg", "image_path_unsafe", None),
+    "Windows, absolute": ("C:\\data\\a.jpg", "image_path_unsafe", None),
+    "NUL": ("a\0.jpg", "image_path_unsafe", None),
+    "other case": ("A.JPG", "image_name_differs", "a.jpg"),
+    "other case, two files": ("TWO.jpg", "image_missing", None),
+    "decomposed": (NFD, "image_name_differs", NFC),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names(name: str) -> None:
+    path, code, kept = NAMES[name]
+    files = ["a.jpg", "my cat.jpg", "a\nb.jpg", "x" * 251 + ".jpg", "sub/d.jpg", NFC]
+    files += ["two.jpg", "Two.jpg"]
+    paths, findings = check(files, {"train": [path]})
+    del findings.counts["image_not_used"]
+    assert findings.counts == ({code: 1} if code else {})
+    assert paths == {"train": [kept] if kept else []}
+    if code:
+        assert (findings.listed[0].place, findings.listed[0].image) == ("line 0", path)
+        assert check(files, {"train": [path]}, "strict")[1].stops
+        assert check(files, {"train": [path]}, "skip")[0] == {"train": []}
+
+
+@pytest.mark.parametrize("policy", ["strict", "repair", "skip"])
+def test_an_image_counts_once(policy: Policy) -> None:
+    paths, findings = check(["a.jpg", "b.jpg"], {"train": ["a.jpg", "b.jpg", "a.jpg"]}, policy)
+    assert paths == {"train": ["a.jpg", "b.jpg"]}
+    assert findings.counts == {"image_twice": 1}
+    assert findings.listed[0].detail == "a.jpg was already listed at line 0"
+
+
+def test_a_mended_name_counts_once_too() -> None:
+    paths, findings = check(["a.jpg"], {"train": ["A.jpg", "a.jpg"]})
+    assert paths == {"train": ["a.jpg"]}
+    assert findings.counts == {"image_name_differs": 1, "image_twice": 1}
+
+
+def test_images_in_both_splits_are_a_warning() -> None:
+    paths, findings = check(["a.jpg", "b.jpg"], {"train": ["a.jpg", "b.jpg"], "val": ["b.jpg"]})
+    assert paths == {"train": ["a.jpg", "b.jpg"], "val": ["b.jpg"]}
+    assert findings.counts == {"image_in_both_splits": 1}
+    assert findings.num_errors == 0
+
+
+def test_images_that_no_split_uses_are_counted() -> None:
+    _, findings = check(["a.jpg", "b.PNG", "list.txt"], {"train": ["a.jpg"]}, "strict")
+    assert findings.counts == {"image_not_used": 1}
+    assert {finding.image for finding in findings.listed} == {"b.PNG", ""}
+    assert not findings.stops
+
+
+@pytest.mark.parametrize(
+    ("boxes", "details"),
+    [
+        ([PLAIN, LabelledBox((0, 0, 1, 2), 1), LabelledBox((0, 0, 1, 1), 2)], []),
+        ([PLAIN, PLAIN._replace(is_difficult=True)], ["box 2 is equal to box 1"]),
+        ([PLAIN, PLAIN, PLAIN], ["box 2 is equal to box 1", "box 3 is equal to box 1"]),
+        ([LabelledBox((float("nan"), 0, 1, 1), 1)] * 2, ["box 2 is equal to box 1"]),
+        ([], []),
+    ],
+)
+def test_equal_objects_of_an_image_are_said(boxes: list[LabelledBox], details: list[str]) -> None:
+    _, findings = check(["a.jpg"], {"train": ["a.jpg"]}, boxes=tuple(boxes))
+    twins = [finding for finding in findings.listed if finding.code == "object_twice"]
+    assert [finding.detail for finding in twins] == details
+    assert all(finding.image == "a.jpg" for finding in twins)
+
+
+def test_equal_objects_of_two_images_are_fine() -> None:
+    assert not check(["a.jpg", "b.jpg"], {"train": ["a.jpg", "b.jpg"]})[1].counts
+
+
+def test_classes_that_cannot_be_learnt_are_named() -> None:
+    _, findings = check(["a.jpg"], {"train": ["a.jpg"]}, "strict")
+    assert [(f.code, f.place, f.detail) for f in findings.listed] == [
+        ("class_without_objects", "train list", "no object of: c2")
+    ]
+    assert not findings.stops
+
+
+def test_what_cannot_be_read_is_counted() -> None:
+    findings = Findings("strict")
+    source = Listing("a.jpg")
+    source.left_aside["far"] = "is a link"
+    dataset = SourceDataset(format="txt", classes=(), splits={"val": split_of("a.jpg")})
+    check_listing(source, dataset, findings)  # type: ignore[arg-type]
+    assert findings.counts == {"file_not_read": 1}
+    assert (findings.listed[0].place, findings.listed[0].detail) == ("far", "is a link")

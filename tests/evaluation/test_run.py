@@ -1,0 +1,109 @@
+"""Evaluation of a whole split, with a detector that really finds white blood cells."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from ssd_core.data.shards.reader import open_split
+from ssd_core.errors import DataError
+from ssd_core.evaluation.run import evaluate_detector
+from ssd_core.structures import Detections
+
+
+class NucleusFinder:
+    """White cells have a purple nucleus: a threshold and connected components find most of them."""
+
+    image_size = 160
+
+    def __init__(self, label):
+        self.label = label
+        self.batch_sizes = []
+
+    def preprocess(self, images):
+        self.batch_sizes.append(len(images))
+        return images.astype(np.float32)
+
+    def forward(self, inputs):
+        purple = (inputs[..., 2] - inputs[..., 1] > 45).astype(np.uint8)
+        return [cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((9, 9))) for mask in purple]
+
+    def postprocess(self, outputs, sizes):
+        return [self._boxes(*each) for each in zip(outputs, sizes, strict=True)]
+
+    def synchronize(self):
+        pass
+
+    def detect(self, images, sizes):
+        return self.postprocess(self.forward(self.preprocess(images)), sizes)
+
+    def _boxes(self, mask, size):
+        x, y, width, height, area = cv2.connectedComponentsWithStats(mask)[2][1:].T
+        corners = np.stack([x - 4, y - 4, x + width + 4, y + height + 4], axis=1)
+        boxes = corners.clip(0, self.image_size) / self.image_size * [*size, *size]
+        order = np.argsort(-area)[: np.count_nonzero(area > 150)]
+        return Detections(
+            boxes=boxes[order].astype(np.float32),
+            scores=(area[order] / self.image_size**2).astype(np.float32),
+            labels=np.full(len(order), self.label),
+        )
+
+
+def open_val(data_dir):
+    reader = open_split(data_dir, "val")
+    [label] = [info.label for info in reader.classes if info.name == "WBC"]
+    return reader, label
+
+
+def test_every_image_is_evaluated_whatever_the_batch_size(bccd_shards):
+    reader, label = open_val(bccd_shards)
+    whole = NucleusFinder(label)
+    one_by_one = evaluate_detector(NucleusFinder(label), reader, batch_size=1)
+    in_batches = evaluate_detector(whole, reader, batch_size=16)
+    assert whole.batch_sizes == [16, 16, 8]
+    assert len(in_batches.detections) == reader.num_images == 40
+    assert in_batches.scores.values == one_by_one.scores.values
+    assert list(in_batches.image_ids) == sorted(in_batches.image_ids)
+
+
+def test_white_cells_are_found(bccd_shards):
+    reader, label = open_val(bccd_shards)
+    result = evaluate_detector(NucleusFinder(label), reader, batch_size=8)
+    by_name = {scored.info.name: scored for scored in result.scores.classes}
+    assert by_name["WBC"].ap50 > 0.9
+    assert by_name["RBC"].ap50 == 0
+    assert result.metrics["ap50"] == pytest.approx(by_name["WBC"].ap50 / 3)
+    assert "ap_small" not in result.metrics or result.metrics["ap_small"] >= 0
+
+
+def test_a_broken_image_is_named(bccd_shards):
+    reader, label = open_val(bccd_shards)
+    names = [record.image_path for record in reader.read(range(3))]
+
+    class Damaged:
+        """The first three images, the second one cut short."""
+
+        num_images, classes = 3, reader.classes
+
+        def read_in_order(self):
+            for record in reader.read(range(3)):
+                whole = record.index != 1
+                yield record if whole else replace(record, image=record.image[:2])
+
+    with pytest.raises(DataError, match=names[1]):
+        evaluate_detector(NucleusFinder(label), Damaged(), batch_size=2)
+
+
+def test_a_split_without_images_measures_nothing(bccd_shards):
+    reader, label = open_val(bccd_shards)
+
+    class Empty:
+        num_images, classes = 0, reader.classes
+
+        def read_in_order(self):
+            return iter(())
+
+    result = evaluate_detector(NucleusFinder(label), Empty(), batch_size=4)
+    assert result.detections == ()
+    assert result.metrics == {}

@@ -1,0 +1,202 @@
+"""`ssd train` against real signals, a full disk, a second process; then the same command again."""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ssd_core
+from ssd_core.model_dir import read_model
+from ssd_core.train_log import read_log
+
+STEPS = 60
+SETTINGS = {
+    "model.image_size": 64,
+    "batch_size": 2,
+    "steps": STEPS,
+    "log_interval": 2,
+    "checkpoint_interval": 5,
+    "loader_threads": 1,
+}
+KILLS = 3
+
+
+def command(data_dir: Path, out_dir: Path, *more: str) -> list[str]:
+    words = [word for key, value in SETTINGS.items() for word in ("--set", f"train.{key}={value}")]
+    entry = "from ssd_core.cli.app import main; main()"
+    options = ["--data", str(data_dir), "--out", str(out_dir), "--recipe", "demo"]
+    return [sys.executable, "-c", entry, "train", *options, "--device", "cpu", *words, *more]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def code_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Run a copy of the code: an edit while the tests run would make it another training."""
+    path = tmp_path_factory.mktemp("code")
+    shutil.copytree(Path(ssd_core.__file__).parent, path / "ssd_core")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(path)
+        yield path
+
+
+def start(words: list[str], before: Callable[[], None] | None = None) -> subprocess.Popen[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        words, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=before
+    )
+
+
+def run(words: list[str], before: Callable[[], None] | None = None) -> tuple[int, str]:
+    process = start(words, before)
+    _, errors = process.communicate()
+    return process.returncode, errors
+
+
+def steps_in(out_dir: Path) -> list[int]:
+    log_path = out_dir / "train_log.jsonl"
+    lines = read_log(log_path) if log_path.exists() else []
+    return [line["step"] for line in lines if line["event"] == "step"]
+
+
+def wait_for_step(process: subprocess.Popen[str], out_dir: Path, step: int) -> None:
+    while process.poll() is None and max(steps_in(out_dir), default=0) < step:
+        time.sleep(0.002)
+    assert process.poll() is None, process.stderr.read() if process.stderr else ""
+
+
+def newest_checkpoint(out_dir: Path) -> int:
+    commits = out_dir.glob("checkpoints/step-*/checkpoint.json")
+    return max((int(path.parent.name[5:]) for path in commits), default=0)
+
+
+def assert_equal_end(out_dir: Path, whole_dir: Path) -> None:
+    ours, theirs = read_model(out_dir), read_model(whole_dir)
+    assert ours.description == theirs.description
+    for name, array in theirs.weights.items():
+        assert np.array_equal(ours.weights[name], array), name
+    assert steps_in(out_dir) == steps_in(whole_dir)
+
+
+@pytest.fixture(scope="module")
+def whole_dir(code_dir: Path, bccd_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the output of a training that nobody disturbed."""
+    out_dir = tmp_path_factory.mktemp("whole") / "out"
+    assert run(command(bccd_shards, out_dir))[0] == 0
+    return out_dir
+
+
+def test_kill_again_and_again(bccd_shards: Path, whole_dir: Path, tmp_path: Path) -> None:
+    words = command(bccd_shards, tmp_path)
+    for number in range(1, KILLS + 1):
+        process = start(words)
+        wait_for_step(process, tmp_path, number * STEPS // (KILLS + 1))
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+        assert not (tmp_path / "results.json").exists()
+    assert newest_checkpoint(tmp_path) > 0
+    code, errors = run(words)
+    assert code == 0
+    assert "continuing after step" in errors
+    assert_equal_end(tmp_path, whole_dir)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_leaves_a_checkpoint(
+    bccd_shards: Path, whole_dir: Path, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    words = command(bccd_shards, tmp_path)
+    process = start(words)
+    wait_for_step(process, tmp_path, 11)
+    process.send_signal(number)
+    _, errors = process.communicate()
+    last = newest_checkpoint(tmp_path)
+    assert process.returncode == code
+    assert f"stopped by {number.name} after step {last} of {STEPS}" in errors
+    assert last == max(steps_in(tmp_path)) > 10
+    assert run(words)[0] == 0
+    read_model(tmp_path)
+    weights = read_model(whole_dir).weights
+    ours = read_model(tmp_path).weights
+    assert all(np.array_equal(ours[name], weights[name]) for name in weights)
+
+
+def test_the_second_signal_ends_at_once(bccd_shards: Path, tmp_path: Path) -> None:
+    process = start(command(bccd_shards, tmp_path, "--set", "train.checkpoint_interval=1"))
+    wait_for_step(process, tmp_path, 4)
+    process.send_signal(signal.SIGSTOP)  # so that both signals wait for it together
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGCONT)
+    process.communicate()
+    assert process.returncode in {128 + signal.SIGTERM, 128 + signal.SIGINT}
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(
+    bccd_shards: Path, whole_dir: Path, tmp_path: Path
+) -> None:
+    words = command(bccd_shards, tmp_path)
+    process = start(words)
+    wait_for_step(process, tmp_path, 6)
+    process.kill()
+    process.communicate()
+    last = newest_checkpoint(tmp_path)
+
+    def limit_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    code, errors = run(words, limit_files)
+    assert code == 75
+    assert "the disk is full; free some space and repeat the command" in errors
+    assert "Traceback" not in errors
+    assert newest_checkpoint(tmp_path) == last
+    assert list(tmp_path.glob("**/.partial-*")) == []
+    assert run(words)[0] == 0
+    assert_equal_end(tmp_path, whole_dir)
+
+
+def test_an_attempt_that_was_overtaken_stops(
+    bccd_shards: Path, whole_dir: Path, tmp_path: Path
+) -> None:
+    words = command(bccd_shards, tmp_path)
+    zombie = start(words)
+    wait_for_step(zombie, tmp_path, 6)
+    zombie.send_signal(signal.SIGSTOP)
+    assert run(words)[0] == 0
+    zombie.send_signal(signal.SIGCONT)
+    _, errors = zombie.communicate()
+    assert zombie.returncode == 75
+    assert "attempt 2 at this training has taken over; attempt 1 stops" in errors
+    assert_equal_end(tmp_path, whole_dir)
+
+
+def test_a_damaged_checkpoint_costs_its_interval_only(
+    bccd_shards: Path, whole_dir: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(whole_dir / "checkpoints", tmp_path / "checkpoints")
+    shutil.copy(whole_dir / "training.json", tmp_path)
+    shutil.copy(whole_dir / "train_log.jsonl", tmp_path)
+    path = tmp_path / "checkpoints" / f"step-{STEPS:08}" / "state.safetensors"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    code, errors = run(command(bccd_shards, tmp_path))
+    assert code == 0
+    assert "state.safetensors is damaged" in errors
+    assert f"continuing after step {STEPS - 5} of {STEPS}" in errors
+    assert_equal_end(tmp_path, whole_dir)
+
+
+def test_another_training_is_refused(bccd_shards: Path, whole_dir: Path) -> None:
+    words = command(bccd_shards, whole_dir, "--set", "train.seed=2")
+    code, errors = run(words)
+    assert code == 2
+    assert "train.seed: 1 -> 2" in errors
+    assert "Traceback" not in errors

@@ -1,0 +1,229 @@
+"""The whole training pipeline on this machine, with real processes, signals and photographs."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pipelines.cli.run import format_figures
+
+ROOT = Path(__file__).parents[2]
+STEPS = ("resolve_config", "convert", "train", "evaluate", "benchmark", "report")
+HEADLINE = re.compile(r"AP50 (\d\.\d\d) · (\d+) images/s · report (.+\.html)")
+QUICK = (
+    "train.batch_size=2",
+    "train.steps=30",
+    "train.checkpoint_interval=2",
+    "benchmark.seconds=0.1",
+    "benchmark.batch_sizes=[1]",
+)
+
+
+def command(dataset: Path, root: Path, *changes: str) -> list[str]:
+    words = ["training", "--recipe", "demo", "--dataset", str(dataset), "--root", str(root)]
+    for change in (*QUICK, *changes):
+        words += ["--set", change]
+    return [sys.executable, "-m", "pipelines", "run", *words]
+
+
+def run(words: list[str]) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@contextmanager
+def started(words: list[str], root: Path) -> "Iterator[subprocess.Popen[str]]":
+    """Start a run and go on when its training has written a checkpoint."""
+    with subprocess.Popen(
+        words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while not list(root.glob("training/*/checkpoints/step-*/checkpoint.json")):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        yield process
+        process.kill()
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the processes below `pid`, nearest first."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except FileNotFoundError:
+        return []
+    return [int(child) for child in children] + [
+        below for child in children for below in descendants(int(child))
+    ]
+
+
+def wait_until_gone(pids: list[int]) -> None:
+    deadline = time.monotonic() + 60
+    while any(is_alive(pid) for pid in pids):
+        assert time.monotonic() < deadline, f"of the processes {pids} some still run"
+        time.sleep(0.05)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def read_logs(root: Path) -> list[str]:
+    """Return the logs of the runs under a root, oldest first."""
+    return [path.read_text() for path in sorted(root.glob("runs/*/local/log.txt"))]
+
+
+@pytest.fixture(scope="module")
+def root(few_photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root in which a run was killed in the middle of its training."""
+    root = tmp_path_factory.mktemp("run") / "a python3 'root'"
+    with started(command(few_photographs, root), root) as process:
+        below = descendants(process.pid)
+        process.kill()
+    assert len(below) >= 2
+    wait_until_gone(below)
+    return root
+
+
+@pytest.fixture(scope="module")
+def lines(few_photographs: Path, root: Path) -> list[str]:
+    """What the same command says when it is given again."""
+    shards = {path: path.stat().st_mtime_ns for path in root.glob("datasets/*/*.arrow")}
+    assert shards
+    done = run(command(few_photographs, root))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert shards == {path: path.stat().st_mtime_ns for path in root.glob("datasets/*/*.arrow")}
+    return done.stdout.splitlines()
+
+
+def test_a_killed_run_continues(root: Path, lines: list[str]) -> None:
+    assert any(re.search(r"continuing after step \d+ of 30", line) for line in lines)
+    (training,) = root.glob("training/*")
+    events = [json.loads(line) for line in (training / "train_log.jsonl").read_text().splitlines()]
+    assert events[-1]["step"] == 30
+    assert len(read_logs(root)) == 2
+
+
+def test_it_ends_with_the_measured_figures(lines: list[str]) -> None:
+    headline = HEADLINE.fullmatch(lines[-1])
+    assert headline
+    report_path = Path(headline[3])
+    assert "<html" in report_path.read_text()
+    results = {
+        step: json.loads((report_path.parents[1] / step / "results.json").read_text())["metrics"]
+        for step in ("evaluate", "benchmark")
+    }
+    assert headline[1] == f"{results['evaluate']['ap50']:.2f}"
+    assert headline[2] == f"{results['benchmark']['images_per_second']:.0f}"
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "figures"),
+    [({"ap50": 0.897}, "AP50 0.90 · 41 images/s"), ({}, "AP50 – · 41 images/s")],
+)
+def test_figures_of_a_run(accuracy: dict[str, float], figures: str) -> None:
+    assert (
+        format_figures({"evaluate": accuracy, "benchmark": {"images_per_second": 41.4}}) == figures
+    )
+
+
+def test_it_says_what_each_step_does_and_nothing_of_kubeflow(lines: list[str]) -> None:
+    assert [line.split(":")[0] for line in lines if line.endswith(": begins")] == list(STEPS)
+    assert [line.split(":")[0] for line in lines if ": done after " in line] == list(STEPS)
+    assert not any("KFP" in line or "{" in line for line in lines)
+
+
+def test_the_log_has_everything(lines: list[str]) -> None:
+    log = Path(lines[-2].removeprefix("log ")).read_text()
+    assert log.count("Got executor_input") == len(STEPS)
+
+
+def test_ctrl_c_saves_the_work_and_leaves_nothing_running(
+    few_photographs: Path, tmp_path: Path
+) -> None:
+    with started(command(few_photographs, tmp_path, "train.steps=2000"), tmp_path) as process:
+        below = descendants(process.pid)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate()
+    assert process.returncode == 130
+    assert errors == "stopped; the same command continues\n"
+    wait_until_gone(below)
+    (log,) = read_logs(tmp_path)
+    assert "(exit 143)" in log
+
+
+@pytest.mark.parametrize(
+    ("victim", "message"),
+    [(-1, "train was killed, perhaps for want of memory"), (0, "the run was killed")],
+)
+def test_what_is_killed_below_it_is_named(
+    few_photographs: Path, tmp_path: Path, victim: int, message: str
+) -> None:
+    with started(command(few_photographs, tmp_path, "train.steps=2000"), tmp_path) as process:
+        below = descendants(process.pid)
+        os.kill(below[victim], signal.SIGKILL)
+        _, errors = process.communicate()
+    assert process.returncode == 75
+    assert errors.startswith(f"error: {message}; the same command continues; the log is ")
+    assert errors.count("\n") == 1
+    wait_until_gone(below)
+
+
+def test_a_step_that_fails_says_why(few_photographs: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(few_photographs, broken)
+    annotation = min(broken.glob("Annotations/*.xml"))
+    annotation.write_text(annotation.read_text()[:200])
+    done = run(command(broken, tmp_path / "root"))
+    assert done.returncode == 3
+    assert done.stderr.startswith("error: convert: ")
+    assert annotation.name in done.stderr
+    assert "; the log is " in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "train: begins" not in done.stdout
+
+
+def test_runs_that_begin_together_get_places_of_their_own(
+    few_photographs: Path, tmp_path: Path
+) -> None:
+    """They end early, because the photographs are not in the COCO format."""
+    words = command(few_photographs, tmp_path, "convert.format=coco")
+    with ThreadPoolExecutor(3) as pool:
+        ends = list(pool.map(run, [words] * 3))
+    assert all(end.stderr.startswith("error: convert: ") for end in ends), ends
+    assert len(read_logs(tmp_path)) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["trainin"], "unknown pipeline 'trainin'; did you mean 'training'?"),
+        (["--recipe", "dmo"], "unknown recipe 'dmo'; did you mean 'demo'?"),
+        (["--set", "train.step=3"], "unknown key 'train.step'; did you mean 'train.steps'?"),
+        (["--set", "train.steps=many"], "train.steps: "),
+        (["--dataset", "nowhere"], "nowhere: "),
+        (["--dataset", "ftp://a/b"], "cannot read 'ftp://a/b'"),
+        (["--device", "gpu"], "unknown device 'gpu'; known: auto, cpu, cuda"),
+        (["--root", "README.md"], f"{ROOT}/README.md"),
+    ],
+)
+def test_wrong_words(words: list[str], message: str, few_photographs: Path, tmp_path: Path) -> None:
+    base = command(few_photographs, tmp_path / "root")
+    if words == ["trainin"]:
+        base[base.index("training")] = "trainin"
+        words = []
+    done = run([*base, *words])
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {message}")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "root").exists()

@@ -1,0 +1,62 @@
+"""The benchmark stage on a trained model."""
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ssd_core.errors import DataError, UsageError
+from ssd_core.stages import benchmark, convert
+
+QUICK = {"batch_sizes": [2, 1, 2], "seconds": 0.01, "postprocess": {"score_threshold": 0.3}}
+PARTS = {"decode", "preprocess", "forward", "postprocess", "end_to_end"}
+
+
+@pytest.mark.parametrize("has_data", [True, False])
+def test_every_batch_size_is_measured_once(trained_dir, bccd_shards, tmp_path, has_data):
+    data_dir = bccd_shards if has_data else None
+    result = benchmark.run(QUICK, trained_dir, tmp_path, data_dir=data_dir, device="cpu")
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert [row["batch_size"] for row in results["batches"]] == [1, 2]
+    assert all(set(row["milliseconds"]) == PARTS for row in results["batches"])
+    assert results["photos"]["origin"] == ("val split" if has_data else "generated")
+    assert results["photos"]["count"] == (40 if has_data else 8)
+    assert results["environment"]["device"] == "cpu"
+    assert results["metrics"] == result.metrics
+    inputs = json.loads((tmp_path / "invocation.json").read_text())["inputs"]
+    assert set(inputs) == ({"model_dir", "data_dir"} if has_data else {"model_dir"})
+
+
+def test_the_key_figures_are_the_best_rate_and_the_smallest_batch(trained_dir, tmp_path):
+    metrics = benchmark.run(QUICK, trained_dir, tmp_path, device="cpu").metrics
+    batches = json.loads((tmp_path / "results.json").read_text())["batches"]
+    assert metrics["images_per_second"] == max(row["images_per_second"] for row in batches)
+    smallest = batches[0]["milliseconds"]["end_to_end"]
+    for percentile in ("p50", "p90", "p99"):
+        assert metrics[f"latency_ms_{percentile}"] == pytest.approx(smallest[percentile], abs=1e-3)
+    assert all(math.isfinite(value) and value > 0 for value in metrics.values())
+
+
+@pytest.mark.parametrize("config", [{"batch_sizes": []}, {"batch_sizes": [0]}, {"seconds": 0}])
+def test_nothing_to_measure_is_refused(trained_dir, tmp_path, config):
+    with pytest.raises(UsageError, match=r"benchmark\."):
+        benchmark.run(config, trained_dir, tmp_path, device="cpu")
+
+
+def test_a_photo_that_cannot_be_decoded_is_named_with_its_data_set(
+    trained_dir, few_photographs, tmp_path
+):
+    """Conversion looks at the ends of a JPEG only, so damage inside is met here."""
+    source = Path(shutil.copytree(few_photographs, tmp_path / "source"))
+    name = (source / "ImageSets/Main/val.txt").read_text().split()[0]
+    photo = source / "JPEGImages" / f"{name}.jpg"
+    content = photo.read_bytes()
+    start = content.index(b"\xff\xc4")  # the first Huffman table
+    photo.write_bytes(content[: start + 5] + b"\xff" * 16 + content[start + 21 :])
+    convert.run({}, str(source), tmp_path / "shards")
+    with pytest.raises(DataError, match="shards: the image cannot be decoded"):
+        benchmark.run(
+            QUICK, trained_dir, tmp_path / "out", data_dir=tmp_path / "shards", device="cpu"
+        )

@@ -1,0 +1,212 @@
+"""The check stage and its command: everything is found, written and said, and nothing crashes."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ssd_core.data.shards.manifest import read_manifest
+from ssd_core.data.shards.reader import open_split
+from ssd_core.errors import UsageError
+from ssd_core.stages import check, convert
+
+SSD = Path(sys.executable).with_name("ssd")
+
+
+@pytest.fixture
+def source(few_photographs: Path, tmp_path: Path) -> Path:
+    """Return a few photographs, to be damaged."""
+    folder = tmp_path / "source"
+    shutil.copytree(few_photographs, folder)
+    return folder
+
+
+def names(source: Path, split: str = "train") -> list[str]:
+    return (source / f"ImageSets/Main/{split}.txt").read_text().split()
+
+
+def photo(source: Path, index: int) -> Path:
+    return source / f"JPEGImages/{names(source)[index]}.jpg"
+
+
+def annotation(source: Path, index: int) -> Path:
+    return source / f"Annotations/{names(source)[index]}.xml"
+
+
+def change(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def damage_pixels(path: Path) -> None:
+    image = bytearray(path.read_bytes())
+    image[6000:6500] = bytes(range(250)) * 2
+    path.write_bytes(image)
+
+
+FAULTS: dict[str, tuple[Callable[[Path], Any], dict[str, int]]] = {
+    "nothing": (lambda s: None, {}),
+    "image empty": (lambda s: photo(s, 0).write_bytes(b""), {"image_empty": 1}),
+    "image damaged inside": (lambda s: damage_pixels(photo(s, 0)), {"image_damaged": 1}),
+    "image copied": (lambda s: shutil.copy(photo(s, 0), photo(s, 1)), {"equal_images": 1}),
+    "image in a wrong case": (
+        lambda s: photo(s, 0).rename(photo(s, 0).with_suffix(".JPG")),
+        {},  # the stem counts in VOC
+    ),
+    "image left over": (lambda s: shutil.copy(photo(s, 0), s / "new.jpg"), {"image_not_used": 1}),
+    "a box upside down": (
+        lambda s: change(annotation(s, 0), "<ymax>", "<ymax>-"),
+        {"box_without_area": 1},
+    ),
+    "annotations are no XML": (
+        lambda s: annotation(s, 0).write_text("<annotation><obj"),
+        {"annotations_unreadable": 1},
+    ),
+    "annotations gone": (lambda s: annotation(s, 0).unlink(), {"annotations_missing": 1}),
+    "a wrong size": (
+        lambda s: change(annotation(s, 0), "<width>640<", "<width>480<"),
+        {"image_size_differs": 1},
+    ),
+    "no training images": (
+        lambda s: (s / "ImageSets/Main/train.txt").write_text(""),
+        {"image_not_used": 8, "split_unusable": 1, "class_without_objects": 3},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_faults_are_found_as_a_conversion_finds_them(
+    source: Path, tmp_path: Path, name: str
+) -> None:
+    damage, expected = FAULTS[name]
+    damage(source)
+    checked = check.run({}, str(source), tmp_path / "out")
+    assert dict(checked.findings.counts) == expected
+    written = json.loads((tmp_path / "out/findings.json").read_text())
+    assert written["counts"] == expected
+    assert sum(finding["count"] for finding in written["findings"]) == sum(expected.values())
+    page = (tmp_path / "out/findings.html").read_text()
+    assert all(code in page for code in expected)
+    assert ("every image and every object is sound" in page) is not expected
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    assert results["errors"] + results["warnings"] == sum(expected.values())
+    if "split_unusable" not in expected:
+        config = {"policy": "repair", "decode_check": True}
+        convert.run(config, str(source), tmp_path / "shards")
+        assert read_manifest(tmp_path / "shards").findings == expected
+        splits = read_manifest(tmp_path / "shards").splits
+        assert {name: split["images"] for name, split in results["splits"].items()} == {
+            name: split.images for name, split in splits.items()
+        }
+
+
+def test_nothing_is_written_without_a_place(source: Path) -> None:
+    before = sorted(source.rglob("*"))
+    assert check.run({}, str(source)).findings.num_errors == 0
+    assert sorted(source.rglob("*")) == before
+
+
+def test_a_source_that_cannot_be_read_at_all_is_a_finding(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/train.json").write_text('{"images": [], "annotations": [')
+    checked = check.run({}, str(tmp_path / "source"), tmp_path / "out")
+    assert checked.findings.counts == {"source_unusable": 1}
+    assert "train.json: line 1 column 32" in checked.findings.listed[0].detail
+    assert "train.json" in (tmp_path / "out/findings.html").read_text()
+
+
+def test_what_the_user_says_is_checked(source: Path, tmp_path: Path) -> None:
+    for config, place in (
+        ({"train": "nowhere.txt"}, source),
+        ({"classes": ["a", "a"]}, source),
+        ({"polcy": "skip"}, source),
+        ({}, tmp_path / "nowhere"),
+    ):
+        with pytest.raises(UsageError):
+            check.run(config, str(place), tmp_path / "out")
+
+
+def test_what_a_data_set_says_is_no_part_of_the_page(source: Path, tmp_path: Path) -> None:
+    hostile = "<script>alert(1)</script>.jpg"
+    list_path = source / "ImageSets/Main/train.txt"
+    list_path.write_text(f"{list_path.read_text()}\n<img src=x onerror=y>\n")
+    photo(source, 0).rename(source / "JPEGImages" / hostile.replace("/", "-"))
+    check.run({}, str(source), tmp_path / "out")
+    page = (tmp_path / "out/findings.html").read_text()
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "&lt;script&gt;" in page
+
+
+def run_ssd(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([SSD, "check", *map(str, words)], capture_output=True, text=True)
+
+
+def test_the_command_says_what_is_wrong_and_ends_with_three(source: Path, tmp_path: Path) -> None:
+    photo(source, 0).write_bytes(b"")
+    shutil.copy(photo(source, 1), photo(source, 2))
+    done = run_ssd(source, "--out", tmp_path / "out")
+    assert done.returncode == 3
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("voc: 7 train + 4 val images, ")
+    assert lines[1] == "error        1 x image_empty"
+    assert lines[2].strip().startswith(f"Annotations/{names(source)[0]}.xml: ")
+    assert lines[3] == "warning      1 x equal_images"
+    assert lines[-1] == "1 error, 1 warning"
+    assert (
+        f"error: {source}: 1 error, 1 warning; all in {tmp_path}/out/findings.html" in done.stderr
+    )
+
+
+def test_the_command_ends_with_zero_where_there_are_only_warnings(source: Path) -> None:
+    shutil.copy(photo(source, 1), photo(source, 2))
+    done = run_ssd(source)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "0 errors, 1 warning"
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\0" * 99, b"{", b"<annotation>", b"\xff\xfe{\0", b"0 0 0 0 0"]
+)
+@pytest.mark.parametrize("name", ["train.json", "train/a.xml", "train.txt", "data.yaml", "a.jpg"])
+def test_never_a_traceback(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / "source/train").mkdir(parents=True)
+    (tmp_path / "source" / name).write_bytes(content)
+    for format_name in ("auto", "coco", "voc", "yolo", "txt"):
+        try:
+            checked = check.run({"format": format_name}, str(tmp_path / "source"))
+        except UsageError:
+            continue
+        assert checked.findings.num_errors
+
+
+def test_strange_names_are_written_down(few_photographs: Path, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    photo = sorted((few_photographs / "JPEGImages").iterdir())[0]
+    shutil.copy(photo, source / "my\ncat.jpg")
+    names = ["my\ncat.jpg", "\ud800.jpg", "\x1b[31m.jpg", "../up.jpg", "x" * 300]
+    content = {
+        "images": [{"id": i, "file_name": name} for i, name in enumerate(names)],
+        "annotations": [{"id": 1, "image_id": 0, "category_id": 7, "bbox": [1, 1, 9, 9]}],
+        "categories": [{"id": 7, "name": "a\tcat"}],
+    }
+    (source / "all.json").write_text(json.dumps(content))
+    config = {"train": "all.json", "val": "all.json"}
+    checked = check.run(config, str(source), tmp_path / "out")
+    assert checked.findings.counts == {
+        "image_missing": 6,
+        "image_path_unsafe": 2,
+        "image_in_both_splits": 1,
+    }
+    assert all(line.isprintable() for line in check.describe(checked))
+    convert.run(config | {"policy": "repair"}, str(source), tmp_path / "shards")
+    (record,) = open_split(tmp_path / "shards", "train").read([0])
+    assert record.image_path == "my\ncat.jpg"
+    assert read_manifest(tmp_path / "shards").classes[0].name == "a\tcat"

@@ -1,0 +1,151 @@
+"""Conversion to MindRecord: the same bytes each time, safe against kills and a full disk."""
+
+import hashlib
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from ssd_core.data.shards.manifest import read_manifest
+from ssd_core.data.shards.reader import open_split
+from ssd_core.errors import OwnershipError, UsageError
+from ssd_core.stages import convert
+
+SSD = Path(sys.executable).with_name("ssd")
+CONFIG = {"shards": "mindrecord"}
+FILES = [
+    "invocation.json",
+    "manifest.json",
+    "results.json",
+    "ssd.mindrecord0",
+    "ssd.mindrecord0.db",
+    "ssd_eval.mindrecord0",
+    "ssd_eval.mindrecord0.db",
+]
+
+
+def contents(out_dir: Path) -> dict[str, str]:
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(out_dir.iterdir())}
+
+
+@pytest.mark.skipif(find_spec("mindspore") is not None, reason="MindSpore is installed")
+def test_without_mindspore_one_line_names_the_remedy(few_photographs: Path, tmp_path: Path) -> None:
+    out_dir = tmp_path / "out"
+    with pytest.raises(UsageError, match="make setup-mindspore") as caught:
+        convert.run(CONFIG, str(few_photographs), out_dir)
+    assert "\n" not in str(caught.value)
+    assert not out_dir.exists()
+
+
+@pytest.fixture(scope="module")
+def whole(few_photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out_dir = tmp_path_factory.mktemp("whole") / "out"
+    convert.run(CONFIG, str(few_photographs), out_dir)
+    return out_dir
+
+
+@pytest.mark.mindspore
+def test_outputs(whole: Path) -> None:
+    assert list(contents(whole)) == FILES
+    train = read_manifest(whole).splits["train"]
+    assert [(shard.name, shard.rows) for shard in train.shards] == [
+        ("ssd.mindrecord0", 8),
+        ("ssd.mindrecord0.db", 0),
+    ]
+    for shard in train.shards:
+        path = whole / shard.name
+        assert path.stat().st_size == shard.bytes
+        assert path.stat().st_mode & 0o777 == 0o644
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == shard.sha256
+
+
+@pytest.mark.mindspore
+def test_the_command_and_workers_give_the_same_bytes(
+    few_photographs: Path, whole: Path, tmp_path: Path
+) -> None:
+    words = ["--shards", "mindrecord", "--workers", "2", "--out", tmp_path / "out"]
+    done = subprocess.run([SSD, "convert", few_photographs, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert contents(tmp_path / "out") == contents(whole)
+
+
+@pytest.mark.mindspore
+def test_another_format_in_the_same_place_is_refused(few_photographs: Path, whole: Path) -> None:
+    with pytest.raises(OwnershipError, match='shards: "mindrecord" -> "arrow"'):
+        convert.run({}, str(few_photographs), whole)
+
+
+KILLER = """
+import os, signal, sys
+from pathlib import Path
+from ssd_core.stages import convert
+
+event, last = sys.argv[3], int(sys.argv[4])
+count = 0
+
+def die(name, values):
+    global count
+    if name == event and "mindrecord" in str(values[0]):
+        count += 1
+        if count == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(die)
+convert.run({"shards": "mindrecord"}, sys.argv[1], Path(sys.argv[2]))
+"""
+
+
+@pytest.mark.mindspore
+@pytest.mark.parametrize(
+    ("event", "last", "left"),
+    [
+        ("os.chmod", 1, []),  # MindSpore has written everything
+        ("os.rename", 1, []),
+        ("os.rename", 2, FILES[3:4]),
+        ("os.rename", 4, FILES[3:6]),
+    ],
+)
+def test_a_killed_conversion_continues(
+    few_photographs: Path, whole: Path, tmp_path: Path, event: str, last: int, left: list[str]
+) -> None:
+    out_dir = tmp_path / "out"
+    command = [sys.executable, "-c", KILLER, few_photographs, out_dir, event, str(last)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == -9, done.stderr
+    assert sorted(path.name for path in out_dir.glob("ssd*")) == left
+    assert len(list(out_dir.glob(".partial-*"))) == 1
+    assert not (out_dir / "manifest.json").exists()
+    times = {name: (out_dir / name).stat().st_mtime_ns for name in left}
+    convert.run(CONFIG, str(few_photographs), out_dir)
+    assert contents(out_dir) == contents(whole)
+    if len(left) == 3:  # the training split was finished, and is kept
+        kept = {name: (out_dir / name).stat().st_mtime_ns for name in left[:2]}
+        assert kept == {name: times[name] for name in left[:2]}
+
+
+@pytest.mark.mindspore
+def test_a_full_disk_ends_with_its_exit_code(few_photographs: Path, tmp_path: Path) -> None:
+    out_dir = tmp_path / "small"
+    out_dir.mkdir()
+    script = (
+        'mount -t tmpfs -o size=5m small "$1" || exit 99; '
+        '"$2" convert "$3" --shards mindrecord --out "$1"; code=$?; ls -A "$1"; exit $code'
+    )
+    command = ["unshare", "--mount", "sh", "-c", script, "sh", out_dir, SSD, few_photographs]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode in {1, 99}:
+        pytest.skip("this user cannot mount a small file system")
+    assert done.returncode == 75, done.stderr
+    assert "MindSpore cannot write there: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout.split() == ["journal.jsonl"]
+
+
+@pytest.mark.mindspore
+def test_a_second_run_changes_nothing(few_photographs: Path, whole: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in whole.glob("ssd*")}
+    convert.run(CONFIG, str(few_photographs), whole)
+    assert {path: path.stat().st_mtime_ns for path in whole.glob("ssd*")} == before
+    assert open_split(whole, "val").num_images == 4

@@ -1,0 +1,124 @@
+"""Conversion by several processes: the same bytes as by one, and what a kill leaves."""
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ssd_core.data.shards.manifest import read_manifest
+from ssd_core.errors import DataError
+from ssd_core.stages import convert
+
+SSD = Path(sys.executable).with_name("ssd")
+CONFIG = {"shard_bytes": 60_000, "policy": "repair"}
+
+
+def contents(out_dir: Path) -> dict[str, str]:
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(out_dir.iterdir())}
+
+
+@pytest.fixture
+def faulty(few_photographs: Path, tmp_path: Path) -> Path:
+    """Return photographs of which some are dropped, so many that a whole part is empty."""
+    folder = Path(shutil.copytree(few_photographs, tmp_path / "faulty"))
+    names = (folder / "ImageSets/Main/train.txt").read_text().split()
+    for name in names[:4]:
+        (folder / f"JPEGImages/{name}.jpg").write_bytes(b"x" * 20_000)
+    path = folder / f"Annotations/{names[6]}.xml"
+    path.write_text(path.read_text().replace("<xmin>", "<xmin>-9", 1))
+    return folder
+
+
+def test_workers_change_nothing(faulty: Path, tmp_path: Path) -> None:
+    results = []
+    for workers in (1, 2, 3):
+        out_dir = tmp_path / f"by-{workers}"
+        convert.run(CONFIG, str(faulty), out_dir, workers=workers)
+        results.append(contents(out_dir))
+    assert results[0] == results[1] == results[2]
+    names = [shard.name for shard in read_manifest(out_dir).splits["train"].shards]
+    assert names == ["train-00001.arrow", "train-00002.arrow"]  # all of part 0 was dropped
+    assert read_manifest(out_dir).findings == {"box_partly_outside": 1, "image_not_an_image": 4}
+
+
+def test_a_strict_error_is_the_same(faulty: Path, tmp_path: Path) -> None:
+    said = []
+    for workers in (1, 2):
+        with pytest.raises(DataError, match="error 1 of 5") as caught:
+            convert.run(
+                {"shard_bytes": 60_000}, str(faulty), tmp_path / f"{workers}", workers=workers
+            )
+        said.append(str(caught.value).replace(str(tmp_path / f"{workers}"), "OUT"))
+        assert not (tmp_path / f"{workers}" / "manifest.json").exists()
+    assert said[0] == said[1]
+
+
+def find_workers(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(c) for c in children if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes()]
+
+
+def start_and_wait_for_a_shard(source: Path, out_dir: Path) -> "subprocess.Popen[str]":
+    """Start a conversion by two workers and return when one shard of many is finished."""
+    code = (
+        "import sys; from pathlib import Path; from ssd_core.stages import convert\n"
+        "if __name__ == '__main__':\n"
+        "    from ssd_core.cli import exits\n"
+        "    config = {'shard_bytes': 20_000}\n"
+        "    exits.run(lambda: convert.run(config, sys.argv[1], Path(sys.argv[2]), workers=2))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, source, out_dir], stderr=subprocess.PIPE, text=True
+    )
+    while process.poll() is None and not list(out_dir.glob("*.arrow")):
+        time.sleep(0.005)
+    return process
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_killed_conversion_leaves_no_worker_and_continues(bccd_dir: Path, tmp_path: Path) -> None:
+    config: dict[str, Any] = {"shard_bytes": 20_000}
+    convert.run(config, str(bccd_dir), tmp_path / "whole")
+    process = start_and_wait_for_a_shard(bccd_dir, tmp_path / "out")
+    workers = find_workers(process.pid)
+    process.kill()
+    process.communicate()
+    assert len(workers) == 2
+    while any(is_running(pid) for pid in workers):
+        time.sleep(0.01)
+    finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.arrow")}
+    assert 0 < len(finished) < len(read_manifest(tmp_path / "whole").shards())
+    convert.run(config, str(bccd_dir), tmp_path / "out", workers=2)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_a_killed_worker_ends_the_conversion(bccd_dir: Path, tmp_path: Path) -> None:
+    process = start_and_wait_for_a_shard(bccd_dir, tmp_path / "out")
+    for pid in find_workers(process.pid):
+        os.kill(pid, signal.SIGKILL)
+    _, said = process.communicate()
+    assert process.returncode == 75, said
+    assert said.splitlines()[-1].startswith("error: a worker process of the conversion was killed")
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_the_command_takes_workers(few_photographs: Path, tmp_path: Path) -> None:
+    command = [SSD, "convert", few_photographs, "--out", tmp_path / "out", "--workers"]
+    done = subprocess.run([*command, "2"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "8 train + 4 val images" in done.stderr
+    refused = subprocess.run([*command, "0"], capture_output=True, text=True)
+    assert refused.returncode == 2

@@ -1,0 +1,148 @@
+"""The inspect stage on real photographs."""
+
+import json
+import re
+import shutil
+
+import pytest
+
+from ssd_core.errors import DataError, UsageError
+from ssd_core.recipes import RECIPES
+from ssd_core.stages import convert, inspect
+from tests.report.outline import Outline
+
+PARTS = ["Images and objects", "Classes", "Sizes", "Anchors", "Photographs"]
+LAST_PARTS = ["The same image twice", "Findings of the conversion", "Origin"]
+HOSTILE = "<script>alert(1)</script>&\"'"
+
+
+def run(data_dir, out_dir, **options):
+    """Return result, page and numbers."""
+    result = inspect.run(data_dir, out_dir, **options)
+    page = (out_dir / "inspect.html").read_text()
+    return result, page, json.loads((out_dir / "results.json").read_text())
+
+
+def parts_of(page):
+    return re.findall(r"<h2[^>]*>([^<]*)</h2>", page)
+
+
+def convert_coco(folder, images, *, classes=("cell",), objects=((1, (9, 9, 59, 79)),)):
+    """Convert a COCO set: `images` are paths by split, each with the same objects."""
+    (folder / "source/annotations").mkdir(parents=True)
+    for split, paths in images.items():
+        (folder / "source" / f"{split}2017").mkdir()
+        content = {
+            "categories": [{"id": k, "name": name} for k, name in enumerate(classes, 1)],
+            "images": [],
+            "annotations": [],
+        }
+        for k, path in enumerate(paths, 1):
+            name = f"{split}{k}.jpg"
+            shutil.copy(path, folder / "source" / f"{split}2017" / name)
+            content["images"].append({"id": k, "file_name": name, "width": 640, "height": 480})
+            for category_id, (x0, y0, x1, y1) in objects:
+                content["annotations"].append(
+                    {"id": len(content["annotations"]) + 1, "image_id": k, "iscrowd": 0}
+                    | {"category_id": category_id, "area": (x1 - x0) * (y1 - y0)}
+                    | {"bbox": [x0, y0, x1 - x0, y1 - y0]}
+                )
+        path = folder / f"source/annotations/instances_{split}2017.json"
+        path.write_text(json.dumps(content))
+    convert.run({}, str(folder / "source"), folder / "shards")
+    return folder / "shards"
+
+
+@pytest.fixture(scope="module")
+def photographs(bccd_dir):
+    return sorted((bccd_dir / "JPEGImages").glob("*.jpg"))[:4]
+
+
+def test_the_page_says_what_the_data_set_is(bccd_shards, tmp_path):
+    result, page, results = run(bccd_shards, tmp_path, recipe="ssd300_vgg16")
+    assert parts_of(page) == PARTS + LAST_PARTS  # nothing stands out
+    assert len(page) < 2_000_000
+    assert page.count("<image ") == 15
+    outline = Outline(page)
+    assert outline.open == []
+    assert "script" not in outline.tags
+    links = [value for name, value in outline.attributes if name in {"href", "src"}]
+    assert all(link.startswith("data:image/jpeg;base64,") for link in links)
+    assert result.metrics == {"images": 140, "objects": 1878, "images_in_both_splits": 0}
+    assert result.metadata == {"title": "bccd"}
+    assert {row["name"]: row["objects"] for row in results["classes"]} == {
+        "Platelets": {"train": 104, "val": 41},
+        "RBC": {"train": 1148, "val": 440},
+        "WBC": {"train": 106, "val": 39},
+    }
+    assert list(results["anchors"]) == list(RECIPES)
+    assert results["anchors"]["ssd300_vgg16"]["unreached"] == 7
+    assert "<dd>0.4 %</dd>" in page
+    assert json.loads((tmp_path / "invocation.json").read_text())["stage"] == "inspect"
+
+
+def test_without_a_recipe_all_are_compared(bccd_shards, tmp_path):
+    _, page, results = run(bccd_shards, tmp_path)
+    assert parts_of(page) == PARTS + LAST_PARTS
+    assert all(f'<th scope="row">{name}</th>' in page for name in RECIPES)
+    assert "<circle" not in page
+    assert results["recipe"] is None
+
+
+def test_the_same_input_gives_the_same_page(bccd_shards, tmp_path):
+    assert run(bccd_shards, tmp_path / "a")[1:] == run(bccd_shards, tmp_path / "b")[1:]
+
+
+def test_a_recipe_may_be_changed(bccd_shards, tmp_path):
+    change = "train.iou_threshold=0.7"
+    _, page, results = run(bccd_shards, tmp_path, recipe="demo", assignments=[change])
+    assert f"demo with {change}" in page
+    assert results["anchors"]["demo"]["iou_threshold"] == 0.7
+    assert results["anchors"]["ssd300_vgg16"]["iou_threshold"] == 0.5
+    assert "Worth a look" in parts_of(page)
+
+
+def test_an_image_in_both_splits_is_named(photographs, tmp_path):
+    first, second, third, _ = photographs
+    data_dir = convert_coco(tmp_path, {"train": [first, second, second], "val": [third, first]})
+    result, page, results = run(data_dir, tmp_path / "out")
+    assert result.metrics["images_in_both_splits"] == 1
+    assert results["repeated"]["copies"] == {"train": 1, "val": 0}
+    assert results["repeated"]["images"][0] == {
+        "train": ["train2017/train1.jpg"],
+        "val": ["val2017/val2.jpg"],
+    }
+    assert "1 image of train is in val too" in page
+    assert "<td>train2017/train1.jpg</td><td>val2017/val2.jpg</td>" in page
+
+
+def test_findings_of_the_conversion_are_shown(photographs, tmp_path):
+    images = {"train": photographs[:1], "val": photographs[1:2]}
+    data_dir = convert_coco(tmp_path, images, classes=("cell", "ghost"))
+    _, page, results = run(data_dir, tmp_path / "out")
+    [finding] = results["findings"]
+    assert (finding["code"], finding["severity"]) == ("class_without_objects", "warning")
+    assert "<code>class_without_objects</code>" in page
+    assert "1 of 2 classes has no object at all: ghost." in results["remarks"]
+
+
+def test_many_classes_with_hostile_names_stay_text(photographs, tmp_path):
+    names = [HOSTILE, *(f"class {k}" for k in range(2, 81))]
+    objects = [(k, (k, k, k + 9, k + 9)) for k in (1, 2, 80)]
+    images = {"train": photographs[:1], "val": photographs[1:2]}
+    data_dir = convert_coco(tmp_path, images, classes=names, objects=objects)
+    _, page, _ = run(data_dir, tmp_path / "out", recipe="demo")
+    assert "script" not in Outline(page).tags
+    assert page.count("&lt;script&gt;alert(1)") > 3
+    assert page.count('class="meter"') >= 80
+    assert ">class 80</text>" in page  # colours would repeat, so the boxes have names
+
+
+def test_wrong_words_and_wrong_places(bccd_shards, tmp_path):
+    with pytest.raises(UsageError, match="did you mean 'demo'"):
+        inspect.run(bccd_shards, tmp_path / "out", recipe="dema")
+    with pytest.raises(UsageError, match="changes no recipe; name one with --recipe"):
+        inspect.run(bccd_shards, tmp_path / "out", assignments=["train.iou_threshold=0.7"])
+    with pytest.raises(DataError, match="no converted data set"):
+        inspect.run(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,74 @@
+"""The predict stage on photographs and folders."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from ssd_core.errors import DataError, UsageError
+from ssd_core.stages import predict
+
+PHOTOS = Path(__file__).parents[2] / "examples" / "bccd" / "JPEGImages"
+
+
+def read_lines(out_dir):
+    return [json.loads(line) for line in (out_dir / "predictions.jsonl").read_text().splitlines()]
+
+
+def test_each_picture_gets_a_line_and_a_copy(trained_dir, tmp_path):
+    photos = sorted(PHOTOS.glob("*.jpg"))[:3]
+    config = {"score_threshold": 0.2}
+    result = predict.run(config, trained_dir, photos, tmp_path, device="cpu")
+    lines = read_lines(tmp_path)
+    assert [line["image"] for line in lines] == [str(photo) for photo in photos]
+    for line in lines:
+        with Image.open(tmp_path / line["picture"]) as copy:
+            assert copy.size == (line["width"], line["height"]) == (640, 480)
+        for found in line["detections"]:
+            x0, y0, x1, y1 = found["box"]
+            assert 0 <= x0 < x1 <= 640
+            assert 0 <= y0 < y1 <= 480
+            assert found["score"] >= 0.2
+            assert found["class"] in {"RBC", "WBC", "Platelets"}
+    assert result.metadata["images"] == 3
+    assert result.metadata["detections"] == sum(len(line["detections"]) for line in lines) > 0
+
+
+def test_a_folder_is_searched_and_other_files_are_passed_over(trained_dir, tmp_path):
+    folder = tmp_path / "in" / "deep"
+    folder.mkdir(parents=True)
+    Image.new("L", (50, 40)).save(folder / "gray.png")
+    Image.new("RGBA", (30, 20)).save(folder.parent / "b.webp")
+    (folder / "notes.txt").write_text("no picture")
+    predict.run({}, trained_dir, [tmp_path / "in"], tmp_path / "out", device="cpu")
+    lines = read_lines(tmp_path / "out")
+    assert [Path(line["image"]).name for line in lines] == ["b.webp", "gray.png"]
+    assert [(line["width"], line["height"]) for line in lines] == [(30, 20), (50, 40)]
+
+
+def test_equal_names_stay_apart():
+    paths = [Path("a/x.jpg"), Path("b/x.png"), Path("c/X.jpg"), Path("x-2.jpg"), Path("y.jpg")]
+    names = predict.picture_names(paths)
+    assert names == ["x.jpg", "x-2.jpg", "X-3.jpg", "x-2-2.jpg", "y.jpg"]
+
+
+def test_an_image_named_twice_is_looked_at_once(tmp_path):
+    path = tmp_path / "a.png"
+    Image.new("L", (4, 4)).save(path)
+    assert predict.find_images([path, tmp_path, path]) == [path]
+
+
+def test_an_unreadable_file_is_named(trained_dir, tmp_path):
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"broken\.jpg: the file is not an image"):
+        predict.run({}, trained_dir, [broken], tmp_path / "out", device="cpu")
+    assert not (tmp_path / "out" / "results.json").exists()
+
+
+def test_nothing_to_look_at_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="no such image or folder"):
+        predict.find_images([tmp_path / "missing"])
+    with pytest.raises(UsageError, match="no image in this folder"):
+        predict.find_images([tmp_path])

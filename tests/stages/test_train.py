@@ -1,0 +1,195 @@
+"""The train stage: small trainings of the demo's network on the bundled photographs."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ssd_core.config import override
+from ssd_core.errors import DataError, DivergedError, OwnershipError, UsageError
+from ssd_core.model_dir import read_model
+from ssd_core.recipes import load_recipe
+from ssd_core.stages import train
+from ssd_core.train_log import read_log
+
+SMALL = ("model.image_size=64", "batch_size=2", "steps=6", "log_interval=2")
+
+
+def make_config(*changes: str) -> dict[str, Any]:
+    assignments = [f"train.{change}" for change in (*SMALL, "checkpoint_interval=3", *changes)]
+    return override(load_recipe("demo"), assignments).train.model_dump(mode="json")
+
+
+def run(data_dir: Path, out_dir: Path, *changes: str):
+    return train.run(make_config(*changes), data_dir, out_dir, recipe="demo", device="cpu")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small networks gain nothing from threads, and lose much where other tests run beside them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def finished_dir(bccd_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out_dir = tmp_path_factory.mktemp("finished") / "out"
+    run(bccd_shards, out_dir, "evaluate_every=3")
+    return out_dir
+
+
+@pytest.fixture
+def copy_dir(finished_dir: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished_dir, tmp_path / "copy"))
+
+
+def snapshot(directory: Path) -> dict[str, tuple[int, bytes]]:
+    return {
+        str(path.relative_to(directory)): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_the_directory_tells_the_whole_story(finished_dir: Path, bccd_shards: Path) -> None:
+    model = read_model(finished_dir)
+    results = json.loads((finished_dir / "results.json").read_text())
+    invocation = json.loads((finished_dir / "invocation.json").read_text())
+    log = read_log(finished_dir / "train_log.jsonl")
+    training = train.training_id(make_config("evaluate_every=3"), bccd_shards)
+
+    assert [info.name for info in model.classes] == ["Platelets", "RBC", "WBC"]
+    assert model.description.recipe == "demo"
+    assert model.description.training_id == training
+    assert model.description.step == results["best_step"]
+    assert results["model"] == {
+        "recipe": "demo",
+        "step": results["best_step"],
+        "training_id": training,
+    }
+    assert (results["steps"], results["samples"]) == (6, 12)
+    assert results["environment"]["device"] == "cpu"
+    assert {"device_name", "precision", "processor", "python"} <= set(results["environment"])
+    assert results["metrics"]["images_per_second"] == pytest.approx(12 / results["seconds"])
+    assert invocation["stage"] == "train"
+    assert invocation["config"] == make_config("evaluate_every=3")
+    assert invocation["inputs"]["data_dir"]["digest"] == model.description.dataset_digest
+    assert invocation["options"]["recipe"] == "demo"
+    assert [line["event"] for line in log] == [
+        *("start", "step", "step", "evaluation"),
+        *("step", "step", "evaluation", "end"),
+    ]
+    best = max(line["ap"] for line in log if line["event"] == "evaluation")
+    assert results["metrics"]["ap"] == best
+
+
+def test_a_finished_training_returns_at_once(copy_dir: Path, bccd_shards: Path) -> None:
+    before = snapshot(copy_dir)
+    result = run(bccd_shards, copy_dir, "evaluate_every=3")
+    assert snapshot(copy_dir) == before
+    assert result.metadata["steps"] == 6
+    assert result.metrics == json.loads((copy_dir / "results.json").read_text())["metrics"]
+
+
+@pytest.mark.parametrize("name", ["results.json", "model/config.json", "model/classes.json"])
+def test_what_is_missing_is_made_again(copy_dir: Path, bccd_shards: Path, name: str) -> None:
+    before = snapshot(copy_dir)
+    (copy_dir / name).unlink()
+    run(bccd_shards, copy_dir, "evaluate_every=3")
+    after = snapshot(copy_dir)
+    model_files = [place for place in before if place.startswith("model/")]
+    assert len(model_files) == 3
+    assert {place: after[place][1] for place in model_files} == {
+        place: before[place][1] for place in model_files
+    }
+    assert after["results.json"][1] == before["results.json"][1]
+
+
+def test_training_twice_gives_the_same_weights(
+    finished_dir: Path, bccd_shards: Path, tmp_path: Path
+) -> None:
+    run(bccd_shards, tmp_path, "evaluate_every=3")
+    first, second = read_model(finished_dir).weights, read_model(tmp_path).weights
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_without_evaluation_the_last_weights_are_the_model(
+    bccd_shards: Path, tmp_path: Path
+) -> None:
+    result = run(bccd_shards, tmp_path, "steps=2")
+    assert read_model(tmp_path).description.step == 2
+    assert result.metrics.keys() == {"loss", "images_per_second"}
+
+
+def test_another_training_is_refused_with_the_difference(copy_dir: Path, bccd_shards: Path) -> None:
+    before = snapshot(copy_dir)
+    with pytest.raises(OwnershipError, match=r"\(train\.seed: 1 -> 7\); choose another --out"):
+        run(bccd_shards, copy_dir, "evaluate_every=3", "seed=7")
+    assert snapshot(copy_dir) == before
+
+
+def test_a_recipe_s_name_is_no_part_of_the_training(copy_dir: Path, bccd_shards: Path) -> None:
+    config = make_config("evaluate_every=3")
+    train.run(config, bccd_shards, copy_dir, recipe="renamed", device="cpu")
+    assert read_model(copy_dir).description.recipe == "demo"
+
+
+def test_a_diverging_training_names_its_last_good_checkpoint(
+    bccd_shards: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(DivergedError, match="training diverged: .*; last good checkpoint: none"):
+        run(bccd_shards, tmp_path, "optimizer.learning_rate=1e30", "schedule.warmup=0")
+    assert list(tmp_path.glob("checkpoints/step-*")) == []
+    assert not (tmp_path / "model").exists()
+    assert not (tmp_path / "results.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "device", "message"),
+    [
+        ({"epoch": 3}, "cpu", "unknown key 'train.epoch'; did you mean 'train.epochs'"),
+        ({"batch_size": 2.5}, "cpu", "train.batch_size: "),
+        ({}, "tpu", "tpu"),
+    ],
+)
+def test_wrong_words_leave_nothing_behind(
+    bccd_shards: Path, tmp_path: Path, changes: dict[str, Any], device: str, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        train.run(
+            {**make_config(), **changes}, bccd_shards, tmp_path / "out", recipe="x", device=device
+        )
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("place", ["file", "file/out"])
+def test_a_place_that_is_no_folder_is_named(bccd_shards: Path, tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UsageError, match="file.*: cannot write there: (not a dir|file exists)"):
+        run(bccd_shards, tmp_path / place)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_evaluation_without_a_val_split_is_refused_before_the_work(
+    bccd_shards: Path, tmp_path: Path
+) -> None:
+    data_dir = Path(shutil.copytree(bccd_shards, tmp_path / "data"))
+    manifest = json.loads((data_dir / "manifest.json").read_text())
+    del manifest["splits"]["val"]
+    (data_dir / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match="no split 'val'"):
+        run(data_dir, tmp_path / "out", "evaluate_every=3")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_without_a_data_set_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"manifest\.json"):
+        run(tmp_path, tmp_path / "out")

@@ -1,0 +1,84 @@
+"""Verification of data sets and models as a user meets it."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ssd_core.errors import DataError, UsageError
+from ssd_core.model_dir import ModelDescription, write_model
+from ssd_core.recipes import load_recipe
+from ssd_core.stages import verify
+from ssd_core.structures import ClassInfo
+
+SSD = Path(sys.executable).with_name("ssd")
+
+
+@pytest.fixture
+def root(bccd_shards: Path, tmp_path: Path) -> Path:
+    """Return a root with one data set and one model."""
+    shutil.copytree(bccd_shards, tmp_path / "root/datasets/one")
+    description = ModelDescription(
+        recipe="demo",
+        framework="torch",
+        model=load_recipe("demo").train.model,
+        num_classes=1,
+        step=1,
+        training_id="0123456789abcdef",
+        dataset_digest="ab" * 32,
+        core_version="0.1.0",
+    )
+    classes = [ClassInfo(label=1, name="cell", category_id=1)]
+    weights = {"head.weight": np.arange(1000, dtype=np.float32)}
+    write_model(tmp_path / "root/training/two/model", description, classes, weights)
+    return tmp_path / "root"
+
+
+def change(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+def test_all_is_right(root: Path) -> None:
+    places = [root / "datasets/one", root / "training/two/model"]
+    assert list(verify.run(root)) == [(place, []) for place in places]
+    assert [verified.path for place in places for verified in verify.run(place)] == places
+
+
+def test_each_wrong_file_is_named(root: Path) -> None:
+    change(root / "datasets/one/train-00000.arrow")
+    (root / "datasets/one/val-00000.arrow").unlink()
+    (root / "training/two/model/weights.safetensors").unlink()
+    dataset, model = verify.run(root)
+    assert "train-00000.arrow: the content" in dataset.faults[0]
+    assert "val-00000.arrow: the shard is missing" in dataset.faults[1]
+    assert len(model.faults) == 1
+    assert "weights.safetensors" in model.faults[0]
+
+
+def test_a_manifest_that_cannot_be_read_is_a_fault(root: Path) -> None:
+    (root / "datasets/one/manifest.json").write_text("{")
+    assert "is not JSON" in next(verify.run(root)).faults[0]
+
+
+def test_nothing_to_verify(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds neither a converted data set nor a model"):
+        list(verify.run(tmp_path))
+    with pytest.raises(UsageError, match="nowhere: no such directory"):
+        list(verify.run(tmp_path / "nowhere"))
+
+
+def test_the_command(root: Path) -> None:
+    done = subprocess.run([SSD, "verify", root], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("all is right") == 2
+    change(root / "datasets/one/val-00000.arrow")
+    done = subprocess.run([SSD, "verify", root], capture_output=True, text=True)
+    assert done.returncode == 3
+    assert f"{root}/datasets/one/val-00000.arrow: the content has SHA-256" in done.stdout
+    assert "error: " in done.stderr
+    assert f"{root} is damaged in 1 place, listed above" in done.stderr

@@ -1,0 +1,129 @@
+"""Stores to test: the local disk, real S3 servers, and the way to them through a fault proxy."""
+
+import itertools
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ssd_core.errors import SsdError
+from ssd_core.store.base import Store
+from ssd_core.store.local import LocalStore
+from ssd_core.store.s3 import S3Store
+from ssd_core.store.s3_settings import Patience, S3Settings
+from tests.faults.fault_proxy import FaultProxy
+from tests.requirements import missing
+from tests.store.s3_servers import SECRET_KEY, S3Server, SwiftServer, VersityServer
+
+BUCKET = "bucket"
+PATIENCE = Patience(
+    connect_seconds=5, idle_seconds=10, budget_seconds=30, pause_seconds=0.01, settle_seconds=0.05
+)
+SERVERS = ("versitygw", "swift")
+_numbers = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the machine's proxies and credentials out of the tests."""
+    for name in list(os.environ):
+        if name.upper().startswith("AWS_") or name.upper().endswith(("_PROXY", "_CA_BUNDLE")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def versitygw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with run_server(VersityServer(tmp_path_factory.mktemp("versitygw"))) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with run_server(SwiftServer(tmp_path_factory.mktemp("swift"))) as server:
+        yield server
+
+
+@contextmanager
+def run_server(server: S3Server) -> Iterator[S3Server]:
+    """Run a server with an empty bucket; skip the test where it is not installed."""
+    if server.find() is None:
+        name = "swift" if isinstance(server, SwiftServer) else "versitygw"
+        missing(name, f"{name} is not installed: {server.remedy}")
+    server.start()
+    try:
+        open_s3(server)._client.make_bucket(BUCKET)
+        yield server
+    finally:
+        server.stop(signal.SIGKILL)
+        shutil.rmtree(server.folder)
+
+
+def settings_of(server: S3Server, **changes: object) -> S3Settings:
+    values = {
+        "endpoint": server.endpoint,
+        "region": "us-east-1",
+        "access_key": server.access_key,
+        "secret_key": SECRET_KEY,
+        "ca_bundle": server.certificate and str(server.certificate),
+        "patience": PATIENCE,
+    }
+    return S3Settings(**(values | changes))  # type: ignore[arg-type]
+
+
+def open_s3(server: S3Server, prefix: str = "", **changes: object) -> S3Store:
+    return S3Store(BUCKET, prefix, settings_of(server, **changes))
+
+
+def own_prefix() -> str:
+    """Return a prefix that no other test uses."""
+    return f"test-{next(_numbers)}/"
+
+
+@pytest.fixture(params=SERVERS)
+def server(request: pytest.FixtureRequest) -> S3Server:
+    started: S3Server = request.getfixturevalue(request.param)
+    return started
+
+
+@pytest.fixture(params=["local", *SERVERS])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """An empty store of each kind."""
+    if request.param == "local":
+        return LocalStore(tmp_path / "store")
+    return open_s3(request.getfixturevalue(request.param), own_prefix())
+
+
+@pytest.fixture(params=["local", *SERVERS])
+def raced_store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """The same, with the time that racing writers take on a busy machine."""
+    if request.param == "local":
+        return LocalStore(tmp_path / "store")
+    patience = replace(PATIENCE, settle_seconds=3)
+    return open_s3(request.getfixturevalue(request.param), own_prefix(), patience=patience)
+
+
+@pytest.fixture
+def proxy(server: S3Server) -> Iterator[FaultProxy]:
+    with FaultProxy(server.port) as started:
+        yield started
+
+
+def refusal(call: Callable[[], object], kind: type[SsdError]) -> str:
+    """Return the text of the error that a call must end with: one line, and no secrets."""
+    with pytest.raises(kind) as caught:
+        call()
+    assert type(caught.value) is kind
+    text = str(caught.value)
+    assert "\n" not in text
+    assert_no_secrets(text)
+    return text
+
+
+def assert_no_secrets(text: str) -> None:
+    for word in (SECRET_KEY, "canary", "ignature=", "AWS4-HMAC", "uthorization'"):
+        assert word not in text

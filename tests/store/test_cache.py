@@ -1,0 +1,334 @@
+"""The cache of a node: right content, within its limit, whoever shares it and whoever is killed."""
+
+import hashlib
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from ssd_core.errors import DataError, SurroundingsError, UsageError
+from ssd_core.store.base import StoredObject
+from ssd_core.store.cache import Cache, RemoteFile, open_cache
+from ssd_core.store.local import LocalStore
+from tests.faults.fault_proxy import FaultProxy
+from tests.store.conftest import open_s3, own_prefix
+from tests.store.s3_servers import S3Server
+
+SIZE = 1000
+
+
+class CountingStore:
+    """A remote store: counts what is read of it, and may be told to wait or to lie."""
+
+    def __init__(self, root: Path) -> None:
+        self._store = LocalStore(root)
+        self.read: list[str] = []
+        self.open = threading.Event()
+        self.open.set()
+        self.lies: list[bytes] = []
+
+    def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        self.open.wait(60)
+        self.read.append(key)
+        return self.lies.pop() if self.lies else self._store.get(key, start, length)
+
+    def put(self, key: str, content: bytes | Path) -> None:
+        self._store.put(key, content)
+
+    def put_if_absent(self, key: str, content: bytes) -> bool:
+        raise NotImplementedError
+
+    def head(self, key: str) -> StoredObject | None:
+        raise NotImplementedError
+
+    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+        raise NotImplementedError
+
+    def delete(self, key: str) -> None:
+        self._store.delete(key)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> CountingStore:
+    return CountingStore(tmp_path / "remote")
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    """Room for three files, none of which is protected by its age."""
+    return Cache(tmp_path / "cache", 3 * SIZE, keep_seconds=0)
+
+
+def add(store: CountingStore, key: str) -> RemoteFile:
+    content = (key.encode() * SIZE)[:SIZE]
+    store.put(key, content)
+    return RemoteFile(key, hashlib.sha256(content).hexdigest(), SIZE)
+
+
+def fetch(cache: Cache, store: CountingStore, file: RemoteFile) -> Path:
+    path = cache.fetch(store, file.key, sha256=file.sha256, num_bytes=file.num_bytes)
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256
+    return path
+
+
+def names(cache: Cache) -> set[str]:
+    found = os.listdir(cache.directory) if cache.directory.exists() else []
+    return {name for name in found if not name.startswith(".lock-")}
+
+
+def test_an_object_is_fetched_once(cache: Cache, store: CountingStore) -> None:
+    file = add(store, "a")
+    assert fetch(cache, store, file) == fetch(cache, store, file)
+    assert store.read == ["a"]
+    assert names(cache) == {file.sha256}
+
+
+def test_a_local_store_gives_its_own_file(cache: Cache, tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(b"x")
+    path = cache.fetch(LocalStore(tmp_path), "key", sha256="", num_bytes=1)
+    assert path == tmp_path / "key"
+    assert not cache.directory.exists()
+
+
+def test_equal_content_is_kept_once(cache: Cache, store: CountingStore) -> None:
+    file = add(store, "a")
+    store.put("b", store.get("a"))
+    other = RemoteFile("b", file.sha256, SIZE)
+    assert fetch(cache, store, file) == fetch(cache, store, other)
+
+
+def test_the_least_recently_fetched_goes_first(cache: Cache, store: CountingStore) -> None:
+    a, b, c, d = (add(store, key) for key in "abcd")
+    for file in (a, b, c, a, d):
+        fetch(cache, store, file)
+        time.sleep(0.01)  # the clock of the file system ticks
+    assert names(cache) == {a.sha256, c.sha256, d.sha256}
+
+
+def test_what_was_fetched_lately_stays_beyond_the_limit(
+    store: CountingStore, tmp_path: Path
+) -> None:
+    cache = Cache(tmp_path / "cache", SIZE, keep_seconds=60)
+    a, b = add(store, "a"), add(store, "b")
+    path = fetch(cache, store, a)
+    fetch(cache, store, b)
+    assert path.exists()
+    os.utime(path, (0, 0))
+    fetch(cache, store, add(store, "c"))
+    assert not path.exists()
+
+
+def test_an_open_file_keeps_its_content(cache: Cache, store: CountingStore) -> None:
+    file = add(store, "a")
+    with fetch(cache, store, file).open("rb") as opened:
+        for key in "bcde":
+            fetch(cache, store, add(store, key))
+        assert file.sha256 not in names(cache)
+        assert hashlib.sha256(opened.read()).hexdigest() == file.sha256
+
+
+def test_an_object_larger_than_the_cache(cache: Cache, store: CountingStore) -> None:
+    with pytest.raises(UsageError, match="large has 3001 bytes.* only 3000; set SSD_CACHE_BYTES"):
+        cache.fetch(store, "large", sha256="0" * 64, num_bytes=3 * SIZE + 1)
+
+
+def test_damage_on_the_way_is_repaired(cache: Cache, store: CountingStore) -> None:
+    file = add(store, "a")
+    store.lies = [b"x" * SIZE]
+    fetch(cache, store, file)
+    assert store.read == ["a", "a"]
+
+
+@pytest.mark.parametrize(
+    ("lies", "kind"),
+    [([b"x" * SIZE] * 2, DataError), ([b"x" * SIZE, b"y"], SurroundingsError)],
+)
+def test_damage_that_stays(
+    cache: Cache, store: CountingStore, lies: list[bytes], kind: type[Exception]
+) -> None:
+    file = add(store, "a")
+    store.lies = lies
+    with pytest.raises(kind, match=f"a is damaged: sha256 .*, expected {file.sha256[:12]}"):
+        cache.fetch(store, "a", sha256=file.sha256, num_bytes=SIZE)
+    assert names(cache) == set()
+    fetch(cache, store, file)
+
+
+def test_a_missing_object(cache: Cache, store: CountingStore) -> None:
+    with pytest.raises(DataError, match="nothing: there is no such object"):
+        cache.fetch(store, "nothing", sha256="0" * 64, num_bytes=SIZE)
+    assert names(cache) == set()
+
+
+@pytest.mark.parametrize("damage", [b"x", b"x" * SIZE])
+def test_damage_on_the_disk_is_repaired(cache: Cache, store: CountingStore, damage: bytes) -> None:
+    """A process believes no file that it has not hashed itself."""
+    file = add(store, "a")
+    fetch(cache, store, file).write_bytes(damage)
+    fetch(Cache(cache.directory, cache.max_bytes), store, file)
+    assert store.read == ["a", "a"]
+
+
+def test_threads_that_want_the_same_object(cache: Cache, store: CountingStore) -> None:
+    file = add(store, "a")
+    with ThreadPoolExecutor(8) as pool:
+        paths = list(pool.map(lambda _: fetch(cache, store, file), range(8)))
+    assert len(set(paths)) == 1
+    assert store.read == ["a"]
+
+
+def _read_all(root: Path, directory: Path, files: list[RemoteFile], seed: int) -> None:
+    """Fetch in a disorder of one's own; `fetch` compares every content."""
+    store, cache = CountingStore(root), Cache(directory, 3 * SIZE, keep_seconds=60)
+    for number in range(40):
+        fetch(cache, store, files[(number * (seed + 1) + seed) % len(files)])
+
+
+def test_processes_share_a_cache(cache: Cache, store: CountingStore, tmp_path: Path) -> None:
+    files = [add(store, str(number)) for number in range(6)]
+    context = multiprocessing.get_context("spawn")
+    processes = [
+        context.Process(target=_read_all, args=(tmp_path / "remote", cache.directory, files, seed))
+        for seed in range(3)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert names(cache) <= {file.sha256 for file in files}
+
+
+def test_a_process_that_is_killed_while_it_fetches(
+    cache: Cache, store: CountingStore, tmp_path: Path
+) -> None:
+    """Its lock opens, its partial file is removed, and a whole one takes its place."""
+    file, other = add(store, "a"), add(store, "b")
+    assert file.sha256[:2] != other.sha256[:2]  # else one would wait for the other
+    code = (
+        "import sys, time; from pathlib import Path\n"
+        "from ssd_core.store.cache import Cache\n"
+        "class Slow:\n"
+        "    def get(self, *_):\n"
+        "        print('fetching', flush=True); time.sleep(60)\n"
+        "Cache(Path(sys.argv[1]), 3000).fetch(Slow(), 'a', sha256=sys.argv[2], num_bytes=1000)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(cache.directory), file.sha256],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "fetching\n"
+        fetch(cache, store, other)
+        assert names(cache) == {other.sha256, f".partial-{file.sha256}"}  # it lives: left alone
+        process.send_signal(signal.SIGKILL)
+    third = add(store, "c")
+    fetch(cache, store, third)
+    assert names(cache) == {other.sha256, third.sha256}
+    fetch(cache, store, file)
+
+
+def test_a_download_counts_before_it_is_complete(cache: Cache, store: CountingStore) -> None:
+    files = [add(store, str(number)) for number in range(5)]
+    for file in files[:3]:
+        fetch(cache, store, file)
+    store.open.clear()
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(fetch, cache, store, file) for file in files[3:]]
+        deadline = time.monotonic() + 60
+        while sum(name.startswith(".partial-") for name in names(cache)) < 2:
+            assert time.monotonic() < deadline
+        taken = sum((cache.directory / name).stat().st_size for name in names(cache))
+        store.open.set()
+        for future in waiting:
+            future.result()
+    assert taken <= cache.max_bytes
+
+
+def test_prefetch_goes_ahead_in_order(cache: Cache, store: CountingStore) -> None:
+    files = [add(store, key) for key in "abc"]
+    cache.prefetch(store, files[:2])
+    cache.prefetch(store, files[2:])
+    deadline = time.monotonic() + 60
+    while names(cache) != {file.sha256 for file in files}:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert store.read == ["a", "b", "c"]
+    for file in files:
+        fetch(cache, store, file)
+    assert store.read == ["a", "b", "c"]
+
+
+def test_an_error_of_prefetch_waits_for_fetch(cache: Cache, store: CountingStore) -> None:
+    missing, file = RemoteFile("missing", "0" * 64, SIZE), add(store, "a")
+    cache.prefetch(store, [missing, file])
+    deadline = time.monotonic() + 60
+    while file.sha256 not in names(cache):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    with pytest.raises(DataError):
+        fetch(cache, store, missing)
+
+
+def test_a_full_disk(store: CountingStore, tmp_path: Path) -> None:
+    """A file size limit fails a write as a full disk does, without needing a disk to fill."""
+    code = (
+        "import resource, signal, sys; from pathlib import Path\n"
+        "from ssd_core.errors import SurroundingsError; from ssd_core.store.cache import Cache\n"
+        "from ssd_core.store.local import LocalStore\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))\n"
+        "class Remote:\n"
+        "    def get(self, *_): return b'x' * 1000\n"
+        "cache = Cache(Path(sys.argv[1]), 3000)\n"
+        "try: cache.fetch(Remote(), 'a', sha256='0' * 64, num_bytes=1000)\n"
+        "except SurroundingsError as error: print(error)"
+    )
+    directory = tmp_path / "cache"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(directory)], capture_output=True, text=True, check=True
+    )
+    assert "the disk is full; free some space" in done.stdout
+    assert not [name for name in os.listdir(directory) if not name.startswith(".lock-")]
+
+
+def test_through_a_store_that_fails(versitygw: S3Server, tmp_path: Path) -> None:
+    content = os.urandom(20 * 2**20)
+    file = RemoteFile("large", hashlib.sha256(content).hexdigest(), len(content))
+    cache = Cache(tmp_path / "cache", 2**30)
+    with FaultProxy(versitygw.port) as proxy:
+        store = open_s3(versitygw, own_prefix(), endpoint=proxy.endpoint)
+        store.put("large", content)
+        faults = [
+            proxy.fail("cut", times=2, method="GET"),
+            proxy.fail("corrupt", method="GET", offset=17),
+            proxy.fail("error", times=2, method="GET"),
+        ]
+        path = cache.fetch(store, "large", sha256=file.sha256, num_bytes=file.num_bytes)
+    assert path.read_bytes() == content
+    assert [fault.times for fault in faults] == [0, 0, 0]
+
+
+def test_the_cache_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SSD_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("SSD_CACHE_BYTES", "123")
+    cache = open_cache()
+    assert (cache.directory, cache.max_bytes) == (tmp_path / "cache", 123)
+    assert cache.directory.stat().st_mode & 0o777 == 0o700
+    monkeypatch.setenv("SSD_CACHE_BYTES", "1 GB")
+    with pytest.raises(UsageError, match="SSD_CACHE_BYTES is '1 GB'; expected a number of bytes"):
+        open_cache()
+    monkeypatch.delenv("SSD_CACHE_BYTES")
+    assert open_cache().max_bytes > 2**20
+    monkeypatch.delenv("SSD_CACHE_DIR")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert open_cache().directory == tmp_path / f"ssd-cache-{os.getuid()}"

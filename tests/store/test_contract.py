@@ -1,0 +1,155 @@
+"""What every store must do, whichever it is."""
+
+import hashlib
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from ssd_core.errors import UsageError
+from ssd_core.store.base import Store, StoredObject
+
+ODD_KEYS = [
+    "a b/c d.txt",
+    "plus+sign",
+    "per%20cent",
+    "amp&er=sand?q",
+    "quote'\"s",
+    "käse/日本",
+    "~tilde-_.!*()",
+    "deep/er/and/deeper/x",
+]
+
+
+def test_an_object_comes_back(store: Store, tmp_path: Path) -> None:
+    store.put("a/b.bin", b"0123456789")
+    (tmp_path / "file").write_bytes(b"from a file")
+    store.put("a/c.bin", tmp_path / "file")
+    assert store.get("a/b.bin") == b"0123456789"
+    assert store.get("a/c.bin") == b"from a file"
+    assert store.head("a/b.bin") == StoredObject("a/b.bin", 10)
+
+
+def test_a_put_replaces(store: Store) -> None:
+    store.put("key", b"old and long")
+    store.put("key", b"new")
+    assert store.get("key") == b"new"
+    assert store.head("key") == StoredObject("key", 3)
+
+
+@pytest.mark.parametrize(
+    ("start", "length", "expected"),
+    [
+        (2, 3, b"234"),
+        (5, None, b"56789"),
+        (0, 4, b"0123"),
+        (0, 99, b"0123456789"),
+        (8, 99, b"89"),
+        (10, None, b""),
+        (99, 5, b""),
+        (3, 0, b""),
+    ],
+)
+def test_ranges(store: Store, start: int, length: int | None, expected: bytes) -> None:
+    store.put("key", b"0123456789")
+    assert store.get("key", start, length) == expected
+
+
+def test_an_empty_object(store: Store, tmp_path: Path) -> None:
+    store.put("bytes", b"")
+    (tmp_path / "file").touch()
+    store.put("file", tmp_path / "file")
+    assert store.get("bytes") == store.get("file") == b""
+    assert store.head("file") == StoredObject("file", 0)
+    assert store.put_if_absent("claim", b"") is True
+    assert store.put_if_absent("claim", b"") is False
+
+
+def test_what_does_not_exist(store: Store) -> None:
+    store.put("folder/key", b"x")
+    for key in ("nothing", "folder", "folder/nothing"):
+        assert store.head(key) is None
+        with pytest.raises(FileNotFoundError):
+            store.get(key)
+        with pytest.raises(FileNotFoundError):
+            store.get(key, 1, 2)
+        with pytest.raises(FileNotFoundError):
+            store.get(key, 0, 0)
+    store.delete("nothing")
+    with pytest.raises(FileNotFoundError):
+        store.put("key", Path("/does/not/exist"))
+
+
+def test_delete(store: Store) -> None:
+    store.put("key", b"x")
+    store.delete("key")
+    store.delete("key")
+    assert store.head("key") is None
+    assert list(store.list()) == []
+
+
+def test_a_listing_is_sorted_by_key(store: Store) -> None:
+    keys = ["a-b/x", "a.b", "a/b", "a/c/d", "a0", "b"]
+    for key in reversed(keys):
+        store.put(key, key.encode())
+    assert list(store.list()) == [StoredObject(key, len(key)) for key in sorted(keys)]
+    assert [found.key for found in store.list("a/")] == ["a/b", "a/c/d"]
+    assert [found.key for found in store.list("a")] == sorted(keys)[:-1]
+    assert list(store.list("nothing/")) == []
+
+
+def test_other_verbs_while_listing(store: Store) -> None:
+    for key in ("a", "b", "c"):
+        store.put(key, key.encode())
+    seen = []
+    for found in store.list():
+        seen.append(store.get(found.key))
+        store.delete(found.key)
+    assert seen == [b"a", b"b", b"c"]
+
+
+@pytest.mark.parametrize("key", ODD_KEYS)
+def test_odd_keys(store: Store, key: str) -> None:
+    store.put(key, b"x")
+    assert store.get(key) == b"x"
+    assert list(store.list()) == [StoredObject(key, 1)]
+    assert store.put_if_absent(key, b"y") is False
+
+
+@pytest.mark.parametrize("key", ["", "../x", "a/../../x", "/etc/passwd"])
+def test_a_key_cannot_leave_the_root(store: Store, key: str) -> None:
+    for call in (store.get, store.head, store.delete):
+        with pytest.raises(UsageError, match="leaves the store"):
+            call(key)
+    for put in (store.put, store.put_if_absent):
+        with pytest.raises(UsageError, match="leaves the store"):
+            put(key, b"")
+
+
+def test_a_large_file(store: Store, tmp_path: Path) -> None:
+    """Larger than one request of an S3 store, and no multiple of its parts."""
+    path = tmp_path / "large"
+    path.write_bytes(os.urandom(2**20) * 33 + b"end")
+    store.put("large", path)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert hashlib.sha256(store.get("large")).hexdigest() == sha256
+    assert store.get("large", 33 * 2**20) == b"end"
+    assert store.head("large") == StoredObject("large", 33 * 2**20 + 3)
+
+
+@pytest.mark.parametrize("content", ["the same", None])
+def test_one_of_16_writers_wins(raced_store: Store, content: str | None) -> None:
+    contents = [(content or str(number)).encode() for number in range(16)]
+    barrier = threading.Barrier(16)
+
+    def claim(content: bytes) -> bool:
+        barrier.wait(60)
+        return raced_store.put_if_absent("key", content)
+
+    with ThreadPoolExecutor(16) as pool:
+        won = list(pool.map(claim, contents))
+    assert won.count(True) == 1
+    assert raced_store.get("key") == contents[won.index(True)]
+    assert not any(raced_store.put_if_absent("key", content) for content in contents[:2])

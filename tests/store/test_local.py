@@ -1,0 +1,129 @@
+"""The local disk as a store: whole files only, under races, full disks and kills."""
+
+import multiprocessing
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ssd_core.errors import SurroundingsError, UsageError
+from ssd_core.store import local_path, open_store
+from ssd_core.store.base import StoredObject
+from ssd_core.store.local import LocalStore, replace_file, write_file
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    store.put("a/b.bin", b"0123456789")
+    (tmp_path / "file").write_bytes(b"from a file")
+    store.put("a/c.bin", tmp_path / "file")
+    assert store.get("a/b.bin") == b"0123456789"
+    assert store.get("a/b.bin", 2, 3) == b"234"
+    assert store.get("a/c.bin", 5) == b"a file"
+    assert store.head("a/b.bin") == StoredObject("a/b.bin", 10)
+    assert store.head("a") is None
+    assert [entry.key for entry in store.list("a/")] == ["a/b.bin", "a/c.bin"]
+    store.delete("a/b.bin")
+    store.delete("a/b.bin")
+    assert store.head("a/b.bin") is None
+    with pytest.raises(FileNotFoundError):
+        store.get("a/b.bin")
+
+
+@pytest.mark.parametrize("key", ["../x", "a/../../x", "/etc/passwd"])
+def test_key_cannot_leave_the_root(tmp_path: Path, key: str) -> None:
+    with pytest.raises(UsageError, match="leaves the store"):
+        LocalStore(tmp_path).put(key, b"")
+
+
+def test_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_file(path, "old")
+
+    def fail_half_way() -> None:
+        with replace_file(path) as partial_path:
+            partial_path.write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_half_way()
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def _put_if_absent(root: Path, barrier: object, number: int, winners: object) -> None:
+    barrier.wait()  # type: ignore[attr-defined]
+    if LocalStore(root).put_if_absent("claim", str(number).encode()):
+        winners.put(number)  # type: ignore[attr-defined]
+
+
+def test_one_of_many_writers_wins(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    barrier, winners = context.Barrier(4), context.Queue()
+    processes = [
+        context.Process(target=_put_if_absent, args=(tmp_path, barrier, number, winners))
+        for number in range(4)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    winner = winners.get()
+    assert winners.empty()
+    assert (tmp_path / "claim").read_text() == str(winner)
+    assert [entry.key for entry in LocalStore(tmp_path).list()] == ["claim"]
+
+
+def test_full_disk_says_what_to_do(tmp_path: Path) -> None:
+    """A file size limit fails a write as a full disk does, without needing a disk to fill."""
+    path = tmp_path / "file"
+    write_file(path, "old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(SurroundingsError, match="the disk is full; free some space"):
+            write_file(path, b"x" * 5000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert path.read_text() == "old"
+
+
+def test_unwritable_place_is_the_users_mistake(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UsageError, match="cannot write there"):
+        write_file(tmp_path / "file" / "below", "x")
+
+
+def test_kill_during_a_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_file(path, "old")
+    code = (
+        "import sys, time; from pathlib import Path\n"
+        "from ssd_core.store.local import replace_file\n"
+        "with replace_file(Path(sys.argv[1])) as partial:\n"
+        "    partial.write_text('half'); print('writing', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "writing\n"
+        process.kill()
+    assert path.read_text() == "old"
+    assert [entry.key for entry in LocalStore(tmp_path).list()] == ["file"]
+
+
+def test_uris(tmp_path: Path) -> None:
+    store = open_store(f"file://{tmp_path}")
+    store.put("key", b"x")
+    assert (tmp_path / "key").read_bytes() == b"x"
+    assert local_path("relative/path") == Path("relative/path")
+    assert local_path("file:///with%20space") == Path("/with space")
+    with pytest.raises(UsageError, match="known schemes are"):
+        open_store("ftp://host/path")

@@ -1,0 +1,31 @@
+from pathlib import Path
+
+import pytest
+
+from ssd_core.errors import UsageError
+from ssd_core.store.places import Places
+
+
+@pytest.mark.parametrize("root", ["/data/ssd", "file:///data/ssd"])
+def test_the_layout(root: str) -> None:
+    places = Places(root)
+    assert places.dataset("ab12") == Path("/data/ssd/datasets/ab12")
+    assert places.training("cd34") == Path("/data/ssd/training/cd34")
+    assert places.run("r-1", "evaluate") == Path("/data/ssd/runs/r-1/evaluate")
+    assert places.benchmarks("nightly") == Path("/data/ssd/benchmarks/nightly")
+    assert places.model("cells", "1.0") == Path("/data/ssd/models/cells/1.0")
+
+
+def test_a_relative_root_stays_relative() -> None:
+    assert Places("runs_here").training("x") == Path("runs_here/training/x")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../up", "a/b", "/abs", ".hidden", "nul\0"])
+def test_a_name_cannot_leave_its_place(name: str) -> None:
+    with pytest.raises(UsageError, match="cannot name a place"):
+        Places("/data").model("cells", name)
+
+
+def test_a_store_that_nobody_speaks_is_refused() -> None:
+    with pytest.raises(UsageError, match="s3://bucket/ssd"):
+        Places("s3://bucket/ssd").dataset("ab12")

@@ -1,0 +1,98 @@
+"""What only an S3 store has: anonymous users, pages of a listing, foreign objects."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from ssd_core.errors import UsageError
+from ssd_core.store.base import StoredObject
+from ssd_core.store.s3 import S3Store
+from tests.faults.fault_proxy import FaultProxy
+from tests.store.conftest import BUCKET, PATIENCE, open_s3, own_prefix, refusal, settings_of
+from tests.store.s3_servers import S3Server
+
+PUBLIC = "public-bucket"
+ANONYMOUS = {"access_key": None, "secret_key": None}
+
+
+@pytest.fixture(scope="module")
+def public_bucket(versitygw: S3Server) -> str:
+    """A bucket in which everybody may do everything."""
+    client = open_s3(versitygw)._client
+    client.make_bucket(PUBLIC)
+    statement = {
+        "Effect": "Allow",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": [f"arn:aws:s3:::{PUBLIC}", f"arn:aws:s3:::{PUBLIC}/*"],
+    }
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    client.set_bucket_policy(PUBLIC, json.dumps(policy))
+    return PUBLIC
+
+
+def test_an_anonymous_user(versitygw: S3Server, public_bucket: str) -> None:
+    store = S3Store(public_bucket, own_prefix(), settings_of(versitygw, **ANONYMOUS))
+    store.put("key", b"0123456789")
+    assert store.get("key", 2, 3) == b"234"
+    assert list(store.list()) == [StoredObject("key", 10)]
+    text = refusal(lambda: open_s3(versitygw, **ANONYMOUS).get("key"), UsageError)
+    assert "no credentials are given: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in text
+
+
+def test_one_of_16_writers_wins_where_conditions_are_ignored(
+    versitygw: S3Server, public_bucket: str
+) -> None:
+    """Without a signature the condition can be taken away: what is left is a simple store."""
+    patience = replace(PATIENCE, settle_seconds=3)
+    with FaultProxy(versitygw.port) as proxy, ThreadPoolExecutor(16) as pool:
+        dropped = proxy.fail("drop_header", times=1000, method="PUT", header="if-none-match")
+        changes = {"endpoint": proxy.endpoint, "patience": patience}
+        settings = settings_of(versitygw, **ANONYMOUS, **changes)
+        store = S3Store(public_bucket, own_prefix(), settings)
+        won = list(pool.map(lambda n: store.put_if_absent("key", str(n).encode()), range(16)))
+        assert dropped.times < 999  # more than one writer got through
+    assert won.count(True) == 1
+    assert store_content(versitygw, store) == str(won.index(True)).encode()
+
+
+def store_content(server: S3Server, store: S3Store) -> bytes:
+    """Read past the proxy."""
+    prefix = store.uri.removeprefix(f"s3://{PUBLIC}/")
+    return S3Store(PUBLIC, prefix, settings_of(server)).get("key")
+
+
+def test_a_listing_of_several_pages(versitygw: S3Server) -> None:
+    prefix = own_prefix()
+    folder = versitygw.folder / "objects" / BUCKET / prefix
+    folder.mkdir()
+    for number in range(2001):
+        (folder / f"{number:04}").touch()
+    with FaultProxy(versitygw.port) as proxy:
+        listed = list(open_s3(versitygw, prefix, endpoint=proxy.endpoint).list())
+        assert len(proxy.seen) == 3
+    assert listed == [StoredObject(f"{number:04}", 0) for number in range(2001)]
+
+
+def test_objects_of_others(server: S3Server) -> None:
+    """They have no hash; a compressed one comes as it is stored; folders are no objects."""
+    store = open_s3(server, own_prefix())
+    name = store.uri.removeprefix(f"s3://{BUCKET}/")
+    client = store._client
+    put = {"bucket_name": BUCKET, "headers": {"Content-Encoding": "gzip"}}
+    client._execute("PUT", object_name=f"{name}packed", body=b"not unpacked", **put)
+    client._execute("PUT", BUCKET, f"{name}folder/", body=b"")
+    assert store.get("packed") == b"not unpacked"
+    assert list(store.list()) == [StoredObject("packed", 12)]
+
+
+def test_two_prefixes_do_not_meet(server: S3Server) -> None:
+    prefix = own_prefix()
+    one, other = open_s3(server, f"{prefix}a/"), open_s3(server, f"{prefix}ab/")
+    one.put("key", b"one")
+    other.put("key", b"other")
+    assert one.get("key") == b"one"
+    assert [found.key for found in open_s3(server, prefix).list()] == ["a/key", "ab/key"]
+    assert list(one.list()) == [StoredObject("key", 3)]

@@ -1,0 +1,279 @@
+"""Data sets in an S3 store: written by a conversion that may be killed, read through a cache."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ssd_core.config import AugmentConfig, override
+from ssd_core.data.loader import Loader
+from ssd_core.data.order import SHARDS_PER_GROUP
+from ssd_core.data.shards.arrow_reader import ArrowRows
+from ssd_core.data.shards.manifest import read_manifest
+from ssd_core.data.shards.publish import publish_dataset
+from ssd_core.data.shards.reader import SplitReader, open_split
+from ssd_core.errors import DataError, OwnershipError, SurroundingsError, UsageError
+from ssd_core.model_dir import read_model
+from ssd_core.recipes import load_recipe
+from ssd_core.stages import convert, inspect, train
+from ssd_core.structures import Record
+from tests.faults.fault_proxy import FaultProxy
+from tests.store.conftest import BUCKET, open_s3, own_prefix, refusal
+from tests.store.s3_servers import SECRET_KEY, S3Server, wait_until
+
+CONFIG = {"shard_bytes": 50_000}
+
+
+def own_uri() -> str:
+    return f"s3://{BUCKET}/{own_prefix()}".rstrip("/")
+
+
+def set_environment(patch: pytest.MonkeyPatch, server: S3Server, folder: Path) -> None:
+    patch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+    patch.setenv("AWS_ACCESS_KEY_ID", server.access_key)
+    patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+    patch.setenv("SSD_STORE_PATIENCE", "20")
+    patch.setenv("SSD_CACHE_DIR", str(folder / "cache"))
+    (folder / "tmp").mkdir()
+    patch.setenv("TMPDIR", str(folder / "tmp"))
+    patch.setattr(tempfile, "tempdir", None)
+
+
+@pytest.fixture(autouse=True)
+def environment(
+    own_environment: None, monkeypatch: pytest.MonkeyPatch, versitygw: S3Server, tmp_path: Path
+) -> None:
+    """An own cache, temporary folder, and the server as the environment names it."""
+    set_environment(monkeypatch, versitygw, tmp_path)
+
+
+@pytest.fixture
+def proxy(versitygw: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    """A proxy on the way to the server."""
+    with FaultProxy(versitygw.port) as started:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", started.endpoint)
+        yield started
+
+
+@pytest.fixture(scope="module")
+def local_dir(bccd_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled photographs in many small shards; read only."""
+    data_dir = tmp_path_factory.mktemp("many") / "shards"
+    convert.run(CONFIG, str(bccd_dir), data_dir)
+    return data_dir
+
+
+@pytest.fixture(scope="module")
+def uri(local_dir: Path, versitygw: S3Server, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same in the store; read only."""
+    place = own_uri()
+    with pytest.MonkeyPatch.context() as patch:
+        set_environment(patch, versitygw, tmp_path_factory.mktemp("published"))
+        publish_dataset(local_dir, place)
+    return place
+
+
+def assert_same(records: Sequence[Record], expected: Sequence[Record]) -> None:
+    assert len(records) == len(expected)
+    for ours, theirs in zip(records, expected, strict=True):
+        assert bytes(ours.image) == bytes(theirs.image)
+        assert (ours.index, ours.image_id) == (theirs.index, theirs.image_id)
+        assert np.array_equal(ours.annotations.boxes, theirs.annotations.boxes)
+
+
+def open_shards(reader: SplitReader) -> set[int]:
+    assert isinstance(reader._rows, ArrowRows)
+    return {number for number, shard in enumerate(reader._rows._opened) if shard is not None}
+
+
+def test_what_is_converted_into_a_store_equals_what_is_converted_here(
+    few_photographs: Path, tmp_path: Path, proxy: FaultProxy
+) -> None:
+    place = own_uri()
+    result = convert.run(CONFIG, str(few_photographs), place)
+    convert.run(CONFIG, str(few_photographs), tmp_path / "local")
+    here, there = read_manifest(tmp_path / "local"), read_manifest(place)
+    assert there.digest == here.digest == result.metadata["digest"]
+    assert result.metadata["uri"] == place
+    assert len(there.shards()) == len(here.shards()) > 2
+    for split in ("train", "val"):
+        reader = open_split(place, split)
+        expected = list(open_split(tmp_path / "local", split).read_in_order())
+        assert_same(list(reader.read_in_order()), expected)
+        assert_same(list(reader.read(range(len(reader))[::-1])), expected[::-1])
+    assert [request for request in proxy.seen if request.method == "PUT"][-1].target.endswith(
+        "/manifest.json"
+    )
+    assert [path for path in (tmp_path / "tmp").rglob("*") if path.is_file()] == []
+    proxy.heal()
+    convert.run(CONFIG, str(few_photographs), place)
+    assert not [request for request in proxy.seen if request.method == "PUT"]
+
+
+def command(source: Path, place: str) -> list[str]:
+    entry = "from ssd_core.cli.app import main; main()"
+    return [sys.executable, "-c", entry, "convert", str(source), "--out", place]
+
+
+@pytest.mark.parametrize("moment", ["val-00000-", "manifest.json"])
+def test_a_killed_upload_is_completed(
+    few_photographs: Path, proxy: FaultProxy, moment: str
+) -> None:
+    place = own_uri()
+    victim: list[int] = []
+    proxy.fail("call", method="PUT", target=moment, call=lambda: os.kill(victim[0], signal.SIGKILL))
+    with subprocess.Popen(command(few_photographs, place), stderr=subprocess.PIPE) as process:
+        victim.append(process.pid)
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    done = [r.target for r in proxy.seen if r.method == "PUT" and moment not in r.target]
+    if moment != "manifest.json":  # this request goes on although its sender is dead
+        refusal(lambda: open_split(place, "train"), DataError)
+    proxy.heal()
+    rerun = subprocess.run(command(few_photographs, place), capture_output=True, text=True)
+    assert rerun.returncode == 0, rerun.stderr
+    again = {request.target for request in proxy.seen if request.method == "PUT"}
+    assert not again & {target for target in done if ".arrow" in target}
+    for split, count in {"train": 8, "val": 4}.items():
+        assert len(list(open_split(place, split).read_in_order())) == count
+
+
+def test_no_manifest_means_no_data_set(proxy: FaultProxy, few_photographs: Path) -> None:
+    place = own_uri()
+    proxy.fail("error", times=99, method="PUT", target="val-", status=403, code="AccessDenied")
+    with pytest.raises(UsageError, match="val-00000"):
+        convert.run({}, str(few_photographs), place)
+    assert any("train-00000" in request.target for request in proxy.seen)
+    with pytest.raises(DataError, match=f"{place} holds no converted data set"):
+        open_split(place, "train")
+
+
+def test_the_first_of_two_data_sets_stays(
+    few_photographs: Path, local_dir: Path, proxy: FaultProxy
+) -> None:
+    place = own_uri()
+    proxy.fail(
+        "call",
+        method="PUT",
+        target="manifest.json",
+        call=lambda: publish_dataset(local_dir, place) and None,
+    )
+    with pytest.raises(OwnershipError, match=f"{place} holds another data set"):
+        convert.run(CONFIG, str(few_photographs), place)
+    for split in ("train", "val"):
+        expected = list(open_split(local_dir, split).read_in_order())
+        assert_same(list(open_split(place, split).read_in_order()), expected)
+    with pytest.raises(OwnershipError, match="policy"):
+        convert.run(CONFIG | {"policy": "skip"}, str(few_photographs), place)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"mode": "corrupt", "offset": 1000},
+        {"mode": "cut", "times": 3},
+        {"mode": "slow", "bytes_per_second": 50_000},
+        {"mode": "error", "times": 3},
+        {"mode": "reset", "times": 3},
+    ],
+    ids=lambda fault: fault["mode"],
+)
+def test_a_passing_fault_is_outlasted(
+    uri: str, local_dir: Path, proxy: FaultProxy, fault: dict[str, Any]
+) -> None:
+    reader = open_split(uri, "val")
+    hit = proxy.fail(**fault, method="GET", target="val-0000[0-2]")
+    expected = list(open_split(local_dir, "val").read_in_order())[:9]
+    records = reader.read_in_order()
+    assert_same([next(records) for _ in expected], expected)
+    assert hit.times == 0
+
+
+def test_a_lasting_fault_is_one_line(
+    uri: str, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSD_STORE_PATIENCE", "1")
+    reader = open_split(uri, "val")
+    fault = proxy.fail("corrupt", times=99, method="GET", target="val-00000-", offset=1000)
+    text = refusal(lambda: next(reader.read([0])), DataError)
+    assert text.startswith(f"{uri}: val-00000-")
+    assert "is damaged: sha256" in text
+    fault.mode = "error"
+    text = refusal(lambda: next(reader.read([0])), SurroundingsError)
+    assert text.startswith(f"{uri}/val-00000-")
+    fault.times = 0
+    assert next(reader.read([0])).index == 0
+
+
+def test_a_missing_shard_is_found_before_the_work(
+    local_dir: Path, versitygw: S3Server, tmp_path: Path
+) -> None:
+    place = own_uri()
+    manifest = publish_dataset(local_dir, place)
+    name = manifest.splits["val"].shards[1].name
+    open_s3(versitygw, place.removeprefix(f"s3://{BUCKET}/") + "/").delete(name)
+    with pytest.raises(DataError, match=f"{place}/{name}: the shard is missing"):
+        open_split(place, "train")
+    publish_dataset(local_dir, place)
+    assert len(open_split(place, "train")) == 100
+
+
+def make_loader(reader: SplitReader) -> Loader:
+    return Loader(
+        reader,
+        image_size=16,
+        augment=AugmentConfig(),
+        mean=(0, 0, 0),
+        batch_size=4,
+        seed=3,
+        num_threads=2,
+    )
+
+
+def test_batches_are_the_same_and_two_groups_are_held(
+    uri: str, local_dir: Path, tmp_path: Path
+) -> None:
+    reader, own = open_split(uri, "train"), open_split(local_dir, "train")
+    assert len(reader.shard_rows) > 3 * SHARDS_PER_GROUP
+    most, steps = 0, 60  # more than two epochs
+    pairs = zip(make_loader(reader).batches(0, steps), make_loader(own).batches(0, steps), strict=1)
+    for ours, theirs in pairs:
+        assert np.array_equal(ours.images, theirs.images)
+        assert np.array_equal(ours.boxes, theirs.boxes)
+        most = max(most, len(open_shards(reader)))
+    assert SHARDS_PER_GROUP < most <= 2 * SHARDS_PER_GROUP
+
+
+def test_the_next_group_is_fetched_before_it_is_read(uri: str, tmp_path: Path) -> None:
+    reader = open_split(uri, "train")
+    batches = make_loader(reader).batches(0, 1)
+    next(batches)
+    cache = tmp_path / "cache"
+
+    def num_copies() -> int:
+        return sum(len(path.name) == 64 for path in cache.iterdir())
+
+    assert wait_until(lambda: num_copies() == 2 * SHARDS_PER_GROUP)
+    assert len(open_shards(reader)) <= SHARDS_PER_GROUP
+
+
+def test_training_does_not_depend_on_the_place(uri: str, local_dir: Path, tmp_path: Path) -> None:
+    changes = ["steps=10", "batch_size=4", "model.image_size=64"]
+    recipe = override(load_recipe("demo"), [f"train.{change}" for change in changes])
+    config = recipe.train.model_dump(mode="json")
+    for name, place in {"here": local_dir, "there": uri}.items():
+        train.run(config, place, tmp_path / name, recipe="demo", device="cpu")
+    here, there = (read_model(tmp_path / name) for name in ("here", "there"))
+    assert here.description == there.description
+    assert here.weights.keys() == there.weights.keys()
+    for name, weights in here.weights.items():
+        assert np.array_equal(weights, there.weights[name])
+    inspect.run(uri, tmp_path / "inspection")
+    assert "s3://" in (tmp_path / "inspection" / "results.json").read_text()

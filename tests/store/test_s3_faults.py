@@ -1,0 +1,380 @@
+"""The S3 store against networks and servers that fail: it goes on, or says why not, in time."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ssd_core.errors import DataError, SurroundingsError
+from ssd_core.store.base import StoredObject
+from ssd_core.store.s3 import S3Store
+from ssd_core.store.s3_settings import Patience
+from tests.faults.fault_proxy import FaultProxy
+from tests.store.conftest import (
+    PATIENCE,
+    assert_no_secrets,
+    open_s3,
+    own_prefix,
+    refusal,
+)
+from tests.store.s3_servers import SECRET_KEY, S3Server, free_port
+
+MIB = 2**20
+SHORT = replace(PATIENCE, idle_seconds=0.2, budget_seconds=0.3)
+PASSING = [
+    {"mode": "error", "status": 500, "code": "InternalError"},
+    {"mode": "error", "status": 503, "code": "SlowDown", "headers": {"Retry-After": "0"}},
+    {"mode": "error", "status": 429, "code": "TooManyRequests"},
+    {"mode": "error", "status": 502, "code": "", "headers": {"Content-Type": "text/html"}},
+    {"mode": "reset"},
+    {"mode": "lost_answer"},
+    {"mode": "stall"},
+]
+AFTER_THE_SERVER = [fault for fault in PASSING if fault["mode"] in {"reset", "lost_answer"}]
+"""The others never reach it, so that one server is enough."""
+
+
+def name_of(part: object) -> str:
+    if isinstance(part, dict):
+        return "-".join(str(part[key]) for key in ("mode", "status") if key in part)
+    return str(part)
+
+
+def patience_for(fault: dict[str, object]) -> Patience:
+    return replace(PATIENCE, idle_seconds=0.3) if fault["mode"] == "stall" else PATIENCE
+
+
+@pytest.fixture
+def store(server: S3Server, proxy: FaultProxy) -> S3Store:
+    """A store behind the proxy."""
+    return open_s3(server, own_prefix(), endpoint=proxy.endpoint)
+
+
+@contextmanager
+def failing(proxy: FaultProxy, fault: dict[str, object], method: str) -> Iterator[None]:
+    """Let the next two requests of a kind fail, and see that they did."""
+    hit = proxy.fail(**(fault | {"times": 2, "method": method}))
+    yield
+    assert hit.times == 0
+
+
+@pytest.mark.parametrize(
+    ("server", "fault"),
+    [("versitygw", fault) for fault in PASSING] + [("swift", fault) for fault in AFTER_THE_SERVER],
+    ids=name_of,
+    indirect=["server"],
+)
+def test_every_verb_outlasts_faults(
+    server: S3Server, proxy: FaultProxy, fault: dict[str, object]
+) -> None:
+    patience = patience_for(fault)
+    store = open_s3(server, own_prefix(), endpoint=proxy.endpoint, patience=patience)
+    with failing(proxy, fault, "PUT"):
+        store.put("key", b"0123456789")
+    with failing(proxy, fault, "GET"):
+        assert store.get("key") == b"0123456789"
+    with failing(proxy, fault, "GET"):
+        assert store.get("key", 3, 4) == b"3456"
+    with failing(proxy, fault, "HEAD"):
+        assert store.head("key") == StoredObject("key", 10)
+    with failing(proxy, fault, "GET"):
+        assert list(store.list()) == [StoredObject("key", 10)]
+    with failing(proxy, fault, "PUT"):
+        assert store.put_if_absent("claim", b"mine") is True
+    with failing(proxy, fault, "HEAD"):
+        assert store.put_if_absent("claim", b"another's") is False
+    with failing(proxy, fault, "DELETE"):
+        store.delete("key")
+    with failing(proxy, fault, "GET"):
+        assert store.head("key") is None
+    assert store.get("claim") == b"mine"
+
+
+@pytest.mark.parametrize("fault", PASSING, ids=name_of)
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [("POST", "uploads="), ("PUT", "partNumber=2"), ("POST", "uploadId=")],
+    ids=["begin", "part", "complete"],
+)
+def test_an_upload_in_parts_outlasts_faults(
+    versitygw: S3Server, large_file: Path, fault: dict[str, object], method: str, target: str
+) -> None:
+    with FaultProxy(versitygw.port) as proxy:
+        patience = patience_for(fault)
+        store = open_s3(versitygw, own_prefix(), endpoint=proxy.endpoint, patience=patience)
+        with failing(proxy, fault | {"target": target}, method):
+            store.put("large", large_file)
+    assert store_content(versitygw, store) == large_file.read_bytes()
+    clean_uploads(versitygw)
+
+
+@pytest.fixture(scope="module")
+def large_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of two parts."""
+    path = tmp_path_factory.mktemp("large") / "file"
+    path.write_bytes(os.urandom(MIB) * 17)
+    return path
+
+
+def store_content(server: S3Server, store: S3Store) -> bytes:
+    """Read past the proxy."""
+    return open_s3(server, store.uri.removeprefix("s3://bucket/")).get("large")
+
+
+def clean_uploads(server: S3Server) -> None:
+    direct = open_s3(server)
+    for upload in direct.unfinished_uploads():
+        direct.abort_upload(upload)
+    assert list(direct.unfinished_uploads()) == []
+
+
+def test_a_complete_upload_whose_answer_is_lost(server: S3Server, large_file: Path) -> None:
+    with FaultProxy(server.port) as proxy:
+        store = open_s3(server, own_prefix(), endpoint=proxy.endpoint)
+        hit = proxy.fail("lost_answer", method="POST", target="uploadId=")
+        store.put("large", large_file)
+        assert hit.times == 0
+    assert store_content(server, store) == large_file.read_bytes()
+
+
+def test_an_error_inside_a_200_is_one(versitygw: S3Server, large_file: Path) -> None:
+    failure = {"mode": "error", "status": 200, "method": "POST", "target": "uploadId="}
+    with FaultProxy(versitygw.port) as proxy:
+        store = open_s3(versitygw, own_prefix(), endpoint=proxy.endpoint)
+        hit = proxy.fail(**failure, code="InternalError")
+        store.put("large", large_file)
+        assert hit.times == 0
+        proxy.fail(**failure, code="AccessDenied")
+        text = refusal(lambda: store.put("other", large_file), SurroundingsError)
+        assert "did not keep what was uploaded" in text
+    clean_uploads(versitygw)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"mode": "error", "status": 503, "code": "SlowDown"},
+        {"mode": "error", "status": 500, "code": ""},
+        {"mode": "reset"},
+        {"mode": "stall"},
+    ],
+    ids=name_of,
+)
+def test_the_budget_ends_every_verb(
+    versitygw: S3Server, fault: dict[str, object], large_file: Path
+) -> None:
+    with FaultProxy(versitygw.port) as proxy:
+        store = open_s3(versitygw, own_prefix(), endpoint=proxy.endpoint, patience=SHORT)
+        proxy.fail(**(fault | {"times": 10_000}))
+        check_every_verb_gives_up(store, large_file)
+
+
+def check_every_verb_gives_up(store: S3Store, large_file: Path) -> None:
+    for call in (
+        lambda: store.put("key", b"x"),
+        lambda: store.put("key", large_file),
+        lambda: store.put_if_absent("key", b"x"),
+        lambda: store.get("key"),
+        lambda: store.head("key"),
+        lambda: list(store.list()),
+        lambda: store.delete("key"),
+    ):
+        text = refusal(call, SurroundingsError)
+        assert text.startswith(store.uri)
+        assert any(word in text for word in ("throttles", "store failed", "no answer from"))
+
+
+def test_a_cut_body_is_continued(store: S3Store, proxy: FaultProxy) -> None:
+    content = os.urandom(100_000)
+    store.put("key", content)
+    proxy.heal()
+    proxy.fail("cut", times=5, method="GET")
+    assert store.get("key") == content
+    starts = [int(request.headers["range"][6:-1]) for request in proxy.seen[1:]]
+    assert starts == [50_000, 75_000, 87_500, 93_750, 96_875]
+
+
+def test_a_cut_range_is_continued_to_its_end(store: S3Store, proxy: FaultProxy) -> None:
+    content = os.urandom(100_000)
+    store.put("key", content)
+    proxy.heal()
+    proxy.fail("cut", times=2, method="GET")
+    assert store.get("key", 1000, 2000) == content[1000:3000]
+    ranges = [request.headers["range"] for request in proxy.seen]
+    assert ranges == ["bytes=1000-2999", "bytes=2000-2999", "bytes=2500-2999"]
+
+
+def test_a_cut_listing_is_repeated(store: S3Store, proxy: FaultProxy) -> None:
+    store.put("key", b"x")
+    hit = proxy.fail("cut", times=2, method="GET")
+    assert list(store.list()) == [StoredObject("key", 1)]
+    assert hit.times == 0
+
+
+@pytest.mark.parametrize("new", [b"new!" * 25_000, b"short", b""], ids=["equal", "short", "empty"])
+def test_an_object_that_is_replaced_while_it_is_read_comes_whole(
+    store: S3Store, proxy: FaultProxy, server: S3Server, new: bytes
+) -> None:
+    old = b"old!" * 25_000
+    store.put("key", old)
+    direct = open_s3(server, store.uri.removeprefix("s3://bucket/"))
+    proxy.fail("cut", method="GET")
+    proxy.fail("call", method="GET", call=lambda: direct.put("key", new))
+    assert store.get("key") == new
+
+
+def test_a_body_that_stalls_is_continued(server: S3Server, proxy: FaultProxy) -> None:
+    patience = replace(PATIENCE, idle_seconds=0.5)
+    store = open_s3(server, own_prefix(), endpoint=proxy.endpoint, patience=patience)
+    content = os.urandom(100_000)
+    store.put("key", content)
+    hit = proxy.fail("stall_in_body", times=2, method="GET")
+    assert store.get("key") == content
+    assert hit.times == 0
+
+
+def test_a_body_that_only_drips_is_given_up(server: S3Server, proxy: FaultProxy) -> None:
+    store = open_s3(server, own_prefix(), endpoint=proxy.endpoint, patience=SHORT)
+    store.put("key", os.urandom(100_000))
+    proxy.fail("slow", times=10, method="GET", bytes_per_second=5_000)
+    assert "less than 1 MiB came in 0.3 s" in refusal(lambda: store.get("key"), SurroundingsError)
+
+
+def test_a_slow_body_is_waited_for(store: S3Store, proxy: FaultProxy) -> None:
+    content = os.urandom(100_000)
+    store.put("key", content)
+    proxy.fail("slow", method="GET", bytes_per_second=100_000)
+    assert store.get("key") == content
+
+
+def test_a_damaged_download_is_repeated(store: S3Store, proxy: FaultProxy) -> None:
+    store.put("key", b"0123456789")
+    hit = proxy.fail("corrupt", method="GET", offset=5)
+    assert store.get("key") == b"0123456789"
+    assert hit.times == 0
+
+
+def test_damage_in_the_store_is_told_from_damage_on_the_way(
+    store: S3Store, proxy: FaultProxy
+) -> None:
+    store.put("key", b"0123456789")
+    proxy.fail("corrupt", times=2, method="GET", offset=5)
+    text = refusal(lambda: store.get("key"), DataError)
+    assert text == f"{store.uri}key is damaged: sha256 27f227be134e…, expected 84d89877f0d4…"
+    proxy.heal()
+    proxy.fail("corrupt", method="GET", offset=5)
+    proxy.fail("corrupt", method="GET", offset=6)
+    assert "is damaged" in refusal(lambda: store.get("key"), SurroundingsError)
+
+
+def test_damage_on_the_disk_of_the_store(versitygw: S3Server) -> None:
+    store = open_s3(versitygw, own_prefix())
+    store.put("key", b"0123456789")
+    (path,) = (versitygw.folder / "objects").rglob(f"{store.uri.split('/')[3]}/key")
+    with path.open("r+b") as file:
+        file.write(b"x")
+    assert "is damaged" in refusal(lambda: store.get("key"), DataError)
+
+
+def test_a_damaged_upload_is_repeated(store: S3Store, proxy: FaultProxy) -> None:
+    hit = proxy.fail("corrupt_upload", method="PUT", offset=3)
+    store.put("key", b"0123456789")
+    assert hit.times == 0
+    assert store.get("key") == b"0123456789"
+
+
+def test_a_claim_whose_answer_is_lost_is_ours(store: S3Store, proxy: FaultProxy) -> None:
+    hit = proxy.fail("lost_answer", times=2, method="PUT")
+    assert store.put_if_absent("claim", b"mine") is True
+    assert hit.times == 0
+    assert store.put_if_absent("claim", b"mine") is False
+
+
+def test_a_claim_on_a_store_that_refuses_conditions(server: S3Server, proxy: FaultProxy) -> None:
+    store = open_s3(server, own_prefix(), endpoint=proxy.endpoint)
+    proxy.fail("error", status=501, code="NotImplemented", method="PUT")
+    assert store.put_if_absent("claim", b"mine") is True
+    assert "if-none-match" not in proxy.seen[-2].headers
+    assert store.put_if_absent("claim", b"another's") is False
+    assert store.get("claim") == b"mine"
+
+
+def test_a_server_that_is_killed_and_started_again(server: S3Server) -> None:
+    store = open_s3(server, own_prefix())
+    contents = {f"key-{number}": os.urandom(1000) for number in range(5)}
+    for key, content in contents.items():
+        store.put(key, content)
+    server.stop(signal.SIGKILL)
+    starter = threading.Timer(0.5, server.start)
+    starter.start()
+    try:
+        assert store.get("key-0") == contents["key-0"]
+        store.put("later", b"x")
+    finally:
+        starter.join()
+    assert {found.key: store.get(found.key) for found in store.list("key-")} == contents
+    assert store.get("later") == b"x"
+
+
+def test_a_client_that_is_killed_in_the_middle_of_an_upload(
+    server: S3Server, proxy: FaultProxy, large_file: Path
+) -> None:
+    """What was there before stays, nothing half is seen, and the rest can be cleared away."""
+    prefix = own_prefix()
+    store = open_s3(server, prefix)
+    store.put("large", b"old")
+    code = (
+        "import sys; from pathlib import Path; from ssd_core.store import open_store\n"
+        "open_store(sys.argv[1]).put('large', Path(sys.argv[2]))"
+    )
+    environment = os.environ | {
+        "AWS_ENDPOINT_URL": proxy.endpoint,
+        "AWS_ACCESS_KEY_ID": server.access_key,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+    }
+    reached = threading.Event()
+    held = threading.Event()
+
+    def hold() -> None:
+        reached.set()
+        held.wait(60)
+
+    proxy.fail("call", method="PUT", target="partNumber=2", call=hold)
+    with subprocess.Popen(
+        [sys.executable, "-c", code, f"s3://bucket/{prefix}", str(large_file)], env=environment
+    ) as process:
+        assert reached.wait(60)
+        process.kill()
+    held.set()
+    assert store.get("large") == b"old"
+    assert list(store.list()) == [StoredObject("large", 3)]
+    (upload,) = store.unfinished_uploads()
+    assert upload.key == "large"
+    store.abort_upload(upload)
+    store.abort_upload(upload)
+    assert list(store.unfinished_uploads()) == []
+    store.put("large", large_file)
+    assert store.get("large") == large_file.read_bytes()
+
+
+def test_a_server_that_is_away(versitygw: S3Server, caplog: pytest.LogCaptureFixture) -> None:
+    endpoint = f"http://127.0.0.1:{free_port()}"
+    store = open_s3(versitygw, "p/", endpoint=endpoint, patience=SHORT)
+    with caplog.at_level(logging.DEBUG):
+        text = refusal(lambda: store.get("key"), SurroundingsError)
+    assert text == (
+        f"s3://bucket/p/key: no answer from {endpoint} for 0.3 s: it refuses the connection; "
+        "check the network and AWS_ENDPOINT_URL, then repeat the command"
+    )
+    warnings = [entry.message for entry in caplog.records if entry.name == "ssd"]
+    host = endpoint.removeprefix("http://")
+    assert warnings == [f"{host}: it refuses the connection; trying again for up to 0.3 s"]
+    assert_no_secrets(caplog.text)

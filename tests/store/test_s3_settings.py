@@ -1,0 +1,116 @@
+from pathlib import Path
+
+import pytest
+
+from ssd_core.errors import UsageError
+from ssd_core.store import open_store
+from ssd_core.store.s3 import S3Store
+from ssd_core.store.s3_settings import Patience, S3Settings, read_settings, split_uri
+from tests.store.conftest import refusal
+
+KEYS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "canary"}
+
+
+def test_nothing_set_is_anonymous_at_amazon() -> None:
+    settings = read_settings({})
+    assert settings == S3Settings(patience=Patience(settle_seconds=0))
+    assert settings.access_key is settings.region is None
+
+
+def test_every_variable() -> None:
+    environment = KEYS | {
+        "AWS_SESSION_TOKEN": "token",
+        "AWS_ENDPOINT_URL": "https://store:9000/",
+        "AWS_REGION": "eu-1",
+        "AWS_S3_ADDRESSING_STYLE": "virtual",
+        "AWS_CA_BUNDLE": "/ca.pem",
+        "SSD_STORE_PATIENCE": "7.5",
+    }
+    assert read_settings(environment) == S3Settings(
+        endpoint="https://store:9000",
+        region="eu-1",
+        access_key="id",
+        secret_key="canary",
+        session_token="token",
+        addressing="virtual",
+        ca_bundle="/ca.pem",
+        patience=Patience(budget_seconds=7.5),
+    )
+
+
+def test_the_special_variable_wins_and_an_empty_one_is_unset() -> None:
+    environment = {
+        "AWS_ENDPOINT_URL": "http://other",
+        "AWS_ENDPOINT_URL_S3": "http://store:1",
+        "AWS_REGION": "",
+        "AWS_DEFAULT_REGION": "eu-2",
+        "REQUESTS_CA_BUNDLE": "/other.pem",
+        "AWS_ACCESS_KEY_ID": "",
+    }
+    settings = read_settings(environment)
+    assert settings.endpoint == "http://store:1"
+    assert settings.region == "eu-2"
+    assert settings.ca_bundle == "/other.pem"
+    assert settings.access_key is None
+
+
+def test_secrets_are_not_shown() -> None:
+    settings = read_settings(KEYS | {"AWS_SESSION_TOKEN": "canary-token"})
+    assert "canary" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"AWS_ACCESS_KEY_ID": "id"}, "AWS_ACCESS_KEY_ID is set but AWS_SECRET_ACCESS_KEY is not"),
+        ({"AWS_SECRET_ACCESS_KEY": "canary"}, "AWS_SECRET_ACCESS_KEY is set but AWS_ACCESS_KEY_ID"),
+        ({"AWS_ENDPOINT_URL": "store:9000"}, "AWS_ENDPOINT_URL cannot be used; expected http://"),
+        ({"AWS_ENDPOINT_URL": "http://u:canary@store"}, "AWS_ENDPOINT_URL cannot be used"),
+        ({"AWS_ENDPOINT_URL": "http://store/bucket"}, "AWS_ENDPOINT_URL cannot be used"),
+        ({"AWS_ENDPOINT_URL": "http://store:port"}, "AWS_ENDPOINT_URL cannot be used"),
+        ({"AWS_ENDPOINT_URL": "http://store?x=canary"}, "AWS_ENDPOINT_URL cannot be used"),
+        ({"AWS_S3_ADDRESSING_STYLE": "odd"}, "'odd'; expected auto, path or virtual"),
+        ({"SSD_STORE_PATIENCE": "long"}, "'long'; expected a number of seconds"),
+        ({"SSD_STORE_PATIENCE": "-1"}, "'-1'; expected a number of seconds"),
+        ({"SSD_STORE_PATIENCE": "nan"}, "'nan'; expected a number of seconds"),
+    ],
+)
+def test_values_that_cannot_be(environment: dict[str, str], expected: str) -> None:
+    assert expected in refusal(lambda: read_settings(environment), UsageError)
+
+
+def test_a_region_that_cannot_be() -> None:
+    settings = S3Settings(endpoint="http://store", region="no region")
+    assert "AWS_REGION" in refusal(lambda: S3Store("bucket", "", settings), UsageError)
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("s3://bucket", ("bucket", "")),
+        ("s3://bucket/", ("bucket", "")),
+        ("s3://bucket/a/b", ("bucket", "a/b/")),
+        ("s3://my.bucket-1/a b%20c/", ("my.bucket-1", "a b%20c/")),
+    ],
+)
+def test_uris(uri: str, expected: tuple[str, str]) -> None:
+    assert split_uri(uri) == expected
+
+
+@pytest.mark.parametrize("uri", ["s3://", "s3:///key", "s3://a", "s3://buc ket/x", "s3://-b-/x"])
+def test_uris_without_a_bucket(uri: str) -> None:
+    assert "expected s3://bucket/prefix" in refusal(lambda: split_uri(uri), UsageError)
+
+
+def test_credentials_do_not_belong_into_a_uri() -> None:
+    text = refusal(lambda: split_uri("s3://id:canary@bucket/x"), UsageError)
+    assert "AWS_SECRET_ACCESS_KEY" in text
+
+
+def test_open_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    store = open_store("s3://bucket/a/b")
+    assert isinstance(store, S3Store)
+    assert store.uri == "s3://bucket/a/b/"
+    with pytest.raises(UsageError, match="known schemes are"):
+        open_store("gs://bucket/a")

@@ -1,0 +1,61 @@
+"""The tree of errors and the exit codes that scripts rely on."""
+
+import pickle
+
+import pytest
+
+from ssd_core import errors
+
+
+@pytest.mark.parametrize(
+    ("kind", "exit_code"),
+    [
+        (errors.UsageError, 2),
+        (errors.OwnershipError, 2),
+        (errors.DataError, 3),
+        (errors.DivergedError, 3),
+        (errors.GateError, 3),
+        (errors.SurroundingsError, 75),
+    ],
+)
+def test_exit_codes(kind: type[errors.SsdError], exit_code: int) -> None:
+    assert kind("x").exit_code == exit_code
+    assert issubclass(kind, errors.SsdError)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("cocoo", "unknown format 'cocoo'; did you mean 'coco'?"),
+        ("zzz", "unknown format 'zzz'; known: coco, voc"),
+    ],
+)
+def test_unknown_name(name: str, message: str) -> None:
+    assert str(errors.unknown_name("format", name, ["voc", "coco"])) == message
+
+
+def test_where_a_guess_would_mislead_all_names_are_listed() -> None:
+    error = errors.unlisted_name("device", "gpu", ["auto", "cpu"])
+    assert str(error) == "unknown device 'gpu'; known: auto, cpu"
+
+
+def test_the_place_comes_before_what_is_wrong() -> None:
+    with pytest.raises(errors.DataError, match=r"^a\.jpg: is empty$"), errors.located("a.jpg"):
+        raise errors.DataError("is empty")
+    with pytest.raises(errors.UsageError, match="^another$"), errors.located("a.jpg"):
+        raise errors.UsageError("another")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain: Käse 猫", "plain: Käse 猫"),
+        ("a\nb\tc", "a\\nb\\tc"),
+        ("\x1b[31mred", "\\x1b[31mred"),
+        ("\udcff.jpg", "\\udcff.jpg"),
+        ("left \u202e right", "left \\u202e right"),
+    ],
+)
+def test_a_message_is_one_line_that_can_be_printed(text: str, shown: str) -> None:
+    assert str(errors.DataError(text)) == shown
+    assert pickle.loads(pickle.dumps(errors.DataError(text))).args == (shown,)

@@ -1,0 +1,73 @@
+"""The log of a training, also after a kill."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ssd_core.errors import DataError
+from ssd_core.train_log import append, read_log, rewind
+
+LINES: list[dict[str, Any]] = [
+    {"event": "start", "step": 0},
+    {"event": "step", "step": 2, "loss": 1.5},
+    {"event": "step", "step": 4, "loss": 0.1 + 0.2},
+    {"event": "evaluation", "step": 4, "ap": 0.5},
+    {"event": "start", "step": 4},
+    {"event": "step", "step": 6, "loss": 1e-30},
+    {"event": "end", "step": 6},
+]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "train_log.jsonl"
+    for line in LINES:
+        append(path, line)
+    return path
+
+
+def test_what_is_appended_is_read(path: Path) -> None:
+    assert read_log(path) == LINES
+    assert len(path.read_text().splitlines()) == len(LINES)
+
+
+@pytest.mark.parametrize(
+    ("step", "kept"), [(0, 0), (1, 1), (2, 2), (3, 2), (4, 3), (5, 5), (6, 6), (7, 7)]
+)
+def test_rewinding_drops_what_came_after_the_checkpoint(path: Path, step: int, kept: int) -> None:
+    rewind(path, step)
+    assert read_log(path) == LINES[:kept]
+
+
+def test_a_line_cut_by_a_kill_is_not_read_and_goes_with_the_next_rewind(path: Path) -> None:
+    whole = path.read_bytes()
+    last_line = len(whole) - whole[:-1].rindex(b"\n") - 1
+    for cut in range(1, last_line):
+        path.write_bytes(whole[:-cut])
+        assert read_log(path) == LINES[:-1]
+        rewind(path, 9)
+        append(path, LINES[-1])
+        assert path.read_bytes() == whole
+
+
+def test_no_log_needs_no_rewinding(tmp_path: Path) -> None:
+    rewind(tmp_path / "none.jsonl", 3)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_log_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="none.jsonl: no such training log"):
+        read_log(tmp_path / "none.jsonl")
+
+
+@pytest.mark.parametrize("line", ["", "{", "[]", "7", '{"step": 1}', '{"event": "step"}', "\x00"])
+def test_a_strange_line_is_named(path: Path, line: str) -> None:
+    path.write_text(f'{{"event": "start", "step": 0}}\n{line}\n{{"event": "end", "step": 1}}\n')
+    with pytest.raises(DataError, match=r"train_log.jsonl:2: expected a JSON object"):
+        read_log(path)
+
+
+def test_a_number_that_json_does_not_know_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        append(tmp_path / "log", {"event": "step", "step": 1, "loss": float("nan")})

@@ -1,0 +1,102 @@
+"""A real training at a small scale: a linear model with momentum, in NumPy, on generated images."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssd_core.backends.base import Detector
+from ssd_core.config import PostprocessSpec, TrainConfig
+from ssd_core.errors import DataError
+from ssd_core.recipes import load_recipe
+from ssd_core.structures import Array, Batch
+from ssd_core.training.checkpoints import CheckpointDir
+from ssd_core.training.loop import Run
+
+IMAGE_SIZE, NUM_IMAGES, BATCH_SIZE = 4, 10, 4
+TRAINING = "0123456789abcdef"
+
+
+@dataclass
+class Losses:
+    loss: float
+
+    def read(self) -> dict[str, float]:
+        return {"loss": self.loss, "loss_cls": self.loss / 4, "loss_bbox": self.loss * 3 / 4}
+
+
+class LinearLearner:
+    """Learns the mean of an image from its pixels."""
+
+    def __init__(self) -> None:
+        size = IMAGE_SIZE * IMAGE_SIZE * 3
+        self.arrays: dict[str, Array] = {
+            "weight": np.linspace(-1, 1, size, dtype=np.float32),
+            "momentum": np.zeros(size, np.float32),
+        }
+
+    def step(self, batch: Batch, learning_rate: float) -> Losses:
+        inputs = batch.images.reshape(len(batch.images), -1).astype(np.float32) / 255
+        errors = inputs @ self.arrays["weight"] - inputs.mean(axis=1)
+        gradient = 2 * inputs.T @ errors / len(errors)
+        self.arrays["momentum"] = np.float32(0.9) * self.arrays["momentum"] + gradient
+        self.arrays["weight"] -= np.float32(learning_rate) * self.arrays["momentum"]
+        return Losses(float(np.square(errors).mean()))
+
+    def state(self) -> dict[str, Array]:
+        return {name: array.copy() for name, array in self.arrays.items()}
+
+    def load_state(self, state: Mapping[str, Array]) -> None:
+        if set(state) != set(self.arrays):
+            raise DataError(f"expected {sorted(self.arrays)}, got {sorted(state)}")
+        self.arrays = {name: array.copy() for name, array in state.items()}
+
+    def weights(self) -> dict[str, Array]:
+        return {"weight": self.arrays["weight"].copy()}
+
+    def detector(self, postprocess: PostprocessSpec) -> Detector:
+        raise NotImplementedError("this model detects nothing")
+
+
+def make_batches(first_step: int, last_step: int) -> Iterator[Batch]:
+    """Yield batches that are a pure function of the step, in arrays that are used again."""
+    images = np.empty((BATCH_SIZE, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+    for step in range(first_step, last_step):
+        images[:] = np.random.default_rng(step).integers(0, 256, images.shape, np.uint8)
+        yield Batch(
+            images=images,
+            boxes=np.zeros((BATCH_SIZE, 8, 4), np.float32),
+            labels=np.zeros((BATCH_SIZE, 8), np.int64),
+            indices=np.arange(BATCH_SIZE) + step * BATCH_SIZE,
+        )
+
+
+def make_config(**changes: Any) -> TrainConfig:
+    """Return a short training: 12 steps, a log line every 2, a checkpoint every 4."""
+    values = load_recipe("demo").train.model_dump()
+    values |= {"batch_size": BATCH_SIZE, "steps": 12, "log_interval": 2, "checkpoint_interval": 4}
+    values["optimizer"]["learning_rate"] = 0.01
+    return TrainConfig(**{**values, **changes})
+
+
+def make_run(out_dir: Path, config: TrainConfig | None = None) -> Run:
+    """Open a training in `out_dir`; where evaluation is asked for, a nearer weight is better."""
+    config, learner = config or make_config(), LinearLearner()
+
+    def evaluate() -> dict[str, float]:
+        # Not monotonic over the steps, so that the best one lies in the middle of the training.
+        return {"ap": float(np.sin(learner.arrays["weight"].sum() * 40))}
+
+    out_dir.mkdir(parents=True, exist_ok=True)
+    return Run(
+        config=config,
+        num_images=NUM_IMAGES,
+        learner=learner,
+        batches=make_batches,
+        checkpoints=CheckpointDir(out_dir / "checkpoints", TRAINING),
+        log_path=out_dir / "train_log.jsonl",
+        facts={"training_id": TRAINING, "world_size": 1},
+        evaluate=evaluate if config.evaluate_every else None,
+    )

@@ -1,0 +1,84 @@
+"""What makes a training the same training, and whose a place is."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ssd_core
+from ssd_core.errors import OwnershipError
+from ssd_core.training.identity import digest_identity, identify, own_place
+from tests.training.small_run import make_config
+
+DIGEST = "ab" * 32
+
+
+def test_the_same_words_name_the_same_training() -> None:
+    first, second = (identify(make_config(), DIGEST, "torch") for _ in range(2))
+    assert digest_identity(first) == digest_identity(second)
+    assert len(digest_identity(first)) == 16
+
+
+def test_configuration_data_and_framework_each_make_another_training() -> None:
+    names = {
+        digest_identity(identity)
+        for identity in (
+            identify(make_config(), DIGEST, "torch"),
+            identify(make_config(seed=2), DIGEST, "torch"),
+            identify(make_config(), "cd" * 32, "torch"),
+            identify(make_config(), DIGEST, "mindspore"),
+        )
+    }
+    assert len(names) == 4
+
+
+def test_every_change_of_the_code_makes_another_training(tmp_path: Path) -> None:
+    package = tmp_path / "ssd_core"
+    shutil.copytree(
+        Path(ssd_core.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__")
+    )
+    names = [name_of_training(tmp_path)]
+    assert names == [name_of_training(tmp_path)]
+    for file, change in (("__init__.py", '__version__ = "99"\n'), ("logs.py", "# a change\n")):
+        (package / file).write_text((package / file).read_text() + change)
+        names.append(name_of_training(tmp_path))
+    assert len(set(names)) == 3
+
+
+def name_of_training(folder: Path) -> str:
+    """Return the name that the code in `folder` gives to the demo."""
+    code = (
+        "from ssd_core.recipes import load_recipe\n"
+        "from ssd_core.training.identity import digest_identity, identify\n"
+        "print(digest_identity(identify(load_recipe('demo').train, 'ab', 'torch')))\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_a_place_belongs_to_its_first_training(tmp_path: Path) -> None:
+    mine = identify(make_config(), DIGEST, "torch")
+    own_place(tmp_path / "out", mine)
+    own_place(tmp_path / "out", mine)
+    other = identify(make_config(seed=9, batch_size=2), "cd" * 32, "torch")
+    with pytest.raises(OwnershipError) as error:
+        own_place(tmp_path / "out", other)
+    message = str(error.value)
+    assert f'dataset: "{DIGEST}" -> "{"cd" * 32}"' in message
+    assert "train.seed: 1 -> 9" in message
+    assert "train.batch_size: 4 -> 2" in message
+    assert "choose another --out" in message
+    assert "learning_rate" not in message
+    assert json.loads((tmp_path / "out" / "training.json").read_text()) == mine
+    assert (tmp_path / "out" / "training.json").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null"])
+def test_a_damaged_owner_file_is_explained(tmp_path: Path, content: str) -> None:
+    (tmp_path / "training.json").write_text(content)
+    with pytest.raises(OwnershipError, match=r"training.json is damaged.*choose another --out"):
+        own_place(tmp_path, identify(make_config(), DIGEST, "torch"))

@@ -1,0 +1,184 @@
+"""The loop with a small learner: intervals, kills, signals, divergence."""
+
+import json
+import math
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ssd_core.errors import DivergedError, StoppedError, SurroundingsError
+from ssd_core.structures import Batch
+from ssd_core.train_log import read_log
+from ssd_core.training.loop import Run, train
+from tests.training.small_run import make_batches, make_config, make_run
+
+
+def events(run: Run, event: str) -> list[int]:
+    return [line["step"] for line in read_log(run.log_path) if line["event"] == event]
+
+
+def test_lines_and_checkpoints_come_at_their_intervals(tmp_path: Path) -> None:
+    run = make_run(tmp_path, make_config(steps=11, log_interval=3, checkpoint_interval=4))
+    state = train(run)
+    assert (state.step, state.samples) == (11, 44)
+    assert events(run, "step") == [3, 4, 6, 8, 9, 11]
+    assert sorted(path.name for path in tmp_path.glob("checkpoints/step-*")) == [
+        "step-00000008",
+        "step-00000011",
+    ]
+
+
+def test_the_first_and_the_last_line_frame_the_log(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    state = train(run)
+    first, *_, last = read_log(run.log_path)
+    assert first == {
+        "event": "start",
+        "step": 0,
+        "total_steps": 12,
+        "batch_size": 4,
+        "images": 10,
+        "training_id": "0123456789abcdef",
+        "world_size": 1,
+    }
+    assert (last["event"], last["step"], last["samples"]) == ("end", 12, 48)
+    assert last["images_per_second"] == pytest.approx(48 / state.seconds, rel=1e-3)
+
+
+def test_a_line_means_its_interval(tmp_path: Path) -> None:
+    fine = make_run(tmp_path / "fine", make_config(log_interval=1))
+    coarse = make_run(tmp_path / "coarse", make_config(log_interval=4))
+    train(fine)
+    train(coarse)
+    each = [line["loss"] for line in read_log(fine.log_path) if line["event"] == "step"]
+    means = [line["loss"] for line in read_log(coarse.log_path) if line["event"] == "step"]
+    assert means == pytest.approx([np.mean(each[start : start + 4]) for start in (0, 4, 8)])
+    line = read_log(coarse.log_path)[1]
+    assert (line["step"], line["samples"], line["epoch"]) == (4, 16, 1.6)
+    assert 0 <= line["data_wait"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("epochs", "expected"), [(1, 3), (2, 5), (0.1, 1), (1e-9, 1), (64, 160), (4.4, 11)]
+)
+def test_epochs_are_rounded_up_to_whole_steps(tmp_path: Path, epochs: float, expected: int) -> None:
+    run = make_run(tmp_path, make_config(steps=None, epochs=epochs))  # 10 images, batch 4
+    assert run.total_steps == expected
+
+
+def test_the_best_weights_are_kept(tmp_path: Path) -> None:
+    run = make_run(tmp_path, make_config(evaluate_every=2))
+    seen = {}
+    evaluate = run.evaluate
+    assert evaluate is not None
+
+    def watched() -> dict[str, float]:
+        metrics = evaluate()
+        seen[metrics["ap"]] = run.learner.weights()["weight"]
+        return metrics
+
+    state = train(replace(run, evaluate=watched))
+    assert len(seen) == 6
+    assert state.best_metrics["ap"] == max(seen)
+    assert state.best_step is not None
+    assert state.best_step < 12
+    assert np.array_equal(state.best_weights["weight"], seen[max(seen)])
+    assert events(run, "evaluation") == [2, 4, 6, 8, 10, 12]
+
+
+def test_a_kill_at_any_instant_changes_nothing(tmp_path: Path) -> None:
+    program = Path(__file__).with_name("kill_everywhere.py")
+    output = subprocess.run(
+        [sys.executable, str(program), str(tmp_path)], stdout=subprocess.PIPE, check=True
+    ).stdout
+    whole, *killed = [json.loads(line) for line in output.splitlines()]
+    assert killed[-1]["name"] == "again"
+    assert killed[-1]["killed"] > 20
+    assert len(killed) > 80
+    for training in killed:
+        place = f"{training['name']} {training['act']}"
+        for part in ("state", "arrays", "model", "log", "leftovers"):
+            assert training["outcome"][part] == whole["outcome"][part], place
+        # A kill between the last commit and the removal of the oldest one leaves that one behind.
+        assert training["outcome"]["checkpoints"][-2:] == whole["outcome"]["checkpoints"], place
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
+    run = make_run(tmp_path, make_config(log_interval=5))
+    step = run.learner.step
+
+    def step_with_a_bad_loss(batch: Batch, rate: float):
+        result = step(batch, rate)
+        return replace(result, loss=math.nan) if batch.indices[0] == 6 * 4 else result
+
+    run.learner.step = step_with_a_bad_loss
+    with pytest.raises(DivergedError, match="the loss of step 7 is nan.*step-00000004"):
+        train(run)
+    assert events(run, "step") == [4, 5]
+    assert [path.name for path in tmp_path.glob("checkpoints/step-*")] == ["step-00000004"]
+
+
+def test_spoilt_weights_are_never_saved(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    step = run.learner.step
+
+    def step_with_a_bad_update(batch: Batch, rate: float):
+        result = step(batch, rate)
+        if batch.indices[0] == 7 * 4:  # the loss is still finite, the next one would not be
+            run.learner.arrays["momentum"][3] = math.inf
+        return result
+
+    run.learner.step = step_with_a_bad_update
+    with pytest.raises(DivergedError, match="after step 8 'momentum' is not finite"):
+        train(run)
+    assert [path.name for path in tmp_path.glob("checkpoints/step-*")] == ["step-00000004"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_the_run_after_its_step(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    whole = make_run(tmp_path / "whole")
+    train(whole)
+
+    def batches_with_signal(first: int, last: int) -> Iterator[Batch]:
+        for batch in make_batches(first, last):
+            if batch.indices[0] == 5 * 4:
+                signal.raise_signal(number)
+            yield batch
+
+    before = signal.getsignal(number)
+    run = make_run(tmp_path / "stopped")
+    with pytest.raises(StoppedError, match=f"{number.name} after step 6 of 12") as error:
+        train(replace(run, batches=batches_with_signal))
+    assert error.value.exit_code == code
+    assert signal.getsignal(number) is before
+    assert run.checkpoints.last_dir == tmp_path / "stopped" / "checkpoints" / "step-00000006"
+
+    again = make_run(tmp_path / "stopped")
+    train(again)
+    assert np.array_equal(again.learner.weights()["weight"], whole.learner.weights()["weight"])
+    assert events(again, "start") == [0, 6]
+    assert events(again, "step") == [2, 4, 6, 8, 10, 12]
+
+
+def test_the_older_of_two_attempts_stops_and_leaves_no_trace(tmp_path: Path) -> None:
+    older = make_run(tmp_path)
+
+    def batches_overtaken(first: int, last: int) -> Iterator[Batch]:
+        for batch in make_batches(first, last):
+            if batch.indices[0] == 6 * 4:
+                train(make_run(tmp_path))
+            yield batch
+
+    with pytest.raises(SurroundingsError, match="attempt 2 .* has taken over"):
+        train(replace(older, batches=batches_overtaken))
+    assert events(older, "step") == [2, 4, 6, 8, 10, 12]
+    assert events(older, "end") == [12]
+    assert older.checkpoints.last_dir == tmp_path / "checkpoints" / "step-00000004"
