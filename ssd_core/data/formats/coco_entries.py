@@ -52,8 +52,9 @@ def read_entries(raw: bytes, name: str, findings: Findings) -> CocoFile:
         raise
     except (msgspec.DecodeError, UnicodeDecodeError):
         content = json.loads(raw.decode("utf-8"), object_pairs_hook=_with_unique_keys)
-        json.dumps(content, ensure_ascii=False).encode()  # Python lets half of a surrogate through
         lists, load = msgspec.convert(content, _Lists), _load_plain
+        for category in lists.categories:
+            category.name.encode()  # Python's reader lets half of a surrogate pair through
     check_keys(raw, len(lists.images), len(lists.annotations))
     images: list[CocoImage] = []
     for place, item in _number(lists.images, f"{name}: $.images", load):

@@ -63,7 +63,7 @@ def read_coco(source: Source, name: str, findings: Findings) -> CocoFile:
         is_utf16 = raw.startswith(_UTF16)
         problem = f"is {'text in UTF-16' if is_utf16 else 'not text'}, expected UTF-8"
     except UnicodeEncodeError:
-        problem = "a text holds half of a surrogate pair"
+        problem = "a category name holds half of a surrogate pair"
     except RecursionError:
         problem = "is nested too deeply"
     except msgspec.ValidationError as error:

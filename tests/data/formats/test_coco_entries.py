@@ -60,6 +60,10 @@ UNUSABLE: dict[str, tuple[str | bytes, str]] = {
     "category: text": (content(categories=["cat"]), r"got str at \$.categories\[0\]"),
     "category: no name": (content(categories=[{"id": 1}]), "missing required field name"),
     "category: id as text": (content(categories=[CATEGORY | {"id": "2"}]), r"categories\[0\].id"),
+    "category: half a surrogate pair": (
+        GOOD.replace('"cat"', '"\\ud800"'),
+        "a category name holds half of a surrogate pair",
+    ),
     "category: negative id": (content(categories=[CATEGORY | {"id": -2}]), r"categories\[0\].id"),
     "images twice": (GOOD[:-1] + ', "images": []}', "the key 'images' is there twice"),
     "annotations twice": (GOOD[:-1] + ', "annotations": []}', "'annotations' is there twice"),
