@@ -185,13 +185,13 @@ class FolderSource:
 
     def read_into(self, name: str, space: memoryview) -> int:
         """Fill `space` with the beginning of a file and return how many bytes there were."""
-        size = 0
+        size, expected = 0, self._listed(name).num_bytes
         with self._open(name) as descriptor:
             while size < len(space):
                 count = os.readv(descriptor, [space[size:]])
-                if not count:
-                    break
                 size += count
+                if not count or size == expected:  # more was asked for, so this was the end
+                    break
         return size
 
     @contextmanager

@@ -81,7 +81,7 @@ def read_entries(raw: bytes, name: str, findings: Findings) -> CocoFile:
     )
 
 
-def check_keys(raw: bytes, num_images: int, num_annotations: int) -> None:
+def check_keys(raw: bytes | bytearray, num_images: int, num_annotations: int) -> None:
     """Look for keys that hide another of the same name: cheaply, unless there are too many of one.
 
     Raises:

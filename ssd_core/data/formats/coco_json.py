@@ -93,25 +93,28 @@ def _decode_in_pieces(source: Source, name: str) -> CocoFile | None:
     num_bytes = source.files[name].num_bytes
     starts = range(0, num_bytes, _PIECE_BYTES)
     pieces = (source.read_part(name, start, _PIECE_BYTES) for start in starts)
-    text = next(pieces, b"").removeprefix(_BOM)
+    text = bytearray(next(pieces, b"").removeprefix(_BOM))  # grows in place: images fill it
     while (opening := _BEFORE_OBJECTS.search(text)) is None:
         piece = next(pieces, None)
         if piece is None:
             return None
         text += piece
-    found = _decode_objects(text[opening.end() :], pieces)
+    beginning = bytes(text[opening.end() :])
+    del text[opening.end() :]
+    found = _decode_objects(beginning, pieces)
     if found is None:
         return None
     objects, rest = found
-    frame = b"".join([text[: opening.end()], msgspec.json.encode(_MARK), rest, *pieces])
+    for part in (msgspec.json.encode(_MARK), rest, *pieces):
+        text += part
     try:
-        content = _DECODER.decode(frame)
+        content = _DECODER.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     if content.annotations != [_MARK]:  # those in pieces were another list of this name
         return None
     is_small = num_bytes <= _SMALL_BYTES
-    check_keys(source.read(name) if is_small else frame, len(content.images), len(objects.ids))
+    check_keys(source.read(name) if is_small else text, len(content.images), len(objects.ids))
     return CocoFile(content.images, objects, content.categories, len(content.images))
 
 
