@@ -9,11 +9,10 @@ import numpy as np
 from benchmarks.coco_folder import make_coco_folder
 from benchmarks.interleaved import compare
 from benchmarks.row import Row, Size, main, ratio_row
-from ssd_core.config import ConvertConfig
+from ssd_core.config import ConvertConfig, SplitName
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats import coco
 from ssd_core.data.formats.dataset import SourceSplit
-from ssd_core.data.shards.manifest import SplitName
 from ssd_core.data.source import FolderSource
 
 

@@ -26,6 +26,7 @@ ShardFormat = Literal["arrow", "mindrecord"]
 TxtOrder = Literal["xy", "yx"]
 CropRule = Literal["every_box", "best_box"]
 Precision = Literal["auto", "fp32", "bf16"]
+SplitName = Literal["train", "val"]
 FrameworkName = Literal["torch"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -225,7 +226,7 @@ class EvaluateConfig(Section):
     """How accuracy is measured."""
 
     postprocess: PostprocessSpec = PostprocessSpec()
-    split: Literal["train", "val"] = "val"
+    split: SplitName = "val"
     batch_size: int = Field(default=8, gt=0)
     """Images a forward pass; does not change the result."""
 
@@ -278,13 +279,25 @@ def parse_section(kind: type[SectionT], values: Mapping[str, Any], path: str) ->
         return kind.model_validate(values)
     except ValidationError as error:
         details = error.errors(include_url=False)[0]
-        place = ".".join([path] * bool(path) + [str(part) for part in details["loc"]])
         if details["type"] == "extra_forbidden":
             raise _unknown_key(kind, details["loc"], path) from None
-        if details["type"] == "missing":
-            raise UsageError(f"{place} is missing") from None
-        shown = json.dumps(details["input"], default=str)
-        raise UsageError(f"{place}: {details['msg'].lower()}, got {shown[:80]}") from None
+        raise UsageError(first_problem(error, path)) from None
+
+
+def first_problem(error: ValidationError, path: str = "") -> str:
+    """Say in one line what the first value is that does not fit, and where.
+
+    Args:
+        error: of a pydantic model.
+        path: name of the whole, before the place inside of it; "" for none.
+    """
+    details = error.errors(include_url=False)[0]
+    place = ".".join([path] * bool(path) + [str(part) for part in details["loc"]])
+    if details["type"] == "missing":
+        return f"{place} is missing"
+    before = f"{place}: " if place else ""
+    shown = json.dumps(details["input"], default=str)
+    return f"{before}{details['msg'].lower()}, got {shown[:80]}"
 
 
 def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
@@ -296,12 +309,21 @@ def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
         UsageError: no `=`, an unknown key, or a value that does not fit.
     """
     values = recipe.model_dump(mode="json")
-    for assignment in assignments:
-        path, separator, text = assignment.partition("=")
-        if not separator:
-            raise UsageError(f"'{assignment}' is not of the form section.key=value")
-        _assign(values, path.strip().split("."), _parse_value(text.strip()))
+    _apply(values, assignments)
     return parse_section(Recipe, values, "")
+
+
+def override_section(
+    kind: type[SectionT], values: Mapping[str, Any], path: str, assignments: Iterable[str]
+) -> SectionT:
+    """Return the section `path` made of `values`, with assignments to its keys; see `override`.
+
+    Raises:
+        UsageError: as `override`, and an assignment to another section.
+    """
+    whole = {path: parse_section(kind, values, path).model_dump(mode="json")}
+    _apply(whole, assignments)
+    return parse_section(kind, whole[path], path)
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> list[str]:
@@ -314,6 +336,14 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") 
         elif before != after:
             lines.append(f"{place}: {json.dumps(before)} -> {json.dumps(after)}")
     return lines
+
+
+def _apply(values: dict[str, Any], assignments: Iterable[str]) -> None:
+    for assignment in assignments:
+        path, separator, text = assignment.partition("=")
+        if not separator:
+            raise UsageError(f"'{assignment}' is not of the form section.key=value")
+        _assign(values, path.strip().split("."), _parse_value(text.strip()))
 
 
 def _parse_value(text: str) -> Any:

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from ssd_core.config import ConvertConfig
+from ssd_core.config import ConvertConfig, SplitName
 from ssd_core.data.checks import check_sample
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats import READERS
@@ -20,7 +20,6 @@ from ssd_core.data.shards.manifest import (
     ClassEntry,
     Manifest,
     Split,
-    SplitName,
     content_digest,
 )
 from ssd_core.data.shards.mindrecord import MindRecordRows

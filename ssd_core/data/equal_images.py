@@ -5,8 +5,8 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from ssd_core.config import SplitName
 from ssd_core.data.findings import Findings
-from ssd_core.data.shards.manifest import SplitName
 from ssd_core.data.source import Source
 from ssd_core.errors import DataError
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from ssd_core.config import SplitName
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats.dataset import ImageEntry, Problem, SourceDataset, SourceSplit
 from ssd_core.data.formats.usual_names import IMAGE_SUFFIXES
-from ssd_core.data.shards.manifest import SplitName
 from ssd_core.data.source import Source, is_inside
 from ssd_core.errors import DataError
 from ssd_core.structures import IntArray

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from ssd_core.config import ConvertConfig
+from ssd_core.config import ConvertConfig, SplitName
 from ssd_core.data.adopt import adopt_dataset, is_adopted
 from ssd_core.data.equal_images import SeenImage, report_equal_images
 from ssd_core.data.findings import Findings
@@ -19,7 +19,6 @@ from ssd_core.data.shards.manifest import (
     ClassEntry,
     Manifest,
     Split,
-    SplitName,
     content_digest,
 )
 from ssd_core.data.source import Source

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from ssd_core.config import Policy
+from ssd_core.config import Policy, SplitName
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats.dataset import (
     ImageEntry,
@@ -16,7 +16,6 @@ from ssd_core.data.formats.dataset import (
     assemble_split,
 )
 from ssd_core.data.listing_checks import check_listing
-from ssd_core.data.shards.manifest import SplitName
 from ssd_core.data.source import SourceFile
 from ssd_core.structures import ClassInfo
 

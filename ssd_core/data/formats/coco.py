@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ssd_core.config import ConvertConfig
+from ssd_core.config import ConvertConfig, SplitName
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats.class_choice import ClassChoice, ClassKey, choose_classes
 from ssd_core.data.formats.coco_json import is_coco, read_coco
@@ -24,7 +24,6 @@ from ssd_core.data.formats.usual_names import (
     folder_prefix,
     sample_folders,
 )
-from ssd_core.data.shards.manifest import SplitName
 from ssd_core.data.source import Source, is_inside
 from ssd_core.errors import DataError
 from ssd_core.structures import Annotations, IntArray

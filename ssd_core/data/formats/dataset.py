@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ssd_core.config import SplitName
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats.class_choice import ClassChoice, ClassKey
-from ssd_core.data.shards.manifest import SplitName
 from ssd_core.errors import DataError
 from ssd_core.structures import Annotations, ClassInfo, IntArray, Sample, make_annotations
 

@@ -7,7 +7,7 @@ The format of MindSpore's SSD. Its documentation puts x first, its code took y f
 import posixpath
 from collections.abc import Mapping, Sequence
 
-from ssd_core.config import ConvertConfig
+from ssd_core.config import ConvertConfig, SplitName
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats.class_choice import choose_numbers, describe_numbers, known_numbers
 from ssd_core.data.formats.dataset import (
@@ -26,7 +26,6 @@ from ssd_core.data.formats.usual_names import (
     folder_prefix,
     sample_folders,
 )
-from ssd_core.data.shards.manifest import SplitName
 from ssd_core.data.source import Source, is_inside, read_head, read_text
 
 _SNIFFED_BYTES = 4096

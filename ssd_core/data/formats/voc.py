@@ -12,7 +12,7 @@ from xml.etree.ElementTree import ParseError
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from ssd_core.config import ConvertConfig
+from ssd_core.config import ConvertConfig, SplitName
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats.class_choice import choose_classes, parse_entries
 from ssd_core.data.formats.dataset import (
@@ -23,7 +23,6 @@ from ssd_core.data.formats.dataset import (
     assemble_dataset,
 )
 from ssd_core.data.formats.voc_layout import VocSplit, find_places, locate
-from ssd_core.data.shards.manifest import SplitName
 from ssd_core.data.source import Source
 from ssd_core.errors import DataError
 

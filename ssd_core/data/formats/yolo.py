@@ -6,7 +6,7 @@ Classes are numbers from 0, named by `data.yaml`, by a file of names, by `--clas
 import posixpath
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from ssd_core.config import ConvertConfig
+from ssd_core.config import ConvertConfig, SplitName
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats.class_choice import (
     choose_classes,
@@ -25,7 +25,6 @@ from ssd_core.data.formats.dataset import (
 )
 from ssd_core.data.formats.yolo_layout import LabelledImage, find_places, locate
 from ssd_core.data.formats.yolo_names import find_names, is_data_file, read_data_file
-from ssd_core.data.shards.manifest import SplitName
 from ssd_core.data.source import Source, read_text
 from ssd_core.errors import DataError
 

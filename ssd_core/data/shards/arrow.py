@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ssd_core.data.shards.manifest import Shard, SplitName, shard_name
+from ssd_core.config import SplitName
+from ssd_core.data.shards.manifest import Shard, shard_name
 from ssd_core.data.source import Source
 from ssd_core.errors import OwnershipError
 from ssd_core.store.local import replace_file

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ssd_core.config import SplitName
 from ssd_core.data.findings import Finding
-from ssd_core.data.shards.manifest import Shard, SplitName
+from ssd_core.data.shards.manifest import Shard
 from ssd_core.store.local import explain_disk_errors, file_sha256, write_file
 
 JOURNAL_FILE = "journal.jsonl"

@@ -4,18 +4,17 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from ssd_core.config import ShardFormat
+from ssd_core.config import ShardFormat, SplitName, first_problem
 from ssd_core.data.source import SourceFile, is_inside
 from ssd_core.errors import DataError
 from ssd_core.store import Location, open_store
 from ssd_core.store.local import write_file
 from ssd_core.structures import ClassInfo
 
-SplitName = Literal["train", "val"]
 MANIFEST_FILE = "manifest.json"
 SCHEMA_VERSION = 1
 """Raised when a reader of the old version could not read the new shards."""
@@ -149,6 +148,8 @@ def read_manifest(data_dir: Location) -> Manifest:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise DataError(f"{path} is not JSON: {error}; convert the data set again") from None
+    except RecursionError:
+        raise DataError(f"{path} is not JSON: nested too deeply; convert again") from None
     version = values.get("schema_version") if isinstance(values, dict) else None
     if version != SCHEMA_VERSION:
         raise DataError(
@@ -158,8 +159,4 @@ def read_manifest(data_dir: Location) -> Manifest:
     try:
         return Manifest.model_validate(values)
     except ValidationError as error:
-        details = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in details["loc"])
-        raise DataError(
-            f"{path}: {place}: {details['msg'].lower()}; convert the data set again"
-        ) from None
+        raise DataError(f"{path}: {first_problem(error)}; convert the data set again") from None

@@ -15,10 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from ssd_core.config import SplitName
 from ssd_core.data.checks import check_sample
 from ssd_core.data.findings import Findings
 from ssd_core.data.shards.integrity import verify_shard
-from ssd_core.data.shards.manifest import Shard, SplitName
+from ssd_core.data.shards.manifest import Shard
 from ssd_core.data.shards.mindrecord_format import (
     FILE_NAMES,
     SCHEMA,

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ssd_core.data.shards.manifest import Shard, SplitName
+from ssd_core.config import SplitName
+from ssd_core.data.shards.manifest import Shard
 from ssd_core.errors import DataError
 from ssd_core.store.local import file_sha256
 from ssd_core.structures import Annotations, Array, Sample, make_annotations

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from ssd_core.config import SplitName
 from ssd_core.data.findings import Findings
 from ssd_core.data.shards.journal import JOURNAL_FILE, Entry, Journal
-from ssd_core.data.shards.manifest import Shard, SplitName
+from ssd_core.data.shards.manifest import Shard
 from ssd_core.store.local import file_sha256
 
 

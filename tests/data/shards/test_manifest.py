@@ -63,9 +63,10 @@ def change(key: str, value: Any) -> Callable[[str], str]:
     ("damage", "message"),
     [
         (cut, "is not JSON"),
+        (lambda _: "[" * 100_000, "is not JSON: nested too deeply"),
         (lambda _: "[]", "schema version None, this program reads 1"),
         (change("schema_version", 2), "schema version 2, this program reads 1"),
-        (change("splits", {"train": {"images": 1}}), r"splits.train.boxes: field required"),
+        (change("splits", {"train": {"images": 1}}), r"splits.train.boxes is missing"),
         (lambda text: text.replace("train-00000", "../train-00000"), "0.name: .*leaves the data"),
         (lambda text: text.replace("train-00000", "/train-00000"), "0.name: .*leaves the data set"),
         (change("colour", "blue"), "colour: extra inputs are not permitted"),
