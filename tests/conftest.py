@@ -1,6 +1,7 @@
 """Real things that many tests share: the bundled photographs, and a model that has seen them."""
 
 import shutil
+import signal
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -8,6 +9,11 @@ import pytest
 
 import ssd_core.backends.torch  # noqa: F401  says how torch waits, before a test loads it
 from tests.requirements import missing
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the processes of the tests, also where a shell started us in background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
