@@ -65,13 +65,14 @@ class MultiBoxLoss:
                 for objects in zip(boxes, labels, strict=True)
             ]
         )
-        divisor = max(1, int((matched != BACKGROUND).sum()))
+        positives = int((matched != BACKGROUND).sum())
+        divisor = max(1, positives)
         loss_cls, grad_cls = self._classification(cls_logits, matched, labels)
         loss_bbox, grad_bbox = self._regression(bbox_regression, matched, boxes)
         return LossTerms(
             loss_cls=loss_cls / divisor,
             loss_bbox=loss_bbox / divisor,
-            positives=int((matched != BACKGROUND).sum()),
+            positives=positives,
             grad_cls_logits=grad_cls / divisor,
             grad_bbox_regression=grad_bbox / divisor,
         )

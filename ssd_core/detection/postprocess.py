@@ -14,7 +14,7 @@ def select_detections(
     anchors_cxcywh: FloatArray,
     *,
     coder: BoxCoder,
-    config: PostprocessSpec,
+    spec: PostprocessSpec,
     size: tuple[int, int],
 ) -> Detections:
     """Return what is left after score threshold, best candidates a class, NMS a class, and the cap.
@@ -26,15 +26,15 @@ def select_detections(
         bbox_regression: [N, 4] offsets.
         anchors_cxcywh: [N, 4] in units of the image side.
         coder: decodes the offsets.
-        config: the thresholds.
+        spec: the thresholds.
         size: width and height of the original image in pixels, which the boxes refer to.
     """
     scores = softmax(cls_logits)[:, 1:]
-    rows, classes = np.nonzero(scores > np.float32(config.score_threshold))
+    rows, classes = np.nonzero(scores > np.float32(spec.score_threshold))
     scores = scores[rows, classes]
     # Overlap of boxes does not change with the scale of an axis, so NMS runs in units of the image.
     boxes = np.clip(coder.decode(bbox_regression, anchors_cxcywh), 0, 1)[rows]
-    kept = _suppress_by_class(boxes, scores, classes, config)
+    kept = _suppress_by_class(boxes, scores, classes, spec)
     scale = np.array([*size, *size], np.float32)
     return Detections(boxes=boxes[kept] * scale, scores=scores[kept], labels=classes[kept] + 1)
 
@@ -47,15 +47,15 @@ def softmax(logits: FloatArray) -> FloatArray:
 
 
 def _suppress_by_class(
-    boxes: FloatArray, scores: FloatArray, classes: IntArray, config: PostprocessSpec
+    boxes: FloatArray, scores: FloatArray, classes: IntArray, spec: PostprocessSpec
 ) -> IntArray:
     """Return the surviving rows of all classes, best first."""
     order = np.lexsort((-scores, classes))
     groups = np.split(order, np.flatnonzero(np.diff(classes[order])) + 1)
     kept = []
     for group in groups:
-        candidates = group[: config.topk_candidates]
-        kept.append(candidates[suppress(boxes[candidates], config.nms_iou_threshold)])
+        candidates = group[: spec.topk_candidates]
+        kept.append(candidates[suppress(boxes[candidates], spec.nms_iou_threshold)])
     survivors = np.concatenate(kept)
     best_first = np.argsort(-scores[survivors], kind="stable")
-    return survivors[best_first][: config.max_detections_per_image]
+    return survivors[best_first][: spec.max_detections_per_image]

@@ -6,13 +6,13 @@ from ssd_core.config import PostprocessSpec
 from ssd_core.detection.box_coder import BoxCoder
 from ssd_core.detection.postprocess import select_detections, softmax
 
-CONFIG = PostprocessSpec(score_threshold=0.1, nms_iou_threshold=0.45)
+SPEC = PostprocessSpec(score_threshold=0.1, nms_iou_threshold=0.45)
 ANCHORS = np.array(
     [[0.25, 0.25, 0.5, 0.5], [0.25, 0.25, 0.5, 0.48], [0.9, 0.9, 0.4, 0.4]], np.float32
 )
 
 
-def select(probabilities, config=CONFIG, size=(100, 200)):
+def select(probabilities, spec=SPEC, size=(100, 200)):
     """Detections of the three anchors as they are, from the probabilities of two classes."""
     foreground = np.array(probabilities, np.float32)
     logits = np.log(np.concatenate([1 - foreground.sum(1, keepdims=True), foreground], axis=1))
@@ -22,7 +22,7 @@ def select(probabilities, config=CONFIG, size=(100, 200)):
         np.zeros((len(logits), 4), np.float32),
         ANCHORS[rows],
         coder=BoxCoder((0.1, 0.2)),
-        config=config,
+        spec=spec,
         size=size,
     )
 
@@ -50,14 +50,14 @@ def test_scores_at_most_the_threshold_are_dropped():
 
 
 def test_best_first_and_capped():
-    config = CONFIG.model_copy(update={"max_detections_per_image": 2})
-    found = select([[0.3, 0.01], [0.01, 0.9], [0.6, 0.01]], config)
+    spec = SPEC.model_copy(update={"max_detections_per_image": 2})
+    found = select([[0.3, 0.01], [0.01, 0.9], [0.6, 0.01]], spec)
     np.testing.assert_allclose(found.scores, [0.9, 0.6], rtol=1e-5)
 
 
 def test_candidates_of_a_class_are_limited_before_nms():
-    config = CONFIG.model_copy(update={"topk_candidates": 2})
-    found = select([[0.9, 0.01], [0.8, 0.01], [0.7, 0.01]], config)
+    spec = SPEC.model_copy(update={"topk_candidates": 2})
+    found = select([[0.9, 0.01], [0.8, 0.01], [0.7, 0.01]], spec)
     np.testing.assert_allclose(found.scores, [0.9], rtol=1e-5)  # 2nd falls in NMS, 3rd never enters
 
 

@@ -4,29 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 
 from pipelines.process_group import process_group
+from tests.processes import is_alive, wait_until_gone
 
 LEAVE_A_CHILD = "import subprocess; print(subprocess.Popen(['sleep', '1000']).pid, flush=True)"
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def wait_until_gone(pid: int) -> None:
-    for _ in range(600):
-        if not is_alive(pid):
-            return
-        time.sleep(0.1)
-    pytest.fail(f"process {pid} still runs")
 
 
 def test_lines_come_in_order_and_end_with_none() -> None:

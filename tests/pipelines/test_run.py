@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.cli.run import format_figures
+from tests.processes import descendants, wait_until_gone
 
 ROOT = Path(__file__).parents[2]
 STEPS = ("resolve_config", "convert", "train", "evaluate", "benchmark", "report")
@@ -53,31 +54,6 @@ def started(words: list[str], root: Path) -> "Iterator[subprocess.Popen[str]]":
         process.kill()
 
 
-def descendants(pid: int) -> list[int]:
-    """Return the processes below `pid`, nearest first."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except FileNotFoundError:
-        return []
-    return [int(child) for child in children] + [
-        below for child in children for below in descendants(int(child))
-    ]
-
-
-def wait_until_gone(pids: list[int]) -> None:
-    deadline = time.monotonic() + 60
-    while any(is_alive(pid) for pid in pids):
-        assert time.monotonic() < deadline, f"of the processes {pids} some still run"
-        time.sleep(0.05)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 def read_logs(root: Path) -> list[str]:
     """Return the logs of the runs under a root, oldest first."""
     return [path.read_text() for path in sorted(root.glob("runs/*/local/log.txt"))]
@@ -91,7 +67,7 @@ def root(few_photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         below = descendants(process.pid)
         process.kill()
     assert len(below) >= 2
-    wait_until_gone(below)
+    wait_until_gone(*below)
     return root
 
 
@@ -157,7 +133,7 @@ def test_ctrl_c_saves_the_work_and_leaves_nothing_running(
         _, errors = process.communicate()
     assert process.returncode == 130
     assert errors == "stopped; the same command continues\n"
-    wait_until_gone(below)
+    wait_until_gone(*below)
     (log,) = read_logs(tmp_path)
     assert "(exit 143)" in log
 
@@ -176,7 +152,7 @@ def test_what_is_killed_below_it_is_named(
     assert process.returncode == 75
     assert errors.startswith(f"error: {message}; the same command continues; the log is ")
     assert errors.count("\n") == 1
-    wait_until_gone(below)
+    wait_until_gone(*below)
 
 
 def test_a_step_that_fails_says_why(few_photographs: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.errors import DataError
 from ssd_core.stages import convert
+from tests.processes import children, wait_until_gone
 
 SSD = Path(sys.executable).with_name("ssd")
 CONFIG = {"shard_bytes": 60_000, "policy": "repair"}
@@ -61,8 +62,7 @@ def test_a_strict_error_is_the_same(faulty: Path, tmp_path: Path) -> None:
 
 
 def find_workers(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(c) for c in children if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes()]
+    return [c for c in children(pid) if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes()]
 
 
 def start_and_wait_for_a_shard(source: Path, out_dir: Path) -> "subprocess.Popen[str]":
@@ -82,13 +82,6 @@ def start_and_wait_for_a_shard(source: Path, out_dir: Path) -> "subprocess.Popen
     return process
 
 
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 def test_a_killed_conversion_leaves_no_worker_and_continues(bccd_dir: Path, tmp_path: Path) -> None:
     config: dict[str, Any] = {"shard_bytes": 20_000}
     convert.run(config, str(bccd_dir), tmp_path / "whole")
@@ -97,8 +90,7 @@ def test_a_killed_conversion_leaves_no_worker_and_continues(bccd_dir: Path, tmp_
     process.kill()
     process.communicate()
     assert len(workers) == 2
-    while any(is_running(pid) for pid in workers):
-        time.sleep(0.01)
+    wait_until_gone(*workers)
     finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.arrow")}
     assert 0 < len(finished) < len(read_manifest(tmp_path / "whole").shards())
     convert.run(config, str(bccd_dir), tmp_path / "out", workers=2)

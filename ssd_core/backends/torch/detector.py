@@ -68,7 +68,7 @@ class TorchDetector:
                 bbox_regression[start:stop],
                 self._anchors[anchors[start:stop]],
                 coder=self._coder,
-                config=self._postprocess,
+                spec=self._postprocess,
                 size=size,
             )
             for start, stop, size in zip(ends, ends[1:], sizes, strict=False)

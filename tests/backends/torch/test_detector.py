@@ -32,7 +32,7 @@ def test_choosing_candidates_on_the_device_changes_nothing(threshold):
             offsets[image],
             ANCHORS,
             coder=BoxCoder(RECIPE.model.variances),
-            config=postprocess,
+            spec=postprocess,
             size=sizes[image],
         )
         assert len(expected) > 0

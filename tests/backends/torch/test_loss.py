@@ -60,7 +60,6 @@ def record_calls(num_images):
 
 def test_launches_are_few_whatever_the_batch_and_nothing_synchronises():
     recorded = {num_images: record_calls(num_images) for num_images in (2, 8, 64)}
-    print({num_images: len(names) for num_images, names in recorded.items()})
     assert recorded[2] == recorded[8] == recorded[64]
     assert len(recorded[2]) <= 200
     assert not SYNCHRONISATIONS & set(recorded[2])
