@@ -28,7 +28,7 @@ from ssd_core.data.source import FolderSource, Source
 from ssd_core.errors import DataError, OwnershipError, UsageError
 from ssd_core.logs import Progress, logger
 from ssd_core.store.base import PARTIAL_PREFIX
-from ssd_core.store.local import explain_disk_errors, replace_file
+from ssd_core.store.local import explain_disk_errors, make_directory, replace_file
 
 
 def is_adopted(source: Source, config: ConvertConfig) -> bool:
@@ -151,7 +151,7 @@ def _take(path: Path, new_path: Path) -> None:
     with explain_disk_errors(new_path):
         if new_path.exists() and new_path.samefile(path):
             return
-        new_path.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(new_path.parent)
         link_path = new_path.with_name(f"{PARTIAL_PREFIX}{new_path.name}")
         link_path.unlink(missing_ok=True)
         try:
@@ -168,7 +168,7 @@ def _check_split(
     """Check every image of a split; return what the manifest says of it, and the largest label."""
     counts, max_label = [0], 0
     num_images = sum(shard.rows for shard in rows.shards)
-    with Progress(f"{split} images", num_images) as progress:
+    with Progress(f"adopt: {split} image", num_images) as progress:
         for index, sample, image in rows.samples(range(num_images)):
             labels = sample.annotations.labels
             if len(labels) and labels.min() < 1:

@@ -92,7 +92,7 @@ def _check_images(
 ) -> Iterator[_Usable]:
     """Read every image once."""
     done = 0
-    with Progress("images", sum(map(len, kept.values()))) as progress:
+    with Progress("check: image", sum(map(len, kept.values()))) as progress:
         for split, positions in kept.items():
             images = dataset.splits[split].images
             source.expect([images[position].image_path for position in positions])

@@ -222,7 +222,8 @@ class Findings:
             first = next(errors)
             raise DataError(
                 f"{first.place}: {first.detail} ({first.code}; error 1 of {self.num_errors}, "
-                f"all in {out_dir / FINDINGS_FILE}); mend the data, or give --policy repair or skip"
+                f"all in {out_dir / FINDINGS_FILE}); mend the data, or choose "
+                "repair or skip (--policy, convert.policy)"
             )
         if self.policy == "skip" and dropped > max_skipped * listed:
             raise DataError(

@@ -68,7 +68,7 @@ def check_split(
     if dataset.splits[name].annotations.is_crowd.all():
         raise DataError(
             f"{place}: all {num_boxes} objects of the {name} split are crowds, which nothing can "
-            "be learnt from; expected others, or --crowd object"
+            "be learnt from; expected others, or crowd=object (--crowd, convert.crowd)"
         )
 
 

@@ -98,7 +98,7 @@ def _pack(
         )
         for plan in missing
     )
-    with Progress("images", total, done=done) as progress:
+    with Progress("convert: image", total, done=done) as progress:
         num_workers = min(workers, len(missing))
         packed = (
             pack_in_workers(job, parts, num_workers)

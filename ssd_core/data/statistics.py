@@ -78,7 +78,7 @@ def read_table(reader: SplitReader) -> SplitTable:
         DataError: a shard does not have the content that the manifest promises.
     """
     paths, sizes, num_bytes, hashes, found = [], [], [], [], []
-    with Progress(f"reading {reader.split}", reader.num_images) as progress:
+    with Progress(f"inspect: {reader.split} image", reader.num_images) as progress:
         for record in reader.read_in_order():
             paths.append(record.image_path)
             sizes.append((record.width, record.height))

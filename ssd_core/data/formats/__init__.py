@@ -89,7 +89,7 @@ def _find_format(source: Source, config: ConvertConfig) -> tuple[str, list[str]]
     if not seen:
         raise DataError(
             f"{source.uri}: no known format in {len(source.files)} files; expected one of: "
-            f"{', '.join(READERS)} (name it with --format)"
+            f"{', '.join(READERS)} (name it: --format, convert.format)"
         )
     given = [where for where in (config.train, config.val) if where is not None]
     meant = [
@@ -97,7 +97,7 @@ def _find_format(source: Source, config: ConvertConfig) -> tuple[str, list[str]]
     ]
     name = [*meant, *seen][0]
     others = ", ".join(other for other in seen if other != name)
-    others = others and f"; also seen: {others} (--format)"
+    others = others and f"; also seen: {others} (--format, convert.format)"
     logger.info("%s: format %s%s", source.uri, name, others)
     return name, seen[name]
 
@@ -114,7 +114,7 @@ def _find_splits(
     if train is None and config.val is None:
         shown = f" among {', '.join(candidates[:4])}" if candidates else ""
         raise UsageError(
-            f"{source.uri}: found no {name} training split{shown}; name it with --train"
+            f"{source.uri}: found no {name} training split{shown}; name it: --train, convert.train"
         )
     places: dict[SplitName, str] = {}
     for split, place in (("train", train), ("val", val)):

@@ -128,7 +128,7 @@ def find_image_folder(source: Source, names: Sequence[str], place: str) -> str:
         return ""
     raise DataError(
         f"{place}: no image that it lists is in {source.uri} (the first: {names[0]}); "
-        "name their folder with --images"
+        "name their folder: --images, convert.images"
     )
 
 

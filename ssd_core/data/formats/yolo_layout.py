@@ -111,8 +111,8 @@ def _resolve(source: Source, name: str, root: str, path: str) -> str:
         if is_inside(whole) and is_there:
             return whole
     raise DataError(
-        f"{name}: there is no '{path}' in {source.uri}; name the place of the split with --train "
-        "and --val"
+        f"{name}: there is no '{path}' in {source.uri}; name the places of the splits: "
+        "--train and --val, convert.train and convert.val"
     )
 
 
@@ -135,7 +135,7 @@ def _read_folder(
     found = dict(_stems(source, image_prefix, IMAGE_SUFFIXES))
     if not found:
         raise UsageError(
-            f"--{split} {place}: the folder holds no images; name theirs with --images"
+            f"--{split} {place}: the folder holds no images; name theirs: --images, convert.images"
         )
     labels = {
         stem: name

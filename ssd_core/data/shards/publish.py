@@ -82,7 +82,7 @@ def _upload(store: Store, data_dir: Path, renamed: dict[str, Shard]) -> None:
         return True
 
     num_stored = 0
-    with Progress("upload", len(renamed)) as progress:
+    with Progress("upload: shard", len(renamed)) as progress:
         uploads = map_ahead(upload, renamed, num_threads=_THREADS, depth=2 * _THREADS)
         for done, is_stored in enumerate(uploads, start=1):
             num_stored += is_stored

@@ -48,7 +48,7 @@ def test_auto_names_the_formats_it_did_not_take(
     }
     (tmp_path / "train.json").write_text(json.dumps(content))
     assert read(tmp_path, val="train.json").format == "coco"
-    assert "format coco; also seen: txt (--format)" in caplog.text
+    assert "format coco; also seen: txt (--format, convert.format)" in caplog.text
     assert read(tmp_path, format="txt").format == "txt"
     assert read(tmp_path, train="train.txt", val="train.txt").format == "txt"
 
