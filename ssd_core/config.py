@@ -313,17 +313,18 @@ def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
     return parse_section(Recipe, values, "")
 
 
-def override_section(
-    kind: type[SectionT], values: Mapping[str, Any], path: str, assignments: Iterable[str]
-) -> SectionT:
-    """Return the section `path` made of `values`, with assignments to its keys; see `override`.
+def assign(section: str, values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
+    """Return the plain values of one section with `section.key=value` assignments applied.
+
+    Keys and values are looked at by whoever reads the section, see `parse_section`.
 
     Raises:
-        UsageError: as `override`, and an assignment to another section.
+        UsageError: no `=`, or another section.
     """
-    whole = {path: parse_section(kind, values, path).model_dump(mode="json")}
+    whole: dict[str, Any] = {section: dict(values)}
     _apply(whole, assignments)
-    return parse_section(kind, whole[path], path)
+    changed: dict[str, Any] = whole[section]
+    return changed
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> list[str]:

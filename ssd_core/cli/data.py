@@ -5,12 +5,20 @@ from typing import Annotated
 
 import typer
 
-from ssd_core.config import Crowd, Policy, ShardFormat, SourceFormat, TxtOrder
+from ssd_core.config import (
+    ConvertConfig,
+    Crowd,
+    Policy,
+    ShardFormat,
+    SourceFormat,
+    TxtOrder,
+    assign,
+)
 from ssd_core.errors import DataError, UsageError
 from ssd_core.store import read_location
 
 _WHERE = (
-    "Where this split is inside SOURCE: COCO annotations.json[:image_folder], VOC an ImageSets "
+    "Where this split is inside SOURCE: COCO file.json[:folder], VOC an ImageSets "
     "list or a folder, YOLO data.yaml:train, a folder or a list of images, TXT the list file."
 )
 
@@ -34,6 +42,17 @@ Classes = Annotated[
 ]
 Order = Annotated[TxtOrder, typer.Option(help="Column order of TXT boxes.")]
 Offset = Annotated[int, typer.Option(help="1 where VOC coordinates are counted from 1, else 0.")]
+Assigned = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="convert.key=value",
+        help="Set any key of the section, also max_pixels, max_skipped and shard_bytes, which have "
+        "no option; repeat for more.",
+    ),
+]
+
+_DEFAULTS = ConvertConfig()
 
 
 def convert(
@@ -41,25 +60,26 @@ def convert(
     out: Annotated[
         str, typer.Option("--out", metavar="DIR", help="A folder, or s3://bucket/prefix.")
     ],
-    format: Format = "auto",
-    train: Train = None,
-    val: Val = None,
-    images: Images = None,
+    format: Format = _DEFAULTS.format,
+    train: Train = _DEFAULTS.train,
+    val: Val = _DEFAULTS.val,
+    images: Images = _DEFAULTS.images,
     classes: Classes = None,
     policy: Annotated[
         Policy, typer.Option(help="What a fault does: strict stops, repair mends, skip leaves out.")
-    ] = "strict",
-    txt_order: Order = "xy",
-    voc_offset: Offset = 0,
+    ] = _DEFAULTS.policy,
+    txt_order: Order = _DEFAULTS.txt_order,
+    voc_offset: Offset = _DEFAULTS.voc_offset,
     crowd: Annotated[
         Crowd, typer.Option(help="Boxes around groups: keep ignores them, object trains on them.")
-    ] = "keep",
+    ] = _DEFAULTS.crowd,
     decode_check: Annotated[
         bool, typer.Option("--decode-check", help="Decode each JPEG to find damage inside of it.")
-    ] = False,
+    ] = _DEFAULTS.decode_check,
     shards: Annotated[
         ShardFormat, typer.Option(help="mindrecord is read by MindSpore's SSD; needs MindSpore.")
-    ] = "arrow",
+    ] = _DEFAULTS.shards,
+    assignments: Assigned = None,
     workers: Annotated[
         int, typer.Option(min=1, help="Processes that write; the shards stay the same.")
     ] = 1,
@@ -87,6 +107,7 @@ def convert(
         "decode_check": decode_check,
         "shards": shards,
     }
+    config = assign("convert", config, assignments or ())
     stage.run(config, source, read_location(out), workers=workers)
 
 
@@ -96,15 +117,24 @@ def check(
         Path | None,
         typer.Option("--out", metavar="DIR", help="Where findings.html and findings.json go."),
     ] = None,
-    format: Format = "auto",
-    train: Train = None,
-    val: Val = None,
-    images: Images = None,
+    format: Format = _DEFAULTS.format,
+    train: Train = _DEFAULTS.train,
+    val: Val = _DEFAULTS.val,
+    images: Images = _DEFAULTS.images,
     classes: Classes = None,
-    txt_order: Order = "xy",
-    voc_offset: Offset = 0,
+    txt_order: Order = _DEFAULTS.txt_order,
+    voc_offset: Offset = _DEFAULTS.voc_offset,
+    decode_check: Annotated[
+        bool | None,
+        typer.Option(
+            "--decode-check/--no-decode",
+            help="Decode each JPEG to find damage inside of it, or only read its header and end, "
+            "which is several times faster. It is decoded where neither is said.",
+        ),
+    ] = None,
+    assignments: Assigned = None,
 ) -> None:
-    """Look for faults in a data set: in every annotation and in every image, which is decoded.
+    """Look for faults in a data set: in every annotation and in every image.
 
     Prints what was found; with --out all of it, each with its place, as a page and as JSON. Ends
     with 3 where there are errors, with 0 where there are none or only warnings.
@@ -122,7 +152,9 @@ def check(
         "txt_order": txt_order,
         "voc_offset": voc_offset,
     }
-    checked = stage.run(config, source, out)
+    if decode_check is not None:
+        config["decode_check"] = decode_check
+    checked = stage.run(assign("convert", config, assignments or ()), source, out)
     for line in stage.describe(checked):
         print(line)
     if checked.findings.num_errors:
@@ -136,9 +168,12 @@ def _read_classes(text: str | None) -> list[str] | None:
         return None
     names = text.split(",")
     try:
-        names = Path(text).read_text("utf-8").splitlines()
+        names = Path(text).read_text("utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise UsageError(f"--classes {text}: is not UTF-8; expected a name a line") from None
     except OSError:  # no such file, or a list too long for a file name
         pass
-    return [name.strip() for name in names if name.strip()]
+    found = [name.strip() for name in names if name.strip()]
+    if not found:
+        raise UsageError(f"--classes {text}: has no name; expected a,b,c or a file of names")
+    return found

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from ssd_core.config import Section
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("ssd_core", "components", "pipelines", "tests")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
@@ -59,3 +61,21 @@ def test_configuration_stays_out_of_the_mathematics() -> None:
     ]
     assert plain
     assert [relative(path) for path in plain if re.search(r"\w+Config\b", path.read_text())] == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "ssd_core" / "cli").glob("*.py")), ids=relative)
+def test_commands_repeat_no_default_of_the_configuration(path: Path) -> None:
+    """A parameter named like a key of the configuration is absent (None), or takes its default."""
+    keys = {key for kind in Section.__subclasses__() for key in kind.model_fields}
+    repeated = [
+        f"{node.name}: {parameter.arg}={default.value!r}"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef)
+        for parameter, default in zip(
+            node.args.args[::-1] + node.args.kwonlyargs[::-1],
+            node.args.defaults[::-1] + node.args.kw_defaults[::-1],
+            strict=False,
+        )
+        if parameter.arg in keys and isinstance(default, ast.Constant) and default.value is not None
+    ]
+    assert repeated == []
