@@ -77,8 +77,8 @@ def run(
     manifest = read_manifest(data_dir)
     identity = identify(section, manifest.digest, framework)
     training = digest_identity(identity)
-    if results := _finished(out_dir, training):
-        return _report(out_dir, results)
+    if result := finished(out_dir, training):
+        return result
     backend = open_backend(framework, device, section.precision)
     work = _prepare(section, data_dir, out_dir, backend=backend, training=training)
     own_place(out_dir, identity)
@@ -155,14 +155,14 @@ def _evaluation(
     return evaluate
 
 
-def _finished(out_dir: Path, training: str) -> dict[str, Any] | None:
-    """Return the results of this training, when its model is there and whole."""
+def finished(out_dir: Path, training: str) -> StageResult | None:
+    """Return the result of this training, when its model is there and whole."""
     try:
         description = read_model(out_dir / MODEL_DIR).description
         results = read_output(out_dir).results
     except SsdError:
         return None
-    return results if description.training_id == training else None
+    return _report(out_dir, results) if description.training_id == training else None
 
 
 def _results(state: TrainState, description: ModelDescription, info: DeviceInfo) -> dict[str, Any]:
