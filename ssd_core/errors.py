@@ -1,6 +1,7 @@
 """Every error a user can meet, as one tree; each class carries the exit code of the command.
 
     SsdError                      never raised itself
+    ├── CrashedError        1     a process of ours elsewhere ended with a bug; its log says more
     ├── UsageError          2     the user's words are wrong: option, key, value, name
     │   └── OwnershipError  2     the place belongs to something else
     ├── DataError           3     the data set, a shard or a model directory is wrong
@@ -32,6 +33,10 @@ class SsdError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(one_line(message))
+
+
+class CrashedError(SsdError):
+    """A process of ours that runs elsewhere ended with a bug; the trace stands in its log."""
 
 
 class UsageError(SsdError):

@@ -10,6 +10,7 @@ from ssd_core import errors
 @pytest.mark.parametrize(
     ("kind", "exit_code"),
     [
+        (errors.CrashedError, 1),
         (errors.UsageError, 2),
         (errors.OwnershipError, 2),
         (errors.DataError, 3),
