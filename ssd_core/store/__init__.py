@@ -30,6 +30,13 @@ def location_uri(location: Location) -> str:
     return str(location.resolve()) if isinstance(location, Path) else location
 
 
+def join_location(location: Location, *names: str) -> Location:
+    """Return the place of these names below a location."""
+    if isinstance(location, Path):
+        return location.joinpath(*names)
+    return "/".join((location.rstrip("/"), *names))
+
+
 def open_store(uri: Location) -> Store:
     """Return the store at `uri`: a path, `file://`, or `s3://bucket/prefix`.
 
@@ -52,8 +59,10 @@ def local_path(uri: str) -> Path:
     """Return the path that a plain path or a `file://` URI names.
 
     Raises:
-        UsageError: the URI has another scheme.
+        UsageError: it is empty, or has another scheme.
     """
+    if not uri:
+        raise UsageError("the name of a place is empty; expected a path or a URI")
     parts = urlsplit(uri)
     if parts.scheme not in {"", "file"}:
         raise UsageError(f"cannot read '{uri}': known schemes are file:// and plain paths")

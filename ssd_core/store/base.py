@@ -1,5 +1,6 @@
 """The narrow protocol of an object store. Keys use forward slashes and never leave the root."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,10 @@ class StoredObject:
     num_bytes: int
     version: str = field(default="", compare=False)
     """Another one after each change: the ETag, or the time in nanoseconds."""
+    changed: float = field(default=0.0, compare=False)
+    """When it was stored, in seconds since 1970 by the clock of the store."""
+    sha256: str = field(default="", compare=False)
+    """Of the content that was put, where the store remembers it; only `head` says it."""
 
 
 def check_key(key: str, root: object) -> None:
@@ -83,3 +88,15 @@ class Store(Protocol):
 
     def delete(self, key: str) -> None:
         """Remove the object; no error where it does not exist."""
+
+
+def holds(store: Store, key: str, *, sha256: str, num_bytes: int) -> bool:
+    """Say whether an object has this content.
+
+    A store that remembers the hash it was given has checked it against what it received; of the
+    others the content is read again.
+    """
+    found = store.head(key)
+    if found is None or found.num_bytes != num_bytes:
+        return False
+    return (found.sha256 or hashlib.sha256(store.get(key)).hexdigest()) == sha256

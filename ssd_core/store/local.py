@@ -9,13 +9,15 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Literal
 
 from ssd_core.errors import SurroundingsError, UsageError
 from ssd_core.store.base import PARTIAL_PREFIX, StoredObject, check_key
 
 _HASH_BLOCK = 2**22
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _UNUSABLE = {
     errno.EACCES,
     errno.EPERM,
@@ -23,7 +25,11 @@ _UNUSABLE = {
     errno.ENOTDIR,
     errno.EISDIR,
     errno.EEXIST,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
 }
+_FAILED = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENOTCONN}
+"""Of a disk, or of a network that lies behind it."""
 
 
 def write_file(path: Path, content: bytes | str) -> None:
@@ -43,8 +49,8 @@ def replace_file(path: Path) -> Iterator[Path]:
     Raises:
         SurroundingsError: the disk is full or refuses.
     """
+    make_directory(path.parent)
     with explain_disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=f"{PARTIAL_PREFIX}{path.name}-", dir=path.parent)
         os.close(descriptor)
         partial_path = Path(name)
@@ -64,24 +70,40 @@ def commit_file(partial_path: Path, path: Path) -> None:
 
 
 @contextmanager
-def explain_disk_errors(path: Path) -> Iterator[None]:
-    """Turn errors of the disk under `path` into errors that say what to do."""
+def explain_disk_errors(path: Path, doing: Literal["read", "write"] = "write") -> Iterator[None]:
+    """Turn errors of the disk under `path` into errors that say what to do.
+
+    Raises:
+        UsageError: `path` cannot be used so.
+        SurroundingsError: the disk is full or failed.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        reason = os.strerror(error.errno or 0).lower()
+        if error.errno in _FULL:
             raise SurroundingsError(
                 f"{path}: the disk is full; free some space and repeat the command"
             ) from None
         if error.errno in _UNUSABLE:
-            raise UsageError(
-                f"{path}: cannot write there: {os.strerror(error.errno).lower()}"
-            ) from None
-        if error.errno == errno.EIO:
-            raise SurroundingsError(
-                f"{path}: the disk failed: {os.strerror(error.errno).lower()}"
-            ) from None
+            raise UsageError(f"{path}: cannot {doing} there: {reason}") from None
+        if error.errno in _FAILED:
+            raise SurroundingsError(f"{path}: the disk failed: {reason}") from None
         raise
+
+
+def make_directory(directory: Path, mode: int = 0o777) -> None:
+    """Make a folder, and those above it, where they are missing.
+
+    Raises:
+        UsageError: it cannot be made there.
+        SurroundingsError: the disk is full or failed.
+    """
+    with explain_disk_errors(directory):
+        try:
+            directory.mkdir(mode=mode, parents=True, exist_ok=True)
+        except FileNotFoundError:  # as /proc answers, where nobody can make anything
+            raise UsageError(f"{directory}: cannot write there: no folder can be made") from None
 
 
 def make_own_directory(directory: Path, remedy: str) -> None:
@@ -91,8 +113,8 @@ def make_own_directory(directory: Path, remedy: str) -> None:
         UsageError: it belongs to another user; `remedy` says what to do.
         SurroundingsError: the disk is full.
     """
+    make_directory(directory, mode=0o700)
     with explain_disk_errors(directory):
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if directory.stat().st_uid != os.getuid():
             raise UsageError(f"{directory} belongs to another user; {remedy}")
 
@@ -142,51 +164,54 @@ class LocalStore:
     def put_if_absent(self, key: str, content: bytes) -> bool:
         """Store `content` unless `key` exists; say whether it was stored."""
         path = self.path(key)
-        with explain_disk_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(prefix=PARTIAL_PREFIX, dir=path.parent) as partial:
-                partial.write(content)
-                partial.flush()
-                os.fchmod(partial.fileno(), 0o644)
-                os.fsync(partial.fileno())
-                try:
-                    os.link(
-                        partial.name, path
-                    )  # unlike a rename, a link fails where the name is taken
-                except FileExistsError:
-                    return False
+        make_directory(path.parent)
+        with (
+            explain_disk_errors(path),
+            tempfile.NamedTemporaryFile(prefix=PARTIAL_PREFIX, dir=path.parent) as partial,
+        ):
+            partial.write(content)
+            partial.flush()
+            os.fchmod(partial.fileno(), 0o644)
+            os.fsync(partial.fileno())
+            try:
+                os.link(partial.name, path)  # unlike a rename, it fails where the name is taken
+            except FileExistsError:
+                return False
         return True
 
     def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         """Return the object, or `length` bytes of it from `start`."""
         path = self.path(key)
-        if not path.is_file():  # a folder is no object
-            raise FileNotFoundError(str(path))
-        with path.open("rb") as file:
-            file.seek(start)
-            return file.read(-1 if length is None else length)
+        with explain_disk_errors(path, "read"):
+            if not path.is_file():  # a folder is no object
+                raise FileNotFoundError(str(path))
+            with path.open("rb") as file:
+                file.seek(start)
+                return file.read(-1 if length is None else length)
 
     def head(self, key: str) -> StoredObject | None:
         """Return what a listing would say of `key`, or None where it does not exist."""
         path = self.path(key)
-        return _describe(key, path) if path.is_file() else None
+        with explain_disk_errors(path, "read"):
+            return _describe(key, path) if path.is_file() else None
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """Yield the objects whose key starts with `prefix`, sorted by key."""
-        for key in sorted(path.relative_to(self.root).as_posix() for path in self.root.rglob("*")):
+        paths = (Path(folder, name) for folder, _, names in os.walk(self.root) for name in names)
+        for key in sorted(path.relative_to(self.root).as_posix() for path in paths):
             path = self.root / key
-            if (
-                key.startswith(prefix)
-                and path.is_file()
-                and not path.name.startswith(PARTIAL_PREFIX)
-            ):
-                yield _describe(key, path)
+            if key.startswith(prefix) and not path.name.startswith(PARTIAL_PREFIX):
+                with suppress(FileNotFoundError):  # somebody has just removed it
+                    if path.is_file():
+                        yield _describe(key, path)
 
     def delete(self, key: str) -> None:
         """Remove the object; no error where it does not exist."""
-        self.path(key).unlink(missing_ok=True)
+        path = self.path(key)
+        with explain_disk_errors(path):
+            path.unlink(missing_ok=True)
 
 
 def _describe(key: str, path: Path) -> StoredObject:
     status = path.stat()
-    return StoredObject(key, status.st_size, str(status.st_mtime_ns))
+    return StoredObject(key, status.st_size, str(status.st_mtime_ns), status.st_mtime)

@@ -1,40 +1,39 @@
 """Where everything lies under a root; no other module knows this layout."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from ssd_core.errors import UsageError
-from ssd_core.store import local_path
+from ssd_core.store import Location, join_location, read_location
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The layout under `root`, a path or a `file://` URI."""
+    """The layout under `root`, a path, `file://` or `s3://bucket/prefix`."""
 
     root: str
 
-    def dataset(self, digest: str) -> Path:
+    def dataset(self, digest: str) -> Location:
         """Return the directory of a converted data set."""
         return self._join("datasets", digest)
 
-    def training(self, training_id: str) -> Path:
+    def training(self, training_id: str) -> Location:
         """Return the output directory of a training: its checkpoints, log and model."""
         return self._join("training", training_id)
 
-    def run(self, run_id: str, step: str) -> Path:
+    def run(self, run_id: str, step: str) -> Location:
         """Return the output directory of one step of a pipeline run."""
         return self._join("runs", run_id, step)
 
-    def benchmarks(self, series: str) -> Path:
+    def benchmarks(self, series: str) -> Location:
         """Return the directory that keeps the history of a series of benchmarks."""
         return self._join("benchmarks", series)
 
-    def model(self, name: str, version: str) -> Path:
+    def model(self, name: str, version: str) -> Location:
         """Return the directory of a published model."""
         return self._join("models", name, version)
 
-    def _join(self, *names: str) -> Path:
+    def _join(self, *names: str) -> Location:
         for name in names:
             if not name or name.startswith(".") or "/" in name or "\0" in name:
                 raise UsageError(f"'{name}' cannot name a place: expected one plain folder name")
-        return local_path(self.root).joinpath(*names)
+        return join_location(read_location(self.root), *names)

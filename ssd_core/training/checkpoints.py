@@ -8,20 +8,22 @@ step-00000100/checkpoint.json        everything else, with size and hash of the 
 import re
 import shutil
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ssd_core.errors import DataError, SurroundingsError
 from ssd_core.logs import logger
-from ssd_core.store.arrays import FileEntry, describe, read_arrays, read_verified, write_arrays
-from ssd_core.store.local import LocalStore, explain_disk_errors, write_file
+from ssd_core.store import Location, join_location, open_store
+from ssd_core.store.arrays import FileEntry, describe, read_arrays, write_arrays
+from ssd_core.store.base import holds
+from ssd_core.store.local import LocalStore
+from ssd_core.store.transfer import MirroredFile
 from ssd_core.structures import Array
 
 _ARRAYS_FILE = "state.safetensors"
 _COMMIT_FILE = "checkpoint.json"
-_ATTEMPTS = "attempt-" + 8 * "[0-9]"
+_ATTEMPT, _STEP = "attempt-", "step-"
 _LEARNER, _BEST = "learner/", "best/"
 
 
@@ -66,10 +68,20 @@ class _Commit(BaseModel):
 class CheckpointDir:
     """The checkpoints of one training, in the hands of one attempt at it; begins with `resume`."""
 
-    def __init__(self, directory: Path, training_id: str) -> None:
-        self._directory, self._training_id = directory, training_id
+    def __init__(
+        self, place: Location, training_id: str, *, log: MirroredFile | None = None
+    ) -> None:
+        """Read and write nothing yet.
+
+        Args:
+            place: a directory that is only theirs, on the disk or in a store.
+            training_id: checkpoints of any other are passed over.
+            log: kept up to date with the checkpoints, where it is not written in its final place.
+        """
+        self._place, self._training_id, self._log = place, training_id, log
+        self._store = open_store(place)
         self._attempt = 0
-        self.last_dir: Path | None = None
+        self.last_dir: Location | None = None
         """The newest checkpoint known to be good."""
 
     def resume(self) -> tuple[TrainState, dict[str, Array]] | None:
@@ -81,45 +93,46 @@ class CheckpointDir:
             The state, and the arrays of the learner.
 
         Raises:
-            SurroundingsError: the disk is full or fails.
+            SurroundingsError: the disk is full or fails, or the store is away.
         """
         self._attempt = self._claim()
-        for step_dir in sorted(self._step_dirs(), reverse=True):
-            if not (step_dir / _COMMIT_FILE).exists():
+        if self._log is not None:
+            self._log.fetch()
+        for name, files in sorted(self._checkpoints().items(), reverse=True):
+            if _COMMIT_FILE not in files:
                 continue
             try:
-                state, arrays = self._read(step_dir)
+                state, arrays = self._read(name)
             except DataError as error:
                 logger.warning("%s; falling back to an earlier checkpoint", error)
                 continue
-            self.last_dir = step_dir
+            self.last_dir = join_location(self._place, name)
             return state, arrays
         return None
 
     def _claim(self) -> int:
-        store = LocalStore(self._directory)
         attempt = self._newest_attempt() + 1
-        while not store.put_if_absent(_attempt_name(attempt), b""):
+        while not self._store.put_if_absent(_attempt_name(attempt), b""):
             attempt += 1
-        for path in self._directory.glob(_ATTEMPTS):
-            if path.name < _attempt_name(attempt):
-                path.unlink(missing_ok=True)
+        for found in list(self._store.list(_ATTEMPT)):
+            if found.key < _attempt_name(attempt):
+                self._store.delete(found.key)
         return attempt
 
     def _newest_attempt(self) -> int:
-        names = [path.name for path in self._directory.glob(_ATTEMPTS)]
-        return max((int(name.partition("-")[2]) for name in names), default=0)
+        keys = [found.key for found in self._store.list(_ATTEMPT)]
+        return max((int(key.removeprefix(_ATTEMPT)) for key in keys), default=0)
 
     def check_newest(self) -> None:
         """Make sure that no newer attempt has taken over since `resume`.
 
         Raises:
-            SurroundingsError: one has.
+            SurroundingsError: one has, or the store is away.
         """
         newest = self._newest_attempt()
         if newest != self._attempt:
             raise SurroundingsError(
-                f"{self._directory}: attempt {newest} at this training has taken over; "
+                f"{self._place}: attempt {newest} at this training has taken over; "
                 f"attempt {self._attempt} stops"
             )
 
@@ -127,14 +140,16 @@ class CheckpointDir:
         """Commit a checkpoint; only then remove all others but the one before it.
 
         Raises:
-            SurroundingsError: a newer attempt has taken over, or the disk is full or fails.
+            SurroundingsError: a newer attempt has taken over, the disk is full or fails, or the
+                store is away.
         """
         self.check_newest()
-        step_dir = self._directory / f"step-{state.step:08}"
-        _remove(step_dir)
-        arrays = {_LEARNER + name: array for name, array in learner_arrays.items()}
-        arrays |= {_BEST + name: array for name, array in state.best_weights.items()}
-        entry = write_arrays(step_dir / _ARRAYS_FILE, arrays)
+        name = f"{_STEP}{state.step:08}"
+        self._remove(name)
+        arrays = {_LEARNER + key: array for key, array in learner_arrays.items()}
+        arrays |= {_BEST + key: array for key, array in state.best_weights.items()}
+        step_dir = join_location(self._place, name)
+        entry = write_arrays(step_dir, _ARRAYS_FILE, arrays)
         commit = _Commit(
             training_id=self._training_id,
             state=state,
@@ -142,38 +157,59 @@ class CheckpointDir:
             arrays=entry,
         )
         self.check_newest()
-        write_file(step_dir / _COMMIT_FILE, commit.model_dump_json(indent=2) + "\n")
-        try:
-            read_verified(step_dir / _ARRAYS_FILE, entry)
-        except DataError as error:
-            raise SurroundingsError(f"{error}, though it was just written") from None
-        for other_dir in self._step_dirs():
-            if other_dir not in {step_dir, self.last_dir}:
-                _remove(other_dir)
+        if self._log is not None:
+            self._log.publish()
+        content = commit.model_dump_json(indent=2) + "\n"
+        self._store.put(f"{name}/{_COMMIT_FILE}", content.encode())
+        self._remove_all_but(name, entry)
         self.last_dir = step_dir
 
-    def _step_dirs(self) -> list[Path]:
-        dirs = self._directory.glob("step-*")
-        return [path for path in dirs if re.fullmatch(r"step-\d{8,}", path.name)]
+    def _remove_all_but(self, name: str, entry: FileEntry) -> None:
+        """Remove what the new checkpoint replaces, if it is right and still ours to decide."""
+        key = f"{name}/{_ARRAYS_FILE}"
+        if not holds(self._store, key, sha256=entry.sha256, num_bytes=entry.bytes):
+            place = join_location(self._place, key)
+            raise SurroundingsError(f"{place} is damaged, though it was just written")
+        self.check_newest()
+        for other in self._checkpoints():
+            if other != name and join_location(self._place, other) != self.last_dir:
+                self._remove(other)
 
-    def _read(self, step_dir: Path) -> tuple[TrainState, dict[str, Array]]:
-        commit_path = step_dir / _COMMIT_FILE
+    def _checkpoints(self) -> dict[str, set[str]]:
+        """Return the names of all files of all checkpoints, whole or not."""
+        checkpoints: dict[str, set[str]] = {}
+        for found in self._store.list(_STEP):
+            name, _, file = found.key.partition("/")
+            if re.fullmatch(rf"{_STEP}\d{{8,}}", name):
+                checkpoints.setdefault(name, set()).add(file)
+        return checkpoints
+
+    def _remove(self, name: str) -> None:
+        """Remove a checkpoint, its commit first, so that a half-removed one never looks whole."""
+        for file in (_COMMIT_FILE, _ARRAYS_FILE):
+            self._store.delete(f"{name}/{file}")
+        if isinstance(self._store, LocalStore):  # the folder, with what was half written
+            shutil.rmtree(self._store.path(name), ignore_errors=True)
+
+    def _read(self, name: str) -> tuple[TrainState, dict[str, Array]]:
+        step_dir = join_location(self._place, name)
+        place = join_location(step_dir, _COMMIT_FILE)
         try:
-            with explain_disk_errors(commit_path):
-                commit = _Commit.model_validate_json(commit_path.read_bytes())
+            content = self._store.get(f"{name}/{_COMMIT_FILE}")
+            commit = _Commit.model_validate_json(content)
         except (ValidationError, FileNotFoundError):
-            raise DataError(f"{commit_path} is damaged") from None
+            raise DataError(f"{place} is damaged") from None
         if _digest(commit.state) != commit.state_sha256:
-            raise DataError(f"{commit_path} is damaged: its state has another hash")
+            raise DataError(f"{place} is damaged: its state has another hash")
         if commit.training_id != self._training_id:
-            raise DataError(f"{commit_path} belongs to training {commit.training_id}")
-        arrays = read_arrays(step_dir / _ARRAYS_FILE, commit.arrays)
+            raise DataError(f"{place} belongs to training {commit.training_id}")
+        arrays = read_arrays(step_dir, _ARRAYS_FILE, commit.arrays)
         commit.state.best_weights = _select(arrays, _BEST)
         return commit.state, _select(arrays, _LEARNER)
 
 
 def _attempt_name(attempt: int) -> str:
-    return f"attempt-{attempt:08}"
+    return f"{_ATTEMPT}{attempt:08}"
 
 
 def _digest(state: TrainState) -> str:
@@ -182,11 +218,3 @@ def _digest(state: TrainState) -> str:
 
 def _select(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
     return {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
-
-
-def _remove(step_dir: Path) -> None:
-    """Remove a checkpoint, its commit first, so that a half-removed one never looks whole."""
-    with explain_disk_errors(step_dir):
-        (step_dir / _COMMIT_FILE).unlink(missing_ok=True)
-        if step_dir.exists():
-            shutil.rmtree(step_dir)

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 import ssd_core
 from ssd_core.config import TrainConfig, differences
 from ssd_core.errors import OwnershipError
-from ssd_core.store.local import LocalStore
+from ssd_core.store import Location, join_location, open_store
 
 IDENTITY_FILE = "training.json"
 
@@ -34,23 +34,23 @@ def digest_identity(identity: Identity) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def own_place(out_dir: Path, identity: Identity) -> None:
+def own_place(out_dir: Location, identity: Identity) -> None:
     """Make `out_dir` the place of this training; of several that try, the first one gets it.
 
     Raises:
         OwnershipError: it holds another training; the message lists the fields that differ.
-        SurroundingsError: the disk is full or refuses.
+        SurroundingsError: the disk is full or refuses, or the store is away.
     """
     content = json.dumps(identity, indent=2, sort_keys=True) + "\n"
-    store = LocalStore(out_dir)
+    store = open_store(out_dir)
     if store.put_if_absent(IDENTITY_FILE, content.encode()):
         return
     try:
         owner = TypeAdapter(Identity).validate_json(store.get(IDENTITY_FILE))
     except ValidationError:
         raise OwnershipError(
-            f"{out_dir / IDENTITY_FILE} is damaged, so the training there cannot continue; "
-            "choose another --out"
+            f"{join_location(out_dir, IDENTITY_FILE)} is damaged, so the training there cannot "
+            "continue; choose another --out"
         ) from None
     if changes := differences(owner, identity):
         raise OwnershipError(

@@ -12,9 +12,9 @@ from ssd_core.store.arrays import FileEntry, describe, read_arrays, read_verifie
 def test_arrays_come_back_as_they_were(tmp_path: Path, dtype: str, shape: tuple[int, ...]) -> None:
     array = np.arange(np.prod(shape, dtype=int)).astype(dtype).reshape(shape)
     entry = write_arrays(
-        tmp_path / "a", {"x": array, "reversed": array[..., ::-1].T if shape else array}
+        tmp_path, "a", {"x": array, "reversed": array[..., ::-1].T if shape else array}
     )
-    found = read_arrays(tmp_path / "a", entry)
+    found = read_arrays(tmp_path, "a", entry)
     assert found["x"].dtype == array.dtype
     assert found["x"].shape == shape
     assert np.array_equal(found["x"], array)
@@ -25,24 +25,24 @@ def test_arrays_come_back_as_they_were(tmp_path: Path, dtype: str, shape: tuple[
 
 def test_the_same_arrays_give_the_same_bytes(tmp_path: Path) -> None:
     arrays = {"b": np.ones(3, np.float32), "a": np.zeros(2)}
-    entries = [write_arrays(tmp_path / name, arrays) for name in ("first", "second")]
+    entries = [write_arrays(tmp_path, name, arrays) for name in ("first", "second")]
     assert entries[0] == entries[1]
 
 
 def test_a_file_that_is_no_safetensors_is_named(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"\xff" * 64)
     with pytest.raises(DataError, match="a is no safetensors file"):
-        read_arrays(tmp_path / "a", describe(b"\xff" * 64))
+        read_arrays(tmp_path, "a", describe(b"\xff" * 64))
 
 
 def test_size_and_hash_are_compared(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
-    assert read_verified(tmp_path / "a", describe(b"abc")) == b"abc"
+    assert read_verified(tmp_path, "a", describe(b"abc")) == b"abc"
     with pytest.raises(DataError, match="a is damaged: 3 bytes, expected 4"):
-        read_verified(tmp_path / "a", describe(b"abcd"))
+        read_verified(tmp_path, "a", describe(b"abcd"))
     with pytest.raises(
         DataError, match="a is damaged: sha256 ba7816bf8f01…, expected 000000000000…"
     ):
-        read_verified(tmp_path / "a", FileEntry(bytes=3, sha256="0" * 64))
+        read_verified(tmp_path, "a", FileEntry(bytes=3, sha256="0" * 64))
     with pytest.raises(DataError, match="b is missing"):
-        read_verified(tmp_path / "b", describe(b""))
+        read_verified(tmp_path, "b", describe(b""))

@@ -26,6 +26,13 @@ def test_a_name_cannot_leave_its_place(name: str) -> None:
         Places("/data").model("cells", name)
 
 
+def test_the_layout_in_a_store() -> None:
+    places = Places("s3://bucket/ssd/")
+    assert places.dataset("ab12") == "s3://bucket/ssd/datasets/ab12"
+    assert places.run("r-1", "evaluate") == "s3://bucket/ssd/runs/r-1/evaluate"
+    assert Places("s3://bucket").training("x") == "s3://bucket/training/x"
+
+
 def test_a_store_that_nobody_speaks_is_refused() -> None:
-    with pytest.raises(UsageError, match="s3://bucket/ssd"):
-        Places("s3://bucket/ssd").dataset("ab12")
+    with pytest.raises(UsageError, match="gs://bucket/ssd"):
+        Places("gs://bucket/ssd").dataset("ab12")
