@@ -24,7 +24,7 @@ Policy = Literal["strict", "repair", "skip"]
 Crowd = Literal["keep", "object"]
 ShardFormat = Literal["arrow", "mindrecord"]
 TxtOrder = Literal["xy", "yx"]
-CropRule = Literal["every_box", "best_box"]
+CropRule = Literal["mmdetection", "torchvision", "mindspore"]
 Precision = Literal["auto", "fp32", "bf16"]
 SplitName = Literal["train", "val"]
 FrameworkName = Literal["torch"]
@@ -134,11 +134,12 @@ class AugmentConfig(Section):
     zoom_out_probability: float = Field(default=0.5, ge=0, le=1)
     zoom_out_max: float = Field(default=4.0, ge=1)
     """Largest side of the canvas relative to the image."""
-    crop_rule: CropRule = "every_box"
-    """A crop is accepted when every box overlaps it enough (mmdetection), or when the best one does
-    (torchvision, Caffe)."""
+    crop_rule: CropRule = "mmdetection"
+    """Whose crops are drawn: with enough overlap of every box (`mmdetection`, and the SSD paper's
+    words), of the best one (`torchvision`), or by MindSpore's odd test; `data/crops.py` tells."""
     crop_min_ious: tuple[Share, ...] = (0.1, 0.3, 0.5, 0.7, 0.9, 0.0)
-    """One is drawn for each crop, with the choice of no crop added; empty for no crops at all."""
+    """One is drawn for each crop, with the choice of no crop added; empty for no crops at all.
+    MindSpore's own list ends without the 0."""
     crop_min_scale: float = Field(default=0.3, gt=0, le=1)
     """Smallest side of a crop relative to the image."""
     flip_probability: float = Field(default=0.5, ge=0, le=1)

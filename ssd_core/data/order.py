@@ -61,7 +61,8 @@ class SampleOrder:
     def _shuffle(self, epoch: int) -> _Epoch:
         rng = order_stream(self._seed, epoch)
         ends = np.cumsum(self._shard_rows)
-        shards = rng.permutation(len(ends))
+        # A group of empty shards alone would hide what is read after it.
+        shards = rng.permutation(np.flatnonzero(self._shard_rows))
         groups = [
             shards[first : first + SHARDS_PER_GROUP]
             for first in range(0, len(shards), SHARDS_PER_GROUP)

@@ -5,6 +5,7 @@ Source: SSD paper, sections 2 and 3.4; mmdetection `configs/ssd/ssd300_coco.py`.
 
 from ssd_core.config import (
     AnchorSpec,
+    AugmentConfig,
     ModelConfig,
     OptimizerConfig,
     Recipe,
@@ -25,7 +26,7 @@ def ssd300_vgg16() -> Recipe:
     """Return the paper's SSD300: 120 epochs at batch 64, a tenth of the rate after 80 and 110."""
     return Recipe(
         name="ssd300_vgg16",
-        description="SSD300 with VGG16, 300 px, 8732 anchors, trained as mmdetection does.",
+        description="SSD300 with VGG16, 300 px, 8732 anchors: crops, training as in mmdetection.",
         train=TrainConfig(
             model=ModelConfig(
                 backbone="vgg16",
@@ -34,6 +35,7 @@ def ssd300_vgg16() -> Recipe:
                 std=(1.0, 1.0, 1.0),
                 anchors=SSD300_COCO_ANCHORS,
             ),
+            augment=AugmentConfig(crop_rule="mmdetection"),
             optimizer=OptimizerConfig(name="sgd", learning_rate=2e-3, weight_decay=5e-4),
             schedule=ScheduleConfig(name="step", warmup=500, milestones=(80 / 120, 110 / 120)),
             batch_size=64,

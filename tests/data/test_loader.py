@@ -154,6 +154,20 @@ def test_ranks_together_see_the_batch_of_one(world_size):
     assert_same(together, expected)
 
 
+@pytest.mark.parametrize("world_size", [1, 2, 4])
+@pytest.mark.parametrize("first", range(5))
+def test_any_number_of_ranks_resumes_at_any_step(first, world_size):
+    expected = [indices for *_, indices in batches(make_loader(), 0, 5)][first:]
+    slices = [
+        make_loader(rank=rank, world_size=world_size).batches(first, 5)
+        for rank in range(world_size)
+    ]
+    seen = [
+        np.concatenate([batch.indices for batch in ranks]) for ranks in zip(*slices, strict=True)
+    ]
+    np.testing.assert_array_equal(seen, expected)
+
+
 def test_a_batch_must_divide_over_the_ranks():
     with pytest.raises(UsageError, match="batch_size 8 does not divide over 3 devices"):
         make_loader(world_size=3)

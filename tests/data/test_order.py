@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ssd_core.data.order import SHARDS_PER_GROUP, SampleOrder
@@ -60,6 +60,7 @@ def test_an_empty_split_is_a_data_error():
             SampleOrder(rows, 0)
 
 
+@example([0] * 15 + [1, 1], 0)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=40).filter(sum), st.integers(0, 99))
 def test_what_is_read_next_is_known(shard_rows, seed):
     order, ends = SampleOrder(shard_rows, seed), np.cumsum(shard_rows)
