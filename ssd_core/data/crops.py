@@ -133,7 +133,7 @@ def _best_box_overlaps(iou: Array, is_inside: BoolArray, min_iou: float) -> Bool
 def _overlaps_are_even(iou: Array, is_inside: BoolArray, min_iou: float) -> BoolArray:
     is_touched = iou > 0
     smallest = np.where(is_touched, iou, np.inf).min(axis=1)
-    is_uneven = (smallest < min_iou) & (iou.max(axis=1) > min_iou + _MINDSPORE_MARGIN)
+    is_uneven: BoolArray = (smallest < min_iou) & (iou.max(axis=1) > min_iou + _MINDSPORE_MARGIN)
     is_held: BoolArray = np.any(is_inside & is_touched, axis=1)
     return is_held & ~is_uneven
 
