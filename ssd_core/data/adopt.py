@@ -15,6 +15,7 @@ from ssd_core.data.findings import Findings
 from ssd_core.data.formats import READERS
 from ssd_core.data.formats.class_choice import parse_entries
 from ssd_core.data.formats.usual_names import find_split
+from ssd_core.data.shards.files import OwnFiles
 from ssd_core.data.shards.manifest import (
     SCHEMA_VERSION,
     ClassEntry,
@@ -85,7 +86,8 @@ def adopt_dataset(
             )
         for shard in shards:
             _take(root / shard.name, out_dir / shard.name)
-        splits[name], label = _check_split(MindRecordRows(out_dir, shards), name, config, findings)
+        rows = MindRecordRows(OwnFiles(out_dir), shards)
+        splits[name], label = _check_split(rows, name, config, findings)
         max_label = max(max_label, label)
     findings.write(out_dir)
     findings.log()

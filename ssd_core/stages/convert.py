@@ -1,4 +1,4 @@
-"""The step that packs a source data set: labelled photographs in, checked Arrow shards out."""
+"""The step that packs a source data set: labelled photographs in, checked shards out."""
 
 import os
 import tempfile
@@ -13,10 +13,9 @@ from ssd_core.data.pack import pack_dataset
 from ssd_core.data.shards.integrity import check_shard_sizes
 from ssd_core.data.shards.lock import lock_dataset
 from ssd_core.data.shards.manifest import (
-    MANIFEST_FILE,
     Manifest,
     listing_key,
-    read_manifest,
+    read_if_any,
     write_manifest,
 )
 from ssd_core.data.shards.mindrecord import require_mindspore
@@ -32,8 +31,8 @@ from ssd_core.stages.invocation import (
     write_invocation,
     write_results,
 )
-from ssd_core.store import Location, location_uri, open_store
-from ssd_core.store.local import explain_disk_errors, make_own_directory
+from ssd_core.store import Location, location_uri
+from ssd_core.store.local import make_directory, make_own_directory
 from ssd_core.store.places import Places
 from ssd_core.structures import StageResult
 
@@ -69,24 +68,19 @@ def run(
         require_mindspore()
     if isinstance(out_dir, str):
         return _result(_convert_into_store(section, opened, out_dir, workers), out_dir)
-    with explain_disk_errors(out_dir):
-        out_dir.mkdir(parents=True, exist_ok=True)
+    make_directory(out_dir)
     with lock_dataset(out_dir):
         return _result(_convert(section, opened, out_dir, workers), out_dir)
 
 
 def _convert_into_store(section: ConvertConfig, source: Source, uri: str, workers: int) -> Manifest:
     """Convert in a folder that the listing key names, so that a rerun continues; then upload."""
-    if section.shards == "mindrecord":
-        raise UsageError(
-            f"--out {uri}: MindRecord is read from a local folder; choose one, or --shards arrow"
-        )
     options = section.model_dump(mode="json")
     key = listing_key(source.files, options)
     staging_root = Path(tempfile.gettempdir()) / f"ssd-staging-{os.getuid()}"
     make_own_directory(staging_root, "choose another folder in TMPDIR")
     staging_dir = staging_root / key
-    staging_dir.mkdir(exist_ok=True)
+    make_directory(staging_dir)
     with lock_dataset(staging_dir):
         existing = _existing_manifest(uri, options)
         if existing is not None and _is_current(existing, key, uri):
@@ -159,7 +153,7 @@ def check_apart(source: Source, out_dir: Location) -> None:
     if isinstance(out_dir, str):
         is_inside = f"{out_dir}/".startswith(f"{source.uri.rstrip('/')}/")
     else:
-        is_inside = out_dir.resolve().is_relative_to(Path(source.uri).resolve())
+        is_inside = Path(os.path.realpath(out_dir)).is_relative_to(os.path.realpath(source.uri))
     if is_inside:
         raise UsageError(
             f"--out {out_dir} lies inside the source {source.uri}; choose a place outside of it"
@@ -172,13 +166,13 @@ def _existing_manifest(out_dir: Location, options: Mapping[str, Any]) -> Manifes
     Raises:
         OwnershipError: it was made with other options, or cannot be read.
     """
-    if open_store(out_dir).head(MANIFEST_FILE) is None:
-        return None
     remedy = "choose another --out, or remove it"
     try:
-        manifest = read_manifest(out_dir)
+        manifest = read_if_any(out_dir)
     except DataError as error:
         raise OwnershipError(f"{out_dir} holds something else: {error}; {remedy}") from None
+    if manifest is None:
+        return None
     changes = differences(manifest.options, options)
     if changes:
         raise OwnershipError(f"{out_dir} holds another data set: {'; '.join(changes)}; {remedy}")

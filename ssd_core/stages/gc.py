@@ -7,38 +7,51 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ssd_core.data.shards.journal import JOURNAL_FILE
-from ssd_core.data.shards.lock import try_lock
-from ssd_core.data.shards.manifest import MANIFEST_FILE, read_manifest
-from ssd_core.data.shards.strays import find_strays, remove
+from ssd_core.data.shards.lock import ABANDONED_SECONDS, try_lock
+from ssd_core.data.shards.manifest import MANIFEST_FILE, read_if_any
+from ssd_core.data.shards.publish import dataset_of
+from ssd_core.data.shards.strays import find_strays, find_unowned, remove
 from ssd_core.errors import DataError, UsageError
 from ssd_core.logs import logger
-from ssd_core.store.base import PARTIAL_PREFIX
-
-_ABANDONED_SECONDS = 24 * 3600.0
-"""Where no lock tells whether a file is still being written, it counts as abandoned after this."""
+from ssd_core.store import Location, open_store
+from ssd_core.store.base import PARTIAL_PREFIX, Store
+from ssd_core.store.s3 import S3Store
 
 
 class Garbage(NamedTuple):
-    """One file or folder that nothing owns."""
+    """One file, folder, object or unfinished upload that nothing owns."""
 
-    path: Path
+    place: str
     num_bytes: int
 
 
-def run(root: Path, *, is_removed: bool) -> Iterator[Garbage]:
+def run(
+    root: Location, *, is_removed: bool, abandoned_seconds: float = ABANDONED_SECONDS
+) -> Iterator[Garbage]:
     """Yield what nothing owns in a data set, or in everything below a root.
 
-    In a data set, whole or unfinished, these are half-written files, shards that the manifest does
-    not name, and the journal; elsewhere half-written files that nobody has touched for a day. A
-    data set that a conversion works on is left alone.
+    In a local data set, whole or unfinished, these are half-written files, shards that the
+    manifest does not name, and the journal; elsewhere half-written files that nobody has touched
+    for a day. A data set that a conversion works on is left alone. In a store they are shards that
+    no manifest names, of data sets to which nothing was uploaded for a day, and parts of objects
+    whose upload has not moved for a day.
 
     Args:
-        root: where to look.
-        is_removed: remove each before it is yielded, while its data set is locked.
+        root: where to look: a local directory, or the URI of a store.
+        is_removed: remove each before it is yielded.
+        abandoned_seconds: what counts as a day.
 
     Raises:
         UsageError: there is no such directory, or it cannot be changed.
+        SurroundingsError: the store is away.
     """
+    oldest = time.time() - abandoned_seconds
+    if isinstance(root, Path):
+        return _run_in_folder(root, oldest, is_removed=is_removed)
+    return _run_in_store(root, oldest, is_removed=is_removed)
+
+
+def _run_in_folder(root: Path, oldest: float, *, is_removed: bool) -> Iterator[Garbage]:
     if not root.is_dir():
         raise UsageError(f"{root}: no such directory")
     directories = sorted(Path(path) for path, _, _ in os.walk(root))
@@ -49,14 +62,14 @@ def run(root: Path, *, is_removed: bool) -> Iterator[Garbage]:
             if held == "busy":
                 logger.info("%s: a conversion works here, left alone", directory)
                 continue
-            for path in _find_garbage(directory, is_locked=held == "held"):
-                garbage = Garbage(path, _num_bytes(path))
+            for path in _find_garbage(directory, oldest, is_locked=held == "held"):
+                garbage = Garbage(str(path), _num_bytes(path))
                 if is_removed:
                     remove(path)
                 yield garbage
 
 
-def _find_garbage(directory: Path, *, is_locked: bool) -> list[Path]:
+def _find_garbage(directory: Path, oldest: float, *, is_locked: bool) -> list[Path]:
     is_dataset = any((directory / name).exists() for name in (MANIFEST_FILE, JOURNAL_FILE))
     if is_dataset:
         paths = _dataset_garbage(directory)
@@ -64,18 +77,15 @@ def _find_garbage(directory: Path, *, is_locked: bool) -> list[Path]:
         paths = sorted(directory.glob(f"{PARTIAL_PREFIX}*"))
     if is_dataset and is_locked:
         return paths
-    return [path for path in paths if time.time() - _changed(path) > _ABANDONED_SECONDS]
+    return [path for path in paths if _changed(path) < oldest]
 
 
 def _dataset_garbage(data_dir: Path) -> list[Path]:
-    manifest = None
-    if (data_dir / MANIFEST_FILE).exists():
-        try:
-            manifest = read_manifest(data_dir)
-        except DataError as error:
-            logger.warning("%s; nothing is removed here", error)
-            return []
-    return find_strays(data_dir, manifest)
+    try:
+        return find_strays(data_dir, read_if_any(data_dir))
+    except DataError as error:
+        logger.warning("%s; nothing is removed here", error)
+        return []
 
 
 def _changed(path: Path) -> float:
@@ -85,3 +95,34 @@ def _changed(path: Path) -> float:
 def _num_bytes(path: Path) -> int:
     files = [path, *path.rglob("*")]
     return sum(file.lstat().st_size for file in files if not file.is_dir())
+
+
+def _run_in_store(uri: str, oldest: float, *, is_removed: bool) -> Iterator[Garbage]:
+    """Do without a lock: nothing goes while anything of its data set is young.
+
+    A writer uploads something every few minutes, and uses nothing again that is about to be old.
+    """
+    store = open_store(uri)
+    assert isinstance(store, S3Store)
+    uploads = list(store.unfinished_uploads())
+    young = {dataset_of(upload.key) for upload in uploads if upload.changed >= oldest}
+    for folder, strays in find_unowned(uri, store.list()).items():
+        if folder in young or any(stray.changed >= oldest for stray in strays):
+            logger.info("%s/%s: something was uploaded lately, left alone", uri, folder)
+            continue
+        for stray in strays:
+            if _is_still_old(store, stray.key, oldest):
+                if is_removed:
+                    store.delete(stray.key)
+                yield Garbage(f"{uri}/{stray.key}", stray.num_bytes)
+    for upload in uploads:
+        if upload.changed < oldest:
+            if is_removed:
+                store.abort_upload(upload)
+            yield Garbage(f"{uri}/{upload.key} (unfinished upload)", upload.num_bytes)
+
+
+def _is_still_old(store: Store, key: str, oldest: float) -> bool:
+    """Say whether nobody has stored the object again since it was listed."""
+    found = store.head(key)
+    return found is not None and found.changed < oldest

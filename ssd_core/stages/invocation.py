@@ -1,6 +1,7 @@
 """The two files every stage leaves beside its outputs: what it was asked, what it found."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +9,13 @@ from typing import Any
 
 from ssd_core import __version__
 from ssd_core.errors import DataError, OwnershipError, UsageError
-from ssd_core.store.local import explain_disk_errors, write_file
+from ssd_core.store import Location, join_location, open_store
+from ssd_core.store.local import make_directory, write_file
 
 INVOCATION_FILE = "invocation.json"
 RESULTS_FILE = "results.json"
+IMAGE_VARIABLE = "SSD_IMAGE"
+"""Environment variable: the container image, set by the image itself; unset outside of one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,22 +27,24 @@ class StageOutput:
     results: dict[str, Any]
 
 
-def prepare_out_dir(out_dir: Path, stage: str) -> None:
+def prepare_out_dir(out_dir: Location, stage: str) -> None:
     """Make the output directory of `stage` and forget an earlier run, before the work starts.
 
     Raises:
         OwnershipError: another stage has worked there.
         UsageError: nothing can be written there.
+        SurroundingsError: the store is away.
     """
-    with explain_disk_errors(out_dir):
-        if (out_dir / INVOCATION_FILE).is_file():
-            owner = _read_json(out_dir / INVOCATION_FILE).get("stage")
-            if owner != stage:
-                raise OwnershipError(
-                    f"{out_dir} holds the output of '{owner}'; choose another place for '{stage}'"
-                )
-        out_dir.mkdir(parents=True, exist_ok=True)
-        (out_dir / RESULTS_FILE).unlink(missing_ok=True)
+    store = open_store(out_dir)
+    if store.head(INVOCATION_FILE) is not None:
+        owner = _read_json(out_dir, INVOCATION_FILE).get("stage")
+        if owner != stage:
+            raise OwnershipError(
+                f"{out_dir} holds the output of '{owner}'; choose another place for '{stage}'"
+            )
+    if isinstance(out_dir, Path):
+        make_directory(out_dir)
+    store.delete(RESULTS_FILE)
 
 
 def write_invocation(
@@ -61,6 +67,7 @@ def write_invocation(
     content = {
         "stage": stage,
         "version": __version__,
+        "image": os.environ.get(IMAGE_VARIABLE, ""),
         "config": config,
         "inputs": inputs,
         "options": options,
@@ -80,24 +87,33 @@ def read_output(directory: Path) -> StageOutput:
         UsageError: no stage has worked in this directory.
         DataError: the stage has not finished, or a file is broken.
     """
-    if not (directory / INVOCATION_FILE).is_file():
+    invocation, results = read_record(directory)
+    return StageOutput(directory=directory, invocation=invocation, results=results)
+
+
+def read_record(place: Location) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return invocation and results of a finished stage, wherever it left them.
+
+    Raises:
+        UsageError: no stage has worked there.
+        DataError: the stage has not finished, or a file is broken.
+        SurroundingsError: the store is away.
+    """
+    if open_store(place).head(INVOCATION_FILE) is None:
         raise UsageError(
-            f"{directory}: no {INVOCATION_FILE} here; expected the output directory of a stage"
+            f"{place}: no {INVOCATION_FILE} here; expected the output directory of a stage"
         )
-    return StageOutput(
-        directory=directory,
-        invocation=_read_json(directory / INVOCATION_FILE),
-        results=_read_json(directory / RESULTS_FILE),
-    )
+    return _read_json(place, INVOCATION_FILE), _read_json(place, RESULTS_FILE)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(directory: Location, name: str) -> dict[str, Any]:
+    place = join_location(directory, name)
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(open_store(directory).get(name))
     except FileNotFoundError:
-        raise DataError(f"{path} is missing: the stage has not finished; run it again") from None
+        raise DataError(f"{place} is missing: the stage has not finished; run it again") from None
     except ValueError as error:
-        raise DataError(f"{path} is not JSON: {error}; run the stage again") from None
+        raise DataError(f"{place} is not JSON: {error}; run the stage again") from None
     if not isinstance(content, dict):
-        raise DataError(f"{path}: expected a JSON object; run the stage again")
+        raise DataError(f"{place}: expected a JSON object; run the stage again")
     return content

@@ -1,59 +1,71 @@
 """Read everything under a place again and compare it with what its manifests promise."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from ssd_core.data.shards.integrity import find_faults
 from ssd_core.data.shards.manifest import MANIFEST_FILE, read_manifest
 from ssd_core.errors import DataError, UsageError
-from ssd_core.model_dir import CLASSES_FILE, CONFIG_FILE, WEIGHTS_FILE, read_model
+from ssd_core.model_dir import CLASSES_FILE, CONFIG_FILE, WEIGHTS_FILE, read_description
+from ssd_core.store import Location, join_location, open_store
+from ssd_core.store.verified import KnownObject
 
 
 class Verified(NamedTuple):
     """What became of one data set or model."""
 
-    path: Path
+    place: Location
     faults: list[str]
     """A line each; none where all is right."""
 
 
-def run(directory: Path) -> Iterator[Verified]:
-    """Verify a data set, a model, or all of them that lie somewhere below a directory.
+def run(place: Location) -> Iterator[Verified]:
+    """Verify a data set, a model, or all of them that lie somewhere below a place.
+
+    Args:
+        place: a local directory or the URI of a store.
 
     Raises:
-        UsageError: there is no such directory.
+        UsageError: there is no such directory, or the store refuses.
         DataError: it holds neither.
+        SurroundingsError: the store is away.
     """
-    if not directory.is_dir():
-        raise UsageError(f"{directory}: no such directory")
-    manifests = sorted(directory.rglob(MANIFEST_FILE))
-    models = sorted(path.parent for path in directory.rglob(CONFIG_FILE) if _is_model(path.parent))
-    if not manifests and not models:
+    if isinstance(place, Path) and not place.is_dir():
+        raise UsageError(f"{place}: no such directory")
+    folders: dict[str, set[str]] = {}
+    for found in open_store(place).list():
+        folder, _, name = found.key.rpartition("/")
+        if name in {MANIFEST_FILE, CONFIG_FILE, CLASSES_FILE, WEIGHTS_FILE}:
+            folders.setdefault(folder, set()).add(name)
+    datasets = [folder for folder, names in folders.items() if MANIFEST_FILE in names]
+    models = [folder for folder, names in folders.items() if _is_model(names)]
+    if not datasets and not models:
         raise DataError(
-            f"{directory} holds neither a converted data set nor a model: "
+            f"{place} holds neither a converted data set nor a model: "
             f"no {MANIFEST_FILE}, no {CONFIG_FILE} with {WEIGHTS_FILE}"
         )
-    for path in manifests:
-        yield Verified(path.parent, _dataset_faults(path.parent))
-    for path in models:
-        yield Verified(path, _model_faults(path))
+    for promises, found_in in ((_dataset_promises, datasets), (_model_promises, models)):
+        for folder in found_in:
+            directory = join_location(place, *filter(None, [folder]))
+            yield Verified(directory, _faults(directory, promises))
 
 
-def _is_model(directory: Path) -> bool:
-    return any((directory / name).exists() for name in (CLASSES_FILE, WEIGHTS_FILE))
+def _is_model(names: set[str]) -> bool:
+    return CONFIG_FILE in names and not names.isdisjoint({CLASSES_FILE, WEIGHTS_FILE})
 
 
-def _dataset_faults(data_dir: Path) -> list[str]:
+def _dataset_promises(place: Location) -> list[KnownObject]:
+    return [shard.known for shard in read_manifest(place).shards()]
+
+
+def _model_promises(place: Location) -> list[KnownObject]:
+    files = read_description(place).files
+    return [KnownObject(name, entry.sha256, entry.bytes) for name, entry in files.items()]
+
+
+def _faults(place: Location, promises: Callable[[Location], list[KnownObject]]) -> list[str]:
     try:
-        return list(find_faults(data_dir, read_manifest(data_dir)))
+        return list(find_faults(place, promises(place)))
     except DataError as error:
         return [str(error)]
-
-
-def _model_faults(model_dir: Path) -> list[str]:
-    try:
-        read_model(model_dir)
-    except DataError as error:
-        return [str(error)]
-    return []

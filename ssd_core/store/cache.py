@@ -6,40 +6,32 @@ appears whole or not at all; what a killed process leaves behind is removed by t
 
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
-from ssd_core.errors import DataError, SsdError, UsageError
+from ssd_core.errors import SsdError, UsageError
 from ssd_core.logs import logger
-from ssd_core.store.base import PARTIAL_PREFIX, Store, read_verified_content
+from ssd_core.store.base import PARTIAL_PREFIX, Store
 from ssd_core.store.local import (
     LocalStore,
     explain_disk_errors,
     file_sha256,
+    make_directory,
     make_own_directory,
 )
+from ssd_core.store.verified import KnownObject, copy_verified
 
-_LOCK_PREFIX = ".lock-"
-_BLOCK_BYTES = 2**23
+_LOCK_PREFIX, _NAMES_PREFIX = ".lock-", ".names-"
 _SHARE_OF_DISK = 0.5
 """Of the space that is free, or taken by the cache itself, where no size is given."""
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteFile:
-    """An object of a store whose content is known in advance."""
-
-    key: str
-    sha256: str
-    num_bytes: int
 
 
 class Cache:
@@ -59,7 +51,7 @@ class Cache:
         self._keep_seconds = keep_seconds
         self._verified: set[tuple[str, int]] = set()
         """Hash and inode of the files whose content this process has compared."""
-        self._wanted: deque[tuple[Store, RemoteFile]] = deque()
+        self._wanted: deque[tuple[Store, KnownObject]] = deque()
         self._wanted_lock = threading.Lock()
         self._is_fetching = False
 
@@ -81,14 +73,14 @@ class Cache:
                 f"{key} has {num_bytes} bytes, the cache in {self.directory} only "
                 f"{self.max_bytes}; set SSD_CACHE_BYTES"
             )
-        file = RemoteFile(key, sha256, num_bytes)
+        file = KnownObject(key, sha256, num_bytes)
         path = self.directory / sha256
         with explain_disk_errors(path), self._lock(_object_lock(sha256)):
             if not self._touch(file):
                 self._download(store, file)
         return path
 
-    def prefetch(self, store: Store, files: Iterable[RemoteFile]) -> None:
+    def prefetch(self, store: Store, files: Iterable[KnownObject]) -> None:
         """Fetch `files` in the background, after those asked for before; errors wait for `fetch`.
 
         The caller bounds how far it looks ahead: together with what is in use it must fit.
@@ -100,6 +92,26 @@ class Cache:
             if not self._is_fetching:
                 self._is_fetching = True
                 threading.Thread(target=self._fetch_wanted, name="prefetch", daemon=True).start()
+
+    def name_files(self, paths: Mapping[str, Path]) -> Path:
+        """Return a folder in which fetched files bear names, for who cannot do without them.
+
+        They are links, so that a file that is fetched again after its removal is there again; the
+        folder of the same names and files is always the same, and takes no space.
+
+        Raises:
+            UsageError: the folder cannot be made.
+            SurroundingsError: the disk is full.
+        """
+        content = sorted((name, path.name) for name, path in paths.items())
+        digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+        folder = self.directory / f"{_NAMES_PREFIX}{digest[:32]}"
+        for name, path in paths.items():
+            link = folder / name
+            make_directory(link.parent)
+            with explain_disk_errors(link), suppress(FileExistsError):
+                link.symlink_to(os.path.relpath(path, link.parent))
+        return folder
 
     def _fetch_wanted(self) -> None:
         while True:
@@ -113,7 +125,7 @@ class Cache:
             except (SsdError, OSError) as error:
                 logger.debug("not fetched ahead: %s", error)
 
-    def _touch(self, file: RemoteFile) -> bool:
+    def _touch(self, file: KnownObject) -> bool:
         """Say whether the file is there and right; then it is the most recent one."""
         path = self.directory / file.sha256
         with self._lock("files"):
@@ -131,7 +143,7 @@ class Cache:
         path.unlink(missing_ok=True)
         return False
 
-    def _download(self, store: Store, file: RemoteFile) -> None:
+    def _download(self, store: Store, file: KnownObject) -> None:
         path = self.directory / file.sha256
         partial_path = self.directory / f"{PARTIAL_PREFIX}{file.sha256}"
         try:
@@ -140,7 +152,7 @@ class Cache:
                 self._make_room(file.num_bytes)
                 partial_path.touch(mode=0o600)
                 os.truncate(partial_path, file.num_bytes)  # so that others count it already
-            _copy_verified(store, file, partial_path)
+            copy_verified(store, file, partial_path)
             self._verified.add((file.sha256, partial_path.stat().st_ino))
             with self._lock("files"):
                 os.replace(partial_path, path)
@@ -173,7 +185,7 @@ class Cache:
     @contextmanager
     def _lock(self, name: str, mode: int = fcntl.LOCK_EX) -> Iterator[None]:
         """Keep other threads and processes out; the system opens the lock of one that is killed."""
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(self.directory, mode=0o700)
         descriptor = os.open(
             self.directory / f"{_LOCK_PREFIX}{name}", os.O_RDWR | os.O_CREAT, 0o600
         )
@@ -208,22 +220,6 @@ def _usable_bytes(directory: Path) -> int:
     return int((shutil.disk_usage(directory).free + taken) * _SHARE_OF_DISK)
 
 
-def _copy_verified(store: Store, file: RemoteFile, path: Path) -> None:
-    def copy() -> tuple[None, str, str]:
-        digest = hashlib.sha256()
-        with path.open("r+b") as target:
-            for start in range(0, file.num_bytes, _BLOCK_BYTES):
-                block = store.get(file.key, start, min(_BLOCK_BYTES, file.num_bytes - start))
-                digest.update(block)
-                target.write(block)
-        return None, digest.hexdigest(), file.sha256
-
-    try:
-        read_verified_content(file.key, copy)
-    except FileNotFoundError as error:
-        raise DataError(f"{error}: there is no such object") from None
-
-
 def _object_lock(sha256: str) -> str:
     """Return the name of the lock of an object: few names, so that their files need no removal."""
     return f"object-{sha256[:2]}"
@@ -234,6 +230,6 @@ def _list_files(directory: Path) -> list[tuple[float, int, Path]]:
     files = []
     for entry in os.scandir(directory):
         with suppress(FileNotFoundError):  # a download that just failed or was finished
-            if not entry.name.startswith(_LOCK_PREFIX):
+            if not entry.name.startswith((_LOCK_PREFIX, _NAMES_PREFIX)):
                 files.append((entry.stat().st_mtime, entry.stat().st_size, Path(entry.path)))
     return sorted(files)

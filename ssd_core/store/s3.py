@@ -44,7 +44,10 @@ class UnfinishedUpload:
 
     key: str
     upload_id: str
-    started: datetime
+    num_bytes: int
+    """Of the parts that are there."""
+    changed: float
+    """When the last part came, or the upload began: seconds since 1970, by the store's clock."""
 
 
 class S3Store:
@@ -141,7 +144,15 @@ class S3Store:
         name = self._name(key)
         with self._verb(key):
             found = self._stat(name)
-        return None if found is None else StoredObject(key, found.size, str(found.etag))
+        if found is None:
+            return None
+        return StoredObject(
+            key,
+            found.size,
+            str(found.etag),
+            changed=_seconds(found.last_modified),
+            sha256=found.metadata.get(_SHA256) or "",
+        )
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """Yield the objects whose key starts with `prefix`, sorted by key."""
@@ -156,7 +167,8 @@ class S3Store:
             key = str(found.object_name).removeprefix(self._prefix)
             name = key.rpartition("/")[2]
             if name and not name.startswith(PARTIAL_PREFIX):  # no name: the marker of a folder
-                yield StoredObject(key, int(found.size), str(found.etag))
+                changed = _seconds(found.last_modified)
+                yield StoredObject(key, int(found.size), str(found.etag), changed=changed)
 
     def delete(self, key: str) -> None:
         """Remove the object; no error where it does not exist."""
@@ -176,8 +188,9 @@ class S3Store:
                 answer = self._client._execute("GET", self._bucket, query_params=dict(query))
                 page = ListMultipartUploadsResult(answer)
             for found in page.uploads:
-                key = str(found.object_name).removeprefix(self._prefix)
-                yield UnfinishedUpload(key, found.upload_id, found.initiated_time)
+                upload = self._describe_upload(found)
+                if upload is not None:
+                    yield upload
             if not page.is_truncated:
                 return
             query["key-marker"] = page.next_key_marker
@@ -192,6 +205,32 @@ class S3Store:
             except S3Error as error:
                 if error.code != "NoSuchUpload":
                     raise
+
+    def _describe_upload(self, found: Any) -> UnfinishedUpload | None:
+        """Return what there is of an upload; None where it has just ended."""
+        name, parts, marker = str(found.object_name), [], None
+        key = name.removeprefix(self._prefix)
+        with self._verb(key):
+            try:
+                while True:
+                    page = self._client._list_parts(
+                        self._bucket, name, found.upload_id, part_number_marker=marker
+                    )
+                    parts += page.parts
+                    marker = page.next_part_number_marker
+                    if not page.is_truncated:
+                        break
+            except S3Error as error:
+                if error.code != "NoSuchUpload":
+                    raise
+                return None
+        moments = [found.initiated_time, *(part.last_modified for part in parts)]
+        return UnfinishedUpload(
+            key,
+            found.upload_id,
+            num_bytes=sum(part.size or 0 for part in parts),
+            changed=max(map(_seconds, moments)),
+        )
 
     def _name(self, key: str) -> str:
         check_key(key, self.uri)
@@ -294,6 +333,11 @@ def _open_client(settings: S3Settings, pool: PatientPool) -> minio.Minio:
     elif settings.addressing == "path":
         client.disable_virtual_style_endpoint()
     return client
+
+
+def _seconds(moment: datetime | None) -> float:
+    """Return seconds since 1970; of a store that does not say when, the latest there can be."""
+    return moment.timestamp() if moment else float("inf")
 
 
 def _open_content(content: bytes | Path) -> Any:

@@ -58,7 +58,7 @@ GARBAGE = {
 
 def found(root: Path, *, is_removed: bool) -> dict[str, int]:
     return {
-        garbage.path.relative_to(root).as_posix(): garbage.num_bytes
+        Path(garbage.place).relative_to(root).as_posix(): garbage.num_bytes
         for garbage in gc.run(root, is_removed=is_removed)
     }
 
@@ -130,9 +130,9 @@ def test_the_command(root: Path) -> None:
     assert "removed 7 with" in done.stdout
 
 
-def test_a_store_is_refused_by_its_name(tmp_path: Path) -> None:
-    done = subprocess.run([SSD, "gc", "s3://bucket/prefix"], capture_output=True, text=True)
+def test_a_place_by_its_uri(tmp_path: Path) -> None:
+    done = subprocess.run([SSD, "gc", "gs://bucket/prefix"], capture_output=True, text=True)
     assert done.returncode == 2
-    assert "cannot read 's3://bucket/prefix'" in done.stderr
+    assert "cannot read 'gs://bucket/prefix'" in done.stderr
     done = subprocess.run([SSD, "gc", f"file://{tmp_path}"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -46,7 +46,7 @@ def change(path: Path) -> None:
 def test_all_is_right(root: Path) -> None:
     places = [root / "datasets/one", root / "training/two/model"]
     assert list(verify.run(root)) == [(place, []) for place in places]
-    assert [verified.path for place in places for verified in verify.run(place)] == places
+    assert [verified.place for place in places for verified in verify.run(place)] == places
 
 
 def test_each_wrong_file_is_named(root: Path) -> None:
@@ -54,10 +54,16 @@ def test_each_wrong_file_is_named(root: Path) -> None:
     (root / "datasets/one/val-00000.arrow").unlink()
     (root / "training/two/model/weights.safetensors").unlink()
     dataset, model = verify.run(root)
-    assert "train-00000.arrow: the content" in dataset.faults[0]
-    assert "val-00000.arrow: the shard is missing" in dataset.faults[1]
-    assert len(model.faults) == 1
-    assert "weights.safetensors" in model.faults[0]
+    shards, model_dir = root / "datasets/one", root / "training/two/model"
+    assert dataset.faults[0].startswith(f"{shards}/train-00000.arrow is damaged: sha256 ")
+    assert dataset.faults[1:] == [f"{shards}/val-00000.arrow is missing"]
+    assert model.faults == [f"{model_dir}/weights.safetensors is missing"]
+
+
+def test_a_wrong_size_is_told_without_reading(root: Path) -> None:
+    (root / "training/two/model/classes.json").write_text("[]")
+    _, model = verify.run(root)
+    assert model.faults[0].endswith("classes.json is damaged: 2 bytes, expected 69")
 
 
 def test_a_manifest_that_cannot_be_read_is_a_fault(root: Path) -> None:
@@ -79,6 +85,6 @@ def test_the_command(root: Path) -> None:
     change(root / "datasets/one/val-00000.arrow")
     done = subprocess.run([SSD, "verify", root], capture_output=True, text=True)
     assert done.returncode == 3
-    assert f"{root}/datasets/one/val-00000.arrow: the content has SHA-256" in done.stdout
+    assert f"{root}/datasets/one/val-00000.arrow is damaged: sha256" in done.stdout
     assert "error: " in done.stderr
     assert f"{root} is damaged in 1 place, listed above" in done.stderr

@@ -16,8 +16,9 @@ import pytest
 
 from ssd_core.errors import DataError, SurroundingsError, UsageError
 from ssd_core.store.base import StoredObject
-from ssd_core.store.cache import Cache, RemoteFile, open_cache
+from ssd_core.store.cache import Cache, open_cache
 from ssd_core.store.local import LocalStore
+from ssd_core.store.verified import KnownObject
 from tests.faults.fault_proxy import FaultProxy
 from tests.store.conftest import open_s3, own_prefix
 from tests.store.s3_servers import S3Server
@@ -67,13 +68,13 @@ def cache(tmp_path: Path) -> Cache:
     return Cache(tmp_path / "cache", 3 * SIZE, keep_seconds=0)
 
 
-def add(store: CountingStore, key: str) -> RemoteFile:
+def add(store: CountingStore, key: str) -> KnownObject:
     content = (key.encode() * SIZE)[:SIZE]
     store.put(key, content)
-    return RemoteFile(key, hashlib.sha256(content).hexdigest(), SIZE)
+    return KnownObject(key, hashlib.sha256(content).hexdigest(), SIZE)
 
 
-def fetch(cache: Cache, store: CountingStore, file: RemoteFile) -> Path:
+def fetch(cache: Cache, store: CountingStore, file: KnownObject) -> Path:
     path = cache.fetch(store, file.key, sha256=file.sha256, num_bytes=file.num_bytes)
     assert hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256
     return path
@@ -101,7 +102,7 @@ def test_a_local_store_gives_its_own_file(cache: Cache, tmp_path: Path) -> None:
 def test_equal_content_is_kept_once(cache: Cache, store: CountingStore) -> None:
     file = add(store, "a")
     store.put("b", store.get("a"))
-    other = RemoteFile("b", file.sha256, SIZE)
+    other = KnownObject("b", file.sha256, SIZE)
     assert fetch(cache, store, file) == fetch(cache, store, other)
 
 
@@ -185,7 +186,7 @@ def test_threads_that_want_the_same_object(cache: Cache, store: CountingStore) -
     assert store.read == ["a"]
 
 
-def _read_all(root: Path, directory: Path, files: list[RemoteFile], seed: int) -> None:
+def _read_all(root: Path, directory: Path, files: list[KnownObject], seed: int) -> None:
     """Fetch in a disorder of one's own; `fetch` compares every content."""
     store, cache = CountingStore(root), Cache(directory, 3 * SIZE, keep_seconds=60)
     for number in range(40):
@@ -269,7 +270,7 @@ def test_prefetch_goes_ahead_in_order(cache: Cache, store: CountingStore) -> Non
 
 
 def test_an_error_of_prefetch_waits_for_fetch(cache: Cache, store: CountingStore) -> None:
-    missing, file = RemoteFile("missing", "0" * 64, SIZE), add(store, "a")
+    missing, file = KnownObject("missing", "0" * 64, SIZE), add(store, "a")
     cache.prefetch(store, [missing, file])
     deadline = time.monotonic() + 60
     while file.sha256 not in names(cache):
@@ -303,7 +304,7 @@ def test_a_full_disk(store: CountingStore, tmp_path: Path) -> None:
 
 def test_through_a_store_that_fails(versitygw: S3Server, tmp_path: Path) -> None:
     content = os.urandom(20 * 2**20)
-    file = RemoteFile("large", hashlib.sha256(content).hexdigest(), len(content))
+    file = KnownObject("large", hashlib.sha256(content).hexdigest(), len(content))
     cache = Cache(tmp_path / "cache", 2**30)
     with FaultProxy(versitygw.port) as proxy:
         store = open_s3(versitygw, own_prefix(), endpoint=proxy.endpoint)

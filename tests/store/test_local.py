@@ -13,7 +13,13 @@ import pytest
 from ssd_core.errors import SurroundingsError, UsageError
 from ssd_core.store import local_path, open_store
 from ssd_core.store.base import StoredObject
-from ssd_core.store.local import LocalStore, replace_file, write_file
+from ssd_core.store.local import (
+    LocalStore,
+    explain_disk_errors,
+    make_directory,
+    replace_file,
+    write_file,
+)
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -98,6 +104,35 @@ def test_unwritable_place_is_the_users_mistake(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UsageError, match="cannot write there"):
         write_file(tmp_path / "file" / "below", "x")
+
+
+def test_a_place_where_no_folder_can_be_made() -> None:
+    text = "/proc/ssd/x: cannot write there: no folder can be made"
+    for call in (
+        lambda: write_file(Path("/proc/ssd/x/file"), "x"),
+        lambda: LocalStore(Path("/proc/ssd/x")).put("key", b"x"),
+        lambda: LocalStore(Path("/proc/ssd/x")).put_if_absent("key", b"x"),
+    ):
+        with pytest.raises(UsageError, match=f"^{text}$"):
+            call()
+
+
+def test_a_name_that_is_too_long(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot write there: file name too long"):
+        make_directory(tmp_path / ("x" * 300))
+    with pytest.raises(UsageError, match="cannot read there: file name too long"):
+        LocalStore(tmp_path).get("x" * 300)
+
+
+def test_a_failed_read_is_not_called_a_write(tmp_path: Path) -> None:
+    with (
+        pytest.raises(UsageError, match=f"^{tmp_path}: cannot read there: is a directory$"),
+        explain_disk_errors(tmp_path, "read"),
+    ):
+        tmp_path.read_bytes()
+    # Its first bytes cannot be read by anybody: the system answers as a broken disk does.
+    with pytest.raises(SurroundingsError, match="mem: the disk failed: input/output error"):
+        LocalStore(Path("/proc/self")).get("mem")
 
 
 def test_kill_during_a_write_leaves_the_old_file(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def command(source: Path, place: str) -> list[str]:
     return [sys.executable, "-c", entry, "convert", str(source), "--out", place]
 
 
-@pytest.mark.parametrize("moment", ["val-00000-", "manifest.json"])
+@pytest.mark.parametrize("moment", ["val-00000", "manifest.json"])
 def test_a_killed_upload_is_completed(
     few_photographs: Path, proxy: FaultProxy, moment: str
 ) -> None:
@@ -201,13 +201,13 @@ def test_a_lasting_fault_is_one_line(
 ) -> None:
     monkeypatch.setenv("SSD_STORE_PATIENCE", "1")
     reader = open_split(uri, "val")
-    fault = proxy.fail("corrupt", times=99, method="GET", target="val-00000-", offset=1000)
+    fault = proxy.fail("corrupt", times=99, method="GET", target="val-00000", offset=1000)
     text = refusal(lambda: next(reader.read([0])), DataError)
-    assert text.startswith(f"{uri}: val-00000-")
+    assert text.startswith(f"{uri}: shards-")
     assert "is damaged: sha256" in text
     fault.mode = "error"
     text = refusal(lambda: next(reader.read([0])), SurroundingsError)
-    assert text.startswith(f"{uri}/val-00000-")
+    assert text.startswith(f"{uri}/shards-")
     fault.times = 0
     assert next(reader.read([0])).index == 0
 

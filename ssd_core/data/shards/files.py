@@ -10,12 +10,14 @@ from ssd_core.data.shards.manifest import Shard
 from ssd_core.errors import located
 from ssd_core.store import Location, open_store
 from ssd_core.store.base import Store
-from ssd_core.store.cache import Cache, RemoteFile, open_cache
+from ssd_core.store.cache import Cache, open_cache
 
 
 class ShardFiles(Protocol):
     """The files of a data set."""
 
+    place: Location
+    """Of the data set, for messages."""
     are_copies: bool
     """They take space that is given back when nobody has them open."""
 
@@ -24,6 +26,13 @@ class ShardFiles(Protocol):
 
         Raises:
             DataError: the shard does not have the content that the manifest promises.
+        """
+
+    def gather(self, shards: Sequence[Shard]) -> Path:
+        """Return a folder with these verified files under their names; open them at once.
+
+        Raises:
+            DataError: as `locate`.
         """
 
     def expect(self, shards: Sequence[Shard]) -> None:
@@ -36,13 +45,20 @@ class OwnFiles:
     are_copies = False
 
     def __init__(self, data_dir: Path) -> None:
-        self.data_dir = data_dir
+        self.place: Location = data_dir
+        self._data_dir = data_dir
 
     def locate(self, shard: Shard) -> Path:
         """Return the file of a shard, which is hashed before its first use."""
-        path = self.data_dir / shard.name
+        path = self._data_dir / shard.name
         verify_shard(path, shard)
         return path
+
+    def gather(self, shards: Sequence[Shard]) -> Path:
+        """Return the folder of the data set."""
+        for shard in shards:
+            self.locate(shard)
+        return self._data_dir
 
     def expect(self, shards: Sequence[Shard]) -> None:
         """Do nothing: all files are here."""
@@ -54,15 +70,20 @@ class CachedFiles:
     are_copies = True
 
     def __init__(self, uri: str, store: Store, cache: Cache) -> None:
-        self.uri, self._store, self._cache = uri, store, cache
+        self.place: Location = uri
+        self._store, self._cache = store, cache
         self._expected: set[str] = set()
 
     def locate(self, shard: Shard) -> Path:
         """Return the copy of a shard; it is fetched where there is none."""
-        with located(self.uri):
+        with located(str(self.place)):
             return self._cache.fetch(
                 self._store, shard.name, sha256=shard.sha256, num_bytes=shard.bytes
             )
+
+    def gather(self, shards: Sequence[Shard]) -> Path:
+        """Return a folder of links to the copies, which are fetched where they are not here."""
+        return self._cache.name_files({shard.name: self.locate(shard) for shard in shards})
 
     def expect(self, shards: Sequence[Shard]) -> None:
         """Fetch in the background what is new among `shards`, as far as the cache holds it."""
@@ -72,12 +93,10 @@ class CachedFiles:
         ]
         new = [shard for shard in fitting if shard.sha256 not in self._expected]
         self._expected = {shard.sha256 for shard in fitting}
-        self._cache.prefetch(
-            self._store, [RemoteFile(shard.name, shard.sha256, shard.bytes) for shard in new]
-        )
+        self._cache.prefetch(self._store, [shard.known for shard in new])
 
 
-def open_files(data_dir: Location) -> OwnFiles | CachedFiles:
+def open_files(data_dir: Location) -> ShardFiles:
     """Return the files of the data set at `data_dir`.
 
     Raises:

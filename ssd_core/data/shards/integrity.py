@@ -1,6 +1,6 @@
 """Compare the shards that are there with what the manifest promises."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ssd_core.data.ahead import map_ahead
@@ -8,6 +8,7 @@ from ssd_core.data.shards.manifest import Manifest, Shard
 from ssd_core.errors import DataError
 from ssd_core.store import Location, open_store
 from ssd_core.store.local import explain_disk_errors, file_sha256
+from ssd_core.store.verified import KnownObject, verify_object
 
 _verified: set[tuple[str, int, int, str]] = set()
 """Shards whose SHA-256 this process has seen to be right: path, size, time of change, hash."""
@@ -41,7 +42,7 @@ def verify_shard(path: Path, shard: Shard) -> None:
     key = (str(path.resolve()), status.st_size, status.st_mtime_ns, shard.sha256)
     if key in _verified:
         return
-    with explain_disk_errors(path):
+    with explain_disk_errors(path, "read"):
         actual = file_sha256(path)
     if actual != shard.sha256:
         raise DataError(
@@ -51,13 +52,23 @@ def verify_shard(path: Path, shard: Shard) -> None:
     _verified.add(key)
 
 
-def find_faults(data_dir: Path, manifest: Manifest) -> Iterator[str]:
-    """Read every shard and yield what is wrong, a line a shard."""
-    for shard in manifest.shards():
+def find_faults(place: Location, objects: Sequence[KnownObject]) -> Iterator[str]:
+    """Read what must lie at a place again and yield what is wrong, a line an object.
+
+    Raises:
+        SurroundingsError: a store that is away.
+    """
+    store = open_store(place)
+
+    def find_fault(known: KnownObject) -> str | None:
         try:
-            verify_shard(data_dir / shard.name, shard)
+            verify_object(store, known)
         except DataError as error:
-            yield str(error)
+            return f"{place}/{error}"
+        return None
+
+    faults = map_ahead(find_fault, objects, num_threads=_THREADS, depth=_THREADS)
+    yield from filter(None, faults)
 
 
 def _compare_size(place: str, size: int | None, shard: Shard) -> None:

@@ -9,6 +9,10 @@ from typing import Literal
 
 from ssd_core.logs import logger
 
+ABANDONED_SECONDS = 24 * 3600.0
+"""Where no lock tells whether something is still being written, it counts as abandoned after this
+time without a change: writers change something every few minutes."""
+
 Held = Literal["held", "busy", "unknown"]
 """Whether the lock was taken; `unknown` where the file system cannot lock a directory."""
 

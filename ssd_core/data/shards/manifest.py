@@ -13,6 +13,7 @@ from ssd_core.data.source import SourceFile, is_inside
 from ssd_core.errors import DataError
 from ssd_core.store import Location, open_store
 from ssd_core.store.local import write_file
+from ssd_core.store.verified import KnownObject
 from ssd_core.structures import ClassInfo
 
 MANIFEST_FILE = "manifest.json"
@@ -52,6 +53,11 @@ class Shard(_Model):
         if not is_inside(name):
             raise ValueError(f"'{name}' leaves the data set")
         return name
+
+    @property
+    def known(self) -> KnownObject:
+        """What a store must have under the name of this file."""
+        return KnownObject(self.name, self.sha256, self.bytes)
 
 
 class Split(_Model):
@@ -144,8 +150,6 @@ def read_manifest(data_dir: Location) -> Manifest:
             f"{data_dir} holds no converted data set: {MANIFEST_FILE} is missing; "
             "create it with 'ssd convert SOURCE --out DIR'"
         ) from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise DataError(f"{path} is not JSON: {error}; convert the data set again") from None
     except RecursionError:
@@ -160,3 +164,14 @@ def read_manifest(data_dir: Location) -> Manifest:
         return Manifest.model_validate(values)
     except ValidationError as error:
         raise DataError(f"{path}: {first_problem(error)}; convert the data set again") from None
+
+
+def read_if_any(place: Location) -> Manifest | None:
+    """Return the manifest of the data set at a place, None where there is none.
+
+    Raises:
+        DataError: it cannot be read.
+        SurroundingsError: a store that is away.
+    """
+    is_there = open_store(place).head(MANIFEST_FILE) is not None
+    return read_manifest(place) if is_there else None

@@ -18,7 +18,7 @@ from typing import Any
 from ssd_core.config import SplitName
 from ssd_core.data.checks import check_sample
 from ssd_core.data.findings import Findings
-from ssd_core.data.shards.integrity import verify_shard
+from ssd_core.data.shards.files import ShardFiles
 from ssd_core.data.shards.manifest import Shard
 from ssd_core.data.shards.mindrecord_format import (
     FILE_NAMES,
@@ -32,8 +32,9 @@ from ssd_core.data.shards.mindrecord_format import (
 )
 from ssd_core.data.source import Source
 from ssd_core.errors import DataError, OwnershipError, SurroundingsError, UsageError
+from ssd_core.store import Location, join_location
 from ssd_core.store.base import PARTIAL_PREFIX
-from ssd_core.store.local import commit_file, explain_disk_errors, flush
+from ssd_core.store.local import commit_file, explain_disk_errors, flush, make_directory
 from ssd_core.structures import Record, Sample
 
 _ROWS_PER_CALL = 200
@@ -182,8 +183,8 @@ class MindRecordWriter:
     def _open(self) -> None:
         mindrecord = import_mindspore().mindrecord
         self._refuse_others()
+        make_directory(self._out_dir)
         with explain_disk_errors(self._out_dir):
-            self._out_dir.mkdir(parents=True, exist_ok=True)
             folder = tempfile.mkdtemp(prefix=f"{PARTIAL_PREFIX}{self._name}-", dir=self._out_dir)
         self._folder = Path(folder)
         self._writer = mindrecord.FileWriter(f"{folder}/{self._name}", shard_num=1)
@@ -230,11 +231,11 @@ def _merge(fields: Mapping[str, Any]) -> bytes:
 class MindRecordRows:
     """The rows of a split, read by MindSpore: about a millisecond each in random order."""
 
-    def __init__(self, data_dir: Path, shards: Sequence[Shard]) -> None:
+    def __init__(self, files: ShardFiles, shards: Sequence[Shard]) -> None:
         self._mindspore = import_mindspore()
         self.shards = tuple(shards)
-        self._data_dir = data_dir
-        self._paths = [data_dir / shard.name for shard in shards if shard.rows]
+        self._files = files
+        self._names = [shard.name for shard in shards if shard.rows]
         self._lock = threading.Lock()
 
     def read(self, indices: Iterable[int]) -> Iterator[Record]:
@@ -256,30 +257,35 @@ class MindRecordRows:
             )
 
     def expect(self, numbers: Sequence[int]) -> None:
-        """Do nothing: all files are here."""
+        """Fetch all files of a store ahead: MindSpore opens them together."""
+        self._files.expect(self.shards)
 
     def samples(self, indices: Iterable[int]) -> Iterator[tuple[int, Sample, memoryview]]:
         """Yield the index, the sample as it stands in the file, and the image."""
         remaining = iter(indices)
         while chunk := [int(index) for index in islice(remaining, _ROWS_PER_PIPELINE)]:
             with self._lock:
-                for shard in self.shards:
-                    verify_shard(self._data_dir / shard.name, shard)
-            for index, row in zip(chunk, self._read_rows(chunk), strict=True):
-                yield index, *read_row(row, index, f"{self._paths[0]} row {index}")
+                folder = self._files.gather(self.shards)
+            paths = [folder / name for name in self._names]
+            for index, row in zip(chunk, self._read_rows(paths, chunk), strict=True):
+                yield index, *read_row(row, index, f"{self._place} row {index}")
 
-    def _read_rows(self, indices: Sequence[int]) -> Iterator[Mapping[str, Any]]:
+    @property
+    def _place(self) -> Location:
+        return join_location(self._files.place, self._names[0])
+
+    def _read_rows(self, paths: Sequence[Path], indices: Sequence[int]) -> Iterator[Any]:
         dataset = self._mindspore.dataset
         try:
             rows = dataset.MindDataset(
-                [str(path) for path in self._paths],
-                columns_list=columns_to_read(read_header(self._paths[0])),
+                [str(path) for path in paths],
+                columns_list=columns_to_read(read_header(paths[0])),
                 num_parallel_workers=1,
                 sampler=dataset.SubsetSampler(indices),
             )
             yield from rows.create_dict_iterator(num_epochs=1, output_numpy=True)
         except RuntimeError as error:
-            raise DataError(f"{self._paths[0]}: {_reason(error)}") from None
+            raise DataError(f"{self._place}: {_reason(error)}") from None
 
 
 @contextmanager

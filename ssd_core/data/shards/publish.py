@@ -1,13 +1,17 @@
 """Copy a converted data set into a store: first what is large, last the manifest that names it.
 
-A shard carries a part of its hash in its name there, so that conversions that race for one place
-cannot mix their files: whoever commits the manifest first has won, and all it names is there.
+There the shards lie in a folder that bears a part of the digest, so that conversions that race for
+one place cannot mix their files: whoever commits the manifest first has won, and all it names is
+there. Their own names stay, because MindRecord files know them.
 """
 
+import re
+import time
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from ssd_core.data.ahead import map_ahead
+from ssd_core.data.shards.lock import ABANDONED_SECONDS
 from ssd_core.data.shards.manifest import (
     MANIFEST_FILE,
     Manifest,
@@ -18,10 +22,13 @@ from ssd_core.data.shards.manifest import (
 from ssd_core.errors import OwnershipError
 from ssd_core.logs import Progress, logger
 from ssd_core.store import open_store
-from ssd_core.store.base import Store
+from ssd_core.store.base import Store, StoredObject
 
 _THREADS = 4
-_HASH_DIGITS = 16
+_DIGEST_DIGITS = 16
+_SHARDS_FOLDER = re.compile(r"(?:(.*)/)?shards-[0-9a-f]{16}/.+")
+_REUSED_SECONDS = ABANDONED_SECONDS / 2
+"""What an interrupted upload has left is used for so long: well before `ssd gc` may remove it."""
 
 
 def publish_dataset(data_dir: Path, uri: str, *, beside: Sequence[str] = ()) -> Manifest:
@@ -40,54 +47,71 @@ def publish_dataset(data_dir: Path, uri: str, *, beside: Sequence[str] = ()) -> 
         SurroundingsError: the store is away or full; the same call continues.
     """
     store, manifest = open_store(uri), read_manifest(data_dir)
-    is_published = store.head(MANIFEST_FILE) is not None
-    if is_published:
-        _check_same(uri, manifest)
-    renamed = {shard.name: _with_hash(shard) for shard in manifest.shards()}
-    _upload(store, data_dir, renamed)
-    if is_published:
-        return read_manifest(uri)
-    for name in beside:
-        _mirror(store, data_dir, name)
+    paths = [data_dir / shard.name for shard in manifest.shards()]
+    if store.head(MANIFEST_FILE) is None:
+        renamed = _rename_shards(manifest)
+        _upload(store, paths, renamed.shards(), max_age=_REUSED_SECONDS)
+        for name in beside:
+            _mirror(store, data_dir, name)
+        store.put_if_absent(MANIFEST_FILE, format_manifest(renamed).encode())
+    published = read_manifest(uri)
+    if published.digest != manifest.digest:
+        raise OwnershipError(
+            f"{uri} holds another data set, with the digest {published.digest[:12]}…; choose "
+            "another --out, or remove it"
+        )
+    # From now on the shards are owned; this brings back what somebody has removed until then.
+    _upload(store, paths, published.shards(), max_age=float("inf"))
+    return published
+
+
+def dataset_of(key: str) -> str | None:
+    """Return the folder of the data set, "" for the root, that a key holds a shard of, or None."""
+    match = _SHARDS_FOLDER.fullmatch(key)
+    return None if match is None else match[1] or ""
+
+
+def _rename_shards(manifest: Manifest) -> Manifest:
+    """Return a manifest with the names that its shards have in a store."""
+    folder = f"shards-{manifest.digest[:_DIGEST_DIGITS]}"
+
+    def rename(shard: Shard) -> Shard:
+        return shard.model_copy(update={"name": f"{folder}/{shard.name}"})
+
     splits = {
-        name: split.model_copy(update={"shards": tuple(renamed[s.name] for s in split.shards)})
+        name: split.model_copy(update={"shards": tuple(map(rename, split.shards))})
         for name, split in manifest.splits.items()
     }
-    published = manifest.model_copy(update={"splits": splits})
-    if not store.put_if_absent(MANIFEST_FILE, format_manifest(published).encode()):
-        _check_same(uri, manifest)
-    return read_manifest(uri)
+    return manifest.model_copy(update={"splits": splits})
 
 
-def _check_same(uri: str, manifest: Manifest) -> None:
-    if read_manifest(uri).digest != manifest.digest:
-        raise OwnershipError(f"{uri} holds another data set; choose another --out, or remove it")
+def _upload(
+    store: Store, paths: Sequence[Path], shards: Sequence[Shard], *, max_age: float
+) -> None:
+    """Store the files of shards that are not there, or older than `max_age` seconds."""
 
-
-def _with_hash(shard: Shard) -> Shard:
-    path = PurePosixPath(shard.name)
-    name = f"{path.stem}-{shard.sha256[:_HASH_DIGITS]}{path.suffix}"
-    return shard.model_copy(update={"name": name})
-
-
-def _upload(store: Store, data_dir: Path, renamed: dict[str, Shard]) -> None:
-    """Store the shards that are not there; the hash in the name stands for the content."""
-
-    def upload(name: str) -> bool:
-        shard = renamed[name]
+    def upload(file: tuple[Path, Shard]) -> bool:
+        path, shard = file
         stored = store.head(shard.name)
-        if stored is not None and stored.num_bytes == shard.bytes:
+        if stored is not None and _is_usable(stored, shard, max_age):
             return False
-        store.put(shard.name, data_dir / name)
+        store.put(shard.name, path)
         return True
 
     num_stored = 0
-    with Progress("upload: shard", len(renamed)) as progress:
-        uploads = map_ahead(upload, renamed, num_threads=_THREADS, depth=2 * _THREADS)
+    with Progress("upload", len(shards)) as progress:
+        files = zip(paths, shards, strict=True)
+        uploads = map_ahead(upload, files, num_threads=_THREADS, depth=2 * _THREADS)
         for done, is_stored in enumerate(uploads, start=1):
             num_stored += is_stored
             progress.update(done)
-    logger.info("uploaded %d shards, %d were there", num_stored, len(renamed) - num_stored)
+    if num_stored:
+        logger.info("uploaded %d of %d files", num_stored, len(shards))
+
+
+def _is_usable(stored: StoredObject, shard: Shard, max_age: float) -> bool:
+    """Say whether an object can stay; its name already stands for its content."""
+    return stored.num_bytes == shard.bytes and time.time() - stored.changed < max_age
 
 
 def _mirror(store: Store, data_dir: Path, name: str) -> None:

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from ssd_core.data.shards.arrow_reader import ArrowRows
-from ssd_core.data.shards.files import CachedFiles, OwnFiles, open_files
+from ssd_core.data.shards.files import ShardFiles, open_files
 from ssd_core.data.shards.integrity import check_shard_sizes
 from ssd_core.data.shards.manifest import Manifest, Shard, read_manifest
 from ssd_core.data.shards.mindrecord import MindRecordRows
-from ssd_core.errors import DataError, UsageError
+from ssd_core.errors import DataError
 from ssd_core.store import Location
 from ssd_core.structures import ClassInfo, Record
 
@@ -27,15 +27,9 @@ class Rows(Protocol):
         """Say which shards are read now and next."""
 
 
-def _open_mindrecord(files: OwnFiles | CachedFiles, shards: Sequence[Shard]) -> Rows:
-    if isinstance(files, CachedFiles):
-        raise UsageError(f"{files.uri}: MindRecord is read from a local folder; copy it to one")
-    return MindRecordRows(files.data_dir, shards)
-
-
-ROWS: Mapping[str, Callable[[OwnFiles | CachedFiles, Sequence[Shard]], Rows]] = {
+ROWS: Mapping[str, Callable[[ShardFiles, Sequence[Shard]], Rows]] = {
     "arrow": ArrowRows,
-    "mindrecord": _open_mindrecord,
+    "mindrecord": MindRecordRows,
 }
 
 
@@ -46,8 +40,8 @@ def open_split(data_dir: Location, split: str) -> "SplitReader":
 
     Raises:
         DataError: no manifest, no such split, or a shard that is missing or has the wrong size.
-        UsageError: the shards are MindRecord files, and MindSpore is not installed or they are not
-            in a local folder; or a store or cache that cannot be used.
+        UsageError: the shards are MindRecord files, and MindSpore is not installed; or a store or
+            cache that cannot be used.
         SurroundingsError: a store that is away.
     """
     manifest = read_manifest(data_dir)
@@ -62,7 +56,7 @@ def open_split(data_dir: Location, split: str) -> "SplitReader":
 class SplitReader:
     """Random access to the images of one split; every method may be called from many threads."""
 
-    def __init__(self, files: OwnFiles | CachedFiles, manifest: Manifest, split: str) -> None:
+    def __init__(self, files: ShardFiles, manifest: Manifest, split: str) -> None:
         self.manifest = manifest
         self.split = split
         info = manifest.splits[split]  # type: ignore[index]
