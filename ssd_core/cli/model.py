@@ -5,7 +5,16 @@ from typing import Annotated, Any
 
 import typer
 
-from ssd_core.cli.options import Assignments, Data, Device, Framework, Model, OptionalData, Out
+from ssd_core.cli.options import (
+    Assignments,
+    Data,
+    Device,
+    Framework,
+    Model,
+    OptionalData,
+    Out,
+    OutAnywhere,
+)
 from ssd_core.config import Section, override
 from ssd_core.recipes import load_recipe
 from ssd_core.store import Location, read_location
@@ -14,20 +23,28 @@ from ssd_core.store import Location, read_location
 def train(
     data: Data,
     recipe: Annotated[str, typer.Option(metavar="NAME", help="See `ssd recipes`.")],
-    out: Out,
+    out: OutAnywhere,
     assignments: Assignments = None,
     framework: Framework = "torch",
     device: Device = "auto",
 ) -> None:
     """Train a detector; killed at any moment, the same command continues.
 
+    Into a store, checkpoints and log go while it trains: another machine can continue.
+
     Example: ssd train --data shards --recipe demo --set train.steps=200 --out trained
     """
     from ssd_core.stages import train as stage
 
     config = override(load_recipe(recipe), assignments or ()).train
-    place = read_location(data)
-    stage.run(_plain(config), place, out, recipe=recipe, framework=framework, device=device)
+    stage.run(
+        _plain(config),
+        read_location(data),
+        read_location(out),
+        recipe=recipe,
+        framework=framework,
+        device=device,
+    )
 
 
 def evaluate(
@@ -44,8 +61,9 @@ def evaluate(
     """
     from ssd_core.stages import evaluate as stage
 
-    config = _recipe_section(model, "evaluate", assignments)
-    stage.run(config, model, read_location(data), out, framework=framework, device=device)
+    place, data_dir = read_location(model), read_location(data)
+    config = _recipe_section(place, "evaluate", assignments)
+    stage.run(config, place, data_dir, out, framework=framework, device=device)
 
 
 def benchmark(
@@ -64,8 +82,9 @@ def benchmark(
     """
     from ssd_core.stages import benchmark as stage
 
-    config = _recipe_section(model, "benchmark", assignments)
-    stage.run(config, model, out, data_dir=_optional(data), framework=framework, device=device)
+    place = read_location(model)
+    config = _recipe_section(place, "benchmark", assignments)
+    stage.run(config, place, out, data_dir=_optional(data), framework=framework, device=device)
 
 
 def predict(
@@ -82,8 +101,9 @@ def predict(
     """
     from ssd_core.stages import predict as stage
 
-    config = _recipe_section(model, "evaluate", [f"evaluate.postprocess.score_threshold={score}"])
-    stage.run(config["postprocess"], model, images, out, framework=framework, device=device)
+    place, change = read_location(model), f"evaluate.postprocess.score_threshold={score}"
+    config = _recipe_section(place, "evaluate", [change])
+    stage.run(config["postprocess"], place, images, out, framework=framework, device=device)
 
 
 def report(
@@ -108,11 +128,11 @@ def _optional(data: str | None) -> Location | None:
     return None if data is None else read_location(data)
 
 
-def _recipe_section(model_dir: Path, name: str, assignments: list[str] | None) -> dict[str, Any]:
+def _recipe_section(model: Location, name: str, assignments: list[str] | None) -> dict[str, Any]:
     """Return the section `name` of the recipe that the model was trained with."""
     from ssd_core.model_dir import read_description
 
-    recipe = override(load_recipe(read_description(model_dir).recipe), assignments or ())
+    recipe = override(load_recipe(read_description(model).recipe), assignments or ())
     return _plain(getattr(recipe, name))
 
 

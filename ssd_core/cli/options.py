@@ -6,6 +6,7 @@ from typing import Annotated, get_args
 import typer
 
 from ssd_core.config import DeviceName, FrameworkName
+from ssd_core.store import local_path
 
 Assignments = Annotated[
     list[str] | None,
@@ -26,7 +27,17 @@ _data_option = typer.Option(
 Data = Annotated[str, _data_option]
 OptionalData = Annotated[str | None, _data_option]
 Model = Annotated[
-    Path,
-    typer.Option("--model", metavar="DIR", help="Output of `ssd train`, or its `model` folder."),
+    str,
+    typer.Option(
+        "--model",
+        metavar="DIR",
+        help="Output of `ssd train`, or its `model` folder; a folder or s3://bucket/prefix.",
+    ),
 ]
-Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the results go.")]
+OutAnywhere = Annotated[
+    str, typer.Option("--out", metavar="DIR", help="A folder, or s3://bucket/prefix.")
+]
+Out = Annotated[
+    Path,
+    typer.Option("--out", metavar="DIR", help="Where the results go.", parser=local_path),
+]

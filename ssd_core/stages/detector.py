@@ -1,12 +1,12 @@
 """A model directory opened on a device: what evaluate, benchmark and predict begin with."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from ssd_core.backends import open_backend
 from ssd_core.backends.base import Detector, DeviceInfo
 from ssd_core.config import PostprocessSpec
 from ssd_core.model_dir import WEIGHTS_FILE, ModelDescription, read_model
+from ssd_core.store import Location, location_uri
 from ssd_core.structures import ClassInfo
 
 
@@ -23,13 +23,14 @@ class OpenedModel:
 
 
 def open_model(
-    model_dir: Path, postprocess: PostprocessSpec, *, framework: str, device: str
+    model_dir: Location, postprocess: PostprocessSpec, *, framework: str, device: str
 ) -> OpenedModel:
-    """Read a model directory and build its detector.
+    """Read a model directory, wherever it lies, and build its detector.
 
     Raises:
         UsageError: no such directory, or the framework or device is not there.
         DataError: the model is incomplete or damaged.
+        SurroundingsError: the store is away.
     """
     model = read_model(model_dir)
     backend = open_backend(framework, device)
@@ -41,7 +42,7 @@ def open_model(
         classes=model.classes,
         device=backend.info,
         source={
-            "uri": str(model_dir.resolve()),
+            "uri": location_uri(model_dir),
             "digest": model.description.files[WEIGHTS_FILE].sha256,
         },
     )

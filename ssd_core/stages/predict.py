@@ -14,6 +14,7 @@ from ssd_core.logs import Progress, logger
 from ssd_core.report.drawing import draw_detections
 from ssd_core.stages.detector import OpenedModel, open_model
 from ssd_core.stages.invocation import prepare_out_dir, write_invocation, write_results
+from ssd_core.store import Location, location_uri
 from ssd_core.store.local import write_file
 from ssd_core.structures import ClassInfo, Detections, StageResult
 
@@ -25,7 +26,7 @@ _SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 
 def run(
     config: Mapping[str, Any],
-    model_dir: Path,
+    model_dir: Location,
     images: Sequence[Path],
     out_dir: Path,
     *,
@@ -38,7 +39,7 @@ def run(
 
     Args:
         config: the `postprocess` section; its score threshold decides what is written and drawn.
-        model_dir: output of `train`, or its `model` folder.
+        model_dir: output of `train`, or its `model` folder, also in a store.
         images: image files, and folders that are searched for them.
         out_dir: place of the results.
         framework: framework to run in.
@@ -65,7 +66,7 @@ def run(
         "predict",
         section.model_dump(mode="json"),
         inputs={"model_dir": model.source},
-        images=[str(path) for path in images],
+        images=[location_uri(path) for path in images],
         framework=framework,
         device=device,
     )

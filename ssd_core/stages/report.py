@@ -24,7 +24,7 @@ from ssd_core.stages.invocation import (
     write_invocation,
     write_results,
 )
-from ssd_core.store import Location, open_store, read_location
+from ssd_core.store import Location, location_uri, open_store, read_location
 from ssd_core.store.local import write_file
 from ssd_core.structures import ClassInfo, Detections, Record, StageResult
 from ssd_core.train_log import LOG_FILE, read_log
@@ -71,12 +71,10 @@ def run(
     write_file(out_dir / REPORT_FILE, page)
     write_file(out_dir / SUMMARY_FILE, _summary(content))
     logger.info("report: %s (%d kB)", out_dir / REPORT_FILE, len(page) // 1000)
-    write_invocation(
-        out_dir,
-        "report",
-        section.model_dump(mode="json"),
-        inputs={stage: {"uri": str(output.directory)} for stage, output in outputs.items()},
-    )
+    read = {stage: {"uri": location_uri(output.directory)} for stage, output in outputs.items()}
+    if data_dir is not None:
+        read["data_dir"] = {"uri": location_uri(data_dir)}
+    write_invocation(out_dir, "report", section.model_dump(mode="json"), inputs=read)
     metrics = _metrics(outputs)
     write_results(out_dir, {"metrics": metrics})
     return StageResult(metrics=metrics, metadata={"title": content["title"]})

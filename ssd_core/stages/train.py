@@ -1,6 +1,8 @@
 """The step that learns: a converted data set in, a model directory out."""
 
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,17 +15,27 @@ from ssd_core.config import EvaluateConfig, TrainConfig, parse_section
 from ssd_core.data.loader import Loader
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.data.shards.reader import open_split
-from ssd_core.errors import SsdError
+from ssd_core.errors import DataError, DivergedError, UsageError
 from ssd_core.evaluation.run import evaluate_detector
 from ssd_core.logs import format_duration, logger
-from ssd_core.model_dir import MODEL_DIR, ModelDescription, read_model, write_model
+from ssd_core.model_dir import (
+    CONFIG_FILE,
+    MODEL_DIR,
+    ModelDescription,
+    is_whole,
+    read_description,
+    write_model,
+)
 from ssd_core.stages.invocation import (
+    RESULTS_FILE,
     prepare_out_dir,
-    read_output,
+    read_record,
     write_invocation,
     write_results,
 )
-from ssd_core.store import Location, location_uri
+from ssd_core.store import Location, join_location, location_uri
+from ssd_core.store.local import explain_disk_errors
+from ssd_core.store.transfer import MirroredFile, upload_directory
 from ssd_core.structures import StageResult
 from ssd_core.train_log import LOG_FILE
 from ssd_core.training.checkpoints import CheckpointDir, TrainState
@@ -47,7 +59,7 @@ def training_id(config: Mapping[str, Any], data_dir: Location, framework: str = 
 def run(
     config: Mapping[str, Any],
     data_dir: Location,
-    out_dir: Path,
+    out_dir: Location,
     *,
     recipe: str,
     framework: str = "torch",
@@ -56,12 +68,13 @@ def run(
     """Train a detector, or continue where the same training was stopped.
 
     Writes `checkpoints/`, `train_log.jsonl`, `model/`, and last `results.json`. A training that is
-    finished returns at once.
+    finished returns at once. Into a store the log goes with each checkpoint, so that any machine
+    can continue.
 
     Args:
         config: the `train` section.
         data_dir: output of `convert`, also in a store.
-        out_dir: place of this one training.
+        out_dir: place of this one training, a folder or the URI of a store.
         recipe: name of the recipe that the configuration comes from, for the record.
         framework: framework to run in.
         device: device to run on.
@@ -71,7 +84,7 @@ def run(
         DataError: an incomplete data set, or an image that cannot be decoded.
         DivergedError: a loss or a weight is no longer finite.
         StoppedError: SIGTERM or Ctrl-C, after a checkpoint.
-        SurroundingsError: the disk is full, or a newer attempt has taken over.
+        SurroundingsError: the disk is full, the store is away, or a newer attempt has taken over.
     """
     section = parse_section(TrainConfig, config, "train")
     manifest = read_manifest(data_dir)
@@ -80,41 +93,82 @@ def run(
     if result := finished(out_dir, training):
         return result
     backend = open_backend(framework, device, section.precision)
-    work = _prepare(section, data_dir, out_dir, backend=backend, training=training)
-    own_place(out_dir, identity)
-    prepare_out_dir(out_dir, "train")
-    write_invocation(
-        out_dir,
-        "train",
-        section.model_dump(mode="json"),
-        inputs={"data_dir": {"uri": location_uri(data_dir), "digest": manifest.digest}},
-        recipe=recipe,
-        framework=framework,
-        device=device,
-        training_id=training,
-    )
-    logger.info("training on %d images, %s", work.num_images, backend.info.name)
-    state = train(work)
-    description = ModelDescription(
-        recipe=recipe,
-        framework=framework,
-        model=section.model,
-        num_classes=len(manifest.classes),
-        step=state.best_step or state.step,
-        training_id=training,
-        dataset_digest=manifest.digest,
-        core_version=__version__,
-    )
-    weights = state.best_weights or work.learner.weights()
-    work.checkpoints.check_newest()
-    write_model(out_dir / MODEL_DIR, description, manifest.class_infos(), weights)
-    results = _results(state, description, backend.info)
-    write_results(out_dir, results)
+    with _work_dir(out_dir) as work_dir:
+        log = MirroredFile(work_dir / LOG_FILE, out_dir) if work_dir != out_dir else None
+        checkpoints = CheckpointDir(join_location(out_dir, CHECKPOINT_DIR), training, log=log)
+        work = _prepare(section, data_dir, work_dir, backend=backend, checkpoints=checkpoints)
+        own_place(out_dir, identity)
+        prepare_out_dir(out_dir, "train")
+        write_invocation(
+            work_dir,
+            "train",
+            section.model_dump(mode="json"),
+            inputs={"data_dir": {"uri": location_uri(data_dir), "digest": manifest.digest}},
+            recipe=recipe,
+            framework=framework,
+            device=device,
+            training_id=training,
+        )
+        logger.info("training on %d images, %s", work.num_images, backend.info.name)
+        state = _train(work, log)
+        description = ModelDescription(
+            recipe=recipe,
+            framework=framework,
+            model=section.model,
+            num_classes=len(manifest.classes),
+            step=state.best_step or state.step,
+            training_id=training,
+            dataset_digest=manifest.digest,
+            core_version=__version__,
+        )
+        weights = state.best_weights or work.learner.weights()
+        checkpoints.check_newest()
+        write_model(work_dir / MODEL_DIR, description, manifest.class_infos(), weights)
+        results = _results(state, description, backend.info)
+        write_results(work_dir, results)
+        if work_dir != out_dir:
+            _upload(work_dir, out_dir)
     return _report(out_dir, results)
 
 
+@contextmanager
+def _work_dir(out_dir: Location) -> Iterator[Path]:
+    """Give the folder to write to: that of a local output itself, for a store an empty one.
+
+    What a killed attempt leaves in it is never needed again: all that is lies in the store.
+    """
+    if isinstance(out_dir, Path):
+        yield out_dir
+        return
+    with explain_disk_errors(Path(tempfile.gettempdir())):
+        folder = tempfile.TemporaryDirectory(prefix="ssd-train-")
+    with folder:
+        yield Path(folder.name)
+
+
+def _train(work: Run, log: MirroredFile | None) -> TrainState:
+    """Train; where that fails for good, let the store have the log that tells why."""
+    try:
+        return train(work)
+    except DivergedError:
+        if log is not None:
+            log.publish()
+        raise
+
+
+def _upload(work_dir: Path, out_dir: Location) -> None:
+    """Upload model, log and invocation, each whole before what refers to it, and the results."""
+    upload_directory(work_dir / MODEL_DIR, join_location(out_dir, MODEL_DIR), last=CONFIG_FILE)
+    upload_directory(work_dir, out_dir, last=RESULTS_FILE)
+
+
 def _prepare(
-    config: TrainConfig, data_dir: Location, out_dir: Path, *, backend: Backend, training: str
+    config: TrainConfig,
+    data_dir: Location,
+    work_dir: Path,
+    *,
+    backend: Backend,
+    checkpoints: CheckpointDir,
 ) -> Run:
     """Open everything that the loop works with; nothing is written yet."""
     reader = open_split(data_dir, "train")
@@ -133,9 +187,13 @@ def _prepare(
         num_images=reader.num_images,
         learner=learner,
         batches=loader.batches,
-        checkpoints=CheckpointDir(out_dir / CHECKPOINT_DIR, training),
-        log_path=out_dir / LOG_FILE,
-        facts={"training_id": training, "world_size": 1, "device": asdict(backend.info)},
+        checkpoints=checkpoints,
+        log_path=work_dir / LOG_FILE,
+        facts={
+            "training_id": checkpoints.training_id,
+            "world_size": 1,
+            "device": asdict(backend.info),
+        },
         evaluate=_evaluation(config, learner, data_dir),
     )
 
@@ -155,14 +213,15 @@ def _evaluation(
     return evaluate
 
 
-def finished(out_dir: Path, training: str) -> StageResult | None:
+def finished(out_dir: Location, training: str) -> StageResult | None:
     """Return the result of this training, when its model is there and whole."""
+    model_dir = join_location(out_dir, MODEL_DIR)
     try:
-        description = read_model(out_dir / MODEL_DIR).description
-        results = read_output(out_dir).results
-    except SsdError:
+        description, (_, results) = read_description(model_dir), read_record(out_dir)
+    except (DataError, UsageError):
         return None
-    return _report(out_dir, results) if description.training_id == training else None
+    is_ours = description.training_id == training and is_whole(model_dir, description)
+    return _report(out_dir, results) if is_ours else None
 
 
 def _results(state: TrainState, description: ModelDescription, info: DeviceInfo) -> dict[str, Any]:
@@ -181,19 +240,21 @@ def _results(state: TrainState, description: ModelDescription, info: DeviceInfo)
     }
 
 
-def _report(out_dir: Path, results: Mapping[str, Any]) -> StageResult:
+def _report(out_dir: Location, results: Mapping[str, Any]) -> StageResult:
     metrics = results["metrics"]
     duration = format_duration(results["seconds"])
+    model_dir = join_location(out_dir, MODEL_DIR)
     logger.info(
         "trained %d steps in %s, loss %.3f: %s",
         results["steps"],
         duration,
         metrics["loss"],
-        out_dir / MODEL_DIR,
+        model_dir,
     )
     return StageResult(
         metrics=metrics,
         metadata={
+            "uri": location_uri(model_dir),
             "training_id": results["model"]["training_id"],
             "steps": results["steps"],
             "device": results["environment"]["device_name"],

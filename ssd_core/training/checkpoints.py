@@ -78,7 +78,8 @@ class CheckpointDir:
             training_id: checkpoints of any other are passed over.
             log: kept up to date with the checkpoints, where it is not written in its final place.
         """
-        self._place, self._training_id, self._log = place, training_id, log
+        self.training_id = training_id
+        self._place, self._log = place, log
         self._store = open_store(place)
         self._attempt = 0
         self.last_dir: Location | None = None
@@ -151,7 +152,7 @@ class CheckpointDir:
         step_dir = join_location(self._place, name)
         entry = write_arrays(step_dir, _ARRAYS_FILE, arrays)
         commit = _Commit(
-            training_id=self._training_id,
+            training_id=self.training_id,
             state=state,
             state_sha256=_digest(state),
             arrays=entry,
@@ -201,7 +202,7 @@ class CheckpointDir:
             raise DataError(f"{place} is damaged") from None
         if _digest(commit.state) != commit.state_sha256:
             raise DataError(f"{place} is damaged: its state has another hash")
-        if commit.training_id != self._training_id:
+        if commit.training_id != self.training_id:
             raise DataError(f"{place} belongs to training {commit.training_id}")
         arrays = read_arrays(step_dir, _ARRAYS_FILE, commit.arrays)
         commit.state.best_weights = _select(arrays, _BEST)

@@ -16,18 +16,29 @@ from ssd_core.stages.invocation import (
 INPUTS = {"data_dir": {"uri": "/shards", "digest": "ab"}}
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_what_is_written_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSD_IMAGE", "ssd/torch-cpu:0.1.0")
     write_invocation(tmp_path, "train", {"steps": 3}, inputs=INPUTS, device="cpu")
     write_results(tmp_path, {"metrics": {"loss": 1.5}})
     output = read_output(tmp_path)
     assert output.invocation == {
         "stage": "train",
         "version": __version__,
+        "image": "ssd/torch-cpu:0.1.0",
         "config": {"steps": 3},
         "inputs": INPUTS,
         "options": {"device": "cpu"},
     }
     assert output.results == {"metrics": {"loss": 1.5}}
+
+
+def test_outside_of_a_container_there_is_no_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SSD_IMAGE", raising=False)
+    write_invocation(tmp_path, "train", {}, inputs={})
+    write_results(tmp_path, {})
+    assert read_output(tmp_path).invocation["image"] == ""
 
 
 def test_preparing_forgets_the_results_of_an_earlier_run(tmp_path: Path) -> None:
