@@ -7,9 +7,10 @@ STAMP := $(VENV)/.ready
 TESTS ?= tests
 MINDSPORE_TESTS ?= tests/data/shards tests/data/test_adopt.py tests/stages/test_convert.py \
 	tests/stages/test_convert_mindrecord.py
+IMAGES ?= tools torch-cpu launcher
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-swift setup-mindspore demo test test-mindspore benchmarks lint format clean
+.PHONY: help setup setup-swift setup-mindspore demo test test-mindspore images test-docker benchmarks lint format clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -51,6 +52,12 @@ test: setup lint ## run everything that needs no accelerator
 
 test-mindspore: setup-mindspore ## run what needs MindSpore, and what writes shards beside it
 	@SSD_REQUIRE=mindspore .venv-mindspore/bin/python -m pytest -q $(MINDSPORE_TESTS)
+
+images: ## build the images that need no accelerator; IMAGES="tools torch-cuda" builds others
+	@PYTHON=$(PYTHON) images/build.sh $(IMAGES)
+
+test-docker: setup ## run what needs docker and the images of `make images`
+	@SSD_REQUIRE=docker $(BIN)/python -m pytest -q tests/docker
 
 benchmarks: setup ## measure against peers, side by side: 10 minutes; SIZE="--images 200 --rounds 3" is a quick look
 	@$(BIN)/python -m benchmarks $(SIZE)

@@ -102,7 +102,8 @@ def _hear(step: Step, line: str) -> bool:
     step.is_crashed |= line == _TRACEBACK
     if not (step.is_stage or step.is_crashed):
         step.is_stage = bool(_STAGE_BEGUN.fullmatch(line))
-        return False
+        if not _STAGE_FAILED.fullmatch(line):  # what runs the step may fail before the stage
+            return False
     if not line or line.startswith(_KUBEFLOW):
         return False
     step.said = line.removeprefix(step.name).lstrip(": ")

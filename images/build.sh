@@ -1,0 +1,28 @@
+#!/bin/sh
+# Build images: images/build.sh NAME...
+#
+# From the environment, all optional: BASE_IMAGE (a base of your own), TORCH_INDEX (a package index
+# with PyTorch for your device), REPOSITORY (where the names of the images begin), DOCKER, PYTHON.
+# pip's own settings and the certificates of this machine are used, and stay out of the images.
+set -eu
+cd "$(dirname "$0")/.."
+version=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' ssd_core/__init__.py)
+secrets=$(mktemp -d)
+trap 'rm -r "$secrets"' EXIT
+"${PYTHON:-python3}" -m pip config list 2> /dev/null |
+    sed -n "1i[global]
+s/^[^.]*\.\(\(extra-\)\?index-url\|trusted-host\|proxy\|\(default-\)\?timeout\)='\(.*\)'\$/\1 = \4/p" \
+        > "$secrets/pip.conf"
+
+for name in "$@"; do
+    image=${REPOSITORY:-ssd-on-kubeflow}/$name:$version
+    set -- --tag "$image" --build-arg "IMAGE=$image" --secret "id=pip.conf,src=$secrets/pip.conf"
+    certificates=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
+    if [ -f "$certificates" ]; then set -- "$@" --secret "id=ca.pem,src=$certificates"; fi
+    while IFS= read -r argument; do
+        set -- "$@" --build-arg "$argument"
+    done < "images/$name/build.args"
+    if [ -n "${BASE_IMAGE:-}" ]; then set -- "$@" --build-arg "BASE_IMAGE=$BASE_IMAGE"; fi
+    if [ -n "${TORCH_INDEX:-}" ]; then set -- "$@" --build-arg "TORCH_INDEX=$TORCH_INDEX"; fi
+    DOCKER_BUILDKIT=1 "${DOCKER:-docker}" build --progress plain --file images/Dockerfile "$@" .
+done

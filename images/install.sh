@@ -1,0 +1,30 @@
+#!/bin/sh
+# A step of the build of an image: install into /opt/ssd what the arguments of the build name.
+# The secrets `pip.conf` and `ca.pem`, if any, say how pip reaches its package index.
+set -eu
+if [ -f /run/secrets/pip.conf ]; then export PIP_CONFIG_FILE=/run/secrets/pip.conf; fi
+if [ -f /run/secrets/ca.pem ]; then export PIP_CERT=/run/secrets/ca.pem; fi
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CACHE_DIR=/pip-cache
+touch README.md LICENSE # named in pyproject.toml
+
+install() {
+    /opt/ssd/bin/pip install --progress-bar off --constraint "constraints/$CONSTRAINTS" \
+        ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} "$@"
+}
+
+case $1 in
+dependencies)
+    python3 -m venv /opt/ssd
+    mkdir ssd_core # an empty package brings in what the real one needs
+    echo '__version__ = "0"' > ssd_core/__init__.py
+    # shellcheck disable=SC2086 # packages are words
+    install ".${EXTRAS:+[$EXTRAS]}" $PACKAGES
+    install --no-deps kfp # its executor needs nothing of what its compiler and client need
+    # shellcheck disable=SC2086
+    /opt/ssd/bin/pip uninstall --yes ssd-core $UNUSED
+    rm -r ssd_core
+    ;;
+code)
+    install --no-deps .
+    ;;
+esac
