@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 TESTS ?= tests
 MINDSPORE_TESTS ?= tests/data/shards tests/data/test_adopt.py tests/stages/test_convert.py \
-	tests/stages/test_convert_mindrecord.py
+	tests/stages/test_convert_mindrecord.py tests/store/test_s3_mindrecord.py
 IMAGES ?= tools torch-cpu launcher
 
 .DEFAULT_GOAL := help
@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml constraints/torch.txt
 		|| { tail -n 20 $(VENV)/setup.log; exit 75; }
 	@touch $@
 
-setup-swift: .venv-swift/.ready ## add OpenStack Swift, an S3 server for the tests of the store
+setup-swift: .venv-swift/.ready ## add OpenStack Swift and rclone, S3 servers for the tests of the store
 
 .venv-swift/.ready: constraints/swift.txt
 	@$(PYTHON) -m venv .venv-swift
@@ -51,7 +51,7 @@ test: setup lint ## run everything that needs no accelerator
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -q $(TESTS)
 
 test-mindspore: setup-mindspore ## run what needs MindSpore, and what writes shards beside it
-	@SSD_REQUIRE=mindspore .venv-mindspore/bin/python -m pytest -q $(MINDSPORE_TESTS)
+	@SSD_REQUIRE="mindspore,$$SSD_REQUIRE" .venv-mindspore/bin/python -m pytest -q $(MINDSPORE_TESTS)
 
 images: ## build the images that need no accelerator; IMAGES="tools torch-cuda" builds others
 	@PYTHON=$(PYTHON) images/build.sh $(IMAGES)

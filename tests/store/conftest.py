@@ -4,6 +4,7 @@ import itertools
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -73,6 +74,18 @@ def settings_of(server: S3Server, **changes: object) -> S3Settings:
         "patience": PATIENCE,
     }
     return S3Settings(**(values | changes))  # type: ignore[arg-type]
+
+
+def use_server(patch: pytest.MonkeyPatch, server: S3Server, folder: Path) -> None:
+    """Name a server in the environment, with an own cache and folder for temporary files."""
+    patch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+    patch.setenv("AWS_ACCESS_KEY_ID", server.access_key)
+    patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+    patch.setenv("SSD_STORE_PATIENCE", "20")
+    patch.setenv("SSD_CACHE_DIR", str(folder / "cache"))
+    (folder / "tmp").mkdir()
+    patch.setenv("TMPDIR", str(folder / "tmp"))
+    patch.setattr(tempfile, "tempdir", None)
 
 
 def open_s3(server: S3Server, prefix: str = "", **changes: object) -> S3Store:

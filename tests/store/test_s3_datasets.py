@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,8 @@ from ssd_core.recipes import load_recipe
 from ssd_core.stages import convert, inspect, train
 from ssd_core.structures import Record
 from tests.faults.fault_proxy import FaultProxy
-from tests.store.conftest import BUCKET, open_s3, own_prefix, refusal
-from tests.store.s3_servers import SECRET_KEY, S3Server, wait_until
+from tests.store.conftest import BUCKET, open_s3, own_prefix, refusal, use_server
+from tests.store.s3_servers import S3Server, wait_until
 
 CONFIG = {"shard_bytes": 50_000}
 
@@ -35,23 +34,12 @@ def own_uri() -> str:
     return f"s3://{BUCKET}/{own_prefix()}".rstrip("/")
 
 
-def set_environment(patch: pytest.MonkeyPatch, server: S3Server, folder: Path) -> None:
-    patch.setenv("AWS_ENDPOINT_URL", server.endpoint)
-    patch.setenv("AWS_ACCESS_KEY_ID", server.access_key)
-    patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
-    patch.setenv("SSD_STORE_PATIENCE", "20")
-    patch.setenv("SSD_CACHE_DIR", str(folder / "cache"))
-    (folder / "tmp").mkdir()
-    patch.setenv("TMPDIR", str(folder / "tmp"))
-    patch.setattr(tempfile, "tempdir", None)
-
-
 @pytest.fixture(autouse=True)
 def environment(
     own_environment: None, monkeypatch: pytest.MonkeyPatch, versitygw: S3Server, tmp_path: Path
 ) -> None:
     """An own cache, temporary folder, and the server as the environment names it."""
-    set_environment(monkeypatch, versitygw, tmp_path)
+    use_server(monkeypatch, versitygw, tmp_path)
 
 
 @pytest.fixture
@@ -75,7 +63,7 @@ def uri(local_dir: Path, versitygw: S3Server, tmp_path_factory: pytest.TempPathF
     """The same in the store; read only."""
     place = own_uri()
     with pytest.MonkeyPatch.context() as patch:
-        set_environment(patch, versitygw, tmp_path_factory.mktemp("published"))
+        use_server(patch, versitygw, tmp_path_factory.mktemp("published"))
         publish_dataset(local_dir, place)
     return place
 

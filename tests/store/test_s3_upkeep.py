@@ -1,0 +1,375 @@
+"""`ssd verify` and `ssd gc` in an S3 store: what is damaged, what may go, and what never does."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ssd_core.data.shards.manifest import read_manifest
+from ssd_core.data.shards.publish import publish_dataset
+from ssd_core.data.shards.reader import open_split
+from ssd_core.errors import DataError, SurroundingsError
+from ssd_core.model_dir import ModelDescription, write_model
+from ssd_core.recipes import load_recipe
+from ssd_core.stages import convert, gc, verify
+from ssd_core.store.s3 import S3Store
+from ssd_core.store.transfer import upload_directory
+from ssd_core.structures import ClassInfo
+from tests.faults.fault_proxy import FaultProxy
+from tests.store.conftest import BUCKET, open_s3, own_prefix, use_server
+from tests.store.s3_servers import S3Server, VersityServer
+
+SSD = Path(sys.executable).with_name("ssd")
+ANY_AGE = -3600.0
+"""For `abandoned_seconds`: even what is stored right now counts as abandoned."""
+TWO_DAYS = 2 * 24 * 3600.0
+LOST = "shards-0123456789abcdef"
+
+
+@pytest.fixture(scope="module")
+def local_dir(few_photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of several shards; read only."""
+    data_dir = tmp_path_factory.mktemp("few") / "shards"
+    convert.run({"shard_bytes": 50_000}, str(few_photographs), data_dir)
+    return data_dir
+
+
+@pytest.fixture
+def store(
+    own_environment: None, monkeypatch: pytest.MonkeyPatch, server: S3Server, tmp_path: Path
+) -> S3Store:
+    """An empty prefix, with its server in the environment."""
+    use_server(monkeypatch, server, tmp_path)
+    return open_s3(server, own_prefix())
+
+
+def uri_of(store: S3Store) -> str:
+    return store.uri.rstrip("/")
+
+
+def keys(store: S3Store) -> set[str]:
+    return {found.key for found in store.list()}
+
+
+def run_gc(store: S3Store, *, is_removed: bool, abandoned_seconds: float) -> dict[str, int]:
+    return {
+        garbage.place.removeprefix(store.uri): garbage.num_bytes
+        for garbage in gc.run(
+            uri_of(store), is_removed=is_removed, abandoned_seconds=abandoned_seconds
+        )
+    }
+
+
+def write_small_model(model_dir: Path) -> None:
+    description = ModelDescription(
+        recipe="demo",
+        framework="torch",
+        model=load_recipe("demo").train.model,
+        num_classes=1,
+        step=1,
+        training_id="0123456789abcdef",
+        dataset_digest="ab" * 32,
+        core_version="0.1.0",
+    )
+    classes = [ClassInfo(label=1, name="cell", category_id=1)]
+    write_model(model_dir, description, classes, {"weight": np.arange(100, dtype=np.float32)})
+
+
+def test_verify_reads_all_data_sets_and_models(
+    store: S3Store, local_dir: Path, tmp_path: Path
+) -> None:
+    uri = uri_of(store)
+    publish_dataset(local_dir, f"{uri}/datasets/one")
+    write_small_model(tmp_path / "model")
+    upload_directory(tmp_path / "model", f"{uri}/training/two/model", last="config.json")
+    places = [f"{uri}/datasets/one", f"{uri}/training/two/model"]
+    assert list(verify.run(uri)) == [(place, []) for place in places]
+    assert [found.place for place in places for found in verify.run(place)] == places
+
+    first, second, *_ = read_manifest(places[0]).shards()
+    store.put(f"datasets/one/{first.name}", bytes(first.bytes))
+    store.delete(f"datasets/one/{second.name}")
+    store.put("training/two/model/weights.safetensors", b"short")
+    dataset, model = verify.run(uri)
+    assert dataset.faults[0].startswith(f"{places[0]}/{first.name} is damaged: sha256 ")
+    assert dataset.faults[1:] == [f"{places[0]}/{second.name} is missing"]
+    (fault,) = model.faults
+    assert fault.startswith(f"{places[1]}/weights.safetensors is damaged: 5 bytes, expected ")
+
+    done = subprocess.run([SSD, "verify", uri], capture_output=True, text=True)
+    assert done.returncode == 3, done.stderr
+    assert done.stdout.splitlines() == [*dataset.faults, *model.faults]
+    assert f"{uri} is damaged in 3 places" in done.stderr
+
+
+def test_verify_tells_an_empty_place_and_a_broken_manifest(store: S3Store) -> None:
+    with pytest.raises(DataError, match="holds neither a converted data set nor a model"):
+        list(verify.run(uri_of(store)))
+    store.put("manifest.json", b"{")
+    ((_, (fault,)),) = verify.run(uri_of(store))
+    assert "manifest.json is not JSON" in fault
+
+
+def test_verify_tells_a_bad_line_from_a_bad_store(
+    store: S3Store, server: S3Server, local_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_dataset(local_dir, uri_of(store))
+    with FaultProxy(server.port) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        once = proxy.fail("corrupt", method="GET", target="train-00000", offset=7)
+        assert list(verify.run(uri_of(store))) == [(uri_of(store), [])]
+        assert once.times == 0
+        for offset in (7, 8):
+            proxy.fail("corrupt", method="GET", target="train-00000", offset=offset)
+        with pytest.raises(SurroundingsError, match="is damaged"):
+            list(verify.run(uri_of(store)))
+
+
+@pytest.fixture
+def littered(store: S3Store, local_dir: Path) -> dict[str, int]:
+    """Fill the store: a data set, the remains of lost and killed uploads, and foreign objects."""
+    publish_dataset(local_dir, f"{uri_of(store)}/whole")
+    for key in (
+        "notes.txt",
+        "whole/findings.json",
+        "shards-mine/x",
+        f"whole/x{LOST}/y",
+        f"a/{LOST}",
+    ):
+        store.put(key, b"not ours")
+    garbage = {
+        f"whole/{LOST}/train-00000.arrow": b"lost",
+        f"killed/{LOST}/ssd.mindrecord0": b"killed",
+        f"killed/{LOST}/a/b": b"",
+        f"{LOST}/val-00000.arrow": b"at the root",
+    }
+    for key, content in garbage.items():
+        store.put(key, content)
+    return {key: len(content) for key, content in garbage.items()}
+
+
+def test_gc_lists_what_no_manifest_owns_and_removes_only_that(
+    store: S3Store, littered: dict[str, int], local_dir: Path
+) -> None:
+    before = keys(store)
+    assert run_gc(store, is_removed=False, abandoned_seconds=ANY_AGE) == littered
+    assert keys(store) == before
+    assert run_gc(store, is_removed=True, abandoned_seconds=ANY_AGE) == littered
+    assert keys(store) == before - set(littered)
+    assert run_gc(store, is_removed=True, abandoned_seconds=ANY_AGE) == {}
+    assert list(verify.run(uri_of(store))) == [(f"{uri_of(store)}/whole", [])]
+
+
+def test_gc_leaves_alone_what_is_younger_than_a_day(
+    store: S3Store, littered: dict[str, int]
+) -> None:
+    before = keys(store)
+    store._client._create_multipart_upload(BUCKET, f"{store._prefix}large", {})
+    done = subprocess.run([SSD, "gc", uri_of(store)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "removed 0 with 0.0 MB\n"
+    assert "something was uploaded lately, left alone" in done.stderr
+    assert keys(store) == before
+    assert len(list(store.unfinished_uploads())) == 1
+
+
+def test_a_manifest_that_cannot_be_read_protects_all_shards(
+    store: S3Store, littered: dict[str, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    store.put("whole/manifest.json", b"{")
+    found = run_gc(store, is_removed=True, abandoned_seconds=ANY_AGE)
+    assert found == {key: size for key, size in littered.items() if not key.startswith("whole/")}
+    assert "nothing is removed here" in caplog.text
+
+
+def begin_upload(store: S3Store, key: str) -> str:
+    """Begin an upload in parts as somebody does who is then killed; return its id."""
+    name = f"{store._prefix}{key}"
+    upload_id: str = store._client._create_multipart_upload(BUCKET, name, {})
+    for number in (1, 2):
+        store._client._upload_part(BUCKET, name, b"x" * 1000, {}, upload_id, number)
+    return upload_id
+
+
+def test_gc_cancels_uploads_that_nobody_finishes(store: S3Store) -> None:
+    for key in ("a/large", "a/other"):
+        begin_upload(store, key)
+    begin_upload(open_s3_beside(store), "not below the place")
+    expected = {f"a/{name} (unfinished upload)": 2000 for name in ("large", "other")}
+    assert run_gc(store, is_removed=False, abandoned_seconds=ANY_AGE) == expected
+    assert len(list(store.unfinished_uploads())) == 2
+    assert run_gc(store, is_removed=True, abandoned_seconds=ANY_AGE) == expected
+    assert list(store.unfinished_uploads()) == []
+    beside = open_s3_beside(store)
+    assert [upload.num_bytes for upload in beside.unfinished_uploads()] == [2000]
+
+
+def open_s3_beside(store: S3Store) -> S3Store:
+    return S3Store(BUCKET, f"beside-{store._prefix}", store._settings)
+
+
+def test_an_upload_that_goes_on_outlives_gc(
+    store: S3Store, server: S3Server, tmp_path: Path
+) -> None:
+    path = tmp_path / "large"
+    path.write_bytes(os.urandom(2**20) * 33)
+    reached, gone_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        reached.set()
+        gone_on.wait(60)
+
+    with FaultProxy(server.port) as proxy, ThreadPoolExecutor(1) as pool:
+        proxy.fail("call", method="PUT", target="partNumber=2", call=hold)
+        writer = open_s3(server, store._prefix, endpoint=proxy.endpoint)
+        writing = pool.submit(writer.put, f"{LOST}/ssd.mindrecord0", path)
+        assert reached.wait(60)
+        assert [upload.num_bytes for upload in store.unfinished_uploads()] == [2**24]
+        found = list(gc.run(uri_of(store), is_removed=True))
+        gone_on.set()
+        writing.result()
+    assert found == []
+    assert store.get(f"{LOST}/ssd.mindrecord0") == path.read_bytes()
+
+
+class AgeingStore:
+    """A store on versitygw, whose objects and parts lie in files that can be made older."""
+
+    def __init__(self, store: S3Store, server: S3Server) -> None:
+        self.store = store
+        self._bucket = server.folder / "objects" / BUCKET
+        self._folder = self._bucket / store._prefix
+
+    def age(self, *names: str) -> None:
+        """Let objects, or everything, be two days old."""
+        for path in [self._folder / name for name in names] or self._folder.rglob("*"):
+            make_older(path)
+
+    def age_upload(self, upload_id: str, *, parts: int) -> None:
+        """Let an upload be two days old, and its first parts."""
+        (folder,) = self._bucket.rglob(upload_id)
+        paths = sorted(path for path in folder.rglob("*") if path.name.isdecimal())
+        assert len(paths) == 2
+        for path in [*paths[:parts], folder, folder.parent]:
+            make_older(path)
+
+
+def make_older(path: Path) -> None:
+    moment = path.stat().st_mtime - TWO_DAYS
+    os.utime(path, (moment, moment))
+
+
+@pytest.fixture
+def ageing(
+    own_environment: None, monkeypatch: pytest.MonkeyPatch, versitygw: VersityServer, tmp_path: Path
+) -> AgeingStore:
+    use_server(monkeypatch, versitygw, tmp_path)
+    return AgeingStore(open_s3(versitygw, own_prefix()), versitygw)
+
+
+def remove_old(ageing: AgeingStore) -> set[str]:
+    uri = uri_of(ageing.store)
+    return {found.place.removeprefix(f"{uri}/") for found in gc.run(uri, is_removed=True)}
+
+
+def test_one_young_object_protects_its_data_set(ageing: AgeingStore) -> None:
+    names = [f"{folder}/{LOST}/{name}" for folder in "ab" for name in ("one", "two")]
+    for name in names:
+        ageing.store.put(name, b"x")
+    ageing.age(*names[:3])
+    assert remove_old(ageing) == set(names[:2])
+    ageing.age(names[3])
+    assert remove_old(ageing) == set(names[2:])
+
+
+def test_one_young_part_protects_its_upload_and_its_data_set(ageing: AgeingStore) -> None:
+    ageing.store.put(f"{LOST}/ssd.mindrecord0.db", b"x")
+    ageing.age()
+    upload_id = begin_upload(ageing.store, f"{LOST}/ssd.mindrecord0")
+    ageing.age_upload(upload_id, parts=1)
+    assert remove_old(ageing) == set()
+    ageing.age_upload(upload_id, parts=2)
+    assert remove_old(ageing) == {
+        f"{LOST}/ssd.mindrecord0.db",
+        f"{LOST}/ssd.mindrecord0 (unfinished upload)",
+    }
+
+
+def test_what_is_stored_again_meanwhile_stays(ageing: AgeingStore) -> None:
+    for name in ("one", "two", "three"):
+        ageing.store.put(f"{LOST}/{name}", b"x")
+    ageing.age()
+    garbage = gc.run(uri_of(ageing.store), is_removed=True)
+    assert next(garbage).place.endswith("/one")
+    ageing.store.put(f"{LOST}/two", b"again")
+    ageing.store.delete(f"{LOST}/three")
+    assert list(garbage) == []
+    assert keys(ageing.store) == {f"{LOST}/two"}
+
+
+def test_a_killed_upload_is_listed_removed_and_done_again(
+    ageing: AgeingStore, versitygw: S3Server, few_photographs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = uri_of(ageing.store)
+    convert_there = [SSD, "convert", few_photographs, "--out", uri]
+    victim: list[int] = []
+    with FaultProxy(versitygw.port) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        proxy.fail(
+            "call",
+            method="PUT",
+            target="invocation.json",  # after the shards, before the manifest
+            call=lambda: os.kill(victim[0], signal.SIGKILL),
+        )
+        with subprocess.Popen(convert_there, stderr=subprocess.PIPE) as process:
+            victim.append(process.pid)
+            process.communicate()
+        assert process.returncode == -signal.SIGKILL
+    monkeypatch.setenv("AWS_ENDPOINT_URL", versitygw.endpoint)
+    ageing.age()
+    left = {key for key in keys(ageing.store) if "/" in key}
+    assert len(left) == 2
+    done = subprocess.run([SSD, "gc", uri, "--dry-run"], capture_output=True, text=True)
+    assert {line.split()[1] for line in done.stdout.splitlines()[:-1]} == {
+        f"{uri}/{key}" for key in left
+    }
+    assert remove_old(ageing) == left
+    done = subprocess.run(convert_there, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert list(verify.run(uri)) == [(uri, [])]
+
+
+def test_an_upload_relies_on_nothing_that_gc_may_soon_remove(
+    ageing: AgeingStore, versitygw: S3Server, local_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = uri_of(ageing.store)
+    shards = publish_dataset(local_dir, uri).shards()
+    ageing.store.delete("manifest.json")
+    ageing.age(shards[0].name)
+    with FaultProxy(versitygw.port) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        publish_dataset(local_dir, uri)
+        stored = [r.target for r in proxy.seen if r.method == "PUT" and "shards-" in r.target]
+    assert len(stored) == 1
+    assert stored[0].endswith(shards[0].name)
+
+
+def test_what_is_removed_before_the_manifest_is_there_is_brought_back(
+    ageing: AgeingStore, versitygw: S3Server, local_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = uri_of(ageing.store)
+    digest = read_manifest(local_dir).digest[:16]
+    key = f"shards-{digest}/train-00000.arrow"
+    with FaultProxy(versitygw.port) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        proxy.fail(
+            "call", method="PUT", target="manifest.json", call=lambda: ageing.store.delete(key)
+        )
+        publish_dataset(local_dir, uri)
+        assert len(list(open_split(uri, "train").read_in_order())) == 8
