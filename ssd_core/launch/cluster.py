@@ -22,10 +22,6 @@ _REFUSALS = {401, 403, 404}
 """Final when first heard; a server that is just starting gives them too, and then they pass."""
 
 
-class GoneError(Exception):
-    """The server no longer knows the version to watch from; list again."""
-
-
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How long to wait for the Kubernetes API, in seconds."""
@@ -62,6 +58,8 @@ class Cluster:
         self._jobs = client.CustomObjectsApi(api)
         self._core = client.CoreV1Api(api)
         self._has_answered = False
+        # To connect and to answer; the client passes over a single number that is no int.
+        self._limits = (patience.request_seconds, patience.request_seconds)
 
     def create(self, kind: JobKind, manifest: Manifest) -> bool:
         """Create a job; say whether there was none of its name.
@@ -78,7 +76,7 @@ class Cluster:
                     *place,
                     manifest,
                     field_validation="Strict",
-                    _request_timeout=self.patience.request_seconds,
+                    _request_timeout=self._limits,
                 )
             except ApiException as error:
                 if error.status == 409:
@@ -98,7 +96,7 @@ class Cluster:
                 self.namespace,
                 kind.plural,
                 field_selector=f"metadata.name={name}",
-                _request_timeout=self.patience.request_seconds,
+                _request_timeout=self._limits,
             )
 
         listed = self._repeat(find, kind)
@@ -107,8 +105,7 @@ class Cluster:
     def watch(self, kind: JobKind, name: str, version: str) -> Iterator[tuple[str, Manifest]]:
         """Yield what happens to a job after `version`, until the connection ends.
 
-        Raises:
-            GoneError: `version` is too old.
+        Whatever ends it, the caller does the same: a list says what has happened meanwhile.
         """
         try:
             answer = self._jobs.list_namespaced_custom_object(
@@ -125,11 +122,10 @@ class Cluster:
             )
             for line in _lines(answer):
                 event = json.loads(line)
-                if event["type"] == "ERROR":
-                    raise GoneError
+                if event["type"] == "ERROR":  # for example 410: the version is too old
+                    return
                 yield event["type"], event["object"]
         except (ApiException, urllib3.exceptions.HTTPError, ValueError) as error:
-            # Whatever broke: a list says what happened meanwhile, and is patient.
             logger.debug("the watch of %s ended: %s", name, _reason(error))
 
     def delete(self, kind: JobKind, name: str, uid: str) -> None:
@@ -141,7 +137,7 @@ class Cluster:
             kind.plural,
             name,
             body={"preconditions": {"uid": uid}, "propagationPolicy": "Background"},
-            _request_timeout=5,
+            _request_timeout=(5, 5),
         )
 
     def pods(self, selector: str) -> list[Manifest]:
@@ -152,7 +148,7 @@ class Cluster:
                 self.namespace,
                 label_selector=selector,
                 _preload_content=False,
-                _request_timeout=self.patience.request_seconds,
+                _request_timeout=self._limits,
             )
             return json.loads(answer.data)["items"]
 

@@ -1,10 +1,11 @@
 """Follow a job to its end, whatever happens to the connection meanwhile."""
 
+import time
 from collections.abc import Mapping
 
 from ssd_core.errors import SurroundingsError
 from ssd_core.launch.adopt import Submitted
-from ssd_core.launch.cluster import Cluster, GoneError
+from ssd_core.launch.cluster import Cluster
 from ssd_core.launch.failure import explain_failure
 from ssd_core.launch.job import Manifest
 from ssd_core.logs import logger
@@ -32,15 +33,13 @@ def follow(cluster: Cluster, job: Submitted) -> None:
         if _has_ended(cluster, job, found):
             return
         seen = _report(found, seen)
-        try:
-            for event, state in cluster.watch(job.kind, job.name, version):
-                if event == "DELETED":
-                    raise _deleted(job)
-                if _has_ended(cluster, job, state):
-                    return
-                seen = _report(state, seen)
-        except GoneError:
-            continue
+        for event, state in cluster.watch(job.kind, job.name, version):
+            if event == "DELETED":
+                raise _deleted(job)
+            if _has_ended(cluster, job, state):
+                return
+            seen = _report(state, seen)
+        time.sleep(cluster.patience.pause_seconds)
 
 
 def _deleted(job: Submitted) -> SurroundingsError:

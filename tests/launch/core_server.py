@@ -1,0 +1,304 @@
+"""The part of a Kubernetes API that a server of custom resources alone does not have.
+
+It keeps pods and their logs, says who a token belongs to and what he may do, and passes everything
+about custom resources on to the real API server, which in turn asks it for permission. Every
+permission that was asked for is recorded.
+"""
+
+import http.client
+import json
+import ssl
+import threading
+from collections import deque
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+ADMIN = "admin"
+LAUNCHER = "launcher"
+"""Bearer tokens, and the names of the users they belong to."""
+NAMESPACE = "team"
+
+Permission = tuple[str, str, str]
+"""Verb, API group, resource with its subresource."""
+
+
+@dataclass
+class Log:
+    """What a container has written so far: time stamp and text."""
+
+    lines: list[tuple[str, str]] = field(default_factory=list)
+    is_complete: bool = False
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def write(self, *texts: str) -> None:
+        with self.changed:
+            for text in texts:
+                stamp = f"2026-11-20T08:00:00.{len(self.lines):09}Z"
+                self.lines.append((stamp, text))
+            self.changed.notify_all()
+
+    def close(self) -> None:
+        with self.changed:
+            self.is_complete = True
+            self.changed.notify_all()
+
+
+class CoreServer:
+    """The server, and what the tests may ask and change."""
+
+    def __init__(self) -> None:
+        self.upstream: int | None = None
+        """Port of the real API server."""
+        self.pods: dict[str, dict[str, Any]] = {}
+        self.logs: dict[str, Log] = {}
+        self.allowed: set[Permission] | None = None
+        """What the launcher may do; None for everything."""
+        self.asked: set[Permission] = set()
+        """What the launcher wanted to do."""
+        self.faults: deque[tuple[str, int]] = deque()
+        """Answers to give instead of the real one: a piece of the path, a status; 0 hangs up."""
+        self.watches = 0
+        """Watches of the launcher that have begun."""
+        self.is_stopping = threading.Event()
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self._http.daemon_threads = True
+        self._http.core = self  # type: ignore[attr-defined]
+        self.port: int = self._http.server_address[1]
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,))
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def stop(self) -> None:
+        self.is_stopping.set()
+        for log in self.logs.values():
+            log.close()
+        self._http.shutdown()
+        self._thread.join()
+        self._http.server_close()
+
+    def add_pod(self, name: str, labels: dict[str, str], container: str) -> Log:
+        """Start a pod, and return its log."""
+        self.logs[name] = Log()
+        self.pods[name] = {
+            "metadata": {"name": name, "uid": f"uid-{name}", "labels": labels},
+            "status": {
+                "phase": "Running",
+                "containerStatuses": [{"name": container, "state": {"running": {}}}],
+            },
+        }
+        return self.logs[name]
+
+    def end_pod(self, name: str, code: int, *, message: str = "", reason: str = "Error") -> None:
+        """End the container of a pod, in the words of the kubelet."""
+        end = {"exitCode": code, "reason": reason, "message": message}
+        end["finishedAt"] = f"2026-11-20T09:00:{len(self.pods):02}Z"
+        status = self.pods[name]["status"]
+        status["phase"] = "Failed" if code else "Succeeded"
+        status["containerStatuses"][0]["state"] = {"terminated": end}
+        self.logs[name].close()
+
+    def is_allowed(self, user: str, permission: Permission) -> bool:
+        if user == ADMIN:
+            return True
+        self.asked.add(permission)
+        return self.allowed is None or permission in self.allowed
+
+    def take_fault(self, path: str) -> int | None:
+        if self.faults and self.faults[0][0] in path:
+            return self.faults.popleft()[1]
+        return None
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    @property
+    def core(self) -> CoreServer:
+        return self.server.core  # type: ignore[attr-defined,no-any-return]
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        pods = f"/api/v1/namespaces/{NAMESPACE}/pods"
+        if self._misbehave():
+            return
+        if parts.path == pods:
+            self._list_pods(query.get("labelSelector", ""))
+        elif parts.path.startswith(pods) and parts.path.endswith("/log"):
+            self._show_log(parts.path.split("/")[-2])
+        elif "kubeflow.org" in parts.path or "gitee.com" in parts.path or "apiext" in parts.path:
+            self.core.watches += "watch" in query and self._user() == LAUNCHER
+            self._pass_on()
+        else:
+            self._list_nothing(parts.path, is_watch="watch" in query)
+
+    def do_POST(self) -> None:
+        if self._misbehave():
+            return
+        if "tokenreviews" in self.path:
+            review = self._read()
+            token = review["spec"]["token"]
+            user = {"username": token, "groups": ["system:masters"] if token == ADMIN else []}
+            self._answer(review | {"status": {"authenticated": True, "user": user}}, 201)
+        elif "subjectaccessreviews" in self.path:
+            review = self._read()
+            wanted = review["spec"].get("resourceAttributes", {})
+            resource = "/".join(
+                word for word in (wanted.get("resource"), wanted.get("subresource")) if word
+            )
+            permission = (wanted.get("verb", ""), wanted.get("group", ""), resource)
+            is_allowed = self.core.is_allowed(review["spec"].get("user", ""), permission)
+            self._answer(review | {"status": {"allowed": is_allowed}}, 201)
+        else:
+            self._pass_on()
+
+    def do_PUT(self) -> None:
+        self._pass_on()
+
+    def do_PATCH(self) -> None:
+        self._pass_on()
+
+    def do_DELETE(self) -> None:
+        self._pass_on()
+
+    def _user(self) -> str:
+        return self.headers.get("Authorization", "").removeprefix("Bearer ")
+
+    def _misbehave(self) -> bool:
+        """Give the answer of the next fault, if it is meant for this request of the launcher."""
+        status = self.core.take_fault(self.path) if self._user() == LAUNCHER else None
+        if status is None:
+            return False
+        self._read_body()
+        if status == 0:
+            self.close_connection = True
+        else:
+            self._answer(_status(status, "out of order"), status)
+        return True
+
+    def _may(self, verb: str, resource: str) -> bool:
+        if self.core.is_allowed(self._user(), (verb, "", resource)):
+            return True
+        self._answer(_status(403, f"{resource} is forbidden: cannot {verb}"), 403)
+        return False
+
+    def _list_pods(self, selector: str) -> None:
+        if not self._may("list", "pods"):
+            return
+        wanted = dict(pair.split("=") for pair in selector.split(",") if pair)
+        found = [
+            pod
+            for pod in list(self.core.pods.values())
+            if wanted.items() <= pod["metadata"]["labels"].items()
+        ]
+        self._answer({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": found})
+
+    def _show_log(self, pod: str) -> None:
+        if not self._may("get", "pods/log"):
+            return
+        log, shown = self.core.logs[pod], 0
+        self._begin_stream()
+        while True:
+            with log.changed:
+                while len(log.lines) == shown and not log.is_complete:
+                    log.changed.wait()
+                lines, is_complete = log.lines[shown:], log.is_complete
+            self._send_chunk("".join(f"{stamp} {text}\n" for stamp, text in lines).encode())
+            shown += len(lines)
+            if is_complete:
+                self._send_chunk(b"")
+                return
+
+    def _list_nothing(self, path: str, *, is_watch: bool) -> None:
+        """Answer the questions that every API server asks about things that nobody has."""
+        if is_watch:
+            self._begin_stream()
+            self.core.is_stopping.wait()
+            self.close_connection = True
+            return
+        *_, version, plural = path.strip("/").split("/")
+        kind = f"{plural[:-1].capitalize()}List"
+        self._answer(
+            {"kind": kind, "apiVersion": version, "metadata": {"resourceVersion": "1"}, "items": []}
+        )
+
+    def _pass_on(self) -> None:
+        """Let the real server answer; where it is away, hang up as it would have done."""
+        body = self._read_body()
+        context = ssl._create_unverified_context()  # it makes its own certificate
+        upstream = http.client.HTTPSConnection(
+            "127.0.0.1", self.core.upstream, context=context, timeout=120
+        )
+        headers = {
+            name: value
+            for name, value in self.headers.items()
+            if name.lower() not in {"host", "connection"}
+        }
+        self.close_connection = True
+        try:
+            upstream.request(self.command, self.path, body, headers)
+            answer = upstream.getresponse()
+            self.send_response(answer.status)
+            self.send_header("Content-Type", answer.headers["Content-Type"])
+            self.send_header("Transfer-Encoding", "chunked")
+            self.send_header("Connection", "close")
+            self.end_headers()
+            while part := answer.read1(65536):
+                self._send_chunk(part)
+            if not answer.chunked or answer.chunk_left in (0, None):
+                self._send_chunk(b"")
+        except (OSError, http.client.HTTPException):
+            pass
+        finally:
+            upstream.close()
+
+    def _read_body(self) -> bytes:
+        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+    def _read(self) -> Any:
+        return json.loads(self._read_body())
+
+    def _answer(self, content: Any, status: int = 200) -> None:
+        body = json.dumps(content).encode()
+        with suppress(OSError):
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    def _begin_stream(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+
+    def _send_chunk(self, part: bytes) -> None:
+        with suppress(OSError):
+            self.wfile.write(f"{len(part):x}\r\n".encode() + part + b"\r\n")
+            self.wfile.flush()
+
+
+def _status(code: int, message: str) -> dict[str, Any]:
+    return {"kind": "Status", "apiVersion": "v1", "code": code, "message": message}
+
+
+def permissions(rules: Iterable[dict[str, Any]]) -> set[Permission]:
+    """Return what the rules of a Role allow, one by one."""
+    return {
+        (verb, group, resource)
+        for rule in rules
+        for verb in rule["verbs"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
