@@ -27,8 +27,8 @@ TxtOrder = Literal["xy", "yx"]
 CropRule = Literal["mmdetection", "torchvision", "mindspore"]
 Precision = Literal["auto", "fp32", "bf16"]
 SplitName = Literal["train", "val"]
-FrameworkName = Literal["torch"]
-DeviceName = Literal["auto", "cpu", "cuda"]
+FrameworkName = Literal["torch", "mindspore"]
+DeviceName = Literal["auto", "cpu", "cuda", "npu"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -240,6 +240,9 @@ class BenchmarkConfig(Section):
     """Images a forward pass, each measured apart."""
     seconds: float = Field(default=3.0, gt=0)
     """Time spent on each batch size after the warm-up."""
+    tolerance: Share = 0.05
+    """Part by which images/second may differ from the median of a series and count as the same."""
+    fail_if_slower: bool = False
 
 
 class ReportConfig(Section):
@@ -253,6 +256,15 @@ class ReportConfig(Section):
     """Lowest score of a box drawn."""
 
 
+class PublishConfig(Section):
+    """What a model must reach to be published."""
+
+    min_ap: Share = 0.0
+    """Lowest AP (IoU 0.50:0.95, all areas); 0 asks for none."""
+    min_images_per_second: float = Field(default=0.0, ge=0)
+    """Lowest throughput; 0 asks for none."""
+
+
 class Recipe(Section):
     """A complete configuration: one section a stage."""
 
@@ -263,6 +275,7 @@ class Recipe(Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     benchmark: BenchmarkConfig = BenchmarkConfig()
     report: ReportConfig = ReportConfig()
+    publish: PublishConfig = PublishConfig()
 
 
 def parse_section(kind: type[SectionT], values: Mapping[str, Any], path: str) -> SectionT:
@@ -324,7 +337,9 @@ def assign(section: str, values: Mapping[str, Any], assignments: Iterable[str]) 
     """
     whole: dict[str, Any] = {section: dict(values)}
     _apply(whole, assignments)
-    changed: dict[str, Any] = whole[section]
+    changed: dict[str, Any] = whole.pop(section)
+    if whole:
+        raise UsageError(f"unknown key '{min(whole)}'; expected {section}.key=value")
     return changed
 
 

@@ -10,7 +10,14 @@ from components import images
 @dsl.component(base_image=images.TOOLS, install_kfp_package=False)
 def resolve_config(recipe: str, overrides: dict[str, Any]) -> NamedTuple(  # type: ignore[valid-type]
     "Sections",
-    [("convert", dict), ("train", dict), ("evaluate", dict), ("benchmark", dict), ("report", dict)],
+    [
+        ("convert", dict),
+        ("train", dict),
+        ("evaluate", dict),
+        ("benchmark", dict),
+        ("report", dict),
+        ("publish", dict),
+    ],
 ):
     """Check a recipe and its overrides before anything runs.
 

@@ -1,20 +1,29 @@
 """The step that measures speed: a model in, images a second and latencies out."""
 
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ssd_core import __version__
 from ssd_core.backends.base import Detector
+from ssd_core.benchmark import history
 from ssd_core.benchmark.environment import describe_environment
 from ssd_core.benchmark.photos import generate_photos
 from ssd_core.benchmark.speed import END_TO_END, PARTS, BatchSpeed, measure_speed
 from ssd_core.config import BenchmarkConfig, parse_section
 from ssd_core.data.shards.reader import open_split
-from ssd_core.errors import DataError, located
+from ssd_core.errors import DataError, GateError, located
 from ssd_core.logs import logger
 from ssd_core.stages.detector import open_model
-from ssd_core.stages.invocation import prepare_out_dir, write_invocation, write_results
+from ssd_core.stages.invocation import (
+    prepare_out_dir,
+    read_output,
+    write_invocation,
+    write_results,
+)
 from ssd_core.store import Location, location_uri
 from ssd_core.structures import StageResult
 
@@ -25,7 +34,7 @@ _PERCENTILES = (50, 90, 99)
 
 def run(
     config: Mapping[str, Any],
-    model_dir: Path,
+    model_dir: Location,
     out_dir: Path,
     *,
     data_dir: Location | None = None,
@@ -40,7 +49,7 @@ def run(
 
     Args:
         config: the `benchmark` section.
-        model_dir: output of `train`, or its `model` folder.
+        model_dir: output of `train`, or its `model` folder, also in a store.
         out_dir: place of the results.
         data_dir: output of `convert`, also in a store, whose val
             photographs are used; None generates some.
@@ -81,6 +90,61 @@ def run(
     )
     write_results(out_dir, results)
     return StageResult(metrics=metrics, metadata={"device": model.device.name})
+
+
+def compare(
+    config: Mapping[str, Any],
+    result: StageResult,
+    out_dir: Path,
+    series: Location,
+    run_id: str | None = None,
+) -> StageResult:
+    """Add a result to a series, and say how it compares with what was there.
+
+    The verdict goes into `results.json`, and into the metadata of the returned result: `verdict` is
+    `first`, `faster`, `same` or `slower`, `comparison` says it in a line.
+
+    Args:
+        config: the `benchmark` section.
+        result: what `run` returned.
+        out_dir: what `run` wrote.
+        series: place of the series.
+        run_id: name of this result in the series: the same run adds only one; None makes a new one.
+
+    Raises:
+        UsageError: nothing can be written to the series.
+        DataError: a record of the series is damaged.
+    """
+    section = parse_section(BenchmarkConfig, config, "benchmark")
+    results = read_output(out_dir).results
+    earlier = history.read_series(series)
+    record = history.Record(
+        run=run_id or secrets.token_hex(8),
+        time=history.now(),
+        conditions=history.conditions(
+            results["environment"], section.batch_sizes, results["photos"]["origin"]
+        ),
+        metrics=results["metrics"],
+        model={name: str(value) for name, value in results["model"].items()},
+        version=__version__,
+    )
+    history.append(series, record, earlier)
+    verdict = history.judge(record, earlier, section.tolerance)
+    logger.info("%s", verdict.describe())
+    write_results(out_dir, results | {"verdict": asdict(verdict)})
+    said = {"verdict": verdict.word, "comparison": verdict.describe()}
+    return replace(result, metadata={**result.metadata, **said})
+
+
+def check_verdict(config: Mapping[str, Any], result: StageResult) -> None:
+    """Stop where a slower result shall fail the run; called when everything is written.
+
+    Raises:
+        GateError: it is slower.
+    """
+    section = parse_section(BenchmarkConfig, config, "benchmark")
+    if section.fail_if_slower and result.metadata.get("verdict") == "slower":
+        raise GateError(str(result.metadata["comparison"]))
 
 
 def _read_photos(data_dir: Location) -> tuple[list[bytes], dict[str, str]]:

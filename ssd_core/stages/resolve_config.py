@@ -9,7 +9,7 @@ from ssd_core.recipes import load_recipe
 
 Sections = dict[str, dict[str, Any]]
 
-STAGES = ("convert", "train", "evaluate", "benchmark", "report")
+STAGES = ("convert", "train", "evaluate", "benchmark", "report", "publish")
 
 
 def run(recipe: str, overrides: Mapping[str, Any] | Sequence[str] = ()) -> Sections:
