@@ -22,6 +22,8 @@ class EvaluationResult:
     scores: CocoScores
     image_ids: tuple[int, ...]
     """Of every image of the split, ascending."""
+    truths: tuple[Annotations, ...]
+    """Of the same images."""
     detections: tuple[Detections, ...]
     """Of the same images."""
 
@@ -72,6 +74,7 @@ def evaluate_detector(
     return EvaluationResult(
         scores=evaluate_coco([row[1] for row in rows], [row[2] for row in rows], reader.classes),
         image_ids=tuple(row[0] for row in rows),
+        truths=tuple(row[1] for row in rows),
         detections=tuple(row[2] for row in rows),
     )
 

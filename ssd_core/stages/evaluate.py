@@ -1,6 +1,7 @@
 """The step that measures accuracy: a model and a data set in, the COCO numbers out."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +10,36 @@ from ssd_core.config import EvaluateConfig, parse_section
 from ssd_core.data.shards.reader import SplitReader, open_split
 from ssd_core.errors import DataError
 from ssd_core.evaluation.coco import ABSENT, ClassScores, format_summary
+from ssd_core.evaluation.confusion import confusion_matrix
 from ssd_core.evaluation.detections_file import DETECTIONS_FILE, write_detections
 from ssd_core.evaluation.run import EvaluationResult, evaluate_detector
 from ssd_core.logs import logger
 from ssd_core.stages.detector import OpenedModel, open_model
-from ssd_core.stages.invocation import prepare_out_dir, write_invocation, write_results
+from ssd_core.stages.invocation import (
+    prepare_out_dir,
+    read_output,
+    write_invocation,
+    write_results,
+)
 from ssd_core.store import Location, location_uri
 from ssd_core.structures import ClassInfo, StageResult
+
+_MAX_CONFUSED = 50
+"""Classes up to which a matrix can be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """Which class was taken for which; the last class is the background."""
+
+    classes: list[str]
+    matrix: list[list[int]]
+    """A row for each true class, a column for each found one."""
 
 
 def run(
     config: Mapping[str, Any],
-    model_dir: Path,
+    model_dir: Location,
     data_dir: Location,
     out_dir: Path,
     *,
@@ -33,7 +52,7 @@ def run(
 
     Args:
         config: the `evaluate` section.
-        model_dir: output of `train`, or its `model` folder.
+        model_dir: output of `train`, or its `model` folder, also in a store.
         data_dir: output of `convert`, also in a store.
         out_dir: place of the results.
         framework: framework to run in.
@@ -68,6 +87,17 @@ def run(
     )
 
 
+def read_confusion(out_dir: Path) -> Confusion | None:
+    """Return the confusion matrix of an evaluation; None where it has too many classes for one.
+
+    Raises:
+        UsageError: no stage has worked in this directory.
+        DataError: the evaluation has not finished.
+    """
+    confusion = read_output(out_dir).results["confusion"]
+    return None if confusion is None else Confusion(**confusion)
+
+
 def check_classes(of_model: Sequence[ClassInfo], of_data: Sequence[ClassInfo]) -> None:
     """Check that a label means the same class to the model and to the data set.
 
@@ -97,9 +127,20 @@ def _results(result: EvaluationResult, model: OpenedModel, reader: SplitReader) 
         "objects": sum(scored.num_objects for scored in scores.classes),
         "detections": sum(len(found) for found in result.detections),
         "classes": [_class_results(scored) for scored in scores.classes],
+        "confusion": _confusion(result, reader.classes),
         "model": model.description.summary(),
         "data": {"name": Path(source).name, "split": reader.split},
         "environment": describe_environment(model.device),
+    }
+
+
+def _confusion(result: EvaluationResult, classes: Sequence[ClassInfo]) -> dict[str, Any] | None:
+    if len(classes) > _MAX_CONFUSED:
+        return None
+    images = zip(result.truths, result.detections, strict=True)
+    return {
+        "classes": [*(info.name for info in classes), "background"],
+        "matrix": confusion_matrix(images, len(classes)).tolist(),
     }
 
 

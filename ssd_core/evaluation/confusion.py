@@ -1,0 +1,53 @@
+"""Which class is taken for which: a confusion matrix of a detector."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from ssd_core.detection.boxes import compute_iou
+from ssd_core.structures import Annotations, BoolArray, Detections, IntArray
+
+MIN_SCORE = 0.5
+MIN_IOU = 0.5
+
+
+def confusion_matrix(
+    images: Iterable[tuple[Annotations, Detections]], num_classes: int
+) -> IntArray:
+    """Count which class was found where which class is.
+
+    The best detection first takes the object that it overlaps most, whatever its class, if the IoU
+    is at least MIN_IOU and no better detection has it. Detections below MIN_SCORE count as not
+    made, and those on a crowd do not count.
+
+    Args:
+        images: truth and detections of each image.
+        num_classes: K, without background.
+
+    Returns:
+        [K + 1, K + 1] counts; row: true class, column: found class. The last of each is background:
+        its column counts missed objects, its row detections where no object is.
+    """
+    matrix = np.zeros((num_classes + 1, num_classes + 1), np.int64)
+    for truth, found in images:
+        _count(matrix, truth, found.labels[found.scores >= MIN_SCORE] - 1, found)
+    return matrix
+
+
+def _count(matrix: IntArray, truth: Annotations, classes: IntArray, found: Detections) -> None:
+    """Add one image; the detections come best first, so those that count are the first ones."""
+    objects, crowds = truth.select(~truth.is_crowd), truth.select(truth.is_crowd)
+    background = len(matrix) - 1
+    boxes = found.boxes[: len(classes)]
+    overlaps = compute_iou(boxes, objects.boxes)
+    is_on_crowd: BoolArray = np.any(compute_iou(boxes, crowds.boxes) >= MIN_IOU, axis=1)
+    is_free: BoolArray = np.ones(len(objects), np.bool_)
+    for row, found_class in enumerate(classes):
+        candidates = np.where(is_free, overlaps[row], -1)
+        best = int(candidates.argmax()) if len(objects) else -1
+        if best >= 0 and candidates[best] >= MIN_IOU:
+            matrix[objects.labels[best] - 1, found_class] += 1
+            is_free[best] = False
+        elif not is_on_crowd[row]:
+            matrix[background, found_class] += 1
+    np.add.at(matrix[:, background], objects.labels[is_free] - 1, 1)
