@@ -5,7 +5,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ssd_core import __version__
-from ssd_core.cli import data, exits, inspection, model, recipes, upkeep
+from ssd_core.cli import data, exits, inspection, model, publish, recipes, upkeep
 from ssd_core.logs import set_up_logging
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ for command in (
     model.benchmark,
     model.predict,
     model.report,
+    publish.publish,
     recipes.recipes,
     upkeep.verify,
     upkeep.gc,
@@ -48,8 +49,8 @@ def ssd(
 ) -> None:
     """Train, evaluate and benchmark SSD object detectors.
 
-    The way through: check, convert, inspect, train, evaluate, benchmark, report; predict uses a
-    model, verify and gc look after what is kept.
+    The way through: check, convert, inspect, train, evaluate, benchmark, report, publish; predict
+    uses a model, verify and gc look after what is kept.
 
     Exit codes: 0 done; 1 a bug; 2 wrong words; 3 wrong data or a missed goal; 75 try again; 130
     and 143 stopped. Add `--debug` for the trace of an error.

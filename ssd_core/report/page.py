@@ -1,6 +1,6 @@
 """HTML pages: no network, no script, every text escaped by the template engine."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,29 @@ def render_page(name: str, content: Mapping[str, Any]) -> str:
         content: `title` (text), `subtitle` (texts), `headline` (value, name, note), and the parts
             that the template names; a part that is None or empty is left out.
     """
+    return _environment(autoescape=True).get_template(f"{name}.html.j2").render(content)
+
+
+def render_text(
+    name: str, content: Mapping[str, Any], filters: Mapping[str, Callable[..., str]]
+) -> str:
+    """Return the text that the template `<name>.j2` makes; its filters do the escaping."""
+    environment = _environment(autoescape=False)
+    environment.filters.update(filters)
+    return environment.get_template(f"{name}.j2").render(content)
+
+
+def _environment(*, autoescape: bool) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES_DIR),
-        autoescape=True,
+        autoescape=autoescape,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=not autoescape,
     )
     environment.filters["figure"] = _figure
-    return environment.get_template(f"{name}.html.j2").render(content)
+    return environment
 
 
 def percent(part: float, whole: float) -> str:

@@ -1,0 +1,163 @@
+"""The step that hands a model out: past a gate, under a name and a version, with a card."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ssd_core import __version__
+from ssd_core.config import PublishConfig, parse_section
+from ssd_core.errors import GateError, OwnershipError, UsageError
+from ssd_core.logs import logger
+from ssd_core.model_dir import (
+    CLASSES_FILE,
+    CONFIG_FILE,
+    MODEL_DIR,
+    WEIGHTS_FILE,
+    ModelDescription,
+    read_model,
+)
+from ssd_core.report.model_card import write_card
+from ssd_core.stages.invocation import (
+    StageOutput,
+    prepare_out_dir,
+    write_invocation,
+    write_results,
+)
+from ssd_core.stages.report import read_outputs
+from ssd_core.store import Location, location_uri, open_store
+from ssd_core.store.arrays import describe
+from ssd_core.store.places import Places
+from ssd_core.structures import StageResult
+
+MANIFEST_FILE = "manifest.json"
+CARD_FILE = "README.md"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """What a model is published as."""
+
+    name: str
+    version: str = ""
+    """Empty for the id of its training, so that the same training has the same version."""
+
+
+def run(
+    config: Mapping[str, Any],
+    inputs: Sequence[Path],
+    out_dir: Path,
+    *,
+    places: Places,
+    label: Label | None,
+) -> StageResult:
+    """Check a model against its bars, and put it under `models/<name>/<version>/`.
+
+    There it lies as a model directory with a card (README.md) and `manifest.json`, which comes
+    last. Of several models for one version the first wins; the same model again returns at once.
+    `results.json` in `out_dir` says where it is.
+
+    Args:
+        config: the `publish` section.
+        inputs: output directories of train and evaluate, and of benchmark where speed is asked for.
+        out_dir: place of the results.
+        places: the root that holds the published models.
+        label: name and version; None only checks the bars.
+
+    Raises:
+        GateError: a bar was not reached; the message names figure and bar.
+        OwnershipError: another model has this name and version.
+        UsageError: an input is missing, or is about another model.
+        DataError: the model is incomplete.
+    """
+    section = parse_section(PublishConfig, config, "publish")
+    outputs = read_outputs(inputs)
+    description = _check_inputs(outputs)
+    prepare_out_dir(out_dir, "publish")
+    metrics = _check_bars(section, outputs)
+    write_invocation(
+        out_dir,
+        "publish",
+        section.model_dump(mode="json"),
+        inputs={stage: {"uri": str(output.directory)} for stage, output in outputs.items()},
+        name=label.name if label else None,
+        version=label.version if label else None,
+    )
+    metadata: dict[str, str | float] = {"training_id": description.training_id}
+    if label is None:
+        logger.info("the model is not published: it was given no name")
+    else:
+        version = label.version or description.training_id
+        place = places.model(label.name, version)
+        _publish(place, f"{label.name} {version}", outputs, description)
+        metadata |= {"uri": location_uri(place), "name": label.name, "version": version}
+    write_results(out_dir, {"metrics": metrics, **metadata})
+    return StageResult(metrics=metrics, metadata=metadata)
+
+
+def _check_inputs(outputs: Mapping[str, StageOutput]) -> ModelDescription:
+    """Return the model, after a look at whether the measurements are about it."""
+    for stage in ("train", "evaluate"):
+        if stage not in outputs:
+            raise UsageError(f"nothing to publish without the output directory of '{stage}'")
+    description = read_model(outputs["train"].directory / MODEL_DIR).description
+    digest = description.files[WEIGHTS_FILE].sha256
+    for stage in set(outputs) - {"train"}:
+        if outputs[stage].invocation["inputs"]["model_dir"]["digest"] != digest:
+            raise UsageError(
+                f"{outputs[stage].directory} is about another model than "
+                f"{outputs['train'].directory}; expected the '{stage}' of this one"
+            )
+    return description
+
+
+def _check_bars(section: PublishConfig, outputs: Mapping[str, StageOutput]) -> dict[str, float]:
+    """Return the figures that have a bar in the configuration, all of them above it."""
+    bars = {
+        "ap": ("evaluate", section.min_ap),
+        "images_per_second": ("benchmark", section.min_images_per_second),
+    }
+    figures: dict[str, float] = {}
+    for name, (stage, bar) in bars.items():
+        figure = outputs[stage].results["metrics"].get(name) if stage in outputs else None
+        if bar and (figure is None or figure < bar):
+            shown = "was not measured" if figure is None else f"is {figure:.4g}"
+            raise GateError(f"{name} {shown}, publish.min_{name} asks for at least {bar:.4g}")
+        if figure is not None:
+            figures[name] = figure
+    return figures
+
+
+def _publish(
+    place: Location,
+    title: str,
+    outputs: Mapping[str, StageOutput],
+    description: ModelDescription,
+) -> None:
+    """Copy the model: first its config.json, which claims the place, and last the manifest.
+
+    config.json holds the hashes of the other files, so it stands for the model.
+    """
+    store, model_dir = open_store(place), outputs["train"].directory / MODEL_DIR
+    config = (model_dir / CONFIG_FILE).read_bytes()
+    if not store.put_if_absent(CONFIG_FILE, config) and store.get(CONFIG_FILE) != config:
+        raise OwnershipError(
+            f"{place} holds another model; choose another version, or remove that one"
+        )
+    if store.head(MANIFEST_FILE) is not None:
+        logger.info("%s: is published already", place)
+        return
+    for name in (CLASSES_FILE, WEIGHTS_FILE):
+        store.put(name, model_dir / name)
+    results = {stage: output.results for stage, output in outputs.items()}
+    card = write_card(title, location_uri(place), description, results).encode()
+    store.put(CARD_FILE, card)
+    entries = {CONFIG_FILE: describe(config), CARD_FILE: describe(card), **description.files}
+    manifest = {
+        "format_version": 1,
+        "version": __version__,
+        "files": {name: entry.model_dump() for name, entry in entries.items()},
+    }
+    store.put_if_absent(MANIFEST_FILE, (json.dumps(manifest, indent=2) + "\n").encode())
+    logger.info("published as %s", place)

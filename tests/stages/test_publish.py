@@ -1,0 +1,242 @@
+"""Publishing a trained model: bars, the place, the card, and who comes first."""
+
+import json
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from ssd_core.errors import GateError, OwnershipError, UsageError
+from ssd_core.evaluation.coco import COCO_METRICS
+from ssd_core.model_dir import WEIGHTS_FILE, read_model, write_model
+from ssd_core.stages import benchmark, predict, publish
+from ssd_core.stages.publish import Label
+from ssd_core.store.local import file_sha256
+from ssd_core.store.places import Places
+
+
+@pytest.fixture(scope="module")
+def speed_dir(trained_dir, tmp_path_factory):
+    out_dir = tmp_path_factory.mktemp("speed")
+    config = {"batch_sizes": [1], "seconds": 0.01, "postprocess": {"score_threshold": 0.3}}
+    benchmark.run(config, trained_dir, out_dir, device="cpu")
+    return out_dir
+
+
+@pytest.fixture(scope="module")
+def inputs(trained_dir, evaluation_dir, speed_dir):
+    return [trained_dir, evaluation_dir, speed_dir]
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "root"
+
+
+CELLS_1 = Label(name="cells", version="1")
+
+
+def run(inputs, root, config=None, label=CELLS_1, out="out"):
+    places = Places(str(root))
+    return publish.run(config or {}, inputs, root.parent / out, places=places, label=label)
+
+
+def other_model(trained_dir, evaluation_dir, folder):
+    """Return outputs of train and evaluate that tell of a model with other weights."""
+    train, evaluate = folder / "train", folder / "evaluate"
+    shutil.copytree(trained_dir, train)
+    shutil.copytree(evaluation_dir, evaluate)
+    model = read_model(train / "model")
+    weights = {name: array + 1 for name, array in model.weights.items()}
+    write_model(train / "model", model.description, model.classes, weights)
+    digest = read_model(train / "model").description.files[WEIGHTS_FILE].sha256
+    invocation = json.loads((evaluate / "invocation.json").read_text())
+    invocation["inputs"]["model_dir"]["digest"] = digest
+    (evaluate / "invocation.json").write_text(json.dumps(invocation))
+    return [train, evaluate]
+
+
+def test_a_published_model_is_whole_and_works(inputs, trained_dir, bccd_dir, root, tmp_path):
+    result = run(inputs, root)
+    place = root / "models" / "cells" / "1"
+    assert result.metadata["uri"] == str(place)
+    manifest = json.loads((place / "manifest.json").read_text())
+    assert set(manifest["files"]) == {path.name for path in place.iterdir()} - {"manifest.json"}
+    for name, entry in manifest["files"].items():
+        path = place / name
+        assert (entry["bytes"], entry["sha256"]) == (path.stat().st_size, file_sha256(path))
+    assert read_model(place).description == read_model(trained_dir).description
+    photo = min((bccd_dir / "JPEGImages").iterdir())
+    predict.run({"score_threshold": 0.1}, place, [photo], tmp_path / "found", device="cpu")
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["uri"] == str(place)
+    assert set(results["metrics"]) == {"ap", "images_per_second"}
+
+
+def test_the_card_says_all_that_a_user_needs(inputs, trained_dir, evaluation_dir, root):
+    run(inputs, root)
+    place = root / "models" / "cells" / "1"
+    card = (place / "README.md").read_text()
+    description = read_model(trained_dir).description
+    assert card.startswith("# cells 1\n")
+    assert f"`{description.recipe}`" in card
+    assert f"digest `{description.dataset_digest}`" in card
+    metrics = json.loads((evaluation_dir / "results.json").read_text())["metrics"]
+    for name in COCO_METRICS:
+        shown = "–" if metrics[name] is None else f"{metrics[name]:.3f}"
+        assert f"| {name} | {shown} |" in card
+    assert "| batch | images/s | p50 ms |" in card
+    for name in ("Platelets", "RBC", "WBC"):
+        assert f" | {name} | " in card
+    assert "| ssd-core |" in card
+    assert f"ssd predict --model {place} photo.jpg" in card
+
+
+def test_a_model_that_was_not_timed_says_so(trained_dir, evaluation_dir, root):
+    run([trained_dir, evaluation_dir], root)
+    assert "Not measured." in (root / "models" / "cells" / "1" / "README.md").read_text()
+
+
+def test_without_a_version_it_is_the_training(inputs, trained_dir, root):
+    training_id = read_model(trained_dir).description.training_id
+    result = run(inputs, root, label=Label(name="cells"))
+    assert result.metadata["version"] == training_id
+    assert (root / "models" / "cells" / training_id / "manifest.json").is_file()
+
+
+def test_without_a_name_only_the_bars_are_checked(inputs, root):
+    assert "uri" not in run(inputs, root, label=None).metadata
+    assert not root.exists()
+    with pytest.raises(GateError):
+        run(inputs, root, {"min_ap": 0.999}, label=None)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"min_ap": 0.999}, r"ap is 0\.\d+, publish\.min_ap asks for at least 0\.999"),
+        (
+            {"min_images_per_second": 1e9},
+            r"images_per_second is \S+, publish\.min_images_per_second asks for at least 1e\+09",
+        ),
+    ],
+)
+def test_a_missed_bar_names_figure_and_bar(inputs, root, config, message):
+    with pytest.raises(GateError, match=message):
+        run(inputs, root, config)
+    assert not root.exists()
+
+
+def test_a_bar_for_what_was_not_measured_is_missed(trained_dir, evaluation_dir, root):
+    with pytest.raises(GateError, match="images_per_second was not measured, publish"):
+        run([trained_dir, evaluation_dir], root, {"min_images_per_second": 0.001})
+
+
+def test_a_bar_that_is_reached(inputs, root):
+    run(inputs, root, {"min_images_per_second": 0.001})
+    assert (root / "models" / "cells" / "1" / "manifest.json").is_file()
+
+
+def test_the_same_model_again_changes_nothing(inputs, root):
+    run(inputs, root)
+    place = root / "models" / "cells" / "1"
+    before = {path: path.stat().st_mtime_ns for path in place.iterdir()}
+    run(inputs, root)
+    assert {path: path.stat().st_mtime_ns for path in place.iterdir()} == before
+
+
+def test_another_model_for_the_same_version_is_refused(
+    inputs, trained_dir, evaluation_dir, root, tmp_path
+):
+    run(inputs, root)
+    place = root / "models" / "cells" / "1"
+    before = {path.name: path.read_bytes() for path in place.iterdir()}
+    others = other_model(trained_dir, evaluation_dir, tmp_path / "other")
+    with pytest.raises(OwnershipError, match=f"{place} holds another model; choose another"):
+        run(others, root)
+    assert {path.name: path.read_bytes() for path in place.iterdir()} == before
+    run(others, root, label=Label(name="cells", version="2"))
+
+
+def test_of_models_that_race_one_wins_and_is_whole(
+    inputs, trained_dir, evaluation_dir, root, tmp_path
+):
+    others = other_model(trained_dir, evaluation_dir, tmp_path / "other")
+
+    def attempt(number):
+        try:
+            run(inputs if number % 2 else others, root, out=f"out-{number}")
+        except OwnershipError:
+            return None
+        return number % 2
+
+    with ThreadPoolExecutor(4) as pool:
+        winners = {winner for winner in pool.map(attempt, range(4)) if winner is not None}
+    assert len(winners) == 1
+    expected = read_model((inputs if winners == {1} else others)[0] / "model").description
+    assert read_model(root / "models" / "cells" / "1").description == expected
+
+
+def test_a_publication_that_was_cut_short_is_completed(inputs, root):
+    run(inputs, root)
+    place = root / "models" / "cells" / "1"
+    (place / "manifest.json").unlink()
+    (place / "weights.safetensors").unlink()
+    run(inputs, root)
+    assert (place / "manifest.json").is_file()
+    read_model(place)
+
+
+def test_measurements_of_another_model_are_refused(
+    trained_dir, evaluation_dir, speed_dir, root, tmp_path
+):
+    train, evaluate = other_model(trained_dir, evaluation_dir, tmp_path / "other")
+    with pytest.raises(UsageError, match="is about another model than"):
+        run([trained_dir, evaluate], root)
+    with pytest.raises(UsageError, match="expected the 'benchmark' of this one"):
+        run([train, evaluate, speed_dir], root)
+
+
+def test_missing_inputs_are_named(trained_dir, evaluation_dir, root):
+    with pytest.raises(UsageError, match="without the output directory of 'evaluate'"):
+        run([trained_dir], root)
+    with pytest.raises(UsageError, match="without the output directory of 'train'"):
+        run([evaluation_dir], root)
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden"])
+def test_a_name_is_one_folder(inputs, root, name):
+    with pytest.raises(UsageError, match="cannot name a place"):
+        run(inputs, root, label=Label(name=name, version="1"))
+
+
+def test_names_of_classes_cannot_break_the_card(inputs, root, tmp_path):
+    evaluate = tmp_path / "evaluate"
+    shutil.copytree(inputs[1], evaluate)
+    results = json.loads((evaluate / "results.json").read_text())
+    results["classes"][0]["name"] = "a|b\n<script>"
+    (evaluate / "results.json").write_text(json.dumps(results))
+    run([inputs[0], evaluate], root)
+    card = (root / "models" / "cells" / "1" / "README.md").read_text()
+    assert r"| a\|b \<script\> |" in card
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        ([], 0, ""),
+        (["--set", "publish.min_ap=0.999"], 3, "error: ap is 0."),
+        (["--set", "publish.min_pa=0.1"], 2, "did you mean 'publish.min_ap'?"),
+        (["--name", "a/b"], 2, "error: 'a/b' cannot name a place"),
+    ],
+)
+def test_the_command(inputs, root, tmp_path, words, code, message):
+    command = [str(Path(sys.executable).with_name("ssd")), "publish", *map(str, inputs)]
+    command += ["--name", "cells", "--root", str(root), "--out", str(tmp_path / "out"), *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr
+    assert (root / "models").exists() == (code == 0)
