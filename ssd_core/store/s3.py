@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 
 import minio
 from minio.datatypes import ListMultipartUploadsResult
-from minio.error import S3Error
 from urllib3.response import BaseHTTPResponse
 
 from ssd_core.errors import SurroundingsError, UsageError
@@ -80,22 +79,18 @@ class S3Store:
             num_bytes, sha256 = len(content), hashlib.sha256(content).hexdigest()
         part_bytes = max(_PART_BYTES, -(-num_bytes // _MOST_PARTS))
         with self._verb(key):
-            try:
-                with _open_content(content) as stream:
-                    self._client.put_object(
-                        self._bucket,
-                        name,
-                        stream,
-                        num_bytes,
-                        metadata={_SHA256: sha256},
-                        part_size=part_bytes,
-                        # One at a time: all requests then share the budget of this thread.
-                        num_parallel_uploads=1,
-                    )
-            except S3Error as error:
-                if error.code != "NoSuchUpload":
-                    raise
-                # It may be complete: then the answer was lost, and the repetition found it gone.
+            # An upload that is gone may be complete: its answer was lost, and the repetition late.
+            with _open_content(content) as stream, _ignoring("NoSuchUpload"):
+                self._client.put_object(
+                    self._bucket,
+                    name,
+                    stream,
+                    num_bytes,
+                    metadata={_SHA256: sha256},
+                    part_size=part_bytes,
+                    # One at a time: all requests then share the budget of this thread.
+                    num_parallel_uploads=1,
+                )
             if num_bytes > part_bytes and not self._holds(name, num_bytes, sha256):
                 raise SurroundingsError(
                     f"{self.uri}{key}: the store did not keep what was uploaded; repeat the command"
@@ -179,19 +174,22 @@ class S3Store:
     def unfinished_uploads(self) -> Iterator[UnfinishedUpload]:
         """Yield the uploads in parts that nobody has completed.
 
-        They take space, and no listing shows them. A young one may belong to a writer at work.
+        They take space, and no listing shows them. A young one may belong to a writer at work. A
+        store that cannot list them shows none.
         """
         query = {"uploads": "", "prefix": self._prefix, "encoding-type": "url"}
         while True:
-            with self._verb(""):
+            page = None
+            # rclone knows no upload where there has never been one.
+            with self._verb(""), _ignoring("NoSuchUpload", "NotImplemented"):
                 # The client's own method sends an empty delimiter, for which Swift shows nothing.
                 answer = self._client._execute("GET", self._bucket, query_params=dict(query))
                 page = ListMultipartUploadsResult(answer)
-            for found in page.uploads:
+            for found in page.uploads if page else ():
                 upload = self._describe_upload(found)
                 if upload is not None:
                     yield upload
-            if not page.is_truncated:
+            if page is None or not page.is_truncated:
                 return
             query["key-marker"] = page.next_key_marker
             query["upload-id-marker"] = page.next_upload_id_marker
@@ -199,38 +197,27 @@ class S3Store:
     def abort_upload(self, upload: UnfinishedUpload) -> None:
         """Remove the parts of an upload; no error where it is gone."""
         name = self._name(upload.key)
-        with self._verb(upload.key):
-            try:
-                self._client._abort_multipart_upload(self._bucket, name, upload.upload_id)
-            except S3Error as error:
-                if error.code != "NoSuchUpload":
-                    raise
+        with self._verb(upload.key), _ignoring("NoSuchUpload"):
+            self._client._abort_multipart_upload(self._bucket, name, upload.upload_id)
 
     def _describe_upload(self, found: Any) -> UnfinishedUpload | None:
         """Return what there is of an upload; None where it has just ended."""
-        name, parts, marker = str(found.object_name), [], None
+        name, marker = str(found.object_name), None
         key = name.removeprefix(self._prefix)
-        with self._verb(key):
-            try:
-                while True:
-                    page = self._client._list_parts(
-                        self._bucket, name, found.upload_id, part_number_marker=marker
-                    )
-                    parts += page.parts
-                    marker = page.next_part_number_marker
-                    if not page.is_truncated:
-                        break
-            except S3Error as error:
-                if error.code != "NoSuchUpload":
-                    raise
-                return None
-        moments = [found.initiated_time, *(part.last_modified for part in parts)]
-        return UnfinishedUpload(
-            key,
-            found.upload_id,
-            num_bytes=sum(part.size or 0 for part in parts),
-            changed=max(map(_seconds, moments)),
-        )
+        num_bytes, changed = 0, _seconds(found.initiated_time)
+        upload = None
+        with self._verb(key), _ignoring("NoSuchUpload"):
+            while True:
+                page = self._client._list_parts(
+                    self._bucket, name, found.upload_id, part_number_marker=marker
+                )
+                num_bytes += sum(part.size or 0 for part in page.parts)
+                changed = max([changed, *(_seconds(part.last_modified) for part in page.parts)])
+                marker = page.next_part_number_marker
+                if not page.is_truncated:
+                    upload = UnfinishedUpload(key, found.upload_id, num_bytes, changed)
+                    break
+        return upload
 
     def _name(self, key: str) -> str:
         check_key(key, self.uri)
@@ -310,6 +297,16 @@ class S3Store:
                 raise
             return code == "NotImplemented"
         return True
+
+
+@contextmanager
+def _ignoring(*codes: str) -> Iterator[None]:
+    """Go on where the store answers with one of these codes."""
+    try:
+        yield
+    except ANSWERS as error:
+        if error_code(error) not in codes:
+            raise
 
 
 def _open_client(settings: S3Settings, pool: PatientPool) -> minio.Minio:

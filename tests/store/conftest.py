@@ -19,7 +19,7 @@ from ssd_core.store.s3 import S3Store
 from ssd_core.store.s3_settings import Patience, S3Settings
 from tests.faults.fault_proxy import FaultProxy
 from tests.requirements import missing
-from tests.store.s3_servers import SECRET_KEY, S3Server, SwiftServer, VersityServer
+from tests.store.s3_servers import SECRET_KEY, RcloneServer, S3Server, SwiftServer, VersityServer
 
 BUCKET = "bucket"
 PATIENCE = Patience(
@@ -49,12 +49,18 @@ def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A server without conditional writes."""
+    with run_server(RcloneServer(tmp_path_factory.mktemp("rclone"))) as server:
+        yield server
+
+
 @contextmanager
 def run_server(server: S3Server) -> Iterator[S3Server]:
     """Run a server with an empty bucket; skip the test where it is not installed."""
     if server.find() is None:
-        name = "swift" if isinstance(server, SwiftServer) else "versitygw"
-        missing(name, f"{name} is not installed: {server.remedy}")
+        missing(server.name, f"{server.name} is not installed: {server.remedy}")
     server.start()
     try:
         open_s3(server)._client.make_bucket(BUCKET)
@@ -103,7 +109,7 @@ def server(request: pytest.FixtureRequest) -> S3Server:
     return started
 
 
-@pytest.fixture(params=["local", *SERVERS])
+@pytest.fixture(params=["local", *SERVERS, "rclone"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """An empty store of each kind."""
     if request.param == "local":
@@ -111,7 +117,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     return open_s3(request.getfixturevalue(request.param), own_prefix())
 
 
-@pytest.fixture(params=["local", *SERVERS])
+@pytest.fixture(params=["local", *SERVERS, "rclone"])
 def raced_store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """The same, with the time that racing writers take on a busy machine."""
     if request.param == "local":

@@ -20,6 +20,7 @@ START_SECONDS = 60.0
 class S3Server:
     """A server of one or more processes on 127.0.0.1, with objects below `folder`."""
 
+    name = ""
     access_key = "canary-access-key"
     remedy = ""
     """How to get it where it is missing."""
@@ -80,6 +81,7 @@ class S3Server:
 class VersityServer(S3Server):
     """versitygw over a plain folder."""
 
+    name = "versitygw"
     remedy = "go install github.com/versity/versitygw/cmd/versitygw@v1.8.0"
     wrapper: tuple[str, ...] = ()
     """Command that starts the server's."""
@@ -117,6 +119,7 @@ class VersityServer(S3Server):
 class SwiftServer(S3Server):
     """OpenStack Swift with its S3 interface: account, container, object and proxy server."""
 
+    name = "swift"
     access_key = "canary:user"
     remedy = "make setup-swift"
 
@@ -163,6 +166,30 @@ class SwiftServer(S3Server):
         ports = [f"{name}={port}" for name, port in self._ports.items()]
         command = [f"{self.find()}/python", "-c", _BUILD_RINGS, *ports]
         subprocess.run(command, cwd=self.folder / "etc", check=True)
+
+
+class RcloneServer(S3Server):
+    """rclone over a plain folder: it knows no conditions, and forgets metadata when it ends."""
+
+    name = "rclone"
+    remedy = "make setup-swift"
+
+    @staticmethod
+    def find() -> Path | None:
+        program = Path(os.environ.get("SSD_RCLONE") or ROOT / ".venv-swift" / "bin" / "rclone")
+        return program if program.is_file() else None
+
+    def launch(self) -> list[subprocess.Popen[bytes]]:
+        objects = self.folder / "objects"
+        objects.mkdir(exist_ok=True)
+        words = ["--addr", f"127.0.0.1:{self.port}", "--vfs-cache-mode", "off"]
+        words += ["--config", str(self.folder / "config")]
+        words += ["--auth-key", f"{self.access_key},{SECRET_KEY}"]
+        environment = {"HOME": str(self.folder)}
+        return [self.run([str(self.find()), "serve", "s3", *words, str(objects)], **environment)]
+
+    def is_ready(self) -> bool:
+        return is_listening(self.port)
 
 
 _BUILD_RINGS = """

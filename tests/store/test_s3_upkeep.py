@@ -22,7 +22,7 @@ from ssd_core.store.s3 import S3Store
 from ssd_core.store.transfer import upload_directory
 from ssd_core.structures import ClassInfo
 from tests.faults.fault_proxy import FaultProxy
-from tests.store.conftest import BUCKET, open_s3, own_prefix, use_server
+from tests.store.conftest import BUCKET, SERVERS, open_s3, own_prefix, use_server
 from tests.store.s3_servers import S3Server, VersityServer
 
 SSD = Path(sys.executable).with_name("ssd")
@@ -38,6 +38,12 @@ def local_dir(few_photographs: Path, tmp_path_factory: pytest.TempPathFactory) -
     data_dir = tmp_path_factory.mktemp("few") / "shards"
     convert.run({"shard_bytes": 50_000}, str(few_photographs), data_dir)
     return data_dir
+
+
+@pytest.fixture(params=[*SERVERS, "rclone"])
+def server(request: pytest.FixtureRequest) -> S3Server:
+    started: S3Server = request.getfixturevalue(request.param)
+    return started
 
 
 @pytest.fixture
