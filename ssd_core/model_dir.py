@@ -178,7 +178,7 @@ def _find(place: Location) -> Location:
     """
     inner = join_location(place, MODEL_DIR)
     if isinstance(place, Path):
-        if not place.is_dir():
+        if not os.path.isdir(place):
             raise UsageError(f"{place}: no such model directory")
         is_here = (place / CONFIG_FILE).exists() or not (place / MODEL_DIR).is_dir()
         return place if is_here else inner

@@ -15,7 +15,7 @@ from ssd_core.config import (
     assign,
 )
 from ssd_core.errors import DataError, UsageError
-from ssd_core.store import read_location
+from ssd_core.store import local_path, read_location
 
 _WHERE = (
     "Where this split is inside SOURCE: COCO file.json[:folder], VOC an ImageSets "
@@ -115,7 +115,12 @@ def check(
     source: SourcePlace,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Where findings.html and findings.json go."),
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Where findings.html and findings.json go.",
+            parser=local_path,
+        ),
     ] = None,
     format: Format = _DEFAULTS.format,
     train: Train = _DEFAULTS.train,

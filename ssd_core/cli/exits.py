@@ -30,7 +30,8 @@ def run(app: typer.Typer) -> NoReturn:
         returned = app(standalone_mode=False)
         exit_code = returned if isinstance(returned, int) else 0
     except TyperException as error:
-        print(f"error: {_explain(error)}", file=sys.stderr)
+        if error.format_message():  # none where a bare command has shown its help
+            print(f"error: {_explain(error)}", file=sys.stderr)
         sys.exit(2)
     except SsdError as error:
         if is_debugging:

@@ -73,7 +73,7 @@ def open_source(uri: str) -> Source:
 
         return StoreSource(location)
     root = location
-    if not root.exists():
+    if not os.path.exists(root):
         raise UsageError(f"{root}: no such folder; expected a folder with a data set")
     if not root.is_dir():
         raise UsageError(f"{root} is not a folder; expected a folder with a data set")

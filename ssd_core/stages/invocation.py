@@ -14,6 +14,8 @@ from ssd_core.store.local import make_directory, write_file
 
 INVOCATION_FILE = "invocation.json"
 RESULTS_FILE = "results.json"
+RESULTS_VERSION = 1
+"""Raised when a stage could not use the results that its predecessor used to write."""
 IMAGE_VARIABLE = "SSD_IMAGE"
 """Environment variable: the container image, set by the image itself; unset outside of one."""
 
@@ -77,7 +79,8 @@ def write_invocation(
 
 def write_results(out_dir: Path, results: Mapping[str, Any]) -> None:
     """Write the numbers of a stage; it comes last, so a directory with results is complete."""
-    write_file(out_dir / RESULTS_FILE, json.dumps(results, indent=2, allow_nan=False) + "\n")
+    content = {"format_version": RESULTS_VERSION, **results}
+    write_file(out_dir / RESULTS_FILE, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def read_output(directory: Path) -> StageOutput:
@@ -96,14 +99,25 @@ def read_record(place: Location) -> tuple[dict[str, Any], dict[str, Any]]:
 
     Raises:
         UsageError: no stage has worked there.
-        DataError: the stage has not finished, or a file is broken.
+        DataError: the stage has not finished, or a file is broken or of another version.
         SurroundingsError: the store is away.
     """
     if open_store(place).head(INVOCATION_FILE) is None:
         raise UsageError(
             f"{place}: no {INVOCATION_FILE} here; expected the output directory of a stage"
         )
-    return _read_json(place, INVOCATION_FILE), _read_json(place, RESULTS_FILE)
+    return _read_json(place, INVOCATION_FILE), _read_results(place)
+
+
+def _read_results(directory: Location) -> dict[str, Any]:
+    results = _read_json(directory, RESULTS_FILE)
+    version = results.pop("format_version", None)
+    if version != RESULTS_VERSION:
+        raise DataError(
+            f"{join_location(directory, RESULTS_FILE)} has format version {version}, this program "
+            f"reads {RESULTS_VERSION}; run the stage again"
+        )
+    return results
 
 
 def _read_json(directory: Location, name: str) -> dict[str, Any]:
@@ -114,6 +128,8 @@ def _read_json(directory: Location, name: str) -> dict[str, Any]:
         raise DataError(f"{place} is missing: the stage has not finished; run it again") from None
     except ValueError as error:
         raise DataError(f"{place} is not JSON: {error}; run the stage again") from None
+    except RecursionError:
+        raise DataError(f"{place} is not JSON: nested too deeply; run the stage again") from None
     if not isinstance(content, dict):
         raise DataError(f"{place}: expected a JSON object; run the stage again")
     return content

@@ -48,7 +48,7 @@ def test_recipes_are_listed_and_shown() -> None:
     [
         (["recipes", "demoo"], 2, "error: unknown recipe 'demoo'; did you mean 'demo'?"),
         (["recipes", "demo", "--set", "train.epoch=1"], 2, "did you mean 'train.epochs'?"),
-        (["train", "--recipe", "demo"], 2, "Missing option '--data'"),
+        (["train", "--recipe", "demo"], 2, "error: missing option '--data'"),
         (["trian"], 2, "Did you mean 'train'?"),
         (["convert", "nowhere", "--out", "o"], 2, "error: nowhere: no such folder"),
         (

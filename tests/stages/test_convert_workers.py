@@ -72,7 +72,7 @@ def start_and_wait_for_a_shard(source: Path, out_dir: Path) -> "subprocess.Popen
         "if __name__ == '__main__':\n"
         "    from ssd_core.cli import exits\n"
         "    config = {'shard_bytes': 20_000}\n"
-        "    exits.run(lambda: convert.run(config, sys.argv[1], Path(sys.argv[2]), workers=2))"
+        "    exits.run(lambda **_: convert.run(config, sys.argv[1], Path(sys.argv[2]), workers=2))"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code, source, out_dir], stderr=subprocess.PIPE, text=True

@@ -62,7 +62,16 @@ def test_a_directory_of_no_stage_is_named(tmp_path: Path) -> None:
         read_output(tmp_path)
 
 
-@pytest.mark.parametrize(("content", "message"), [("{", "is not JSON"), ("[]", "a JSON object")])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "is not JSON"),
+        ("[" * 100_000, "nested too deeply"),
+        ("[]", "a JSON object"),
+        ("{}", "has format version None, this program reads 1"),
+        ('{"format_version": 2}', "has format version 2, this program reads 1"),
+    ],
+)
 def test_a_broken_file_is_named(tmp_path: Path, content: str, message: str) -> None:
     write_invocation(tmp_path, "train", {}, inputs={})
     (tmp_path / "results.json").write_text(content)
