@@ -1,4 +1,4 @@
-"""The command of every pod: `ssd train`, once for each process, with ranks from the environment."""
+"""The command of every pod: `ssd train`, with the pod's number from its environment."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,20 +12,20 @@ _RANK_VARIABLES = {
     ("AscendJob", "torch"): ("RANK", "MASTER_ADDR", "MASTER_PORT"),
     ("AscendJob", "mindspore"): ("MS_NODE_RANK", "MS_SCHED_HOST", "MS_SCHED_PORT"),
 }
-"""What the operator of a job tells a pod: its number, and where node 0 listens."""
+"""What the operator of a job tells a pod: its number, and where pod 0 listens."""
 
 
 def train_command(
     config: Mapping[str, Any], base: Mapping[str, Any], /, **options: str
 ) -> tuple[str, ...]:
-    """Return `ssd train` with the changes that make `config` out of the recipe's section.
+    """Return the words of `ssd train` with the changes that make `config` out of a recipe.
 
     Args:
         config: the `train` section that is wanted, complete.
         base: the `train` section of the recipe.
         options: further options by name: data, recipe, out, ...
     """
-    words = ["ssd", "train"]
+    words = ["train"]
     for name, value in options.items():
         words += [f"--{name}", value]
     for path, value in _changes(base, config, "train"):
@@ -34,9 +34,9 @@ def train_command(
 
 
 def node_command(
-    command: Sequence[str], kind: JobKindName, framework: str, *, nodes: int, processes: int
+    words: Sequence[str], kind: JobKindName, framework: str, *, nodes: int, processes: int
 ) -> tuple[str, ...]:
-    """Return what one pod runs: `command` in each of its processes.
+    """Return what one pod runs: the `ssd` command of these words in each of its processes.
 
     Kubernetes itself replaces `$(NAME)` by a variable of the pod, so that no shell is needed.
 
@@ -50,7 +50,7 @@ def node_command(
         )
     rank, address, port = (f"$({name})" for name in _RANK_VARIABLES[kind, framework])
     if framework == "mindspore":
-        starter = [
+        return (
             "msrun",
             f"--worker_num={nodes * processes}",
             f"--local_worker_num={processes}",
@@ -58,19 +58,17 @@ def node_command(
             f"--master_addr={address}",
             f"--master_port={port}",
             "--log_dir=/tmp/msrun",
+            "--tail_worker_log=0",
             "--join=True",
-        ]
-    else:
-        starter = [
-            "torchrun",
-            f"--nnodes={nodes}",
-            f"--nproc-per-node={processes}",
-            f"--node-rank={rank}",
-            f"--master-addr={address}",
-            f"--master-port={port}",
-            "--no-python",
-        ]
-    return (*starter, *command)
+            *("python", "-m", "ssd_core.cli", *words),  # it takes a script, never a program
+        )
+    # The Ascend operator counts pods in RANK and processes in WORLD_SIZE. Without the latter
+    # `ssd train` knows that it is no rank itself, and starts them.
+    return (
+        *("env", "-u", "WORLD_SIZE", "ssd", *words),
+        *("--num-devices", str(processes), "--nnodes", str(nodes), "--node-rank", rank),
+        *("--master-addr", address, "--master-port", port),
+    )
 
 
 def _changes(
