@@ -1,8 +1,10 @@
-"""Run the training pipeline on this machine, with the local disk as its store."""
+"""Run a pipeline on this machine; the store may be its disk or any other."""
 
 import json
 import math
+import platform
 import queue
+import re
 import signal
 import sys
 import time
@@ -13,17 +15,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
+from pipelines.catalogue import PIPELINES
 from pipelines.live_list import View, open_view
 from pipelines.process_group import ProcessGroup, process_group
 from pipelines.steps import LogReader, State
 from ssd_core.errors import SsdError, SurroundingsError
-from ssd_core.stages.resolve_config import STAGES
+from ssd_core.store import Location
 from ssd_core.store.local import explain_disk_errors
 from ssd_core.store.places import Places
 
 _TICK_SECONDS = 0.2
 _GRACE_SECONDS = 20.0
 """Time for a step to save its work when the user asks to stop."""
+_WORK_ROOT = "out"
+"""Where a run keeps its log and its artifacts while its results go to a store."""
 _SHOWN_METRICS = {
     "convert": {"images": "{:.0f} images", "boxes": "{:.0f} boxes"},
     "train": {"loss": "loss {:.2f}", "images_per_second": "{:.0f} images/s"},
@@ -39,37 +44,41 @@ class LocalRun:
 
     metrics: Mapping[str, Mapping[str, float]]
     """By step, then by name."""
-    report_path: Path
+    results: Mapping[str, Location]
+    """The places of the results, by step."""
     log_path: Path
 
 
-def run_training(arguments: Mapping[str, Any], device: str, stream: TextIO) -> LocalRun:
-    """Run the training pipeline, and show its steps as they go.
+def run_pipeline(pipeline: str, request: Mapping[str, Any], stream: TextIO) -> LocalRun:
+    """Run a pipeline, and show its steps as they go.
 
     Args:
-        arguments: the parameters of the pipeline; `data_root` is an absolute path.
-        device: `auto`, `cpu` or `cuda`.
+        pipeline: its name.
+        request: `arguments` of the pipeline, whose `data_root` is an absolute path or a URI, and
+            what else the runner takes, see `local_process.py`.
         stream: where the steps are shown.
 
     Raises:
         SsdError: a step failed; with its message and exit code.
         KeyboardInterrupt: Ctrl-C, after the running step had time to save its work.
     """
-    places = Places(arguments["data_root"])
-    run = _claim_run(places)
-    local_dir = places.run(run, "local")
+    places = Places(request["arguments"]["data_root"])
+    run, local_dir = _claim_run(places)
     log_path = local_dir / "log.txt"
-    request = {
-        "arguments": arguments,
-        "device": device,
+    surroundings = {
+        "pipeline": pipeline,
         "run": run,
         "pipeline_root": str(local_dir),
         "progress_seconds": 1 if stream.isatty() else 10,
     }
-    command = [sys.executable, "-m", "pipelines.local_process", json.dumps(request)]
-    reader = LogReader(
-        ("resolve_config", *STAGES), lambda step: _describe(step, _read_metrics(local_dir, step))
-    )
+    command = [
+        sys.executable,
+        "-m",
+        "pipelines.local_process",
+        json.dumps({**surroundings, **request}),
+    ]
+    steps = PIPELINES[pipeline].steps
+    reader = LogReader(steps, lambda step: _describe(step, _read_metrics(local_dir, step)))
     with (
         explain_disk_errors(log_path),
         log_path.open("w") as log,
@@ -77,23 +86,36 @@ def run_training(arguments: Mapping[str, Any], device: str, stream: TextIO) -> L
     ):
         _Watch(group, reader, log, open_view(stream)).until_end()
     _check(reader, log_path, was_killed=group.process.returncode < 0)
-    (report_path,) = places.run(run, "report").glob("*.html")
     return LocalRun(
-        metrics={name: _read_metrics(local_dir, name) for name in reader.steps},
-        report_path=report_path,
+        metrics={step: _read_metrics(local_dir, step) for step in steps},
+        results={step: places.run(run, step) for step in steps},
         log_path=log_path,
     )
 
 
-def _claim_run(places: Places) -> str:
-    """Make the place of a new run and return its name: the time, and a number where it is taken."""
+def _claim_run(places: Places) -> tuple[str, Path]:
+    """Make the folder of a new run here, and return its name and the folder.
+
+    The name is the time, and a number where it is taken; another machine that shares the store
+    does not see the folder, so its own name is a part as well.
+    """
     now = f"{datetime.now():%Y%m%d-%H%M%S}"
+    is_here = isinstance(places.run(now, "local"), Path)
+    if not is_here:
+        now = f"{now}-{_machine()}"
+    here = places if is_here else Places(str(Path(_WORK_ROOT).absolute()))
     for name in (now, *(f"{now}-{number}" for number in range(2, 100))):
-        local_dir = places.run(name, "local")
+        local_dir = here.run(name, "local")
+        assert isinstance(local_dir, Path)
         with explain_disk_errors(local_dir), suppress(FileExistsError):
             local_dir.mkdir(parents=True)
-            return name
+            return name, local_dir
     raise SurroundingsError(f"{local_dir}: too many runs begin at once")
+
+
+def _machine() -> str:
+    """Return a name of this machine that is fit for a folder."""
+    return re.sub(r"[^a-z0-9]+", "-", platform.node().lower()).strip("-") or "here"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,55 +5,69 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from kfp import local
 
+from pipelines.catalogue import build
+from pipelines.docker_runner import prepare_containers
 from pipelines.placement import Placement
 from pipelines.process_group import end_with_parent
-from pipelines.training import build_training
 from ssd_core.stages.doorway import PROGRESS_VARIABLE
 
+Request = Mapping[str, Any]
 
-def main(request: str) -> None:
-    """Run the training pipeline here, step by step, each in a process of its own.
+
+def main(text: str) -> None:
+    """Run a pipeline here, step by step.
 
     Args:
-        request: JSON with `arguments` of the pipeline, `device`, `run`, `pipeline_root` and
-            `progress_seconds`.
+        text: JSON with `pipeline` (its name), its `arguments`, `framework`, `device`, `run`,
+            `runner` (a name of RUNNERS), `pipeline_root` and `progress_seconds`.
     """
     end_with_parent()
     # A wish to stop is the step's to fulfil; the log must be read until it has.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     warnings.simplefilter("ignore")  # kfp warns of every setting that only a cluster knows
-    words = json.loads(request)
-    placement = Placement(
-        framework="torch", device=words["device"], image="python:local", tools_image="python:local"
-    )
-    _prepare_environment(words["progress_seconds"], words["pipeline_root"])
-    local.init(
-        local.SubprocessRunner(use_venv=False),
-        pipeline_root=words["pipeline_root"],
-        raise_on_error=False,
-    )
-    build_training(placement, words["run"])(**words["arguments"])
+    request: Request = json.loads(text)
+    placement, runner = RUNNERS[request["runner"]](request)
+    local.init(runner, pipeline_root=request["pipeline_root"], raise_on_error=False)
+    build(request["pipeline"], placement, run=request["run"])(**request["arguments"])
 
 
-def _prepare_environment(progress_seconds: float, temporary_dir: str) -> None:
-    """Set what the steps inherit, and let them find this Python by its name.
+def prepare_subprocesses(request: Request) -> tuple[Placement, Any]:
+    """Return the placement and the runner that give each step a process of its own.
 
-    kfp.local replaces `python3` by `sys.executable` in the whole command of a step, so also in
-    paths among its arguments, and it quotes nothing.
+    It sets what the processes inherit, and lets them find this Python by its name: kfp.local
+    replaces `python3` by `sys.executable` in the whole command of a step, so also in paths among
+    its arguments, and it quotes nothing.
     """
     folder = str(Path(sys.executable).parent)
     path = os.environ.get("PATH", os.defpath)
     os.environ.update(
         PATH=f"{folder}{os.pathsep}{path}",
         PYTHONUNBUFFERED="1",
-        TMPDIR=temporary_dir,  # kfp leaves the source of every component behind
+        TMPDIR=request["pipeline_root"],  # kfp leaves the source of every component behind
     )
-    os.environ[PROGRESS_VARIABLE] = str(progress_seconds)
+    os.environ[PROGRESS_VARIABLE] = str(request["progress_seconds"])
     sys.executable = "python3"
+    placement = Placement(
+        framework=request["framework"],
+        device=request["device"],
+        image="python:local",
+        environment={},
+        store_secret=None,
+    )
+    return placement, local.SubprocessRunner(use_venv=False)
+
+
+RUNNERS: dict[str, Callable[[Request], tuple[Placement, Any]]] = {
+    "subprocess": prepare_subprocesses,
+    "docker": prepare_containers,
+}
+"""What `run` can execute the steps with; each prepares this process, and returns where they run."""
 
 
 if __name__ == "__main__":

@@ -2,57 +2,56 @@
 
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
 
 import yaml
 from kfp import dsl, kubernetes
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, ConfigDict
 
 from components import images
 from ssd_core import __version__
-from ssd_core.config import DeviceName, FrameworkName, Section, parse_section
+from ssd_core.config import DeviceName, FrameworkName, parse_section
 from ssd_core.errors import UsageError, unknown_name
+from ssd_core.launch.placement import Placement as JobPlacement
+from ssd_core.launch.placement import Resources, StoreSecret
 
 PLACEMENTS_PATH = Path(__file__).with_name("placements.yaml")
 
 _PINNED_IMAGE = re.compile(r".*(:(?!latest$)[\w.-]+|@sha256:[0-9a-f]{64})")
+_SECRET_NAME = re.compile(r"SECRET|PASSWORD|TOKEN|ACCESS_KEY")
 
 
-class Toleration(Section):
-    """A taint of nodes that the pods accept, in the words of Kubernetes."""
-
-    key: str
-    operator: Literal["Exists", "Equal"] = "Equal"
-    value: str | None = None
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+def _pin(image: str) -> str:
+    image = image.replace("{version}", __version__)
+    if not _PINNED_IMAGE.fullmatch(image):
+        raise ValueError("an image needs a version or a digest, and 'latest' is none")
+    return image
 
 
-class Placement(Section):
-    """Surroundings of the steps: one row of placements.yaml."""
+Image = Annotated[str, AfterValidator(_pin)]
+
+
+class Placement(JobPlacement):
+    """Surroundings of the steps, one row of placements.yaml; what a job needs is inherited."""
+
+    model_config = ConfigDict(extra="forbid")
 
     framework: FrameworkName
     device: DeviceName
-    image: str
+    image: Image
     """Image of the steps that need the framework, with a version or a digest."""
-    tools_image: str = images.TOOLS
+    tools_image: Image = images.TOOLS
     """Image of the other steps."""
-    resource: str | None = None
-    """Name of the accelerator as Kubernetes counts it; None for none."""
-    count: int = Field(default=1, gt=0)
-    """Accelerators of one pod."""
-    node_selector: dict[str, str] = {}
-    """Labels that a node must have."""
-    tolerations: tuple[Toleration, ...] = ()
-    shared_memory: str | None = None
-    """Size of /dev/shm, for example 8Gi; None keeps the 64 MB of a container."""
-
-    @field_validator("image", "tools_image")
-    @classmethod
-    def _is_pinned(cls, image: str) -> str:
-        image = image.replace("{version}", __version__)
-        if not _PINNED_IMAGE.fullmatch(image):
-            raise ValueError("an image needs a version or a digest, and 'latest' is none")
-        return image
+    convert_image: Image | None = None
+    """Image of the conversion, which needs MindSpore to write MindRecord; None for tools_image."""
+    launcher_image: Image = images.LAUNCHER
+    """Image of the step that starts a job over several nodes and follows it."""
+    tools_resources: Resources = Resources(cpu_request="500m", memory_request="1Gi")
+    """Processors and memory of the steps that need no framework."""
+    store_secret: StoreSecret | None = StoreSecret()
+    """Credentials of the store; None where the pods have them by other means."""
+    environment: dict[str, str] = {"AWS_ENDPOINT_URL": "http://seaweedfs.kubeflow:9000"}
+    """Further variables of every step; the default is the store of Kubeflow Pipelines."""
 
 
 def load_placement(name: str, path: Path | None = None) -> Placement:
@@ -68,20 +67,33 @@ def load_placement(name: str, path: Path | None = None) -> Placement:
     rows = _read_rows(PLACEMENTS_PATH) | (_read_rows(path) if path else {})
     if name not in rows:
         raise unknown_name("placement", name, rows)
+    _check_environment(rows[name].get("environment"), name)
     return parse_section(Placement, rows[name], name)
 
 
-def apply_tools(placement: Placement, task: dsl.PipelineTask) -> dsl.PipelineTask:
-    """Place a step that needs no framework, and return it."""
-    task.set_container_image(placement.tools_image)
-    # The launcher of Kubeflow Pipelines writes to /tmp, which a read-only root would refuse.
-    return kubernetes.empty_dir_mount(task, volume_name="tmp", mount_path="/tmp")
+def apply_tools(placement: Placement, task: dsl.PipelineTask, title: str) -> dsl.PipelineTask:
+    """Place a step that needs no framework, name it for the dashboard, and return it."""
+    _apply_surroundings(placement, task, placement.tools_image)
+    _apply_resources(placement.tools_resources, task)
+    return task.set_display_name(title)
 
 
-def apply_device(placement: Placement, task: dsl.PipelineTask) -> dsl.PipelineTask:
+def apply_convert(placement: Placement, task: dsl.PipelineTask, title: str) -> dsl.PipelineTask:
+    """Place the conversion, and return it."""
+    apply_tools(placement, task, title)
+    return task.set_container_image(placement.convert_image or placement.tools_image)
+
+
+def apply_launcher(placement: Placement, task: dsl.PipelineTask, title: str) -> dsl.PipelineTask:
+    """Place the step that starts a job over several nodes, and return it."""
+    apply_tools(placement, task, title)
+    return task.set_container_image(placement.launcher_image)
+
+
+def apply_device(placement: Placement, task: dsl.PipelineTask, title: str) -> dsl.PipelineTask:
     """Place a step that runs a framework, which needs all of the placement, and return it."""
-    apply_tools(placement, task)
-    task.set_container_image(placement.image)
+    _apply_surroundings(placement, task, placement.image)
+    _apply_resources(placement.resources, task)
     if placement.resource:
         task.set_accelerator_type(placement.resource)
         # A constant: given as a parameter of type int it would silently be no accelerator at all.
@@ -90,6 +102,10 @@ def apply_device(placement: Placement, task: dsl.PipelineTask) -> dsl.PipelineTa
         kubernetes.add_node_selector(task, key, value)
     for toleration in placement.tolerations:
         kubernetes.add_toleration(task, **toleration.model_dump())
+    if placement.user is not None or placement.group is not None:
+        kubernetes.set_security_context(
+            task, run_as_user=placement.user, run_as_group=placement.group
+        )
     if placement.shared_memory:
         kubernetes.empty_dir_mount(
             task,
@@ -98,7 +114,34 @@ def apply_device(placement: Placement, task: dsl.PipelineTask) -> dsl.PipelineTa
             medium="Memory",
             size_limit=placement.shared_memory,
         )
-    return task
+    return task.set_display_name(title)
+
+
+def _apply_surroundings(placement: Placement, task: dsl.PipelineTask, image: str) -> None:
+    """Give a step what all of them have: an image, a place for files, the way to the store."""
+    task.set_container_image(image)
+    # The launcher of Kubeflow Pipelines writes to /tmp, which a read-only root would refuse.
+    kubernetes.empty_dir_mount(task, volume_name="tmp", mount_path="/tmp")
+    for name, value in sorted(placement.environment.items()):
+        task.set_env_variable(name, value)
+    if secret := placement.store_secret:
+        for variable, key in sorted(secret.keys.items()):
+            kubernetes.use_secret_as_env(task, secret.name, {key: variable})
+
+
+def _apply_resources(resources: Resources, task: dsl.PipelineTask) -> None:
+    for name, value in resources.model_dump(exclude_none=True).items():
+        getattr(task, f"set_{name}")(value)
+
+
+def _check_environment(environment: object, name: str) -> None:
+    """Refuse a secret in plain text, before any other message could repeat it."""
+    for variable in environment if isinstance(environment, dict) else ():
+        if _SECRET_NAME.search(str(variable)):
+            raise UsageError(
+                f"{name}.environment: {variable} belongs into a secret; "
+                f"name its key in {name}.store_secret.keys"
+            )
 
 
 def _read_rows(path: Path) -> dict[str, Any]:

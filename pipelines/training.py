@@ -1,4 +1,4 @@
-"""The training pipeline: from labelled photographs to a measured detector and a page about it."""
+"""The training pipeline: from labelled photographs to a published detector and a page about it."""
 
 from typing import Any
 
@@ -8,66 +8,85 @@ from kfp.dsl.base_component import BaseComponent
 from components.benchmark.component import benchmark
 from components.convert.component import convert
 from components.evaluate.component import evaluate
+from components.publish.component import publish
 from components.report.component import report
 from components.resolve_config.component import resolve_config
 from components.train.component import train
-from pipelines.placement import Placement, apply_device, apply_tools
+from components.train_distributed.component import train_distributed
+from pipelines.placement import (
+    Placement,
+    apply_convert,
+    apply_device,
+    apply_launcher,
+    apply_tools,
+)
 
 
-def build_training(
-    placement: Placement, run: str = dsl.PIPELINE_JOB_ID_PLACEHOLDER
-) -> BaseComponent:
+def build(placement: Placement, *, run: str | None = None, nodes: int = 1) -> BaseComponent:
     """Return the training pipeline for one placement.
 
     Args:
         placement: where its steps run.
-        run: name of the run in the store; on a cluster the run's own id.
+        run: name of the run in the store; None for the run's own id on a cluster.
+        nodes: machines that train together; with more than one, the step starts a job over them.
     """
+    run_id = run or dsl.PIPELINE_JOB_ID_PLACEHOLDER
     on_device = {"framework": placement.framework, "device": placement.device}
 
-    @dsl.pipeline(
-        name="training",
-        display_name="SSD training",
-        description="Train, evaluate and benchmark an SSD object detector, and report on it.",
-    )
+    @dsl.pipeline(name="training", display_name="SSD training")
     def training(
         dataset: str,
         recipe: str,
         data_root: str,
         overrides: dict[str, Any] = {},  # noqa: B006
+        model_name: str = "",
+        model_version: str = "",
     ) -> None:
-        """Train, evaluate and benchmark an SSD object detector, and report on it.
+        """Train an SSD object detector, measure accuracy and speed, and publish it.
 
         Args:
             dataset: Path or URI of the labelled photographs, as `ssd convert` takes them.
             recipe: Name of a recipe; `ssd recipes` lists them.
-            data_root: Path or URI that keeps data sets, trainings and results.
-            overrides: Changes of the recipe, for example {"train.epochs": 12}.
+            data_root: Path or URI that keeps data sets, trainings, results and models.
+            overrides: Changes of the recipe, for example {"train.epochs": 12}; the bars that a
+                published model must reach are {"publish.min_ap": 0.2} and the like.
+            model_name: Name to publish the model under; empty to only check the bars.
+            model_version: Version to publish; empty for the id of the training.
         """
         resolved = resolve_config(recipe=recipe, overrides=overrides)
-        apply_tools(placement, resolved).set_display_name("Resolve configuration")
+        apply_tools(placement, resolved, "Resolve configuration")
         sections = resolved.outputs
+        placed = {"data_root": data_root, "run": run_id}
 
         converted = convert(config=sections["convert"], source=dataset, data_root=data_root)
-        apply_tools(placement, converted).set_display_name("Convert to shards")
-        converted.set_caching_options(False)
-        shards = {"data_root": data_root, "dataset": converted.outputs["dataset"]}
+        apply_convert(placement, converted, "Convert to shards").set_caching_options(False)
+        shards = {**placed, "dataset": converted.outputs["dataset"]}
 
-        trained = train(config=sections["train"], recipe=recipe, **on_device, **shards)
-        apply_device(placement, trained).set_display_name("Train")
+        words = {"config": sections["train"], "recipe": recipe, **on_device, **shards}
+        if nodes == 1:
+            trained = apply_device(placement, train(**words), "Train")
+        else:
+            facts = placement.model_dump(mode="json", exclude_none=True)
+            job = train_distributed(nodes=nodes, placement=facts, **words)
+            trained = apply_launcher(placement, job, "Train")
         trained.set_caching_options(False)
-        inputs = {**shards, "run": run, "model": trained.outputs["model"]}
+        model = {"model": trained.outputs["model"]}
+        inputs = {**shards, **model}
 
         evaluated = evaluate(config=sections["evaluate"], **on_device, **inputs)
-        apply_device(placement, evaluated).set_display_name("Evaluate accuracy")
+        apply_device(placement, evaluated, "Evaluate accuracy")
 
-        measured = benchmark(config=sections["benchmark"], **on_device, **inputs)
-        apply_device(placement, measured).set_display_name("Benchmark speed")
-        measured.set_caching_options(False)
+        measured = benchmark(config=sections["benchmark"], series="", **on_device, **inputs)
+        apply_device(placement, measured, "Benchmark speed").set_caching_options(False)
         measured.after(evaluated)  # nothing of this run may compete with a measurement of speed
 
-        evaluation, speed = evaluated.outputs["evaluation"], measured.outputs["speed"]
-        reported = report(config=sections["report"], evaluation=evaluation, speed=speed, **inputs)
-        apply_tools(placement, reported).set_display_name("Report")
+        found = {"evaluation": evaluated.outputs["evaluation"], "speed": measured.outputs["speed"]}
+        reported = report(config=sections["report"], **found, **inputs)
+        apply_tools(placement, reported, "Report")
+
+        label = {"name": model_name, "version": model_version}
+        published = publish(config=sections["publish"], **label, **found, **placed, **model)
+        apply_tools(placement, published, "Publish").set_caching_options(False)
+        published.after(reported)  # where a bar is missed, the report says why
 
     return training

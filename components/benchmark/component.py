@@ -14,37 +14,41 @@ def benchmark(
     device: str,
     data_root: str,
     run: str,
-    dataset: dsl.Input[dsl.Dataset],
+    series: str,
     model: dsl.Input[dsl.Model],
     speed: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
+    dataset: dsl.Input[dsl.Dataset] = None,
 ) -> None:
     """Measure the speed of a detector, from the bytes of a photograph to its boxes.
 
     Args:
         config: The `benchmark` section produced by `resolve_config`.
-        framework: `torch`.
-        device: `auto`, `cpu` or `cuda`.
-        data_root: Path or URI that holds data sets, trainings and runs.
+        framework: `torch` or `mindspore`.
+        device: `auto`, `cpu`, `cuda` or `npu`.
+        data_root: Path or URI that holds data sets, trainings, runs and series.
         run: Id of the pipeline run, which names the place of the results.
-        dataset: Where `convert` put the shards; its photographs are the input.
-        model: What `train` learned.
+        series: Name of the series to compare with and to add to; empty for none.
+        model: The detector.
         speed: `results.json`.
         metrics: Images a second and latencies.
+        dataset: Where `convert` put the shards, whose photographs are the input; without it they
+            are generated.
     """
-    import shutil
     from pathlib import Path
 
     from ssd_core.stages import benchmark as stage
-    from ssd_core.stages.doorway import doorway
+    from ssd_core.stages.doorway import doorway, find_dataset, keep_output
     from ssd_core.store.places import Places
 
     with doorway():
-        data_dir, out_dir = Path(dataset.metadata["uri"]), Places(data_root).run(run, "benchmark")
-        result = stage.run(
-            config, Path(model.path), out_dir, data_dir=data_dir, framework=framework, device=device
-        )
-        shutil.copytree(out_dir, speed.path, dirs_exist_ok=True)
+        places, out_dir = Places(data_root), Path(speed.path)
+        photos = find_dataset(dataset.metadata, dataset.path) if dataset else None
+        on_device = {"framework": framework, "device": device}
+        result = stage.run(config, Path(model.path), out_dir, data_dir=photos, **on_device)
+        if series:
+            result = stage.compare(config, result, out_dir, places.benchmarks(series), run)
+        keep_output(out_dir, places.run(run, "benchmark"))
         speed.metadata.update(result.metadata)
-        for name, value in result.metrics.items():
-            metrics.log_metric(name, value)
+        metrics.metadata.update(result.metrics)
+        stage.check_verdict(config, result)

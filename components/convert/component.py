@@ -35,5 +35,4 @@ def convert(
         result = stage.run_in(Places(data_root), config, source)
         dataset.metadata.update(result.metadata)
         Path(dataset.path).write_text(json.dumps(result.metadata))
-        for name, value in result.metrics.items():
-            metrics.log_metric(name, value)
+        metrics.metadata.update(result.metrics)

@@ -18,33 +18,34 @@ def evaluate(
     model: dsl.Input[dsl.Model],
     evaluation: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
+    confusion: dsl.Output[dsl.ClassificationMetrics],
 ) -> None:
     """Measure the accuracy of a detector: the COCO numbers, and every detection.
 
     Args:
         config: The `evaluate` section produced by `resolve_config`.
-        framework: `torch`.
-        device: `auto`, `cpu` or `cuda`.
+        framework: `torch` or `mindspore`.
+        device: `auto`, `cpu`, `cuda` or `npu`.
         data_root: Path or URI that holds data sets, trainings and runs.
         run: Id of the pipeline run, which names the place of the results.
         dataset: Where `convert` put the shards.
-        model: What `train` learned.
+        model: The detector.
         evaluation: `results.json` and `detections.json`.
         metrics: The COCO numbers.
+        confusion: Which class is taken for which, up to 50 classes.
     """
-    import shutil
     from pathlib import Path
 
     from ssd_core.stages import evaluate as stage
-    from ssd_core.stages.doorway import doorway
+    from ssd_core.stages.doorway import doorway, find_dataset, keep_output
     from ssd_core.store.places import Places
 
     with doorway():
-        data_dir, out_dir = Path(dataset.metadata["uri"]), Places(data_root).run(run, "evaluate")
-        result = stage.run(
-            config, Path(model.path), data_dir, out_dir, framework=framework, device=device
-        )
-        shutil.copytree(out_dir, evaluation.path, dirs_exist_ok=True)
+        out_dir, data_dir = Path(evaluation.path), find_dataset(dataset.metadata, dataset.path)
+        on_device = {"framework": framework, "device": device}
+        result = stage.run(config, Path(model.path), data_dir, out_dir, **on_device)
+        keep_output(out_dir, Places(data_root).run(run, "evaluate"))
         evaluation.metadata.update(result.metadata)
-        for name, value in result.metrics.items():
-            metrics.log_metric(name, value)
+        metrics.metadata.update(result.metrics)
+        if table := stage.read_confusion(out_dir):
+            confusion.log_confusion_matrix(table.classes, table.matrix)

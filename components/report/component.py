@@ -13,11 +13,11 @@ def report(
     data_root: str,
     run: str,
     dataset: dsl.Input[dsl.Dataset],
-    model: dsl.Input[dsl.Model],
     evaluation: dsl.Input[dsl.Artifact],
-    speed: dsl.Input[dsl.Artifact],
     page: dsl.Output[dsl.HTML],
     summary: dsl.Output[dsl.Markdown],
+    model: dsl.Input[dsl.Model] = None,
+    speed: dsl.Input[dsl.Artifact] = None,
 ) -> None:
     """Join accuracy, speed and the course of the training into one HTML page.
 
@@ -26,23 +26,23 @@ def report(
         data_root: Path or URI that holds data sets, trainings and runs.
         run: Id of the pipeline run, which names the place of the page.
         dataset: Where `convert` put the shards; the page shows some photographs.
-        model: What `train` learned, with its log.
         evaluation: What `evaluate` found.
-        speed: What `benchmark` found.
         page: The page, which needs no network.
         summary: The figures of the page in a few lines.
+        model: What `train` learned, with its log.
+        speed: What `benchmark` found.
     """
-    import shutil
     from pathlib import Path
 
     from ssd_core.stages import report as stage
-    from ssd_core.stages.doorway import doorway
+    from ssd_core.stages.doorway import doorway, find_dataset, keep_output
     from ssd_core.store.places import Places
 
     with doorway():
-        inputs = [Path(model.path), Path(evaluation.path), Path(speed.path)]
-        data_dir, out_dir = Path(dataset.metadata["uri"]), Places(data_root).run(run, "report")
-        result = stage.run(config, inputs, out_dir, data_dir=data_dir)
-        shutil.copyfile(out_dir / stage.REPORT_FILE, page.path)
-        shutil.copyfile(out_dir / stage.SUMMARY_FILE, summary.path)
+        inputs = [Path(given.path) for given in (model, evaluation, speed) if given]
+        out_dir, photos = Path(f"{page.path}-parts"), find_dataset(dataset.metadata, dataset.path)
+        result = stage.run(config, inputs, out_dir, data_dir=photos)
+        Path(page.path).write_text((out_dir / stage.REPORT_FILE).read_text())
+        Path(summary.path).write_text((out_dir / stage.SUMMARY_FILE).read_text())
+        keep_output(out_dir, Places(data_root).run(run, "report"))
         page.metadata.update(result.metadata)

@@ -14,6 +14,7 @@ def train(
     framework: str,
     device: str,
     data_root: str,
+    run: str,
     dataset: dsl.Input[dsl.Dataset],
     model: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
@@ -23,28 +24,27 @@ def train(
     Args:
         config: The `train` section produced by `resolve_config`.
         recipe: Name of the recipe, for the record.
-        framework: `torch`.
-        device: `auto`, `cpu` or `cuda`.
+        framework: `torch` or `mindspore`.
+        device: `auto`, `cpu`, `cuda` or `npu`.
         data_root: Path or URI that holds data sets, trainings and runs.
+        run: Id of the pipeline run, which names the place of the results.
         dataset: Where `convert` put the shards.
         model: The model and the log of its training; the checkpoints stay under `data_root`.
         metrics: Figures of the training.
     """
-    import shutil
     from pathlib import Path
 
     from ssd_core.stages import train as stage
-    from ssd_core.stages.doorway import doorway
+    from ssd_core.stages.doorway import doorway, find_dataset, keep_record
     from ssd_core.store.places import Places
+    from ssd_core.store.transfer import download_directory
 
     with doorway():
-        data_dir = Path(dataset.metadata["uri"])
-        out_dir = Places(data_root).training(stage.training_id(config, data_dir, framework))
-        result = stage.run(
-            config, data_dir, out_dir, recipe=recipe, framework=framework, device=device
-        )
-        unneeded = shutil.ignore_patterns(stage.CHECKPOINT_DIR)
-        shutil.copytree(out_dir, model.path, ignore=unneeded, dirs_exist_ok=True)
+        places, data_dir = Places(data_root), find_dataset(dataset.metadata, dataset.path)
+        out_dir = places.training(stage.training_id(config, data_dir, framework))
+        on_device = {"framework": framework, "device": device}
+        result = stage.run(config, data_dir, out_dir, recipe=recipe, **on_device)
+        download_directory(out_dir, Path(model.path), leave_out=f"{stage.CHECKPOINT_DIR}/")
+        keep_record(Path(model.path), places.run(run, "train"))
         model.metadata.update(result.metadata)
-        for name, value in result.metrics.items():
-            metrics.log_metric(name, value)
+        metrics.metadata.update(result.metrics)

@@ -1,23 +1,19 @@
 """`python -m pipelines compile`."""
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import Pipeline, check_pipeline
-from ssd_core.store.local import write_file
+from pipelines.catalogue import check_pipeline, write_package
+from pipelines.cli.options import Nodes, Pipeline, PlacementName, Placements
 
 
 def compile_pipeline(
     pipeline: Pipeline,
-    placement: Annotated[
-        str, typer.Option(metavar="NAME", help="Where the steps run: a row of placements.yaml.")
-    ] = "torch-cpu",
-    placements: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Rows of your own, which come first.")
-    ] = None,
+    placement: PlacementName = "torch-cpu",
+    placements: Placements = None,
+    nodes: Nodes = 1,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", metavar="FILE", help="Default: PIPELINE.yaml.")
     ] = None,
@@ -29,15 +25,8 @@ def compile_pipeline(
     Example: python -m pipelines compile training --placement torch-cuda -o training.yaml
     """
     check_pipeline(pipeline)
-    from kfp.compiler import Compiler
-
     from pipelines.placement import load_placement
-    from pipelines.training import build_training
 
-    built = build_training(load_placement(placement, placements))
     path = out or Path(f"{pipeline}.yaml")
-    with TemporaryDirectory() as folder:
-        draft_path = Path(folder) / "pipeline.yaml"  # the compiler insists on the ending
-        Compiler().compile(built, str(draft_path))
-        write_file(path, draft_path.read_bytes())
+    write_package(pipeline, load_placement(placement, placements), path, nodes=nodes)
     print(path)

@@ -3,58 +3,77 @@
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 
-from pipelines.cli.options import Pipeline, check_pipeline
-from ssd_core.cli.options import Assignments, Device
+from pipelines.cli.options import (
+    Dataset,
+    Model,
+    ModelName,
+    ModelVersion,
+    Pipeline,
+    Recipe,
+    Series,
+    pipeline_arguments,
+)
+from ssd_core.cli.options import Assignments, Device, Framework
 from ssd_core.config import DeviceName
 from ssd_core.data.source import open_source
 from ssd_core.errors import unlisted_name
-from ssd_core.stages import resolve_config
-from ssd_core.store import local_path
+from ssd_core.model_dir import read_description
+from ssd_core.stages.report import REPORT_FILE
+from ssd_core.store import Location, join_location, location_uri, read_location
 
 
 def run(
     pipeline: Pipeline,
-    recipe: Annotated[str, typer.Option(metavar="NAME", help="See `ssd recipes`.")],
-    dataset: Annotated[
-        str, typer.Option(metavar="DIR", help="Labelled photographs, as `ssd convert` takes them.")
-    ],
+    recipe: Recipe = None,
+    dataset: Dataset = None,
+    model: Model = None,
+    series: Series = None,
     root: Annotated[
-        Path, typer.Option(metavar="DIR", help="Keeps shards, trainings and results.")
-    ] = Path("out"),
+        str, typer.Option(metavar="DIR", help="Keeps shards, trainings and results; also s3://...")
+    ] = "out",
+    model_name: ModelName = None,
+    model_version: ModelVersion = None,
     assignments: Assignments = None,
+    framework: Framework = "torch",
     device: Device = "auto",
+    docker: Annotated[
+        bool, typer.Option("--docker", help="Run each step in its image; see `make images`.")
+    ] = False,
 ) -> None:
-    """Run a pipeline on this machine, each step in a process of its own.
+    """Run a pipeline on this machine, each step in a process or a container of its own.
 
     Stopped or killed at any moment, the same command continues.
 
     Example: python -m pipelines run training --recipe demo --dataset examples/bccd
     """
-    check_pipeline(pipeline)
+    words = {"recipe": recipe, "dataset": dataset, "model": model, "series": series}
+    words |= {"model_name": model_name, "model_version": model_version}
+    arguments = pipeline_arguments(pipeline, root, assignments, **words)
     if device not in get_args(DeviceName):
         raise unlisted_name("device", device, get_args(DeviceName))
-    resolve_config.run(recipe, assignments or ())
-    open_source(dataset)
-    arguments = {
-        "dataset": str(local_path(dataset).absolute()),
-        "recipe": recipe,
-        "data_root": str(root.absolute()),
-        "overrides": dict(text.split("=", 1) for text in assignments or ()),
-    }
-    from pipelines.local import run_training
+    arguments |= _find_inputs(arguments)
+    if docker:
+        _check_images(framework, device)
+    from pipelines.local import run_pipeline
 
-    print(f"{pipeline} · {recipe} · {dataset} → {root}", flush=True)
+    request = {"arguments": arguments, "framework": framework, "device": device}
+    request["runner"] = "docker" if docker else "subprocess"
+    print(f"{pipeline} · {recipe or model} · {dataset or series} → {root}", flush=True)
     try:
-        done = run_training(arguments, device, sys.stdout)
+        done = run_pipeline(pipeline, request, sys.stdout)
     except KeyboardInterrupt:
         print("stopped; the same command continues", file=sys.stderr)
         raise
     print(f"log {_relative(done.log_path)}")
-    print(f"{format_figures(done.metrics)} · report {_relative(done.report_path)}")
+    print(f"results {_relative(_parent(done.results))}")
+    last = [format_figures(done.metrics)]
+    if "report" in done.results:
+        last.append(f"report {_relative(join_location(done.results['report'], REPORT_FILE))}")
+    print(" · ".join(last))
 
 
 def format_figures(metrics: Mapping[str, Mapping[str, float]]) -> str:
@@ -62,10 +81,48 @@ def format_figures(metrics: Mapping[str, Mapping[str, float]]) -> str:
 
     A val split whose boxes are all crowds has no AP50.
     """
-    ap50, speed = metrics["evaluate"].get("ap50"), metrics["benchmark"]["images_per_second"]
-    return f"AP50 {'–' if ap50 is None else f'{ap50:.2f}'} · {speed:.0f} images/s"
+    figures = []
+    if "evaluate" in metrics:
+        ap50 = metrics["evaluate"].get("ap50")
+        figures.append(f"AP50 {'–' if ap50 is None else f'{ap50:.2f}'}")
+    if "benchmark" in metrics:
+        figures.append(f"{metrics['benchmark']['images_per_second']:.0f} images/s")
+    return " · ".join(figures)
 
 
-def _relative(path: Path) -> Path:
-    """Return the path as seen from here, where that is shorter."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+def _find_inputs(arguments: Mapping[str, Any]) -> dict[str, str]:
+    """Return the inputs by names that mean the same to the steps, all of them looked at.
+
+    Raises:
+        UsageError: one is not there, or is no such thing.
+    """
+    found = {}
+    if "dataset" in arguments:
+        open_source(arguments["dataset"])
+        found["dataset"] = location_uri(read_location(arguments["dataset"]))
+    if "model" in arguments:
+        read_description(read_location(arguments["model"]))
+        found["model"] = location_uri(read_location(arguments["model"]))
+    return found
+
+
+def _parent(results: Mapping[str, Location]) -> Location:
+    """Return the place that holds the results of all steps."""
+    place = next(iter(results.values()))
+    return place.parent if isinstance(place, Path) else place.rpartition("/")[0]
+
+
+def _relative(place: Location) -> Location:
+    """Return a path as seen from here, where that is shorter."""
+    if isinstance(place, Path) and place.is_relative_to(Path.cwd()):
+        return place.relative_to(Path.cwd())
+    return place
+
+
+def _check_images(framework: str, device: str) -> None:
+    from pipelines.docker import check_image
+    from pipelines.docker_runner import docker_placement
+
+    placement = docker_placement(framework, device)
+    for image in {placement.tools_image, placement.convert_image, placement.image} - {None}:
+        check_image(str(image))

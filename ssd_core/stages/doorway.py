@@ -1,12 +1,18 @@
-"""What every step of a pipeline does around its stage: show the log, and fail with one line."""
+"""What every step of a pipeline does around its stage: find data, show the log, keep the output."""
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from ssd_core import __version__
-from ssd_core.errors import SsdError
+from ssd_core.errors import SsdError, UsageError
 from ssd_core.logs import LINE_SECONDS, logger, set_up_logging
+from ssd_core.stages.invocation import INVOCATION_FILE, RESULTS_FILE
+from ssd_core.store import Location, open_store, read_location
+from ssd_core.store.transfer import upload_directory
 
 PROGRESS_VARIABLE = "SSD_PROGRESS_SECONDS"
 """Environment variable: time between two lines of progress."""
@@ -33,3 +39,44 @@ def doorway() -> Iterator[None]:
     finally:
         logger.propagate = True
         logger.handlers.clear()
+
+
+def find_dataset(metadata: Mapping[str, Any], path: str) -> Location:
+    """Return where the data set lies that an artifact speaks of.
+
+    Args:
+        metadata: of the artifact; its `uri` is the place.
+        path: the artifact itself: where there is no metadata, the JSON file that `convert` wrote,
+            or a converted data set.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if isinstance(uri := metadata.get("uri"), str):
+        return read_location(uri)
+    if Path(path).is_dir():
+        return Path(path)
+    try:
+        return read_location(json.loads(Path(path).read_text())["uri"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UsageError(f"{path}: no data set here; expected the output of 'convert'") from None
+
+
+def keep_output(directory: Path, place: Location) -> None:
+    """Copy what a stage wrote to its place in the store, `results.json` last.
+
+    Raises:
+        SurroundingsError: the store is away, or the disk is full.
+    """
+    upload_directory(directory, place, last=RESULTS_FILE)
+
+
+def keep_record(directory: Path, place: Location) -> None:
+    """Copy only what a stage was asked and what it found, where its outputs are kept elsewhere.
+
+    Raises:
+        SurroundingsError: the store is away, or the disk is full.
+    """
+    store = open_store(place)
+    for name in (INVOCATION_FILE, RESULTS_FILE):
+        store.put(name, directory / name)

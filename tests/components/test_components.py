@@ -10,6 +10,8 @@ from kfp import dsl
 from components.benchmark.component import benchmark
 from components.convert.component import convert
 from components.evaluate.component import evaluate
+from components.fetch_model.component import fetch_model
+from components.publish.component import publish
 from components.report.component import report
 from components.resolve_config.component import resolve_config
 from components.train.component import train
@@ -51,31 +53,39 @@ def outputs(
 ) -> Outputs:
     """What each step leaves, by step and name."""
     folder = tmp_path_factory.mktemp("artifacts")
-    everywhere = {"data_root": str(root)}
+    everywhere: dict[str, Any] = {"data_root": str(root)}
 
     converted = make_artifacts(folder / "convert", dataset=dsl.Dataset, metrics=dsl.Metrics)
     convert.python_func(
         config=sections["convert"], source=str(few_photographs), **everywhere, **converted
     )
-    everywhere["dataset"] = converted["dataset"]
+    everywhere |= {"dataset": converted["dataset"], "run": "run-1"}
 
     trained = make_artifacts(folder / "train", model=dsl.Model, metrics=dsl.Metrics)
     train.python_func(config=sections["train"], recipe="demo", **ON_CPU, **everywhere, **trained)
-    everywhere |= {"model": trained["model"], "run": "run-1"}
+    everywhere["model"] = trained["model"]
 
-    evaluated = make_artifacts(folder / "evaluate", evaluation=dsl.Artifact, metrics=dsl.Metrics)
+    evaluated = make_artifacts(
+        folder / "evaluate",
+        evaluation=dsl.Artifact,
+        metrics=dsl.Metrics,
+        confusion=dsl.ClassificationMetrics,
+    )
     evaluate.python_func(config=sections["evaluate"], **ON_CPU, **everywhere, **evaluated)
 
     measured = make_artifacts(folder / "benchmark", speed=dsl.Artifact, metrics=dsl.Metrics)
-    benchmark.python_func(config=sections["benchmark"], **ON_CPU, **everywhere, **measured)
+    benchmark.python_func(
+        config=sections["benchmark"], series="", **ON_CPU, **everywhere, **measured
+    )
 
     reported = make_artifacts(folder / "report", page=dsl.HTML, summary=dsl.Markdown)
-    report.python_func(
-        config=sections["report"],
-        evaluation=evaluated["evaluation"],
-        speed=measured["speed"],
-        **everywhere,
-        **reported,
+    found = {"evaluation": evaluated["evaluation"], "speed": measured["speed"]}
+    report.python_func(config=sections["report"], **found, **everywhere, **reported)
+
+    published = make_artifacts(folder / "publish", published=dsl.Artifact)
+    del everywhere["dataset"]
+    publish.python_func(
+        config=sections["publish"], name="cells", version="1", **found, **everywhere, **published
     )
     return {
         "convert": converted,
@@ -83,6 +93,7 @@ def outputs(
         "evaluate": evaluated,
         "benchmark": measured,
         "report": reported,
+        "publish": published,
     }
 
 
@@ -142,9 +153,89 @@ def test_the_report_joins_them(outputs: Outputs, root: Path) -> None:
     assert Path(outputs["report"]["summary"].path).stat().st_size
 
 
+def test_train_leaves_its_record_with_the_run(outputs: Outputs, root: Path) -> None:
+    place, model = Places(str(root)).run("run-1", "train"), Path(outputs["train"]["model"].path)
+    assert isinstance(place, Path)
+    assert sorted(path.name for path in place.iterdir()) == ["invocation.json", "results.json"]
+    for path in place.iterdir():
+        assert path.read_bytes() == (model / path.name).read_bytes()
+
+
+def test_a_confusion_matrix_for_the_dashboard(outputs: Outputs) -> None:
+    matrix = outputs["evaluate"]["confusion"].metadata["confusionMatrix"]
+    names = [entry["displayName"] for entry in matrix["annotationSpecs"]]
+    assert names == ["Platelets", "RBC", "WBC", "background"]
+    assert [len(row["row"]) for row in matrix["rows"]] == [4] * 4
+
+
+def test_a_published_model_can_be_fetched_again(
+    outputs: Outputs, root: Path, tmp_path: Path
+) -> None:
+    place = root / "models" / "cells" / "1"
+    assert outputs["publish"]["published"].metadata["uri"] == str(place)
+    model = dsl.Model(uri=str(tmp_path / "model"), metadata={})
+    (recipe,) = fetch_model.python_func(uri=str(place), model=model)
+    assert recipe == model.metadata["recipe"] == "demo"
+    assert read_model(Path(model.path)).description == read_model(place).description
+
+
+def test_a_benchmark_of_a_series_on_generated_photographs(
+    sections: dict[str, Any], outputs: Outputs, root: Path, tmp_path: Path
+) -> None:
+    verdicts = []
+    for run in ("one", "two"):
+        measured = make_artifacts(tmp_path / run, speed=dsl.Artifact, metrics=dsl.Metrics)
+        benchmark.python_func(
+            config=sections["benchmark"] | {"batch_sizes": [1.0], "tolerance": 1.0},
+            data_root=str(root),
+            run=run,
+            series="nightly",
+            model=outputs["train"]["model"],
+            **ON_CPU,
+            **measured,
+        )
+        verdicts.append(measured["speed"].metadata["verdict"])
+    assert verdicts[0] == "first"
+    assert verdicts[1] in {"same", "faster"}
+    assert len(list((root / "benchmarks" / "nightly").iterdir())) == 2
+
+
+def test_a_slower_benchmark_fails_when_all_is_written(
+    sections: dict[str, Any],
+    outputs: Outputs,
+    root: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The earlier record is made a million times faster than it was."""
+    config = sections["benchmark"] | {"batch_sizes": [1.0], "fail_if_slower": True}
+    words = {"config": config, "series": "fast", "data_root": str(root), **ON_CPU}
+    words["model"] = outputs["train"]["model"]
+    first = make_artifacts(tmp_path / "first", speed=dsl.Artifact, metrics=dsl.Metrics)
+    benchmark.python_func(run="first", **words, **first)
+    record_path = root / "benchmarks" / "fast" / "000001.json"
+    record = json.loads(record_path.read_text())
+    record["metrics"]["images_per_second"] *= 1e6
+    record_path.write_text(json.dumps(record))
+    second = make_artifacts(tmp_path / "second", speed=dsl.Artifact, metrics=dsl.Metrics)
+    with pytest.raises(SystemExit) as end:
+        benchmark.python_func(run="second", **words, **second)
+    assert end.value.code == 3
+    assert " images/s is slower: -100.0 % from " in capsys.readouterr().err.splitlines()[-1]
+    results = Places(str(root)).run("second", "benchmark")
+    assert isinstance(results, Path)
+    assert read_results(results)["verdict"]["word"] == "slower"
+    assert (root / "benchmarks" / "fast" / "000002.json").is_file()
+
+
 def test_metadata_is_flat(outputs: Outputs) -> None:
     """Kubeflow Pipelines turns booleans, lists and dicts into something else."""
-    artifacts = [artifact for step in outputs.values() for artifact in step.values()]
+    artifacts = [
+        artifact
+        for step in outputs.values()
+        for artifact in step.values()
+        if not isinstance(artifact, dsl.ClassificationMetrics)  # whose form is the dashboard's own
+    ]
     kinds = {type(value) for artifact in artifacts for value in artifact.metadata.values()}
     assert kinds <= {str, int, float}
 
@@ -184,7 +275,12 @@ def test_an_input_that_is_not_there_is_named(
             run="run-2",
             **ON_CPU,
             **inputs,
-            **make_artifacts(tmp_path / "out", evaluation=dsl.Artifact, metrics=dsl.Metrics),
+            **make_artifacts(
+                tmp_path / "out",
+                evaluation=dsl.Artifact,
+                metrics=dsl.Metrics,
+                confusion=dsl.ClassificationMetrics,
+            ),
         )
     assert end.value.code == code
     assert nowhere in capsys.readouterr().err.splitlines()[-1]

@@ -1,157 +1,311 @@
-"""The compiled training pipeline, as Kubeflow Pipelines would read it."""
+"""The compiled pipelines, as Kubeflow Pipelines would read them."""
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from google.protobuf.json_format import ParseDict
+from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConfig
+from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 
+from pipelines.catalogue import PIPELINES, build, write_package
+from pipelines.placement import PLACEMENTS_PATH, load_placement
 from ssd_core import __version__
 
 ROOT = Path(__file__).parents[2]
-STEPS = ("resolve-config", "convert", "train", "evaluate", "benchmark", "report")
-DEVICE_STEPS = ("train", "evaluate", "benchmark")
+PLACEMENTS = tuple(yaml.safe_load(PLACEMENTS_PATH.read_text()))
+NODES = (1, 4)
+DEVICE_STEPS = {"train", "evaluate", "benchmark"}
+RESOURCES = {"cuda": "nvidia.com/gpu", "npu": "huawei.com/Ascend910"}
+
+everywhere = pytest.mark.parametrize(
+    ("pipeline", "placement", "nodes"), list(product(PIPELINES, PLACEMENTS, NODES))
+)
 
 
-def compile_training(path: Path, *words: str) -> bytes:
-    command = [sys.executable, "-m", "pipelines", "compile", "training", "-o", str(path), *words]
+@dataclass(frozen=True)
+class Compiled:
+    """A compiled pipeline."""
+
+    text: str
+    pipeline: dict[str, Any]
+    platform: dict[str, Any]
+    """Kubernetes settings by executor."""
+
+    @property
+    def tasks(self) -> dict[str, Any]:
+        """The tasks by the name of their step."""
+        tasks = self.pipeline["root"]["dag"]["tasks"]
+        return {name.replace("-", "_"): task for name, task in tasks.items()}
+
+    def container(self, step: str) -> dict[str, Any]:
+        executors = self.pipeline["deploymentSpec"]["executors"]
+        container: dict[str, Any] = executors[f"exec-{step.replace('_', '-')}"]["container"]
+        return container
+
+    def settings(self, step: str) -> dict[str, Any]:
+        settings: dict[str, Any] = self.platform[f"exec-{step.replace('_', '-')}"]
+        return settings
+
+    def mounts(self, step: str) -> dict[str, Any]:
+        """Mounted empty directories by path."""
+        return {mount["mountPath"]: mount for mount in self.settings(step)["emptyDirMounts"]}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("compile")
+
+
+@cache
+def compiled(folder: Path, pipeline: str, placement: str, nodes: int = 1) -> Compiled:
+    path = folder / f"{pipeline}-{placement}-{nodes}.yaml"
+    write_package(pipeline, load_placement(placement), path, nodes=nodes)
+    spec, platform = yaml.load_all(path.read_text(), yaml.CSafeLoader)
+    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    return Compiled(path.read_text(), spec, executors)
+
+
+def is_on_device(step: str) -> bool:
+    return step in DEVICE_STEPS
+
+
+@everywhere
+def test_it_is_read_back_by_the_schemas(
+    folder: Path, pipeline: str, placement: str, nodes: int
+) -> None:
+    """Strictly: a field that the schema does not know is an error."""
+    found = compiled(folder, pipeline, placement, nodes)
+    spec = ParseDict(found.pipeline, PipelineSpec())
+    assert spec.pipeline_info.name == pipeline
+    assert set(found.platform) == set(found.pipeline["deploymentSpec"]["executors"])
+    for settings in found.platform.values():
+        ParseDict(settings, KubernetesExecutorConfig())
+
+
+@everywhere
+def test_its_steps(folder: Path, pipeline: str, placement: str, nodes: int) -> None:
+    many = {"train": "train_distributed"} if nodes > 1 else {}
+    expected = {many.get(step, step) for step in PIPELINES[pipeline].steps}
+    assert set(compiled(folder, pipeline, placement, nodes).tasks) == expected
+
+
+@everywhere
+def test_images_have_the_version(folder: Path, pipeline: str, placement: str, nodes: int) -> None:
+    found = compiled(folder, pipeline, placement, nodes)
+    images = {step: found.container(step)["image"] for step in found.tasks}
+    kinds = dict.fromkeys(found.tasks, "tools")
+    kinds |= {step: placement for step in found.tasks if is_on_device(step)}
+    if placement.startswith("mindspore") and "convert" in kinds:
+        kinds["convert"] = "mindspore-cpu"
+    if "train_distributed" in kinds:
+        kinds["train_distributed"] = "launcher"
+    assert images == {step: f"ssd-on-kubeflow/{kind}:{__version__}" for step, kind in kinds.items()}
+    assert "latest" not in found.text
+    assert "pip install" not in found.text
+
+
+@everywhere
+def test_the_accelerator_is_a_constant_of_the_steps_that_need_it(
+    folder: Path, pipeline: str, placement: str, nodes: int
+) -> None:
+    found, device = compiled(folder, pipeline, placement, nodes), load_placement(placement).device
+    for step in found.tasks:
+        resources = found.container(step)["resources"]
+        if not (is_on_device(step) and device in RESOURCES):
+            assert "accelerator" not in resources
+            assert not {"tolerations", "nodeSelector", "securityContext"} & set(
+                found.settings(step)
+            )
+            continue
+        accelerator = resources["accelerator"]
+        assert accelerator["resourceType"] == RESOURCES[device]
+        assert accelerator["resourceCount"] == "1"
+        assert found.settings(step)["tolerations"] == [
+            {"effect": "NoSchedule", "key": RESOURCES[device], "operator": "Exists"}
+        ]
+
+
+@everywhere
+def test_every_step_has_the_store_by_reference_and_a_writable_tmp(
+    folder: Path, pipeline: str, placement: str, nodes: int
+) -> None:
+    found = compiled(folder, pipeline, placement, nodes)
+    for step in found.tasks:
+        assert found.mounts(step)["/tmp"] == {"mountPath": "/tmp", "volumeName": "tmp"}
+        secrets = found.settings(step)["secretAsEnv"]
+        assert {secret["secretName"] for secret in secrets} == {"mlpipeline-minio-artifact"}
+        assert [secret["keyToEnv"] for secret in secrets] == [
+            [{"envVar": "AWS_ACCESS_KEY_ID", "secretKey": "accesskey"}],
+            [{"envVar": "AWS_SECRET_ACCESS_KEY", "secretKey": "secretkey"}],
+        ]
+        names = [variable["name"] for variable in found.container(step)["env"]]
+        assert names == ["AWS_ENDPOINT_URL"]
+
+
+@everywhere
+def test_memory_is_asked_for(folder: Path, pipeline: str, placement: str, nodes: int) -> None:
+    found = compiled(folder, pipeline, placement, nodes)
+    row = load_placement(placement)
+    for step in found.tasks:
+        resources = found.container(step)["resources"]
+        asked = row.resources if is_on_device(step) else row.tools_resources
+        assert resources["resourceCpuRequest"] == asked.cpu_request
+        assert resources["resourceMemoryRequest"] == asked.memory_request
+        assert resources.get("resourceMemoryLimit") == asked.memory_limit
+        if is_on_device(step):
+            shared = found.mounts(step)["/dev/shm"]
+            assert (shared["medium"], shared["sizeLimit"]) == ("Memory", row.shared_memory)
+
+
+@everywhere
+def test_caching_is_off_where_content_or_surroundings_matter(
+    folder: Path, pipeline: str, placement: str, nodes: int
+) -> None:
+    tasks = compiled(folder, pipeline, placement, nodes).tasks
+    cached = {step for step, task in tasks.items() if task["cachingOptions"].get("enableCache")}
+    assert cached == set(tasks) & {"resolve_config", "evaluate", "report"}
+
+
+@pytest.mark.parametrize("placement", ["torch-npu", "mindspore-npu"])
+def test_ascend_steps_run_as_the_group_of_the_driver(folder: Path, placement: str) -> None:
+    found = compiled(folder, "training", placement)
+    for step in found.tasks:
+        context = found.settings(step).get("securityContext")
+        expected = {"runAsUser": "1000", "runAsGroup": "1000"} if is_on_device(step) else None
+        assert context == expected
+    labels = found.settings("train")["nodeSelector"]["labels"]
+    assert labels == {"accelerator": "huawei-Ascend910"}
+
+
+def test_the_catalogue_says_what_the_pipelines_take() -> None:
+    for name, entry in PIPELINES.items():
+        inputs = build(name, load_placement("torch-cpu")).pipeline_spec.root.input_definitions
+        optional = {key for key, value in inputs.parameters.items() if value.is_optional}
+        assert optional == set(entry.optional)
+        assert set(inputs.parameters) - optional == set(entry.required)
+        assert all(value.description for value in inputs.parameters.values())
+
+
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_the_steps_of_the_catalogue_are_in_order(folder: Path, pipeline: str) -> None:
+    tasks = compiled(folder, pipeline, "torch-cpu").tasks
+    place = {step: number for number, step in enumerate(PIPELINES[pipeline].steps)}
+    for step, task in tasks.items():
+        for before in task.get("dependentTasks", ()):
+            assert place[before.replace("-", "_")] < place[step]
+
+
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_nothing_runs_beside_the_benchmark(folder: Path, pipeline: str) -> None:
+    tasks = compiled(folder, pipeline, "torch-cuda").tasks
+    if "benchmark" not in tasks:
+        return
+
+    def ancestors(step: str) -> Iterator[str]:
+        for before in tasks[step].get("dependentTasks", ()):
+            yield before.replace("-", "_")
+            yield from ancestors(before.replace("-", "_"))
+
+    after = {step for step in tasks if "benchmark" in ancestors(step)}
+    assert after | set(ancestors("benchmark")) | {"benchmark"} == set(tasks)
+
+
+@pytest.mark.parametrize("nodes", NODES)
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_people_read_names_and_descriptions(folder: Path, pipeline: str, nodes: int) -> None:
+    found = compiled(folder, pipeline, "torch-cuda", nodes)
+    info = found.pipeline["pipelineInfo"]
+    assert info["displayName"] == f"SSD {pipeline}"
+    assert info["description"]
+    for step, task in found.tasks.items():
+        name = step.replace("_", "-")
+        assert task["taskInfo"]["name"] not in {name, step}
+        inputs = found.pipeline["components"][f"comp-{name}"]["inputDefinitions"]
+        for ports in inputs.values():
+            assert all(port["description"] for port in ports.values()), step
+
+
+def test_the_run_is_named_by_the_cluster(folder: Path) -> None:
+    tasks = compiled(folder, "training", "torch-cuda").tasks
+    runs = {
+        task["inputs"]["parameters"]["run"]["runtimeValue"]["constant"]
+        for task in tasks.values()
+        if "run" in task["inputs"]["parameters"]
+    }
+    assert runs == {"{{$.pipeline_job_uuid}}"}
+
+
+def test_each_step_takes_its_own_section(folder: Path) -> None:
+    for step, task in compiled(folder, "training", "torch-cuda").tasks.items():
+        if step != "resolve_config":
+            config = task["inputs"]["parameters"]["config"]["taskOutputParameter"]
+            assert config == {"outputParameterKey": step, "producerTask": "resolve-config"}
+
+
+def test_a_job_over_nodes_gets_all_of_the_placement(folder: Path) -> None:
+    found = compiled(folder, "training", "torch-npu", 4)
+    parameters = found.tasks["train_distributed"]["inputs"]["parameters"]
+    assert parameters["nodes"]["runtimeValue"]["constant"] == 4
+    row = parameters["placement"]["runtimeValue"]["constant"]
+    assert (row["resource"], row["count"], row["user"]) == ("huawei.com/Ascend910", 1, 1000)
+    assert row["job"]["kind"] == "AscendJob"
+    assert row["store_secret"]["name"] == "mlpipeline-minio-artifact"
+    config = parameters["config"]["taskOutputParameter"]
+    assert config == {"outputParameterKey": "train", "producerTask": "resolve-config"}
+
+
+def compile_by_command(path: Path, *words: str) -> bytes:
+    command = [sys.executable, "-m", "pipelines", "compile", *words, "-o", str(path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == f"{path}\n"
-    assert done.stderr == ""
+    assert (done.stdout, done.stderr) == (f"{path}\n", "")
     return path.read_bytes()
 
 
-@pytest.fixture(scope="module")
-def cuda_bytes(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    path = tmp_path_factory.mktemp("compile") / "training.yaml"
-    return compile_training(path, "--placement", "torch-cuda")
-
-
-@pytest.fixture(scope="module")
-def cuda(cuda_bytes: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
-    pipeline, platform = yaml.safe_load_all(cuda_bytes)
-    return pipeline, platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-
-
-def container(pipeline: dict[str, Any], step: str) -> dict[str, Any]:
-    (executor,) = pipeline["deploymentSpec"]["executors"][f"exec-{step}"].values()
-    assert isinstance(executor, dict)
-    return executor
-
-
-def test_two_processes_write_the_same_bytes(tmp_path: Path, cuda_bytes: bytes) -> None:
-    again = compile_training(tmp_path / "again.yaml", "--placement", "torch-cuda")
-    assert again == cuda_bytes
-
-
-def test_images_are_pinned_to_the_version(
-    cuda: tuple[dict[str, Any], Any], cuda_bytes: bytes
-) -> None:
-    images = {step: container(cuda[0], step)["image"] for step in STEPS}
-    assert images == {
-        step: f"ssd-on-kubeflow/{'torch-cuda' if step in DEVICE_STEPS else 'tools'}:{__version__}"
-        for step in STEPS
-    }
-    assert b"latest" not in cuda_bytes
-
-
-def test_no_step_installs_anything(cuda_bytes: bytes) -> None:
-    assert b"pip install" not in cuda_bytes
-
-
-def test_caching_is_off_where_content_or_surroundings_matter(
-    cuda: tuple[dict[str, Any], Any],
-) -> None:
-    tasks = cuda[0]["root"]["dag"]["tasks"]
-    cached = {step for step in STEPS if tasks[step]["cachingOptions"].get("enableCache")}
-    assert cached == {"resolve-config", "evaluate", "report"}
-
-
-def test_nothing_runs_beside_the_benchmark(cuda: tuple[dict[str, Any], Any]) -> None:
-    tasks = cuda[0]["root"]["dag"]["tasks"]
-    before = set(tasks["benchmark"]["dependentTasks"])
-    after = {step for step in STEPS if "benchmark" in tasks[step].get("dependentTasks", ())}
-    assert before | after | {"benchmark"} == set(STEPS)
-
-
-def test_every_step_has_a_writable_tmp(cuda: tuple[Any, dict[str, Any]]) -> None:
-    for step in STEPS:
-        mounts = cuda[1][f"exec-{step}"]["emptyDirMounts"]
-        assert {"mountPath": "/tmp", "volumeName": "tmp"} in mounts
-
-
-def test_the_accelerator_is_a_constant_of_the_steps_that_need_it(
-    cuda: tuple[dict[str, Any], dict[str, Any]],
-) -> None:
-    pipeline, platform = cuda
-    for step in STEPS:
-        resources = container(pipeline, step).get("resources", {})
-        if step not in DEVICE_STEPS:
-            assert resources == {}
-            assert "tolerations" not in platform[f"exec-{step}"]
-            continue
-        accelerator = resources["accelerator"]
-        assert accelerator["resourceType"] == "nvidia.com/gpu"
-        assert accelerator["resourceCount"] == "1"
-        assert platform[f"exec-{step}"]["tolerations"] == [
-            {"effect": "NoSchedule", "key": "nvidia.com/gpu", "operator": "Exists"}
-        ]
-        assert {
-            "mountPath": "/dev/shm",
-            "volumeName": "shared-memory",
-            "medium": "Memory",
-            "sizeLimit": "8Gi",
-        } in platform[f"exec-{step}"]["emptyDirMounts"]
-
-
-def test_the_cpu_placement_asks_for_no_device(tmp_path: Path) -> None:
-    pipeline, _ = yaml.safe_load_all(compile_training(tmp_path / "cpu.yaml"))
-    for step in STEPS:
-        assert "resources" not in container(pipeline, step)
-        parameters = pipeline["root"]["dag"]["tasks"][step]["inputs"]["parameters"]
-        device = parameters.get("device", {}).get("runtimeValue", {}).get("constant")
-        assert device == ("cpu" if step in DEVICE_STEPS else None)
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_two_processes_write_the_same_bytes(folder: Path, tmp_path: Path, pipeline: str) -> None:
+    words = (pipeline, "--placement", "torch-npu", "--nodes", "4")
+    one, two = (compile_by_command(tmp_path / name, *words) for name in ("a", "b"))
+    assert one == two == compiled(folder, pipeline, "torch-npu", 4).text.encode()
 
 
 def test_a_row_of_the_user(tmp_path: Path) -> None:
     rows = tmp_path / "mine.yaml"
     rows.write_text(
         "mine:\n  framework: torch\n  device: cuda\n  image: here:5000/torch:3\n"
-        "  tools_image: here:5000/tools:3\n  resource: nvidia.com/gpu\n  count: 2\n"
-        "  node_selector: {pool: a100}\n"
+        "  tools_image: here:5000/tools:3\n  resource: nvidia.com/mig-1g.5gb\n  count: 2\n"
+        "  node_selector: {pool: a100}\n  group: 44\n"
+        "  resources: {cpu_limit: 500m, memory_limit: 3G}\n"
+        "  store_secret: {name: mine, keys: {AWS_ACCESS_KEY_ID: a, AWS_SECRET_ACCESS_KEY: b}}\n"
+        "  environment: {AWS_ENDPOINT_URL: 'https://s3.example.org', AWS_REGION: eu-1}\n"
     )
-    words = ("--placement", "mine", "--placements", str(rows))
-    pipeline, platform = yaml.safe_load_all(compile_training(tmp_path / "a.yaml", *words))
+    words = ("training", "--placement", "mine", "--placements", str(rows))
+    spec, platform = yaml.safe_load_all(compile_by_command(tmp_path / "a.yaml", *words))
     executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    assert container(pipeline, "convert")["image"] == "here:5000/tools:3"
-    assert container(pipeline, "train")["image"] == "here:5000/torch:3"
-    assert container(pipeline, "train")["resources"]["accelerator"]["resourceCount"] == "2"
-    assert executors["exec-train"]["nodeSelector"] == {"labels": {"pool": "a100"}}
-
-
-def test_people_read_names_and_descriptions(cuda: tuple[dict[str, Any], Any]) -> None:
-    pipeline = cuda[0]
-    assert pipeline["pipelineInfo"]["displayName"] == "SSD training"
-    assert pipeline["pipelineInfo"]["description"]
-    parameters = pipeline["root"]["inputDefinitions"]["parameters"]
-    assert set(parameters) == {"dataset", "recipe", "data_root", "overrides"}
-    assert all(parameter["description"] for parameter in parameters.values())
-    names = {step: pipeline["root"]["dag"]["tasks"][step]["taskInfo"]["name"] for step in STEPS}
-    assert all(name != step for step, name in names.items())
-    for step in STEPS:
-        inputs = pipeline["components"][f"comp-{step}"]["inputDefinitions"]
-        for entries in inputs.values():
-            assert all(entry["description"] for entry in entries.values()), step
-
-
-def test_what_travels_between_steps_of_equal_name_fits(cuda: tuple[dict[str, Any], Any]) -> None:
-    """Each step takes its own section."""
-    tasks = cuda[0]["root"]["dag"]["tasks"]
-    for step in STEPS[1:]:
-        config = tasks[step]["inputs"]["parameters"]["config"]["taskOutputParameter"]
-        assert config == {"outputParameterKey": step, "producerTask": "resolve-config"}
+    found = Compiled("", spec, executors)
+    assert found.container("convert")["image"] == "here:5000/tools:3"
+    train = found.container("train")
+    assert train["image"] == "here:5000/torch:3"
+    assert train["resources"]["accelerator"]["resourceType"] == "nvidia.com/mig-1g.5gb"
+    assert train["resources"]["accelerator"]["resourceCount"] == "2"
+    assert train["resources"]["resourceCpuLimit"] == "500m"
+    assert train["resources"]["resourceMemoryLimit"] == "3G"
+    assert {entry["name"]: entry["value"] for entry in train["env"]} == {
+        "AWS_ENDPOINT_URL": "https://s3.example.org",
+        "AWS_REGION": "eu-1",
+    }
+    settings = found.settings("train")
+    assert settings["nodeSelector"] == {"labels": {"pool": "a100"}}
+    assert settings["securityContext"] == {"runAsGroup": "44"}
+    assert {secret["secretName"] for secret in settings["secretAsEnv"]} == {"mine"}
+    assert "/dev/shm" not in found.mounts("train")
 
 
 @pytest.mark.parametrize(
@@ -162,7 +316,7 @@ def test_what_travels_between_steps_of_equal_name_fits(cuda: tuple[dict[str, Any
             ["training", "--placement", "torch-cuba"],
             "error: unknown placement 'torch-cuba'; did you mean 'torch-cuda'?",
         ),
-        (["training", "-o", "README.md/x.yaml"], "error: README.md/x.yaml: cannot write there"),
+        (["training", "-o", "README.md/x.yaml"], "error: README.md: cannot write there"),
     ],
 )
 def test_wrong_words(words: list[str], message: str) -> None:

@@ -9,14 +9,35 @@ from ssd_core import __version__
 from ssd_core.errors import UsageError
 
 
-def test_our_placements() -> None:
-    cpu, cuda = load_placement("torch-cpu"), load_placement("torch-cuda")
-    assert (cpu.device, cpu.resource, cpu.image) == (
-        "cpu",
-        None,
-        f"ssd-on-kubeflow/torch-cpu:{__version__}",
+@pytest.mark.parametrize(
+    ("name", "device", "resource", "job"),
+    [
+        ("torch-cpu", "cpu", None, "TrainJob"),
+        ("torch-cuda", "cuda", "nvidia.com/gpu", "TrainJob"),
+        ("torch-npu", "npu", "huawei.com/Ascend910", "AscendJob"),
+        ("mindspore-cpu", "cpu", None, "TrainJob"),
+        ("mindspore-npu", "npu", "huawei.com/Ascend910", "AscendJob"),
+    ],
+)
+def test_our_placements(name: str, device: str, resource: str | None, job: str) -> None:
+    placement = load_placement(name)
+    assert placement.framework == name.partition("-")[0]
+    assert (placement.device, placement.resource, placement.count) == (device, resource, 1)
+    assert placement.image == f"ssd-on-kubeflow/{name}:{__version__}"
+    assert placement.job
+    assert placement.job.kind == job
+
+
+def test_a_secret_never_comes_with_its_value(tmp_path: Path) -> None:
+    """The message must not repeat what was refused."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "mine: {framework: torch, device: cpu, image: 'x:1',"
+        " environment: {AWS_SECRET_ACCESS_KEY: top-secret}}\n"
     )
-    assert (cuda.device, cuda.resource, cuda.count) == ("cuda", "nvidia.com/gpu", 1)
+    with pytest.raises(UsageError) as error:
+        load_placement("mine", path)
+    assert "top-secret" not in str(error.value)
 
 
 def test_rows_of_the_user_come_first(tmp_path: Path) -> None:
@@ -40,6 +61,31 @@ def test_rows_of_the_user_come_first(tmp_path: Path) -> None:
         (
             "mine: {framework: torch, device: cpu, image: 'x:1', resorce: a}",
             "did you mean 'mine.resource'?",
+        ),
+        (
+            "mine: {framework: torch, device: cpu, image: 'x:1', resources: {cpu_limit: lots}}",
+            "mine.resources.cpu_limit",
+        ),
+        (
+            "mine: {framework: torch, device: cpu, image: 'x:1', resources: {cpu_limits: '1'}}",
+            "did you mean 'mine.resources.cpu_limit'?",
+        ),
+        (
+            "mine: {framework: torch, device: cpu, image: 'x:1', shared_memory: 8 GB}",
+            "mine.shared_memory",
+        ),
+        (
+            "mine: {framework: torch, device: cpu, image: 'x:1', user: -1}",
+            "mine.user",
+        ),
+        (
+            "mine: {framework: torch, device: tpu, image: 'x:1'}",
+            "mine.device: input should be 'auto', 'cpu', 'cuda' or 'npu'",
+        ),
+        (
+            "mine: {framework: torch, device: cpu, image: 'x:1',"
+            " environment: {AWS_SECRET_ACCESS_KEY: abc}}",
+            "belongs into a secret",
         ),
         ("mine: [a]", "placements are a mapping"),
         ("mine", "placements are a mapping"),

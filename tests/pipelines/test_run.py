@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.catalogue import PIPELINES
 from pipelines.cli.run import format_figures
 from tests.processes import descendants, wait_until_gone
 
 ROOT = Path(__file__).parents[2]
-STEPS = ("resolve_config", "convert", "train", "evaluate", "benchmark", "report")
+STEPS = PIPELINES["training"].steps
 HEADLINE = re.compile(r"AP50 (\d\.\d\d) · (\d+) images/s · report (.+\.html)")
 QUICK = (
     "train.batch_size=2",
@@ -120,7 +121,7 @@ def test_it_says_what_each_step_does_and_nothing_of_kubeflow(lines: list[str]) -
 
 
 def test_the_log_has_everything(lines: list[str]) -> None:
-    log = Path(lines[-2].removeprefix("log ")).read_text()
+    log = Path(lines[-3].removeprefix("log ")).read_text()
     assert log.count("Got executor_input") == len(STEPS)
 
 
@@ -189,7 +190,7 @@ def test_runs_that_begin_together_get_places_of_their_own(
         (["--set", "train.steps=many"], "train.steps: "),
         (["--dataset", "nowhere"], "nowhere: "),
         (["--dataset", "ftp://a/b"], "cannot read 'ftp://a/b'"),
-        (["--device", "gpu"], "unknown device 'gpu'; known: auto, cpu, cuda"),
+        (["--device", "gpu"], "unknown device 'gpu'; known: auto, cpu, cuda, npu"),
         (["--root", "README.md"], f"{ROOT}/README.md"),
     ],
 )

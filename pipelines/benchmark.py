@@ -1,0 +1,57 @@
+"""The benchmark pipeline: how fast a model that exists is, compared with the last times."""
+
+from typing import Any
+
+from kfp import dsl
+from kfp.dsl.base_component import BaseComponent
+
+from components.benchmark.component import benchmark as measure
+from components.fetch_model.component import fetch_model
+from components.resolve_config.component import resolve_config
+from pipelines.placement import Placement, apply_device, apply_tools
+
+
+def build(placement: Placement, *, run: str | None = None, nodes: int = 1) -> BaseComponent:
+    """Return the benchmark pipeline for one placement.
+
+    Args:
+        placement: where its steps run.
+        run: name of the run in the store; None for the run's own id on a cluster.
+        nodes: makes no difference, a benchmark runs on one.
+    """
+    run_id = run or dsl.PIPELINE_JOB_ID_PLACEHOLDER
+
+    @dsl.pipeline(name="benchmark", display_name="SSD benchmark")
+    def benchmark(
+        model: str,
+        series: str,
+        data_root: str,
+        overrides: dict[str, Any] = {},  # noqa: B006
+    ) -> None:
+        """Measure the speed of an existing SSD object detector, and compare it with its history.
+
+        Args:
+            model: Path or URI of a published model, a model directory or the output of a training.
+            series: Name of the series that the result is compared with and added to.
+            data_root: Path or URI that keeps the series and the results.
+            overrides: Changes of the recipe that the model was made with, for example
+                {"benchmark.fail_if_slower": true}.
+        """
+        fetched = fetch_model(uri=model)
+        apply_tools(placement, fetched, "Fetch model").set_caching_options(False)
+
+        resolved = resolve_config(recipe=fetched.outputs["recipe"], overrides=overrides)
+        apply_tools(placement, resolved, "Resolve configuration")
+
+        measured = measure(
+            config=resolved.outputs["benchmark"],
+            framework=placement.framework,
+            device=placement.device,
+            data_root=data_root,
+            run=run_id,
+            series=series,
+            model=fetched.outputs["model"],
+        )
+        apply_device(placement, measured, "Benchmark speed").set_caching_options(False)
+
+    return benchmark

@@ -1,0 +1,89 @@
+"""The pipelines by name: their steps and parameters, and how one is built and compiled.
+
+Known without kfp, whose import takes seconds; a test compares it with what the pipelines say.
+"""
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from ssd_core.errors import unknown_name
+from ssd_core.store.local import write_file
+
+if TYPE_CHECKING:
+    from pipelines.placement import Placement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What a user must know of a pipeline."""
+
+    steps: tuple[str, ...]
+    """In the order in which they run."""
+    required: tuple[str, ...]
+    """Parameters without a default; all pipelines have `data_root`."""
+    optional: tuple[str, ...]
+
+
+PIPELINES = {
+    "training": Entry(
+        steps=("resolve_config", "convert", "train", "evaluate", "benchmark", "report", "publish"),
+        required=("dataset", "recipe", "data_root"),
+        optional=("overrides", "model_name", "model_version"),
+    ),
+    "evaluation": Entry(
+        steps=("fetch_model", "resolve_config", "convert", "evaluate", "report"),
+        required=("model", "dataset", "data_root"),
+        optional=("overrides",),
+    ),
+    "benchmark": Entry(
+        steps=("fetch_model", "resolve_config", "benchmark"),
+        required=("model", "series", "data_root"),
+        optional=("overrides",),
+    ),
+}
+
+
+def check_pipeline(name: str) -> None:
+    """Check that there is a pipeline of this name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in PIPELINES:
+        raise unknown_name("pipeline", name, PIPELINES)
+
+
+def build(pipeline: str, placement: "Placement", *, run: str | None = None, nodes: int = 1) -> Any:
+    """Return a pipeline, a component of kfp, for one placement.
+
+    Args:
+        pipeline: a name of PIPELINES.
+        placement: where its steps run.
+        run: name of the run in the store; None for the id that the cluster gives it.
+        nodes: machines that train together.
+
+    Raises:
+        UsageError: this pipeline has nothing to run on several nodes.
+    """
+    check_pipeline(pipeline)
+    return importlib.import_module(f"pipelines.{pipeline}").build(placement, run=run, nodes=nodes)
+
+
+def write_package(
+    pipeline: str, placement: "Placement", path: Path, *, run: str | None = None, nodes: int = 1
+) -> None:
+    """Compile a pipeline to the YAML that Kubeflow Pipelines takes; equal words give equal bytes.
+
+    Raises:
+        UsageError: as `build`, or `path` cannot be written.
+    """
+    from kfp.compiler import Compiler
+
+    built = build(pipeline, placement, run=run, nodes=nodes)
+    with TemporaryDirectory() as folder:
+        draft_path = Path(folder) / "pipeline.yaml"  # the compiler insists on the ending
+        Compiler().compile(built, str(draft_path))
+        write_file(path, draft_path.read_bytes())

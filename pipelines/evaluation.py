@@ -1,0 +1,64 @@
+"""The evaluation pipeline: how accurate a model that exists is on a data set."""
+
+from typing import Any
+
+from kfp import dsl
+from kfp.dsl.base_component import BaseComponent
+
+from components.convert.component import convert
+from components.evaluate.component import evaluate
+from components.fetch_model.component import fetch_model
+from components.report.component import report
+from components.resolve_config.component import resolve_config
+from pipelines.placement import Placement, apply_convert, apply_device, apply_tools
+
+
+def build(placement: Placement, *, run: str | None = None, nodes: int = 1) -> BaseComponent:
+    """Return the evaluation pipeline for one placement.
+
+    Args:
+        placement: where its steps run.
+        run: name of the run in the store; None for the run's own id on a cluster.
+        nodes: makes no difference, an evaluation runs on one.
+    """
+    run_id = run or dsl.PIPELINE_JOB_ID_PLACEHOLDER
+    on_device = {"framework": placement.framework, "device": placement.device}
+
+    @dsl.pipeline(name="evaluation", display_name="SSD evaluation")
+    def evaluation(
+        model: str,
+        dataset: str,
+        data_root: str,
+        overrides: dict[str, Any] = {},  # noqa: B006
+    ) -> None:
+        """Measure the accuracy of an existing SSD object detector on a data set.
+
+        Args:
+            model: Path or URI of a published model, a model directory or the output of a training.
+            dataset: Path or URI of the labelled photographs, as `ssd convert` takes them.
+            data_root: Path or URI that keeps data sets and results.
+            overrides: Changes of the recipe that the model was made with, for example
+                {"evaluate.split": "train"}.
+        """
+        fetched = fetch_model(uri=model)
+        apply_tools(placement, fetched, "Fetch model").set_caching_options(False)
+
+        resolved = resolve_config(recipe=fetched.outputs["recipe"], overrides=overrides)
+        apply_tools(placement, resolved, "Resolve configuration")
+        sections = resolved.outputs
+
+        converted = convert(config=sections["convert"], source=dataset, data_root=data_root)
+        apply_convert(placement, converted, "Convert to shards").set_caching_options(False)
+
+        inputs = {"data_root": data_root, "run": run_id, "dataset": converted.outputs["dataset"]}
+        evaluated = evaluate(
+            config=sections["evaluate"], model=fetched.outputs["model"], **on_device, **inputs
+        )
+        apply_device(placement, evaluated, "Evaluate accuracy")
+
+        reported = report(
+            config=sections["report"], evaluation=evaluated.outputs["evaluation"], **inputs
+        )
+        apply_tools(placement, reported, "Report")
+
+    return evaluation

@@ -1,0 +1,111 @@
+"""The pipelines on this machine with their data in a real S3 store, one after the other."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines.catalogue import PIPELINES
+from ssd_core.store import join_location, open_store
+from tests.store.conftest import run_server, use_server
+from tests.store.s3_servers import SECRET_KEY, S3Server, VersityServer
+
+PROJECT = Path(__file__).parents[2]
+QUICK = [
+    "train.batch_size=2",
+    "train.steps=4",
+    "train.checkpoint_interval=2",
+    "benchmark.seconds=0.05",
+    "benchmark.batch_sizes=[1]",
+]
+ROOT = "s3://bucket/data root"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with run_server(VersityServer(tmp_path_factory.mktemp("versitygw"))) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def work(server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder that the commands run in; the environment names the store."""
+    folder = tmp_path_factory.mktemp("work")
+    with pytest.MonkeyPatch.context() as patch:
+        use_server(patch, server, folder)
+        patch.setenv("PYTHONPATH", str(PROJECT))
+        yield folder
+
+
+def run(work: Path, pipeline: str, *words: str, code: int = 0) -> list[str]:
+    """Run a pipeline, and return what it prints."""
+    command = [sys.executable, "-m", "pipelines", "run", pipeline, "--root", ROOT]
+    command += [*words, "--device", "cpu"]
+    done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert SECRET_KEY not in done.stdout + done.stderr
+    return (done.stderr if code else done.stdout).splitlines()
+
+
+def begun(lines: list[str]) -> list[str]:
+    return [line.split(":")[0] for line in lines if line.endswith(": begins")]
+
+
+@pytest.fixture(scope="module")
+def trained(work: Path, few_photographs: Path) -> list[str]:
+    words = ["--recipe", "demo", "--dataset", str(few_photographs), "--model-name", "cells"]
+    words += ["--model-version", "1"]
+    return run(work, "training", *words, *(w for change in QUICK for w in ("--set", change)))
+
+
+def test_a_training_leaves_everything_in_the_store(trained: list[str]) -> None:
+    assert begun(trained) == list(PIPELINES["training"].steps)
+    report = re.fullmatch(r"AP50 \S+ · \d+ images/s · report (s3://.*)/report\.html", trained[-1])
+    assert report
+    assert b"<html" in open_store(report[1]).get("report.html")
+    results = trained[-2].removeprefix("results ")
+    assert results == report[1].rpartition("/")[0]
+    for step in ("train", "evaluate", "benchmark", "report", "publish"):
+        store = open_store(join_location(results, step))
+        assert json.loads(store.get("results.json"))["metrics"] is not None
+        assert json.loads(store.get("invocation.json"))["stage"] == step
+    published = {stored.key for stored in open_store(f"{ROOT}/models/cells/1").list()}
+    assert "manifest.json" in published
+
+
+def test_the_published_model_is_evaluated(
+    work: Path, trained: list[str], few_photographs: Path
+) -> None:
+    words = ["--model", f"{ROOT}/models/cells/1", "--dataset", str(few_photographs)]
+    lines = run(work, "evaluation", *words)
+    assert begun(lines) == list(PIPELINES["evaluation"].steps)
+    figure = re.match(r"AP50 (\S+) · report s3://", lines[-1])
+    assert figure
+    assert figure[1] == trained[-1].split()[1]
+
+
+def test_benchmarks_of_a_series_are_compared(work: Path, trained: list[str]) -> None:
+    words = ["--model", f"{ROOT}/models/cells/1", "--series", "nightly"]
+    for change in ("benchmark.seconds=0.05", "benchmark.batch_sizes=[1]", "benchmark.tolerance=1"):
+        words += ["--set", change]
+    first, second = run(work, "benchmark", *words), run(work, "benchmark", *words)
+    assert begun(first) == list(PIPELINES["benchmark"].steps)
+    assert any("the first of the series" in line for line in first)
+    assert any(", the median of 1 before" in line for line in second)
+    assert re.fullmatch(r"\d+ images/s", second[-1])
+    assert len(list(open_store(f"{ROOT}/benchmarks/nightly").list())) == 2
+    results = second[-2].removeprefix("results ")
+    found = json.loads(open_store(f"{results}/benchmark").get("results.json"))
+    assert found["verdict"]["compared"] == 1
+
+
+def test_a_model_that_is_not_there_is_named_before_anything_begins(
+    work: Path, trained: list[str]
+) -> None:
+    words = ["--model", f"{ROOT}/models/cells/2", "--series", "nightly"]
+    (line,) = run(work, "benchmark", *words, code=2)
+    assert line == f"error: {ROOT}/models/cells/2: no such model directory"
