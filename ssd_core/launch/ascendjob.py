@@ -8,6 +8,8 @@ CONTAINER = "ascend"
 """The operator only looks at a container of this name."""
 JOB_LABEL = f"{MANAGER}/job"
 NODE_LABEL = f"{MANAGER}/node"
+PART_OF = "app.kubernetes.io/part-of"
+"""The network policy of manifests/ looks for it; a TrainJob has it from its training runtime."""
 
 _FRAMEWORKS = {"torch": ("pytorch", "Master"), "mindspore": ("mindspore", "Scheduler")}
 """Ours -> the operator's word, and the replica that is node 0. As its scheduler holds accelerators
@@ -51,7 +53,7 @@ def render(job: Job) -> Manifest:
 
 
 def _replica(job: Job, count: int, *, is_leader: bool) -> Manifest:
-    labels = {JOB_LABEL: job.name} | ({NODE_LABEL: "0"} if is_leader else {})
+    labels = {PART_OF: MANAGER, JOB_LABEL: job.name} | ({NODE_LABEL: "0"} if is_leader else {})
     container = filled(
         {
             "name": CONTAINER,
@@ -61,6 +63,12 @@ def _replica(job: Job, count: int, *, is_leader: bool) -> Manifest:
             "ports": [_PORT],
             "resources": resources(job.placement),
             "volumeMounts": mounts(job.placement),
+            "terminationMessagePolicy": "FallbackToLogsOnError",
+            "securityContext": {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            },
         }
     )
     return {

@@ -1,12 +1,10 @@
 """What is asked of the cluster, held to the published schemas."""
 
-import copy
 import json
 from typing import Any
 
 import kubernetes_validate
 import pytest
-import yaml
 from jsonschema import Draft202012Validator
 
 from ssd_core.errors import UsageError
@@ -14,40 +12,16 @@ from ssd_core.launch.command import node_command, train_command
 from ssd_core.launch.job import DIGEST, LAUNCHER, digest_manifest, job_name, signed
 from ssd_core.launch.kinds import KINDS
 from ssd_core.launch.placement import Placement
-from tests.launch.api_server import ASCENDJOB_CRD, trainer_file
+from tests.launch.api_server import ASCENDJOB_CRD
 from tests.launch.conftest import OWNERS, PLACEMENTS, make_job
+from tests.launch.crd_schemas import closed_schema, read_schema, trainer_schema
 
 KUBERNETES = "1.34"
 
 
-def closed(schema: Any) -> Any:
-    """Return a schema of a custom resource that refuses fields it does not know."""
-    schema = copy.deepcopy(schema)
-    nodes = [schema]
-    while nodes:
-        node = nodes.pop()
-        if "properties" in node and not node.get("x-kubernetes-preserve-unknown-fields"):
-            node.setdefault("additionalProperties", False)
-        children = [*node.get("properties", {}).values()]
-        children += [node[key] for key in ("items", "additionalProperties") if key in node]
-        nodes += [child for child in children if isinstance(child, dict)]
-    schema["properties"]["metadata"] = {"type": "object"}
-    return schema
-
-
-def crd_schema(kind: str) -> Any:
-    path = (
-        ASCENDJOB_CRD
-        if kind == "AscendJob"
-        else trainer_file("manifests/base/crds/trainer.kubeflow.org_trainjobs.yaml")
-    )
-    return closed(
-        yaml.safe_load(path.read_text())["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    )
-
-
 def problems(kind: str, manifest: Any) -> list[str]:
-    errors = Draft202012Validator(crd_schema(kind)).iter_errors(manifest)
+    schema = read_schema(ASCENDJOB_CRD) if kind == "AscendJob" else trainer_schema("trainjobs")
+    errors = Draft202012Validator(closed_schema(schema)).iter_errors(manifest)
     return [f"{'.'.join(map(str, error.path))}: {error.message}" for error in errors]
 
 

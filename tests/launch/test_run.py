@@ -395,7 +395,7 @@ configuration = client.Configuration()
 configuration.host, configuration.proxy = sys.argv[1], None
 configuration.api_key = {"authorization": "Bearer launcher"}
 try:
-    run_job(Cluster(configuration, "team"), make_job(name=sys.argv[2]), [])
+    run_job(Cluster(configuration, "team"), make_job(sys.argv[2], name=sys.argv[3]), [])
 except SsdError as error:
     print(error)
     sys.exit(error.exit_code)
@@ -404,7 +404,7 @@ except SsdError as error:
 
 def start_process(plane: ControlPlane, job: Job) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-c", STOPPED, plane.core.url, job.name],
+        [sys.executable, "-c", STOPPED, plane.core.url, job.spec.kind, job.name],
         stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": "."},
     )  # fmt: skip
 
