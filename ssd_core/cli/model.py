@@ -27,16 +27,35 @@ def train(
     assignments: Assignments = None,
     framework: Framework = "torch",
     device: Device = "auto",
+    num_devices: Annotated[
+        int, typer.Option(min=1, help="Devices of this machine; they share each batch.")
+    ] = 1,
+    nnodes: Annotated[int, typer.Option(min=1, help="Machines that train together.")] = 1,
+    node_rank: Annotated[int, typer.Option(min=0, help="Number of this machine, from 0.")] = 0,
+    master_addr: Annotated[str, typer.Option(help="Address of machine 0.")] = "127.0.0.1",
+    master_port: Annotated[int, typer.Option(min=1, max=65535, help="Free port there.")] = 29500,
 ) -> None:
     """Train a detector; killed at any moment, the same command continues.
 
-    Into a store, checkpoints and log go while it trains: another machine can continue.
+    Into a store, checkpoints and log go while it trains: another machine can continue. With several
+    devices or machines a process each is started, as `torchrun` does; on every machine the same
+    command, but for --node-rank. The result does not depend on their number.
 
     Example: ssd train --data shards --recipe demo --set train.steps=200 --out trained
     """
+    from ssd_core.backends import launch_ranks
+    from ssd_core.backends.ranks import Nodes
+    from ssd_core.data.loader import check_batch_size
     from ssd_core.stages import train as stage
 
     config = override(load_recipe(recipe), assignments or ()).train
+    nodes = Nodes(num_devices, nnodes, node_rank, master_addr, master_port)
+    if nodes.world_size > 1:
+        words = ["train", "--data", data, "--recipe", recipe, "--out", out]
+        words += ["--framework", framework, "--device", device]
+        words += [word for each in assignments or () for word in ("--set", each)]
+        check_batch_size(config.batch_size, nodes.world_size)
+        raise typer.Exit(launch_ranks(framework, words, nodes))
     stage.run(
         _plain(config),
         read_location(data),

@@ -31,6 +31,19 @@ class _Task(NamedTuple):
     """(epoch, index) of each row."""
 
 
+def check_batch_size(batch_size: int, world_size: int) -> None:
+    """Make sure that each of the devices gets the same number of images.
+
+    Raises:
+        UsageError: they do not.
+    """
+    if batch_size % world_size:
+        raise UsageError(
+            f"train.batch_size {batch_size} does not divide over {world_size} devices; it counts "
+            "the images of all"
+        )
+
+
 @dataclass(frozen=True)
 class Loader:
     """Batches of augmented samples, the same for any number of threads, start and ranks."""
@@ -50,10 +63,7 @@ class Loader:
     world_size: int = 1
 
     def __post_init__(self) -> None:
-        if self.batch_size % self.world_size:
-            raise UsageError(
-                f"batch_size {self.batch_size} does not divide over {self.world_size} devices"
-            )
+        check_batch_size(self.batch_size, self.world_size)
 
     def batches(self, first_step: int, last_step: int) -> Iterator[Batch]:
         """Yield the batches of `first_step` .. `last_step - 1`, counted from the start of training.

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ssd_core import __version__
-from ssd_core.backends import open_backend
+from ssd_core.backends import open_backend, open_ranks
 from ssd_core.backends.base import Backend, DeviceInfo, Learner
+from ssd_core.backends.ranks import Ranks
 from ssd_core.benchmark.environment import describe_environment
 from ssd_core.config import EvaluateConfig, TrainConfig, parse_section
 from ssd_core.data.loader import Loader
@@ -90,45 +91,70 @@ def run(
     manifest = read_manifest(data_dir)
     identity = identify(section, manifest.digest, framework)
     training = digest_identity(identity)
-    if result := finished(out_dir, training):
-        return result
-    backend = open_backend(framework, device, section.precision)
-    with _work_dir(out_dir) as work_dir:
-        log = MirroredFile(work_dir / LOG_FILE, out_dir) if work_dir != out_dir else None
-        checkpoints = CheckpointDir(join_location(out_dir, CHECKPOINT_DIR), training, log=log)
-        work = _prepare(section, data_dir, work_dir, backend=backend, checkpoints=checkpoints)
-        own_place(out_dir, identity)
-        prepare_out_dir(out_dir, "train")
-        write_invocation(
-            work_dir,
-            "train",
-            section.model_dump(mode="json"),
-            inputs={"data_dir": {"uri": location_uri(data_dir), "digest": manifest.digest}},
-            recipe=recipe,
-            framework=framework,
-            device=device,
-            training_id=training,
-        )
-        logger.info("training on %d images, %s", work.num_images, backend.info.name)
-        state = _train(work, log)
-        description = ModelDescription(
-            recipe=recipe,
-            framework=framework,
-            model=section.model,
-            num_classes=len(manifest.classes),
-            step=state.best_step or state.step,
-            training_id=training,
-            dataset_digest=manifest.digest,
-            core_version=__version__,
-        )
-        weights = state.best_weights or work.learner.weights()
-        checkpoints.check_newest()
-        write_model(work_dir / MODEL_DIR, description, manifest.class_infos(), weights)
-        results = _results(state, description, backend.info)
-        write_results(work_dir, results)
-        if work_dir != out_dir:
-            _upload(work_dir, out_dir)
-    return _report(out_dir, results)
+    with open_ranks(framework) as ranks:
+        if result := _on_first(ranks, lambda: finished(out_dir, training)):
+            return result
+        backend = open_backend(framework, device, section.precision, ranks)
+        with _work_dir(out_dir) as work_dir:
+            is_mirrored = work_dir != out_dir and ranks.rank == 0
+            log = MirroredFile(work_dir / LOG_FILE, out_dir) if is_mirrored else None
+            checkpoints = CheckpointDir(join_location(out_dir, CHECKPOINT_DIR), training, log=log)
+            work = _prepare(
+                section, data_dir, work_dir, backend=backend, checkpoints=checkpoints, ranks=ranks
+            )
+
+            def begin() -> None:
+                own_place(out_dir, identity)
+                prepare_out_dir(out_dir, "train")
+                write_invocation(
+                    work_dir,
+                    "train",
+                    section.model_dump(mode="json"),
+                    inputs={"data_dir": {"uri": location_uri(data_dir), "digest": manifest.digest}},
+                    recipe=recipe,
+                    framework=framework,
+                    device=device,
+                    training_id=training,
+                )
+
+            ranks.on_first(begin)
+            logger.info("training on %d images, %s", work.num_images, backend.info.name)
+            state = _train(work, log)
+            description = ModelDescription(
+                recipe=recipe,
+                framework=framework,
+                model=section.model,
+                num_classes=len(manifest.classes),
+                step=state.best_step or state.step,
+                training_id=training,
+                dataset_digest=manifest.digest,
+                core_version=__version__,
+            )
+
+            def finish() -> StageResult:
+                weights = state.best_weights or work.learner.weights()
+                checkpoints.check_newest()
+                write_model(work_dir / MODEL_DIR, description, manifest.class_infos(), weights)
+                results = _results(state, description, backend.info)
+                write_results(work_dir, results)
+                if work_dir != out_dir:
+                    _upload(work_dir, out_dir)
+                return _report(out_dir, results)
+
+            result = _on_first(ranks, finish)
+    assert result is not None
+    return result
+
+
+def _on_first(ranks: Ranks, work: Callable[[], StageResult | None]) -> StageResult | None:
+    """Let rank 0 do `work`, and return its result on all."""
+
+    def plain() -> dict[str, Any] | None:
+        result = work()
+        return None if result is None else asdict(result)
+
+    shared = ranks.on_first(plain)
+    return None if shared is None else StageResult(**shared)
 
 
 @contextmanager
@@ -169,6 +195,7 @@ def _prepare(
     *,
     backend: Backend,
     checkpoints: CheckpointDir,
+    ranks: Ranks,
 ) -> Run:
     """Open everything that the loop works with; nothing is written yet."""
     reader = open_split(data_dir, "train")
@@ -180,6 +207,8 @@ def _prepare(
         batch_size=config.batch_size,
         seed=config.seed,
         num_threads=config.loader_threads,
+        rank=ranks.rank,
+        world_size=ranks.world_size,
     )
     learner = backend.learner(config, len(reader.classes))
     return Run(
@@ -191,9 +220,10 @@ def _prepare(
         log_path=work_dir / LOG_FILE,
         facts={
             "training_id": checkpoints.training_id,
-            "world_size": 1,
+            "world_size": ranks.world_size,
             "device": asdict(backend.info),
         },
+        ranks=ranks,
         evaluate=_evaluation(config, learner, data_dir),
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ssd_core.backends.base import Learner, StepResult
+from ssd_core.backends.ranks import ALONE, Ranks
 from ssd_core.config import TrainConfig
 from ssd_core.errors import DivergedError, StoppedError
 from ssd_core.logs import Progress, logger
@@ -39,8 +40,15 @@ class Run:
     log_path: Path
     facts: Mapping[str, Any]
     """What the `start` line of the log says besides."""
+    ranks: Ranks = ALONE
+    """The processes that train together; each runs this loop, rank 0 alone writes and evaluates."""
     evaluate: Callable[[], dict[str, float]] | None = None
     """Measures the learner's present weights; called when `evaluate_every` is set."""
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self.ranks.rank == 0
 
     @property
     def total_steps(self) -> int:
@@ -78,19 +86,21 @@ def train(run: Run) -> TrainState:
             interval.idle_since = time.monotonic()
             state.step += 1
             state.samples += config.batch_size
-            progress.update(state.step, figures)
+            if run.is_first:
+                progress.update(state.step, figures)
 
-            is_stopping = bool(stop)
-            must_save = is_stopping or _is_due(run, state.step, config.checkpoint_interval)
+            stop_signal = run.ranks.greatest(stop[0] if stop else 0)
+            must_save = bool(stop_signal) or _is_due(run, state.step, config.checkpoint_interval)
             must_evaluate = _is_due(run, state.step, config.evaluate_every)
             if not (must_save or must_evaluate or _is_due(run, state.step, config.log_interval)):
                 continue
-            run.checkpoints.check_newest()
+            if run.is_first:
+                run.checkpoints.check_newest()
             figures = _log(run, state, interval, rate)
             if must_save:
-                _save(run, state)
-            if is_stopping:
-                raise _stopped(run, state, stop[0])
+                run.ranks.on_first(lambda: _save(run, state))
+            if stop_signal:
+                raise _stopped(run, state, signal.Signals(stop_signal))
             if must_evaluate:
                 _evaluate(run, state)
             interval = _Interval()
@@ -101,11 +111,21 @@ def train(run: Run) -> TrainState:
 def _resume(run: Run) -> TrainState:
     """Load the last checkpoint, and repeat the evaluation that may have followed it."""
     state = TrainState()
-    if checkpoint := run.checkpoints.resume():
-        state, arrays = checkpoint
-        run.learner.load_state(arrays)
-    with explain_disk_errors(run.log_path):
-        rewind(run.log_path, state.step)
+
+    def begin() -> dict[str, Any]:
+        nonlocal state
+        if checkpoint := run.checkpoints.resume():
+            state, arrays = checkpoint
+            run.learner.load_state(arrays)
+        with explain_disk_errors(run.log_path):
+            rewind(run.log_path, state.step)
+        return state.model_dump(mode="json")
+
+    shared = run.ranks.on_first(begin)
+    if not run.is_first:
+        state = TrainState.model_validate(shared)
+    if run.ranks.world_size > 1:
+        run.learner.load_state(run.ranks.share(run.learner.state()))
     _append(run, {"event": "start", "step": state.step, **_plan(run), **run.facts})
     if state.step:
         logger.info("continuing after step %d of %d", state.step, run.total_steps)
@@ -183,15 +203,17 @@ def _save(run: Run, state: TrainState) -> None:
 def _evaluate(run: Run, state: TrainState) -> None:
     """Measure the present weights, and keep them when they are the best so far."""
     assert run.evaluate is not None, "evaluate_every needs something that evaluates"
-    metrics = run.evaluate()
+    metrics = run.ranks.on_first(run.evaluate)
     _append(run, {"event": "evaluation", "step": state.step, **metrics})
     best = state.best_metrics.get(BEST_METRIC, -math.inf)
     if state.best_step is None or metrics.get(BEST_METRIC, -math.inf) > best:
         state.best_step, state.best_metrics = state.step, metrics
-        state.best_weights = run.learner.weights()
+        state.best_weights = run.learner.weights() if run.is_first else {}
 
 
 def _append(run: Run, line: Mapping[str, Any]) -> None:
+    if not run.is_first:
+        return
     with explain_disk_errors(run.log_path):
         append(run.log_path, line)
 

@@ -169,7 +169,7 @@ def test_any_number_of_ranks_resumes_at_any_step(first, world_size):
 
 
 def test_a_batch_must_divide_over_the_ranks():
-    with pytest.raises(UsageError, match="batch_size 8 does not divide over 3 devices"):
+    with pytest.raises(UsageError, match="train.batch_size 8 does not divide over 3 devices"):
         make_loader(world_size=3)
 
 

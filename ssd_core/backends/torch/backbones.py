@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ssd_core.backends.torch.norms import BatchNorm
+
 
 class Vgg16(nn.Module):
     """VGG16 as in the SSD paper, section 3: conv4_3 normalised, fc6 and fc7 convolutions, extras.
@@ -175,6 +177,6 @@ def _conv_norm(
     convolution = nn.Conv2d(
         in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False
     )
-    norm = nn.BatchNorm2d(out_channels)
+    norm = BatchNorm(out_channels)
     norm.num_batches_tracked = None
     return [convolution, norm]

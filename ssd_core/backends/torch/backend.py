@@ -5,8 +5,10 @@ from collections.abc import Mapping
 import torch
 
 from ssd_core.backends.base import DeviceInfo
+from ssd_core.backends.ranks import ALONE, ALONE_PLACE, Ranks
 from ssd_core.backends.torch.detector import TorchDetector
-from ssd_core.backends.torch.devices import open_device
+from ssd_core.backends.torch.devices import COLLECTIVES, open_device
+from ssd_core.backends.torch.distributed import TorchRanks
 from ssd_core.backends.torch.learner import TorchLearner
 from ssd_core.backends.torch.model import build_model
 from ssd_core.backends.torch.weights import copy_to_tensors
@@ -17,17 +19,23 @@ from ssd_core.structures import Array
 class TorchBackend:
     """Builds learners and detectors for one device and precision."""
 
-    def __init__(self, device: str, precision: str = "auto") -> None:
+    def __init__(self, device: str, precision: str = "auto", ranks: Ranks = ALONE) -> None:
         """Open the device.
 
         Args:
             device: `auto`, or one of `devices.DEVICES`.
             precision: `fp32`, `bf16`, or `auto` for bf16 where the device is faster with it.
+            ranks: those that train together with this process, each on a device of its own.
 
         Raises:
-            UsageError: an unknown device, or one that is not available here.
+            UsageError: an unknown device, or one that is not available here or not on all ranks.
+            SurroundingsError: another rank is lost.
         """
-        self._device = open_device(device)
+        self._ranks = ranks if isinstance(ranks, TorchRanks) else None
+        place = self._ranks.place if self._ranks else ALONE_PLACE
+        self._device = open_device(device, place.local_rank, place.local_world_size)
+        if self._ranks:
+            self._ranks.connect(self._device.kind, COLLECTIVES[self._device.kind])
         automatic = "bf16" if self._device.is_bf16_fast else "fp32"
         self.info = DeviceInfo(
             framework=f"torch {torch.__version__.partition('+')[0]}",
@@ -38,7 +46,13 @@ class TorchBackend:
 
     def learner(self, config: TrainConfig, num_classes: int) -> TorchLearner:
         """Build a freshly initialised network for `num_classes` classes without background."""
-        return TorchLearner(config, num_classes, device=self._device, precision=self.info.precision)
+        return TorchLearner(
+            config,
+            num_classes,
+            device=self._device,
+            precision=self.info.precision,
+            ranks=self._ranks,
+        )
 
     def detector(
         self,

@@ -34,14 +34,15 @@ class CpuDevice:
 
     kind = "cpu"
 
-    def __init__(self) -> None:
+    def __init__(self, local_rank: int, local_world_size: int) -> None:
         self.name = read_processor_name()
         self.torch_device = torch.device("cpu")
         # Without AMX bf16 convolutions are emulated, and slower than fp32.
         self.is_bf16_fast = bool(torch.cpu.get_capabilities().get("amx_bf16", False))
         _keep_freed_memory()
         # torch counts the processors of the machine, not those of the container.
-        torch.set_num_threads(min(torch.get_num_threads(), count_processors()))
+        processors = max(1, count_processors() // local_world_size)
+        torch.set_num_threads(min(torch.get_num_threads(), processors))
 
     def synchronize(self) -> None:
         """Return at once: nothing is left running on a processor."""
@@ -52,11 +53,17 @@ class CudaDevice:
 
     kind = "cuda"
 
-    def __init__(self) -> None:
+    def __init__(self, local_rank: int, local_world_size: int) -> None:
         if torch.version.cuda is None:
             raise _not_available(self.kind, "this torch is built without CUDA")
         if not torch.cuda.is_available():
             raise _not_available(self.kind, "torch finds no NVIDIA GPU or no driver")
+        if local_rank >= torch.cuda.device_count():
+            raise _not_available(
+                self.kind,
+                f"{local_world_size} ranks need a GPU each, {torch.cuda.device_count()} found",
+            )
+        torch.cuda.set_device(local_rank)
         self.name = torch.cuda.get_device_name()
         self.torch_device = torch.device("cuda", torch.cuda.current_device())
         self.is_bf16_fast = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -68,12 +75,20 @@ class CudaDevice:
         torch.cuda.synchronize(self.torch_device)
 
 
-DEVICES: dict[str, Callable[[], Device]] = {"cpu": CpuDevice, "cuda": CudaDevice}
-"""From the slowest to the best."""
+DEVICES: dict[str, Callable[[int, int], Device]] = {"cpu": CpuDevice, "cuda": CudaDevice}
+"""From the slowest to the best; each takes local rank and number of ranks on this machine."""
+
+COLLECTIVES = {"cpu": "gloo", "cuda": "nccl", "npu": "hccl"}
+"""The library over which the devices of several ranks sum their tensors."""
 
 
-def open_device(name: str) -> Device:
+def open_device(name: str, local_rank: int = 0, local_world_size: int = 1) -> Device:
     """Return the device called `name`, or the best available one for `auto`.
+
+    Args:
+        name: `auto`, or one of DEVICES.
+        local_rank: number of this process among those of this machine.
+        local_world_size: number of such processes, which share the machine.
 
     Raises:
         UsageError: an unknown name, or a device that is not available here.
@@ -82,10 +97,10 @@ def open_device(name: str) -> Device:
         if name not in DEVICES:
             # No guess as for other names: it would take a GPU for a CPU.
             raise UsageError(f"unknown device '{name}'; known: auto, {', '.join(DEVICES)}")
-        return DEVICES[name]()
+        return DEVICES[name](local_rank, local_world_size)
     for opener in reversed(DEVICES.values()):
         try:
-            return opener()
+            return opener(local_rank, local_world_size)
         except UsageError:
             continue
     raise AssertionError("a processor is always available")

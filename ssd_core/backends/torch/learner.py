@@ -7,8 +7,10 @@ from torch import Tensor
 
 from ssd_core.backends.torch.detector import TorchDetector
 from ssd_core.backends.torch.devices import Device, autocast
+from ssd_core.backends.torch.distributed import SharedGradients, TorchRanks
 from ssd_core.backends.torch.loss import LossSums, MultiBoxLoss
 from ssd_core.backends.torch.model import build_model
+from ssd_core.backends.torch.norms import share_statistics
 from ssd_core.backends.torch.weights import copy_to_arrays, copy_to_tensors
 from ssd_core.config import OptimizerConfig, PostprocessSpec, TrainConfig
 from ssd_core.detection.anchors import generate_anchors
@@ -21,11 +23,12 @@ _OPTIMIZER_STATE = {"sgd": ("momentum_buffer",), "adamw": ("step", "exp_avg", "e
 class TorchStepResult:
     """Losses of one step, on the device until they are read."""
 
-    def __init__(self, sums: LossSums, loss: Tensor, batch_size: int) -> None:
+    def __init__(self, sums: LossSums, batch_size: int) -> None:
         divisor = sums.positives.clamp(min=1)
+        cls, bbox = sums.cls.detach(), sums.bbox.detach()
         self._values = torch.stack(
-            [loss, sums.cls / divisor, sums.bbox / divisor, sums.positives / batch_size]
-        ).detach()
+            [(cls + bbox) / divisor, cls / divisor, bbox / divisor, sums.positives / batch_size]
+        )
 
     def read(self) -> dict[str, float]:
         """Wait for the device and return `loss`, `loss_cls`, `loss_bbox`, `positives` a image."""
@@ -34,10 +37,20 @@ class TorchStepResult:
 
 
 class TorchLearner:
-    """Trains an SSD; on a CPU the same state and batches give the same bits."""
+    """Trains an SSD; on a CPU the same state and batches give the same bits.
+
+    With several ranks each step is that of the whole batch: positives, gradients and the statistics
+    of norms are summed over the ranks.
+    """
 
     def __init__(
-        self, config: TrainConfig, num_classes: int, *, device: Device, precision: str
+        self,
+        config: TrainConfig,
+        num_classes: int,
+        *,
+        device: Device,
+        precision: str,
+        ranks: TorchRanks | None = None,
     ) -> None:
         self._config, self._device, self._precision = config.model, device, precision
         model = build_model(config.model, num_classes)
@@ -51,6 +64,11 @@ class TorchLearner:
             device=device.torch_device,
         )
         self._optimizer = _build_optimizer(config.optimizer, list(model.parameters()))
+        self._ranks, self._gradients = ranks, None
+        self._world_size = ranks.world_size if ranks else 1
+        if ranks:
+            share_statistics(model, ranks)
+            self._gradients = SharedGradients(model.parameters(), ranks)
 
     def step(self, batch: Batch, learning_rate: float) -> TorchStepResult:
         """Update the weights once; the rate is that of this step."""
@@ -62,13 +80,22 @@ class TorchLearner:
         with autocast(self._device, self._precision):
             cls_logits, bbox_regression = self._model(self._model.normalize(images))
         sums = self._loss(cls_logits.float(), bbox_regression.float(), boxes, labels)
-        loss = (sums.cls + sums.bbox) / sums.positives.clamp(min=1)
-        self._optimizer.zero_grad()
+        totals = sums if self._ranks is None else _sum_over(self._ranks, sums)
+        self._descend((sums.cls + sums.bbox) / totals.positives.clamp(min=1), learning_rate)
+        return TorchStepResult(totals, len(images) * self._world_size)
+
+    def _descend(self, loss: Tensor, learning_rate: float) -> None:
+        """Update the weights by the gradient of `loss`, summed over the ranks."""
+        if self._gradients is None:
+            self._optimizer.zero_grad()
+        else:
+            self._gradients.clear()
         loss.backward()  # type: ignore[no-untyped-call]
+        if self._gradients is not None:
+            self._gradients.sum()
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
         self._optimizer.step()
-        return TorchStepResult(sums, loss, len(images))
 
     def state(self) -> dict[str, Array]:
         """Return copies of weights, statistics of the norms and the optimizer's memory, by name."""
@@ -98,6 +125,13 @@ class TorchLearner:
             for kind, tensor in self._optimizer.state[parameter].items():
                 tensors[f"optimizer.{name}.{kind}"] = tensor
         return tensors
+
+
+def _sum_over(ranks: TorchRanks, sums: LossSums) -> LossSums:
+    """Return the sums over all ranks, without a gradient."""
+    parts = torch.stack([sums.cls, sums.bbox, sums.positives.to(sums.cls.dtype)]).detach()
+    ranks.sum(parts)
+    return LossSums(*parts)
 
 
 def _build_optimizer(

@@ -1,0 +1,63 @@
+"""Start the ranks of this machine, as `torchrun` does, and report how they ended."""
+
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+
+from torch.distributed.elastic.multiprocessing import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, launch_agent
+
+from ssd_core.backends.ranks import Nodes
+from ssd_core.errors import StoppedError
+from ssd_core.logs import logger
+
+_LOST = 75
+"""Exit code of a rank that has lost another one; the other one's code says why."""
+
+
+def launch(words: Sequence[str], nodes: Nodes) -> int:
+    """Run the `ssd` command of these words once for each device of this machine.
+
+    When one ends with an error the others are ended too, at once or after half a minute.
+
+    Returns:
+        The exit code: that of the rank which failed first of itself; 75 for one that was killed.
+
+    Raises:
+        StoppedError: SIGTERM or Ctrl-C, which the ranks have got too.
+    """
+    logging.getLogger("torch").setLevel(logging.CRITICAL)
+    try:
+        launch_agent(_config(nodes), sys.executable, ["-m", "ssd_core.cli", *words])
+    except SignalException as error:
+        name = signal.Signals(error.sigval).name
+        raise StoppedError(f"stopped by {name}; the same command continues", error.sigval) from None
+    except ChildFailedError as error:
+        codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
+        rank, code = min(codes.items(), key=lambda item: (_is_consequence(item[1]), item[0]))
+        end = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+        logger.error("rank %d %s", rank, end)
+        return code if code > 0 else _LOST
+    return 0
+
+
+def _is_consequence(code: int) -> bool:
+    return code == _LOST
+
+
+def _config(nodes: Nodes) -> LaunchConfig:
+    is_alone = nodes.nnodes == 1
+    return LaunchConfig(
+        min_nodes=nodes.nnodes,
+        max_nodes=nodes.nnodes,
+        nproc_per_node=nodes.num_devices,
+        run_id="ssd",
+        rdzv_backend="c10d" if is_alone else "static",
+        rdzv_endpoint="127.0.0.1:0" if is_alone else f"{nodes.master_addr}:{nodes.master_port}",
+        rdzv_configs={} if is_alone else {"rank": nodes.node_rank},
+        local_addr="127.0.0.1" if is_alone else None,
+        max_restarts=0,  # the same command continues; who runs it decides whether to
+        monitor_interval=0.2,
+    )

@@ -1,0 +1,82 @@
+"""Batch normalisation with the statistics of the whole batch, also when ranks share it."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from ssd_core.backends.torch.distributed import TorchRanks
+
+_CHANNEL = (1, -1, 1, 1)
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """`nn.BatchNorm2d` whose batch may lie in equal parts on several ranks.
+
+    torch's own `SyncBatchNorm` does the same on GPUs only.
+    """
+
+    ranks: TorchRanks | None = None
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return [B, C, H, W] with mean 0 and variance 1 over the global batch, then scaled."""
+        if self.ranks is None or not self.training:
+            return super().forward(features)
+        normalized: Tensor = _Normalize.apply(features, self.weight, self.bias, self, self.ranks)
+        return normalized
+
+    @torch.no_grad()
+    def track(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        """Move the running statistics towards those of a batch of `count` values a channel."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.momentum is not None
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
+
+
+def share_statistics(model: nn.Module, ranks: TorchRanks) -> None:
+    """Let all batch normalisations of `model` count the parts of the batch on all ranks."""
+    for layer in model.modules():
+        if isinstance(layer, BatchNorm):
+            layer.ranks = ranks
+
+
+class _Normalize(torch.autograd.Function):
+    """Normalise with statistics summed over the ranks, and so their gradient too."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, norm: BatchNorm, ranks: TorchRanks
+    ) -> Tensor:
+        local_variance, local_mean = torch.var_mean(features.float(), dim=(0, 2, 3), correction=0)
+        mean = local_mean / ranks.world_size
+        ranks.sum(mean)
+        variance = (local_variance + (local_mean - mean).square()) / ranks.world_size
+        ranks.sum(variance)
+        count = features.numel() // features.shape[1] * ranks.world_size
+        norm.track(mean, variance, count)
+        ctx.save_for_backward(features, weight, mean, variance)
+        ctx.eps, ctx.count, ctx.ranks = norm.eps, count, ranks
+        return functional.batch_norm(features, mean, variance, weight, bias, eps=norm.eps)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        features, weight, mean, variance = ctx.saved_tensors
+        # As if the statistics were constants; then what comes through them, from all ranks.
+        of_features, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
+            gradient, features, weight, mean, variance, None, None, False, ctx.eps, [True] * 3
+        )
+        totals = torch.stack([of_bias, of_weight])
+        ctx.ranks.sum(totals)
+        inverse = torch.rsqrt(variance + ctx.eps)
+        slope = totals[1] * inverse
+        offset = totals[0] - slope * mean
+        scale = weight * inverse / ctx.count
+        through = torch.addcmul(
+            (offset * scale).view(_CHANNEL), features.float(), (slope * scale).view(_CHANNEL)
+        )
+        return of_features - through.to(of_features.dtype), of_weight, of_bias, None, None
