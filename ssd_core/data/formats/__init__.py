@@ -132,13 +132,23 @@ def _hold_back_fifth(source: Source, split: SourceSplit) -> tuple[SourceSplit, S
     """Divide by the hash of each image's content, about four to one.
 
     So equal photographs stay on one side whatever their names, and adding some moves no other.
+
+    Raises:
+        DataError: nothing is left on the side of training.
     """
     source.expect([entry.image_path for entry in split.images])
     hashes = [_content_hash(source, entry.image_path) for entry in split.images]
     limit = max(2**256 // 5, min(hashes, default=0) + 1)
     held_back = [i for i, value in enumerate(hashes) if value < limit]
     kept = [i for i, value in enumerate(hashes) if value >= limit]
-    return split.select(kept), split.select(held_back)
+    if held_back and not kept:
+        raise DataError(
+            f"{split.place}: no image is left to train with when some are held back; name the "
+            "evaluation split: --val, convert.val"
+        )
+    unnamed = split.num_listed - len(split)  # these are gone already, and must stay counted
+    train = split.select(kept)
+    return replace(train, num_listed=len(train) + unnamed), split.select(held_back)
 
 
 def _content_hash(source: Source, name: str) -> int:

@@ -95,6 +95,10 @@ def describe_numbers(known: Collection[int]) -> str:
     )
 
 
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) < len(str(_MAX_NUMBERS))
+
+
 def choose_numbers(
     seen: Iterable[ClassKey], wanted: Sequence[str] | None, first: int
 ) -> ClassChoice:
@@ -114,6 +118,6 @@ def choose_numbers(
             entry if "=" in entry else f"{number}={entry}"
             for number, entry in enumerate(wanted, start=first)
         ]
-        numbers += [int(old) for old in parse_entries(wanted) if old.isdecimal()]
+        numbers += [int(old) for old in parse_entries(wanted) if _is_number(old)]
     known = range(first, max(numbers, default=first - 1) + 1)
     return choose_classes({number: str(number) for number in known}, wanted)

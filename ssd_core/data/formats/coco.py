@@ -159,8 +159,11 @@ def _sound_images(
         first = found.setdefault(image.id, image)
         if first is image:
             continue
-        if first.file_name != image.file_name:
+        if first.file_name != image.file_name and image.id not in unclear:
             unclear.add(image.id)
+            detail = f"image id {image.id} is also that of {image.file_name}"
+            place = f"{name}: image {image.id}"
+            findings.add("image_id_twice", place, detail, image=first.file_name)
         detail = f"image id {image.id} was already given to {first.file_name}"
         findings.add("image_id_twice", f"{name}: $.images[{index}]", detail, image=image.file_name)
     return found, unclear

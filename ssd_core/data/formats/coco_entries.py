@@ -1,7 +1,7 @@
 """A COCO file entry by entry: slower, and it finds all that is malformed instead of the first."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -63,15 +63,17 @@ def read_entries(raw: bytes, name: str, findings: Findings) -> CocoFile:
             images.append(image)
         else:
             findings.add("image_malformed", place, image, image=_text(item, "file_name"))
+    names = {image.id: image.file_name for image in images}
     annotations: list[CocoAnnotation] = []
     dropped: set[int] = set()
     for place, item in _number(lists.annotations, f"{name}: $.annotations", load):
         annotation = _convert(item, CocoAnnotation, place, findings)
         if isinstance(annotation, CocoAnnotation):
             annotations.append(annotation)
-        elif findings.add("object_malformed", place, annotation):
-            image_id = item.get("image_id") if isinstance(item, dict) else None
-            dropped |= {image_id} if isinstance(image_id, int) else set()
+            continue
+        owner = _owner(item, names)
+        if findings.add("object_malformed", place, annotation, image=names.get(owner, "")):
+            dropped.add(owner)
     return CocoFile(
         images=images,
         objects=to_columns(annotations),
@@ -140,6 +142,12 @@ def _convert(item: Any, kind: type[EntryT], place: str, findings: Findings) -> E
 
 def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _owner(item: Any, known: Container[int]) -> int:
+    """Return the id of the image that an object is of, -1 where that is nobody."""
+    value = _whole(item.get("image_id")) if isinstance(item, dict) else None
+    return value if isinstance(value, int) and value in known else -1
 
 
 def _text(item: Any, key: str) -> str:

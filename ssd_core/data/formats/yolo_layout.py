@@ -88,14 +88,13 @@ def locate(source: Source, place: str, split: str, images: str | None) -> list[L
             known = ", ".join(described.places) or "nothing"
             raise UsageError(f"--{split} {place}: there is no '{key}' in {name}; found: {known}")
         parts = [_resolve(source, name, described.root, path) for path in described.places[key]]
-    found: dict[str, LabelledImage] = {}
+    found: list[LabelledImage] = []
     for part in parts:
-        is_list = part in source.files
-        for item in (
-            _read_list(source, part) if is_list else _read_folder(source, part, split, images)
-        ):
-            found.setdefault(item.image, item)
-    return list(found.values())
+        if part in source.files:
+            found += _read_list(source, part)
+        else:
+            found += _read_folder(source, part, split, images)
+    return found
 
 
 def _resolve(source: Source, name: str, root: str, path: str) -> str:

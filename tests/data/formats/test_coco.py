@@ -110,8 +110,11 @@ def test_two_images_with_one_id(tmp_path: Path) -> None:
     options = {"policy": "repair"}
     write(tmp_path, box(10), box(20, id=6), images=[*IMAGES, {"id": 10, "file_name": "c.jpg"}])
     dataset, findings = read(tmp_path, **options)
-    assert findings.counts == {"image_id_twice": 2}
-    assert findings.listed[0].place == "train.json: $.images[2]"
+    assert findings.counts == {"image_id_twice": 4}  # both of them, in two equal splits
+    assert [(finding.place, finding.image) for finding in findings.listed[:2]] == [
+        ("train.json: image 10", "a.jpg"),
+        ("train.json: $.images[2]", "c.jpg"),
+    ]
     (only,) = dataset.splits["train"].images  # whose objects those of id 10 are, nobody knows
     assert (only.image_path, len(dataset.splits["train"].annotations)) == ("photos/b.jpg", 1)
     assert dataset.splits["train"].num_listed == 3

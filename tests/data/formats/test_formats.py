@@ -114,6 +114,25 @@ def test_a_fifth_is_held_back_by_content(tmp_path: Path) -> None:
     assert again["train"].images[-1].image_path == "missing.jpg"
 
 
+@pytest.mark.parametrize("contents", [[b"x"], [b"x", b"x"]])
+def test_all_images_held_back_is_said(tmp_path: Path, contents: list[bytes]) -> None:
+    for number, content in enumerate(contents):
+        (tmp_path / f"{number}.jpg").write_bytes(content)
+    lines = (f"{number}.jpg 1,2,3,4,1\n" for number in range(len(contents)))
+    (tmp_path / "list.txt").write_text("".join(lines))
+    with pytest.raises(DataError, match="list.txt: no image is left to train with.*--val"):
+        read(tmp_path)
+
+
+def test_what_a_reader_dropped_stays_counted_when_some_are_held_back(tmp_path: Path) -> None:
+    write_list(tmp_path, "list.txt", 20)
+    with (tmp_path / "list.txt").open("a") as file:
+        file.write("\n3.jpg 1,2,3\n4.jpg 1,2,3")
+    splits = read(tmp_path, policy="skip").splits
+    assert sum(map(len, splits.values())) == 20
+    assert sum(split.num_listed for split in splits.values()) == 22
+
+
 def test_a_few_images_still_give_one_for_evaluation(tmp_path: Path) -> None:
     write_list(tmp_path, "list.txt", 2)
     splits = read(tmp_path).splits

@@ -275,6 +275,13 @@ def test_images_may_be_elsewhere(tmp_path: Path) -> None:
     assert not findings.counts
 
 
+def test_an_image_of_two_places_is_listed_twice(tmp_path: Path) -> None:
+    put(tmp_path, LAYOUTS["lists of images"] | {"train.txt": "images/a.jpg\n./images/a.jpg\n"})
+    dataset, _ = read(tmp_path)
+    assert pairs(dataset)["train"] == ["images/a.jpg"] * 2  # of which the checks drop one
+    assert dataset.splits["train"].num_listed == 2
+
+
 def test_lists_name_their_lines(tmp_path: Path) -> None:
     put(tmp_path, LAYOUTS["lists of images"] | {"train.txt": "images/a.jpg\n\n/etc/passwd.jpg\n"})
     dataset, findings = read(tmp_path)
