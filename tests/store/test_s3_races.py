@@ -1,0 +1,106 @@
+"""Processes that publish to one place at once: one whole data set is there, others are refused."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ssd_core.data.shards.manifest import read_manifest
+from ssd_core.stages import convert, verify
+from tests.store.conftest import BUCKET, own_prefix, use_server
+from tests.store.s3_servers import S3Server
+
+NUM_WRITERS = 8
+WRITER = """
+import sys
+from functools import partial
+from pathlib import Path
+
+from ssd_core.data.shards.publish import publish_dataset
+from ssd_core.errors import OwnershipError
+from ssd_core.store import s3_settings
+
+# Long enough for many writers on a busy machine.
+s3_settings.Patience = partial(s3_settings.Patience, settle_seconds=6.0)
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    publish_dataset(Path(sys.argv[1]), sys.argv[2])
+except OwnershipError as error:
+    sys.exit(str(error))
+"""
+
+
+@pytest.fixture(scope="module")
+def data_dirs(few_photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Data sets that differ in the limits of their shards."""
+    folder = tmp_path_factory.mktemp("racers")
+    places = [folder / str(number) for number in range(NUM_WRITERS)]
+    for number, place in enumerate(places):
+        convert.run({"shard_bytes": 50_000 + number}, str(few_photographs), place)
+    return places
+
+
+@pytest.fixture
+def place(
+    request: pytest.FixtureRequest,
+    own_environment: None,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> str:
+    """An empty place on the server that the test names; rclone knows no conditional writes."""
+    server: S3Server = request.getfixturevalue(request.param)
+    use_server(monkeypatch, server, tmp_path)
+    return f"s3://{BUCKET}/{own_prefix()}".rstrip("/")
+
+
+def race(data_dirs: list[Path], place: str) -> list[str]:
+    """Publish from as many processes; return what each says at its end, "" for success."""
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(data_dir), place],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for data_dir in data_dirs
+    ]
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    return [writer.communicate()[1].strip() for writer in writers]
+
+
+@pytest.mark.parametrize(
+    ("place", "num_writers"),
+    [("versitygw", 2), ("swift", NUM_WRITERS), ("rclone", NUM_WRITERS)],
+    indirect=["place"],
+)
+def test_one_of_many_data_sets_is_there(
+    place: str, data_dirs: list[Path], num_writers: int
+) -> None:
+    digests = [read_manifest(data_dir).digest for data_dir in data_dirs[:num_writers]]
+    said = race(data_dirs[:num_writers], place)
+    assert said.count("") == 1
+    winner = digests[said.index("")]
+    assert read_manifest(place).digest == winner
+    for digest, text in zip(digests, said, strict=True):
+        if digest != winner:
+            named = re.match(rf"{place} holds another data set, with the digest (\w+)…; ", text)
+            assert named is not None, text
+            # Where conditions are ignored, it may be one that was there for a moment.
+            assert named[1] in {other[:12] for other in digests} - {digest[:12]}
+    assert list(verify.run(place)) == [(place, [])]
+
+
+@pytest.mark.parametrize("place", ["versitygw", "rclone"], indirect=True)
+def test_writers_of_the_same_data_all_succeed(place: str, data_dirs: list[Path]) -> None:
+    assert race([data_dirs[0]] * 3, place) == ["", "", ""]
+    assert list(verify.run(place)) == [(place, [])]
