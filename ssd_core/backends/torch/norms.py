@@ -51,7 +51,9 @@ class _Normalize(torch.autograd.Function):
     def forward(
         ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, norm: BatchNorm, ranks: TorchRanks
     ) -> Tensor:
-        local_variance, local_mean = torch.var_mean(features.float(), dim=(0, 2, 3), correction=0)
+        local_variance, local_mean = torch.var_mean(
+            features.to(weight.dtype), dim=(0, 2, 3), correction=0
+        )
         mean = local_mean / ranks.world_size
         ranks.sum(mean)
         variance = (local_variance + (local_mean - mean).square()) / ranks.world_size
@@ -77,6 +79,8 @@ class _Normalize(torch.autograd.Function):
         offset = totals[0] - slope * mean
         scale = weight * inverse / ctx.count
         through = torch.addcmul(
-            (offset * scale).view(_CHANNEL), features.float(), (slope * scale).view(_CHANNEL)
+            (offset * scale).view(_CHANNEL),
+            features.to(weight.dtype),
+            (slope * scale).view(_CHANNEL),
         )
         return of_features - through.to(of_features.dtype), of_weight, of_bias, None, None

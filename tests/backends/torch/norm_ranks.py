@@ -1,0 +1,67 @@
+"""One rank of several: normalise a part of a batch, and print what comes of it as JSON.
+
+Usage: norm_ranks.py, with the environment that torchrun sets.
+"""
+
+import json
+import sys
+
+import torch
+
+from ssd_core.backends.ranks import read_rank_place
+from ssd_core.backends.torch.distributed import SharedGradients, join
+from ssd_core.backends.torch.norms import BatchNorm, share_statistics
+
+SHAPE = (8, 5, 3, 4)
+
+
+def make_batch() -> tuple[torch.Tensor, torch.Tensor]:
+    """Return features and the gradient of a loss by the result, in double precision."""
+    generator = torch.Generator().manual_seed(3)
+    options = {"generator": generator, "dtype": torch.float64}
+    return 3 + 2 * torch.randn(SHAPE, **options), torch.randn(SHAPE, **options)
+
+
+def run(norm: torch.nn.BatchNorm2d, rank: int, world_size: int) -> dict[str, object]:
+    """Go through a norm and back with the rows of a rank."""
+    features, gradient = (part.chunk(world_size)[rank].contiguous() for part in make_batch())
+    features.requires_grad_()
+    result = norm(features)
+    result.backward(gradient)
+    return {"result": result.tolist(), "gradient": features.grad.tolist()}
+
+
+def make_norm() -> BatchNorm:
+    norm = BatchNorm(SHAPE[1]).double()
+    torch.nn.init.normal_(norm.weight, generator=torch.Generator().manual_seed(1))
+    return norm
+
+
+def main() -> None:
+    place = read_rank_place()
+    with join(place) as ranks:
+        ranks.connect("cpu", "gloo")
+        norm = make_norm()
+        share_statistics(norm, ranks)
+        gradients = SharedGradients(norm.parameters(), ranks)
+        found = run(norm, place.rank, place.world_size)
+        gradients.sum()
+        found |= {
+            "weight": norm.weight.grad.tolist(),
+            "bias": norm.bias.grad.tolist(),
+            "mean": norm.running_mean.tolist(),
+            "variance": norm.running_var.tolist(),
+            "shared": {
+                name: array.tolist()
+                for name, array in ranks.share(
+                    {"a": norm.weight.detach().numpy() + place.rank}
+                ).items()
+            },
+            "greatest": ranks.greatest(place.rank),
+            "of_first": ranks.on_first(lambda: {"rank": place.rank}),
+        }
+    json.dump(found, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

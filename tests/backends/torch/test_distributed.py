@@ -1,0 +1,76 @@
+"""Several ranks on one machine, in real processes over real sockets, against one that does all."""
+
+import json
+import socket
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ssd_core.backends.ranks import read_rank_place
+from ssd_core.backends.torch.distributed import join
+from ssd_core.errors import SurroundingsError
+from tests.backends.torch.norm_ranks import SHAPE, make_norm, run
+from tests.rank_processes import finish_ranks, start_ranks
+
+SCRIPT = Path(__file__).with_name("norm_ranks.py")
+
+
+@pytest.fixture(scope="module", params=[2, 4])
+def found(request):
+    """Return what each of some ranks found."""
+    ends = finish_ranks(start_ranks([sys.executable, str(SCRIPT)], request.param))
+    assert [code for code, _, _ in ends] == [0] * request.param, ends
+    return [json.loads(output) for _, output, _ in ends]
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """Return what torch's own batch normalisation of the whole batch finds."""
+    mine, norm = make_norm(), torch.nn.BatchNorm2d(SHAPE[1]).double()
+    norm.load_state_dict(mine.state_dict())
+    found = run(norm, 0, 1)
+    return found | {
+        "weight": norm.weight.grad.tolist(),
+        "bias": norm.bias.grad.tolist(),
+        "mean": norm.running_mean.tolist(),
+        "variance": norm.running_var.tolist(),
+        "a": norm.weight.tolist(),
+    }
+
+
+def test_the_parts_of_a_batch_are_normalized_as_the_whole(found, alone):
+    for name in ("result", "gradient"):
+        together = np.concatenate([each[name] for each in found])
+        np.testing.assert_allclose(together, alone[name], rtol=1e-12, atol=1e-12)
+
+
+def test_statistics_and_gradients_are_those_of_the_whole_batch_on_every_rank(found, alone):
+    for each in found:
+        for name in ("weight", "bias", "mean", "variance"):
+            np.testing.assert_allclose(each[name], alone[name], rtol=1e-12, atol=1e-12)
+            assert each[name] == found[0][name]
+
+
+def test_the_ranks_agree(found, alone):
+    for each in found:
+        assert each["shared"]["a"] == alone["a"]  # those of rank 0
+        assert each["greatest"] == len(found) - 1
+        assert each["of_first"] == {"rank": 0}
+
+
+def test_a_rank_that_cannot_meet_the_others_says_so(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    place = {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    for name, value in place.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("ssd_core.backends.torch.distributed._PATIENCE", timedelta(seconds=1))
+    with (
+        pytest.raises(SurroundingsError, match="rank 1 of 2 cannot meet the others"),
+        join(read_rank_place()),
+    ):
+        pass
