@@ -7,6 +7,7 @@
     ├── DataError           3     the data set, a shard or a model directory is wrong
     ├── DivergedError       3     the training loss is no longer finite
     ├── GateError           3     a required accuracy or speed was not reached
+    ├── RunFailedError      3     a run on a cluster failed; the log of its step says why
     ├── SurroundingsError  75     a rerun may succeed: disk full, store away, stall
     └── StoppedError  130, 143    Ctrl-C or SIGTERM, after what was done was made safe
 
@@ -63,6 +64,12 @@ class DivergedError(SsdError):
 
 class GateError(SsdError):
     """A required accuracy or speed was not reached."""
+
+    exit_code = 3
+
+
+class RunFailedError(SsdError):
+    """A run on a cluster failed; the log of its step says why."""
 
     exit_code = 3
 

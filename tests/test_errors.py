@@ -16,6 +16,7 @@ from ssd_core import errors
         (errors.DataError, 3),
         (errors.DivergedError, 3),
         (errors.GateError, 3),
+        (errors.RunFailedError, 3),
         (errors.SurroundingsError, 75),
     ],
 )

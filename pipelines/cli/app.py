@@ -5,7 +5,13 @@ from typing import NoReturn
 import typer
 
 from pipelines.cli.compile import compile_pipeline
+from pipelines.cli.component import component
+from pipelines.cli.results import results
 from pipelines.cli.run import run
+from pipelines.cli.schedule import app as schedule_app
+from pipelines.cli.status import status
+from pipelines.cli.submit import submit
+from pipelines.cli.wait import wait
 from ssd_core.cli import exits
 
 app = typer.Typer(
@@ -17,11 +23,17 @@ app = typer.Typer(
 )
 app.command("compile")(compile_pipeline)
 app.command("run")(run)
+app.command("submit")(submit)
+app.command("wait")(wait)
+app.command("status")(status)
+app.command("results")(results)
+app.add_typer(schedule_app, name="schedule")
+app.command("component")(component)
 
 
 @app.callback()
 def pipelines() -> None:
-    """Compile pipelines for Kubeflow, and run them here.
+    """Compile pipelines for Kubeflow, and run them here or on a cluster.
 
     Exit codes: 0 done, 1 a bug, 2 wrong words, 3 wrong data or a missed goal,
     75 try again, 130 or 143 stopped. `--debug` shows the trace of an error.

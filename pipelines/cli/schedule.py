@@ -1,0 +1,128 @@
+"""`python -m pipelines schedule`."""
+
+from datetime import datetime, timezone
+from itertools import islice
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from pipelines.catalogue import PIPELINES, check_pipeline
+from pipelines.cli.bundles import with_bundles
+from pipelines.cli.package import PackageOptions
+from pipelines.cron import Cron, read_cron
+from pipelines.server_settings import ServerSettings
+from ssd_core.errors import unknown_name
+
+_SHOWN_TIMES = 3
+
+
+class _Group(TyperGroup):
+    """Takes `schedule NAME ...` for `schedule create NAME ...`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in {*self.commands, *ctx.help_option_names}:
+            args = ["create", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(cls=_Group, no_args_is_help=True, add_completion=False)
+
+
+@app.callback()
+def schedule() -> None:
+    """Run a pipeline again and again, for example a benchmark every night.
+
+    Example: python -m pipelines schedule nightly --cron "0 0 3 * * *"
+    --pipeline benchmark --placement torch-cuda --root s3://detectors
+    --model s3://detectors/models/blood/1 --series blood-on-h100
+    """
+
+
+@app.command()
+@with_bundles
+def create(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="One that exists is replaced.")],
+    pipeline: Annotated[
+        str, typer.Option(metavar="PIPELINE", help=f"One of: {', '.join(PIPELINES)}.")
+    ],
+    cron: Annotated[
+        str,
+        typer.Option(
+            metavar='"S M H DAY MONTH WEEKDAY"',
+            help='Six fields, seconds first: "0 0 3 * * *" is 3 o\'clock every night.',
+        ),
+    ],
+    package: PackageOptions,
+    server: ServerSettings,
+) -> None:
+    """Make a schedule; `schedule NAME ...` without `create` is the same.
+
+    One run at a time, a missed one is not made up for, and no step is taken
+    from the cache. A schedule of this name that exists is replaced: the new
+    one is made before the old one is removed. The server's clock counts, by
+    default UTC.
+
+    Example: python -m pipelines schedule nightly --cron "0 0 3 * * *"
+    --pipeline benchmark --placement torch-cuda --root s3://detectors
+    --model s3://detectors/models/blood/1 --series blood-on-h100
+    """
+    now = datetime.now(timezone.utc)
+    when = read_cron(cron, now)
+    check_pipeline(pipeline)
+    content = package.compile(pipeline)
+    from pipelines import submission
+    from pipelines.client import Client
+
+    client = Client(server)
+    made = submission.put_schedule(
+        client,
+        content,
+        name=name,
+        cron=when.line,
+        experiment=package.experiment,
+        service_account=package.service_account,
+    )
+    print(f"{name}: {pipeline} at {_format_times(when, now)}")
+    print(client.schedule_url(made))
+
+
+@app.command("list")
+@with_bundles
+def list_schedules(server: ServerSettings) -> None:
+    """Print the schedules: name, cron line, pipeline, and whether it is enabled.
+
+    Example: python -m pipelines schedule list
+    """
+    from pipelines.client import Client
+
+    for found in Client(server).schedules():
+        state = "enabled" if found.is_enabled else "disabled"
+        print(f"{found.name}\t{found.cron}\t{found.pipeline}\t{state}")
+
+
+@app.command()
+@with_bundles
+def remove(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="See `schedule list`.")],
+    server: ServerSettings,
+) -> None:
+    """Remove a schedule; its runs and results stay.
+
+    Example: python -m pipelines schedule remove nightly
+    """
+    from pipelines.client import Client
+
+    client = Client(server)
+    schedules = client.schedules()
+    found = [schedule for schedule in schedules if schedule.name == name]
+    if not found:
+        raise unknown_name("schedule", name, {schedule.name for schedule in schedules})
+    for schedule in found:
+        client.delete_schedule(schedule)
+    print(f"{name} is removed")
+
+
+def _format_times(when: Cron, now: datetime) -> str:
+    times = [f"{time:%Y-%m-%d %H:%M:%S}" for time in islice(when.times_after(now), _SHOWN_TIMES)]
+    return ", ".join(times)

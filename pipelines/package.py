@@ -1,0 +1,84 @@
+"""A compiled pipeline with its arguments: what is sent to a cluster."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
+
+from pipelines.catalogue import write_package
+from pipelines.placement import load_placement
+from ssd_core.errors import UsageError
+from ssd_core.store import read_location
+
+_PLACES = {"dataset": "--dataset", "model": "--model", "data_root": "--root"}
+"""Parameters that name a place, which the steps on the cluster must be able to read."""
+_SUBJECTS = ("recipe", "series", "model")
+"""Parameters whose value says best what a run is about."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """A compiled pipeline with its arguments."""
+
+    pipeline: str
+    content: Mapping[str, Any]
+    """`pipeline_spec` and, where the cluster must know more, `platform_spec`."""
+    arguments: Mapping[str, Any]
+
+    def name(self) -> str:
+        """Return a name that equal packages share, and no others."""
+        words = json.dumps([self.content, self.arguments], sort_keys=True)
+        digest = hashlib.sha256(words.encode()).hexdigest()[:12]
+        subject = next(self.arguments[name] for name in _SUBJECTS if name in self.arguments)
+        return f"{self.pipeline} {subject.rpartition('/')[2]} {digest}"
+
+    def without_caching(self) -> "Package":
+        """Return the package with caching off in every task: each measurement is a new one."""
+        content = json.loads(json.dumps(self.content))
+        specification = content["pipeline_spec"]
+        for holder in (specification["root"], *specification["components"].values()):
+            for task in holder.get("dag", {}).get("tasks", {}).values():
+                task["cachingOptions"] = {}
+        return Package(pipeline=self.pipeline, content=content, arguments=self.arguments)
+
+
+def compile_package(
+    pipeline: str,
+    arguments: Mapping[str, Any],
+    *,
+    placement: str,
+    placements: Path | None,
+    nodes: int,
+) -> Package:
+    """Compile a pipeline for a cluster.
+
+    Args:
+        pipeline: its name.
+        arguments: its parameters, as `pipeline_arguments` returns them.
+        placement: name of a row of placements.yaml or of the user's file.
+        placements: the user's file.
+        nodes: machines that train together.
+
+    Raises:
+        UsageError: an unknown placement, or a place that only this machine can read.
+    """
+    for name, flag in _PLACES.items():
+        if name in arguments:
+            _check_place(flag, arguments[name])
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "pipeline.yaml"
+        write_package(pipeline, load_placement(placement, placements), path, nodes=nodes)
+        parts = yaml.safe_load_all(path.read_bytes())
+        content = dict(zip(("pipeline_spec", "platform_spec"), parts, strict=False))
+    return Package(pipeline=pipeline, content=content, arguments=arguments)
+
+
+def _check_place(flag: str, place: str) -> None:
+    if not place.startswith("s3://"):
+        raise UsageError(f"{flag} {place}: a cluster cannot read it; expected s3://bucket/prefix")
+    read_location(place)

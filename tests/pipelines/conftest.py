@@ -1,0 +1,99 @@
+"""A server of Kubeflow Pipelines, and the command that speaks with it, run in this process."""
+
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pipelines.cli.app import main
+from tests.pipelines.kfp_server import KfpServer, running
+
+TRAINING = (
+    "training",
+    "--recipe=ssd300_vgg16",
+    "--dataset=s3://photos/coco",
+    "--root=s3://detectors",
+    "--placement=torch-cuda",
+)
+BENCHMARK = (
+    "--pipeline=benchmark",
+    "--model=s3://detectors/models/blood/1",
+    "--series=blood-on-h100",
+    "--root=s3://detectors",
+    "--placement=torch-cuda",
+)
+STANDARD_VARIABLES = (
+    "KFP_ENDPOINT",
+    "KFP_EXISTING_TOKEN",
+    "KFP_NAMESPACE",
+    "KF_PIPELINES_CA_CERT",
+    "KF_PIPELINES_COOKIES",
+    "KF_PIPELINES_DEFAULT_EXPERIMENT_NAME",
+    "KF_PIPELINES_NAMESPACE",
+    "KF_PIPELINES_SA_TOKEN_PATH",
+    "KF_PIPELINES_TIMEOUT",
+    "KF_PIPELINES_UI_ENDPOINT",
+    "SSL_CERT_FILE",
+)
+
+
+@dataclass
+class Command:
+    """`python -m pipelines`."""
+
+    patch: pytest.MonkeyPatch
+    capture: pytest.CaptureFixture[str]
+
+    def __call__(self, *words: str) -> tuple[int, str, str]:
+        """Run it, and return its exit code and what it wrote to the two streams."""
+        self.patch.setattr(sys, "argv", ["pipelines", *words])
+        self.capture.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = self.capture.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, out, err
+
+    def lines(self, *words: str) -> Sequence[str]:
+        """Run it, and return what it prints; it must succeed."""
+        code, out, err = self(*words)
+        assert code == 0, err
+        return out.splitlines()
+
+    def fails(self, exit_code: int, *words: str) -> str:
+        """Run it, and return the one line it must fail with."""
+        code, _, err = self(*words)
+        assert code == exit_code, err
+        assert "Traceback" not in err
+        last = err.splitlines()[-1]
+        assert last.startswith("error: ")
+        return last.removeprefix("error: ")
+
+
+@pytest.fixture
+def kfp_server() -> Iterator[KfpServer]:
+    """Return a server that knows no users and asks for no token."""
+    with running(KfpServer()) as server:
+        yield server
+
+
+@pytest.fixture
+def pipelines(
+    kfp_server: KfpServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> Iterator[Command]:
+    """Return the command, told the server by the standard variable and nothing else."""
+    for variable in STANDARD_VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("KF_PIPELINES_ENDPOINT", kfp_server.endpoint)
+    monkeypatch.chdir(tmp_path)
+    logger = logging.getLogger("ssd")
+    before = logger.handlers[:], logger.level
+    yield Command(monkeypatch, capsys)
+    logger.handlers[:] = before[0]
+    logger.setLevel(before[1])

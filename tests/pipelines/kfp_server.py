@@ -1,0 +1,450 @@
+"""A server of Kubeflow Pipelines, as far as its clients can tell: v2beta1 REST over real HTTP.
+
+Every request and every answer is held to the models of `kfp_server_api`, every pipeline to the
+schema of `kfp-pipeline-spec`, and the arguments of a run to the parameters of its pipeline.
+"""
+
+import itertools
+import json
+import re
+import ssl
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from graphlib import TopologicalSorter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from google.protobuf.json_format import ParseDict, ParseError
+from kfp.pipeline_spec import pipeline_spec_pb2
+from kfp_server_api import models
+
+Json = dict[str, Any]
+EPOCH = datetime(2026, 11, 20, 3, 0, tzinfo=timezone.utc)
+SUCCEEDS = ("PENDING", "RUNNING", "SUCCEEDED")
+KINDS = {
+    "STRING": str,
+    "NUMBER_INTEGER": (int, float),
+    "NUMBER_DOUBLE": (int, float),
+    "BOOLEAN": bool,
+    "STRUCT": dict,
+    "LIST": list,
+}
+
+
+@dataclass
+class Fault:
+    """What goes wrong instead of an answer, and how often."""
+
+    status: int = 500
+    body: bytes | None = None
+    """None for an error as the server words it."""
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    times: int = 1
+    after: str = ""
+    """`METHOD path` it meets; empty for every request."""
+    is_done: bool = False
+    """What was asked for is done all the same; only the answer is lost."""
+    is_silent: bool = False
+    """No answer at all, until the test is over."""
+
+
+@dataclass
+class Run:
+    """A run that moves on to its next state with every look at it."""
+
+    content: Json
+    history: Sequence[str]
+    position: int = 0
+
+
+class Refused(Exception):  # noqa: N818
+    """What is asked for is refused, with an HTTP status and a code of gRPC."""
+
+    def __init__(self, status: int, code: int, message: str) -> None:
+        super().__init__(message)
+        self.status, self.code = status, code
+
+
+class KfpServer:
+    """Experiments, runs and recurring runs in memory; start it with `running`."""
+
+    def __init__(self) -> None:
+        self.endpoint = ""
+        self.token = ""
+        """Bearer token that is asked for; empty for none."""
+        self.cookies = ""
+        self.namespaces: set[str] = set()
+        """Profiles of the user who asks; empty for a server that knows no users."""
+        self.history: Sequence[str] = SUCCEEDS
+        """Of the runs to come."""
+        self.faults: list[Fault] = []
+        self.requests: list[str] = []
+        """`METHOD path` of everything that came."""
+        self.experiments: dict[str, Json] = {}
+        self.runs: dict[str, Run] = {}
+        self.recurring_runs: dict[str, Json] = {}
+        self.on_request: dict[str, Callable[[], None]] = {}
+        """What happens right after a request, by `METHOD path`."""
+        self.over = threading.Event()
+        self._lock = threading.Lock()
+        self._ticks = itertools.count()
+
+    def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Json:
+        """Do what is asked for.
+
+        Raises:
+            Refused: it cannot be done.
+        """
+        url = urlsplit(target)
+        self._authenticate(headers)
+        for pattern, verb in ROUTES:
+            if match := re.fullmatch(pattern, f"{method} {url.path.removeprefix('/apis/v2beta1')}"):
+                query = dict(parse_qsl(url.query))
+                self._authorise(query.get("namespace"), is_list=pattern in LISTS)
+                with self._lock:
+                    return verb(self, match.groups(), query, json.loads(body or "{}"))
+        raise Refused(404, 5, f"Not Found: {method} {url.path}")
+
+    def take_fault(self, request: str) -> Fault | None:
+        """Return the fault that meets a request, if there is one left."""
+        with self._lock:
+            for fault in self.faults:
+                if fault.times and request.startswith(fault.after):
+                    fault.times -= 1
+                    return fault
+        return None
+
+    def now(self) -> str:
+        """Return a time that is later with every call."""
+        return (EPOCH + timedelta(seconds=next(self._ticks))).isoformat()
+
+    def _authenticate(self, headers: Mapping[str, str]) -> None:
+        if self.token and headers.get("authorization") != f"Bearer {self.token}":
+            raise Refused(
+                401, 16, "Unauthenticated: Request header error: there is no user identity"
+            )
+        if self.cookies and headers.get("cookie") != self.cookies:
+            raise Refused(401, 16, "Unauthenticated")
+
+    def _authorise(self, namespace: str | None, *, is_list: bool) -> None:
+        if namespace and self.namespaces and namespace not in self.namespaces:
+            raise Refused(403, 7, f"User 'user@example.com' is not authorized in '{namespace}'")
+        if is_list and self.namespaces and not namespace:
+            raise Refused(400, 3, "Invalid input error: a namespace is required")
+
+    def health(self, _: Sequence[str], query: Json, body: Json) -> Json:
+        """GET /healthz."""
+        return checked({"multi_user": bool(self.namespaces)}, "V2beta1GetHealthzResponse")
+
+    def list_experiments(self, _: Sequence[str], query: Json, body: Json) -> Json:
+        """GET /experiments."""
+        page = paged(list(self.experiments.values()), query, "experiments")
+        return checked(page, "V2beta1ListExperimentsResponse")
+
+    def create_experiment(self, _: Sequence[str], query: Json, body: Json) -> Json:
+        """POST /experiments."""
+        made = {**asked(body, "V2beta1Experiment"), "experiment_id": str(uuid.uuid4())}
+        self._authorise(made.get("namespace"), is_list=True)
+        self.experiments[made["experiment_id"]] = {**made, "created_at": self.now()}
+        return checked(self.experiments[made["experiment_id"]], "V2beta1Experiment")
+
+    def list_runs(self, _: Sequence[str], query: Json, body: Json) -> Json:
+        """GET /runs."""
+        runs = [shown(run) for run in self.runs.values()]
+        if experiment := query.get("experiment_id"):
+            runs = [run for run in runs if run["experiment_id"] == experiment]
+        runs.sort(
+            key=lambda run: str(run["created_at"]), reverse="desc" in query.get("sort_by", "")
+        )
+        return checked(paged(runs, query, "runs"), "V2beta1ListRunsResponse")
+
+    def create_run(self, _: Sequence[str], query: Json, body: Json) -> Json:
+        """POST /runs."""
+        wanted = asked(body, "V2beta1Run")
+        check_pipeline(wanted)
+        self._find(self.experiments, wanted["experiment_id"])
+        run_id = str(uuid.uuid4())
+        content = {**wanted, "run_id": run_id, "created_at": self.now()}
+        self.runs[run_id] = Run(content, self.history)
+        return checked(shown(self.runs[run_id]), "V2beta1Run")
+
+    def get_run(self, names: Sequence[str], query: Json, body: Json) -> Json:
+        """GET /runs/ID; the run moves on."""
+        run = self._find(self.runs, names[0])
+        found = checked(shown(run), "V2beta1Run")
+        run.position = min(run.position + 1, len(run.history) - 1)
+        return found
+
+    def terminate_run(self, names: Sequence[str], query: Json, body: Json) -> Json:
+        """POST /runs/ID:terminate; ends as a real server says it: FAILED."""
+        run = self._find(self.runs, names[0])
+        run.history = (*run.history[: run.position + 1], "CANCELING", "FAILED")
+        return {}
+
+    def list_recurring_runs(self, _: Sequence[str], query: Json, body: Json) -> Json:
+        """GET /recurringruns."""
+        page = paged(list(self.recurring_runs.values()), query, "recurringRuns")
+        return checked(page, "V2beta1ListRecurringRunsResponse")
+
+    def create_recurring_run(self, _: Sequence[str], query: Json, body: Json) -> Json:
+        """POST /recurringruns; takes five fields too, as a real server does."""
+        wanted = asked(body, "V2beta1RecurringRun")
+        check_pipeline(wanted)
+        self._find(self.experiments, wanted["experiment_id"])
+        if len(wanted["trigger"]["cron_schedule"]["cron"].split()) not in {5, 6}:
+            raise Refused(400, 3, "Invalid input error: Schedule cron is not supported")
+        if not 1 <= int(wanted["max_concurrency"]) <= 10:
+            raise Refused(400, 3, "Invalid input error: max_concurrency is out of 1-10")
+        made = {**wanted, "recurring_run_id": str(uuid.uuid4()), "created_at": self.now()}
+        made["status"] = f"{made.get('mode', 'ENABLE')}D"
+        self.recurring_runs[made["recurring_run_id"]] = made
+        return checked(made, "V2beta1RecurringRun")
+
+    def get_recurring_run(self, names: Sequence[str], query: Json, body: Json) -> Json:
+        """GET /recurringruns/ID."""
+        return checked(self._find(self.recurring_runs, names[0]), "V2beta1RecurringRun")
+
+    def delete_recurring_run(self, names: Sequence[str], query: Json, body: Json) -> Json:
+        """DELETE /recurringruns/ID."""
+        self._find(self.recurring_runs, names[0])
+        del self.recurring_runs[names[0]]
+        return {}
+
+    def switch_recurring_run(self, names: Sequence[str], query: Json, body: Json) -> Json:
+        """POST /recurringruns/ID:enable or :disable."""
+        found = self._find(self.recurring_runs, names[0])
+        found.update(mode=names[1].upper(), status=f"{names[1].upper()}D")
+        return {}
+
+    def _find(self, store: Mapping[str, Any], name: str) -> Any:
+        if name not in store:
+            raise Refused(404, 5, f"ResourceNotFoundError: {name} not found")
+        return store[name]
+
+
+Verb = Callable[[KfpServer, Sequence[str], Json, Json], Json]
+ROUTES: Sequence[tuple[str, Verb]] = (
+    ("GET /healthz", KfpServer.health),
+    ("GET /experiments", KfpServer.list_experiments),
+    ("POST /experiments", KfpServer.create_experiment),
+    ("GET /runs", KfpServer.list_runs),
+    ("POST /runs", KfpServer.create_run),
+    ("GET /runs/([^/:]+)", KfpServer.get_run),
+    ("POST /runs/([^/:]+):terminate", KfpServer.terminate_run),
+    ("GET /recurringruns", KfpServer.list_recurring_runs),
+    ("POST /recurringruns", KfpServer.create_recurring_run),
+    ("GET /recurringruns/([^/:]+)", KfpServer.get_recurring_run),
+    ("DELETE /recurringruns/([^/:]+)", KfpServer.delete_recurring_run),
+    ("POST /recurringruns/([^/:]+):(enable|disable)", KfpServer.switch_recurring_run),
+)
+LISTS = {"GET /experiments", "GET /recurringruns"}
+
+
+@contextmanager
+def running(server: KfpServer, certificate: tuple[Path, Path] | None = None) -> Iterator[KfpServer]:
+    """Let a server answer on a port of its own while the block runs; a certificate means TLS."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Say nothing."""
+
+        def do_GET(self) -> None:  # noqa: N802
+            handle(server, self)
+
+        do_POST = do_DELETE = do_GET  # noqa: N815
+
+    listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate)
+        listener.socket = context.wrap_socket(listener.socket, server_side=True)
+    host = f"127.0.0.1:{listener.server_address[1]}"
+    server.endpoint = f"{'https' if certificate else 'http'}://{host}"
+    thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.over.set()
+        listener.shutdown()
+        listener.server_close()
+        thread.join()
+
+
+def handle(server: KfpServer, request: BaseHTTPRequestHandler) -> None:
+    """Answer one request, or let it meet its fault."""
+    body = request.rfile.read(int(request.headers.get("content-length") or 0))
+    words = f"{request.command} {urlsplit(request.path).path.removeprefix('/apis/v2beta1')}"
+    server.requests.append(words)
+    fault = server.take_fault(words)
+    if fault is None or fault.is_done:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        try:
+            status, content = 200, server.answer(request.command, request.path, headers, body)
+        except Refused as refused:
+            status, content = refused.status, failure(refused.code, str(refused))
+    server.on_request.get(words, lambda: None)()
+    if fault is None:
+        return send(request, status, json.dumps(content).encode(), "application/json", {})
+    if fault.is_silent:
+        server.over.wait()
+        request.close_connection = True
+        return None
+    said = json.dumps(failure(13, "Internal Server Error")).encode()
+    return send(
+        request,
+        fault.status,
+        said if fault.body is None else fault.body,
+        fault.content_type,
+        fault.headers,
+    )
+
+
+def send(
+    request: BaseHTTPRequestHandler,
+    status: int,
+    body: bytes,
+    content_type: str,
+    headers: Mapping[str, str],
+) -> None:
+    """Send an answer."""
+    request.send_response(status)
+    for name, value in {"Content-Type": content_type, **headers}.items():
+        request.send_header(name, value)
+    request.send_header("Content-Length", str(len(body)))
+    request.end_headers()
+    request.wfile.write(body)
+
+
+def failure(code: int, message: str) -> Json:
+    """Word an error as the server does."""
+    return {"error": message, "code": code, "message": message, "details": []}
+
+
+def shown(run: Run) -> Json:
+    """Return a run as it stands, with its tasks and the pods of the server among them."""
+    states = run.history[: run.position + 1]
+    created = datetime.fromisoformat(run.content["created_at"])
+    past = [
+        {"state": state, "update_time": (created + timedelta(minutes=number)).isoformat()}
+        for number, state in enumerate(states)
+    ]
+    specification = run.content["pipeline_spec"]
+    tasks = specification.get("pipeline_spec", specification)["root"]["dag"]["tasks"]
+    order = TopologicalSorter(
+        {name: task.get("dependentTasks", ()) for name, task in tasks.items()}
+    )
+    details = list(task_details(list(order.static_order()), states, created))
+    content = {**run.content, "state": states[-1], "state_history": past}
+    return {**content, "run_details": {"task_details": details}}
+
+
+def task_details(tasks: Sequence[str], states: Sequence[str], created: datetime) -> Iterator[Json]:
+    """Yield the tasks of a run: all succeed, or the second one ends as the run does."""
+    if "RUNNING" not in states:
+        return
+    yield {"display_name": "root-driver", "start_time": created.isoformat(), "state": "SUCCEEDED"}
+    shown_tasks = tasks if states[-1] == "SUCCEEDED" else tasks[:2]
+    for number, name in enumerate(shown_tasks):
+        start = created + timedelta(minutes=number)
+        is_last = states[-1] != "SUCCEEDED" and number == 1
+        task: Json = {"display_name": name, "start_time": start.isoformat()}
+        task["state"] = states[-1] if is_last else "SUCCEEDED"
+        # The server says 1970 of what has not ended.
+        has_ended = task["state"] in {"SUCCEEDED", "FAILED"}
+        task["end_time"] = (
+            (start + timedelta(seconds=42)).isoformat() if has_ended else "1970-01-01T00:00:00Z"
+        )
+        if task["state"] == "FAILED":
+            task["error"] = {"code": 2, "message": "main: Error (exit code 1)", "details": []}
+        yield task
+
+
+def check_pipeline(wanted: Json) -> None:
+    """Refuse a pipeline that is none, and arguments that do not fit its parameters."""
+    content = wanted["pipeline_spec"]
+    specification = content.get("pipeline_spec", content)
+    try:
+        ParseDict(specification, pipeline_spec_pb2.PipelineSpec())
+        ParseDict(content.get("platform_spec", {}), pipeline_spec_pb2.PlatformSpec())
+    except ParseError as error:
+        raise Refused(400, 3, f"Invalid input error: {error}") from error
+    parameters = specification["root"].get("inputDefinitions", {}).get("parameters", {})
+    given = wanted.get("runtime_config", {}).get("parameters", {})
+    for name, parameter in parameters.items():
+        is_optional = parameter.get("isOptional") or "defaultValue" in parameter
+        if name not in given and not is_optional:
+            raise Refused(400, 3, f"Invalid input error: parameter {name} is required")
+    for name, value in given.items():
+        kind = KINDS.get(parameters.get(name, {}).get("parameterType", ""))
+        if kind is None or not isinstance(value, kind):
+            raise Refused(400, 3, f"Invalid input error: parameter {name} does not fit: {value!r}")
+
+
+def paged(found: Sequence[Json], query: Mapping[str, str], name: str) -> Json:
+    """Return a page of what the filter and the namespace let through."""
+    filters = json.loads(query.get("filter", "{}")).get("predicates", [])
+    for predicate in filters:
+        if predicate["operation"] not in {1, "EQUALS"}:
+            raise Refused(400, 3, f"Invalid input error: operation {predicate['operation']}")
+        key, value = predicate["key"], predicate["stringValue"]
+        found = [each for each in found if each.get(key) == value]
+    if namespace := query.get("namespace"):
+        found = [each for each in found if each.get("namespace", namespace) == namespace]
+    first = int(query.get("page_token") or 0)
+    last = first + int(query.get("page_size") or 20)
+    page: Json = {name: list(found[first:last]), "total_size": len(found)}
+    return page | ({"next_page_token": str(last)} if last < len(found) else {})
+
+
+def asked(body: Json, kind: str) -> Json:
+    """Return a request that fits its model."""
+    try:
+        return checked(body, kind)
+    except ValueError as error:
+        raise Refused(400, 3, f"Invalid input error: {error}") from error
+
+
+def checked(content: Any, kind: str) -> Any:
+    """Return what fits a model of `kfp_server_api` or a type that its models name.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if inner := re.fullmatch(r"list\[(.*)\]|dict\(str, (.*)\)", kind):
+        items = content if inner[1] else content.values()
+        for item in items:
+            checked(item, inner[1] or inner[2])
+    elif kind == "datetime":
+        datetime.fromisoformat(content.replace("Z", "+00:00"))
+    elif kind != "object":
+        check_model(content, kind)
+    return content
+
+
+def check_model(content: Any, kind: str) -> None:
+    """Check a plain value, a word of an enumeration, or an object and all it holds."""
+    plain = {"str": str, "bool": bool, "int": int}
+    if kind in plain:
+        if type(content) is not plain[kind]:
+            raise ValueError(f"{content!r} is no {kind}")
+        return
+    model = getattr(models, kind)
+    if allowed := getattr(model, "allowable_values", None):
+        if content not in allowed:
+            raise ValueError(f"{content!r} is no {kind}")
+        return
+    types = {model.attribute_map[name]: each for name, each in model.openapi_types.items()}
+    for name, value in content.items():
+        if name not in types:
+            raise ValueError(f"{kind} has no field {name}")
+        checked(value, types[name])

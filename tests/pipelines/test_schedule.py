@@ -1,0 +1,150 @@
+"""Schedules: made, replaced, listed, removed."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from tests.pipelines.conftest import BENCHMARK, Command
+from tests.pipelines.kfp_server import Fault, KfpServer
+
+NIGHTLY = ("schedule", "nightly", "--cron=0 0 3 * * *", *BENCHMARK)
+LATER = ("schedule", "nightly", "--cron=0 30 4 * * *", *BENCHMARK)
+
+
+def crons(server: KfpServer) -> Sequence[str]:
+    return [made["trigger"]["cron_schedule"]["cron"] for made in server.recurring_runs.values()]
+
+
+def test_a_schedule_runs_one_at_a_time_and_from_no_cache(
+    pipelines: Command, kfp_server: KfpServer
+) -> None:
+    times, url = pipelines.lines(*NIGHTLY)
+    ((schedule_id, made),) = kfp_server.recurring_runs.items()
+    assert re.fullmatch(r"nightly: benchmark at (\d{4}-\d\d-\d\d 03:00:00(, |$)){3}", times)
+    assert url == f"{kfp_server.endpoint}/#/recurringrun/details/{schedule_id}"
+    assert made["display_name"] == "nightly"
+    assert made["trigger"] == {"cron_schedule": {"cron": "0 0 3 * * *"}}
+    assert (made["max_concurrency"], made["no_catchup"], made["status"]) == ("1", True, "ENABLED")
+    assert made["runtime_config"]["parameters"] == {
+        "model": "s3://detectors/models/blood/1",
+        "series": "blood-on-h100",
+        "data_root": "s3://detectors",
+        "overrides": {},
+    }
+    tasks = made["pipeline_spec"]["pipeline_spec"]["root"]["dag"]["tasks"]
+    assert {name: task["cachingOptions"] for name, task in tasks.items()} == {
+        "fetch-model": {},
+        "resolve-config": {},
+        "benchmark": {},
+    }
+
+
+def test_a_schedule_is_replaced_the_new_one_first(
+    pipelines: Command, kfp_server: KfpServer
+) -> None:
+    pipelines.lines("schedule", "weekly", "--cron=0 0 3 * * sun", *BENCHMARK)
+    pipelines.lines(*NIGHTLY)
+    kfp_server.requests.clear()
+    pipelines.lines(*LATER)
+    assert sorted(crons(kfp_server)) == ["0 0 3 * * sun", "0 30 4 * * *"]
+    changes = [words.split("/")[0] for words in kfp_server.requests if words[:4] != "GET "]
+    assert changes == ["POST ", "DELETE "]
+
+
+def test_a_server_that_breaks_leaves_the_old_schedule(
+    pipelines: Command, kfp_server: KfpServer
+) -> None:
+    pipelines.lines(*NIGHTLY)
+    kfp_server.faults.append(Fault(503, after="POST /recurringruns"))
+    pipelines.fails(75, *LATER)
+    assert crons(kfp_server) == ["0 0 3 * * *"]
+
+
+def test_what_was_left_over_is_removed_by_the_same_command(
+    pipelines: Command, kfp_server: KfpServer
+) -> None:
+    pipelines.lines(*NIGHTLY)
+    kfp_server.faults.append(Fault(503, after="DELETE /recurringruns"))
+    message = pipelines.fails(75, *LATER)
+    assert message.endswith("but an older one fires too: the same command removes it")
+    assert crons(kfp_server) == ["0 0 3 * * *", "0 30 4 * * *"]
+    pipelines.lines(*LATER)
+    assert crons(kfp_server) == ["0 30 4 * * *"]
+
+
+def test_an_answer_that_is_lost_leaves_no_second_schedule(
+    pipelines: Command, kfp_server: KfpServer
+) -> None:
+    kfp_server.faults.append(Fault(is_done=True, is_silent=True, after="POST /recurringruns"))
+    pipelines.fails(75, *NIGHTLY, "--timeout=0.5")
+    pipelines.lines(*NIGHTLY)
+    assert crons(kfp_server) == ["0 0 3 * * *"]
+
+
+def test_schedules_are_listed_also_those_of_others(
+    pipelines: Command, kfp_server: KfpServer
+) -> None:
+    assert pipelines.lines("schedule", "list") == []
+    pipelines.lines(*NIGHTLY)
+    foreign: dict[str, Any] = {
+        "recurring_run_id": "1",
+        "display_name": "a",
+        "experiment_id": "2",
+        "status": "DISABLED",
+        "pipeline_version_reference": {"pipeline_id": "3"},
+        "trigger": {"periodic_schedule": {"interval_second": "60"}},
+    }
+    kfp_server.recurring_runs["1"] = foreign
+    assert [line.split("\t") for line in pipelines.lines("schedule", "list")] == [
+        ["a", "", "", "disabled"],
+        ["nightly", "0 0 3 * * *", "benchmark", "enabled"],
+    ]
+
+
+def test_a_schedule_is_found_behind_many_others(pipelines: Command, kfp_server: KfpServer) -> None:
+    for number in range(230):
+        name = str(number)
+        other = {"recurring_run_id": name, "display_name": f"other-{name}", "status": "ENABLED"}
+        kfp_server.recurring_runs[name] = other
+    pipelines.lines(*NIGHTLY)
+    assert len(pipelines.lines("schedule", "list")) == 231
+    pipelines.lines(*LATER)
+    assert len(kfp_server.recurring_runs) == 231
+    assert pipelines.lines("schedule", "remove", "nightly") == ["nightly is removed"]
+    assert len(kfp_server.recurring_runs) == 230
+
+
+def test_a_schedule_that_is_not_there(pipelines: Command) -> None:
+    pipelines.lines(*NIGHTLY)
+    message = pipelines.fails(2, "schedule", "remove", "nightyl")
+    assert message == "unknown schedule 'nightyl'; did you mean 'nightly'?"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--cron=0 3 * * *"], "has five fields; expected six fields: second minute hour"),
+        (["--cron=0 3 * * *"], "write '0 0 3 * * *'"),
+        (["--cron=0 0 3 30 2 *"], "never fires"),
+        (["--cron=0 0 25 * * *"], "hour '25'; expected 0-23"),
+        (["--pipeline=benchmrk"], "unknown pipeline 'benchmrk'; did you mean 'benchmark'?"),
+        (["--placement=torch-gpu"], "unknown placement 'torch-gpu'"),
+        (["--model=out/model"], "--model out/model: a cluster cannot read it"),
+        (["--set=benchmark.seconds=long"], "benchmark.seconds"),
+        (["--recipe=demo"], "the pipeline 'benchmark' takes no --recipe"),
+    ],
+)
+def test_wrong_words_are_refused_before_any_server_is_asked(
+    pipelines: Command, kfp_server: KfpServer, words: list[str], message: str
+) -> None:
+    assert message in pipelines.fails(2, *NIGHTLY, *words)
+    assert kfp_server.requests == []
+
+
+def test_without_words_the_verb_explains_itself(pipelines: Command) -> None:
+    code, out, _ = pipelines("schedule")
+    assert code == 2
+    for word in ("create", "list", "remove", "Example"):
+        assert word in out

@@ -1,0 +1,290 @@
+"""Submitting a pipeline, following its run, reading what it found."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.pipelines.conftest import BENCHMARK, TRAINING, Command
+from tests.pipelines.kfp_server import Fault, KfpServer
+
+TERMINATED = ("PENDING", "RUNNING", "CANCELING", "FAILED")
+QUICK = ("--interval=0.01",)
+
+
+def submitted(pipelines: Command, *words: str) -> str:
+    run, url = pipelines.lines("submit", *(words or TRAINING))
+    assert url.endswith(f"/#/runs/details/{run}")
+    return run
+
+
+def only_run(server: KfpServer) -> dict[str, Any]:
+    (run,) = server.runs.values()
+    return run.content
+
+
+def test_a_submission_carries_the_pipeline_and_its_arguments(
+    pipelines: Command, kfp_server: KfpServer
+) -> None:
+    submitted(pipelines, *TRAINING, "--set=train.batch_size=16", "--model-name=blood")
+    run = only_run(kfp_server)
+    assert run["runtime_config"]["parameters"] == {
+        "recipe": "ssd300_vgg16",
+        "dataset": "s3://photos/coco",
+        "data_root": "s3://detectors",
+        "overrides": {"train.batch_size": "16"},
+        "model_name": "blood",
+    }
+    compiled = run["pipeline_spec"]["pipeline_spec"]
+    executor = compiled["deploymentSpec"]["executors"]["exec-train"]["container"]
+    assert executor["resources"]["accelerator"]["resourceType"] == "nvidia.com/gpu"
+    tasks = compiled["root"]["dag"]["tasks"]
+    assert tasks["evaluate"]["cachingOptions"] == {"enableCache": True}
+    assert tasks["train"]["cachingOptions"] == {}
+    kubernetes = run["pipeline_spec"]["platform_spec"]["platforms"]["kubernetes"]
+    assert kubernetes["deploymentSpec"]["executors"]["exec-train"]["emptyDirMounts"]
+    assert run["display_name"].startswith("training ssd300_vgg16 ")
+    (experiment,) = kfp_server.experiments.values()
+    assert experiment["display_name"] == "Default"
+
+
+def test_the_words_of_a_submission(pipelines: Command, kfp_server: KfpServer) -> None:
+    words = (
+        "--experiment=nightly",
+        "--service-account=trainer",
+        "--ui-endpoint=https://ui/pipeline",
+    )
+    run, url = pipelines.lines("submit", "benchmark", *BENCHMARK[1:], *words)
+    assert url == f"https://ui/pipeline/#/runs/details/{run}"
+    assert only_run(kfp_server)["service_account"] == "trainer"
+    (experiment,) = kfp_server.experiments.values()
+    assert experiment["display_name"] == "nightly"
+    submitted(pipelines, *TRAINING, "--experiment=nightly")
+    assert len(kfp_server.experiments) == 1
+
+
+def test_nodes_train_together(pipelines: Command, kfp_server: KfpServer) -> None:
+    submitted(pipelines, *TRAINING, "--nodes=4")
+    compiled = only_run(kfp_server)["pipeline_spec"]["pipeline_spec"]
+    assert "train-distributed" in compiled["root"]["dag"]["tasks"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["trainin", *TRAINING[1:]], "unknown pipeline 'trainin'; did you mean 'training'?"),
+        ([*TRAINING, "--recipe=ssd300_vgg"], "unknown recipe 'ssd300_vgg'; did you mean"),
+        ([*TRAINING, "--placement=torch-cuba"], "unknown placement 'torch-cuba'; did you mean"),
+        ([*TRAINING, "--placements=missing.yaml"], "missing.yaml"),
+        ([*TRAINING, "--set=train.batchsize=4"], "did you mean 'train.batch_size'?"),
+        ([*TRAINING, "--set=train.batch_size=many"], "train.batch_size"),
+        ([*TRAINING, "--nodes=two"], "invalid value for '--nodes'"),
+        ([*TRAINING, "--series=x"], "the pipeline 'training' takes no --series"),
+        (["benchmark", "--root=s3://detectors"], "the pipeline 'benchmark' needs --model"),
+        (
+            [*TRAINING, "--dataset=photos"],
+            "--dataset photos: a cluster cannot read it; expected s3:",
+        ),
+        ([*TRAINING, "--root=out"], "a cluster cannot read it; expected s3://bucket/prefix"),
+        ([*TRAINING, "--dataset=gs://photos/coco"], "gs://photos/coco"),
+        ([*TRAINING, "--dataset=s3://x"], "s3://x"),
+        (["training", "--recipe=demo"], "--root"),
+    ],
+)
+def test_wrong_words_are_refused_before_anything_is_sent(
+    pipelines: Command, kfp_server: KfpServer, words: list[str], message: str
+) -> None:
+    assert message in pipelines.fails(2, "submit", *words)
+    assert kfp_server.requests == []
+
+
+def test_while_a_run_is_under_way_the_same_command_finds_it(
+    pipelines: Command, kfp_server: KfpServer
+) -> None:
+    first = submitted(pipelines)
+    assert submitted(pipelines) == first
+    other = submitted(pipelines, *TRAINING, "--set=train.batch_size=16")
+    assert other != first
+    kfp_server.runs[first].history = ("FAILED",)
+    kfp_server.runs[first].position = 0
+    again = submitted(pipelines)
+    assert again not in {first, other}
+    kfp_server.runs[again].history = ("CANCELING",)
+    assert submitted(pipelines) not in {first, other, again}
+
+
+def test_an_answer_that_is_lost_leaves_one_run(pipelines: Command, kfp_server: KfpServer) -> None:
+    kfp_server.faults.append(Fault(is_done=True, is_silent=True, after="POST /runs"))
+    message = pipelines.fails(75, "submit", *TRAINING, "--timeout=0.5")
+    assert message.endswith("should the run have begun, the same command finds it")
+    (run,) = kfp_server.runs
+    assert submitted(pipelines) == run
+
+
+@pytest.mark.parametrize(
+    "after", ["GET /healthz", "GET /experiments", "POST /experiments", "GET /runs", "POST /runs"]
+)
+def test_a_server_that_breaks_leaves_nothing_half_submitted(
+    pipelines: Command, kfp_server: KfpServer, after: str
+) -> None:
+    kfp_server.faults.append(Fault(503, after=after))
+    assert "answered 503, try later" in pipelines.fails(75, "submit", *TRAINING)
+    assert kfp_server.runs == {}
+    submitted(pipelines)
+    assert len(kfp_server.runs) == len(kfp_server.experiments) == 1
+
+
+def test_a_refused_submission_shows_what_the_server_says(
+    pipelines: Command, kfp_server: KfpServer
+) -> None:
+    body = json.dumps({"code": 3, "message": "Invalid input error: quota\nis used up"}).encode()
+    kfp_server.faults.append(Fault(400, body=body, after="POST /runs"))
+    message = pipelines.fails(2, "submit", *TRAINING)
+    assert message.endswith("refused (400): Invalid input error: quota\\nis used up")
+
+
+def test_waiting_says_what_the_steps_do(pipelines: Command, kfp_server: KfpServer) -> None:
+    kfp_server.history = ("PENDING", "RUNNING", "RUNNING", "SUCCEEDED")
+    lines = pipelines.lines("wait", submitted(pipelines), *QUICK)
+    assert lines[:3] == [
+        "resolve_config: succeeded after 42 s",
+        "convert: running",
+        "convert: succeeded after 42 s",
+    ]
+    assert lines[-2:] == ["publish: succeeded after 42 s", "succeeded"]
+    assert not any("driver" in line for line in lines)
+
+
+def test_a_submission_can_wait(pipelines: Command, kfp_server: KfpServer) -> None:
+    kfp_server.history = ("SUCCEEDED",)
+    assert pipelines.lines("submit", *TRAINING, "--wait")[-1] == "succeeded"
+    kfp_server.history = ("FAILED",)
+    pipelines.fails(3, "submit", *TRAINING, "--wait")
+
+
+def test_a_failed_run_names_the_step_and_its_page(
+    pipelines: Command, kfp_server: KfpServer
+) -> None:
+    kfp_server.history = ("PENDING", "RUNNING", "FAILED")
+    run = submitted(pipelines)
+    message = pipelines.fails(3, "wait", run, *QUICK)
+    url = f"{kfp_server.endpoint}/#/runs/details/{run}"
+    assert message == f"the run {run} failed in convert; the log of the step is at {url}"
+    name, *steps, page = pipelines.lines("status", run)
+    assert name.endswith(" · failed")
+    assert steps == [
+        "  resolve_config: succeeded after 42 s",
+        "  convert: failed after 42 s: main: Error (exit code 1)",
+    ]
+    assert page == url
+
+
+def test_a_terminated_run_is_called_so(pipelines: Command, kfp_server: KfpServer) -> None:
+    kfp_server.history = TERMINATED
+    run = submitted(pipelines)
+    message = pipelines.fails(75, "wait", run, *QUICK)
+    assert message == f"the run {run} was terminated; the same submission continues"
+    assert pipelines.lines("status", run)[0].endswith(" · terminated")
+    assert submitted(pipelines) != run
+
+
+def test_waiting_outlasts_an_outage(pipelines: Command, kfp_server: KfpServer) -> None:
+    run = submitted(pipelines)
+    request = f"GET /runs/{run}"
+    kfp_server.faults += [
+        Fault(503, after=request, times=3),
+        Fault(is_silent=True, after=request),
+    ]
+    code, out, err = pipelines("wait", run, *QUICK, "--timeout=0.3")
+    assert code == 0, err
+    assert out.endswith("succeeded\n")
+    assert err.count("answered 503, try later") == 3
+    assert err.count("no answer within 0.3 s") == 1
+
+
+def test_waiting_ends_when_the_server_is_away_for_too_long(
+    pipelines: Command, kfp_server: KfpServer
+) -> None:
+    run = submitted(pipelines)
+    kfp_server.faults.append(Fault(503, after=f"GET /runs/{run}", times=1_000_000))
+    message = pipelines.fails(75, "wait", run, *QUICK, "--patience=0.1")
+    assert message.endswith("no news for 0.1 s, the run goes on without being watched")
+
+
+def test_waiting_reads_a_token_that_is_replaced(
+    pipelines: Command, kfp_server: KfpServer, tmp_path: Path
+) -> None:
+    run = submitted(pipelines)
+    path = tmp_path / "token"
+    path.write_text("first")
+    kfp_server.token = "first"
+
+    def replace_token() -> None:
+        kfp_server.token = "second"
+        path.write_text("second")
+
+    kfp_server.on_request[f"GET /runs/{run}"] = replace_token
+    assert pipelines.lines("wait", run, *QUICK, f"--token-file={path}")[-1] == "succeeded"
+
+
+def test_waiting_stops_when_the_token_is_refused(pipelines: Command, kfp_server: KfpServer) -> None:
+    run = submitted(pipelines)
+    kfp_server.faults.append(Fault(401, after=f"GET /runs/{run}"))
+    assert "not logged in (401)" in pipelines.fails(2, "wait", run, *QUICK)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Return a root that holds what two steps of the run `night` found."""
+    found = {
+        "evaluate": {"metrics": {"ap": 0.25, "ap50": 0.512, "ap_small": None}},
+        "benchmark": {"metrics": {"images_per_second": 1234.5}, "verdict": {"word": "slower"}},
+        "report": {"metrics": {}},
+    }
+    for step, results in found.items():
+        folder = tmp_path / "root" / "runs" / "night" / step
+        folder.mkdir(parents=True)
+        (folder / "results.json").write_text(json.dumps(results))
+    return tmp_path / "root"
+
+
+def test_results_come_from_the_store(pipelines: Command, kfp_server: KfpServer, root: Path) -> None:
+    lines = pipelines.lines("results", "night", f"--root={root}")
+    assert [line.split() for line in lines[:-1]] == [
+        ["evaluate", "ap", "0.25"],
+        ["evaluate", "ap50", "0.512"],
+        ["evaluate", "ap_small", "–"],
+        ["benchmark", "images_per_second", "1234.5"],
+        ["benchmark", "verdict", "slower"],
+        ["report", str(root / "runs/night/report/report.html")],
+    ]
+    assert lines[-1] == "AP50 0.51 · 1234 images/s"
+    assert kfp_server.requests == []
+
+
+def test_without_a_root_the_server_says_which(
+    pipelines: Command, kfp_server: KfpServer, root: Path
+) -> None:
+    run = submitted(pipelines)
+    (root / "runs" / "night").rename(root / "runs" / run)
+    only_run(kfp_server)["runtime_config"]["parameters"]["data_root"] = str(root)
+    assert pipelines.lines("results", run)[-1] == "AP50 0.51 · 1234 images/s"
+
+
+@pytest.mark.parametrize(
+    ("run", "content", "exit_code", "message"),
+    [
+        ("day", None, 2, "the run 'day' has left no results there; either no step has finished"),
+        ("../night", None, 2, "'../night' cannot name a place"),
+        ("night", "{", 3, "evaluate/results.json holds no results; expected an object with"),
+        ("night", '{"metrics": 5}', 3, "evaluate/results.json holds no results"),
+        ("night", "[]", 3, "evaluate/results.json holds no results"),
+    ],
+)
+def test_results_that_are_not_there(
+    pipelines: Command, root: Path, run: str, content: str | None, exit_code: int, message: str
+) -> None:
+    if content is not None:
+        (root / "runs" / "night" / "evaluate" / "results.json").write_text(content)
+    assert message in pipelines.fails(exit_code, "results", run, f"--root={root}")
