@@ -4,11 +4,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ssd_core.errors import UsageError
+from ssd_core.errors import unknown_name
 from ssd_core.launch.placement import JobKindName
 
+_PET = ("PET_NODE_RANK", "PET_MASTER_ADDR", "PET_MASTER_PORT")
 _RANK_VARIABLES = {
-    ("TrainJob", "torch"): ("PET_NODE_RANK", "PET_MASTER_ADDR", "PET_MASTER_PORT"),
+    ("TrainJob", "torch"): _PET,
+    ("TrainJob", "mindspore"): _PET,  # the runtime is one for torch, which only means its variables
     ("AscendJob", "torch"): ("RANK", "MASTER_ADDR", "MASTER_PORT"),
     ("AscendJob", "mindspore"): ("MS_NODE_RANK", "MS_SCHED_HOST", "MS_SCHED_PORT"),
 }
@@ -41,13 +43,10 @@ def node_command(
     Kubernetes itself replaces `$(NAME)` by a variable of the pod, so that no shell is needed.
 
     Raises:
-        UsageError: this kind of job does not know the framework.
+        UsageError: an unknown framework.
     """
     if (kind, framework) not in _RANK_VARIABLES:
-        known = [word for other, word in _RANK_VARIABLES if other == kind]
-        raise UsageError(
-            f"a {kind} cannot run '{framework}' on {nodes} nodes; it knows {', '.join(known)}"
-        )
+        raise unknown_name("framework", framework, {word for _, word in _RANK_VARIABLES})
     rank, address, port = (f"$({name})" for name in _RANK_VARIABLES[kind, framework])
     if framework == "mindspore":
         return (

@@ -148,6 +148,7 @@ def test_the_command_repeats_the_configuration() -> None:
     ("kind", "framework", "words"),
     [
         ("TrainJob", "torch", "ssd --nnodes 4 --num-devices 8 --node-rank $(PET_NODE_RANK)"),
+        ("TrainJob", "mindspore", "msrun --worker_num=32 --node_rank=$(PET_NODE_RANK) python"),
         ("AscendJob", "torch", "ssd --nnodes 4 --num-devices 8 --node-rank $(RANK)"),
         ("AscendJob", "mindspore", "msrun --worker_num=32 --node_rank=$(MS_NODE_RANK) python"),
     ],
@@ -159,9 +160,9 @@ def test_a_node_takes_its_number_from_the_environment(
     assert {*words.split(), "train", "s3://b/o"} < set(command)
 
 
-def test_a_train_job_knows_no_mindspore() -> None:
-    with pytest.raises(UsageError, match="a TrainJob cannot run 'mindspore' on 4 nodes"):
-        node_command(["ssd"], "TrainJob", "mindspore", nodes=4, processes=8)
+def test_an_unknown_framework_is_named() -> None:
+    with pytest.raises(UsageError, match="unknown framework 'torhc'; did you mean 'torch'"):
+        node_command(["train"], "TrainJob", "torhc", nodes=4, processes=8)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+from pipelines.placement import PLACEMENTS_PATH, load_placement
 from ssd_core import __version__
 from ssd_core.launch.ascendjob import PART_OF
 from ssd_core.launch.job import MANAGER
@@ -151,6 +152,17 @@ def test_the_pods_of_a_runtime_are_pods(overlay: list[Manifest]) -> None:
         "spec": pod_of(only(overlay, "TrainingRuntime")),
     }
     kubernetes_validate.validate(pod, KUBERNETES, strict=True)
+
+
+def test_the_runtimes_that_placements_name_are_here() -> None:
+    wanted = set()
+    for row in yaml.safe_load(PLACEMENTS_PATH.read_text()):
+        if (job := load_placement(row).job) and job.kind == "TrainJob":
+            wanted.add(job.runtime)
+    built = [build(MANIFESTS / "overlays" / overlay) for overlay in OVERLAYS]
+    names = {only(manifests, "TrainingRuntime")["metadata"]["name"] for manifests in built}
+    assert wanted
+    assert wanted <= names
 
 
 def test_every_secret_is_a_template(with_component: list[Manifest]) -> None:
