@@ -1,6 +1,6 @@
 """One connection to a server of Kubeflow Pipelines, and what each failure means to the user.
 
-`kfp_server_api`, the generated client below `kfp.Client`, speaks; decision 9 says why it and not that.
+`kfp_server_api`, the generated client below `kfp.Client`, speaks: see decision 9.
 """
 
 import json

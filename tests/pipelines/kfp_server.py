@@ -20,21 +20,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from google.protobuf.json_format import ParseDict, ParseError
-from kfp.pipeline_spec import pipeline_spec_pb2
-from kfp_server_api import models
+from tests.pipelines.kfp_schema import Json, Refused, asked, check_pipeline, checked
 
-Json = dict[str, Any]
 EPOCH = datetime(2026, 11, 20, 3, 0, tzinfo=timezone.utc)
 SUCCEEDS = ("PENDING", "RUNNING", "SUCCEEDED")
-KINDS = {
-    "STRING": str,
-    "NUMBER_INTEGER": (int, float),
-    "NUMBER_DOUBLE": (int, float),
-    "BOOLEAN": bool,
-    "STRUCT": dict,
-    "LIST": list,
-}
 
 
 @dataclass
@@ -62,14 +51,6 @@ class Run:
     content: Json
     history: Sequence[str]
     position: int = 0
-
-
-class Refused(Exception):  # noqa: N818
-    """What is asked for is refused, with an HTTP status and a code of gRPC."""
-
-    def __init__(self, status: int, code: int, message: str) -> None:
-        super().__init__(message)
-        self.status, self.code = status, code
 
 
 class KfpServer:
@@ -369,27 +350,6 @@ def task_details(tasks: Sequence[str], states: Sequence[str], created: datetime)
         yield task
 
 
-def check_pipeline(wanted: Json) -> None:
-    """Refuse a pipeline that is none, and arguments that do not fit its parameters."""
-    content = wanted["pipeline_spec"]
-    specification = content.get("pipeline_spec", content)
-    try:
-        ParseDict(specification, pipeline_spec_pb2.PipelineSpec())
-        ParseDict(content.get("platform_spec", {}), pipeline_spec_pb2.PlatformSpec())
-    except ParseError as error:
-        raise Refused(400, 3, f"Invalid input error: {error}") from error
-    parameters = specification["root"].get("inputDefinitions", {}).get("parameters", {})
-    given = wanted.get("runtime_config", {}).get("parameters", {})
-    for name, parameter in parameters.items():
-        is_optional = parameter.get("isOptional") or "defaultValue" in parameter
-        if name not in given and not is_optional:
-            raise Refused(400, 3, f"Invalid input error: parameter {name} is required")
-    for name, value in given.items():
-        kind = KINDS.get(parameters.get(name, {}).get("parameterType", ""))
-        if kind is None or not isinstance(value, kind):
-            raise Refused(400, 3, f"Invalid input error: parameter {name} does not fit: {value!r}")
-
-
 def paged(found: Sequence[Json], query: Mapping[str, str], name: str) -> Json:
     """Return a page of what the filter and the namespace let through."""
     filters = json.loads(query.get("filter", "{}")).get("predicates", [])
@@ -404,47 +364,3 @@ def paged(found: Sequence[Json], query: Mapping[str, str], name: str) -> Json:
     last = first + int(query.get("page_size") or 20)
     page: Json = {name: list(found[first:last]), "total_size": len(found)}
     return page | ({"next_page_token": str(last)} if last < len(found) else {})
-
-
-def asked(body: Json, kind: str) -> Json:
-    """Return a request that fits its model."""
-    try:
-        return checked(body, kind)
-    except ValueError as error:
-        raise Refused(400, 3, f"Invalid input error: {error}") from error
-
-
-def checked(content: Any, kind: str) -> Any:
-    """Return what fits a model of `kfp_server_api` or a type that its models name.
-
-    Raises:
-        ValueError: it does not.
-    """
-    if inner := re.fullmatch(r"list\[(.*)\]|dict\(str, (.*)\)", kind):
-        items = content if inner[1] else content.values()
-        for item in items:
-            checked(item, inner[1] or inner[2])
-    elif kind == "datetime":
-        datetime.fromisoformat(content.replace("Z", "+00:00"))
-    elif kind != "object":
-        check_model(content, kind)
-    return content
-
-
-def check_model(content: Any, kind: str) -> None:
-    """Check a plain value, a word of an enumeration, or an object and all it holds."""
-    plain = {"str": str, "bool": bool, "int": int}
-    if kind in plain:
-        if type(content) is not plain[kind]:
-            raise ValueError(f"{content!r} is no {kind}")
-        return
-    model = getattr(models, kind)
-    if allowed := getattr(model, "allowable_values", None):
-        if content not in allowed:
-            raise ValueError(f"{content!r} is no {kind}")
-        return
-    types = {model.attribute_map[name]: each for name, each in model.openapi_types.items()}
-    for name, value in content.items():
-        if name not in types:
-            raise ValueError(f"{kind} has no field {name}")
-        checked(value, types[name])
