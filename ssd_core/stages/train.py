@@ -28,6 +28,7 @@ from ssd_core.model_dir import (
     write_model,
 )
 from ssd_core.stages.invocation import (
+    INVOCATION_FILE,
     RESULTS_FILE,
     prepare_out_dir,
     read_record,
@@ -116,6 +117,8 @@ def run(
                     device=device,
                     training_id=training,
                 )
+                if work_dir != out_dir:
+                    MirroredFile(work_dir / INVOCATION_FILE, out_dir).publish()
 
             ranks.on_first(begin)
             logger.info("training on %d images, %s", work.num_images, backend.info.name)

@@ -82,6 +82,8 @@ class CheckpointDir:
         self._place, self._log = place, log
         self._store = open_store(place)
         self._attempt = 0
+        self._names: set[str] = set()
+        """Of what this attempt found or made: it removes nothing else, nothing of a newer one."""
         self.last_dir: Location | None = None
         """The newest checkpoint known to be good."""
 
@@ -99,7 +101,9 @@ class CheckpointDir:
         self._attempt = self._claim()
         if self._log is not None:
             self._log.fetch()
-        for name, files in sorted(self._checkpoints().items(), reverse=True):
+        checkpoints = self._checkpoints()
+        self._names = set(checkpoints)
+        for name, files in sorted(checkpoints.items(), reverse=True):
             if _COMMIT_FILE not in files:
                 continue
             try:
@@ -121,8 +125,8 @@ class CheckpointDir:
         return attempt
 
     def _newest_attempt(self) -> int:
-        keys = [found.key for found in self._store.list(_ATTEMPT)]
-        return max((int(key.removeprefix(_ATTEMPT)) for key in keys), default=0)
+        words = [found.key.removeprefix(_ATTEMPT) for found in self._store.list(_ATTEMPT)]
+        return max((int(word) for word in words if word.isdecimal()), default=0)
 
     def check_newest(self) -> None:
         """Make sure that no newer attempt has taken over since `resume`.
@@ -147,6 +151,7 @@ class CheckpointDir:
         self.check_newest()
         name = f"{_STEP}{state.step:08}"
         self._remove(name)
+        self._names.add(name)
         arrays = {_LEARNER + key: array for key, array in learner_arrays.items()}
         arrays |= {_BEST + key: array for key, array in state.best_weights.items()}
         step_dir = join_location(self._place, name)
@@ -172,9 +177,10 @@ class CheckpointDir:
             place = join_location(self._place, key)
             raise SurroundingsError(f"{place} is damaged, though it was just written")
         self.check_newest()
-        for other in self._checkpoints():
-            if other != name and join_location(self._place, other) != self.last_dir:
+        for other in self._names - {name}:
+            if join_location(self._place, other) != self.last_dir:
                 self._remove(other)
+                self._names.remove(other)
 
     def _checkpoints(self) -> dict[str, set[str]]:
         """Return the names of all files of all checkpoints, whole or not."""
