@@ -89,21 +89,31 @@ def benchmark(
     model: Model,
     out: Out,
     data: OptionalData = None,
+    series: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Earlier results to compare with and add to; also s3://"),
+    ] = None,
     assignments: Assignments = None,
     framework: Framework = "torch",
     device: Device = "auto",
 ) -> None:
     """Measure speed: decode, preprocess, forward, postprocess and end to end.
 
-    With --data the photographs of the evaluation split are used, else a generated one.
+    With --data the photographs of the evaluation split are used, else generated ones. With --series
+    the result is faster, same or slower than the median on the same device;
+    `--set benchmark.fail_if_slower=true` makes slower a failure.
 
-    Example: ssd benchmark --model trained --data shards --out speed
+    Example: ssd benchmark --model trained --data shards --series nightly --out speed
     """
     from ssd_core.stages import benchmark as stage
 
     place = read_location(model)
     config = _recipe_section(place, "benchmark", assignments)
-    stage.run(config, place, out, data_dir=_optional(data), framework=framework, device=device)
+    photos, on_device = _optional(data), {"framework": framework, "device": device}
+    result = stage.run(config, place, out, data_dir=photos, **on_device)
+    if series is not None:
+        result = stage.compare(config, result, out, read_location(series))
+    stage.check_verdict(config, result)
 
 
 def predict(

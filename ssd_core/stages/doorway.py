@@ -57,9 +57,12 @@ def find_dataset(metadata: Mapping[str, Any], path: str) -> Location:
     if Path(path).is_dir():
         return Path(path)
     try:
-        return read_location(json.loads(Path(path).read_text())["uri"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UsageError(f"{path}: no data set here; expected the output of 'convert'") from None
+        content = json.loads(Path(path).read_bytes())
+    except (OSError, ValueError):
+        content = None
+    if isinstance(content, dict) and isinstance(uri := content.get("uri"), str):
+        return read_location(uri)
+    raise UsageError(f"{path}: no data set here; expected the output of 'convert'")
 
 
 def keep_output(directory: Path, place: Location) -> None:

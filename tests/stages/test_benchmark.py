@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ssd_core.errors import DataError, UsageError
+from ssd_core.errors import DataError, GateError, UsageError
 from ssd_core.stages import benchmark, convert
 
 QUICK = {"batch_sizes": [2, 1, 2], "seconds": 0.01, "postprocess": {"score_threshold": 0.3}}
@@ -60,3 +60,35 @@ def test_a_photo_that_cannot_be_decoded_is_named_with_its_data_set(
         benchmark.run(
             QUICK, trained_dir, tmp_path / "out", data_dir=tmp_path / "shards", device="cpu"
         )
+
+
+def test_a_series_is_judged_and_grows(trained_dir, tmp_path):
+    config = QUICK | {"tolerance": 1.0}
+    for number, word in enumerate(("first", "same"), start=1):
+        out_dir = tmp_path / f"out-{number}"
+        measured = benchmark.run(config, trained_dir, out_dir, device="cpu")
+        result = benchmark.compare(config, measured, out_dir, tmp_path / "series", f"run-{number}")
+        verdict = json.loads((out_dir / "results.json").read_text())["verdict"]
+        assert result.metadata["verdict"] in {word, "faster" if number == 2 else word}
+        assert verdict["word"] == result.metadata["verdict"]
+        assert verdict["images_per_second"] == measured.metrics["images_per_second"]
+        assert len(list((tmp_path / "series").iterdir())) == number
+        benchmark.check_verdict(config, result)
+
+
+@pytest.mark.parametrize("is_strict", [True, False])
+def test_slower_is_a_failure_only_where_that_is_asked_for(trained_dir, tmp_path, is_strict):
+    """The earlier record is made a million times faster than it was."""
+    config, series = QUICK | {"fail_if_slower": is_strict}, tmp_path / "series"
+    measured = benchmark.run(config, trained_dir, tmp_path / "out", device="cpu")
+    benchmark.compare(config, measured, tmp_path / "out", series)
+    record = json.loads((series / "000001.json").read_text())
+    record["metrics"]["images_per_second"] *= 1e6
+    (series / "000001.json").write_text(json.dumps(record))
+    result = benchmark.compare(config, measured, tmp_path / "out", series)
+    assert result.metadata["verdict"] == "slower"
+    if is_strict:
+        with pytest.raises(GateError, match="is slower: -100.0 % from .*, the median of 1 before"):
+            benchmark.check_verdict(config, result)
+    else:
+        benchmark.check_verdict(config, result)

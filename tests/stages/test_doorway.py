@@ -1,15 +1,23 @@
 """What a step of a pipeline says, and how it ends."""
 
+import json
 import logging
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from ssd_core import __version__
-from ssd_core.errors import DataError
+from ssd_core.errors import DataError, UsageError
 from ssd_core.logs import Progress, logger
-from ssd_core.stages.doorway import PROGRESS_VARIABLE, doorway
+from ssd_core.stages.doorway import (
+    PROGRESS_VARIABLE,
+    doorway,
+    find_dataset,
+    keep_output,
+    keep_record,
+)
 
 
 def test_a_failing_stage_leaves_with_one_line_and_its_code(
@@ -58,3 +66,45 @@ def test_the_environment_sets_the_pace_of_progress() -> None:
     )
     assert "work 1/2" in done.stderr
     assert Progress.line_seconds == 10
+
+
+@pytest.mark.parametrize(
+    ("uri", "place"),
+    [("/data/shards", Path("/data/shards")), ("s3://bucket/shards", "s3://bucket/shards")],
+)
+def test_a_data_set_is_found_by_metadata_or_file(tmp_path: Path, uri: str, place: object) -> None:
+    path = tmp_path / "dataset"
+    path.write_text(json.dumps({"uri": uri, "digest": "d"}))
+    assert find_dataset({"uri": uri}, "nowhere") == place
+    assert find_dataset({}, str(path)) == place
+
+
+def test_a_folder_is_its_own_data_set(tmp_path: Path) -> None:
+    assert find_dataset({"display_name": "dataset"}, str(tmp_path)) == tmp_path
+
+
+@pytest.mark.parametrize("content", [None, b"", b"[]", b"{}", b"{", b"\xff", b'{"uri": 1}'])
+def test_what_is_no_data_set_is_named(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "dataset"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UsageError, match=f"{path}: no data set here; expected the output of"):
+        find_dataset({}, str(path))
+
+
+def test_outputs_are_kept_whole_or_as_a_record(tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    output.mkdir()
+    for name in ("invocation.json", "results.json", "weights.bin"):
+        (output / name).write_text(name)
+    keep_output(output, tmp_path / "whole")
+    keep_record(output, tmp_path / "record")
+    assert {path.name for path in (tmp_path / "whole").iterdir()} == {
+        "invocation.json",
+        "results.json",
+        "weights.bin",
+    }
+    assert {path.name for path in (tmp_path / "record").iterdir()} == {
+        "invocation.json",
+        "results.json",
+    }
