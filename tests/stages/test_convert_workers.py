@@ -107,6 +107,56 @@ def test_a_killed_worker_ends_the_conversion(bccd_dir: Path, tmp_path: Path) -> 
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
+# The workers of a conversion are started anew and load this file, too: so each of them can kill
+# itself, or the one that started it, at the moment when a shard gets its final name.
+KILLER = """
+import os, signal, sys
+from pathlib import Path
+
+source, out, target, victim, pids = sys.argv[1:]
+Path(pids, str(os.getpid())).touch()
+
+def hook(event, values):
+    if event == "os.rename" and str(values[1]).endswith(target):
+        os.kill(os.getpid() if victim == "worker" else os.getppid(), signal.SIGKILL)
+
+sys.addaudithook(hook)
+if __name__ == "__main__":
+    from ssd_core.cli import exits
+    from ssd_core.stages import convert
+
+    config = {"shard_bytes": 100_000}
+    exits.run(lambda **_: convert.run(config, source, Path(out), workers=2))
+"""
+
+
+@pytest.mark.parametrize(("victim", "code"), [("worker", 75), ("parent", -signal.SIGKILL)])
+def test_killed_at_every_shard_and_repeated(
+    few_photographs: Path, tmp_path: Path, victim: str, code: int
+) -> None:
+    config: dict[str, Any] = {"shard_bytes": 100_000}
+    convert.run(config, str(few_photographs), tmp_path / "whole")
+    shards = [shard.name for shard in read_manifest(tmp_path / "whole").shards()]
+    assert len(shards) >= 3
+    (tmp_path / "killer.py").write_text(KILLER)
+    for name in shards:
+        out_dir, pids = tmp_path / f"out-{name}", tmp_path / f"pids-{name}"
+        pids.mkdir()
+        words = [few_photographs, out_dir, name, victim, pids]
+        done = subprocess.run(
+            [sys.executable, tmp_path / "killer.py", *words], stderr=subprocess.PIPE, text=True
+        )
+        assert done.returncode == code, done.stderr
+        wait_until_gone(*(int(path.name) for path in pids.iterdir()))
+        assert not (out_dir / "manifest.json").exists()
+        finished = {path: path.stat().st_mtime_ns for path in out_dir.glob("*.arrow")}
+        journal = (out_dir / "journal.jsonl").read_text()
+        convert.run(config, str(few_photographs), out_dir)
+        assert contents(out_dir) == contents(tmp_path / "whole")
+        kept = {path for path, time in finished.items() if path.stat().st_mtime_ns == time}
+        assert {path for path in finished if path.name in journal} == kept
+
+
 def test_the_command_takes_workers(few_photographs: Path, tmp_path: Path) -> None:
     command = [SSD, "convert", few_photographs, "--out", tmp_path / "out", "--workers"]
     done = subprocess.run([*command, "2"], capture_output=True, text=True)
