@@ -1,0 +1,148 @@
+"""Checkpoints and models in a store, without the training around them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from ssd_core.cli.app import app
+from ssd_core.data.shards.publish import publish_dataset
+from ssd_core.errors import DataError, SurroundingsError, UsageError
+from ssd_core.model_dir import CONFIG_FILE, local_model, read_description, read_model
+from ssd_core.stages import evaluate
+from ssd_core.store import open_store
+from ssd_core.store.transfer import MirroredFile, upload_directory
+from ssd_core.training.checkpoints import CheckpointDir, TrainState
+from tests.store.conftest import BUCKET, own_prefix, use_server
+from tests.store.s3_servers import S3Server
+
+TRAINING = "0123456789abcdef"
+ARRAYS = {"weight": np.arange(12, dtype=np.float32).reshape(3, 4), "empty": np.zeros((0, 3))}
+
+
+@pytest.fixture
+def place(server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty place in the store that the environment names."""
+    use_server(monkeypatch, server, tmp_path)
+    return f"s3://{BUCKET}/{own_prefix()}".rstrip("/")
+
+
+def save_steps(place: str, *steps: int, log: MirroredFile | None = None) -> CheckpointDir:
+    checkpoints = CheckpointDir(place, TRAINING, log=log)
+    checkpoints.resume()
+    for step in steps:
+        checkpoints.save(TrainState(step=step, samples=8 * step), ARRAYS | {"n": np.array(step)})
+    return checkpoints
+
+
+def step_of(place: str) -> tuple[int, int]:
+    """Return the step of the state and of the arrays that an attempt would begin with."""
+    found = CheckpointDir(place, TRAINING).resume()
+    assert found is not None
+    assert np.array_equal(found[1]["weight"], ARRAYS["weight"])
+    return found[0].step, int(found[1]["n"])
+
+
+def steps(place: str) -> list[str]:
+    return sorted({found.key.partition("/")[0] for found in open_store(place).list("step-")})
+
+
+def test_the_two_newest_are_kept_and_the_newest_is_read(place: str) -> None:
+    checkpoints = save_steps(place, 10, 20, 30)
+    assert checkpoints.last_dir == f"{place}/step-00000030"
+    assert steps(place) == ["step-00000020", "step-00000030"]
+    assert step_of(place) == (30, 30)
+
+
+@pytest.mark.parametrize("name", ["state.safetensors", "checkpoint.json"])
+@pytest.mark.parametrize("change", ["cut", "flip", "remove"])
+def test_damage_falls_back(place: str, name: str, change: str) -> None:
+    save_steps(place, 10, 20)
+    store, key = open_store(place), f"step-00000020/{name}"
+    content = bytearray(store.get(key))
+    if change == "remove":
+        store.delete(key)
+    else:
+        content[len(content) // 3] ^= 1
+        store.put(key, bytes(content[: len(content) // 2] if change == "cut" else content))
+    assert step_of(place) == (10, 10)
+
+
+def test_the_newer_attempt_wins_and_keeps_its_checkpoints(place: str) -> None:
+    older = save_steps(place, 10)
+    newer = save_steps(place, 15, 20)
+    for call in (older.check_newest, lambda: older.save(TrainState(step=12), ARRAYS)):
+        with pytest.raises(SurroundingsError, match=f"{place}: attempt 2 .* attempt 1 stops"):
+            call()
+    assert steps(place) == ["step-00000015", "step-00000020"]
+    newer.check_newest()
+
+
+def test_the_log_is_there_before_the_checkpoint(place: str, tmp_path: Path) -> None:
+    log = MirroredFile(tmp_path / "train_log.jsonl", place)
+    log.path.write_text("to step 10\n")
+    save_steps(f"{place}/checkpoints", 10, log=None)
+    assert open_store(place).head("train_log.jsonl") is None
+    checkpoints = CheckpointDir(f"{place}/checkpoints", TRAINING, log=log)
+    checkpoints.resume()
+    assert not log.path.exists()  # nobody has published it
+    log.path.write_text("to step 20\n")
+    checkpoints.save(TrainState(step=20), ARRAYS)
+    log.path.write_text("to step 20\nto step 22\n")
+    CheckpointDir(f"{place}/checkpoints", TRAINING, log=log).resume()
+    assert log.path.read_text() == "to step 20\n"
+
+
+@pytest.mark.parametrize("inside", ["", "/model"])
+def test_a_model_in_a_store_is_the_same_model(
+    place: str, trained_dir: Path, tmp_path: Path, inside: str
+) -> None:
+    upload_directory(trained_dir / "model", f"{place}/model", last=CONFIG_FILE)
+    ours, theirs = read_model(f"{place}{inside}"), read_model(trained_dir)
+    assert ours.description == theirs.description == read_description(f"{place}{inside}")
+    assert ours.classes == theirs.classes
+    assert all(np.array_equal(ours.weights[name], theirs.weights[name]) for name in theirs.weights)
+    copy = local_model(f"{place}{inside}")
+    assert copy.is_relative_to(tmp_path / "tmp")
+    before = {path: path.stat().st_mtime_ns for path in copy.glob("*.safetensors")}
+    (copy / "classes.json").write_text("damaged")
+    assert local_model(f"{place}{inside}") == copy
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert read_model(copy).classes == theirs.classes
+
+
+def test_a_model_that_is_not_there_or_not_whole_is_named(place: str, trained_dir: Path) -> None:
+    with pytest.raises(UsageError, match=f"{place}: no such model directory"):
+        read_model(place)
+    upload_directory(trained_dir / "model", place, last=CONFIG_FILE)
+    open_store(place).put("classes.json", b"[]")
+    with pytest.raises(DataError, match=r"classes\.json is damaged: .*; the model is incomplete"):
+        read_model(place)
+    open_store(place).delete("classes.json")
+    with pytest.raises(DataError, match=r"classes\.json is missing; the model is incomplete"):
+        read_model(place)
+
+
+@pytest.mark.parametrize("server", ["versitygw"], indirect=True)
+def test_evaluation_does_not_depend_on_the_places(
+    place: str, trained_dir: Path, bccd_shards: Path, tmp_path: Path
+) -> None:
+    upload_directory(trained_dir / "model", f"{place}/trained/model", last=CONFIG_FILE)
+    publish_dataset(bccd_shards, f"{place}/shards")
+    words = ["evaluate", "--model", f"{place}/trained", "--data", f"{place}/shards"]
+    done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "there"), "--device", "cpu"])
+    assert done.exit_code == 0, done.output
+    config = json.loads((tmp_path / "there" / "invocation.json").read_text())["config"]
+    evaluate.run(config, trained_dir, bccd_shards, tmp_path / "here", device="cpu")
+    there, here = (
+        json.loads((tmp_path / name / "results.json").read_text()) for name in ("there", "here")
+    )
+    assert there["metrics"] == here["metrics"]
+    assert there["classes"] == here["classes"]
+    found = [(tmp_path / name / "detections.json").read_bytes() for name in ("there", "here")]
+    assert found[0] == found[1]
+    inputs = json.loads((tmp_path / "there" / "invocation.json").read_text())["inputs"]
+    assert inputs["model_dir"]["uri"] == f"{place}/trained"
+    assert inputs["data_dir"]["uri"] == f"{place}/shards"
