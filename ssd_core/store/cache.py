@@ -136,7 +136,11 @@ class Cache:
                 return False
         if (file.sha256, status.st_ino) in self._verified:
             return True
-        if status.st_size == file.num_bytes and file_sha256(path) == file.sha256:
+        try:
+            is_right = status.st_size == file.num_bytes and file_sha256(path) == file.sha256
+        except FileNotFoundError:  # another process needed the room
+            return False
+        if is_right:
             self._verified.add((file.sha256, status.st_ino))
             return True
         logger.warning("%s is damaged; fetching it again", path)

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,11 @@ import pytest
 from ssd_core.errors import DataError, SurroundingsError, UsageError
 from ssd_core.store.base import StoredObject
 from ssd_core.store.cache import Cache, open_cache
-from ssd_core.store.local import LocalStore
+from ssd_core.store.local import LocalStore, file_sha256
 from ssd_core.store.verified import KnownObject
 from tests.faults.fault_proxy import FaultProxy
 from tests.store.conftest import open_s3, own_prefix
-from tests.store.s3_servers import S3Server
+from tests.store.s3_servers import ROOT, S3Server
 
 SIZE = 1000
 
@@ -300,6 +301,76 @@ def test_a_full_disk(store: CountingStore, tmp_path: Path) -> None:
     )
     assert "the disk is full; free some space" in done.stdout
     assert not [name for name in os.listdir(directory) if not name.startswith(".lock-")]
+
+
+def test_files_with_names(cache: Cache, store: CountingStore) -> None:
+    """The names are links: they outlast the removal of a file, and lead to it when it is back."""
+    a, b = add(store, "a"), add(store, "b")
+    paths = {"set/one": fetch(cache, store, a), "set/one.db": fetch(cache, store, b)}
+    folder = cache.name_files(paths)
+    assert cache.name_files(paths) == folder
+    assert (folder / "set/one").read_bytes() == b"a" * SIZE
+    assert (folder / "set/one.db").read_bytes() == b"b" * SIZE
+    for key in "cde":
+        fetch(cache, store, add(store, key))
+    assert not (folder / "set/one").exists()
+    fetch(cache, store, a)
+    assert (folder / "set/one").read_bytes() == b"a" * SIZE
+    assert cache.name_files({"set/one": paths["set/one.db"]}) != folder
+
+
+def test_files_of_a_clock_that_was_wrong_may_go(store: CountingStore, tmp_path: Path) -> None:
+    """A time in the future protects nothing, or the cache would stay full for years."""
+    cache = Cache(tmp_path / "cache", SIZE, keep_seconds=60)
+    path = fetch(cache, store, add(store, "a"))
+    future = time.time() + 10**6
+    os.utime(path, (future, future))
+    fetch(cache, store, add(store, "b"))
+    assert not path.exists()
+
+
+READER = """
+import sys
+from pathlib import Path
+from tests.store.test_cache import CountingStore, SIZE
+from ssd_core.store.cache import Cache
+from ssd_core.store.verified import KnownObject
+
+files = [KnownObject(key, sha256, SIZE) for key, sha256 in zip("abcdef", sys.argv[3:])]
+store, cache = CountingStore(Path(sys.argv[1])), Cache(Path(sys.argv[2]), 3 * SIZE, keep_seconds=0)
+print("reading", flush=True)
+while True:
+    for file in files:
+        cache.fetch(store, file.key, sha256=file.sha256, num_bytes=SIZE)
+"""
+
+
+def start_reader(command: list[str]) -> "subprocess.Popen[str]":
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+def test_readers_that_are_killed_at_any_moment(
+    cache: Cache, store: CountingStore, tmp_path: Path
+) -> None:
+    """The others fetch on, all in half the space they need, and what is left is whole."""
+    files = [add(store, key) for key in "abcdef"]
+    command = [sys.executable, "-c", READER, str(tmp_path / "remote"), str(cache.directory)]
+    command += [file.sha256 for file in files]
+    with ExitStack() as at_the_end:
+        readers = [at_the_end.enter_context(start_reader(command)) for _ in range(3)]
+        for reader in readers:
+            at_the_end.callback(reader.kill)
+            assert reader.stdout is not None
+            assert reader.stdout.readline() == "reading\n"
+        for number, reader in enumerate(readers):
+            for file in files * (3 + number):
+                cache.fetch(store, file.key, sha256=file.sha256, num_bytes=SIZE)
+            assert reader.poll() is None
+            reader.kill()
+    assert len(store.read) > len(files)
+    fetch(cache, store, add(store, "g"))
+    assert len(names(cache)) <= 3  # and no partial file of the dead is among them
+    assert all(file_sha256(cache.directory / name) == name for name in names(cache))
 
 
 def test_through_a_store_that_fails(versitygw: S3Server, tmp_path: Path) -> None:

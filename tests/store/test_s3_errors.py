@@ -1,6 +1,8 @@
 """Errors of an S3 store told apart: exit code, remedy, one line, no secrets."""
 
+import shutil
 import subprocess
+import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -19,9 +21,11 @@ from tests.store.conftest import (
     refusal,
     run_server,
     settings_of,
+    use_server,
 )
 from tests.store.s3_servers import S3Server, VersityServer
 
+SSD = Path(sys.executable).with_name("ssd")
 IMPATIENT = PATIENCE.__class__(connect_seconds=5, idle_seconds=5, budget_seconds=0)
 
 
@@ -81,6 +85,21 @@ def test_a_clock_that_is_wrong(
     assert refusals(open_s3(server), UsageError) == {
         "the clocks of this machine and of the store differ; set the clock (RequestTimeTooSkewed)"
     }
+
+
+@pytest.mark.parametrize("shift", ["-1h", "+1h"])
+def test_a_machine_whose_clock_is_wrong(
+    server: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shift: str
+) -> None:
+    faketime = shutil.which("faketime")
+    if faketime is None:
+        missing("faketime", "faketime is not installed: apt-get install faketime")
+    use_server(monkeypatch, server, tmp_path)
+    command = [faketime, "-f", shift, SSD, "verify", "s3://bucket/place"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: s3://bucket/place/: the clocks of this machine and of the store")
 
 
 def test_no_credentials(server: S3Server) -> None:

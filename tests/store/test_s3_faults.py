@@ -3,11 +3,12 @@
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +30,8 @@ from tests.store.s3_servers import SECRET_KEY, S3Server, free_port
 
 MIB = 2**20
 SHORT = replace(PATIENCE, idle_seconds=0.2, budget_seconds=0.3)
+RESTART = replace(PATIENCE, budget_seconds=300)
+"""Swift needs many seconds to start on a busy machine."""
 PASSING = [
     {"mode": "error", "status": 500, "code": "InternalError"},
     {"mode": "error", "status": 503, "code": "SlowDown", "headers": {"Retry-After": "0"}},
@@ -134,6 +137,57 @@ def clean_uploads(server: S3Server) -> None:
     for upload in direct.unfinished_uploads():
         direct.abort_upload(upload)
     assert list(direct.unfinished_uploads()) == []
+
+
+@pytest.mark.parametrize("fault", PASSING, ids=name_of)
+def test_clearing_away_outlasts_faults(versitygw: S3Server, fault: dict[str, object]) -> None:
+    with FaultProxy(versitygw.port) as proxy:
+        patience = patience_for(fault)
+        store = open_s3(versitygw, own_prefix(), endpoint=proxy.endpoint, patience=patience)
+        name = f"{store.uri.removeprefix('s3://bucket/')}large"
+        upload_id = store._client._create_multipart_upload("bucket", name, {})
+        store._client._upload_part("bucket", name, b"12345", {}, upload_id, 1)
+        with (
+            failing(proxy, fault | {"target": "uploads="}, "GET"),
+            failing(proxy, fault | {"target": "uploadId="}, "GET"),
+        ):
+            (upload,) = store.unfinished_uploads()
+        assert (upload.key, upload.num_bytes) == ("large", 5)
+        with failing(proxy, fault, "DELETE"):
+            store.abort_upload(upload)
+        assert list(store.unfinished_uploads()) == []
+
+
+@pytest.mark.parametrize("target", ["uploads=", "partNumber=2", "uploadId="])
+def test_the_budget_ends_each_part_of_a_large_upload(
+    versitygw: S3Server, large_file: Path, target: str
+) -> None:
+    with FaultProxy(versitygw.port) as proxy:
+        patience = replace(SHORT, idle_seconds=30)  # the other parts may take their time
+        store = open_s3(versitygw, own_prefix(), endpoint=proxy.endpoint, patience=patience)
+        method = "PUT" if target == "partNumber=2" else "POST"
+        proxy.fail("error", times=10_000, method=method, target=target)
+        text = refusal(lambda: store.put("large", large_file), SurroundingsError)
+        assert "the store failed" in text
+        assert open_s3(versitygw, store._prefix).head("large") is None
+    clean_uploads(versitygw)
+
+
+def test_a_server_that_is_killed_in_the_middle_of_a_large_upload(
+    server: S3Server, proxy: FaultProxy, large_file: Path
+) -> None:
+    store = open_s3(server, own_prefix(), endpoint=proxy.endpoint, patience=RESTART)
+    starters: list[threading.Thread] = []
+
+    def kill() -> None:
+        server.stop(signal.SIGKILL)
+        starters.append(threading.Thread(target=server.start))
+        starters[0].start()
+
+    proxy.fail("call", method="PUT", target="partNumber=2", call=kill)
+    store.put("large", large_file)
+    starters[0].join()
+    assert store_content(server, store) == large_file.read_bytes()
 
 
 def test_a_complete_upload_whose_answer_is_lost(server: S3Server, large_file: Path) -> None:
@@ -308,7 +362,7 @@ def test_a_claim_on_a_store_that_refuses_conditions(server: S3Server, proxy: Fau
 
 
 def test_a_server_that_is_killed_and_started_again(server: S3Server) -> None:
-    store = open_s3(server, own_prefix())
+    store = open_s3(server, own_prefix(), patience=RESTART)
     contents = {f"key-{number}": os.urandom(1000) for number in range(5)}
     for key, content in contents.items():
         store.put(key, content)
@@ -363,6 +417,21 @@ def test_a_client_that_is_killed_in_the_middle_of_an_upload(
     assert list(store.unfinished_uploads()) == []
     store.put("large", large_file)
     assert store.get("large") == large_file.read_bytes()
+
+
+def test_a_server_that_takes_no_connection(versitygw: S3Server) -> None:
+    """Its queue is full: nobody answers the first packet."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ExitStack() as taken:
+        address = listener.getsockname()
+        for _ in range(8):
+            waiting = taken.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(address)
+        endpoint = f"http://127.0.0.1:{address[1]}"
+        patience = replace(SHORT, connect_seconds=0.1, idle_seconds=60)
+        store = open_s3(versitygw, own_prefix(), endpoint=endpoint, patience=patience)
+        text = refusal(lambda: store.get("key"), SurroundingsError)
+    assert f"no answer from {endpoint} for 0.3 s: it does not answer in time" in text
 
 
 def test_a_server_that_is_away(versitygw: S3Server, caplog: pytest.LogCaptureFixture) -> None:

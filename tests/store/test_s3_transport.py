@@ -80,6 +80,25 @@ def test_virtual_hosts(versitygw: S3Server, environment: pytest.MonkeyPatch) -> 
         assert {request.headers["host"] for request in proxy.seen} == {f"{BUCKET}.s3.test"}
 
 
+def test_the_bucket_in_the_path(versitygw: S3Server, environment: pytest.MonkeyPatch) -> None:
+    with FaultProxy(versitygw.port) as proxy:
+        environment.setenv("HTTP_PROXY", proxy.endpoint)
+        environment.setenv("AWS_ENDPOINT_URL", "http://s3.test")
+        environment.setenv("AWS_S3_ADDRESSING_STYLE", "path")
+        assert works(open_store(f"s3://{BUCKET}/{own_prefix()}"))
+        assert {request.headers["host"] for request in proxy.seen} == {"s3.test"}
+        assert all(request.target.startswith(f"/{BUCKET}") for request in proxy.seen)
+
+
+def test_a_session_token_is_sent(versitygw: S3Server, environment: pytest.MonkeyPatch) -> None:
+    with FaultProxy(versitygw.port) as proxy:
+        environment.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        environment.setenv("AWS_SESSION_TOKEN", "canary token")
+        text = refusal(lambda: open_store(f"s3://{BUCKET}/").get("key"), UsageError)
+        assert "the session token is not valid; renew or remove AWS_SESSION_TOKEN" in text
+        assert {r.headers["x-amz-security-token"] for r in proxy.seen} == {"canary token"}
+
+
 @pytest.fixture(scope="module")
 def tls_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """A server with a certificate that it signed itself."""
