@@ -25,9 +25,10 @@ def connect() -> tuple[client.Configuration, str]:
     if "KUBERNETES_SERVICE_HOST" in os.environ and _NAMESPACE_FILE.is_file():
         config.load_incluster_config(client_configuration=configuration)
         return configuration, _NAMESPACE_FILE.read_text().strip()
+    path = os.environ.get("KUBECONFIG")
     try:
-        config.load_kube_config(client_configuration=configuration)
-        _, active = config.list_kube_config_contexts()
+        config.load_kube_config(path, client_configuration=configuration)
+        _, active = config.list_kube_config_contexts(path)
     except (config.ConfigException, OSError) as error:
         raise UsageError(
             f"no cluster to launch in: this is no pod, and the kubeconfig says: {error}"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ssd_core.config import TrainConfig, parse_section
+from ssd_core.data.loader import check_batch_size
 from ssd_core.errors import DataError, UsageError
 from ssd_core.launch.command import node_command, train_command
 from ssd_core.launch.job import Job, job_name
@@ -77,12 +78,7 @@ def plan(
     for what, place in {"the data": data_dir, "the output": out_dir}.items():
         if not isinstance(place, str):
             raise UsageError(f"{what} lies at {place}, which other nodes cannot see; use s3://")
-    processes = team.nodes * placement.processes
-    if section.batch_size % processes:
-        raise UsageError(
-            f"train.batch_size is {section.batch_size}; expected a multiple of the {processes} "
-            f"processes ({team.nodes} nodes of {placement.processes})"
-        )
+    check_batch_size(section.batch_size, team.nodes * placement.processes)
     command = train_command(
         section.model_dump(mode="json"),
         load_recipe(recipe).train.model_dump(mode="json"),

@@ -1,0 +1,171 @@
+"""Training over two pods: the real launcher, API server, store and `ssd train`; no Kubernetes."""
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kfp import dsl
+
+from components.train_distributed.component import train_distributed
+from ssd_core.config import override
+from ssd_core.model_dir import read_model
+from ssd_core.recipes import load_recipe
+from ssd_core.stages.invocation import read_output
+from ssd_core.store.transfer import upload_directory
+from tests.components.test_components import make_artifacts
+from tests.launch.api_server import ControlPlane, run_control_plane
+from tests.launch.core_server import LAUNCHER, NAMESPACE
+from tests.launch.job_runner import JobRunner
+from tests.store.conftest import BUCKET, run_server, use_server
+from tests.store.s3_servers import SECRET_KEY, S3Server, VersityServer
+
+ROOT = f"s3://{BUCKET}/root"
+CONFIG = override(
+    load_recipe("demo"), ["train.steps=4", "train.batch_size=4", "train.log_interval=2"]
+).train.model_dump(mode="json")
+PLACEMENT: dict[str, Any] = {
+    "framework": "torch",
+    "device": "cpu",
+    "image": "ssd-on-kubeflow/torch-cpu:1",
+    "store_secret": {},
+    "job": {"kind": "TrainJob", "runtime": "ssd-torch-cpu"},
+}
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    with run_control_plane(tmp_path_factory.mktemp("control-plane")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with run_server(VersityServer(tmp_path_factory.mktemp("versitygw"))) as started:
+        yield started
+
+
+@pytest.fixture
+def arguments(
+    plane: ControlPlane,
+    server: S3Server,
+    bccd_shards: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> dict[str, Any]:
+    """What the pipeline gives to the step; data and cluster are where it looks for them."""
+    use_server(monkeypatch, server, tmp_path)
+    data = f"{ROOT}/datasets/bccd"
+    upload_directory(bccd_shards, data, last="manifest.json")
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(
+        yaml.safe_dump(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "clusters": [{"name": "test", "cluster": {"server": plane.core.url}}],
+                "users": [{"name": "test", "user": {"token": LAUNCHER}}],
+                "contexts": [
+                    {
+                        "name": "test",
+                        "context": {"cluster": "test", "user": "test", "namespace": NAMESPACE},
+                    }
+                ],
+                "current-context": "test",
+            }
+        )
+    )
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    monkeypatch.setenv("KFP_POD_NAME", "launcher-pod")
+    monkeypatch.setenv("KFP_POD_UID", "uid-of-the-pod")
+    placement = copy.deepcopy(PLACEMENT) | {"environment": {"AWS_ENDPOINT_URL": server.endpoint}}
+    return {
+        "config": CONFIG,
+        "recipe": "demo",
+        "framework": "torch",
+        "device": "cpu",
+        "data_root": ROOT,
+        "nodes": 2.0,
+        "placement": placement,
+        "dataset": dsl.Dataset(uri=str(tmp_path / "dataset"), metadata={"uri": data}),
+        **make_artifacts(tmp_path / "outputs", model=dsl.Model, metrics=dsl.Metrics),
+    }
+
+
+def test_two_pods_train_one_model(
+    plane: ControlPlane,
+    server: S3Server,
+    arguments: dict[str, Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    secrets = {"accesskey": server.access_key, "secretkey": SECRET_KEY}
+    with JobRunner(plane, tmp_path, secrets) as runner:
+        train_distributed.python_func(run="run-1", **arguments)
+        assert runner.jobs == ["train-run-1"]
+        model = Path(arguments["model"].path)
+        assert read_model(model).description.step == 4
+        assert (model / "train_log.jsonl").is_file()
+        assert not (model / "checkpoints").exists()
+        results = read_output(model).results
+        assert arguments["metrics"].metadata["loss"] == results["metrics"]["loss"]
+        assert arguments["model"].metadata["training_id"] == results["model"]["training_id"]
+        log = capsys.readouterr().err
+        assert "created trainjobs.trainer.kubeflow.org train-run-1" in log
+        assert "step" in log
+        assert SECRET_KEY not in log
+
+        # Another run asks for the same: it is there already, and no job is needed.
+        train_distributed.python_func(run="run-2", **arguments)
+        assert runner.jobs == ["train-run-1"]
+
+
+def test_a_pod_that_is_refused_by_the_store_ends_the_step(
+    plane: ControlPlane,
+    server: S3Server,
+    arguments: dict[str, Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments["config"] = CONFIG | {"seed": 7}
+    secrets = {"accesskey": server.access_key, "secretkey": "wrong"}
+    with JobRunner(plane, tmp_path, secrets), pytest.raises(SystemExit) as end:
+        train_distributed.python_func(run="run-3", **arguments)
+    assert end.value.code == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: job train-run-3 failed: pod train-run-3-")
+    assert last.endswith("(exit 2)")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"nodes": 3.0}, "train.batch_size 4 does not divide over 3 devices"),
+        ({"data_root": "/shared"}, "the output lies at /shared/training/"),
+        (
+            {"placement": PLACEMENT | {"job": None}},
+            "placement: no job, so it says nothing about more than one node",
+        ),
+        (
+            {"placement": PLACEMENT | {"job": {"kind": "TrainJobs"}}},
+            "placement.job.kind: input should be",
+        ),
+        ({"recipe": "dmo"}, "unknown recipe 'dmo'; did you mean 'demo'?"),
+    ],
+)
+def test_what_cannot_work_is_said_before_anything_is_made(
+    plane: ControlPlane,
+    arguments: dict[str, Any],
+    change: dict[str, Any],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plane.core.asked.clear()
+    arguments |= {"config": CONFIG | {"seed": 8}} | change
+    with pytest.raises(SystemExit) as end:
+        train_distributed.python_func(run="run-4", **arguments)
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+    assert plane.core.asked == set()

@@ -1,0 +1,100 @@
+"""Runs the pods of TrainJobs as processes here: the operator and the kubelet of the tests."""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from ssd_core.launch.kinds import KINDS
+from tests.launch.api_server import ControlPlane, condition, set_conditions
+from tests.launch.core_server import NAMESPACE
+from tests.store.s3_servers import free_port
+
+_KIND = KINDS["TrainJob"]
+
+
+class JobRunner:
+    """A context in which every TrainJob that is made also runs, and ends as its pods do."""
+
+    def __init__(self, plane: ControlPlane, folder: Path, secrets: dict[str, str]) -> None:
+        self.jobs: list[str] = []
+        """Names of those that ran."""
+        self._plane, self._folder, self._secrets = plane, folder, secrets
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._work)
+
+    def __enter__(self) -> "JobRunner":
+        known = {job["metadata"]["name"] for job in self._list()}
+        self._known = known
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._thread.join()
+
+    def _list(self) -> list[Any]:
+        place = (_KIND.group, _KIND.version, NAMESPACE, _KIND.plural)
+        listed: list[Any] = self._plane.api.list_namespaced_custom_object(*place)["items"]
+        return listed
+
+    def _work(self) -> None:
+        while not self._is_over.is_set():
+            for job in self._list():
+                name = job["metadata"]["name"]
+                if name not in self._known:
+                    self._known.add(name)
+                    self.jobs.append(name)
+                    self._run(name, job["spec"]["trainer"])
+            time.sleep(0.1)
+
+    def _run(self, name: str, trainer: dict[str, Any]) -> None:
+        port = free_port()
+        nodes = [self._start(name, trainer, node, port) for node in range(trainer["numNodes"])]
+        codes = [self._finish(name, node, process) for node, process in enumerate(nodes)]
+        end = condition("Failed", "a pod failed") if any(codes) else condition("Complete")
+        set_conditions(self._plane, _KIND, name, end)
+
+    def _start(
+        self, name: str, trainer: dict[str, Any], node: int, port: int
+    ) -> "subprocess.Popen[str]":
+        labels = dict(pair.split("=") for pair in _KIND.node_zero.format(name=name).split(","))
+        labels["batch.kubernetes.io/job-completion-index"] = str(node)
+        self._plane.core.add_pod(f"{name}-{node}", labels, _KIND.container)
+        variables = {
+            "PET_NODE_RANK": str(node),
+            "PET_MASTER_ADDR": "127.0.0.1",
+            "PET_MASTER_PORT": str(port),
+        }
+        for entry in trainer["env"]:
+            reference = entry.get("valueFrom", {}).get("secretKeyRef", {})
+            variables[entry["name"]] = entry.get("value") or self._secrets[reference["key"]]
+        variables["SSD_TERMINATION_LOG"] = str(self._last_words(name, node))
+        command = [
+            re.sub(r"\$\((\w+)\)", lambda found: variables[found[1]], word)
+            for word in trainer["command"]
+        ]
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        return subprocess.Popen(
+            command,
+            env=os.environ | variables | {"PATH": path},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def _finish(self, name: str, node: int, process: "subprocess.Popen[str]") -> int:
+        output, _ = process.communicate()
+        pod = f"{name}-{node}"
+        self._plane.core.logs[pod].write(*output.splitlines())
+        path = self._last_words(name, node)
+        message = path.read_text() if path.exists() else ""
+        self._plane.core.end_pod(pod, process.returncode, message=message)
+        return process.returncode
+
+    def _last_words(self, name: str, node: int) -> Path:
+        return self._folder / f"{name}-{node}.last-words"
