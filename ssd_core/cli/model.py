@@ -17,7 +17,7 @@ from ssd_core.cli.options import (
 )
 from ssd_core.config import Section, override
 from ssd_core.recipes import load_recipe
-from ssd_core.store import Location, read_location
+from ssd_core.store import Location, local_path, read_location
 
 
 def train(
@@ -138,7 +138,11 @@ def predict(
 def report(
     inputs: Annotated[
         list[Path],
-        typer.Argument(metavar="DIR ...", help="Outputs of `ssd train`, `evaluate`, `benchmark`."),
+        typer.Argument(
+            metavar="DIR ...",
+            help="Outputs of `ssd train`, `evaluate`, `benchmark`.",
+            parser=local_path,
+        ),
     ],
     out: Out,
     data: OptionalData = None,
