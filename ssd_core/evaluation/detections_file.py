@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -13,13 +14,16 @@ from ssd_core.structures import ClassInfo, Detections
 DETECTIONS_FILE = "detections.json"
 
 
+_Pixels = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
+
+
 class _Row(msgspec.Struct):
     """One detection; `bbox` is x, y, width and height in pixels."""
 
     image_id: int
     category_id: int
-    bbox: tuple[float, float, float, float]
-    score: float
+    bbox: tuple[_Pixels, _Pixels, _Pixels, _Pixels]
+    score: Annotated[float, msgspec.Meta(gt=0, le=1)]
 
 
 def write_detections(

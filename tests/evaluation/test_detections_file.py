@@ -69,6 +69,9 @@ def test_low_scores_are_left_out(tmp_path):
     assert read_detections(tmp_path / "d.json", CLASSES, score_threshold=0.8) == {}
 
 
+ROW = '[{"image_id": 1, "category_id": 3, "bbox": [0, 0, 1, 1], "score": 0.5}]'
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -79,6 +82,12 @@ def test_low_scores_are_left_out(tmp_path):
             '[{"image_id": 1, "category_id": 4, "bbox": [0, 0, 1, 1], "score": 1}]',
             "has no category 4",
         ),
+        ("[" * 100_000, "evaluate again"),
+        *((ROW.replace("0.5", score), "evaluate again") for score in ("NaN", "1e999", "2", "-1")),
+        (ROW.replace("0.5", "null"), r"got `null` - at `\$\[0\].score`"),
+        (ROW.replace("1, 1]", "1]"), "array` of length 4"),
+        (ROW.replace("1, 1]", "1, 1e308]"), r"at `\$\[0\].bbox\[3\]`"),
+        (ROW.replace("1,", '"1",', 1), "image_id"),
     ],
 )
 def test_a_broken_file_is_named(tmp_path, content, message):
