@@ -32,6 +32,7 @@ def run(app: typer.Typer) -> NoReturn:
     except TyperException as error:
         if error.format_message():  # none where a bare command has shown its help
             print(f"error: {_explain(error)}", file=sys.stderr)
+            _leave_last_words(f"error: {_explain(error)} (exit 2)")
         sys.exit(2)
     except SsdError as error:
         if is_debugging:
