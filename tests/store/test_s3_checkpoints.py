@@ -8,10 +8,12 @@ import pytest
 from typer.testing import CliRunner
 
 from ssd_core.cli.app import app
+from ssd_core.config import override
 from ssd_core.data.shards.publish import publish_dataset
-from ssd_core.errors import DataError, SurroundingsError, UsageError
+from ssd_core.errors import DataError, DivergedError, SurroundingsError, UsageError
 from ssd_core.model_dir import CONFIG_FILE, local_model, read_description, read_model
-from ssd_core.stages import evaluate
+from ssd_core.recipes import load_recipe
+from ssd_core.stages import evaluate, train
 from ssd_core.store import open_store
 from ssd_core.store.transfer import MirroredFile, upload_directory
 from ssd_core.training.checkpoints import CheckpointDir, TrainState
@@ -123,6 +125,20 @@ def test_a_model_that_is_not_there_or_not_whole_is_named(place: str, trained_dir
     open_store(place).delete("classes.json")
     with pytest.raises(DataError, match=r"classes\.json is missing; the model is incomplete"):
         read_model(place)
+
+
+@pytest.mark.parametrize("server", ["versitygw"], indirect=True)
+def test_a_diverged_training_leaves_its_log(place: str, bccd_shards: Path) -> None:
+    changes = ["model.image_size=64", "batch_size=2", "steps=8", "log_interval=1"]
+    changes += ["optimizer.learning_rate=1e30", "schedule.warmup=0"]
+    recipe = override(load_recipe("demo"), [f"train.{change}" for change in changes])
+    config = recipe.train.model_dump(mode="json")
+    with pytest.raises(DivergedError, match="last good checkpoint: none"):
+        train.run(config, bccd_shards, place, recipe="demo", device="cpu")
+    log = open_store(place).get("train_log.jsonl").decode()
+    assert [json.loads(line)["event"] for line in log.splitlines()][:2] == ["start", "step"]
+    assert open_store(place).head("invocation.json") is not None
+    assert open_store(place).head("results.json") is None
 
 
 @pytest.mark.parametrize("server", ["versitygw"], indirect=True)

@@ -1,0 +1,309 @@
+"""Trainings into a store: killed, cut off, overtaken, and continued on a machine with nothing.
+
+Each `ssd train` below has a folder for temporary files of its own, which is thrown away.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ssd_core
+from ssd_core.model_dir import Model, read_model
+from ssd_core.store import Location, open_store
+from ssd_core.store.transfer import download_directory
+from ssd_core.train_log import read_log
+from tests.faults.fault_proxy import FaultProxy
+from tests.store.conftest import BUCKET, own_prefix, run_server, use_server
+from tests.store.s3_servers import S3Server, VersityServer, wait_until
+
+STEPS = 12
+SETTINGS = {
+    "model.image_size": 64,
+    "batch_size": 2,
+    "steps": STEPS,
+    "log_interval": 2,
+    "checkpoint_interval": 4,
+    "loader_threads": 1,
+}
+VOLATILE = {"seconds", "images_per_second", "data_wait"}
+MOMENTS = {
+    "versitygw": (
+        "training.json",
+        "attempt-00000001",
+        "step-00000004/state.safetensors",
+        "step-00000004/checkpoint.json",
+        "train_log.jsonl",
+        "step-00000012/checkpoint.json",
+        "model/weights.safetensors",
+        "results.json",
+    ),
+    "swift": ("step-00000008/checkpoint.json", "model/weights.safetensors"),
+}
+"""What is written to the store when the process is killed, in the order of a training."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def code_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Run a copy of the code: an edit while the tests run would make it another training."""
+    path = tmp_path_factory.mktemp("code")
+    shutil.copytree(Path(ssd_core.__file__).parent, path / "ssd_core")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(path)
+        yield path
+
+
+@pytest.fixture
+def proxy(
+    server: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[FaultProxy]:
+    """A proxy on the way to the server that the environment names."""
+    use_server(monkeypatch, server, tmp_path)
+    with FaultProxy(server.port) as started:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", started.endpoint)
+        yield started
+
+
+only_versitygw = pytest.mark.parametrize("server", ["versitygw"], indirect=True)
+
+
+@pytest.fixture
+def place() -> str:
+    return f"s3://{BUCKET}/{own_prefix()}".rstrip("/")
+
+
+def start(data_dir: Path, out: Location, folder: Path) -> subprocess.Popen[str]:
+    """Start `ssd train` with `folder` as its only memory."""
+    words = [word for key, value in SETTINGS.items() for word in ("--set", f"train.{key}={value}")]
+    entry = "from ssd_core.cli.app import main; main()"
+    options = ["--data", str(data_dir), "--out", str(out), "--recipe", "demo", "--device", "cpu"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "TMPDIR": str(folder)}
+    return subprocess.Popen(
+        [sys.executable, "-c", entry, "train", *options, *words],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+def run(
+    data_dir: Path, out: Location, started: Callable[[int], None] | None = None
+) -> tuple[int, str]:
+    """Train on a machine of its own; return exit code and log."""
+    with tempfile.TemporaryDirectory() as folder:
+        process = start(data_dir, out, Path(folder))
+        if started is not None:
+            started(process.pid)
+        _, log = process.communicate()
+        left = list(Path(folder).glob("ssd-*"))
+    assert process.returncode < 0 or left == []
+    return process.returncode, log
+
+
+@pytest.fixture(scope="module")
+def whole_dir(code_dir: Path, bccd_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the output of a training into a folder that nobody disturbed."""
+    out_dir = tmp_path_factory.mktemp("whole") / "out"
+    code, log = run(bccd_shards, out_dir)
+    assert code == 0, log
+    return out_dir
+
+
+def lines_of(out_dir: Path) -> list[dict[str, object]]:
+    """Return the log without what only tells of time and of the attempts."""
+    lines = [line for line in read_log(out_dir / "train_log.jsonl") if line["event"] != "start"]
+    return [{k: v for k, v in line.items() if k not in VOLATILE} for line in lines]
+
+
+def assert_equal_end(place: str, whole_dir: Path, folder: Path) -> None:
+    """Compare model, checkpoints and log with those of the training that nobody disturbed."""
+    download_directory(place, folder)
+    ours, theirs = read_model(folder), read_model(whole_dir)
+    assert ours.description == theirs.description
+    assert_same_weights(ours, theirs)
+    assert lines_of(folder) == lines_of(whole_dir)
+    for name in ("checkpoints/step-*/state.safetensors", "training.json"):
+        for path in whole_dir.glob(name):
+            assert (folder / path.relative_to(whole_dir)).read_bytes() == path.read_bytes()
+    results = json.loads((folder / "results.json").read_text())
+    assert results["steps"] == STEPS
+    assert json.loads((folder / "invocation.json").read_text())["stage"] == "train"
+
+
+def assert_same_weights(ours: Model, theirs: Model) -> None:
+    assert ours.weights.keys() == theirs.weights.keys()
+    for name, array in theirs.weights.items():
+        assert np.array_equal(ours.weights[name], array), name
+
+
+def keys(place: str) -> set[str]:
+    return {found.key for found in open_store(place).list()}
+
+
+@pytest.mark.parametrize(("server", "moments"), MOMENTS.items(), ids=MOMENTS, indirect=["server"])
+def test_killed_at_every_kind_of_moment(
+    bccd_shards: Path,
+    whole_dir: Path,
+    tmp_path: Path,
+    proxy: FaultProxy,
+    place: str,
+    moments: tuple[str, ...],
+) -> None:
+    victim: list[int] = []
+
+    def kill() -> None:
+        os.kill(victim[-1], signal.SIGKILL)
+
+    for moment in moments:
+        proxy.fail("call", method="PUT", target=moment, call=kill)
+        code, log = run(bccd_shards, place, victim.append)
+        assert code == -signal.SIGKILL, log
+        if moment == "results.json":  # it goes on although its sender is dead
+            assert wait_until(lambda: "results.json" in keys(place))
+            open_store(place).delete("results.json")
+        assert "results.json" not in keys(place)
+        proxy.heal()
+    code, log = run(bccd_shards, place)
+    assert code == 0, log
+    assert f"continuing after step {STEPS} of {STEPS}" in log
+    assert_equal_end(place, whole_dir, tmp_path / "end")
+    before = {request.target for request in proxy.seen if request.method == "PUT"}
+    assert any("results.json" in target for target in before)
+    proxy.heal()
+    code, log = run(bccd_shards, place)
+    assert code == 0, log
+    assert "continuing" not in log
+    assert {request.method for request in proxy.seen} <= {"GET", "HEAD"}
+
+
+@only_versitygw
+def test_a_passing_failure_is_outlasted(
+    bccd_shards: Path, whole_dir: Path, tmp_path: Path, proxy: FaultProxy, place: str
+) -> None:
+    faults = [
+        proxy.fail("error", times=3, method="PUT", target="state.safetensors"),
+        proxy.fail("reset", times=3, method="PUT", target="train_log"),
+        proxy.fail("lost_answer", method="PUT", target="attempt-"),
+        proxy.fail("error", times=3, method="GET", target="attempt-"),
+        proxy.fail("corrupt_upload", method="PUT", target="checkpoint.json", offset=30),
+    ]
+    code, log = run(bccd_shards, place)
+    assert code == 0, log
+    assert [fault.times for fault in faults] == [0] * len(faults)
+    assert_equal_end(place, whole_dir, tmp_path / "end")
+
+
+def test_a_store_that_is_killed_and_comes_back(
+    bccd_shards: Path,
+    whole_dir: Path,
+    tmp_path: Path,
+    place: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "server").mkdir()
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(run_server(VersityServer(tmp_path / "server")))
+        use_server(monkeypatch, server, tmp_path)
+        proxy = stack.enter_context(FaultProxy(server.port))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        gone = threading.Event()
+
+        def stop() -> None:
+            server.stop(signal.SIGKILL)
+            gone.set()
+
+        proxy.fail("call", method="PUT", target="step-00000008/state", call=stop)
+        back = threading.Thread(target=lambda: gone.wait() and server.start())
+        back.start()
+        code, log = run(bccd_shards, place)
+        back.join()
+        assert code == 0, log
+        assert_equal_end(place, whole_dir, tmp_path / "end")
+
+
+@only_versitygw
+def test_a_store_that_stays_away_ends_the_attempt(
+    bccd_shards: Path,
+    whole_dir: Path,
+    tmp_path: Path,
+    proxy: FaultProxy,
+    place: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    proxy.fail("error", times=9999, method="PUT", target="step-00000008/")
+    with monkeypatch.context() as patch:
+        patch.setenv("SSD_STORE_PATIENCE", "1")
+        code, log = run(bccd_shards, place)
+    assert code == 75
+    assert log.splitlines()[-1].startswith(f"error: {place}/checkpoints/step-00000008/")
+    assert "Traceback" not in log
+    proxy.heal()
+    code, log = run(bccd_shards, place)
+    assert code == 0, log
+    assert f"continuing after step 4 of {STEPS}" in log
+    assert_equal_end(place, whole_dir, tmp_path / "end")
+
+
+@only_versitygw
+def test_an_attempt_that_was_overtaken_stops(
+    bccd_shards: Path, whole_dir: Path, tmp_path: Path, proxy: FaultProxy, place: str
+) -> None:
+    stopped = threading.Event()
+    (tmp_path / "zombie").mkdir()
+    pid: list[int] = []
+
+    def pause() -> None:
+        os.kill(pid[0], signal.SIGSTOP)
+        stopped.set()
+
+    proxy.fail("call", method="PUT", target="step-00000004/state", call=pause)
+    zombie = start(bccd_shards, place, tmp_path / "zombie")
+    pid.append(zombie.pid)
+    assert stopped.wait(120)
+    code, log = run(bccd_shards, place)
+    assert code == 0, log
+    zombie.send_signal(signal.SIGCONT)
+    _, errors = zombie.communicate()
+    assert zombie.returncode == 75, errors
+    assert "attempt 2 at this training has taken over; attempt 1 stops" in errors
+    assert_equal_end(place, whole_dir, tmp_path / "end")
+
+
+@only_versitygw
+def test_a_signal_leaves_a_checkpoint_in_the_store(
+    bccd_shards: Path, whole_dir: Path, tmp_path: Path, proxy: FaultProxy, place: str
+) -> None:
+    pid: list[int] = []
+    proxy.fail(
+        "call",
+        method="PUT",
+        target="step-00000004/checkpoint.json",
+        call=lambda: os.kill(pid[0], signal.SIGTERM),
+    )
+    code, log = run(bccd_shards, place, pid.append)
+    assert code == 128 + signal.SIGTERM, log
+    assert f"stopped by SIGTERM after step 5 of {STEPS}" in log
+    assert "checkpoints/step-00000005/checkpoint.json" in keys(place)
+    assert run(bccd_shards, place)[0] == 0
+    assert_same_weights(read_model(place), read_model(whole_dir))
+
+
+@only_versitygw
+def test_a_place_of_another_training_is_refused(
+    bccd_shards: Path, tmp_path: Path, proxy: FaultProxy, place: str
+) -> None:
+    open_store(place).put("training.json", b'{"train": {"seed": 7}}\n')
+    code, log = run(bccd_shards, place)
+    assert code == 2
+    assert log.splitlines()[-1].startswith(f"error: {place} holds another training (")
+    assert keys(place) == {"training.json"}
