@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from ssd_core.errors import unknown_name
+from ssd_core.errors import UsageError, unknown_name
 from ssd_core.store.local import write_file
 
 if TYPE_CHECKING:
@@ -66,9 +66,13 @@ def build(pipeline: str, placement: "Placement", *, run: str | None = None, node
         nodes: machines that train together.
 
     Raises:
-        UsageError: this pipeline has nothing to run on several nodes.
+        UsageError: no such pipeline, or the placement cannot train on several nodes.
     """
     check_pipeline(pipeline)
+    if nodes > 1 and placement.job is None and "train" in PIPELINES[pipeline].steps:
+        raise UsageError(
+            "the placement cannot train on several nodes: it has no `job: {kind: ...}`"
+        )
     return importlib.import_module(f"pipelines.{pipeline}").build(placement, run=run, nodes=nodes)
 
 

@@ -1,11 +1,12 @@
 """`python -m pipelines compile`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipelines.catalogue import check_pipeline, write_package
+from pipelines.catalogue import PIPELINES, check_pipeline, write_package
 from pipelines.cli.options import Nodes, Pipeline, PlacementName, Placements
 
 
@@ -29,4 +30,8 @@ def compile_pipeline(
 
     path = out or Path(f"{pipeline}.yaml")
     write_package(pipeline, load_placement(placement, placements), path, nodes=nodes)
+    if nodes > 1 and "train" not in PIPELINES[pipeline].steps:
+        print(
+            f"note: the pipeline '{pipeline}' trains nothing: one node is enough", file=sys.stderr
+        )
     print(path)
