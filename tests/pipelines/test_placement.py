@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.placement import PLACEMENTS_PATH, load_placement
+from pipelines.placement import PLACEMENTS_PATH, Placement, load_placement
 from ssd_core import __version__
 from ssd_core.errors import UsageError
 
@@ -26,6 +26,20 @@ def test_our_placements(name: str, device: str, resource: str | None, job: str) 
     assert placement.image == f"ssd-on-kubeflow/{name}:{__version__}"
     assert placement.job
     assert placement.job.kind == job
+
+
+def test_the_row_of_the_docs_is_a_placement(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "placements.md").read_text()
+    block = page[page.index("    # mine.yaml\n") : page.index("| word | for |")]
+    path = tmp_path / "mine.yaml"
+    path.write_text("".join(line[4:] for line in block.splitlines(keepends=True)))
+    placement = load_placement("a100", path)
+    assert (placement.count, placement.resources.memory_request) == (2, "64Gi")
+
+
+def test_every_word_is_on_the_page() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "placements.md").read_text()
+    assert [name for name in Placement.model_fields if f"`{name}`" not in page] == []
 
 
 def test_a_secret_never_comes_with_its_value(tmp_path: Path) -> None:
