@@ -1,4 +1,4 @@
-"""The whole training pipeline on this machine, with real processes, signals and photographs."""
+"""The pipelines on this machine, with real processes, signals and photographs."""
 
 import json
 import os
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -114,6 +115,29 @@ def test_figures_of_a_run(accuracy: dict[str, float], figures: str) -> None:
     )
 
 
+def test_what_was_trained_is_benchmarked_by_its_uri(root: Path, lines: list[str]) -> None:
+    (training,) = root.glob("training/*")
+    words = ["benchmark", "--model", f"file://{quote(str(training))}", "--series", "nightly"]
+    words += ["--root", str(root), "--set", "benchmark.seconds=0.05"]
+    done = run([sys.executable, "-m", "pipelines", "run", *words])
+    assert (done.returncode, done.stderr) == (0, "")
+    *_, results, figures = done.stdout.splitlines()
+    assert re.fullmatch(r"\d+ images/s", figures)
+    found = json.loads(Path(results.removeprefix("results "), "benchmark/results.json").read_text())
+    assert found["verdict"]["word"] == "first"
+    assert [path.name for path in (root / "benchmarks/nightly").iterdir()] == ["000001.json"]
+
+
+def test_a_model_that_misses_a_bar_is_not_published(few_photographs: Path, root: Path) -> None:
+    """All but the last step has been done; the report is there."""
+    words = command(few_photographs, root, "publish.min_ap=1")
+    done = run([*words, "--model-name", "cells"])
+    assert done.returncode == 3
+    assert re.match(r"error: publish: ap (is|was) .*, publish\.min_ap asks for", done.stderr)
+    assert "report: done after" in done.stdout
+    assert not (root / "models").exists()
+
+
 def test_it_says_what_each_step_does_and_nothing_of_kubeflow(lines: list[str]) -> None:
     assert [line.split(":")[0] for line in lines if line.endswith(": begins")] == list(STEPS)
     assert [line.split(":")[0] for line in lines if ": done after " in line] == list(STEPS)
@@ -204,3 +228,29 @@ def test_wrong_words(words: list[str], message: str, few_photographs: Path, tmp_
     assert done.stderr.startswith(f"error: {message}")
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("training --dataset x", "the pipeline 'training' needs --recipe"),
+        ("training --recipe demo", "the pipeline 'training' needs --dataset"),
+        ("evaluation --dataset x", "the pipeline 'evaluation' needs --model"),
+        ("evaluation --model x", "the pipeline 'evaluation' needs --dataset"),
+        ("benchmark --model x", "the pipeline 'benchmark' needs --series"),
+        (
+            "benchmark --model x --series a --dataset y",
+            "the pipeline 'benchmark' takes no --dataset",
+        ),
+        ("benchmark --model x --series a --recipe y", "the pipeline 'benchmark' takes no --recipe"),
+        ("benchmark --model x --series a/b", "'a/b' cannot name a place"),
+        ("benchmark --model nowhere --series a", "nowhere: no such model directory"),
+        ("benchmark --model examples --series a", "examples/config.json is missing"),
+        ("training --recipe demo --dataset x --model-name .x", "'.x' cannot name a place"),
+    ],
+)
+def test_words_that_do_not_fit_the_pipeline(words: str, message: str) -> None:
+    done = run([sys.executable, "-m", "pipelines", "run", *words.split()])
+    assert done.returncode == (3 if "missing" in message else 2)
+    assert done.stderr.startswith(f"error: {message}")
+    assert done.stderr.count("\n") == 1
