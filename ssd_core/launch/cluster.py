@@ -18,7 +18,9 @@ from ssd_core.logs import logger
 AnswerT = TypeVar("AnswerT")
 
 _TROUBLE = {429, 500, 502, 503, 504}
-_REFUSALS = {401, 403, 404}
+_UNTRUSTED = 0
+"""The client's word for a certificate that is wrong or cannot be read."""
+_REFUSALS = {_UNTRUSTED, 401, 403, 404}
 """Final when first heard; a server that is just starting gives them too, and then they pass."""
 
 
@@ -191,15 +193,18 @@ class Cluster:
             pause = min(2 * pause, self.patience.longest_pause_seconds)
 
     def _may_pass(self, error: Exception) -> bool:
-        status = error.status if isinstance(error, ApiException) else None
-        return not status or status in _TROUBLE or (self._has_answered and status in _REFUSALS)
+        if not isinstance(error, ApiException) or error.status in _TROUBLE:
+            return True
+        return self._has_answered and error.status in _REFUSALS
 
     def _explain(self, error: Exception, kind: JobKind | None) -> SsdError:
         status = error.status if isinstance(error, ApiException) else None
-        if not status or status in _TROUBLE:
+        if status is None or status in _TROUBLE:
             return SurroundingsError(
                 f"the Kubernetes API at {self._host} does not answer: {_reason(error)}"
             )
+        if status == _UNTRUSTED:
+            return UsageError(f"the Kubernetes API at {self._host}: {_reason(error)}")
         if status == 404 and kind:
             return UsageError(
                 f"the cluster knows no {kind.resource}; {kind.operator} must be installed"
@@ -232,4 +237,4 @@ def _reason(error: Exception) -> str:
     try:
         return str(json.loads(error.body)["message"])
     except (TypeError, ValueError, KeyError):
-        return str(error.reason)
+        return " ".join(str(error.reason).split())

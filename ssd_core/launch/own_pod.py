@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import yaml
 from kubernetes import client, config
 
 from ssd_core.errors import UsageError
@@ -29,9 +30,10 @@ def connect() -> tuple[client.Configuration, str]:
     try:
         config.load_kube_config(path, client_configuration=configuration)
         _, active = config.list_kube_config_contexts(path)
-    except (config.ConfigException, OSError) as error:
+    except (config.ConfigException, OSError, TypeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
         raise UsageError(
-            f"no cluster to launch in: this is no pod, and the kubeconfig says: {error}"
+            f"no cluster to launch in: this is no pod, and the kubeconfig says: {reason}"
         ) from None
     return configuration, active["context"].get("namespace", "default")
 

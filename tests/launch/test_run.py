@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +24,6 @@ from ssd_core.launch.cluster import Cluster
 from ssd_core.launch.job import LAUNCHER as MAKER
 from ssd_core.launch.job import Job
 from ssd_core.launch.kinds import KINDS
-from ssd_core.launch.own_pod import owner_references
 from ssd_core.logs import logger
 from tests.launch.api_server import ControlPlane, condition, set_conditions
 from tests.launch.conftest import OWNERS, PATIENCE, make_job, open_cluster
@@ -384,6 +384,18 @@ def test_a_cluster_that_is_not_there(plane: ControlPlane) -> None:
         cluster.find(KINDS["TrainJob"], "any")
 
 
+def test_a_certificate_that_is_not_trusted_is_no_trouble_that_passes(
+    plane: ControlPlane, tmp_path: Path
+) -> None:
+    configuration = plane.configuration()
+    configuration.host = f"https://127.0.0.1:{plane.port}"
+    with pytest.raises(UsageError, match="certificate verify failed"):
+        Cluster(configuration, NAMESPACE).find(KINDS["TrainJob"], "any")
+    configuration.ssl_ca_cert = str(tmp_path / "nowhere.pem")
+    with pytest.raises(UsageError, match="No such file"):
+        Cluster(configuration, NAMESPACE).find(KINDS["TrainJob"], "any")
+
+
 STOPPED = """
 import sys
 from kubernetes import client
@@ -436,14 +448,6 @@ def test_a_stopped_launcher_leaves_the_job_of_another(plane: ControlPlane, launc
     assert find(plane, job)["metadata"]["annotations"][MAKER] == maker
     end(plane, job, condition("Complete"))
     assert launched.result(LIMIT) is None
-
-
-def test_a_pod_of_kubeflow_pipelines_is_the_owner() -> None:
-    pod = {"KFP_POD_NAME": "training-1-launcher", "KFP_POD_UID": "uid-1"}
-    assert owner_references(pod) == [
-        {"apiVersion": "v1", "kind": "Pod", "name": "training-1-launcher", "uid": "uid-1"}
-    ]
-    assert owner_references({}) == []
 
 
 def test_no_thread_is_left(plane: ControlPlane, launch: Launch) -> None:

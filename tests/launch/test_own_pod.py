@@ -1,0 +1,69 @@
+"""Where the launcher finds its cluster, and what it says where there is none."""
+
+from pathlib import Path
+
+import pytest
+
+from ssd_core.errors import UsageError
+from ssd_core.launch.own_pod import connect, owner_references
+
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+clusters: [{name: one, cluster: {server: "http://127.0.0.1:6443"}}]
+users: [{name: me, user: {token: secret-token}}]
+contexts: [{name: here, context: {cluster: one, user: me, namespace: team}}]
+current-context: here
+"""
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    path = tmp_path / "kubeconfig"
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "namespace"), [("", "", "team"), (", namespace: team", "", "default")]
+)
+def test_a_kubeconfig_says_server_and_namespace(
+    kubeconfig: Path, old: str, new: str, namespace: str
+) -> None:
+    kubeconfig.write_text(KUBECONFIG.replace(old, new))
+    configuration, found = connect()
+    assert (configuration.host, found) == ("http://127.0.0.1:6443", namespace)
+    assert configuration.api_key == {"authorization": "Bearer secret-token"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        "",
+        "just a text",
+        "{broken: [",
+        KUBECONFIG.replace("current-context: here", ""),
+        KUBECONFIG.replace("current-context: here", "current-context: there"),
+        KUBECONFIG.replace("cluster: one, user", "cluster: two, user"),
+    ],
+)
+def test_without_a_usable_kubeconfig_there_is_no_cluster(
+    kubeconfig: Path, content: str | None
+) -> None:
+    if content is not None:
+        kubeconfig.write_text(content)
+    with pytest.raises(UsageError) as caught:
+        connect()
+    text = str(caught.value)
+    assert text.startswith("no cluster to launch in: this is no pod, and the kubeconfig says: ")
+    assert "secret-token" not in text
+
+
+def test_a_pod_of_kubeflow_pipelines_is_the_owner() -> None:
+    pod = {"KFP_POD_NAME": "training-1-launcher", "KFP_POD_UID": "uid-1"}
+    assert owner_references(pod) == [
+        {"apiVersion": "v1", "kind": "Pod", "name": "training-1-launcher", "uid": "uid-1"}
+    ]
+    assert owner_references({}) == []
