@@ -6,6 +6,7 @@ in stored pixels. An image is JPEG or whatever else Pillow opens; its file name 
 """
 
 import io
+from contextlib import suppress
 from typing import Any
 
 import cv2
@@ -121,6 +122,26 @@ def decode_image(image: bytes | memoryview, region: Region | None = None) -> Ima
         return pixels
     x0, y0, x1, y1 = region
     return pixels[y0:y1, x0:x1]
+
+
+def decode_coarse(image: bytes | memoryview, min_side: int) -> ImageArray:
+    """Return [H, W] grey pixels of an image, of a JPEG as few as its format gives cheaply.
+
+    Args:
+        image: content of the file.
+        min_side: neither side gets shorter than this, but for images that are.
+
+    Raises:
+        DataError: see `decode_image`.
+    """
+    read_size(image)
+    if is_jpeg(image):
+        with suppress(ValueError):  # CMYK, and damage: as in `decode_image`
+            gray: ImageArray = simplejpeg.decode_jpeg(
+                image, "GRAY", fastdct=True, min_height=min_side, min_width=min_side, min_factor=1
+            )
+            return gray[:, :, 0]
+    return np.asarray(cv2.cvtColor(decode_image(image), cv2.COLOR_RGB2GRAY))
 
 
 def resize_image(pixels: ImageArray, size: int) -> ImageArray:

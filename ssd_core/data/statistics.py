@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ssd_core.data.near_images import find_near_images, take_look
 from ssd_core.data.shards.reader import SplitReader
 from ssd_core.detection.boxes import compute_areas
+from ssd_core.errors import DataError
 from ssd_core.logs import Progress
 from ssd_core.structures import Array, ClassInfo, FloatArray, IntArray
 
@@ -61,6 +63,8 @@ class SplitTable:
     """[N] bytes of the file."""
     image_hashes: tuple[str, ...]
     """[N] SHA-256 of the file."""
+    image_looks: tuple[bytes, ...]
+    """[N] see `near_images.take_look`; b"" where the image cannot be decoded."""
     objects: Objects
     num_crowds: int
     num_difficult: int
@@ -77,13 +81,14 @@ def read_table(reader: SplitReader) -> SplitTable:
     Raises:
         DataError: a shard does not have the content that the manifest promises.
     """
-    paths, sizes, num_bytes, hashes, found = [], [], [], [], []
+    paths, sizes, num_bytes, hashes, looks, found = [], [], [], [], [], []
     with Progress(f"inspect: {reader.split} image", reader.num_images) as progress:
         for record in reader.read_in_order():
             paths.append(record.image_path)
             sizes.append((record.width, record.height))
             num_bytes.append(len(record.image))
             hashes.append(hashlib.sha256(record.image).hexdigest())
+            looks.append(_look(record.image))
             found.append(record.annotations)
             progress.update(record.index + 1)
     is_crowd = _join([each.is_crowd for each in found], np.bool_)
@@ -97,6 +102,7 @@ def read_table(reader: SplitReader) -> SplitTable:
         image_sizes=image_sizes,
         image_bytes=np.array(num_bytes, np.int64),
         image_hashes=tuple(hashes),
+        image_looks=tuple(looks),
         objects=Objects(
             image_rows=rows,
             boxes=boxes,
@@ -106,6 +112,13 @@ def read_table(reader: SplitReader) -> SplitTable:
         num_crowds=int(is_crowd.sum()),
         num_difficult=int(_join([each.is_difficult for each in found], np.bool_).sum()),
     )
+
+
+def _look(image: memoryview) -> bytes:
+    try:
+        return take_look(image)
+    except DataError:
+        return b""
 
 
 def join_objects(tables: Sequence[SplitTable]) -> Objects:
@@ -172,6 +185,22 @@ def find_repeated(tables: Mapping[str, SplitTable]) -> list[dict[str, list[str]]
         for digest, path in zip(table.image_hashes, table.image_paths, strict=True):
             groups.setdefault(digest, {}).setdefault(split, []).append(path)
     return [group for group in groups.values() if sum(map(len, group.values())) > 1]
+
+
+def find_near(tables: Mapping[str, SplitTable]) -> list[dict[str, list[str]]]:
+    """Return the images that look the same and are no copies: for each, their paths by split."""
+    looks: dict[str, tuple[str, str, bytes]] = {}
+    for split, table in tables.items():
+        columns = (table.image_hashes, table.image_paths, table.image_looks)
+        for digest, path, look in zip(*columns, strict=True):
+            looks.setdefault(digest, (split, path, look))
+    images = list(looks.values())
+    groups: list[dict[str, list[str]]] = []
+    for rows in find_near_images([look for _, _, look in images]):
+        groups.append({})
+        for split, path, _ in (images[row] for row in rows):
+            groups[-1].setdefault(split, []).append(path)
+    return groups
 
 
 def find_extremes(

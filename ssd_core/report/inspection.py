@@ -52,6 +52,7 @@ def content(
         "photos": [(_PHOTO_TITLES[kind], found) for kind, found in photos.items() if found],
         "photo_classes": list(colours.items()),
         "repeated": results["repeated"],
+        "near": results["near"],
         "findings": results["findings"],
         "origins": [("shards", data["uri"], data["digest"]), ("source", data["source"], "")],
     }

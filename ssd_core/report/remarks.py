@@ -15,6 +15,7 @@ def find_remarks(results: Mapping[str, Any]) -> list[str]:
     """Return what a person should know before training, from the results of `inspect`."""
     return [
         *_about_repeated(results["repeated"]),
+        *_about_near(results["near"]),
         *_about_classes(results["classes"], list(results["splits"])),
         *_about_anchors(results),
     ]
@@ -29,6 +30,14 @@ def _about_repeated(repeated: Mapping[str, Any]) -> Iterator[str]:
     for split, count in repeated["copies"].items():
         if count:
             yield f"{_count(count, 'image')} of {split} {_is(count)} a copy of another one there."
+
+
+def _about_near(near: Mapping[str, Any]) -> Iterator[str]:
+    if near["in_both_splits"]:
+        yield (
+            f"{_count(near['in_both_splits'], 'image')} of train {_is(near['in_both_splits'])} in "
+            "val too, saved again or scaled: the accuracy on val may be too high."
+        )
 
 
 def _about_classes(classes: Sequence[Mapping[str, Any]], splits: Sequence[str]) -> Iterator[str]:

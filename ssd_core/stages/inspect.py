@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ssd_core.config import TrainConfig, override
+from ssd_core.config import ConvertConfig, TrainConfig, override
 from ssd_core.data.anchor_fit import describe_reach
 from ssd_core.data.decode import decode_image
 from ssd_core.data.findings import RULES, action_of
@@ -16,6 +16,7 @@ from ssd_core.data.statistics import (
     describe_classes,
     describe_split,
     find_extremes,
+    find_near,
     find_repeated,
     join_objects,
     read_table,
@@ -122,6 +123,7 @@ def _results(
         "classes": describe_classes(tables, classes),
         "anchors": anchors,
         "repeated": repeated,
+        "near": _describe_near(tables),
         "findings": _describe_findings(manifest),
     }
 
@@ -150,9 +152,18 @@ def _describe_repeated(tables: Mapping[str, SplitTable]) -> dict[str, Any]:
     }
 
 
+def _describe_near(tables: Mapping[str, SplitTable]) -> dict[str, Any]:
+    """Count the images that look the same as others of another file in the other split."""
+    groups = find_near(tables)
+    return {
+        "in_both_splits": sum(len(group) > 1 for group in groups),
+        "images": sorted(groups, key=len, reverse=True)[:_MAX_LISTED],
+    }
+
+
 def _describe_findings(manifest: Manifest) -> list[dict[str, Any]]:
     """Return what conversion found, with what it did about it."""
-    policy = manifest.options["policy"]
+    policy = manifest.options.get("policy", ConvertConfig().policy)
     return [
         {
             "code": code,

@@ -13,7 +13,7 @@ from ssd_core.structures import ClassInfo
 CLASSES = [ClassInfo(label=k, name=name, category_id=k) for k, name in ((1, "cat"), (2, "dog"))]
 
 
-def table(hashes, rows=(), labels=(), boxes=(), areas=None):
+def table(hashes, rows=(), labels=(), boxes=(), areas=None, looks=()):
     """A split of images of 100 x 100 px whose hashes are letters."""
     boxes = np.array(boxes, np.float32).reshape(-1, 4)
     areas = [100.0] * len(rows) if areas is None else areas
@@ -22,6 +22,7 @@ def table(hashes, rows=(), labels=(), boxes=(), areas=None):
         image_sizes=np.full((len(hashes), 2), 100),
         image_bytes=np.full(len(hashes), 7),
         image_hashes=tuple(hashes),
+        image_looks=tuple(looks) or (b"",) * len(hashes),
         objects=Objects(
             image_rows=np.array(rows, np.int64),
             boxes=boxes if len(boxes) else np.tile(np.float32([0, 0, 0.5, 0.5]), (len(rows), 1)),
@@ -78,6 +79,15 @@ def test_images_with_the_same_bytes_are_found_across_and_within_splits():
         {"train": ["0a.jpg", "3a.jpg"]},
         {"train": ["1b.jpg", "2b.jpg"], "val": ["0b.jpg"]},
     ]
+
+
+def test_images_that_look_the_same_are_found_and_copies_left_out():
+    one, other = b"\0" * 32, b"\0" * 31 + b"\3"
+    tables = {
+        "train": table("aab", looks=[one, one, b"\xff" * 32]),
+        "val": table("cd", looks=[other, b""]),
+    }
+    assert statistics.find_near(tables) == [{"train": ["0a.jpg"], "val": ["0c.jpg"]}]
 
 
 def test_extremes_of_all_splits_none_twice():

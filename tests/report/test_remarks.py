@@ -3,10 +3,11 @@
 from ssd_core.report.remarks import find_remarks
 
 
-def results(counts=None, *, both=0, copies=0, unreached=0, recipe="demo"):
+def results(counts=None, *, both=0, copies=0, near=0, unreached=0, recipe="demo"):
     counts = {"cat": (50, 10)} if counts is None else counts
     return {
         "repeated": {"in_both_splits": both, "copies": {"train": copies, "val": 0}},
+        "near": {"in_both_splits": near, "images": []},
         "classes": [
             {"name": name, "objects": {"train": train, "val": val}}
             for name, (train, val) in counts.items()
@@ -25,6 +26,13 @@ def test_images_that_occur_twice():
     assert find_remarks(results(both=1, copies=3)) == [
         "1 image of train is in val too: the accuracy on val will be too high.",
         "3 images of train are a copy of another one there.",
+    ]
+
+
+def test_images_that_look_the_same():
+    assert find_remarks(results(near=2)) == [
+        "2 images of train are in val too, saved again or scaled: the accuracy on val may be too "
+        "high."
     ]
 
 

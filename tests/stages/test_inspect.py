@@ -5,6 +5,7 @@ import re
 import shutil
 
 import pytest
+from PIL import Image
 
 from ssd_core.errors import DataError, UsageError
 from ssd_core.recipes import RECIPES
@@ -27,7 +28,9 @@ def parts_of(page):
     return re.findall(r"<h2[^>]*>([^<]*)</h2>", page)
 
 
-def convert_coco(folder, images, *, classes=("cell",), objects=((1, (9, 9, 59, 79)),)):
+def convert_coco(
+    folder, images, *, classes=("cell",), objects=((1, (9, 9, 59, 79)),), size=(640, 480)
+):
     """Convert a COCO set: `images` are paths by split, each with the same objects."""
     (folder / "source/annotations").mkdir(parents=True)
     for split, paths in images.items():
@@ -40,7 +43,8 @@ def convert_coco(folder, images, *, classes=("cell",), objects=((1, (9, 9, 59, 7
         for k, path in enumerate(paths, 1):
             name = f"{split}{k}.jpg"
             shutil.copy(path, folder / "source" / f"{split}2017" / name)
-            content["images"].append({"id": k, "file_name": name, "width": 640, "height": 480})
+            sides = {"width": size[0], "height": size[1]}
+            content["images"].append({"id": k, "file_name": name} | sides)
             for category_id, (x0, y0, x1, y1) in objects:
                 content["annotations"].append(
                     {"id": len(content["annotations"]) + 1, "image_id": k, "iscrowd": 0}
@@ -113,6 +117,20 @@ def test_an_image_in_both_splits_is_named(photographs, tmp_path):
         "val": ["val2017/val2.jpg"],
     }
     assert "1 image of train is in val too" in page
+    assert "<td>train2017/train1.jpg</td><td>val2017/val2.jpg</td>" in page
+
+
+def test_an_image_saved_again_is_named(photographs, tmp_path):
+    first, second, third, _ = photographs
+    Image.open(first).resize((320, 240)).save(tmp_path / "again.jpg", quality=60)
+    data_dir = convert_coco(
+        tmp_path, {"train": [first, second], "val": [third, tmp_path / "again.jpg"]}, size=(0, 0)
+    )
+    result, page, results = run(data_dir, tmp_path / "out")
+    assert result.metrics["images_in_both_splits"] == 0
+    both = {"train": ["train2017/train1.jpg"], "val": ["val2017/val2.jpg"]}
+    assert results["near"] == {"in_both_splits": 1, "images": [both]}
+    assert "1 image of train is in val too, saved again or scaled" in page
     assert "<td>train2017/train1.jpg</td><td>val2017/val2.jpg</td>" in page
 
 

@@ -1,0 +1,71 @@
+"""The look of an image: the same after saving and scaling, another for other photographs."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance
+
+from ssd_core.data.near_images import find_near_images, take_look
+from ssd_core.errors import DataError
+from tests.data.image_corpus import GOOD
+
+
+def save(image: Image.Image, kind: str = "JPEG", **options: int) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+CHANGES: dict[str, Callable[[Image.Image], bytes]] = {
+    "saved again": lambda image: save(image, quality=60),
+    "another format": lambda image: save(image, "PNG"),
+    "half the size": lambda image: save(image.resize((image.width // 2, image.height // 2))),
+    "twice the size": lambda image: save(image.resize((image.width * 2, image.height * 2))),
+    "squeezed": lambda image: save(image.resize((300, 300))),
+    "brighter": lambda image: save(ImageEnhance.Brightness(image).enhance(1.15)),
+}
+
+
+@pytest.fixture(scope="module")
+def photographs(bccd_dir: Path) -> list[bytes]:
+    return [path.read_bytes() for path in sorted((bccd_dir / "JPEGImages").iterdir())]
+
+
+def test_no_two_photographs_look_the_same(photographs: list[bytes]) -> None:
+    assert find_near_images([take_look(photo) for photo in photographs]) == []
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_changed_photographs_are_found(photographs: list[bytes], change: str) -> None:
+    photos = photographs[:20]
+    changed = [CHANGES[change](Image.open(io.BytesIO(photo))) for photo in photos]
+    groups = find_near_images([take_look(image) for image in [*photos, *changed]])
+    assert all(group == [group[0], group[0] + 20] for group in groups)
+    assert len(groups) >= 18
+
+
+def test_every_image_has_a_look() -> None:
+    for make in GOOD.values():
+        assert len(take_look(make())) == 32
+    with pytest.raises(DataError):
+        take_look(b"no image")
+
+
+def test_groups_are_those_of_all_pairs() -> None:
+    rng = np.random.default_rng(1)
+    bits = rng.integers(0, 2, (60, 256), np.uint8)
+    for row in range(30, 60):  # a row before, with up to 40 bits changed
+        bits[row] = bits[rng.integers(row)]
+        bits[row, rng.permutation(256)[: rng.integers(40)]] ^= 1
+    near = (bits[:, None] != bits).sum(axis=2) <= 20
+    for _ in range(6):
+        near = near @ near
+    expected = {tuple(np.flatnonzero(row).tolist()) for row in near if row.sum() > 1}
+    looks = [np.packbits(row).tobytes() for row in bits]
+    assert {tuple(group) for group in find_near_images(looks)} == expected
+    assert len(expected) > 3
+    assert find_near_images([b"", *looks[:1], b""]) == []
+    assert find_near_images([]) == []
