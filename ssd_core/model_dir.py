@@ -7,7 +7,6 @@ weights.safetensors   the network's arrays
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -21,7 +20,7 @@ from ssd_core.errors import DataError, UsageError
 from ssd_core.store import Location, join_location, open_store
 from ssd_core.store.arrays import FileEntry, describe, read_arrays, read_verified, write_arrays
 from ssd_core.store.base import holds
-from ssd_core.store.local import LocalStore, make_own_directory, write_file
+from ssd_core.store.local import LocalStore, make_own_directory, temporary_place, write_file
 from ssd_core.structures import Array, ClassInfo
 
 CONFIG_FILE = "config.json"
@@ -145,7 +144,7 @@ def local_model(place: Location) -> Path:
 
 def _copy(description: ModelDescription, place: str) -> Path:
     """Copy what is not there yet, so that a killed or damaged copy is completed."""
-    copies_dir = Path(tempfile.gettempdir()) / f"ssd-models-{os.getuid()}"
+    copies_dir = temporary_place("models")
     make_own_directory(copies_dir, "choose another folder in TMPDIR")
     config = _format(description)
     model_dir = copies_dir / describe(config).sha256

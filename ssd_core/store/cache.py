@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import threading
 import time
 from collections import deque
@@ -26,6 +25,7 @@ from ssd_core.store.local import (
     file_sha256,
     make_directory,
     make_own_directory,
+    temporary_place,
 )
 from ssd_core.store.verified import KnownObject, copy_verified
 
@@ -207,10 +207,9 @@ def open_cache() -> Cache:
     else half of the space that is free there.
 
     Raises:
-        UsageError: a size that is no number, or a folder that belongs to another user.
+        UsageError: a size that is no number, or a folder that is missing or another user's.
     """
-    default = Path(tempfile.gettempdir()) / f"ssd-cache-{os.getuid()}"
-    directory = Path(os.environ.get("SSD_CACHE_DIR") or default)
+    directory = Path(os.environ.get("SSD_CACHE_DIR") or temporary_place("cache"))
     make_own_directory(directory, "choose one in SSD_CACHE_DIR")
     with explain_disk_errors(directory):
         size = os.environ.get("SSD_CACHE_BYTES") or str(_usable_bytes(directory))

@@ -119,6 +119,20 @@ def make_own_directory(directory: Path, remedy: str) -> None:
             raise UsageError(f"{directory} belongs to another user; {remedy}")
 
 
+def temporary_place(name: str) -> Path:
+    """Return a path that this user's processes share, in the folder for temporary files.
+
+    Raises:
+        UsageError: there is no folder for temporary files.
+    """
+    try:
+        return Path(tempfile.gettempdir()) / f"ssd-{name}-{os.getuid()}"
+    except FileNotFoundError:
+        raise UsageError(
+            "no folder for temporary files can be written; choose one in TMPDIR"
+        ) from None
+
+
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal."""
     digest = hashlib.sha256()

@@ -4,8 +4,9 @@ import itertools
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,14 @@ from ssd_core.store.s3 import S3Store
 from ssd_core.store.s3_settings import Patience, S3Settings
 from tests.faults.fault_proxy import FaultProxy
 from tests.requirements import missing
-from tests.store.s3_servers import SECRET_KEY, RcloneServer, S3Server, SwiftServer, VersityServer
+from tests.store.s3_servers import (
+    SECRET_KEY,
+    RcloneServer,
+    S3Server,
+    SwiftServer,
+    VersityServer,
+    wait_until,
+)
 
 BUCKET = "bucket"
 PATIENCE = Patience(
@@ -130,6 +138,23 @@ def raced_store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 def proxy(server: S3Server) -> Iterator[FaultProxy]:
     with FaultProxy(server.port) as started:
         yield started
+
+
+def run_killed(
+    command: Sequence[str | Path], proxy: FaultProxy, target: str, *, after: Callable[[], bool]
+) -> None:
+    """Run a command that is killed while it stores an object of this name, after something else."""
+    victim: list[int] = []
+
+    def kill() -> None:
+        assert wait_until(after)
+        os.kill(victim[0], signal.SIGKILL)
+
+    proxy.fail("call", method="PUT", target=target, call=kill)
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+        victim.append(process.pid)
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL
 
 
 def refusal(call: Callable[[], object], kind: type[SsdError]) -> str:

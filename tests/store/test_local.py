@@ -100,6 +100,20 @@ def test_full_disk_says_what_to_do(tmp_path: Path) -> None:
     assert path.read_text() == "old"
 
 
+def test_no_folder_for_temporary_files() -> None:
+    """Where no file may have a byte, none of the usual folders will do."""
+    code = (
+        "import resource, signal; from ssd_core.store.cache import open_cache\n"
+        "from ssd_core.errors import UsageError\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "try: open_cache()\n"
+        "except UsageError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "no folder for temporary files can be written; choose one in TMPDIR\n"
+
+
 def test_unwritable_place_is_the_users_mistake(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UsageError, match="cannot write there"):

@@ -1,9 +1,9 @@
 """Data sets in an S3 store: written by a conversion that may be killed, read through a cache."""
 
-import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from ssd_core.recipes import load_recipe
 from ssd_core.stages import convert, inspect, train
 from ssd_core.structures import Record
 from tests.faults.fault_proxy import FaultProxy
-from tests.store.conftest import BUCKET, open_s3, own_prefix, refusal, use_server
+from tests.store.conftest import BUCKET, open_s3, own_prefix, refusal, run_killed, use_server
 from tests.store.s3_servers import S3Server, wait_until
 
 CONFIG = {"shard_bytes": 50_000}
@@ -112,15 +112,16 @@ def command(source: Path, place: str) -> list[str]:
 
 @pytest.mark.parametrize("moment", ["val-00000", "manifest.json"])
 def test_a_killed_upload_is_completed(
-    few_photographs: Path, proxy: FaultProxy, moment: str
+    few_photographs: Path, proxy: FaultProxy, versitygw: S3Server, moment: str
 ) -> None:
     place = own_uri()
-    victim: list[int] = []
-    proxy.fail("call", method="PUT", target=moment, call=lambda: os.kill(victim[0], signal.SIGKILL))
-    with subprocess.Popen(command(few_photographs, place), stderr=subprocess.PIPE) as process:
-        victim.append(process.pid)
-        process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    store = open_s3(versitygw, f"{place.removeprefix(f's3://{BUCKET}/')}/")
+    run_killed(
+        command(few_photographs, place),
+        proxy,
+        moment,
+        after=lambda: any(found.key.endswith("train-00000.arrow") for found in store.list()),
+    )
     done = [r.target for r in proxy.seen if r.method == "PUT" and moment not in r.target]
     if moment != "manifest.json":  # this request goes on although its sender is dead
         refusal(lambda: open_split(place, "train"), DataError)
@@ -211,6 +212,20 @@ def test_a_missing_shard_is_found_before_the_work(
         open_split(place, "train")
     publish_dataset(local_dir, place)
     assert len(open_split(place, "train")) == 100
+
+
+def test_reading_goes_on_when_the_server_was_killed(
+    uri: str, local_dir: Path, versitygw: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSD_STORE_PATIENCE", "300")
+    records = open_split(uri, "val").read_in_order()
+    read = [next(records)]
+    versitygw.stop(signal.SIGKILL)
+    starter = threading.Timer(0.5, versitygw.start)
+    starter.start()
+    read += records
+    starter.join()
+    assert_same(read, list(open_split(local_dir, "val").read_in_order()))
 
 
 def make_loader(reader: SplitReader) -> Loader:

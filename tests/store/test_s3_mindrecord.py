@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ssd_core.config import AugmentConfig
+from ssd_core.data.loader import Loader
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.data.shards.mindrecord_format import FILE_NAMES
 from ssd_core.data.shards.reader import open_split
@@ -65,6 +67,22 @@ def test_what_is_converted_into_a_store_is_read_from_there(uri: str, local_dir: 
     ]
     assert_same_records(uri, local_dir)
     assert list(verify.run(uri)) == [(uri, [])]
+
+
+def test_training_sees_the_same_batches(uri: str, local_dir: Path) -> None:
+    batches = []
+    for place in (uri, local_dir):
+        loader = Loader(
+            open_split(place, "train"),
+            image_size=32,
+            augment=AugmentConfig(),
+            mean=(0, 0, 0),
+            batch_size=4,
+            seed=1,
+            num_threads=2,
+        )
+        batches.append([batch.images.copy() for batch in loader.batches(0, 5)])
+    assert np.array_equal(*batches)
 
 
 def test_it_is_fetched_once_for_all_readers(

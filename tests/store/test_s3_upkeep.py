@@ -1,7 +1,6 @@
 """`ssd verify` and `ssd gc` in an S3 store: what is damaged, what may go, and what never does."""
 
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -22,7 +21,7 @@ from ssd_core.store.s3 import S3Store
 from ssd_core.store.transfer import upload_directory
 from ssd_core.structures import ClassInfo
 from tests.faults.fault_proxy import FaultProxy
-from tests.store.conftest import BUCKET, SERVERS, open_s3, own_prefix, use_server
+from tests.store.conftest import BUCKET, SERVERS, open_s3, own_prefix, run_killed, use_server
 from tests.store.s3_servers import S3Server, VersityServer
 
 SSD = Path(sys.executable).with_name("ssd")
@@ -319,25 +318,46 @@ def test_what_is_stored_again_meanwhile_stays(ageing: AgeingStore) -> None:
     assert keys(ageing.store) == {f"{LOST}/two"}
 
 
+def kill_at(
+    target: str, source: Path, store: S3Store, server: S3Server, patch: pytest.MonkeyPatch
+) -> list[str | Path]:
+    """Convert into a store, killed when an object of this name is stored; return the command."""
+    command: list[str | Path] = [SSD, "convert", source, "--out", uri_of(store)]
+    with FaultProxy(server.port) as proxy, patch.context() as patched:
+        patched.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        run_killed(
+            command,
+            proxy,
+            target,
+            after=lambda: any(key.endswith("/train-00000.arrow") for key in keys(store)),
+        )
+    return command
+
+
+@pytest.mark.parametrize("moment", ["val-00000", "invocation.json"])
+def test_a_killed_upload_is_no_data_set_and_is_completed(
+    store: S3Store,
+    server: S3Server,
+    few_photographs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    moment: str,
+) -> None:
+    uri = uri_of(store)
+    convert_there = kill_at(moment, few_photographs, store, server, monkeypatch)
+    with pytest.raises(DataError, match="holds no converted data set"):
+        open_split(uri, "train")
+    done = subprocess.run(convert_there, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert list(verify.run(uri)) == [(uri, [])]
+
+
 def test_a_killed_upload_is_listed_removed_and_done_again(
     ageing: AgeingStore, versitygw: S3Server, few_photographs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = uri_of(ageing.store)
-    convert_there = [SSD, "convert", few_photographs, "--out", uri]
-    victim: list[int] = []
-    with FaultProxy(versitygw.port) as proxy:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
-        proxy.fail(
-            "call",
-            method="PUT",
-            target="invocation.json",  # after the shards, before the manifest
-            call=lambda: os.kill(victim[0], signal.SIGKILL),
-        )
-        with subprocess.Popen(convert_there, stderr=subprocess.PIPE) as process:
-            victim.append(process.pid)
-            process.communicate()
-        assert process.returncode == -signal.SIGKILL
-    monkeypatch.setenv("AWS_ENDPOINT_URL", versitygw.endpoint)
+    convert_there = kill_at(
+        "invocation.json", few_photographs, ageing.store, versitygw, monkeypatch
+    )
     ageing.age()
     left = {key for key in keys(ageing.store) if "/" in key}
     assert len(left) == 2
