@@ -31,7 +31,8 @@ from ssd_core.store.arrays import describe
 from ssd_core.store.places import Places
 from ssd_core.structures import StageResult
 
-MANIFEST_FILE = "manifest.json"
+PUBLISHED_FILE = "published.json"
+"""Lists the files; `manifest.json` would make it look like a data set."""
 CARD_FILE = "README.md"
 
 
@@ -54,7 +55,7 @@ def run(
 ) -> StageResult:
     """Check a model against its bars, and put it under `models/<name>/<version>/`.
 
-    There it lies as a model directory with a card (README.md) and `manifest.json`, which comes
+    There it lies as a model directory with a card (README.md) and `published.json`, which comes
     last. Of several models for one version the first wins; the same model again returns at once.
     `results.json` in `out_dir` says where it is.
 
@@ -145,7 +146,7 @@ def _publish(
         raise OwnershipError(
             f"{place} holds another model; choose another version, or remove that one"
         )
-    if store.head(MANIFEST_FILE) is not None:
+    if store.head(PUBLISHED_FILE) is not None:
         logger.info("%s: is published already", place)
         return
     for name in (CLASSES_FILE, WEIGHTS_FILE):
@@ -159,5 +160,5 @@ def _publish(
         "version": __version__,
         "files": {name: entry.model_dump() for name, entry in entries.items()},
     }
-    store.put_if_absent(MANIFEST_FILE, (json.dumps(manifest, indent=2) + "\n").encode())
+    store.put_if_absent(PUBLISHED_FILE, (json.dumps(manifest, indent=2) + "\n").encode())
     logger.info("published as %s", place)

@@ -1,5 +1,6 @@
 """The compiled pipelines, as Kubeflow Pipelines would read them."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -264,7 +265,12 @@ def test_a_job_over_nodes_gets_all_of_the_placement(folder: Path) -> None:
 
 def compile_by_command(path: Path, *words: str) -> bytes:
     command = [sys.executable, "-m", "pipelines", "compile", *words, "-o", str(path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    canary = "canary-of-a-secret"
+    environment = os.environ | {"AWS_ACCESS_KEY_ID": canary, "AWS_SECRET_ACCESS_KEY": canary}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert canary not in path.read_text() + done.stdout + done.stderr
     assert done.stdout == f"{path}\n"
     notes = done.stderr.splitlines()
     assert notes == (

@@ -74,7 +74,7 @@ def test_a_training_leaves_everything_in_the_store(trained: list[str]) -> None:
         assert json.loads(store.get("results.json"))["metrics"] is not None
         assert json.loads(store.get("invocation.json"))["stage"] == step
     published = {stored.key for stored in open_store(f"{ROOT}/models/cells/1").list()}
-    assert "manifest.json" in published
+    assert "published.json" in published
 
 
 def test_the_published_model_is_evaluated(

@@ -12,7 +12,7 @@ import pytest
 from ssd_core.errors import GateError, OwnershipError, UsageError
 from ssd_core.evaluation.coco import COCO_METRICS
 from ssd_core.model_dir import WEIGHTS_FILE, read_model, write_model
-from ssd_core.stages import benchmark, predict, publish
+from ssd_core.stages import benchmark, predict, publish, verify
 from ssd_core.stages.publish import Label
 from ssd_core.store.local import file_sha256
 from ssd_core.store.places import Places
@@ -63,8 +63,8 @@ def test_a_published_model_is_whole_and_works(inputs, trained_dir, bccd_dir, roo
     result = run(inputs, root)
     place = root / "models" / "cells" / "1"
     assert result.metadata["uri"] == str(place)
-    manifest = json.loads((place / "manifest.json").read_text())
-    assert set(manifest["files"]) == {path.name for path in place.iterdir()} - {"manifest.json"}
+    manifest = json.loads((place / "published.json").read_text())
+    assert set(manifest["files"]) == {path.name for path in place.iterdir()} - {"published.json"}
     for name, entry in manifest["files"].items():
         path = place / name
         assert (entry["bytes"], entry["sha256"]) == (path.stat().st_size, file_sha256(path))
@@ -104,7 +104,7 @@ def test_without_a_version_it_is_the_training(inputs, trained_dir, root):
     training_id = read_model(trained_dir).description.training_id
     result = run(inputs, root, label=Label(name="cells"))
     assert result.metadata["version"] == training_id
-    assert (root / "models" / "cells" / training_id / "manifest.json").is_file()
+    assert (root / "models" / "cells" / training_id / "published.json").is_file()
 
 
 def test_without_a_name_only_the_bars_are_checked(inputs, root):
@@ -137,7 +137,7 @@ def test_a_bar_for_what_was_not_measured_is_missed(trained_dir, evaluation_dir, 
 
 def test_a_bar_that_is_reached(inputs, root):
     run(inputs, root, {"min_images_per_second": 0.001})
-    assert (root / "models" / "cells" / "1" / "manifest.json").is_file()
+    assert (root / "models" / "cells" / "1" / "published.json").is_file()
 
 
 def test_the_same_model_again_changes_nothing(inputs, root):
@@ -183,10 +183,10 @@ def test_of_models_that_race_one_wins_and_is_whole(
 def test_a_publication_that_was_cut_short_is_completed(inputs, root):
     run(inputs, root)
     place = root / "models" / "cells" / "1"
-    (place / "manifest.json").unlink()
+    (place / "published.json").unlink()
     (place / "weights.safetensors").unlink()
     run(inputs, root)
-    assert (place / "manifest.json").is_file()
+    assert (place / "published.json").is_file()
     read_model(place)
 
 
@@ -240,3 +240,12 @@ def test_the_command(inputs, root, tmp_path, words, code, message):
     assert done.returncode == code, done.stderr
     assert message in done.stderr
     assert (root / "models").exists() == (code == 0)
+
+
+def test_a_published_model_is_verified_as_a_model(inputs, root):
+    run(inputs, root)
+    place = root / "models" / "cells" / "1"
+    assert [(found.place, found.faults) for found in verify.run(root)] == [(place, [])]
+    (place / WEIGHTS_FILE).write_bytes(b"damaged")
+    (found,) = verify.run(root)
+    assert found.faults
