@@ -7,13 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import ssd_core
 from ssd_core.model_dir import read_model
 from ssd_core.train_log import read_log
 
@@ -27,6 +26,7 @@ SETTINGS = {
     "loader_threads": 1,
 }
 KILLS = 3
+pytestmark = pytest.mark.usefixtures("code_dir")
 
 
 def command(data_dir: Path, out_dir: Path, *more: str) -> list[str]:
@@ -34,16 +34,6 @@ def command(data_dir: Path, out_dir: Path, *more: str) -> list[str]:
     entry = "from ssd_core.cli.app import main; main()"
     options = ["--data", str(data_dir), "--out", str(out_dir), "--recipe", "demo"]
     return [sys.executable, "-c", entry, "train", *options, "--device", "cpu", *words, *more]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def code_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Run a copy of the code: an edit while the tests run would make it another training."""
-    path = tmp_path_factory.mktemp("code")
-    shutil.copytree(Path(ssd_core.__file__).parent, path / "ssd_core")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(path)
-        yield path
 
 
 def start(words: list[str], before: Callable[[], None] | None = None) -> subprocess.Popen[str]:

@@ -8,6 +8,7 @@ vanishes is given up after `_PATIENCE`.
 import itertools
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -97,9 +98,8 @@ class TorchRanks:
         try:
             yield
         except RuntimeError as error:  # torch has no narrower class for a lost connection
-            reason = str(error).partition("\n")[0]
             raise SurroundingsError(
-                f"rank {self.rank} of {self.world_size} has lost another rank ({reason}); "
+                f"rank {self.rank} of {self.world_size} has lost another rank: {_reason(error)}; "
                 "the same command continues from the last checkpoint"
             ) from None
 
@@ -125,9 +125,8 @@ def join(place: RankPlace) -> Iterator[TorchRanks]:
             timeout=_PATIENCE,
         )
     except RuntimeError as error:
-        reason = str(error).partition("\n")[0]
         raise SurroundingsError(
-            f"rank {place.rank} of {place.world_size} cannot meet the others: {reason}"
+            f"rank {place.rank} of {place.world_size} cannot meet the others: {_reason(error)}"
         ) from None
     if place.rank:
         logger.setLevel(logging.WARNING)  # one of them is enough to say how it goes
@@ -135,6 +134,11 @@ def join(place: RankPlace) -> Iterator[TorchRanks]:
     yield ranks
     ranks.greatest(0)  # rank 0 keeps the store that the others may still read
     dist.destroy_process_group()
+
+
+def _reason(error: RuntimeError) -> str:
+    """Return the first sentence of an error of torch, without the line of its source."""
+    return re.sub(r"^\[\S+\]\s*", "", str(error).partition("\n")[0]).partition(". ")[0]
 
 
 class SharedGradients:

@@ -14,7 +14,8 @@ from ssd_core.errors import StoppedError
 from ssd_core.logs import logger
 
 _LOST = 75
-"""Exit code of a rank that has lost another one; the other one's code says why."""
+_CONSEQUENCES = (_LOST, -signal.SIGTERM)
+"""How ranks end of which another one was lost: they notice it, or are ended by this process."""
 
 
 def launch(words: Sequence[str], nodes: Nodes) -> int:
@@ -36,15 +37,11 @@ def launch(words: Sequence[str], nodes: Nodes) -> int:
         raise StoppedError(f"stopped by {name}; the same command continues", error.sigval) from None
     except ChildFailedError as error:
         codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
-        rank, code = min(codes.items(), key=lambda item: (_is_consequence(item[1]), item[0]))
+        rank, code = min(codes.items(), key=lambda item: (item[1] in _CONSEQUENCES, item[0]))
         end = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
         logger.error("rank %d %s", rank, end)
         return code if code > 0 else _LOST
     return 0
-
-
-def _is_consequence(code: int) -> bool:
-    return code == _LOST
 
 
 def _config(nodes: Nodes) -> LaunchConfig:
