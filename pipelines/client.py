@@ -1,6 +1,7 @@
 """What the verbs ask of Kubeflow Pipelines: experiments, runs and schedules."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from pipelines.server_settings import ServerSettings
 from ssd_core.errors import UsageError
 
 _PAGE_SIZE = 100
+_RUN_ID = re.compile(r"[\w-]+", re.ASCII)
 _EQUALS = 1
 """Of a filter, as kfp.Client writes it."""
 
@@ -74,7 +76,13 @@ class Client:
         return read_state(self._ask(self._runs.run_service_create_run, wanted))
 
     def get_run(self, run_id: str) -> RunState:
-        """Return how a run stands."""
+        """Return how a run stands.
+
+        Raises:
+            UsageError: no run can have this id.
+        """
+        if not _RUN_ID.fullmatch(run_id):
+            raise UsageError(f"'{run_id}' is no id of a run; `submit` prints it")
         return read_state(self._ask(self._runs.run_service_get_run, run_id))
 
     def find_runs(self, name: str, experiment: str) -> list[RunState]:

@@ -81,6 +81,16 @@ def test_what_is_wrong_is_said_in_one_line(
     assert message in said
 
 
+@pytest.mark.parametrize("words", VERBS, ids=lambda words: " ".join(words[:2]))
+def test_every_verb_explains_itself_with_an_example(
+    pipelines: Command, words: tuple[str, ...]
+) -> None:
+    verb = words[:2] if words[1] in {"list", "remove"} else words[:1]
+    code, out, _ = pipelines(*verb, "--help")
+    assert code == 0
+    assert f"Example: python -m pipelines {' '.join(verb)} " in f"{' '.join(out.split())} "
+
+
 @pytest.mark.parametrize("after", ["GET /healthz", f"GET /runs/{RUN}"])
 def test_a_server_that_never_answers_is_left(
     pipelines: Command, kfp_server: KfpServer, after: str
@@ -101,6 +111,11 @@ def test_a_server_that_hangs_up(pipelines: Command) -> None:
 
 def test_a_run_that_is_not_there(pipelines: Command) -> None:
     assert f"{RUN} not found" in pipelines.fails(2, "status", RUN)
+
+
+@pytest.mark.parametrize("run", ["", "..", "a/b", "a b"])
+def test_what_cannot_be_the_id_of_a_run(pipelines: Command, run: str) -> None:
+    assert pipelines.fails(2, "status", run) == f"'{run}' is no id of a run; `submit` prints it"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,10 @@
 """Submitting a pipeline, following its run, reading what it found."""
 
 import json
+import queue
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +13,7 @@ import pytest
 from tests.pipelines.conftest import BENCHMARK, TRAINING, Command
 from tests.pipelines.kfp_server import Fault, KfpServer
 
+ROOT = Path(__file__).parents[2]
 TERMINATED = ("PENDING", "RUNNING", "CANCELING", "FAILED")
 QUICK = ("--interval=0.01",)
 
@@ -210,6 +215,23 @@ def test_waiting_ends_when_the_server_is_away_for_too_long(
     kfp_server.faults.append(Fault(503, after=f"GET /runs/{run}", times=1_000_000))
     message = pipelines.fails(75, "wait", run, *QUICK, "--patience=0.1")
     assert message.endswith("no news for 0.1 s, the run goes on without being watched")
+
+
+def test_interrupted_waiting_leaves_the_run_alone(
+    pipelines: Command, kfp_server: KfpServer
+) -> None:
+    kfp_server.history = ("RUNNING",)
+    run = submitted(pipelines)
+    command = [sys.executable, "-m", "pipelines", "wait", run, "--interval=60"]
+    begun: queue.Queue[subprocess.Popen[str]] = queue.Queue()
+    interrupt = f"GET /runs/{run}"
+    kfp_server.on_request[interrupt] = lambda: begun.get().send_signal(signal.SIGINT)
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as waiting:
+        begun.put(waiting)
+        _, err = waiting.communicate()
+    assert waiting.returncode == 130
+    assert "Traceback" not in err
+    assert not any(words.startswith("POST /runs/") for words in kfp_server.requests)
 
 
 def test_waiting_reads_a_token_that_is_replaced(
