@@ -11,7 +11,6 @@ from pipelines.cli.wait import RunId
 from pipelines.results import read_results
 from pipelines.server_settings import ServerSettings
 from ssd_core.errors import UsageError
-from ssd_core.stages.report import REPORT_FILE
 from ssd_core.store import join_location
 
 
@@ -31,6 +30,8 @@ def results(
     Example: python -m pipelines results 8f0c1c52-6f0e-4c0b-9d6b-0d8f7f1f2a3b
     --root s3://detectors
     """
+    from ssd_core.stages.report import REPORT_FILE
+
     found = read_results(root or _ask_root(run, server), run)
     metrics = {}
     for place, result in found.items():

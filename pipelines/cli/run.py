@@ -19,10 +19,7 @@ from pipelines.cli.options import (
 )
 from ssd_core.cli.options import Assignments, Device, Framework
 from ssd_core.config import DeviceName
-from ssd_core.data.source import open_source
 from ssd_core.errors import unlisted_name
-from ssd_core.model_dir import read_description
-from ssd_core.stages.report import REPORT_FILE
 from ssd_core.store import Location, join_location, location_uri, read_location
 
 
@@ -72,6 +69,8 @@ def run(
     print(f"results {_relative(_parent(done.results))}")
     last = [format_figures(done.metrics)]
     if "report" in done.results:
+        from ssd_core.stages.report import REPORT_FILE
+
         last.append(f"report {_relative(join_location(done.results['report'], REPORT_FILE))}")
     print(" · ".join(last))
 
@@ -96,6 +95,9 @@ def _find_inputs(arguments: Mapping[str, Any]) -> dict[str, str]:
     Raises:
         UsageError: one is not there, or is no such thing.
     """
+    from ssd_core.data.source import open_source
+    from ssd_core.model_dir import read_description
+
     found = {}
     if "dataset" in arguments:
         open_source(arguments["dataset"])

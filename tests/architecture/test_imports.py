@@ -32,6 +32,8 @@ def loaded_modules(code: str) -> set[str]:
         "import ssd_core.recipes",
         "from typer.testing import CliRunner; from ssd_core.cli.app import app;"
         " assert CliRunner().invoke(app, ['--help']).exit_code == 0",
+        "from typer.testing import CliRunner; from pipelines.cli.app import app;"
+        " assert CliRunner().invoke(app, ['--help']).exit_code == 0",
     ],
 )
 def test_cheap_imports(code: str) -> None:
