@@ -219,7 +219,7 @@ def _append(run: Run, line: Mapping[str, Any]) -> None:
 
 
 def _diverged(run: Run, what: str) -> DivergedError:
-    last = run.checkpoints.last_dir
+    last = run.checkpoints.last_dir if run.is_first else "known to rank 0"
     return DivergedError(
         f"training diverged: {what}; last good checkpoint: {last or 'none'}; "
         f"expected finite values, try a lower train.optimizer.learning_rate "

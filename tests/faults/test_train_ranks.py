@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -185,3 +186,24 @@ def test_wrong_words_are_one_line_and_start_nothing(bccd_shards: Path, tmp_path:
         assert errors.count("\n") == 1
         assert message in errors
         assert not (tmp_path / "out").exists()
+
+
+def test_machines_need_no_common_disk(bccd_shards: Path, whole_dir: Path, tmp_path: Path) -> None:
+    """Two machines of one device each, here on one: the first keeps everything."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    processes = [
+        start_devices(
+            command(
+                bccd_shards,
+                tmp_path / str(number),
+                *("--nnodes", "2", "--node-rank", str(number)),
+                *("--master-addr", "127.0.0.1", "--master-port", str(port)),
+            )
+        )
+        for number in range(2)
+    ]
+    ends = [(process.communicate()[1], process.returncode) for process in processes]
+    assert [code for _, code in ends] == [0, 0], ends
+    assert_same_weights(tmp_path / "0", whole_dir)
+    assert not list((tmp_path / "1").glob("**/*"))

@@ -38,9 +38,10 @@ def launch(words: Sequence[str], nodes: Nodes) -> int:
     except ChildFailedError as error:
         codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
         rank, code = min(codes.items(), key=lambda item: (item[1] in _CONSEQUENCES, item[0]))
-        end = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
-        logger.error("rank %d %s", rank, end)
-        return code if code > 0 else _LOST
+        if code > 0:
+            return code  # it has said why
+        logger.error("rank %d was killed by %s", rank, signal.Signals(-code).name)
+        return _LOST
     return 0
 
 

@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from ssd_core.backends.torch.devices import autocast, open_device
+from ssd_core.backends.torch.devices import COLLECTIVES, DEVICES, autocast, open_device
 from ssd_core.errors import UsageError
 from ssd_core.processor import count_processors
 
@@ -68,3 +68,16 @@ def test_waiting_threads_spin_shortly_unless_the_user_says_otherwise(chosen, exp
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     assert run.stdout.strip() == expected
+
+
+def test_every_device_has_a_library_that_sums_over_ranks():
+    assert set(DEVICES) <= set(COLLECTIVES)
+
+
+def test_ranks_share_the_processors_of_a_machine():
+    before = torch.get_num_threads()
+    try:
+        open_device("cpu", local_rank=1, local_world_size=1000)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
