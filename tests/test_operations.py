@@ -68,7 +68,7 @@ def test_kustomize_builds_the_overlay() -> None:
 def test_the_images_can_be_built_and_are_those_that_are_pushed() -> None:
     (block,) = IMAGES
     export, make, *pushes = block.splitlines()
-    dry = make.replace("make images", "make --dry-run images")
+    dry = make.replace("make images", "make --dry-run --no-print-directory images")
     planned = subprocess.run(
         [*BASH, dry], cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout
