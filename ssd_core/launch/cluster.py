@@ -59,44 +59,39 @@ class Cluster:
         self._host = configuration.host
         self._jobs = client.CustomObjectsApi(api)
         self._core = client.CoreV1Api(api)
-        self._has_answered = False
+        self._known: set[JobKind | None] = set()
+        """What the server has answered about, None for pods."""
         # To connect and to answer; the client passes over a single number that is no int.
         self._limits = (patience.request_seconds, patience.request_seconds)
 
-    def create(self, kind: JobKind, manifest: Manifest) -> bool:
-        """Create a job; say whether there was none of its name.
+    def create(self, kind: JobKind, manifest: Manifest) -> None:
+        """Create a job, unless there is one of its name.
 
         Raises:
             UsageError: the cluster refuses, or does not know this kind of job.
             SurroundingsError: the API stays away.
         """
-        place = (kind.group, kind.version, self.namespace, kind.plural)
 
-        def create() -> bool:
+        def create() -> None:
             try:
                 self._jobs.create_namespaced_custom_object(
-                    *place,
+                    *self._place(kind),
                     manifest,
                     field_validation="Strict",
                     _request_timeout=self._limits,
                 )
             except ApiException as error:
-                if error.status == 409:
-                    return False
-                raise
-            return True
+                if error.status != 409:
+                    raise
 
-        return self._repeat(create, kind)
+        self._repeat(create, kind)
 
     def find(self, kind: JobKind, name: str) -> tuple[Manifest | None, str]:
         """Return the job of that name, if there is one, and the version to watch it from."""
 
         def find() -> Any:
             return self._jobs.list_namespaced_custom_object(
-                kind.group,
-                kind.version,
-                self.namespace,
-                kind.plural,
+                *self._place(kind),
                 field_selector=f"metadata.name={name}",
                 _request_timeout=self._limits,
             )
@@ -111,10 +106,7 @@ class Cluster:
         """
         try:
             answer = self._jobs.list_namespaced_custom_object(
-                kind.group,
-                kind.version,
-                self.namespace,
-                kind.plural,
+                *self._place(kind),
                 field_selector=f"metadata.name={name}",
                 resource_version=version,
                 watch=True,
@@ -133,10 +125,7 @@ class Cluster:
     def delete(self, kind: JobKind, name: str, uid: str) -> None:
         """Delete the job with that name and uid, with one attempt: it is done on the way out."""
         self._jobs.delete_namespaced_custom_object(
-            kind.group,
-            kind.version,
-            self.namespace,
-            kind.plural,
+            *self._place(kind),
             name,
             body={"preconditions": {"uid": uid}, "propagationPolicy": "Background"},
             _request_timeout=(5, 5),
@@ -175,27 +164,35 @@ class Cluster:
         for line in _lines(answer):
             yield line.decode(errors="replace")
 
+    def _place(self, kind: JobKind) -> tuple[str, str, str, str]:
+        return kind.group, kind.version, self.namespace, kind.plural
+
     def _repeat(self, call: Callable[[], AnswerT], kind: JobKind | None = None) -> AnswerT:
-        """Return the answer of `call`, after as many attempts as patience allows."""
+        """Return the answer of `call`, after as many attempts as patience allows.
+
+        Args:
+            call: one question.
+            kind: what it is about; None for pods.
+        """
         deadline = time.monotonic() + self.patience.budget_seconds
         pause = self.patience.pause_seconds
         while True:
             try:
                 answer = call()
             except (ApiException, urllib3.exceptions.HTTPError, ValueError) as error:
-                if not self._may_pass(error) or time.monotonic() + pause > deadline:
+                if not self._may_pass(error, kind) or time.monotonic() + pause > deadline:
                     raise self._explain(error, kind) from None
                 logger.debug("the Kubernetes API is in trouble: %s", _reason(error))
             else:
-                self._has_answered = True
+                self._known.add(kind)
                 return answer
             time.sleep(pause)
             pause = min(2 * pause, self.patience.longest_pause_seconds)
 
-    def _may_pass(self, error: Exception) -> bool:
+    def _may_pass(self, error: Exception, kind: JobKind | None) -> bool:
         if not isinstance(error, ApiException) or error.status in _TROUBLE:
             return True
-        return self._has_answered and error.status in _REFUSALS
+        return kind in self._known and error.status in _REFUSALS
 
     def _explain(self, error: Exception, kind: JobKind | None) -> SsdError:
         status = error.status if isinstance(error, ApiException) else None

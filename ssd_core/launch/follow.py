@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 
-from ssd_core.errors import SurroundingsError
+from ssd_core.errors import SsdError, SurroundingsError
 from ssd_core.launch.adopt import Submitted
 from ssd_core.launch.cluster import Cluster
 from ssd_core.launch.failure import explain_failure
@@ -51,13 +51,22 @@ def _has_ended(cluster: Cluster, job: Submitted, state: Manifest) -> bool:
     if any(name in conditions for name in _DONE):
         return True
     if "Failed" in conditions:
-        pods = cluster.pods(job.kind.pods.format(name=job.name))
+        pods = _pods(cluster, job)
         raise explain_failure(job.name, conditions["Failed"], pods, job.kind.container)
     if "Suspended" in conditions and _QUEUE_LABEL not in state["metadata"].get("labels", {}):
         raise SurroundingsError(
             f"job {job.name} is suspended, and no queue will resume it; resume it and run again"
         )
     return False
+
+
+def _pods(cluster: Cluster, job: Submitted) -> list[Manifest]:
+    """Return the pods that may tell a reason; not seeing them is none."""
+    try:
+        return cluster.pods(job.kind.pods.format(name=job.name))
+    except SsdError as error:
+        logger.warning("cannot see the pods of %s: %s", job.name, error)
+        return []
 
 
 def _true_conditions(state: Manifest) -> Mapping[str, Manifest]:

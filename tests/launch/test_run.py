@@ -364,6 +364,21 @@ def test_a_missing_permission_is_named(plane: ControlPlane, launch: Launch, verb
     assert "manifests/README.md" in str(error)
 
 
+def test_without_a_right_on_pods_the_job_tells_the_reason(
+    plane: ControlPlane, launch: Launch, shown: list[str]
+) -> None:
+    verbs = ("create", "list", "watch")
+    plane.core.allowed = {(verb, "trainer.kubeflow.org", "trainjobs") for verb in verbs}
+    job = make_job()
+    launched = launch(job)
+    wait_for_watch(plane)
+    end(plane, job, condition("Failed", "jobset failed"))
+    error = error_of(launched)
+    assert str(error) == f"job {job.name} failed: jobset failed"
+    assert any(line.startswith(f"cannot show the log of {job.name}: ") for line in shown)
+    assert any(line.startswith(f"cannot see the pods of {job.name}: ") for line in shown)
+
+
 def test_a_cluster_without_the_operator_is_named(plane: ControlPlane) -> None:
     kind = replace(KINDS["TrainJob"], version="v9")
     with pytest.raises(UsageError, match="Kubeflow Trainer v2 must be installed"):
