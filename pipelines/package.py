@@ -5,12 +5,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import yaml
+from google.protobuf.json_format import MessageToDict
 
-from pipelines.catalogue import write_package
+from pipelines.catalogue import build
 from pipelines.placement import load_placement
 from ssd_core.errors import UsageError
 from ssd_core.store import read_location
@@ -27,14 +26,14 @@ class Package:
 
     pipeline: str
     content: Mapping[str, Any]
-    """`pipeline_spec` and, where the cluster must know more, `platform_spec`."""
+    """`pipeline_spec` and `platform_spec`, as kfp.Client sends them."""
     arguments: Mapping[str, Any]
 
     def name(self) -> str:
         """Return a name that equal packages share, and no others."""
         words = json.dumps([self.content, self.arguments], sort_keys=True)
         digest = hashlib.sha256(words.encode()).hexdigest()[:12]
-        subject = next(self.arguments[name] for name in _SUBJECTS if name in self.arguments)
+        subject = next((self.arguments[name] for name in _SUBJECTS if name in self.arguments), "")
         return f"{self.pipeline} {subject.rpartition('/')[2]} {digest}"
 
     def without_caching(self) -> "Package":
@@ -70,11 +69,11 @@ def compile_package(
     for name, flag in _PLACES.items():
         if name in arguments:
             _check_place(flag, arguments[name])
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "pipeline.yaml"
-        write_package(pipeline, load_placement(placement, placements), path, nodes=nodes)
-        parts = yaml.safe_load_all(path.read_bytes())
-        content = dict(zip(("pipeline_spec", "platform_spec"), parts, strict=False))
+    built = build(pipeline, load_placement(placement, placements), nodes=nodes)
+    content = {
+        "pipeline_spec": MessageToDict(built.pipeline_spec),
+        "platform_spec": MessageToDict(built.platform_spec),
+    }
     return Package(pipeline=pipeline, content=content, arguments=arguments)
 
 

@@ -69,6 +69,20 @@ def test_the_words_of_a_submission(pipelines: Command, kfp_server: KfpServer) ->
     assert len(kfp_server.experiments) == 1
 
 
+def test_an_evaluation_is_submitted_with_its_own_words(
+    pipelines: Command, kfp_server: KfpServer
+) -> None:
+    model, dataset = "s3://detectors/models/blood/1", "s3://photos/new"
+    words = (f"--model={model}", f"--dataset={dataset}", "--root=s3://detectors")
+    submitted(pipelines, "evaluation", *words)
+    assert only_run(kfp_server)["runtime_config"]["parameters"] == {
+        "model": model,
+        "dataset": dataset,
+        "data_root": "s3://detectors",
+        "overrides": {},
+    }
+
+
 def test_nodes_train_together(pipelines: Command, kfp_server: KfpServer) -> None:
     submitted(pipelines, *TRAINING, "--nodes=4")
     compiled = only_run(kfp_server)["pipeline_spec"]["pipeline_spec"]
