@@ -214,9 +214,10 @@ def _report_corners(split: SourceSplit, findings: Findings) -> None:
     limits = np.repeat(sizes.reshape(-1, 2), np.diff(split.starts), axis=0) + _ROUNDING_PIXELS
     starts = split.annotations.boxes[:, :2].astype(np.float64)
     ends = split.annotations.boxes[:, 2:].astype(np.float64)
-    corners = ends - starts  # what the file has as width and height
     is_known = limits.min(axis=1, initial=np.inf) > _ROUNDING_PIXELS
     leaves = is_known & (ends > limits).any(axis=1)
+    with np.errstate(invalid="ignore"):  # the checks find what is not finite
+        corners = ends - starts  # what the file has as width and height
     fits = np.all([corners > starts, corners <= limits], axis=(0, 2))
     if leaves.any() and np.mean(fits[is_known]) >= _ALMOST_ALL:
         detail = f"{leaves.sum()} boxes leave their image, but fit if bbox were x0, y0, x1, y1"

@@ -1,0 +1,285 @@
+"""Every kind of bad input from end to end: what `check` finds, where `strict` stops, what is kept.
+
+A data set of four images is damaged in one place; the readers and checks have tables of their own,
+with more variants of each. What is no error must convert under `strict`.
+"""
+
+import json
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from ssd_core.data.findings import RULES
+from ssd_core.data.shards.manifest import read_manifest
+from ssd_core.data.shards.reader import open_split
+from ssd_core.errors import DataError
+from ssd_core.stages import check, convert
+from tests.data.image_corpus import BAD, GOOD, JPEG, REMARKABLE, encode, with_orientation
+
+Content = dict[str, Any]
+NUM_IMAGES = 3
+
+
+def good() -> Content:
+    """Return annotations of three images, with an id of 0 and gaps in the ids, as COCO has them."""
+    return {
+        "images": [
+            {"id": 10 * k, "file_name": f"{k}.png", "width": 20 + k, "height": 12}
+            for k in range(NUM_IMAGES)
+        ],
+        "annotations": [
+            {"id": k, "image_id": 10 * k, "category_id": 7, "bbox": [1, 2, 5 + k, 4], "area": 9}
+            | {"iscrowd": 0}
+            for k in range(NUM_IMAGES)
+        ],
+        "categories": [{"id": 7, "name": "cat"}],
+    }
+
+
+def write(folder: Path, content: Content) -> None:
+    """Write the data set; its evaluation split is one more image."""
+    folder.mkdir()
+    for k in range(NUM_IMAGES):
+        (folder / f"{k}.png").write_bytes(encode("PNG", size=(20 + k, 12)))
+    (folder / "last.png").write_bytes(encode("PNG", size=(30, 12)))
+    image = {"id": 1, "file_name": "last.png", "width": 30, "height": 12}
+    row = {"id": 1, "image_id": 1, "category_id": 7, "bbox": [1, 1, 5, 5], "area": 25}
+    whole = {"images": [image], "annotations": [row | {"iscrowd": 0}]}
+    categories = content.get("categories", good()["categories"])
+    (folder / "val.json").write_text(json.dumps(whole | {"categories": categories}))
+    (folder / "train.json").write_text(json.dumps(content))
+
+
+class Case(NamedTuple):
+    """A kind of bad input."""
+
+    damage: Callable[[Path, Content], object]
+    """Changes files or the content of the training annotations, which it may return as bytes."""
+    found: dict[str, int]
+    """Findings by code."""
+    kept: int = NUM_IMAGES
+    """Images of the training split that are left under `repair`; 0 where it stops, too."""
+
+
+def image(**changes: Any) -> Callable[[Path, Content], object]:
+    return lambda _, content: content["images"][1].update(changes)
+
+
+def entry(**changes: Any) -> Callable[[Path, Content], object]:
+    return lambda _, content: content["annotations"][1].update(changes)
+
+
+def without(part: str, key: str) -> Callable[[Path, Content], object]:
+    return lambda _, content: content[part][1].pop(key)
+
+
+def file(make: Callable[[], bytes]) -> Callable[[Path, Content], object]:
+    """Put another image in the place of one whose size the annotations do not say."""
+
+    def damage(folder: Path, content: Content) -> None:
+        (folder / "1.png").write_bytes(make())
+        content["images"][1] |= {"width": 0, "height": 0}
+        content["annotations"][1]["bbox"] = [0, 0, 1, 1]
+
+    return damage
+
+
+def text(change: Callable[[str], str | bytes]) -> Callable[[Path, Content], object]:
+    def damage(_: Path, content: Content) -> bytes:
+        changed = change(json.dumps(content))
+        return changed if isinstance(changed, bytes) else changed.encode()
+
+    return damage
+
+
+def rename(name: str) -> Callable[[Path, Content], object]:
+    return lambda folder, _: (folder / "1.png").rename(folder / name)
+
+
+UNUSABLE = {"source_unusable": 1}
+CASES: dict[str, Case] = {
+    "nothing": Case(lambda *_: None, {}),
+    # the file of annotations
+    "truncated": Case(text(lambda t: t[:-40]), UNUSABLE, 0),
+    "trailing comma": Case(text(lambda t: t[:-1] + ",}"), UNUSABLE, 0),
+    "keys twice": Case(text(lambda t: t[:-1] + ', "images": []}'), UNUSABLE, 0),
+    "nested deeply": Case(text(lambda t: t[:-1] + ', "a": ' + "[" * 99_999), UNUSABLE, 0),
+    "byte order mark": Case(text(lambda t: b"\xef\xbb\xbf" + t.encode()), {}),
+    "bad UTF-8": Case(text(lambda t: t.encode().replace(b"cat", b"c\xff")), UNUSABLE, 0),
+    "UTF-16": Case(text(lambda t: t.encode("utf-16")), UNUSABLE, 0),
+    "NaN": Case(text(lambda t: t.replace("[1, 2", "[NaN, 2", 1)), {"box_not_finite": 1}),
+    "Infinity": Case(text(lambda t: t.replace("[1, 2", "[Infinity, 2", 1)), {"box_not_finite": 1}),
+    "no annotations": Case(lambda _, c: c.pop("annotations"), UNUSABLE, 0),
+    "annotations: null": Case(lambda _, c: c.update(annotations=None), UNUSABLE, 0),
+    "no info": Case(lambda _, c: c.pop("info", None), {}),
+    # ids
+    "id as text": Case(image(id="10"), {"image_malformed": 1, "object_of_unknown_image": 1}, 2),
+    "id with a point": Case(image(id=10.0), {"number_not_whole": 1}),
+    "half an id": Case(entry(image_id=10.5), {"object_malformed": 1}),
+    "negative id": Case(entry(id=-1), {"object_malformed": 1}),
+    "huge id": Case(entry(id=2**53 + 1), {"object_malformed": 1}),
+    "null": Case(lambda _, c: c["annotations"].append(None), {"object_malformed": 1}),
+    "two images of one id": Case(
+        image(id=0), {"image_id_twice": 2, "object_of_unknown_image": 1}, 1
+    ),
+    "two objects of one id": Case(entry(id=0), {"object_id_twice": 1}),
+    "two categories of one id": Case(
+        lambda _, c: c["categories"].append({"id": 7, "name": "dog"}), UNUSABLE, 0
+    ),
+    "two categories of one name": Case(
+        lambda _, c: c["categories"].append({"id": 8, "name": "cat"}), {"class_name_twice": 1}
+    ),
+    "unknown image": Case(entry(image_id=11), {"object_of_unknown_image": 1}),
+    "unknown category": Case(entry(category_id=8), {"class_unknown": 1}),
+    # boxes
+    "three numbers": Case(entry(bbox=[1, 2, 3]), {"object_malformed": 1}),
+    "no bbox": Case(without("annotations", "bbox"), {"object_malformed": 1}),
+    "no width": Case(entry(bbox=[1, 2, 0, 4]), {"box_without_area": 1}),
+    "negative height": Case(entry(bbox=[1, 2, 4, -4]), {"box_without_area": 1}),
+    "negative x": Case(entry(bbox=[-5, 2, 9, 4]), {"box_partly_outside": 1}),
+    "outside": Case(entry(bbox=[50, 2, 9, 4]), {"box_outside": 1}),
+    "rounded": Case(entry(bbox=[0, 0, 21.4, 12]), {"box_beyond_edge": 1}),
+    "whole image": Case(entry(bbox=[0, 0, 21, 12]), {}),
+    "1e308": Case(entry(bbox=[1, 2, 1e308, 4]), {"box_not_finite": 1}),
+    "tiny": Case(entry(bbox=[1, 2, 0.5, 0.5]), {"box_tiny": 1}),
+    "corners": Case(
+        lambda _, c: [a.update(bbox=[9, 4, 19, 9]) for a in c["annotations"]],
+        {"boxes_may_be_corners": 3, "box_partly_outside": 3},
+    ),
+    "the same twice": Case(
+        lambda _, c: c["annotations"].append(c["annotations"][1] | {"id": 9}), {"object_twice": 1}
+    ),
+    "no area": Case(without("annotations", "area"), {}),
+    "no iscrowd": Case(without("annotations", "iscrowd"), {}),
+    "a crowd with a run-length mask": Case(
+        entry(iscrowd=1, segmentation={"counts": [1, 2], "size": [10, 21]}), {}
+    ),
+    # names of images
+    "image missing": Case(lambda f, _: (f / "1.png").unlink(), {"image_missing": 1}, 2),
+    "image left over": Case(
+        lambda f, _: (f / "more.png").write_bytes(encode("PNG", "L")), {"image_not_used": 1}
+    ),
+    "image is a folder": Case(
+        lambda f, _: ((f / "1.png").unlink(), (f / "1.png").mkdir()), {"image_missing": 1}, 2
+    ),
+    "link to itself": Case(
+        lambda f, _: ((f / "1.png").unlink(), (f / "1.png").symlink_to("1.png")),
+        {"image_missing": 1, "file_not_read": 1},
+        2,
+    ),
+    "link that leaves": Case(
+        lambda f, _: ((f / "1.png").rename(f.parent / "x"), (f / "1.png").symlink_to("../x")),
+        {"image_missing": 1, "file_not_read": 1},
+        2,
+    ),
+    "other case": Case(rename("1.PNG"), {"image_name_differs": 1}),
+    "other Unicode form": Case(
+        lambda f, c: (
+            (f / "1.png").rename(f / unicodedata.normalize("NFC", "ü.png")),
+            c["images"][1].update(file_name=unicodedata.normalize("NFD", "ü.png")),
+        ),
+        {"image_name_differs": 1},
+    ),
+    **{
+        f"named {name[:9]!r}": Case(
+            lambda f, c, name=name: (  # type: ignore[misc]
+                (f / "1.png").rename(f / name),
+                c["images"][1].update(file_name=name),
+            ),
+            {},
+        )
+        for name in ("my cat.png", "a\nb.png", "x" * 251 + ".png")
+    },
+    **{
+        f"named {name!r}": Case(
+            image(file_name=name), {"image_path_unsafe": 1, "image_not_used": 1}, 2
+        )
+        for name in ("../1.png", "/etc/passwd", "C:\\1.png", "a\\1.png", "", "a\0.png")
+    },
+    "listed twice": Case(
+        lambda _, c: c["images"].append(c["images"][1] | {"id": 99}), {"image_twice": 1}
+    ),
+    # contents of images
+    "size differs": Case(image(width=10, height=21), {"image_size_differs": 1}),
+    "named .png, but JPEG": Case(file(lambda: JPEG), {}),
+    "turned": Case(file(lambda: with_orientation("JPEG", 6)), {}),
+    **{f"image: {name}": Case(file(make), {}) for name, make in GOOD.items()},
+    **{f"image: {name}": Case(file(make), {code: 1}) for name, (make, code) in REMARKABLE.items()},
+    **{f"image: {name}": Case(file(make), {code: 1}, 2) for name, (make, code) in BAD.items()},
+    "copy in train": Case(
+        lambda f, c: (
+            (f / "1.png").write_bytes((f / "0.png").read_bytes()),
+            c["images"][1].update(width=20),
+        ),
+        {"equal_images": 1},
+    ),
+    "copy in val": Case(
+        lambda f, c: (
+            (f / "1.png").write_bytes((f / "last.png").read_bytes()),
+            c["images"][1].update(width=30),
+        ),
+        {"equal_images_in_both_splits": 1},
+    ),
+    "the same file in val": Case(
+        lambda f, c: (
+            c["images"][1].update(file_name="last.png", width=30),
+            (f / "1.png").unlink(),
+        ),
+        {"image_in_both_splits": 1},
+    ),
+    # the whole
+    "image without objects": Case(lambda _, c: c["annotations"].pop(1), {}),
+    "class without objects": Case(
+        lambda _, c: c["categories"].append({"id": 8, "name": "dog"}), {"class_without_objects": 1}
+    ),
+    "one image": Case(
+        lambda _, c: c.update(images=c["images"][:1], annotations=c["annotations"][:1]),
+        {"image_not_used": 2},
+        1,
+    ),
+    "no image": Case(
+        lambda _, c: c.update(images=[], annotations=[]),
+        {"split_unusable": 1, "image_not_used": 3, "class_without_objects": 1},
+        0,
+    ),
+    "no object": Case(
+        lambda _, c: c.update(annotations=[]), {"split_unusable": 1, "class_without_objects": 1}, 0
+    ),
+    "only crowds": Case(
+        lambda _, c: [a.update(iscrowd=1) for a in c["annotations"]], {"split_unusable": 1}, 0
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bad_input(tmp_path: Path, name: str) -> None:
+    case = CASES[name]
+    folder, content = tmp_path / "source", good()
+    write(folder, content)
+    damaged = case.damage(folder, content)
+    if "categories" in content:  # which both splits must have in common
+        val = json.loads((folder / "val.json").read_text())
+        (folder / "val.json").write_text(json.dumps(val | {"categories": content["categories"]}))
+    raw = damaged if isinstance(damaged, bytes) else json.dumps(content).encode()
+    (folder / "train.json").write_bytes(raw)
+
+    checked = check.run({}, str(folder), tmp_path / "checked")
+    assert dict(checked.findings.counts) == case.found
+    assert not [finding for finding in checked.findings.listed if "\n" in finding.detail]
+    is_error = any(RULES[code].severity == "error" for code in case.found)
+    if is_error:
+        with pytest.raises(DataError) as caught:
+            convert.run({"decode_check": True}, str(folder), tmp_path / "strict")
+        assert str(caught.value).isprintable()
+        assert not (tmp_path / "strict/manifest.json").exists()
+    config = {"decode_check": True, "policy": "repair" if is_error else "strict"}
+    if not case.kept:
+        with pytest.raises(DataError):
+            convert.run(config, str(folder), tmp_path / "out")
+        return
+    convert.run(config, str(folder), tmp_path / "out")
+    assert read_manifest(tmp_path / "out").findings == case.found
+    assert open_split(tmp_path / "out", "train").num_images == case.kept
