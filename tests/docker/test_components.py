@@ -1,0 +1,142 @@
+"""Every component once in its image: a stranger, nothing writable but its outputs, no network."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from components import images
+from pipelines.docker_component import component_names
+from ssd_core.model_dir import read_model
+from tests.docker.restricted import (
+    RESTRICTIONS,
+    STRANGER,
+    TORCH,
+    Done,
+    open_to_all,
+    run_component,
+    run_pipelines,
+)
+
+CHANGES = {
+    "train.steps": 3,
+    "train.batch_size": 2,
+    "benchmark.seconds": 0.1,
+    "benchmark.batch_sizes": [1],
+    "report.photos": 2,
+}
+ON_CPU = ("--param", "framework=torch", "--param", "device=cpu")
+OUTPUTS = {
+    "resolve_config": "train",
+    "convert": "dataset",
+    "train": "model/model/config.json",
+    "evaluate": "evaluation/results.json",
+    "benchmark": "speed/results.json",
+    "report": "page",
+    "publish": "published/results.json",
+    "fetch_model": "model/config.json",
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("components")
+
+
+@pytest.fixture(scope="module")
+def done(place: Path, few_photographs: Path) -> dict[str, Done]:
+    """Run the components, each on the outputs of those before it."""
+    results: dict[str, Done] = {}
+    config: dict[str, str] = {}
+
+    def run(name: str, image: str, *words: str) -> None:
+        if name in config:
+            words = (*words, "--param", f"config={config[name]}")
+        results[name] = run_component(name, image, place / name, *words)
+        assert results[name].returncode == 0, results[name].stderr
+
+    overrides = f"overrides={json.dumps(CHANGES)}"
+    run("resolve_config", images.TOOLS, "--param", "recipe=demo", "--param", overrides)
+    outputs = json.loads((place / "resolve_config" / "executor_output.json").read_text())
+    config |= {name: json.dumps(value) for name, value in outputs["parameterValues"].items()}
+
+    root = ("--param", f"data_root={open_to_all(place / 'root')}")
+    dataset = ("--input", f"dataset={place / 'convert' / 'dataset'}")
+    model = ("--input", f"model={place / 'train' / 'model'}")
+    found = ("--input", f"evaluation={place / 'evaluate' / 'evaluation'}")
+    found += ("--input", f"speed={place / 'benchmark' / 'speed'}")
+    run("convert", images.TOOLS, "--param", f"source={few_photographs}", *root)
+    run("train", TORCH, "--param", "recipe=demo", *ON_CPU, *root, *dataset)
+    run("evaluate", TORCH, *ON_CPU, *root, *dataset, *model)
+    run("benchmark", TORCH, "--param", "series=", *ON_CPU, *root, *dataset, *model)
+    run("report", images.TOOLS, *root, *dataset, *model, *found)
+    run("publish", images.TOOLS, "--param", "name=", "--param", "version=", *root, *model, *found)
+    run("fetch_model", images.TOOLS, "--param", f"uri={place / 'train' / 'model'}")
+    return results
+
+
+def test_every_component_is_here() -> None:
+    assert {*OUTPUTS, "train_distributed"} == set(component_names())
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_outputs_are_there_and_belong_to_the_caller(
+    done: dict[str, Done], place: Path, name: str
+) -> None:
+    assert done[name].stdout.splitlines()[-1] == str(place / name)
+    output = place / name / OUTPUTS[name]
+    assert output.is_file()
+    assert output.stat().st_uid == STRANGER
+
+
+def test_the_model_can_be_read(done: dict[str, Done], place: Path) -> None:
+    assert read_model(place / "fetch_model" / "model").description.step == CHANGES["train.steps"]
+
+
+def test_metrics_reach_kubeflow(done: dict[str, Done], place: Path) -> None:
+    output = json.loads((place / "evaluate" / "executor_output.json").read_text())
+    (metrics,) = output["artifacts"]["metrics"]["artifacts"]
+    assert "ap50" in metrics["metadata"]
+
+
+def test_the_printed_line_works_when_pasted(done: dict[str, Done], place: Path) -> None:
+    line = done["evaluate"].stdout.splitlines()[0]
+    assert line.startswith("docker run ")
+    assert all(word in line.split() for word in RESTRICTIONS)
+    output = place / "evaluate" / "executor_output.json"
+    before = output.read_text()
+    output.unlink()
+    pasted = subprocess.run(["bash", "-c", line], cwd="/", capture_output=True, check=False)
+    assert pasted.returncode == 0, pasted.stderr
+    assert json.loads(output.read_text()).keys() == json.loads(before).keys()
+
+
+def test_a_step_is_repeated_from_its_record(
+    done: dict[str, Done], place: Path, tmp_path: Path
+) -> None:
+    record = place / "evaluate" / "evaluation"
+    words = ("--from-run", str(record))
+    again = run_pipelines(
+        *("component", "evaluate", "--image", TORCH, "--out", str(tmp_path / "again")), *words
+    )
+    assert again.returncode == 0, again.stderr
+    first, second = (
+        json.loads((folder / "invocation.json").read_text())
+        for folder in (record, tmp_path / "again" / "evaluation")
+    )
+    assert second["config"] == first["config"]
+    assert second["image"] == first["image"] == TORCH
+
+
+def test_the_launcher_says_that_there_is_no_cluster(done: dict[str, Done], place: Path) -> None:
+    config = json.loads((place / "resolve_config" / "executor_output.json").read_text())
+    words = ("--param", f"config={json.dumps(config['parameterValues']['train'])}")
+    words += ("--param", "recipe=demo", "--param", "nodes=2", "--param", "placement={}", *ON_CPU)
+    words += ("--param", f"data_root={place / 'root'}")
+    words += ("--input", f"dataset={place / 'convert' / 'dataset'}")
+    name = "train_distributed"
+    ended = run_component(name, images.LAUNCHER, place / name, *words)
+    assert ended.returncode in (2, 75), ended.stderr
+    assert "error: " in ended.stderr
+    assert "Traceback" not in ended.stderr

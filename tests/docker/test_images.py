@@ -1,0 +1,65 @@
+"""What every image must be: without entry point, for any user, complete, and no more."""
+
+import json
+import subprocess
+
+import pytest
+
+from components import images
+from ssd_core import __version__
+from tests.docker.restricted import RESTRICTIONS, ROOT, TORCH
+
+MODULES = {
+    images.TOOLS: ("ssd_core.stages.convert", set[str]()),
+    TORCH: ("ssd_core.backends.torch", {"torch"}),
+    images.LAUNCHER: ("ssd_core.launch.run", {"kubernetes"}),
+}
+OPTIONAL = {"torch", "mindspore", "kubernetes", "triton", "pytest"}
+
+
+def in_container(image: str, *command: str) -> str:
+    words = ["docker", "run", "--rm", *RESTRICTIONS, image, *command]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("image", MODULES)
+def test_kubeflow_may_set_the_command(image: str) -> None:
+    words = ["docker", "image", "inspect", "--format", "{{json .Config}}", image]
+    asked = subprocess.run(words, capture_output=True, text=True, check=True)
+    config = json.loads(asked.stdout)
+    assert not config.get("Entrypoint")
+    assert f"SSD_IMAGE={image}" in config["Env"]
+    assert image.endswith(f":{__version__}")
+
+
+@pytest.mark.parametrize("image", MODULES)
+def test_a_stranger_finds_all_that_is_needed_and_no_more(image: str) -> None:
+    module, extras = MODULES[image]
+    listing = "import json, importlib.util as u; import {}; print(json.dumps([n for n in {} if "
+    listing += "u.find_spec(n)]))"
+    code = listing.format(module, sorted(OPTIONAL))
+    assert set(json.loads(in_container(image, "python3", "-c", code))) == extras
+    assert in_container(image, "ssd", "--version").split() == ["ssd", __version__]
+
+
+@pytest.mark.parametrize("image", MODULES)
+def test_versions_are_those_of_the_constraints(image: str) -> None:
+    pins = {
+        line.partition(";")[0].strip().lower().replace("_", "-")
+        for line in (ROOT / "constraints" / "torch.txt").read_text().splitlines()
+    }
+    code = "from importlib.metadata import distributions\n"
+    code += "for d in distributions(path=[p for p in __import__('sys').path if '/opt/ssd' in p]):"
+    code += " print(d.name.lower().replace('_', '-') + '==' + d.version.partition('+')[0])"
+    installed = set(in_container(image, "python3", "-c", code).split())
+    assert "kfp==2.17.0" in installed
+    unpinned = {name for name in installed - pins if name.partition("==")[0] != "pip"}
+    assert unpinned <= {f"ssd-core=={__version__}", *in_the_base(image)}
+
+
+def in_the_base(image: str) -> set[str]:
+    """Return what `python3 -m venv` brings along."""
+    code = "import ensurepip; print(*[f'{n}=={v}' for n, v, *_ in ensurepip._PROJECTS])"
+    return set(in_container(image, "python3", "-c", code).split())

@@ -1,0 +1,123 @@
+"""A whole pipeline in containers, and what becomes of containers that are killed."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from components import images
+from tests.docker.restricted import ROOT, Done, run_component, run_pipelines
+from tests.processes import descendants, wait_until_gone
+
+QUICK = ("train.batch_size=2", "benchmark.seconds=0.1", "benchmark.batch_sizes=[1]")
+HOURS = "train.steps=100000"
+
+
+def words(root: Path, dataset: Path, *changes: str) -> list[str]:
+    command = ["run", "training", "--docker", "--recipe", "demo", "--dataset", str(dataset)]
+    command += ["--root", str(root)]
+    for change in (*QUICK, *changes):
+        command += ["--set", change]
+    return command
+
+
+def containers(root: Path) -> list[str]:
+    """Return the running containers that see this root."""
+    listing = ["docker", "ps", "--quiet", "--filter", f"volume={root}"]
+    return subprocess.run(listing, capture_output=True, text=True, check=True).stdout.split()
+
+
+@pytest.fixture
+def training(tmp_path: Path, few_photographs: Path) -> "Iterator[subprocess.Popen[str]]":
+    """Start a run that would take hours, and go on when its container has a checkpoint."""
+    command = words(tmp_path, few_photographs, HOURS, "train.checkpoint_interval=2")
+    with subprocess.Popen(
+        [sys.executable, "-m", "pipelines", *command],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while not list(tmp_path.glob("training/*/checkpoints/step-*/checkpoint.json")):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        yield process
+        process.kill()
+
+
+def test_the_whole_pipeline(tmp_path: Path, bccd_dir: Path) -> None:
+    done = run_pipelines(*words(tmp_path, bccd_dir, "train.steps=3"))
+    assert done.returncode == 0, done.stderr
+    (report,) = tmp_path.glob("runs/*/report/report.html")
+    assert "SSD" in report.read_text()
+    (invocation,) = tmp_path.glob("runs/*/evaluate/invocation.json")
+    assert images.TOOLS.replace("tools", "torch-cpu") in invocation.read_text()
+    assert containers(tmp_path) == []
+
+
+def test_a_killed_container_is_a_failure(training: "subprocess.Popen[str]", tmp_path: Path) -> None:
+    (container,) = containers(tmp_path)
+    subprocess.run(["docker", "kill", container], capture_output=True, check=True)
+    _, errors = training.communicate()
+    assert training.returncode == 75, errors
+    assert "train: the container of train was killed" in errors
+
+
+def test_no_container_outlives_a_killed_run(
+    training: "subprocess.Popen[str]", tmp_path: Path
+) -> None:
+    (container,) = containers(tmp_path)
+    below = descendants(training.pid)
+    training.kill()
+    wait_until_gone(*below)
+    subprocess.run(["docker", "wait", container], capture_output=True, check=False)
+    assert containers(tmp_path) == []
+
+
+def test_a_broken_photograph_ends_as_the_stage_ends(tmp_path: Path) -> None:
+    dataset = tmp_path / "dataset"
+    dataset.mkdir()
+    done = run_component(
+        "convert",
+        images.TOOLS,
+        tmp_path / "convert",
+        *("--param", f"source={dataset}", "--param", "config={}"),
+        options=(),
+    )
+    assert done.returncode in (2, 3)
+    assert done.stderr.splitlines()[-1].startswith("error: convert failed in its container")
+    assert "Traceback" not in done.stderr
+
+
+def test_an_image_that_runs_something_else_has_not_succeeded(tmp_path: Path) -> None:
+    """An exit code of 0 alone proves nothing: the entry point of an image may swallow it all."""
+    done: Done = run_component(
+        "resolve_config",
+        images.TOOLS,
+        tmp_path / "out",
+        *("--param", "recipe=demo", "--param", "overrides={}"),
+        options=("--entrypoint", "true"),
+    )
+    assert done.returncode == 2
+    assert "did not run resolve_config (exit 0, no executor_output.json)" in done.stderr
+
+
+def test_an_output_of_an_earlier_run_is_no_success(tmp_path: Path) -> None:
+    given = ("--param", "recipe=demo", "--param", "overrides={}")
+    place = tmp_path / "out"
+    assert run_component("resolve_config", images.TOOLS, place, *given).returncode == 0
+    ended = run_component(
+        "resolve_config", images.TOOLS, place, *given, options=("--entrypoint", "true")
+    )
+    assert ended.returncode == 2
+
+
+def test_an_image_that_is_not_here(tmp_path: Path) -> None:
+    given = ("--param", "recipe=demo", "--param", "overrides={}")
+    ended = run_component("resolve_config", "nowhere/nothing:1", tmp_path / "out", *given)
+    assert ended.returncode == 2
+    assert ended.stderr.count("\n") == 1
+    assert "nowhere/nothing:1 is not on this machine" in ended.stderr
