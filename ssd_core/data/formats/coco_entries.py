@@ -1,7 +1,7 @@
 """A COCO file entry by entry: slower, and it finds all that is malformed instead of the first."""
 
 import json
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,8 +15,11 @@ from ssd_core.data.formats.coco_types import (
     CocoImage,
     to_columns,
 )
+from ssd_core.errors import DataError
 
-EntryT = TypeVar("EntryT", CocoImage, CocoAnnotation)
+EntryT = TypeVar("EntryT", CocoImage, CocoAnnotation, CocoCategory)
+Entries = Iterator[tuple[str, Any]]
+"""Place and content of each."""
 
 
 class KeyTwiceError(Exception):
@@ -26,13 +29,13 @@ class KeyTwiceError(Exception):
 class _Lists(Struct):
     images: list[Any]
     annotations: list[Any]
-    categories: list[CocoCategory]
+    categories: list[Any]
 
 
 class _RawLists(Struct):
     images: list[Raw]
     annotations: list[Raw]
-    categories: list[CocoCategory]
+    categories: list[Raw]
 
 
 def read_entries(raw: bytes, name: str, findings: Findings) -> CocoFile:
@@ -44,29 +47,52 @@ def read_entries(raw: bytes, name: str, findings: Findings) -> CocoFile:
     Raises:
         JSONDecodeError, UnicodeError, RecursionError, KeyTwiceError: the file is no JSON.
         ValidationError: it is no COCO.
+        DataError: a category is malformed, so that nobody knows what its objects are.
     """
-    lists: _RawLists | _Lists
+    lists, load = _load_lists(raw)
+    check_keys(raw, len(lists.images), len(lists.annotations))
+    entries = {
+        part: _number(getattr(lists, part), f"{name}: $.{part}", load)
+        for part in ("images", "annotations", "categories")
+    }
+    images = list(_read_images(entries["images"], findings))
+    names = {image.id: image.file_name for image in images}
+    annotations, dropped = _read_annotations(entries["annotations"], names, findings)
+    return CocoFile(
+        images=images,
+        objects=to_columns(annotations),
+        categories=[_read_category(item, place, findings) for place, item in entries["categories"]],
+        num_listed=len(lists.images),
+        dropped=frozenset(dropped),
+    )
+
+
+def _load_lists(raw: bytes) -> tuple[_RawLists | _Lists, Callable[[Any], Any]]:
+    """Return the lists, and what makes an entry of them plain."""
     try:
-        lists, load = msgspec.json.decode(raw, type=_RawLists), _load_raw
+        return msgspec.json.decode(raw, type=_RawLists), _load_raw
     except msgspec.ValidationError:
         raise
     except (msgspec.DecodeError, UnicodeDecodeError):
         content = json.loads(raw.decode("utf-8"), object_pairs_hook=_with_unique_keys)
-        lists, load = msgspec.convert(content, _Lists), _load_plain
-        for category in lists.categories:
-            category.name.encode()  # Python's reader lets half of a surrogate pair through
-    check_keys(raw, len(lists.images), len(lists.annotations))
-    images: list[CocoImage] = []
-    for place, item in _number(lists.images, f"{name}: $.images", load):
+        return msgspec.convert(content, _Lists), _load_plain
+
+
+def _read_images(entries: Entries, findings: Findings) -> Iterator[CocoImage]:
+    for place, item in entries:
         image = _convert(item, CocoImage, place, findings)
         if isinstance(image, CocoImage):
-            images.append(image)
+            yield image
         else:
             findings.add("image_malformed", place, image, image=_text(item, "file_name"))
-    names = {image.id: image.file_name for image in images}
-    annotations: list[CocoAnnotation] = []
-    dropped: set[int] = set()
-    for place, item in _number(lists.annotations, f"{name}: $.annotations", load):
+
+
+def _read_annotations(
+    entries: Entries, names: Mapping[int, str], findings: Findings
+) -> tuple[list[CocoAnnotation], set[int]]:
+    """Return the annotations, and the ids of images that must be dropped; `names` are by id."""
+    annotations, dropped = [], set()
+    for place, item in entries:
         annotation = _convert(item, CocoAnnotation, place, findings)
         if isinstance(annotation, CocoAnnotation):
             annotations.append(annotation)
@@ -74,13 +100,15 @@ def read_entries(raw: bytes, name: str, findings: Findings) -> CocoFile:
         owner = _owner(item, names)
         if findings.add("object_malformed", place, annotation, image=names.get(owner, "")):
             dropped.add(owner)
-    return CocoFile(
-        images=images,
-        objects=to_columns(annotations),
-        categories=lists.categories,
-        num_listed=len(lists.images),
-        dropped=frozenset(dropped),
-    )
+    return annotations, dropped
+
+
+def _read_category(item: Any, place: str, findings: Findings) -> CocoCategory:
+    category = _convert(item, CocoCategory, place, findings)
+    if isinstance(category, str):
+        raise DataError(f"{place}: {category}; expected COCO annotations")
+    category.name.encode()  # Python's reader lets half of a surrogate pair through
+    return category
 
 
 def check_keys(raw: bytes | bytearray, num_images: int, num_annotations: int) -> None:
@@ -116,9 +144,7 @@ def _load_plain(item: Any) -> Any:
     return item
 
 
-def _number(
-    items: Sequence[Any], place: str, load: Callable[[Any], Any]
-) -> Iterator[tuple[str, Any]]:
+def _number(items: Sequence[Any], place: str, load: Callable[[Any], Any]) -> Entries:
     for index, item in enumerate(items):
         yield f"{place}[{index}]", load(item)
 

@@ -57,14 +57,21 @@ UNUSABLE: dict[str, tuple[str | bytes, str]] = {
     "images: object": (content(images={}), r"expected array, got object at \$.images"),
     "images: null": (content(images=None), r"expected array, got null at \$.images"),
     "annotations: number": (content(annotations=1), r"got int at \$.annotations"),
-    "category: text": (content(categories=["cat"]), r"got str at \$.categories\[0\]"),
+    "category: text": (
+        content(categories=["cat"]),
+        r"\$.categories\[0\]: expected object, got str",
+    ),
     "category: no name": (content(categories=[{"id": 1}]), "missing required field name"),
-    "category: id as text": (content(categories=[CATEGORY | {"id": "2"}]), r"categories\[0\].id"),
+    "category: id as text": (
+        content(categories=[CATEGORY | {"id": "2"}]),
+        r"\$.categories\[0\]: expected int, got str at \$.id",
+    ),
+    "category: half an id": (content(categories=[CATEGORY | {"id": 2.5}]), "got float at"),
     "category: half a surrogate pair": (
         GOOD.replace('"cat"', '"\\ud800"'),
         "a category name holds half of a surrogate pair",
     ),
-    "category: negative id": (content(categories=[CATEGORY | {"id": -2}]), r"categories\[0\].id"),
+    "category: negative id": (content(categories=[CATEGORY | {"id": -2}]), r">= 0 at \$.id"),
     "images twice": (GOOD[:-1] + ', "images": []}', "the key 'images' is there twice"),
     "annotations twice": (GOOD[:-1] + ', "annotations": []}', "'annotations' is there twice"),
     "bbox twice": (GOOD.replace('"area"', '"bbox": [1], "area"'), "'bbox' of the object with id 5"),
@@ -177,6 +184,7 @@ def test_all_malformed_entries_are_found_and_the_others_kept(tmp_path: Path) -> 
         {"images": [IMAGE | {"width": 9.0}]},
         {"annotations": [OBJECT | {"image_id": 1.0}]},
         {"annotations": [OBJECT | {"id": 5.0, "iscrowd": 0.0}]},
+        {"categories": [CATEGORY | {"id": 2.0}]},
     ],
 )
 def test_whole_numbers_written_with_a_point_are_taken(
@@ -187,7 +195,7 @@ def test_whole_numbers_written_with_a_point_are_taken(
         file, findings = read(tmp_path, content(**changes), policy)
         assert findings.counts == {"number_not_whole": 1}
         assert not findings.stops
-        assert file.images == expected.images
+        assert (file.images, file.categories) == (expected.images, expected.categories)
         for ours, theirs in zip(file.objects, expected.objects, strict=True):
             assert ours.tolist() == theirs.tolist()
 
