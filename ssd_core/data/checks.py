@@ -9,7 +9,7 @@ from ssd_core.data.findings import CLIP, KEEP, RULES, Findings
 from ssd_core.data.image_checks import ImageFaultError, inspect_image
 from ssd_core.structures import Annotations, FloatArray, Sample
 
-_ROUNDING_PIXELS = 1.0
+ROUNDING_PIXELS = 1.0
 """A box that leaves the image by no more than this was rounded, not misplaced."""
 _TINY_PIXELS = 1.0
 
@@ -117,7 +117,7 @@ def _find_faults(boxes: FloatArray, size: tuple[int, int]) -> NDArray[np.int64]:
         ~np.isfinite(boxes).all(axis=1),
         (x1 <= x0) | (y1 <= y0),
         (x0 >= width) | (y0 >= height) | (x1 <= 0) | (y1 <= 0),
-        excess > _ROUNDING_PIXELS,
+        excess > ROUNDING_PIXELS,
         excess > 0,
         np.minimum(x1 - x0, y1 - y0) < _TINY_PIXELS,
     ]

@@ -1,6 +1,5 @@
 """Checks of a whole data set that open no image: names, twins, classes without objects."""
 
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -10,7 +9,7 @@ from ssd_core.config import SplitName
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats.dataset import ImageEntry, Problem, SourceDataset, SourceSplit
 from ssd_core.data.formats.usual_names import IMAGE_SUFFIXES
-from ssd_core.data.source import Source, is_inside
+from ssd_core.data.source import Source, fold_name, is_inside
 from ssd_core.errors import DataError
 from ssd_core.structures import IntArray
 
@@ -83,7 +82,7 @@ def _check_names(
         problem = _name_problem(source, path)
         is_dropped = False
         if problem is not None and problem.code == "image_missing":
-            found = near.get(_normal(path), ())
+            found = near.get(fold_name(path), ())
             if len(found) == 1:
                 detail = f"there is no {path} in {source.uri}, but {found[0]}"
                 is_dropped = findings.add("image_name_differs", entry.place, detail, image=path)
@@ -119,12 +118,8 @@ def _near_names(source: Source, dataset: SourceDataset) -> Mapping[str, Sequence
     found: dict[str, list[str]] = {}
     if not all(path in source.files for path in listed):
         for name in source.files:
-            found.setdefault(_normal(name), []).append(name)
+            found.setdefault(fold_name(name), []).append(name)
     return found
-
-
-def _normal(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _report_twins(split: SourceSplit, findings: Findings) -> None:

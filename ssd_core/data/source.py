@@ -2,6 +2,7 @@
 
 import codecs
 import os
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -114,9 +115,13 @@ def _is_text(name: str) -> bool:
 
 def is_inside(name: str) -> bool:
     """Say whether a relative name stays below its root: no absolute path, no `..`, no backslash."""
-    return bool(name) and not (
-        name.startswith("/") or "\\" in name or "\0" in name or ".." in name.split("/")
-    )
+    has_parent = ".." in name and ".." in name.split("/")
+    return bool(name) and not (name[0] == "/" or "\\" in name or "\0" in name or has_parent)
+
+
+def fold_name(name: str) -> str:
+    """Return what is left of a name without case and Unicode form."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 class FolderSource:

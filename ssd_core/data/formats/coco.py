@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ssd_core.config import ConvertConfig, SplitName
+from ssd_core.data.checks import ROUNDING_PIXELS
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats.class_choice import ClassChoice, ClassKey, choose_classes
 from ssd_core.data.formats.coco_json import is_coco, read_coco
@@ -211,10 +212,10 @@ def _report_ids(name: str, ids: IntArray, findings: Findings) -> None:
 def _report_corners(split: SourceSplit, findings: Findings) -> None:
     """Warn where boxes leave their images, and all would fit as two corners."""
     sizes = np.array([(item.width, item.height) for item in split.images], np.float64)
-    limits = np.repeat(sizes.reshape(-1, 2), np.diff(split.starts), axis=0) + _ROUNDING_PIXELS
+    limits = np.repeat(sizes.reshape(-1, 2), np.diff(split.starts), axis=0) + ROUNDING_PIXELS
     starts = split.annotations.boxes[:, :2].astype(np.float64)
     ends = split.annotations.boxes[:, 2:].astype(np.float64)
-    is_known = limits.min(axis=1, initial=np.inf) > _ROUNDING_PIXELS
+    is_known = limits.min(axis=1, initial=np.inf) > ROUNDING_PIXELS
     leaves = is_known & (ends > limits).any(axis=1)
     with np.errstate(invalid="ignore"):  # the checks find what is not finite
         corners = ends - starts  # what the file has as width and height
@@ -224,7 +225,6 @@ def _report_corners(split: SourceSplit, findings: Findings) -> None:
         findings.add("boxes_may_be_corners", split.place, detail, count=int(leaves.sum()))
 
 
-_ROUNDING_PIXELS = 1.0
 _ALMOST_ALL = 0.99
 
 
@@ -233,7 +233,8 @@ def _annotations(
 ) -> Annotations:
     boxes, areas = objects.boxes[rows], objects.areas[rows]
     with np.errstate(over="ignore", invalid="ignore"):  # the checks find what is not finite
-        areas = np.where(np.isfinite(areas), areas, boxes[:, 2] * boxes[:, 3])
+        is_known = np.isfinite(areas) & (areas >= 0)
+        areas = np.where(is_known, areas, boxes[:, 2] * boxes[:, 3])
         boxes[:, 2:] += boxes[:, :2]
         corners = boxes.astype(np.float32)
     return Annotations(

@@ -3,16 +3,20 @@
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from ssd_core.data.source import Source, is_inside
+from ssd_core.data.source import Source, SourceFile, fold_name, is_inside
 from ssd_core.errors import DataError, UsageError
 
 SPLIT_WORDS = {
     "train": ("train", "training", "trainval"),
     "val": ("val", "valid", "validation", "eval", "test"),
 }
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"),
+    *(".avif", ".jp2", ".ppm", ".pgm"),
+)
+"""Of the formats that `ssd_core.data.decode` opens."""
 
 _NAMES_TRIED = 100
 
@@ -61,15 +65,15 @@ def _words(text: str) -> set[str]:
     return set(re.findall(r"[a-z]+", text.lower()))
 
 
-def sample_folders(files: Iterable[str], suffix: str) -> Iterator[tuple[str, list[str]]]:
+def sample_folders(files: Mapping[str, SourceFile], suffix: str) -> Iterator[tuple[str, list[str]]]:
     """Yield each folder with files of a suffix, and some of them: enough to see what they are.
 
     A folder with thousands of text files holds labels; a file that is named like a split, such as
-    a list of images, is always among those returned.
+    a list of images, is always among those returned. Empty files say nothing.
     """
     by_folder: dict[str, list[str]] = {}
-    for name in files:
-        if name.lower().endswith(suffix):
+    for name, file in files.items():
+        if file.num_bytes and name.lower().endswith(suffix):
             by_folder.setdefault(posixpath.dirname(name) or ".", []).append(name)
     usual = {word for words in SPLIT_WORDS.values() for word in words}
     for folder, names in by_folder.items():
@@ -111,25 +115,36 @@ def find_image_folder(source: Source, names: Sequence[str], place: str) -> str:
     """Return the prefix under which most of the image `names` of an annotation file lie.
 
     Of equally good folders the one that shares a word with the annotation file wins, so that
-    `instances_val.json` takes `val/0001.jpg` and not `train/0001.jpg`.
+    `instances_val.json` takes `val/0001.jpg` and not `train/0001.jpg`. Where no name is there as
+    it is written, upper and lower case are the same, and the checks name the difference.
 
     Raises:
         DataError: none of the first names is anywhere in the source.
     """
-    for name in filter(is_inside, names[:_NAMES_TRIED]):
-        found = [
-            path.removesuffix(name)
-            for path in source.files
-            if path == name or path.endswith(f"/{name}")
-        ]
-        if found:
-            return _best_folder(source.files, found, names, place)
     if not names:
         return ""
+    by_name: dict[str, list[str]] = {}
+    for path in source.files:
+        by_name.setdefault(fold_name(path.rpartition("/")[2]), []).append(path)
+    tried = [posixpath.normpath(name) for name in filter(is_inside, names[:_NAMES_TRIED])]
+    for fold in (str, fold_name):
+        for name in tried:
+            paths = by_name.get(fold_name(posixpath.basename(name)), [])
+            found = [prefix for path in paths for prefix in _folder_above(path, name, fold)]
+            if found:
+                return _best_folder(source.files, found, names, place)
     raise DataError(
         f"{place}: no image that it lists is in {source.uri} (the first: {names[0]}); "
         "name their folder: --images, convert.images"
     )
+
+
+def _folder_above(path: str, name: str, fold: Callable[[str], str]) -> Iterator[str]:
+    """Yield what is before `name` in a path, where that is what the path ends with."""
+    folders = path.split("/")
+    first = len(folders) - name.count("/") - 1
+    if fold("/".join(folders[first:])) == fold(name):
+        yield "".join(f"{folder}/" for folder in folders[:first])
 
 
 def _best_folder(
@@ -137,6 +152,7 @@ def _best_folder(
 ) -> str:
     if len(prefixes) == 1:
         return prefixes[0]
+    names = [posixpath.normpath(name) for name in names]
     hits = Counter({prefix: sum(prefix + name in files for name in names) for prefix in prefixes})
     hints = _words(posixpath.splitext(place)[0])
     return min(

@@ -47,6 +47,7 @@ def test_ids_areas_crowds_and_order_are_kept(tmp_path: Path) -> None:
         box(10, id=1, bbox=[0.5, 1.25, 2, 3], area=1.5),
         box(20, id=2, iscrowd=1, category_id=3, segmentation={"size": [1, 1], "counts": "x"}),
         box(10, id=0, iscrowd=True, area=None, segmentation=[[1, 2, 3]]),
+        box(10, id=3, area=-1),
     )
     dataset, findings = read(tmp_path)
     assert not findings.counts
@@ -60,10 +61,10 @@ def test_ids_areas_crowds_and_order_are_kept(tmp_path: Path) -> None:
     assert first.annotations.boxes.tolist() == [[1, 2, 4, 6]]
     assert first.annotations.labels.tolist() == [1]
     assert first.annotations.is_crowd.tolist() == [True]
-    assert second.annotations.boxes.tolist() == [[0.5, 1.25, 2.5, 4.25], [1, 2, 4, 6]]
-    assert second.annotations.areas.tolist() == [1.5, 12]
-    assert second.annotations.box_ids.tolist() == [1, 0]
-    assert second.annotations.is_crowd.tolist() == [False, True]
+    assert second.annotations.boxes.tolist() == [[0.5, 1.25, 2.5, 4.25]] + [[1, 2, 4, 6]] * 2
+    assert second.annotations.areas.tolist() == [1.5, 12, 12]
+    assert second.annotations.box_ids.tolist() == [1, 0, 3]
+    assert second.annotations.is_crowd.tolist() == [False, True, False]
 
 
 def test_images_without_objects_are_kept(tmp_path: Path) -> None:
@@ -208,6 +209,10 @@ def test_image_folder_is_given_or_found(tmp_path: Path) -> None:
     for options in ({}, {"train": "train.json:photos"}, {"images": "photos/"}):
         dataset, _ = read(tmp_path, **options)
         assert dataset.splits["train"].images[0].image_path == "photos/b.jpg"
+    for written, path in (("./a.jpg", "photos/a.jpg"), ("A.JPG", "photos/A.JPG")):
+        write(tmp_path, images=[{"id": 1, "file_name": written}])
+        dataset, _ = read(tmp_path)
+        assert dataset.splits["train"].images[0].image_path == path  # the checks see the case
     write(tmp_path, images=[{"id": 1, "file_name": "../photos/a.jpg"}])
     with pytest.raises(SsdError, match=r"no image that it lists.*\.\./photos/a.jpg.*--images"):
         read(tmp_path)

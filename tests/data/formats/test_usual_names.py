@@ -1,8 +1,10 @@
 """Names of splits and folders that people use."""
 
 import pytest
+from PIL import Image
 
-from ssd_core.data.formats.usual_names import find_image_folder, find_split
+from ssd_core.data.decode import FORMATS
+from ssd_core.data.formats.usual_names import IMAGE_SUFFIXES, find_image_folder, find_split
 from ssd_core.data.source import SourceFile
 from ssd_core.errors import DataError, UsageError
 
@@ -60,11 +62,20 @@ class Listing:
         (["old/1.jpg", "new/1.jpg", "new/2.jpg"], ["1.jpg", "2.jpg"], "a.json", "new/"),
         (["b/1.jpg", "b/c/1.jpg"], ["1.jpg"], "a.json", "b/"),
         (["x/2.jpg"], ["missing.jpg", "../2.jpg", "2.jpg"], "a.json", "x/"),
+        (["x/sub/a.jpg"], ["./sub//a.jpg"], "train.json", "x/"),
+        (["old/1.jpg", "new/1.jpg", "new/2.jpg"], ["./1.jpg", "./2.jpg"], "a.json", "new/"),
+        (["x/sub/A.JPG"], ["Sub/a.jpg"], "train.json", "x/"),
+        (["x/A.JPG", "y/b.jpg"], ["a.jpg", "b.jpg"], "train.json", "y/"),
+        (["a.jpg"], ["x/y/a.jpg", "a.jpg"], "train.json", ""),
         ([], [], "a.json", ""),
     ],
 )
 def test_find_image_folder(files: list[str], names: list[str], place: str, prefix: str) -> None:
     assert find_image_folder(Listing(*files), names, place) == prefix  # type: ignore[arg-type]
+
+
+def test_suffixes_are_those_of_the_formats_that_are_opened() -> None:
+    assert {Image.registered_extensions()[suffix] for suffix in IMAGE_SUFFIXES} == set(FORMATS)
 
 
 def test_no_image_anywhere() -> None:

@@ -58,6 +58,14 @@ LAYOUTS: dict[str, dict[str, str]] = {
         "valid/images/b.jpg": "",
         "valid/labels/b.txt": ROW,
     },
+    "images without objects come first": {
+        **{f"images/train/0{n:02}.jpg": "" for n in range(60)},
+        **{f"labels/train/0{n:02}.txt": "" for n in range(60)},
+        "images/train/a.jpg": "",
+        "labels/train/a.txt": ROW,
+        "images/val/b.jpg": "",
+        "labels/val/b.txt": ROW,
+    },
     "beside each other": {"train/a.jpg": "", "train/a.txt": ROW, "val/b.PNG": "", "val/b.txt": ROW},
     "root of another machine": {
         "coco.yaml": "path: /datasets/coco\ntrain: images/one\nval: [images/two]\nnames: {0: cat}",
@@ -101,10 +109,8 @@ def test_usual_layouts_are_found(tmp_path: Path, name: str) -> None:
     assert dataset.format == "yolo"
     assert not findings.counts
     found = pairs(dataset)
-    assert [[Path(path).stem for path in found[split]] for split in ("train", "val")] == [
-        ["a"],
-        ["b"],
-    ]
+    stems = {split: [Path(path).stem for path in paths] for split, paths in found.items()}
+    assert (stems["train"][-1:], stems["val"]) == (["a"], ["b"])
     for split in dataset.splits.values():
         assert len(split.annotations) == 1
 
