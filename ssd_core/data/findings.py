@@ -17,24 +17,28 @@ FINDINGS_FILE = "findings.json"
 Severity = Literal["error", "warning"]
 
 
+DROP_IMAGE = "dropped the image"
+DROP_BOX = "dropped the box"
+CLIP = "clipped the box"
+KEEP = "kept"
+STOP = "stopped"
+_JOIN = "joined the classes"
+
+
 class Rule(NamedTuple):
     """What a code means."""
 
     severity: Severity
     repair: str
     """What policy `repair` does. A warning is handled in this way under every policy."""
+    skip: str = DROP_IMAGE
+    """What policy `skip` does about an error; of some there is no image to drop."""
 
-
-DROP_IMAGE = "dropped the image"
-DROP_BOX = "dropped the box"
-CLIP = "clipped the box"
-KEEP = "kept"
-STOP = "stopped"
 
 RULES: dict[str, Rule] = {
     # the data set
-    "source_unusable": Rule("error", STOP),
-    "split_unusable": Rule("error", STOP),
+    "source_unusable": Rule("error", STOP, STOP),
+    "split_unusable": Rule("error", STOP, STOP),
     "file_not_read": Rule("warning", "left aside"),
     # the image
     "image_missing": Rule("error", DROP_IMAGE),
@@ -60,9 +64,9 @@ RULES: dict[str, Rule] = {
     "annotations_missing": Rule("error", DROP_IMAGE),
     "annotations_unreadable": Rule("error", DROP_IMAGE),
     "labels_missing": Rule("warning", "kept without objects"),
-    "object_of_unknown_image": Rule("error", DROP_BOX),
+    "object_of_unknown_image": Rule("error", DROP_BOX, DROP_BOX),
     "object_malformed": Rule("error", DROP_BOX),
-    "object_id_twice": Rule("error", KEEP),
+    "object_id_twice": Rule("error", KEEP, KEEP),
     "row_twice": Rule("error", DROP_BOX),
     "number_not_whole": Rule("warning", "took the whole number"),
     # a box
@@ -75,7 +79,7 @@ RULES: dict[str, Rule] = {
     "box_tiny": Rule("warning", KEEP),
     "object_twice": Rule("warning", KEEP),
     # its class
-    "class_name_twice": Rule("error", "joined the classes"),
+    "class_name_twice": Rule("error", _JOIN, _JOIN),
     "class_unknown": Rule("error", DROP_BOX),
     "class_left_out": Rule("warning", DROP_BOX),
     "class_without_objects": Rule("warning", KEEP),
@@ -90,7 +94,7 @@ def action_of(code: str, policy: Policy) -> str:
     rule = RULES[code]
     if rule.severity == "warning" or policy == "repair":
         return rule.repair
-    return STOP if policy == "strict" else DROP_IMAGE
+    return STOP if policy == "strict" else rule.skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,13 +35,7 @@ def content(uri: str, checked: CheckedDataset) -> dict[str, Any]:
             (f"{listed:,}", "images", f"{objects:,} objects, {len(checked.classes):,} classes"),
         ],
         "splits": [(name, split) for name, split in checked.splits.items()],
-        "groups": [
-            group
-            for severity in _SEVERITIES
-            for group in _groups(findings)
-            if group["severity"] == severity
-        ],
-        "shown_each": _SHOWN_EACH,
+        "groups": sorted(_groups(findings), key=lambda group: _SEVERITIES.index(group["severity"])),
     }
 
 

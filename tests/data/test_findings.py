@@ -1,12 +1,21 @@
 """What happens to a finding under each policy."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from ssd_core.config import Policy
-from ssd_core.data.findings import DROP_BOX, DROP_IMAGE, FINDINGS_FILE, RULES, STOP, Findings
+from ssd_core.data.findings import (
+    DROP_BOX,
+    DROP_IMAGE,
+    FINDINGS_FILE,
+    KEEP,
+    RULES,
+    STOP,
+    Findings,
+)
 from ssd_core.errors import DataError
 
 
@@ -19,6 +28,9 @@ from ssd_core.errors import DataError
         ("repair", "image_missing", True, DROP_IMAGE),
         ("strict", "box_beyond_edge", False, RULES["box_beyond_edge"].repair),
         ("skip", "box_beyond_edge", False, RULES["box_beyond_edge"].repair),
+        ("skip", "object_id_twice", False, KEEP),  # no image can be dropped for it
+        ("skip", "object_of_unknown_image", False, DROP_BOX),
+        ("skip", "class_name_twice", False, "joined the classes"),
     ],
 )
 def test_action(policy: Policy, code: str, is_dropped: bool, action: str) -> None:
@@ -91,3 +103,9 @@ def test_names_in_a_finding_can_be_printed_and_written(tmp_path: Path) -> None:
     assert finding.image == "a\\ud800\n.jpg"
     findings.write(tmp_path)
     assert json.loads((tmp_path / FINDINGS_FILE).read_text())["findings"][0]["image"]
+
+
+def test_the_documentation_lists_every_code_with_its_repair() -> None:
+    page = (Path(__file__).parents[2] / "docs/sources.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (error|warning) \| .+ \| (.+) \|$", page, re.MULTILINE)
+    assert rows == [(code, rule.severity, rule.repair) for code, rule in RULES.items()]
