@@ -27,23 +27,25 @@ class Row:
     value: float
     unit: str
     """Continues "0.31 ...", as "x json.load"."""
-    target: float
-    """The value should be at most this."""
+    target: float | None
+    """The value should be at most this; None where it only explains another row."""
     detail: str
 
     def __str__(self) -> str:
-        verdict = "met" if self.value <= self.target else "MISSED"
-        return (
-            f"{self.work}\n  {self.value:.3g} {self.unit}; "
-            f"target at most {self.target:g}: {verdict}\n  {self.detail}"
-        )
+        verdict = ""
+        if self.target is not None:
+            word = "met" if self.value <= self.target else "MISSED"
+            verdict = f"; target at most {self.target:g}: {word}"
+        return f"{self.work}\n  {self.value:.3g} {self.unit}{verdict}\n  {self.detail}"
 
 
 class SkippedError(Exception):
     """Something that the measurement needs is not here; the message says what, and the remedy."""
 
 
-def ratio_row(work: str, peer: str, comparison: Comparison, *, target: float, clock: Clock) -> Row:
+def ratio_row(
+    work: str, peer: str, comparison: Comparison, *, target: float | None, clock: Clock
+) -> Row:
     """Make a row of a comparison on one clock."""
     return Row(
         work=work,

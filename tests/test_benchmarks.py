@@ -1,0 +1,25 @@
+"""The measuring scripts run, and what they compare gives equal results."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SCRIPTS = ("convert_arrow", "convert_decode_check", "coco_json", "augment", "loader", "reading")
+
+
+@pytest.fixture(scope="module")
+def work_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that keeps the photographs for all scripts."""
+    return tmp_path_factory.mktemp("benchmarks")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_quick_look(name: str, work_dir: Path) -> None:
+    size = ("--images", "200", "--rounds", "1", "--work", str(work_dir))
+    command = [sys.executable, "-W", "error", "-m", f"benchmarks.{name}", *size]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "time)" in done.stdout
