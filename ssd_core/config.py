@@ -4,8 +4,8 @@ Each field is documented by the string under it. Defaults live here and in recip
 """
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -132,6 +132,7 @@ class AugmentConfig(Section):
     """Random changes of a training image, in the order of application (SSD paper, section 2.2)."""
 
     zoom_out_probability: float = Field(default=0.5, ge=0, le=1)
+    """Chance of being put on a larger canvas, filled with the mean."""
     zoom_out_max: float = Field(default=4.0, ge=1)
     """Largest side of the canvas relative to the image."""
     crop_rule: CropRule = "mmdetection"
@@ -143,6 +144,7 @@ class AugmentConfig(Section):
     crop_min_scale: float = Field(default=0.3, gt=0, le=1)
     """Smallest side of a crop relative to the image."""
     flip_probability: float = Field(default=0.5, ge=0, le=1)
+    """Chance of being mirrored from left to right."""
     photometric_probability: float = Field(default=0.5, ge=0, le=1)
     """Chance of each of brightness, contrast, saturation, hue and channel permutation."""
     brightness: float = Field(default=32.0, ge=0)
@@ -159,6 +161,7 @@ class OptimizerConfig(Section):
     """The optimizer."""
 
     name: Literal["sgd", "adamw"]
+    """`sgd` with momentum, or `adamw`."""
     learning_rate: float = Field(gt=0)
     """Peak rate for the global batch as it is configured; it is never scaled silently."""
     weight_decay: float = Field(ge=0)
@@ -172,6 +175,7 @@ class ScheduleConfig(Section):
     """How the learning rate moves during a run."""
 
     name: Literal["step", "cosine"]
+    """`step` falls at the milestones, `cosine` all the time after the warm-up, to 0."""
     warmup: float = Field(default=0.0, ge=0)
     """Length of the linear warm-up: below 1 a share of the run, from 1 on a number of steps."""
     warmup_ratio: float = Field(default=0.001, ge=0, le=1)
@@ -200,6 +204,7 @@ class TrainConfig(Section):
     precision: Precision = "auto"
     """`auto` takes bf16 where the device is faster with it."""
     seed: int = Field(default=1, ge=0)
+    """Of the initial weights, the order of the images and their augmentation."""
     checkpoint_interval: int = Field(default=200, gt=0)
     """Steps between checkpoints."""
     log_interval: int = Field(default=20, gt=0)
@@ -221,6 +226,7 @@ class PostprocessSpec(Section):
     topk_candidates: int = Field(default=400, gt=0)
     """Best candidates a class that enter NMS."""
     max_detections_per_image: int = Field(default=200, gt=0)
+    """The best ones of all classes are kept."""
 
 
 class EvaluateConfig(Section):
@@ -228,6 +234,7 @@ class EvaluateConfig(Section):
 
     postprocess: PostprocessSpec = PostprocessSpec()
     split: SplitName = "val"
+    """Whose images are looked at."""
     batch_size: int = Field(default=8, gt=0)
     """Images a forward pass; does not change the result."""
 
@@ -243,6 +250,7 @@ class BenchmarkConfig(Section):
     tolerance: Share = 0.05
     """Part by which images/second may differ from the median of a series and count as the same."""
     fail_if_slower: bool = False
+    """Whether a result that is slower than its series fails the run."""
 
 
 class ReportConfig(Section):
@@ -269,7 +277,9 @@ class Recipe(Section):
     """A complete configuration: one section a stage."""
 
     name: str
+    """What `--recipe` calls it."""
     description: str
+    """One line for the list of recipes."""
     convert: ConvertConfig = ConvertConfig()
     train: TrainConfig
     evaluate: EvaluateConfig = EvaluateConfig()
@@ -306,41 +316,12 @@ def first_problem(error: ValidationError, path: str = "") -> str:
         path: name of the whole, before the place inside of it; "" for none.
     """
     details = error.errors(include_url=False)[0]
-    place = ".".join([path] * bool(path) + [str(part) for part in details["loc"]])
+    place = ".".join(str(part) for part in (path, *details["loc"]) if part != "")
     if details["type"] == "missing":
         return f"{place} is missing"
     before = f"{place}: " if place else ""
     shown = json.dumps(details["input"], default=str)
     return f"{before}{details['msg'].lower()}, got {shown[:80]}"
-
-
-def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
-    """Return `recipe` with `section.key=value` assignments applied, later ones winning.
-
-    A value is read as JSON where it is JSON (`12`, `true`, `[0.5, 0.9]`, `null`), else as text.
-
-    Raises:
-        UsageError: no `=`, an unknown key, or a value that does not fit.
-    """
-    values = recipe.model_dump(mode="json")
-    _apply(values, assignments)
-    return parse_section(Recipe, values, "")
-
-
-def assign(section: str, values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
-    """Return the plain values of one section with `section.key=value` assignments applied.
-
-    Keys and values are looked at by whoever reads the section, see `parse_section`.
-
-    Raises:
-        UsageError: no `=`, or another section.
-    """
-    whole: dict[str, Any] = {section: dict(values)}
-    _apply(whole, assignments)
-    changed: dict[str, Any] = whole.pop(section)
-    if whole:
-        raise UsageError(f"unknown key '{min(whole)}'; expected {section}.key=value")
-    return changed
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> list[str]:
@@ -355,46 +336,22 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") 
     return lines
 
 
-def _apply(values: dict[str, Any], assignments: Iterable[str]) -> None:
-    for assignment in assignments:
-        path, separator, text = assignment.partition("=")
-        if not separator:
-            raise UsageError(f"'{assignment}' is not of the form section.key=value")
-        _assign(values, path.strip().split("."), _parse_value(text.strip()))
-
-
-def _parse_value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
-
-
-def _assign(values: dict[str, Any], keys: list[str], value: Any) -> None:
-    """Set a nested key; the last key may be new: the model itself refuses or accepts it."""
-    node = values
-    for depth, key in enumerate(keys[:-1]):
-        if not isinstance(node.get(key), dict):
-            known = [name for name, child in node.items() if isinstance(child, dict)]
-            raise unknown_name(
-                "section",
-                ".".join(keys[: depth + 1]),
-                [".".join([*keys[:depth], name]) for name in known],
-            )
-        node = node[key]
-    node[keys[-1]] = value
-
-
 def _unknown_key(kind: type[Section], location: tuple[int | str, ...], path: str) -> UsageError:
     """Name the unknown key with the nearest key of the model it was given to."""
-    model: Any = kind
-    parents = [str(part) for part in location[:-1]]
-    for part in parents:
-        model = model.model_fields[part].annotation
-    prefix = ".".join([path] * bool(path) + parents)
-    dot = "." if prefix else ""
-    return unknown_name(
-        "key",
-        f"{prefix}{dot}{location[-1]}",
-        [f"{prefix}{dot}{name}" for name in model.model_fields],
-    )
+    *parents, key = location
+    prefix = "".join(f"{part}." for part in [path, *parents] if part != "")
+    known = _model_at(kind, parents).model_fields
+    return unknown_name("key", f"{prefix}{key}", [f"{prefix}{name}" for name in known])
+
+
+def _model_at(kind: type[Section], location: Sequence[int | str]) -> type[Section]:
+    """Return the model of a nested value, which may also be optional, or one of several."""
+    for name in location:
+        if isinstance(name, str):  # a number is a place in a list
+            annotation = kind.model_fields[name].annotation
+            (kind,) = [
+                part
+                for part in (annotation, *get_args(annotation))
+                if hasattr(part, "model_fields")
+            ]
+    return kind

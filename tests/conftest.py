@@ -41,8 +41,8 @@ def bccd_shards(bccd_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 @pytest.fixture(scope="session")
 def trained_dir(bccd_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output of a training of 40 steps: too short to be good, long enough to find something."""
-    from ssd_core.config import override
     from ssd_core.recipes import load_recipe
+    from ssd_core.recipes.overrides import override
     from ssd_core.stages import train
 
     out_dir = tmp_path_factory.mktemp("trained") / "training"

@@ -12,9 +12,9 @@ from ssd_core.config import (
     ShardFormat,
     SourceFormat,
     TxtOrder,
-    assign,
 )
 from ssd_core.errors import DataError, UsageError
+from ssd_core.recipes.overrides import assign
 from ssd_core.store import local_path, read_location
 
 _WHERE = (

@@ -15,8 +15,9 @@ from ssd_core.cli.options import (
     Out,
     OutAnywhere,
 )
-from ssd_core.config import Section, override
+from ssd_core.config import Section
 from ssd_core.recipes import load_recipe
+from ssd_core.recipes.overrides import override
 from ssd_core.store import Location, local_path, read_location
 
 

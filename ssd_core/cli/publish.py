@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from ssd_core.cli.options import Assignments, Out
-from ssd_core.config import PublishConfig, assign
+from ssd_core.config import PublishConfig
+from ssd_core.recipes.overrides import assign
 from ssd_core.store.places import Places
 
 

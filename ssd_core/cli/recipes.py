@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from ssd_core.cli.options import Assignments
-from ssd_core.config import override
 from ssd_core.recipes import RECIPES, load_recipe
+from ssd_core.recipes.overrides import override
 
 
 def recipes(

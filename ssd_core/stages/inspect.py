@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ssd_core.config import ConvertConfig, TrainConfig, override
+from ssd_core.config import ConvertConfig, TrainConfig
 from ssd_core.data.anchor_fit import describe_reach
 from ssd_core.data.decode import decode_image
 from ssd_core.data.findings import RULES, action_of
@@ -24,6 +24,7 @@ from ssd_core.data.statistics import (
 from ssd_core.errors import UsageError, located
 from ssd_core.logs import logger
 from ssd_core.recipes import RECIPES, load_recipe
+from ssd_core.recipes.overrides import override
 from ssd_core.report import inspection
 from ssd_core.report.page import render_page
 from ssd_core.report.photos import Photo, make_photo, take_while_small

@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ssd_core.config import override
 from ssd_core.recipes import load_recipe
+from ssd_core.recipes.overrides import override
 
 Sections = dict[str, dict[str, Any]]
 

@@ -6,10 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ssd_core.config import override
 from ssd_core.launch.command import node_command, train_command
 from ssd_core.model_dir import read_model
 from ssd_core.recipes import load_recipe
+from ssd_core.recipes.overrides import override
 from tests.store.s3_servers import free_port
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from ssd_core.config import override
 from ssd_core.errors import DataError, DivergedError, OwnershipError, UsageError
 from ssd_core.model_dir import read_model
 from ssd_core.recipes import load_recipe
+from ssd_core.recipes.overrides import override
 from ssd_core.stages import train
 from ssd_core.train_log import read_log
 

@@ -8,11 +8,11 @@ import pytest
 from typer.testing import CliRunner
 
 from ssd_core.cli.app import app
-from ssd_core.config import override
 from ssd_core.data.shards.publish import publish_dataset
 from ssd_core.errors import DataError, DivergedError, SurroundingsError, UsageError
 from ssd_core.model_dir import CONFIG_FILE, local_model, read_description, read_model
 from ssd_core.recipes import load_recipe
+from ssd_core.recipes.overrides import override
 from ssd_core.stages import evaluate, train
 from ssd_core.store import open_store
 from ssd_core.store.transfer import MirroredFile, upload_directory

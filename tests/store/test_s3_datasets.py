@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ssd_core.config import AugmentConfig, override
+from ssd_core.config import AugmentConfig
 from ssd_core.data.loader import Loader
 from ssd_core.data.order import SHARDS_PER_GROUP
 from ssd_core.data.shards.arrow_reader import ArrowRows
@@ -21,6 +21,7 @@ from ssd_core.data.shards.reader import SplitReader, open_split
 from ssd_core.errors import DataError, OwnershipError, SurroundingsError, UsageError
 from ssd_core.model_dir import read_model
 from ssd_core.recipes import load_recipe
+from ssd_core.recipes.overrides import override
 from ssd_core.stages import convert, inspect, train
 from ssd_core.structures import Record
 from tests.faults.fault_proxy import FaultProxy

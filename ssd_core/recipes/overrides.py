@@ -1,0 +1,67 @@
+"""Change single values of a recipe or of one section: `section.key=value`, as `--set` takes it."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ssd_core.config import Recipe, parse_section
+from ssd_core.errors import UsageError, unknown_name
+
+
+def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
+    """Return `recipe` with `section.key=value` assignments applied, later ones winning.
+
+    A value is read as JSON where it is JSON (`12`, `true`, `[0.5, 0.9]`, `null`), else as text.
+
+    Raises:
+        UsageError: no `=`, an unknown key, or a value that does not fit.
+    """
+    values = recipe.model_dump(mode="json")
+    _apply(values, assignments)
+    return parse_section(Recipe, values, "")
+
+
+def assign(section: str, values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
+    """Return the plain values of one section with `section.key=value` assignments applied.
+
+    Keys and values are looked at by whoever reads the section, see `parse_section`.
+
+    Raises:
+        UsageError: no `=`, or another section.
+    """
+    whole: dict[str, Any] = {section: dict(values)}
+    _apply(whole, assignments)
+    changed: dict[str, Any] = whole.pop(section)
+    if whole:
+        raise UsageError(f"unknown key '{min(whole)}'; expected {section}.key=value")
+    return changed
+
+
+def _apply(values: dict[str, Any], assignments: Iterable[str]) -> None:
+    for assignment in assignments:
+        path, separator, text = assignment.partition("=")
+        if not separator:
+            raise UsageError(f"'{assignment}' is not of the form section.key=value")
+        _assign(values, path.strip().split("."), _parse_value(text.strip()))
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _assign(values: dict[str, Any], keys: list[str], value: Any) -> None:
+    """Set a nested key; the last key may be new: the model itself refuses or accepts it."""
+    node = values
+    for depth, key in enumerate(keys[:-1]):
+        if not isinstance(node.get(key), dict):
+            known = [name for name, child in node.items() if isinstance(child, dict)]
+            raise unknown_name(
+                "section",
+                ".".join(keys[: depth + 1]),
+                [".".join([*keys[:depth], name]) for name in known],
+            )
+        node = node[key]
+    node[keys[-1]] = value
