@@ -41,7 +41,11 @@ class Learner(Protocol):
     """A network under training with its optimizer."""
 
     def step(self, batch: Batch, learning_rate: float) -> StepResult:
-        """Update the weights once; the rate is that of this step."""
+        """Update the weights once; the rate is that of this step.
+
+        Raises:
+            UsageError: the device has not enough memory for the batch.
+        """
 
     def state(self) -> dict[str, Array]:
         """Return copies of all arrays that the next step depends on, by stable names."""

@@ -4,13 +4,13 @@ To add a device, write one class with the surface of `Device` and name it in DEV
 """
 
 import ctypes
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 import torch
 
-from ssd_core.errors import UsageError
+from ssd_core.errors import UsageError, unlisted_name
 from ssd_core.processor import count_processors, read_processor_name
 
 
@@ -95,8 +95,8 @@ def open_device(name: str, local_rank: int = 0, local_world_size: int = 1) -> De
     """
     if name != "auto":
         if name not in DEVICES:
-            # No guess as for other names: it would take a GPU for a CPU.
-            raise UsageError(f"unknown device '{name}'; known: auto, {', '.join(DEVICES)}")
+            # A guess, as for other names, would take a GPU for a CPU.
+            raise unlisted_name("device", name, ("auto", *DEVICES))
         return DEVICES[name](local_rank, local_world_size)
     for opener in reversed(DEVICES.values()):
         try:
@@ -111,6 +111,25 @@ def autocast(device: Device, precision: str) -> AbstractContextManager[object]:
     return torch.autocast(
         device.torch_device.type, dtype=torch.bfloat16, enabled=precision == "bf16"
     )
+
+
+@contextmanager
+def explain_memory(device: Device) -> Iterator[None]:
+    """Turn memory that the device refuses into an error that says what to do.
+
+    Raises:
+        UsageError: there is not enough of it for the batch that is worked on inside.
+    """
+    try:
+        yield
+    except RuntimeError as error:  # torch has no narrower class for the memory of a processor
+        is_refused = isinstance(error, torch.OutOfMemoryError)
+        if not (is_refused or "can't allocate memory" in str(error)):
+            raise
+        raise UsageError(
+            f"{device.name} has not enough memory for this batch; choose a smaller batch_size or "
+            "image_size, or let more devices share it"
+        ) from None
 
 
 def _not_available(device: str, reason: str) -> UsageError:

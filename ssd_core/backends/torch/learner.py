@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ssd_core.backends.torch.detector import TorchDetector
-from ssd_core.backends.torch.devices import Device, autocast
+from ssd_core.backends.torch.devices import Device, autocast, explain_memory
 from ssd_core.backends.torch.distributed import SharedGradients, TorchRanks
 from ssd_core.backends.torch.loss import LossSums, MultiBoxLoss
 from ssd_core.backends.torch.model import build_model
@@ -31,7 +31,7 @@ class TorchStepResult:
         )
 
     def read(self) -> dict[str, float]:
-        """Wait for the device and return `loss`, `loss_cls`, `loss_bbox`, `positives` a image."""
+        """Wait for the device; return `loss`, `loss_cls`, `loss_bbox`, `positives` an image."""
         names = ("loss", "loss_cls", "loss_bbox", "positives")
         return dict(zip(names, self._values.tolist(), strict=True))
 
@@ -72,6 +72,13 @@ class TorchLearner:
 
     def step(self, batch: Batch, learning_rate: float) -> TorchStepResult:
         """Update the weights once; the rate is that of this step."""
+        with explain_memory(self._device):
+            sums = self._forward(batch)
+            totals = sums if self._ranks is None else _sum_over(self._ranks, sums)
+            self._descend((sums.cls + sums.bbox) / totals.positives.clamp(min=1), learning_rate)
+        return TorchStepResult(totals, len(batch.images) * self._world_size)
+
+    def _forward(self, batch: Batch) -> LossSums:
         images, boxes, labels = (
             torch.from_numpy(array).to(self._device.torch_device)
             for array in (batch.images, batch.boxes, batch.labels)
@@ -79,10 +86,7 @@ class TorchLearner:
         self._model.train()
         with autocast(self._device, self._precision):
             cls_logits, bbox_regression = self._model(self._model.normalize(images))
-        sums = self._loss(cls_logits.float(), bbox_regression.float(), boxes, labels)
-        totals = sums if self._ranks is None else _sum_over(self._ranks, sums)
-        self._descend((sums.cls + sums.bbox) / totals.positives.clamp(min=1), learning_rate)
-        return TorchStepResult(totals, len(images) * self._world_size)
+        return self._loss(cls_logits.float(), bbox_regression.float(), boxes, labels)
 
     def _descend(self, loss: Tensor, learning_rate: float) -> None:
         """Update the weights by the gradient of `loss`, summed over the ranks."""

@@ -1,7 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ssd_core.backends.torch.backend import TorchBackend
+from ssd_core.config import PostprocessSpec
+from ssd_core.errors import UsageError
 from ssd_core.recipes import load_recipe
 from ssd_core.structures import Batch
 
@@ -15,6 +19,28 @@ def make_batch():
     boxes[:, 0], labels[:, 0] = (0.2, 0.3, 0.5, 0.7), (1, 2)
     images = rng.integers(0, 256, (2, SIZE, SIZE, 3), dtype=np.uint8)
     return Batch(images=images, boxes=boxes, labels=labels, indices=np.arange(2))
+
+
+def too_many_images():
+    """Return images that take a byte here, and more than any memory once they are computed with."""
+    shape = (2**34, SIZE, SIZE, 3)
+    return np.lib.stride_tricks.as_strided(np.zeros(1, np.uint8), shape, strides=(0, 0, 0, 0))
+
+
+def test_a_batch_that_does_not_fit_into_the_memory_is_explained():
+    learner = TorchBackend("cpu", "fp32").learner(RECIPE, 3)
+    batch = replace(make_batch(), images=too_many_images())
+    with pytest.raises(UsageError, match="has not enough memory for this batch; choose a smaller"):
+        learner.step(batch, 0.01)
+    detector = learner.detector(PostprocessSpec())
+    with pytest.raises(UsageError, match="has not enough memory for this batch; choose a smaller"):
+        detector.preprocess(batch.images)
+
+
+def test_other_failures_of_torch_stay_what_they_are():
+    learner = TorchBackend("cpu", "fp32").learner(RECIPE, 3)
+    with pytest.raises(RuntimeError, match="size"):
+        learner.step(replace(make_batch(), labels=np.zeros((3, 8), np.int64)), 0.01)
 
 
 def weights_after_a_step(precision="fp32", **optimizer):
