@@ -18,9 +18,8 @@ from PIL.TiffImagePlugin import TiffImageFile
 from ssd_core.errors import DataError
 from ssd_core.structures import ImageArray
 
-cv2.setNumThreads(
-    0
-)  # the loader has its own threads; OpenCV's would fight them and the framework's
+# The loader has its own threads; OpenCV's would fight them and the framework's.
+cv2.setNumThreads(0)
 
 Image.MAX_IMAGE_PIXELS = None  # read_size has a limit of its own, and no warning beside it
 

@@ -4,13 +4,13 @@ An image is reduced to 256 bits: whether each point of a coarse grey picture is 
 left neighbour (the difference hash of N. Krawetz, 2013). Two of the same scene differ in few bits.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
 from ssd_core.data.decode import decode_coarse
-from ssd_core.structures import Array
+from ssd_core.structures import Array, IntArray
 
 _SIDE = 16
 _MAX_DIFFERENCE = 20
@@ -41,34 +41,30 @@ def find_near_images(looks: Sequence[bytes]) -> list[list[int]]:
     bits = np.frombuffer(b"".join(looks), np.uint8).reshape(-1, _SIDE * _SIDE // 8)
     if not len(bits):
         return []
-    first = list(range(len(rows)))
-    for a, b in _near_pairs(bits):
-        low, high = sorted((_root(first, a), _root(first, b)))
-        first[high] = low
-    groups: dict[int, list[int]] = {}
-    for position, row in enumerate(rows.tolist()):
-        groups.setdefault(_root(first, position), []).append(row)
-    return [group for group in groups.values() if len(group) > 1]
-
-
-def _near_pairs(bits: Array) -> Iterator[tuple[int, int]]:
-    """Yield pairs of rows of [N, 32] bytes that differ in few bits; some of them repeatedly."""
+    groups = np.arange(len(rows))
     unpacked = np.unpackbits(bits, axis=1)
     for band in range(_NUM_BANDS):
-        part = np.ascontiguousarray(np.packbits(unpacked[:, band::_NUM_BANDS], axis=1))
-        _, keys = np.unique(part, axis=0, return_inverse=True)
-        order = np.argsort(keys.ravel(), kind="stable")
-        for equal in np.split(order, np.flatnonzero(np.diff(keys.ravel()[order])) + 1):
-            for index, row in enumerate(equal[:-1].tolist()):
-                others = equal[index + 1 :]
-                differences = _BIT_COUNTS[bits[others] ^ bits[row]].sum(axis=1)
-                for other in others[differences <= _MAX_DIFFERENCE].tolist():
-                    yield row, other
+        part = np.packbits(unpacked[:, band::_NUM_BANDS], axis=1)
+        keys = np.unique(part, axis=0, return_inverse=True)[1].ravel()
+        order = np.argsort(keys, kind="stable")
+        for bucket in np.split(order, np.flatnonzero(np.diff(keys[order])) + 1):
+            _join_near(groups, bits, bucket)
+    found: dict[int, list[int]] = {}
+    for row, group in zip(rows.tolist(), groups.tolist(), strict=True):
+        found.setdefault(group, []).append(row)
+    return [group for group in found.values() if len(group) > 1]
 
 
-def _root(first: list[int], position: int) -> int:
-    """Follow the links to the first of a group, and shorten them."""
-    while first[position] != position:
-        first[position] = first[first[position]]
-        position = first[position]
-    return position
+def _join_near(groups: IntArray, bits: Array, bucket: IntArray) -> None:
+    """Give images of a bucket that differ in few bits the same of the [N] numbers in `groups`.
+
+    Images of one group are not compared again, or many of one scene would take forever.
+    """
+    own = groups[bucket]
+    for index in range(len(bucket) - 1):
+        others = index + 1 + np.flatnonzero(own[index + 1 :] != own[index])
+        differences = _BIT_COUNTS[bits[bucket[others]] ^ bits[bucket[index]]].sum(axis=1)
+        near = own[others[differences <= _MAX_DIFFERENCE]]
+        if len(near):
+            groups[np.isin(groups, near)] = own[index]
+            own = groups[bucket]
