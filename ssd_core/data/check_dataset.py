@@ -56,18 +56,17 @@ def check_dataset(source: Source, config: ConvertConfig) -> CheckedDataset:
     dataset, kept = check_listing(source, dataset, findings)
     usable = list(_check_images(source, dataset, kept, config, findings))
     report_equal_images(source, (item.image for item in usable), findings)
-    counts = {
-        name: SplitCounts(
+    counts: dict[SplitName, SplitCounts] = {}
+    for name, split in dataset.splits.items():
+        own = [item for item in usable if item.image.split == name]
+        counts[name] = SplitCounts(
             place=split.place,
             listed=split.num_listed,
-            images=sum(item.image.split == name for item in usable),
-            objects=sum(item.num_objects for item in usable if item.image.split == name),
+            images=len(own),
+            objects=sum(item.num_objects for item in own),
         )
-        for name, split in dataset.splits.items()
-    }
-    for name, split in counts.items():
         try:
-            check_split(source, dataset, name, num_images=split.images, num_boxes=split.objects)
+            check_split(name, split, num_images=len(own), num_boxes=counts[name].objects)
         except DataError as error:
             findings.add("split_unusable", split.place, str(error))
     return CheckedDataset(

@@ -143,7 +143,7 @@ class Findings:
         Args:
             code: a key of RULES.
             place: file, and line or JSON path.
-            detail: what is wrong, and what was expected.
+            detail: what is wrong, and what was expected; the place before it is not said twice.
             image: path of the image inside the source.
             count: how many of the same kind are meant.
         """
@@ -153,7 +153,7 @@ class Findings:
             severity=RULES[code].severity,
             place=one_line(place),
             image=image.encode(errors="backslashreplace").decode(),
-            detail=one_line(detail),
+            detail=one_line(detail.removeprefix(f"{place}: ")),
             action=action,
             count=count,
         )

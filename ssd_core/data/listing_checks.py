@@ -41,33 +41,29 @@ def check_listing(
     return dataset, kept
 
 
-def check_split(
-    source: Source, dataset: SourceDataset, name: SplitName, *, num_images: int, num_boxes: int
-) -> None:
+def check_split(name: SplitName, split: SourceSplit, *, num_images: int, num_boxes: int) -> None:
     """Check that something is left of a split, and that it can be learnt or measured.
 
     Args:
-        source: the data set.
-        dataset: its annotations.
         name: of the split.
+        split: its annotations.
         num_images: images that passed all checks.
         num_boxes: objects in them, crowds included.
 
     Raises:
         DataError: with what was expected.
     """
-    place = f"{source.uri}: {dataset.splits[name].place}"
     if not num_images:
-        raise DataError(f"{place}: the {name} split has no images; expected at least one")
+        raise DataError(f"{split.place}: the {name} split has no images; expected at least one")
     if not num_boxes:
         raise DataError(
-            f"{place}: the {name} split has no objects in {num_images} images; "
+            f"{split.place}: the {name} split has no objects in {num_images} images; "
             "expected at least one of a known class"
         )
-    if dataset.splits[name].annotations.is_crowd.all():
+    if split.annotations.is_crowd.all():
         raise DataError(
-            f"{place}: all {num_boxes} objects of the {name} split are crowds, which nothing can "
-            "be learnt from; expected others, or crowd=object (--crowd, convert.crowd)"
+            f"{split.place}: all {num_boxes} objects of the {name} split are crowds, which nothing "
+            "can be learnt from; expected others, or crowd=object (--crowd, convert.crowd)"
         )
 
 

@@ -87,8 +87,8 @@ def _pack(
     """Yield what became of each plan, in order; what an interrupted run has finished is kept."""
     finished = [journal.find(plan.split, plan.index) for plan in plans]
     missing = [plan for plan, entry in zip(plans, finished, strict=True) if entry is None]
-    done = sum(len(plan.positions) for plan in plans) - sum(len(p.positions) for p in missing)
     total = sum(len(plan.positions) for plan in plans)
+    done = total - sum(len(plan.positions) for plan in missing)
     parts = (
         Part(
             split=plan.split,
@@ -156,7 +156,7 @@ def _check_result(
         max_skipped=job.config.max_skipped,
     )
     for name, split in splits.items():
-        check_split(job.source, dataset, name, num_images=split.images, num_boxes=split.boxes)
+        check_split(name, dataset.splits[name], num_images=split.images, num_boxes=split.boxes)
 
 
 def _manifest(

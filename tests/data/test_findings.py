@@ -105,6 +105,12 @@ def test_names_in_a_finding_can_be_printed_and_written(tmp_path: Path) -> None:
     assert json.loads((tmp_path / FINDINGS_FILE).read_text())["findings"][0]["image"]
 
 
+def test_a_place_is_said_once() -> None:
+    findings = Findings("strict")
+    findings.add("annotations_unreadable", "a.xml", "a.xml: is no XML")
+    assert (findings.listed[0].place, findings.listed[0].detail) == ("a.xml", "is no XML")
+
+
 def test_the_documentation_lists_every_code_with_its_repair() -> None:
     page = (Path(__file__).parents[2] / "docs/sources.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| (error|warning) \| .+ \| (.+) \|$", page, re.MULTILINE)

@@ -140,7 +140,10 @@ def assemble_dataset(
     """
     if not choice.classes:
         places = " and ".join(split.place for split in splits.values())
-        raise DataError(f"{places}: no object names a class; expected at least one object")
+        first = [f"; found: {item.place}: {item.detail}" for item in findings.listed[:1]]
+        raise DataError(
+            f"{places}: no object names a class; expected at least one object{''.join(first)}"
+        )
     for split in splits.values():
         keys = (item.class_key for _, boxes in split.images for item in boxes)
         report_left_out(Counter(keys), choice, split.place, findings)

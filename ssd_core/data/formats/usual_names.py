@@ -91,7 +91,7 @@ def check_place(source: Source, where: str, split: str, kind: str) -> None:
         UsageError: it leaves the source, or is not there.
     """
     if not is_inside(where):
-        raise UsageError(f"--{split} {where}: leaves the source; expected a {kind} inside it")
+        raise UsageError(f"--{split} {where}: leaves the source; expected a file inside it")
     if where not in source.files:
         raise UsageError(f"--{split} {where}: there is no such {kind} in {source.uri}")
 

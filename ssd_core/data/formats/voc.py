@@ -86,7 +86,7 @@ def _parse_xml(source: Source, name: str, image: str, findings: Findings) -> Any
     except DefusedXmlException as error:
         problem = f"has forbidden XML: {type(error).__name__}"
     except (DataError, LookupError, ValueError) as error:  # unreadable, or an unknown encoding
-        problem = str(error).removeprefix(f"{name}: ")
+        problem = str(error)
     findings.add("annotations_unreadable", name, problem, image=image)
     return None
 

@@ -194,9 +194,18 @@ def test_labels_that_are_no_text(tmp_path: Path) -> None:
     put(tmp_path, {"labels/b.txt": b"0 0.5 \xff", "labels/c.txt": ROW.encode("utf-16")})
     dataset, findings = read(tmp_path, train="labels", val="labels", policy="repair")
     assert findings.counts["annotations_unreadable"] == 4
-    assert "labels/c.txt: is text in UTF-16; expected UTF-8" in findings.listed[1].detail
+    assert findings.listed[1].place == "labels/c.txt"
+    assert findings.listed[1].detail == "is text in UTF-16; expected UTF-8"
     assert dataset.splits["train"].num_listed == 3
     assert len(dataset.splits["train"]) == 1
+
+
+def test_outlines_alone_are_no_data_set(tmp_path: Path) -> None:
+    put(tmp_path, {"images/a.jpg": "", "labels/a.txt": "0 0 0 .1 0 .1 .1\n"})
+    with pytest.raises(
+        DataError, match="no object names a class.*found: labels/a.txt: line 1: .*outline"
+    ):
+        read(tmp_path, train="labels", val="labels")
 
 
 def test_classes_without_names_are_their_numbers(tmp_path: Path) -> None:
