@@ -1,5 +1,6 @@
 """The Role of the launcher allows what it asks for, and nothing more."""
 
+import re
 import signal
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -39,6 +40,16 @@ def test_the_role_is_what_the_launcher_asks_for(
     fail(plane, launch, make_job(kind))
     stop(plane, make_job(kind))
     assert plane.core.asked == plane.core.allowed
+
+
+def test_the_page_lists_the_same_rights() -> None:
+    text = (MANIFESTS / "README.md").read_text()
+    listed = re.findall(r'"(\w+) (\w+)\.?([\w.]*)(?: --subresource=(\w+))?"', text)
+    rights = {
+        (verb, group, f"{resource}/{part}" if part else resource)
+        for verb, resource, group, part in listed
+    }
+    assert rights == role_of("TrainJob")
 
 
 def fail(plane: ControlPlane, launch: Callable[..., Future[None]], job: Job) -> None:

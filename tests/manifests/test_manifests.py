@@ -1,5 +1,6 @@
 """The manifests as kustomize builds them, held to the schemas of Kubernetes and of Trainer."""
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -142,6 +143,17 @@ def test_a_runtime_repeats_only_what_may_succeed(overlay: list[Manifest]) -> Non
     (rule,) = job["template"]["spec"]["podFailurePolicy"]["rules"]
     assert (rule["action"], rule["onExitCodes"]["values"]) == ("FailJob", [2, 3])
     assert job["template"]["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+
+
+def test_the_rules_of_a_runtime_have_names_that_jobset_takes(overlay: list[Manifest]) -> None:
+    """Its webhook checks them when a job is made; the schema has the pattern only in words."""
+    schema = trainer_schema("trainingruntimes")["properties"]["spec"]["properties"]["template"]
+    policy = schema["properties"]["spec"]["properties"]["failurePolicy"]["properties"]
+    text = policy["rules"]["items"]["properties"]["name"]["description"]
+    (pattern,) = re.findall(r'regular expression "(.+)"', text)
+    template = only(overlay, "TrainingRuntime")["spec"]["template"]
+    for rule in template["spec"]["failurePolicy"]["rules"]:
+        assert re.fullmatch(pattern, rule["name"])
 
 
 def test_the_pods_of_a_runtime_are_pods(overlay: list[Manifest]) -> None:
