@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 
-from ssd_core.errors import SsdError, SurroundingsError
+from ssd_core.errors import SurroundingsError, UsageError
 from ssd_core.launch.adopt import Submitted
 from ssd_core.launch.cluster import Cluster
 from ssd_core.launch.failure import explain_failure
@@ -64,7 +64,7 @@ def _pods(cluster: Cluster, job: Submitted) -> list[Manifest]:
     """Return the pods that may tell a reason; not seeing them is none."""
     try:
         return cluster.pods(job.kind.pods.format(name=job.name))
-    except SsdError as error:
+    except (UsageError, SurroundingsError) as error:
         logger.warning("cannot see the pods of %s: %s", job.name, error)
         return []
 

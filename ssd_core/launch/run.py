@@ -29,12 +29,12 @@ def run_job(cluster: Cluster, job: Job, owners: list[Manifest]) -> None:
     """
     with _stopped_by_signals():
         submitted = submit(cluster, job, owners)
-        with shown_log(cluster, submitted):
-            try:
+        try:
+            with shown_log(cluster, submitted):
                 follow(cluster, submitted)
-            except StoppedError:
-                _remove(cluster, submitted)
-                raise
+        except StoppedError:
+            _remove(cluster, submitted)
+            raise
 
 
 def _remove(cluster: Cluster, job: Submitted) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 from kubernetes import client
 
+from ssd_core.launch.kinds import JobKind
 from tests.launch.core_server import ADMIN, LAUNCHER, NAMESPACE, CoreServer
 from tests.requirements import missing
 from tests.store.s3_servers import free_port, is_listening, wait_until
@@ -124,6 +125,11 @@ class ControlPlane:
         version = crd["spec"]["versions"][0]["name"]
         path = f"/apis/{group}/{version}/namespaces/{NAMESPACE}/{names['plural']}"
         assert wait_until(lambda: self._get(path) == 200), self._log("api")
+
+    def delete(self, kind: JobKind, name: str) -> None:
+        """Delete a job, as a user does."""
+        place = (kind.group, kind.version, NAMESPACE, kind.plural, name)
+        self.api.delete_namespaced_custom_object(*place)
 
     def configuration(self, token: str = LAUNCHER) -> client.Configuration:
         """Return how a client reaches this cluster."""

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from ssd_core.launch.cluster import Cluster, Patience
+from ssd_core.launch.cluster import Cluster
 from ssd_core.launch.job import Job
+from ssd_core.launch.kinds import KINDS
 from ssd_core.launch.placement import Placement
+from ssd_core.launch.retry import Patience
 from ssd_core.launch.run import run_job
 from tests.launch.api_server import ControlPlane, run_control_plane
 from tests.launch.core_server import NAMESPACE
@@ -94,12 +96,20 @@ def open_cluster(plane: ControlPlane, patience: Patience = PATIENCE) -> Cluster:
 @pytest.fixture
 def launch(plane: ControlPlane) -> Iterator[Callable[..., Future[None]]]:
     """Start a launcher of its own for a job; the result is what it ends with."""
+    launched: dict[Future[None], Job] = {}
     with ThreadPoolExecutor(8) as pool:
 
         def start(job: Job, patience: Patience = PATIENCE) -> Future[None]:
-            return pool.submit(run_job, open_cluster(plane, patience), job, OWNERS)
+            future = pool.submit(run_job, open_cluster(plane, patience), job, OWNERS)
+            launched[future] = job
+            return future
 
         yield start
+        plane.core.faults.clear()
+        # Of a test that has failed, so that it does not hang as well.
+        left = {job.name: job for future, job in launched.items() if not future.done()}
+        for name, job in left.items():
+            plane.delete(KINDS[job.spec.kind], name)
 
 
 OWNERS = [{"apiVersion": "v1", "kind": "Pod", "name": "launcher-pod", "uid": "uid-of-the-pod"}]

@@ -41,10 +41,7 @@ def find(plane: ControlPlane, job: Job) -> Any:
 
 
 def delete(plane: ControlPlane, job: Job) -> None:
-    kind = KINDS[job.spec.kind]
-    plane.api.delete_namespaced_custom_object(
-        kind.group, kind.version, NAMESPACE, kind.plural, job.name
-    )
+    plane.delete(KINDS[job.spec.kind], job.name)
 
 
 def end(plane: ControlPlane, job: Job, *conditions: Any) -> None:
@@ -325,6 +322,25 @@ def test_a_log_that_breaks_off_goes_on_where_it_was(
     assert wait_until(lambda: "step 1" in shown)
     log.close()  # the connection ends, the container does not
     log.is_complete = False
+    log.write("step 2")
+    assert wait_until(lambda: "step 2" in shown)
+    plane.core.end_pod(f"{job.name}-0", 0)
+    end(plane, job, condition("Complete"))
+    assert launched.result(LIMIT) is None
+    assert [line for line in shown if line.startswith("step")] == ["step 1", "step 2"]
+
+
+def test_a_log_that_is_silent_for_long_is_asked_for_again(
+    plane: ControlPlane, launch: Launch, shown: list[str]
+) -> None:
+    """A connection to a node that is gone says nothing, not even that it is dead."""
+    job = make_job()
+    launched = launch(job, replace(PATIENCE, request_seconds=2, watch_seconds=1))
+    log = add_pod(plane, job)
+    log.write("step 1")
+    assert wait_until(lambda: "step 1" in shown)
+    plane.core.faults.append(("/log", 500))
+    assert wait_until(lambda: not plane.core.faults)
     log.write("step 2")
     assert wait_until(lambda: "step 2" in shown)
     plane.core.end_pod(f"{job.name}-0", 0)
