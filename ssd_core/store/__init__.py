@@ -1,7 +1,7 @@
 """Object stores behind one narrow protocol; `open_store` picks the one that a URI names."""
 
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from ssd_core.errors import UsageError
 from ssd_core.store.base import Store
@@ -18,7 +18,7 @@ def read_location(text: str) -> Location:
         UsageError: another scheme, or no bucket.
     """
     if not text.startswith("s3://"):
-        return local_path(text)
+        return local_path(text, expected="a path, file:// or s3://bucket/prefix")
     from ssd_core.store.s3_settings import split_uri
 
     split_uri(text)
@@ -45,25 +45,29 @@ def open_store(uri: Location) -> Store:
     Raises:
         UsageError: a scheme that no store speaks, no bucket, or settings that cannot be used.
     """
-    if isinstance(uri, Path):
-        return LocalStore(uri)
-    if uri.startswith("s3://"):
-        from ssd_core.store.s3 import S3Store
-        from ssd_core.store.s3_settings import read_settings, split_uri
+    location = read_location(uri) if isinstance(uri, str) else uri
+    if isinstance(location, Path):
+        return LocalStore(location)
+    from ssd_core.store.s3 import S3Store
+    from ssd_core.store.s3_settings import read_settings, split_uri
 
-        return S3Store(*split_uri(uri), read_settings())
-    return LocalStore(local_path(uri))
+    return S3Store(*split_uri(location), read_settings())
 
 
-def local_path(uri: str) -> Path:
+def local_path(text: str, *, expected: str = "a path or file://") -> Path:
     """Return the path that a plain path or a `file://` URI names.
 
     Raises:
-        UsageError: it is empty, or has another scheme.
+        UsageError: it is empty, has another scheme, or names another machine.
     """
-    if not uri:
-        raise UsageError("the name of a place is empty; expected a path or a URI")
-    parts = urlsplit(uri)
-    if parts.scheme not in {"", "file"}:
-        raise UsageError(f"cannot read '{uri}': known schemes are file:// and plain paths")
-    return Path(unquote(parts.path) if parts.scheme else uri)
+    if not text:
+        raise UsageError(f"the name of a place is empty; expected {expected}")
+    scheme, is_uri, rest = text.partition("://")
+    if not is_uri:
+        return Path(text)
+    if scheme != "file":
+        raise UsageError(f"'{scheme}://…' cannot be used here; expected {expected}")
+    host, _, path = rest.partition("/")
+    if host not in {"", "localhost"} or not path:
+        raise UsageError(f"'{text}' names no place on this machine; expected file:///path")
+    return Path("/", unquote(path))

@@ -44,7 +44,7 @@ SOURCES = {
     "loop": "no such folder",
     LONG: "no such folder",
     "": "the name of a place is empty",
-    "http://host/data": "known schemes are",
+    "http://host/data": "cannot be used here",
     "s3://": "bucket",
 }
 DATA = {
@@ -55,7 +55,7 @@ DATA = {
     "nested": (3, "nested too deeply"),
     "foreign": (3, "schema version 99"),
     "": (2, "the name of a place is empty"),
-    "ftp://host/data": (2, "known schemes are"),
+    "ftp://host/data": (2, "cannot be used here"),
 }
 MODELS = {
     "nowhere": (2, "no such model directory"),
@@ -70,7 +70,7 @@ OUTS = {
     LONG: "file name too long",
     "/proc/below": "cannot write there",
     "": "the name of a place is empty",
-    "http://host/out": "known schemes are",
+    "http://host/out": "cannot be used here",
     "SOURCE/out": "lies inside the source",
 }
 OPTIONS = {
@@ -169,7 +169,7 @@ def make_table() -> list[tuple[list[str], int, str]]:
         (["verify", "empty"], 3, "holds neither a converted data set nor a model"),
         (["verify", "broken"], 3, "is damaged in "),
         (["gc", "nowhere", "--dry-run"], 2, "nowhere: no such directory"),
-        (["gc", "ftp://host/data"], 2, "known schemes are"),
+        (["gc", "ftp://host/data"], 2, "cannot be used here"),
     ]
 
 

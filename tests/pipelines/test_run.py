@@ -213,7 +213,7 @@ def test_runs_that_begin_together_get_places_of_their_own(
         (["--set", "train.step=3"], "unknown key 'train.step'; did you mean 'train.steps'?"),
         (["--set", "train.steps=many"], "train.steps: "),
         (["--dataset", "nowhere"], "nowhere: "),
-        (["--dataset", "ftp://a/b"], "cannot read 'ftp://a/b'"),
+        (["--dataset", "ftp://a/b"], "'ftp://…' cannot be used here; expected a path"),
         (["--device", "gpu"], "unknown device 'gpu'; known: auto, cpu, cuda, npu"),
         (["--root", "README.md"], f"{ROOT}/README.md"),
     ],

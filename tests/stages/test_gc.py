@@ -133,6 +133,6 @@ def test_the_command(root: Path) -> None:
 def test_a_place_by_its_uri(tmp_path: Path) -> None:
     done = subprocess.run([SSD, "gc", "gs://bucket/prefix"], capture_output=True, text=True)
     assert done.returncode == 2
-    assert "cannot read 'gs://bucket/prefix'" in done.stderr
+    assert "'gs://…' cannot be used here; expected a path, file:// or s3://" in done.stderr
     done = subprocess.run([SSD, "gc", f"file://{tmp_path}"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

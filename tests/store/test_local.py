@@ -172,7 +172,21 @@ def test_uris(tmp_path: Path) -> None:
     store = open_store(f"file://{tmp_path}")
     store.put("key", b"x")
     assert (tmp_path / "key").read_bytes() == b"x"
-    assert local_path("relative/path") == Path("relative/path")
+    assert local_path("relative/path") == local_path("./relative/path") == Path("relative/path")
+    assert local_path("run:1/a?b#c") == Path("run:1/a?b#c")
     assert local_path("file:///with%20space") == Path("/with space")
-    with pytest.raises(UsageError, match="known schemes are"):
-        open_store("ftp://host/path")
+    assert local_path("file://localhost/a?b") == Path("/a?b")
+
+
+@pytest.mark.parametrize("uri", ["ftp://host/path", "http://[", "s3:/x://"])
+def test_another_scheme(uri: str) -> None:
+    with pytest.raises(UsageError, match="cannot be used here; expected a path, file:// or s3://"):
+        open_store(uri)
+    with pytest.raises(UsageError, match="cannot be used here; expected a path or file://"):
+        local_path(uri)
+
+
+@pytest.mark.parametrize("uri", ["file://data/set", "file://", "file:///"])
+def test_a_file_uri_of_another_machine_or_without_a_path(uri: str) -> None:
+    with pytest.raises(UsageError, match="names no place on this machine; expected file:///path"):
+        open_store(uri)
