@@ -20,7 +20,7 @@ from ssd_core.errors import DataError, UsageError
 from ssd_core.store import Location, join_location, open_store
 from ssd_core.store.arrays import FileEntry, describe, read_arrays, read_verified, write_arrays
 from ssd_core.store.base import holds
-from ssd_core.store.local import LocalStore, make_own_directory, temporary_place, write_file
+from ssd_core.store.local import LocalStore, own_temporary_directory, write_file
 from ssd_core.structures import Array, ClassInfo
 
 CONFIG_FILE = "config.json"
@@ -144,10 +144,8 @@ def local_model(place: Location) -> Path:
 
 def _copy(description: ModelDescription, place: str) -> Path:
     """Copy what is not there yet, so that a killed or damaged copy is completed."""
-    copies_dir = temporary_place("models")
-    make_own_directory(copies_dir, "choose another folder in TMPDIR")
     config = _format(description)
-    model_dir = copies_dir / describe(config).sha256
+    model_dir = own_temporary_directory("models") / describe(config).sha256
     copy = LocalStore(model_dir)
     for name, entry in description.files.items():
         if not holds(copy, name, sha256=entry.sha256, num_bytes=entry.bytes):

@@ -31,7 +31,7 @@ from ssd_core.stages.invocation import (
     write_results,
 )
 from ssd_core.store import Location, location_uri
-from ssd_core.store.local import make_directory, make_own_directory, temporary_place
+from ssd_core.store.local import make_directory, own_temporary_directory
 from ssd_core.store.places import Places
 from ssd_core.structures import StageResult
 
@@ -76,9 +76,7 @@ def _convert_into_store(section: ConvertConfig, source: Source, uri: str, worker
     """Convert in a folder that the listing key names, so that a rerun continues; then upload."""
     options = section.model_dump(mode="json")
     key = listing_key(source.files, options)
-    staging_root = temporary_place("staging")
-    make_own_directory(staging_root, "choose another folder in TMPDIR")
-    staging_dir = staging_root / key
+    staging_dir = own_temporary_directory("staging") / key
     make_directory(staging_dir)
     with lock_dataset(staging_dir):
         existing = _existing_manifest(uri, options)

@@ -24,8 +24,7 @@ from ssd_core.store.local import (
     explain_disk_errors,
     file_sha256,
     make_directory,
-    make_own_directory,
-    temporary_place,
+    own_temporary_directory,
 )
 from ssd_core.store.verified import KnownObject, copy_verified
 
@@ -207,10 +206,11 @@ def open_cache() -> Cache:
     else half of the space that is free there.
 
     Raises:
-        UsageError: a size that is no number, or a folder that is missing or another user's.
+        UsageError: a size that is no number, or a folder that cannot be used.
     """
-    directory = Path(os.environ.get("SSD_CACHE_DIR") or temporary_place("cache"))
-    make_own_directory(directory, "choose one in SSD_CACHE_DIR")
+    chosen = os.environ.get("SSD_CACHE_DIR")
+    directory = Path(chosen) if chosen else own_temporary_directory("cache")
+    make_directory(directory, mode=0o700)
     with explain_disk_errors(directory):
         size = os.environ.get("SSD_CACHE_BYTES") or str(_usable_bytes(directory))
     if not size.isdecimal():

@@ -106,31 +106,24 @@ def make_directory(directory: Path, mode: int = 0o777) -> None:
             raise UsageError(f"{directory}: cannot write there: no folder can be made") from None
 
 
-def make_own_directory(directory: Path, remedy: str) -> None:
-    """Make a directory that only this user may enter; nobody else must have made it before.
+def own_temporary_directory(name: str) -> Path:
+    """Make a directory that this user's processes share, in the folder for temporary files.
 
     Raises:
-        UsageError: it belongs to another user; `remedy` says what to do.
+        UsageError: there is no such folder, or another user has made the directory before.
         SurroundingsError: the disk is full.
     """
-    make_directory(directory, mode=0o700)
-    with explain_disk_errors(directory):
-        if directory.stat().st_uid != os.getuid():
-            raise UsageError(f"{directory} belongs to another user; {remedy}")
-
-
-def temporary_place(name: str) -> Path:
-    """Return a path that this user's processes share, in the folder for temporary files.
-
-    Raises:
-        UsageError: there is no folder for temporary files.
-    """
     try:
-        return Path(tempfile.gettempdir()) / f"ssd-{name}-{os.getuid()}"
+        directory = Path(tempfile.gettempdir()) / f"ssd-{name}-{os.getuid()}"
     except FileNotFoundError:
         raise UsageError(
             "no folder for temporary files can be written; choose one in TMPDIR"
         ) from None
+    make_directory(directory, mode=0o700)
+    with explain_disk_errors(directory):
+        if directory.stat().st_uid != os.getuid():
+            raise UsageError(f"{directory} belongs to another user; choose a folder in TMPDIR")
+    return directory
 
 
 def file_sha256(path: Path) -> str:

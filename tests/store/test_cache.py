@@ -396,6 +396,9 @@ def test_the_cache_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path:
     cache = open_cache()
     assert (cache.directory, cache.max_bytes) == (tmp_path / "cache", 123)
     assert cache.directory.stat().st_mode & 0o777 == 0o700
+    with monkeypatch.context() as patch:  # a volume of Kubernetes belongs to root
+        patch.setattr("os.getuid", lambda: 12345)
+        assert open_cache().directory == tmp_path / "cache"
     monkeypatch.setenv("SSD_CACHE_BYTES", "1 GB")
     with pytest.raises(UsageError, match="SSD_CACHE_BYTES is '1 GB'; expected a number of bytes"):
         open_cache()

@@ -17,6 +17,7 @@ from ssd_core.store.local import (
     LocalStore,
     explain_disk_errors,
     make_directory,
+    own_temporary_directory,
     replace_file,
     write_file,
 )
@@ -112,6 +113,19 @@ def test_no_folder_for_temporary_files() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "no folder for temporary files can be written; choose one in TMPDIR\n"
+
+
+def test_a_temporary_folder_of_another_user_is_not_trusted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    directory = own_temporary_directory("cache")
+    assert directory.stat().st_mode & 0o777 == 0o700
+    assert own_temporary_directory("cache") == directory
+    monkeypatch.setattr("os.getuid", lambda: 12345)  # whose name for it somebody has guessed
+    directory.rename(tmp_path / "ssd-cache-12345")
+    with pytest.raises(UsageError, match="ssd-cache-12345 belongs to another user"):
+        own_temporary_directory("cache")
 
 
 def test_unwritable_place_is_the_users_mistake(tmp_path: Path) -> None:
