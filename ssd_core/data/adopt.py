@@ -23,8 +23,8 @@ from ssd_core.data.shards.manifest import (
     Split,
     content_digest,
 )
-from ssd_core.data.shards.mindrecord import MindRecordRows
 from ssd_core.data.shards.mindrecord_format import INDEX_SUFFIX, describe_files, read_header
+from ssd_core.data.shards.mindrecord_reader import MindRecordRows
 from ssd_core.data.source import FolderSource, Source
 from ssd_core.errors import DataError, OwnershipError, UsageError
 from ssd_core.logs import Progress, logger

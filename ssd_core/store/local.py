@@ -49,16 +49,27 @@ def replace_file(path: Path) -> Iterator[Path]:
     Raises:
         SurroundingsError: the disk is full or refuses.
     """
+    partial_path = make_partial_file(path)
+    try:
+        with explain_disk_errors(path):
+            yield partial_path
+            commit_file(partial_path, path)
+    finally:
+        partial_path.unlink(missing_ok=True)
+
+
+def make_partial_file(path: Path) -> Path:
+    """Make an empty file beside `path` for what `commit_file` then gives that name.
+
+    Raises:
+        UsageError: no file can be made there.
+        SurroundingsError: the disk is full or refuses.
+    """
     make_directory(path.parent)
     with explain_disk_errors(path):
         descriptor, name = tempfile.mkstemp(prefix=f"{PARTIAL_PREFIX}{path.name}-", dir=path.parent)
         os.close(descriptor)
-        partial_path = Path(name)
-        try:
-            yield partial_path
-            commit_file(partial_path, path)
-        finally:
-            partial_path.unlink(missing_ok=True)
+    return Path(name)
 
 
 def commit_file(partial_path: Path, path: Path) -> None:

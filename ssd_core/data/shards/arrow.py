@@ -7,19 +7,17 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from ssd_core.config import SplitName
+from ssd_core.data.shards.integrity import check_unchanged
 from ssd_core.data.shards.manifest import Shard, shard_name
 from ssd_core.data.source import Source
-from ssd_core.errors import OwnershipError
-from ssd_core.store.local import replace_file
+from ssd_core.store.local import commit_file, explain_disk_errors, make_partial_file
 from ssd_core.structures import Array, Sample
 
 SCHEMA = pa.schema(
@@ -41,6 +39,8 @@ OBJECT_COLUMNS = ("boxes", "labels", "areas", "is_crowd", "is_difficult", "box_i
 """Columns with one value an object: the fields of `Annotations`."""
 
 _BATCH_BYTES = 8 * 2**20
+_WRITE_BYTES = 2 * 2**20
+"""At once: a batch in one call asks the kernel for memory that costs it twice the time to find."""
 _OPTIONS = pa.ipc.IpcWriteOptions(metadata_version=pa.ipc.MetadataVersion.V5, compression=None)
 
 
@@ -62,7 +62,7 @@ class ArrowWriter:
     ) -> None:
         """Prepare a shard; see `pack_part.WriterFactory`. Its file is made with its first batch."""
         self._path = out_dir / shard_name(split, index)
-        self._expected = expected.get(self._path.name)
+        self._expected = expected
         self._buffer, self._other_buffer = (
             np.empty(max(_BATCH_BYTES, *sizes) + 1, np.uint8) for _ in range(2)
         )
@@ -70,7 +70,6 @@ class ArrowWriter:
         self._samples: list[Sample] = []
         self._image_bytes = 0
         self._rows = 0
-        self._open_file = ExitStack()
         self._file: _HashingFile | None = None
         self._writer: Any = None
         self._thread = ThreadPoolExecutor(1)
@@ -79,15 +78,11 @@ class ArrowWriter:
     def __enter__(self) -> "ArrowWriter":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        # A file that is still open was not finished: whatever ends the block discards it.
-        discarded = error or _DiscardedError()
-        self._open_file.__exit__(type(discarded), discarded, trace)
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown()
+        if self._file is not None:
+            self._file.close()
+            self._file.path.unlink(missing_ok=True)
 
     def load(self, source: Source, name: str) -> memoryview:
         """Read an image behind the batch; the view is valid until the next call.
@@ -121,32 +116,29 @@ class ArrowWriter:
         self._write_batch()
         if self._file is None:
             return ()
-        self._wait()
-        self._writer.close()
+        with explain_disk_errors(self._path):
+            self._wait()
+            self._writer.close()
         shard = Shard(
             name=self._path.name,
             bytes=self._file.num_bytes,
             rows=self._rows,
             sha256=self._file.sha256.hexdigest(),
         )
-        if self._expected not in {None, shard}:
-            raise OwnershipError(
-                f"{self._path.parent} holds another data set: the source has changed, {shard.name} "
-                "would differ; choose another --out, or remove it"
-            )
-        self._open_file.close()
+        check_unchanged(self._path.parent, [shard], self._expected)
+        with explain_disk_errors(self._path):
+            commit_file(self._file.path, self._path)
         return (shard,)
 
     def _write_batch(self) -> None:
         if not self._samples:
             return
-        if self._file is None:
-            partial_path = self._open_file.enter_context(replace_file(self._path))
-            self._file = self._open_file.enter_context(_HashingFile(partial_path))
-            self._writer = pa.ipc.new_file(self._file, SCHEMA, options=_OPTIONS)
-            self._open_file.enter_context(self._thread)
         batch = _record_batch(self._samples, self._offsets, self._buffer)
-        self._wait()
+        with explain_disk_errors(self._path):
+            if self._file is None:
+                self._file = _HashingFile(make_partial_file(self._path))
+                self._writer = pa.ipc.new_file(self._file, SCHEMA, options=_OPTIONS)
+            self._wait()
         # It is written and hashed on the other thread while the next batch is filled.
         self._writing = self._thread.submit(self._writer.write_batch, batch)
         self._buffer, self._other_buffer = self._other_buffer, self._buffer
@@ -183,34 +175,30 @@ def _object_column(samples: Sequence[Sample], name: str, ends: Array) -> Any:
     return pa.ListArray.from_arrays(pa.array(ends), flat, type=kind)
 
 
-class _DiscardedError(Exception):
-    """Ends an unfinished shard."""
-
-
 class _HashingFile:
     """A file that knows its length and SHA-256."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self.num_bytes = 0
         self.sha256 = hashlib.sha256()
         self.closed = False
         self._descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC)
 
-    def __enter__(self) -> "_HashingFile":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)
-        self.closed = True
-
     def write(self, data: Any) -> int:
-        view = memoryview(data).cast("B")
-        self.sha256.update(view)
-        self.num_bytes += len(view)
-        rest = view
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        self.num_bytes += size
         while len(rest):
-            rest = rest[os.write(self._descriptor, rest) :]
-        return len(view)
+            written = os.write(self._descriptor, rest[:_WRITE_BYTES])
+            self.sha256.update(rest[:written])
+            rest = rest[written:]
+        return size
 
     def flush(self) -> None:
         """Nothing is held back."""
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._descriptor)
+        self.closed = True

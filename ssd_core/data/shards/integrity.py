@@ -1,11 +1,11 @@
 """Compare the shards that are there with what the manifest promises."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ssd_core.data.ahead import map_ahead
 from ssd_core.data.shards.manifest import Manifest, Shard
-from ssd_core.errors import DataError
+from ssd_core.errors import DataError, OwnershipError
 from ssd_core.store import Location, open_store
 from ssd_core.store.local import explain_disk_errors, file_sha256
 from ssd_core.store.verified import KnownObject, verify_object
@@ -69,6 +69,25 @@ def find_faults(place: Location, objects: Sequence[KnownObject]) -> Iterator[str
 
     faults = map_ahead(find_fault, objects, num_threads=_THREADS, depth=_THREADS)
     yield from filter(None, faults)
+
+
+def check_unchanged(data_dir: Path, shards: Iterable[Shard], expected: Mapping[str, Shard]) -> None:
+    """Refuse to replace a shard of a complete data set by one with another content.
+
+    Args:
+        data_dir: place of the data set, for the message.
+        shards: what is about to get its final name.
+        expected: shards of the data set by name; empty where there is none.
+
+    Raises:
+        OwnershipError: the first shard that differs.
+    """
+    for shard in shards:
+        if expected.get(shard.name, shard) != shard:
+            raise OwnershipError(
+                f"{data_dir} holds another data set: the source has changed, {shard.name} would "
+                "differ; choose another --out, or remove it"
+            )
 
 
 def _compare_size(place: str, size: int | None, shard: Shard) -> None:

@@ -1,4 +1,4 @@
-"""Write and read MindRecord shards with MindSpore.
+"""Write MindRecord shards with MindSpore.
 
 No other module imports MindSpore's data packages, and this one only when it has to.
 """
@@ -6,36 +6,28 @@ No other module imports MindSpore's data packages, and this one only when it has
 import importlib.util
 import shutil
 import tempfile
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from ssd_core.config import SplitName
-from ssd_core.data.checks import check_sample
-from ssd_core.data.findings import Findings
-from ssd_core.data.shards.files import ShardFiles
+from ssd_core.data.shards.integrity import check_unchanged
 from ssd_core.data.shards.manifest import Shard
 from ssd_core.data.shards.mindrecord_format import (
     FILE_NAMES,
     SCHEMA,
-    columns_to_read,
     count_rows,
     describe_files,
     make_row,
     read_header,
-    read_row,
 )
 from ssd_core.data.source import Source
 from ssd_core.errors import DataError, OwnershipError, SurroundingsError, UsageError
-from ssd_core.store import Location, join_location
 from ssd_core.store.base import PARTIAL_PREFIX
 from ssd_core.store.local import commit_file, explain_disk_errors, flush, make_directory
-from ssd_core.structures import Record, Sample
+from ssd_core.structures import Sample
 
 _ROWS_PER_CALL = 200
 _BYTES_PER_CALL = 64 * 2**20
@@ -45,9 +37,6 @@ _MIN_PAGE_BYTES, _MAX_PAGE_BYTES = 4 * 2**20, 256 * 2**20
 _MIN_HEADER_BYTES, _MAX_HEADER_BYTES = 2**17, 128 * 2**20
 _HEADER_BYTES_PER_PAGE = 1024
 """Four times what a page takes in the header."""
-_ROWS_PER_PIPELINE = 64
-_ANY_SIZE = 2**62
-_PLAIN_FIELDS = ("image_id", "image_path", "width", "height", "annotations")
 
 
 def require_mindspore() -> None:
@@ -75,6 +64,13 @@ def import_mindspore() -> Any:
     import mindspore.mindrecord
 
     return mindspore
+
+
+def describe_error(error: RuntimeError) -> str:
+    """Return the line of a message of MindSpore that says what is wrong."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    marked = [line.removeprefix("[ERROR] ") for line in lines if line.startswith("[ERROR] ")]
+    return (marked or lines or ["unknown error"])[0]
 
 
 class MindRecordWriter:
@@ -110,12 +106,7 @@ class MindRecordWriter:
     def __enter__(self) -> "MindRecordWriter":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._writer = None
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -159,14 +150,9 @@ class MindRecordWriter:
             shards = describe_files(self._folder, [self._name])
             with explain_disk_errors(self._out_dir):
                 flushed.result()
-        for shard in shards:
-            if self._expected.get(shard.name, shard) != shard:
-                raise OwnershipError(
-                    f"{self._out_dir} holds another data set: the source has changed, "
-                    f"{shard.name} would differ; choose another --out, or remove it"
-                )
-        for shard in shards:
-            with explain_disk_errors(self._out_dir):
+        check_unchanged(self._out_dir, shards, self._expected)
+        with explain_disk_errors(self._out_dir):
+            for shard in shards:
                 commit_file(self._folder / shard.name, self._out_dir / shard.name)
         return shards
 
@@ -228,66 +214,6 @@ def _merge(fields: Mapping[str, Any]) -> bytes:
     return b"".join(parts)
 
 
-class MindRecordRows:
-    """The rows of a split, read by MindSpore: about a millisecond each in random order."""
-
-    def __init__(self, files: ShardFiles, shards: Sequence[Shard]) -> None:
-        self._mindspore = import_mindspore()
-        self.shards = tuple(shards)
-        self._files = files
-        self._names = [shard.name for shard in shards if shard.rows]
-        self._lock = threading.Lock()
-
-    def read(self, indices: Iterable[int]) -> Iterator[Record]:
-        """Yield the records at `indices`; the files are verified before the first.
-
-        What the files of MindSpore's SSD do not say is read from the image, and their boxes are
-        repaired as policy `repair` does it.
-        """
-        for index, sample, image in self.samples(indices):
-            if not (sample.width and sample.height):
-                checked = check_sample(sample, image, Findings("repair"), max_pixels=_ANY_SIZE)
-                if checked is None:
-                    raise DataError(f"{sample.place}: the image cannot be used")
-                sample = checked
-            yield Record(
-                index=index,
-                image=image,
-                **{name: getattr(sample, name) for name in _PLAIN_FIELDS},
-            )
-
-    def expect(self, numbers: Sequence[int]) -> None:
-        """Fetch all files of a store ahead: MindSpore opens them together."""
-        self._files.expect(self.shards)
-
-    def samples(self, indices: Iterable[int]) -> Iterator[tuple[int, Sample, memoryview]]:
-        """Yield the index, the sample as it stands in the file, and the image."""
-        remaining = iter(indices)
-        while chunk := [int(index) for index in islice(remaining, _ROWS_PER_PIPELINE)]:
-            with self._lock:
-                folder = self._files.gather(self.shards)
-            paths = [folder / name for name in self._names]
-            for index, row in zip(chunk, self._read_rows(paths, chunk), strict=True):
-                yield index, *read_row(row, index, f"{self._place} row {index}")
-
-    @property
-    def _place(self) -> Location:
-        return join_location(self._files.place, self._names[0])
-
-    def _read_rows(self, paths: Sequence[Path], indices: Sequence[int]) -> Iterator[Any]:
-        dataset = self._mindspore.dataset
-        try:
-            rows = dataset.MindDataset(
-                [str(path) for path in paths],
-                columns_list=columns_to_read(read_header(paths[0])),
-                num_parallel_workers=1,
-                sampler=dataset.SubsetSampler(indices),
-            )
-            yield from rows.create_dict_iterator(num_epochs=1, output_numpy=True)
-        except RuntimeError as error:
-            raise DataError(f"{self._place}: {_reason(error)}") from None
-
-
 @contextmanager
 def _explain_errors(out_dir: Path) -> Iterator[None]:
     """Turn errors of MindSpore while it writes into errors that say what to do."""
@@ -295,16 +221,9 @@ def _explain_errors(out_dir: Path) -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise SurroundingsError(
-            f"{out_dir}: MindSpore cannot write there: {_reason(error)}; free some space and "
-            "repeat the command"
+            f"{out_dir}: MindSpore cannot write there: {describe_error(error)}; free some space "
+            "and repeat the command"
         ) from None
-
-
-def _reason(error: RuntimeError) -> str:
-    """Return the line of a message of MindSpore that says what is wrong."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    marked = [line.removeprefix("[ERROR] ") for line in lines if line.startswith("[ERROR] ")]
-    return (marked or lines or ["unknown error"])[0]
 
 
 def _power_of_two(value: int, low: int, high: int) -> int:
