@@ -79,13 +79,13 @@ def _convert_into_store(section: ConvertConfig, source: Source, uri: str, worker
     staging_dir = own_temporary_directory("staging") / key
     make_directory(staging_dir)
     with lock_dataset(staging_dir):
-        existing = _existing_manifest(uri, options)
-        if existing is not None and _is_current(existing, key, uri):
+        manifest = _existing_manifest(uri, options)
+        if manifest is not None and _is_current(manifest, key, uri):
             logger.info("%s: already converted, and nothing has changed", uri)
-            return existing
-        _convert(section, source, staging_dir, workers)
-        manifest = publish_dataset(staging_dir, uri, beside=_BESIDE)
-        logger.info("data set: %s", uri)
+        else:
+            _convert(section, source, staging_dir, workers)
+            manifest = publish_dataset(staging_dir, uri, beside=_BESIDE)
+            logger.info("data set: %s", uri)
         for path in staging_dir.iterdir():  # the folder stays: others may wait for its lock
             remove(path)
     return manifest

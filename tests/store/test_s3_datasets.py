@@ -113,7 +113,7 @@ def command(source: Path, place: str) -> list[str]:
 
 @pytest.mark.parametrize("moment", ["val-00000", "manifest.json"])
 def test_a_killed_upload_is_completed(
-    few_photographs: Path, proxy: FaultProxy, versitygw: S3Server, moment: str
+    few_photographs: Path, proxy: FaultProxy, versitygw: S3Server, moment: str, tmp_path: Path
 ) -> None:
     place = own_uri()
     store = open_s3(versitygw, f"{place.removeprefix(f's3://{BUCKET}/')}/")
@@ -131,6 +131,7 @@ def test_a_killed_upload_is_completed(
     assert rerun.returncode == 0, rerun.stderr
     again = {request.target for request in proxy.seen if request.method == "PUT"}
     assert not again & {target for target in done if ".arrow" in target}
+    assert [path for path in (tmp_path / "tmp").rglob("*") if path.is_file()] == []
     for split, count in {"train": 8, "val": 4}.items():
         assert len(list(open_split(place, split).read_in_order())) == count
 

@@ -69,7 +69,7 @@ def journalled_shards(out_dir: Path) -> set[str]:
 def _read(path: Path, listing_key: str | None = None) -> list[Entry]:
     """Return the entries of a journal, if its key is this; a line cut off by a kill ends it."""
     try:
-        key, *lines = path.read_text().splitlines()
+        key, *lines = path.read_text().rstrip("\n").split("\n")  # names may hold other breaks
     except (FileNotFoundError, ValueError):
         return []
     entries: list[Entry] = []

@@ -16,7 +16,8 @@ def entry(out_dir: Path, index: int, split: SplitName = "train") -> Entry:
     path.write_bytes(bytes([index]) * 100)
     shard = Shard(name=path.name, bytes=100, rows=2, sha256=file_sha256(path))
     findings = Findings("repair")
-    findings.add("box_outside", "a.xml", "detail", count=index + 1)
+    place = "two\u2028lines\x85.xml"  # which Python would split, but JSON does not escape
+    findings.add("box_outside", place, "detail", count=index + 1)
     return Entry(
         split=split,
         index=index,
