@@ -54,27 +54,26 @@ class Cache:
         self._wanted_lock = threading.Lock()
         self._is_fetching = False
 
-    def fetch(self, store: Store, key: str, *, sha256: str, num_bytes: int) -> Path:
+    def fetch(self, store: Store, file: KnownObject) -> Path:
         """Return a local file with the content of an object; open it at once.
 
         An object of a local store is its own file, and is not verified here. Everything else is
-        compared with `sha256` when it comes, and again when this process first meets it.
+        compared with its hash when it comes, and again when this process first meets it.
 
         Raises:
-            DataError: the object is missing, or has another content than `sha256` says.
+            DataError: the object is missing, or has another content.
             SurroundingsError: the store is away, or the disk is full.
             UsageError: the object is larger than the whole cache.
         """
         if isinstance(store, LocalStore):
-            return store.path(key)
-        if num_bytes > self.max_bytes:
+            return store.path(file.key)
+        if file.num_bytes > self.max_bytes:
             raise UsageError(
-                f"{key} has {num_bytes} bytes, the cache in {self.directory} only "
+                f"{file.key} has {file.num_bytes} bytes, the cache in {self.directory} only "
                 f"{self.max_bytes}; set SSD_CACHE_BYTES"
             )
-        file = KnownObject(key, sha256, num_bytes)
-        path = self.directory / sha256
-        with explain_disk_errors(path), self._lock(_object_lock(sha256)):
+        path = self.directory / file.sha256
+        with explain_disk_errors(path), self._lock(_object_lock(file.sha256)):
             if not self._touch(file):
                 self._download(store, file)
         return path
@@ -120,7 +119,7 @@ class Cache:
                     return
                 store, file = self._wanted.popleft()
             try:
-                self.fetch(store, file.key, sha256=file.sha256, num_bytes=file.num_bytes)
+                self.fetch(store, file)
             except (SsdError, OSError) as error:
                 logger.debug("not fetched ahead: %s", error)
 

@@ -76,7 +76,7 @@ def add(store: CountingStore, key: str) -> KnownObject:
 
 
 def fetch(cache: Cache, store: CountingStore, file: KnownObject) -> Path:
-    path = cache.fetch(store, file.key, sha256=file.sha256, num_bytes=file.num_bytes)
+    path = cache.fetch(store, file)
     assert hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256
     return path
 
@@ -95,7 +95,7 @@ def test_an_object_is_fetched_once(cache: Cache, store: CountingStore) -> None:
 
 def test_a_local_store_gives_its_own_file(cache: Cache, tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(b"x")
-    path = cache.fetch(LocalStore(tmp_path), "key", sha256="", num_bytes=1)
+    path = cache.fetch(LocalStore(tmp_path), KnownObject("key", "", 1))
     assert path == tmp_path / "key"
     assert not cache.directory.exists()
 
@@ -139,7 +139,7 @@ def test_an_open_file_keeps_its_content(cache: Cache, store: CountingStore) -> N
 
 def test_an_object_larger_than_the_cache(cache: Cache, store: CountingStore) -> None:
     with pytest.raises(UsageError, match="large has 3001 bytes.* only 3000; set SSD_CACHE_BYTES"):
-        cache.fetch(store, "large", sha256="0" * 64, num_bytes=3 * SIZE + 1)
+        cache.fetch(store, KnownObject("large", "0" * 64, 3 * SIZE + 1))
 
 
 def test_damage_on_the_way_is_repaired(cache: Cache, store: CountingStore) -> None:
@@ -159,14 +159,14 @@ def test_damage_that_stays(
     file = add(store, "a")
     store.lies = lies
     with pytest.raises(kind, match=f"a is damaged: sha256 .*, expected {file.sha256[:12]}"):
-        cache.fetch(store, "a", sha256=file.sha256, num_bytes=SIZE)
+        cache.fetch(store, file)
     assert names(cache) == set()
     fetch(cache, store, file)
 
 
 def test_a_missing_object(cache: Cache, store: CountingStore) -> None:
     with pytest.raises(DataError, match="nothing: there is no such object"):
-        cache.fetch(store, "nothing", sha256="0" * 64, num_bytes=SIZE)
+        cache.fetch(store, KnownObject("nothing", "0" * 64, SIZE))
     assert names(cache) == set()
 
 
@@ -218,10 +218,11 @@ def test_a_process_that_is_killed_while_it_fetches(
     code = (
         "import sys, time; from pathlib import Path\n"
         "from ssd_core.store.cache import Cache\n"
+        "from ssd_core.store.verified import KnownObject\n"
         "class Slow:\n"
         "    def get(self, *_):\n"
         "        print('fetching', flush=True); time.sleep(60)\n"
-        "Cache(Path(sys.argv[1]), 3000).fetch(Slow(), 'a', sha256=sys.argv[2], num_bytes=1000)"
+        "Cache(Path(sys.argv[1]), 3000).fetch(Slow(), KnownObject('a', sys.argv[2], 1000))"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(cache.directory), file.sha256],
@@ -286,13 +287,13 @@ def test_a_full_disk(store: CountingStore, tmp_path: Path) -> None:
     code = (
         "import resource, signal, sys; from pathlib import Path\n"
         "from ssd_core.errors import SurroundingsError; from ssd_core.store.cache import Cache\n"
-        "from ssd_core.store.local import LocalStore\n"
+        "from ssd_core.store.verified import KnownObject\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))\n"
         "class Remote:\n"
         "    def get(self, *_): return b'x' * 1000\n"
         "cache = Cache(Path(sys.argv[1]), 3000)\n"
-        "try: cache.fetch(Remote(), 'a', sha256='0' * 64, num_bytes=1000)\n"
+        "try: cache.fetch(Remote(), KnownObject('a', '0' * 64, 1000))\n"
         "except SurroundingsError as error: print(error)"
     )
     directory = tmp_path / "cache"
@@ -341,7 +342,7 @@ store, cache = CountingStore(Path(sys.argv[1])), Cache(Path(sys.argv[2]), 3 * SI
 print("reading", flush=True)
 while True:
     for file in files:
-        cache.fetch(store, file.key, sha256=file.sha256, num_bytes=SIZE)
+        cache.fetch(store, file)
 """
 
 
@@ -364,7 +365,7 @@ def test_readers_that_are_killed_at_any_moment(
             assert reader.stdout.readline() == "reading\n"
         for number, reader in enumerate(readers):
             for file in files * (3 + number):
-                cache.fetch(store, file.key, sha256=file.sha256, num_bytes=SIZE)
+                cache.fetch(store, file)
             assert reader.poll() is None
             reader.kill()
     assert len(store.read) > len(files)
@@ -385,7 +386,7 @@ def test_through_a_store_that_fails(versitygw: S3Server, tmp_path: Path) -> None
             proxy.fail("corrupt", method="GET", offset=17),
             proxy.fail("error", times=2, method="GET"),
         ]
-        path = cache.fetch(store, "large", sha256=file.sha256, num_bytes=file.num_bytes)
+        path = cache.fetch(store, file)
     assert path.read_bytes() == content
     assert [fault.times for fault in faults] == [0, 0, 0]
 

@@ -77,9 +77,7 @@ class CachedFiles:
     def locate(self, shard: Shard) -> Path:
         """Return the copy of a shard; it is fetched where there is none."""
         with located(str(self.place)):
-            return self._cache.fetch(
-                self._store, shard.name, sha256=shard.sha256, num_bytes=shard.bytes
-            )
+            return self._cache.fetch(self._store, shard.known)
 
     def gather(self, shards: Sequence[Shard]) -> Path:
         """Return a folder of links to the copies, which are fetched where they are not here."""
