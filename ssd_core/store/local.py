@@ -195,6 +195,7 @@ class LocalStore:
                 os.link(partial.name, path)  # unlike a rename, it fails where the name is taken
             except FileExistsError:
                 return False
+            flush(path.parent)
         return True
 
     def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:

@@ -23,7 +23,13 @@ from minio.datatypes import ListMultipartUploadsResult
 from urllib3.response import BaseHTTPResponse
 
 from ssd_core.errors import SurroundingsError, UsageError
-from ssd_core.store.base import PARTIAL_PREFIX, StoredObject, check_key, read_verified_content
+from ssd_core.store.base import (
+    PARTIAL_PREFIX,
+    StoredObject,
+    check_key,
+    holds,
+    read_verified_content,
+)
 from ssd_core.store.local import file_sha256
 from ssd_core.store.s3_download import read_body
 from ssd_core.store.s3_errors import ANSWERS, error_code, explain_store_errors, status_of
@@ -91,7 +97,7 @@ class S3Store:
                     # One at a time: all requests then share the budget of this thread.
                     num_parallel_uploads=1,
                 )
-            if num_bytes > part_bytes and not self._holds(name, num_bytes, sha256):
+            if num_bytes > part_bytes and not holds(self, key, sha256=sha256, num_bytes=num_bytes):
                 raise SurroundingsError(
                     f"{self.uri}{key}: the store did not keep what was uploaded; repeat the command"
                 )
@@ -265,12 +271,6 @@ class S3Store:
                 return None
             raise
         return self._client.stat_object(self._bucket, name)
-
-    def _holds(self, name: str, num_bytes: int, sha256: str) -> bool:
-        found = self._stat(name)
-        return (
-            found is not None and found.size == num_bytes and found.metadata.get(_SHA256) == sha256
-        )
 
     def _writer(self, name: str) -> str | None:
         found = self._stat(name)

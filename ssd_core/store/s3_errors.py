@@ -9,14 +9,15 @@ from contextlib import contextmanager
 from xml.etree.ElementTree import ParseError
 
 from minio.error import InvalidResponseError, S3Error, ServerError
-from urllib3.exceptions import HTTPError, LocationValueError, ProxyError, SSLError
+from urllib3.exceptions import HTTPError, LocationValueError, ProxyError
 
 from ssd_core.errors import SsdError, SurroundingsError, UsageError
 from ssd_core.store.s3_settings import S3Settings
-from ssd_core.store.s3_transport import describe
+from ssd_core.store.s3_transport import NO_LOGIN, NO_TLS, NO_TRUST, describe
 
 ANSWERS = (S3Error, ServerError, InvalidResponseError)
 """What the client raises for an answer of a server that is no success."""
+_PROXY_LOGIN = "ProxyAuthenticationRequired"
 _REFUSED = {
     **dict.fromkeys(
         ("InvalidAccessKeyId", "XAdminUserNotFound"),
@@ -41,6 +42,8 @@ _REFUSED = {
         "the bucket is in another region; set AWS_REGION",
     ),
     "InvalidBucketName": "no bucket can have this name; expected s3://bucket/prefix",
+    _PROXY_LOGIN: "the proxy wants a login; give http://user:password@host:port in HTTPS_PROXY or "
+    "HTTP_PROXY",
     "KeyTooLongError": "the key is too long for the store; choose a shorter place",
     **dict.fromkeys(
         ("ObjectParentIsFile", "ObjectExistsAsDirectory"),
@@ -80,6 +83,7 @@ _DENIED = {"AccessDenied", "AccountAccessDenied", "InvalidSecurity"}
 _CODE_OF_STATUS = {
     401: "AccessDenied",
     403: "AccessDenied",
+    407: _PROXY_LOGIN,
     412: "PreconditionFailed",
     413: "EntityTooLarge",
     416: "InvalidRange",
@@ -153,16 +157,18 @@ def _explain_silence(error: HTTPError, place: str, settings: S3Settings) -> SsdE
     host, budget = settings.endpoint, f"{settings.patience.budget_seconds:g} s"
     if isinstance(error, LocationValueError):
         return UsageError(f"{place}: {host} is no address; check AWS_ENDPOINT_URL")
+    if NO_LOGIN in str(error):
+        return UsageError(f"{place}: {_REFUSED[_PROXY_LOGIN]}")
     if isinstance(error, ProxyError):
         return SurroundingsError(
             f"{place}: the proxy fails; check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
         )
-    if isinstance(error, SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+    if NO_TRUST in str(error):
         return UsageError(
             f"{place}: the certificate of {host} is not trusted; give its authority in "
             "AWS_CA_BUNDLE"
         )
-    if isinstance(error, SSLError) and "WRONG_VERSION_NUMBER" in str(error):
+    if NO_TLS in str(error):
         return UsageError(f"{place}: {host} speaks no TLS; expected http:// in AWS_ENDPOINT_URL")
     return SurroundingsError(
         f"{place}: no answer from {host} for {budget}: {describe(error)}; check the network and "

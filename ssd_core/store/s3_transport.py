@@ -43,14 +43,15 @@ _TRANSIENT_CODES = {
 """Errors that come with another status, or inside of a 200 when an upload is completed."""
 _MAY_HOLD_CODE = {200, 400, 409}
 _ERROR_CODE = re.compile(rb"<Error[ >].*?<Code>(\w+)</Code>", re.DOTALL)
-_NO_REPETITION_HELPS = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER")
+NO_TRUST, NO_TLS = "CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER"
+NO_LOGIN = "Tunnel connection failed: 407"
+"""Parts of errors that no repetition helps against."""
 
 
 def is_transient(error: HTTPError) -> bool:
     """Say whether the same request may succeed when it is sent again."""
-    if isinstance(error, SSLError):
-        return not any(reason in str(error) for reason in _NO_REPETITION_HELPS)
-    return not isinstance(error, LocationValueError)
+    is_lasting = any(reason in str(error) for reason in (NO_TRUST, NO_TLS, NO_LOGIN))
+    return not (is_lasting or isinstance(error, LocationValueError))
 
 
 class Tries:

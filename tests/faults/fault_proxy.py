@@ -17,6 +17,9 @@ from typing import Any, BinaryIO
 
 _NO_BODY = {204, 304}
 _LONGEST_STALL_SECONDS = 60.0
+_STEPS_PER_SECOND = 20
+_RECEIVE_BYTES = 2**16
+"""Space of the system for what a client has sent: little, so that it feels a slow reader."""
 
 
 @dataclass
@@ -61,7 +64,7 @@ class Fault:
 
     mode: str
     """error, reset, stall, lost_answer; cut, stall_in_body, slow, corrupt: the body of an answer;
-    corrupt_upload, drop_header: the request; call: nothing fails."""
+    slow_upload, corrupt_upload, drop_header: the request; call: nothing fails."""
     times: int = 1
     method: str = ""
     target: str = ""
@@ -77,7 +80,7 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     """Of mode error."""
     bytes_per_second: int = 1000
-    """Of mode slow."""
+    """Of mode slow and slow_upload."""
     call: Callable[[], None] = lambda: None
     """Of mode call: runs before the request goes on."""
 
@@ -99,6 +102,7 @@ class FaultProxy:
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), _Connection)
+        self._server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
         self._server.proxy = self
         self.port: int = self._server.server_address[1]
         self.endpoint = f"http://127.0.0.1:{self.port}"
@@ -153,22 +157,33 @@ class _Connection(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.suppress(OSError, HTTPException):
-            while request := _read_request(self.rfile):
-                if request.method == "CONNECT":
-                    self._tunnel()
-                    return
-                if not self._serve(request):
+            while request := _read_head(self.rfile):
+                fault = self.server.proxy.take_fault(request) or Fault("none")
+                self._read_body(request, fault)
+                if not self._serve(request, fault):
                     return
 
-    def _serve(self, request: Request) -> bool:
+    def _read_body(self, request: Request, fault: Fault) -> None:
+        size = int(request.headers.get("content-length", 0))
+        is_slow = fault.mode == "slow_upload"
+        step = fault.bytes_per_second // _STEPS_PER_SECOND if is_slow else size
+        pieces = []
+        for start in range(0, size, step or 1):
+            pieces.append(self.rfile.read(min(step, size - start)))
+            if is_slow:
+                self.server.proxy.stopped.wait(1 / _STEPS_PER_SECOND)
+        request.body = b"".join(pieces)
+
+    def _serve(self, request: Request, fault: Fault) -> bool:
         """Answer one request; say whether the connection may serve another."""
-        proxy = self.server.proxy
-        fault = proxy.take_fault(request) or Fault("none")
         if fault.mode == "error":
             self._send(request, _error_answer(fault, request))
             return True
+        if request.method == "CONNECT":
+            self._tunnel()
+            return False
         if fault.mode == "stall":
-            proxy.stopped.wait(_LONGEST_STALL_SECONDS)
+            self.server.proxy.stopped.wait(_LONGEST_STALL_SECONDS)
             return False
         if fault.mode == "reset":
             return self._reset()
@@ -215,10 +230,10 @@ class _Connection(socketserver.StreamRequestHandler):
         self.wfile.write(answer.head() + body)
 
     def _drip(self, body: bytes, bytes_per_second: int) -> bool:
-        step = max(bytes_per_second // 20, 1)
+        step = max(bytes_per_second // _STEPS_PER_SECOND, 1)
         for start in range(0, len(body), step):
             self.wfile.write(body[start : start + step])
-            if self.server.proxy.stopped.wait(0.05):
+            if self.server.proxy.stopped.wait(1 / _STEPS_PER_SECOND):
                 return False
         return True
 
@@ -230,7 +245,6 @@ class _Connection(socketserver.StreamRequestHandler):
 
     def _tunnel(self) -> None:
         with socket.create_connection(("127.0.0.1", self.server.proxy.server_port), 30) as upstream:
-            self.server.proxy.take_fault(Request("CONNECT", "", {}))
             self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
             back = threading.Thread(target=_pump, args=(upstream, self.connection), daemon=True)
             back.start()
@@ -259,15 +273,13 @@ def _change(request: Request, fault: Fault) -> Request:
     return request
 
 
-def _read_request(stream: BinaryIO) -> Request | None:
+def _read_head(stream: BinaryIO) -> Request | None:
     words = stream.readline().decode("latin-1").split()
     if len(words) != 3:
         return None
-    headers = dict(_read_headers(stream))
-    body = stream.read(int(headers.get("content-length", 0)))
     # A client of a forward proxy names the whole URL; the server wants its path.
     target = re.sub(r"^http://[^/]+", "", words[1])
-    return Request(words[0], target, headers, body)
+    return Request(words[0], target, dict(_read_headers(stream)))
 
 
 def _read_headers(stream: BinaryIO) -> Iterator[tuple[str, str]]:

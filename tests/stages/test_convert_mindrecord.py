@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from ssd_core.data.shards import mindrecord
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import OwnershipError, UsageError
 from ssd_core.stages import convert
+from tests.requirements import missing
 
 SSD = Path(sys.executable).with_name("ssd")
 CONFIG = {"shards": "mindrecord"}
@@ -68,6 +70,15 @@ def test_the_command_and_workers_give_the_same_bytes(
     words = ["--shards", "mindrecord", "--workers", "2", "--out", tmp_path / "out"]
     done = subprocess.run([SSD, "convert", few_photographs, *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert contents(tmp_path / "out") == contents(whole)
+
+
+@pytest.mark.mindspore
+def test_the_short_cut_through_mindspore_changes_no_byte(
+    few_photographs: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mindrecord, "_make_quick", lambda writer: None)
+    convert.run(CONFIG, str(few_photographs), tmp_path / "out")
     assert contents(tmp_path / "out") == contents(whole)
 
 
@@ -136,7 +147,7 @@ def test_a_full_disk_ends_with_its_exit_code(few_photographs: Path, tmp_path: Pa
     command = ["unshare", "--mount", "sh", "-c", script, "sh", out_dir, SSD, few_photographs]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode in {1, 99}:
-        pytest.skip("this user cannot mount a small file system")
+        missing("mount", "this user may not mount a small disk")
     assert done.returncode == 75, done.stderr
     assert "MindSpore cannot write there: " in done.stderr
     assert "Traceback" not in done.stderr

@@ -309,6 +309,20 @@ def test_a_slow_body_is_waited_for(store: S3Store, proxy: FaultProxy) -> None:
     assert store.get("key") == content
 
 
+def test_a_slow_upload_is_waited_for(versitygw: S3Server, large_file: Path) -> None:
+    """A time-out counts for a piece of the body: slowness is no silence."""
+    with FaultProxy(versitygw.port) as proxy:
+        patience = replace(PATIENCE, connect_seconds=1)
+        store = open_s3(versitygw, own_prefix(), endpoint=proxy.endpoint, patience=patience)
+        slow = proxy.fail(
+            "slow_upload", method="PUT", target="partNumber=1&", bytes_per_second=2**22
+        )
+        store.put("large", large_file)
+        assert slow.times == 0
+        assert sum(request.method == "PUT" for request in proxy.seen) == 2
+    assert store_content(versitygw, store) == large_file.read_bytes()
+
+
 def test_a_damaged_download_is_repeated(store: S3Store, proxy: FaultProxy) -> None:
     store.put("key", b"0123456789")
     hit = proxy.fail("corrupt", method="GET", offset=5)

@@ -64,6 +64,24 @@ def test_a_proxy_that_is_away(environment: pytest.MonkeyPatch) -> None:
     assert "the proxy fails; check HTTPS_PROXY, HTTP_PROXY and NO_PROXY" in text
 
 
+@pytest.mark.parametrize(
+    ("name", "variable"), [("versitygw", "HTTP_PROXY"), ("tls_server", "HTTPS_PROXY")]
+)
+def test_a_proxy_that_wants_a_login(
+    request: pytest.FixtureRequest, environment: pytest.MonkeyPatch, name: str, variable: str
+) -> None:
+    """Waiting would not help, and the store is not to blame."""
+    server: S3Server = request.getfixturevalue(name)
+    environment.setenv("AWS_ENDPOINT_URL", server.endpoint)
+    with FaultProxy(server.port) as proxy:
+        environment.setenv(variable, proxy.endpoint)
+        proxy.fail("error", times=100, status=407, code="")
+        store = open_store(f"s3://{BUCKET}/")
+        text = refusal(lambda: store.get("key"), UsageError)
+        assert "the proxy wants a login; give http://user:password@host:port" in text
+        assert len(proxy.seen) == 1
+
+
 def test_a_proxy_that_cannot_be(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("HTTP_PROXY", "socks5://user:canary@host:1")
     text = refusal(lambda: open_store(f"s3://{BUCKET}/"), UsageError)
