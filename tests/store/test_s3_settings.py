@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,12 @@ def test_open_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert store.uri == "s3://bucket/a/b/"
     with pytest.raises(UsageError, match="cannot be used here"):
         open_store("gs://bucket/a")
+
+
+def test_the_page_names_every_variable() -> None:
+    root = Path(__file__).parents[2]
+    code = "".join(path.read_text() for path in (root / "ssd_core" / "store").glob("*.py"))
+    read = set(re.findall(r"\"((?:AWS|REQUESTS|SSD|SSL)_[A-Z0-9_]+)\"", code))
+    assert len(read) > 10
+    named = set(re.findall(r"`([A-Z0-9_]+)`", (root / "docs" / "stores.md").read_text()))
+    assert read <= named
