@@ -1,15 +1,14 @@
 """Adopt MindRecord files as they are: check, count and hash them, and say what they hold.
 
-The files of MindSpore's SSD have no names of classes, no sizes and no crowds. They are neither
-changed nor copied where a link will do.
+The files of MindSpore's SSD have no names of classes, no sizes and no crowds. They are not changed.
 """
 
-import os
-import shutil
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 
 from ssd_core.config import ConvertConfig, SplitName
+from ssd_core.data.adopt_files import folder_with, take_file
 from ssd_core.data.checks import check_sample
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats import READERS
@@ -25,11 +24,9 @@ from ssd_core.data.shards.manifest import (
 )
 from ssd_core.data.shards.mindrecord_format import INDEX_SUFFIX, describe_files, read_header
 from ssd_core.data.shards.mindrecord_reader import MindRecordRows
-from ssd_core.data.source import FolderSource, Source
+from ssd_core.data.source import Source
 from ssd_core.errors import DataError, OwnershipError, UsageError
 from ssd_core.logs import Progress, logger
-from ssd_core.store.base import PARTIAL_PREFIX
-from ssd_core.store.local import explain_disk_errors, make_directory, replace_file
 
 
 def is_adopted(source: Source, config: ConvertConfig) -> bool:
@@ -67,26 +64,25 @@ def adopt_dataset(
         DataError: the files are damaged, incomplete or of another kind, or an image is unusable.
         SurroundingsError: the disk is full.
     """
-    if not isinstance(source, FolderSource):
-        raise UsageError(f"{source.uri}: MindRecord files are adopted from a local folder only")
     if config.policy == "skip":
         raise UsageError("MindRecord files are adopted as they are: no image can be left out")
-    root = Path(source.uri)
-    sets = _find_sets(source, root)
-    places = _choose_splits(sets, config)
+    names = [f"{name}{suffix}" for name in _find_names(source) for suffix in ("", INDEX_SUFFIX)]
+    with folder_with(source, names, out_dir) as folder:
+        sets = _find_sets(source, folder)
+        places = _choose_splits(sets, config)
+        shards = {name: describe_files(folder, sets[place]) for name, place in places.items()}
+        if existing is not None and shards != {n: s.shards for n, s in existing.splits.items()}:
+            raise OwnershipError(
+                f"{out_dir} holds another data set: the source has changed since; "
+                "choose another --out, or remove it"
+            )
+        for shard in chain(*shards.values()):
+            take_file(folder / shard.name, out_dir / shard.name)
     findings = Findings(config.policy)
     splits: dict[SplitName, Split] = {}
     max_label = 0
-    for name, place in places.items():
-        shards = describe_files(root, sets[place])
-        if existing is not None and existing.splits[name].shards != shards:
-            raise OwnershipError(
-                f"{out_dir} holds another data set: {place} has changed since; "
-                "choose another --out, or remove it"
-            )
-        for shard in shards:
-            _take(root / shard.name, out_dir / shard.name)
-        rows = MindRecordRows(OwnFiles(out_dir), shards)
+    for name, files in shards.items():
+        rows = MindRecordRows(OwnFiles(out_dir), files)
         splits[name], label = _check_split(rows, name, config, findings)
         max_label = max(max_label, label)
     findings.write(out_dir)
@@ -112,23 +108,29 @@ def _find_names(source: Source) -> list[str]:
     return [name for name in source.files if f"{name}{INDEX_SUFFIX}" in source.files]
 
 
-def _find_sets(source: Source, root: Path) -> dict[str, list[str]]:
+def _find_sets(source: Source, folder: Path) -> dict[str, list[str]]:
     """Return the files of each set by the name of its first file.
+
+    Args:
+        source: where the files are.
+        folder: the same, or copies of them.
 
     Raises:
         DataError: there are none, or a set is incomplete.
     """
     sets = {}
     for name in _find_names(source):
-        folder = name.rpartition("/")[0]
-        names = [f"{folder}/{file}".lstrip("/") for file in read_header(root / name).files]
+        prefix = name[: name.rfind("/") + 1]
+        names = [prefix + file for file in read_header(folder / name).files]
         for other in names:
             for wanted in (other, f"{other}{INDEX_SUFFIX}"):
                 if wanted not in source.files:
-                    raise DataError(f"{root / name}: belongs to {wanted}, which is not there")
+                    raise DataError(f"{name}: belongs to {wanted}, which is not in {source.uri}")
         sets[names[0]] = names
     if not sets:
-        raise DataError(f"{root}: holds no MindRecord file with its {INDEX_SUFFIX} file beside it")
+        raise DataError(
+            f"{source.uri}: holds no MindRecord file with its {INDEX_SUFFIX} file beside it"
+        )
     return sets
 
 
@@ -146,22 +148,6 @@ def _choose_splits(sets: Mapping[str, object], config: ConvertConfig) -> dict[Sp
             raise UsageError(f"--{split} {place}: no such set; there are: {', '.join(sets)}")
         logger.info("%s: %s", split, place)
     return places
-
-
-def _take(path: Path, new_path: Path) -> None:
-    """Link a file, or copy it to another disk; nothing is done where it is the same file."""
-    with explain_disk_errors(new_path):
-        if new_path.exists() and new_path.samefile(path):
-            return
-        make_directory(new_path.parent)
-        link_path = new_path.with_name(f"{PARTIAL_PREFIX}{new_path.name}")
-        link_path.unlink(missing_ok=True)
-        try:
-            os.link(path, link_path)
-            os.replace(link_path, new_path)
-        except OSError:
-            with replace_file(new_path) as partial_path:
-                shutil.copyfile(path, partial_path)
 
 
 def _check_split(

@@ -108,10 +108,23 @@ def test_a_second_run_takes_it_as_it_is_and_a_changed_set_is_refused(
     for path in own_records.glob("ssd_eval*"):
         path.unlink()
     write(own_records / "ssd_eval.mindrecord0", [(1, photographs[0], boxes_of(0))], REFERENCE, 1)
-    with pytest.raises(OwnershipError, match="ssd_eval.mindrecord0 has changed since"):
+    with pytest.raises(OwnershipError, match="the source has changed since"):
         convert.run(CONFIG, str(own_records), tmp_path / "out")
     manifest = read_manifest(tmp_path / "out")
     assert list(find_faults(tmp_path / "out", [shard.known for shard in manifest.shards()])) == []
+
+
+def test_a_set_more_or_less_is_another_data_set(own_records: Path, tmp_path: Path) -> None:
+    convert.run(CONFIG, str(own_records), tmp_path / "out")
+    for path in own_records.glob("ssd_eval*"):
+        path.rename(tmp_path / path.name)
+    with pytest.raises(OwnershipError, match="the source has changed since"):
+        convert.run(CONFIG, str(own_records), tmp_path / "out")
+    convert.run(CONFIG, str(own_records), tmp_path / "train")
+    for path in tmp_path.glob("ssd_eval*"):
+        path.rename(own_records / path.name)
+    with pytest.raises(OwnershipError, match="the source has changed since"):
+        convert.run(CONFIG, str(own_records), tmp_path / "train")
 
 
 def test_sets_in_folders_of_their_own(records: Path, tmp_path: Path) -> None:
@@ -173,7 +186,7 @@ def test_too_few_names(records: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["ssd.mindrecord1", "ssd.mindrecord2.db"])
 def test_an_incomplete_set_is_refused(own_records: Path, tmp_path: Path, name: str) -> None:
     (own_records / name).unlink()
-    with pytest.raises(DataError, match=rf"belongs to {name}, which is not there"):
+    with pytest.raises(DataError, match=rf"belongs to {name}, which is not in "):
         convert.run(CONFIG, str(own_records), tmp_path / "out")
 
 

@@ -12,7 +12,7 @@ from ssd_core.data.shards.mindrecord_format import FILE_NAMES
 from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import DataError
 from ssd_core.stages import convert, verify
-from ssd_core.store import Location
+from ssd_core.store import Location, open_store
 from ssd_core.store.transfer import download_directory
 from tests.faults.fault_proxy import FaultProxy
 from tests.store.conftest import BUCKET, open_s3, own_prefix, use_server
@@ -134,3 +134,19 @@ def test_a_copy_of_the_store_is_a_data_set_that_mindspore_reads(
     (folder,) = (tmp_path / "copy").glob("shards-*")
     rows = MindDataset(str(folder / FILE_NAMES["train"]), columns_list=["img_id"], shuffle=False)
     assert len(list(rows.create_dict_iterator(num_epochs=1, output_numpy=True))) == 8
+
+
+def test_files_in_a_store_are_adopted(local_dir: Path, tmp_path: Path) -> None:
+    source = f"s3://{BUCKET}/{own_prefix()}records"
+    store = open_store(source)
+    for path in local_dir.glob("ssd*"):
+        store.put(path.name, path)
+    options = CONFIG | {"format": "mindrecord", "classes": ["Platelets", "RBC", "WBC"]}
+    convert.run(options, source, tmp_path / "out")
+    assert_same_records(tmp_path / "out", local_dir)
+    assert not list(tmp_path.glob("out/.partial-*"))
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest.source["uri"] == source
+    assert [shard.sha256 for shard in manifest.shards()] == [
+        shard.sha256 for shard in read_manifest(local_dir).shards()
+    ]
