@@ -18,7 +18,7 @@ def demo() -> Recipe:
     return Recipe(
         name="demo",
         description="Residual SSD, 256 px, 0.9 M parameters: learns in minutes on two CPU cores;"
-        " crops as mmdetection draws them.",
+        " crops as in mmdetection",
         train=TrainConfig(
             model=ModelConfig(
                 backbone="residual",

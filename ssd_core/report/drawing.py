@@ -32,9 +32,11 @@ def draw_detections(pixels: ImageArray, found: Detections, classes: Sequence[Cla
         canvas.rectangle((x0, y0, x1, y1), outline=colour, width=line_width)
         name = classes[label - 1].name
         text = f"{name if name.isascii() else f'class {label}'} {found.scores[row]:.2f}"
-        box = canvas.textbbox((x0, max(y0, 0)), text, font=font)
-        canvas.rectangle((box[0], box[1], box[2] + 2 * line_width, box[3]), fill=colour)
-        canvas.text((x0 + line_width, max(y0, 0)), text, fill="white", font=font)
+        width = canvas.textlength(text, font=font) + 2 * line_width
+        place = (max(0.0, min(x0, image.width - width)), max(y0, 0.0))
+        left, top, _, bottom = canvas.textbbox(place, text, font=font)
+        canvas.rectangle((left, top, left + width, bottom), fill=colour)
+        canvas.text((place[0] + line_width, place[1]), text, fill="white", font=font)
     encoded = io.BytesIO()
     image.save(encoded, "JPEG", quality=_QUALITY)
     return encoded.getvalue()

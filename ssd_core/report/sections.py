@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ssd_core.benchmark.speed import END_TO_END, PARTS
 from ssd_core.evaluation.coco import COCO_METRICS, RECALL_GRID
 from ssd_core.logs import format_duration
 from ssd_core.report.charts import Chart, Line, line_chart
@@ -29,14 +30,6 @@ _METRIC_TITLES = {
     "ar_small": "small objects",
     "ar_medium": "medium objects",
     "ar_large": "large objects",
-}
-
-_PART_TITLES = {
-    "decode": "decode",
-    "preprocess": "preprocess",
-    "forward": "forward",
-    "postprocess": "postprocess",
-    "end_to_end": "end to end",
 }
 
 
@@ -85,10 +78,9 @@ def accuracy(results: Mapping[str, Any]) -> dict[str, Any]:
 
 def speed(results: Mapping[str, Any]) -> dict[str, Any]:
     """Return the table of times, and for each batch size the share of its parts."""
-    parts = [name for name in _PART_TITLES if name != "end_to_end"]
     batches = results["batches"]
     per_image = [
-        [batch["milliseconds"][part]["p50"] / batch["batch_size"] for part in parts]
+        [batch["milliseconds"][part]["p50"] / batch["batch_size"] for part in PARTS]
         for batch in batches
     ]
     longest = max(sum(times) for times in per_image)
@@ -98,12 +90,13 @@ def speed(results: Mapping[str, Any]) -> dict[str, Any]:
             "total": sum(times),
             "parts": [
                 {"name": part, "ms": ms, "percent": 100 * ms / longest}
-                for part, ms in zip(parts, times, strict=True)
+                for part, ms in zip(PARTS, times, strict=True)
             ],
         }
         for batch, times in zip(batches, per_image, strict=True)
     ]
-    return {"parts": _PART_TITLES, "batches": batches, "bars": bars, "photos": results["photos"]}
+    columns = {part: part.replace("_", " ") for part in (*PARTS, END_TO_END)}
+    return {"columns": columns, "batches": batches, "bars": bars, "photos": results["photos"]}
 
 
 def training(log: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:

@@ -34,3 +34,10 @@ def test_boxes_at_the_edge_and_no_boxes_are_fine():
     assert decode_image(draw_detections(gray, detections([[0, 0, 60, 40]]), CLASSES)).shape
     untouched = decode_image(draw_detections(gray, detections([]), CLASSES))
     assert abs(untouched.astype(int) - 90).max() <= 2
+
+
+def test_a_caption_at_the_right_edge_stays_in_the_picture():
+    boxes = detections([[290, 60, 300, 160]])
+    picture = decode_image(draw_detections(np.zeros((200, 300, 3), np.uint8), boxes, CLASSES))
+    red, _, blue = picture[62, 240:280].astype(int).T
+    assert (red > blue + 50).any()  # its ground begins left of the box

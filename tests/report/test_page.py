@@ -5,6 +5,8 @@ import re
 import numpy as np
 import pytest
 
+from ssd_core.benchmark.speed import END_TO_END, PARTS
+from ssd_core.evaluation.coco import COCO_METRICS
 from ssd_core.report import sections
 from ssd_core.report.charts import Line, line_chart
 from ssd_core.report.page import render_page
@@ -23,13 +25,13 @@ def empty_content(**parts):
 
 def full_content(name):
     """Every part, with `name` wherever a text comes from outside."""
-    twelve = dict.fromkeys(sections._METRIC_TITLES, 0.5)
+    twelve = dict.fromkeys(COCO_METRICS, 0.5)
     row = {"label": 1, "name": name, "objects": 3, "ap": 0.5, "ap50": 0.6}
     accuracy = sections.accuracy(
         {"metrics": twelve, "images": 1, "objects": 3, "detections": 5}
         | {"classes": [row | {"precision_at_recall": [0.5] * 101}]}
     )
-    milliseconds = dict.fromkeys(sections._PART_TITLES, {"p50": 1.0, "p90": 2.0, "p99": 3.0})
+    milliseconds = dict.fromkeys((*PARTS, END_TO_END), {"p50": 1.0, "p90": 2.0, "p99": 3.0})
     batch = {"batch_size": 1, "images_per_second": 9.0, "milliseconds": milliseconds}
     batch["warm_up"] = {"batches": 3, "is_stable": False}
     photos = {"origin": name, "count": 1, "mean_bytes": 1}
