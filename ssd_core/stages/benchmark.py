@@ -61,7 +61,6 @@ def run(
         DataError: an incomplete model or data set.
     """
     section = parse_section(BenchmarkConfig, config, "benchmark")
-    prepare_out_dir(out_dir, "benchmark")
     model = open_model(model_dir, section.postprocess, framework=framework, device=device)
     inputs = {"model_dir": model.source}
     if data_dir is None:
@@ -69,6 +68,7 @@ def run(
     else:
         photos, inputs["data_dir"] = _read_photos(data_dir)
         origin = "val split"
+    prepare_out_dir(out_dir, "benchmark")
     logger.info("measuring on %s, %s photos", model.device.name, origin)
     with located(str(data_dir or "generated photos")):
         speeds = list(_measure(model.detector, photos, section))

@@ -63,10 +63,10 @@ def run(
         DataError: an incomplete model or data set, or the two do not fit.
     """
     section = parse_section(EvaluateConfig, config, "evaluate")
-    prepare_out_dir(out_dir, "evaluate")
     model = open_model(model_dir, section.postprocess, framework=framework, device=device)
     reader = open_split(data_dir, section.split)
     check_classes(model.classes, reader.classes)
+    prepare_out_dir(out_dir, "evaluate")
     result = evaluate_detector(model.detector, reader, batch_size=section.batch_size)
     logger.info("%s", format_summary(result.scores.values))
     found = zip(result.image_ids, result.detections, strict=True)

@@ -50,9 +50,9 @@ def run(
         DataError: a file that is not a readable image, or an incomplete model.
     """
     section = parse_section(PostprocessSpec, config, "postprocess")
-    paths = find_images(images)
-    prepare_out_dir(out_dir, "predict")
+    paths = find_images(images, leave_out=out_dir)
     model = open_model(model_dir, section, framework=framework, device=device)
+    prepare_out_dir(out_dir, "predict")
     lines = []
     with Progress("predict: image", len(paths)) as progress:
         for path, name in zip(paths, picture_names(paths), strict=True):
@@ -74,8 +74,12 @@ def run(
     return StageResult(metadata={name: float(count) for name, count in counts.items()})
 
 
-def find_images(places: Sequence[Path]) -> list[Path]:
+def find_images(places: Sequence[Path], *, leave_out: Path) -> list[Path]:
     """Return the named files, and the images below the named folders, each once.
+
+    Args:
+        places: files and folders.
+        leave_out: a folder in which nothing is found: that of the results, which are pictures too.
 
     Raises:
         UsageError: nothing is there, or a folder holds no image.
@@ -83,7 +87,7 @@ def find_images(places: Sequence[Path]) -> list[Path]:
     paths: dict[Path, None] = {}
     for place in places:
         if place.is_dir():
-            found = sorted(path for path in place.rglob("*") if path.suffix.lower() in _SUFFIXES)
+            found = sorted(path for path in place.rglob("*") if _is_image(path, leave_out))
             if not found:
                 raise UsageError(
                     f"{place}: no image in this folder ({' '.join(sorted(_SUFFIXES))})"
@@ -94,6 +98,11 @@ def find_images(places: Sequence[Path]) -> list[Path]:
         else:
             raise UsageError(f"{place}: no such image or folder")
     return list(paths)
+
+
+def _is_image(path: Path, leave_out: Path) -> bool:
+    is_named_so = path.suffix.lower() in _SUFFIXES and path.is_file()
+    return is_named_so and leave_out.resolve() not in path.resolve().parents
 
 
 def picture_names(paths: Sequence[Path]) -> list[str]:

@@ -2,13 +2,11 @@
 
 import json
 import math
-import shutil
-from pathlib import Path
 
 import pytest
 
 from ssd_core.errors import DataError, GateError, UsageError
-from ssd_core.stages import benchmark, convert
+from ssd_core.stages import benchmark
 
 QUICK = {"batch_sizes": [2, 1, 2], "seconds": 0.01, "postprocess": {"score_threshold": 0.3}}
 PARTS = {"decode", "preprocess", "forward", "postprocess", "end_to_end"}
@@ -46,20 +44,10 @@ def test_nothing_to_measure_is_refused(trained_dir, tmp_path, config):
 
 
 def test_a_photo_that_cannot_be_decoded_is_named_with_its_data_set(
-    trained_dir, few_photographs, tmp_path
+    trained_dir, undecodable_shards, tmp_path
 ):
-    """Conversion looks at the ends of a JPEG only, so damage inside is met here."""
-    source = Path(shutil.copytree(few_photographs, tmp_path / "source"))
-    name = (source / "ImageSets/Main/val.txt").read_text().split()[0]
-    photo = source / "JPEGImages" / f"{name}.jpg"
-    content = photo.read_bytes()
-    start = content.index(b"\xff\xc4")  # the first Huffman table
-    photo.write_bytes(content[: start + 5] + b"\xff" * 16 + content[start + 21 :])
-    convert.run({}, str(source), tmp_path / "shards")
     with pytest.raises(DataError, match="shards: the image cannot be decoded"):
-        benchmark.run(
-            QUICK, trained_dir, tmp_path / "out", data_dir=tmp_path / "shards", device="cpu"
-        )
+        benchmark.run(QUICK, trained_dir, tmp_path, data_dir=undecodable_shards, device="cpu")
 
 
 def test_a_series_is_judged_and_grows(trained_dir, tmp_path):

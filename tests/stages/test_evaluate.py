@@ -3,6 +3,8 @@
 import contextlib
 import io
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from pycocotools.coco import COCO
@@ -92,11 +94,22 @@ def test_other_classes_than_the_models_are_refused():
         evaluate.check_classes(classes("a"), classes("a", "b"))
 
 
-def test_a_second_run_that_fails_leaves_no_results(trained_dir, bccd_shards, tmp_path):
-    evaluate.run(FEW, trained_dir, bccd_shards, tmp_path, device="cpu")
+def test_results_outlive_wrong_words_but_not_a_run_that_fails(
+    trained_dir, evaluation_dir, undecodable_shards, tmp_path
+):
+    out_dir = Path(shutil.copytree(evaluation_dir, tmp_path / "out"))
+    with pytest.raises(DataError, match="nothing holds no converted data set"):
+        evaluate.run({}, trained_dir, tmp_path / "nothing", out_dir, device="cpu")
+    assert read(out_dir / "results.json") == read(evaluation_dir / "results.json")
+    with pytest.raises(DataError, match=r"\.jpg: the image cannot be decoded"):
+        evaluate.run({}, trained_dir, undecodable_shards, out_dir, device="cpu")
+    assert not (out_dir / "results.json").exists()
+
+
+def test_wrong_words_leave_nothing_behind(trained_dir, tmp_path):
     with pytest.raises(DataError):
-        evaluate.run({}, trained_dir, tmp_path / "nothing", tmp_path, device="cpu")
-    assert not (tmp_path / "results.json").exists()
+        evaluate.run({}, trained_dir, tmp_path / "nothing", tmp_path / "out", device="cpu")
+    assert not (tmp_path / "out").exists()
 
 
 def test_bad_words_are_named(trained_dir, bccd_shards, tmp_path):

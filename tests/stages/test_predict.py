@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from ssd_core.data.decode import read_size
 from ssd_core.errors import DataError, UsageError
 from ssd_core.stages import predict
+from tests.data.image_corpus import BAD, GOOD, REMARKABLE
 
 PHOTOS = Path(__file__).parents[2] / "examples" / "bccd" / "JPEGImages"
 
@@ -47,6 +49,29 @@ def test_a_folder_is_searched_and_other_files_are_passed_over(trained_dir, tmp_p
     assert [(line["width"], line["height"]) for line in lines] == [(30, 20), (50, 40)]
 
 
+def test_every_kind_of_image_is_looked_at(trained_dir, tmp_path):
+    images = [make() for make in GOOD.values()] + [make() for make, _ in REMARKABLE.values()]
+    for number, image in enumerate(images):
+        (tmp_path / f"{number:02}.png").write_bytes(image)
+    predict.run({}, trained_dir, [tmp_path], tmp_path / "out", device="cpu")
+    lines = read_lines(tmp_path / "out")
+    assert [(line["width"], line["height"]) for line in lines] == list(map(read_size, images))
+    for line in lines:
+        with Image.open(tmp_path / "out" / line["picture"]) as copy:
+            assert (copy.mode, copy.size) == ("RGB", (line["width"], line["height"]))
+
+
+@pytest.mark.parametrize(
+    "name", ["empty", "text", "jpeg, half", "jpeg, bomb", "png, half", "png, bomb", "webp, cut"]
+)
+def test_a_bad_image_is_named(trained_dir, tmp_path, name):
+    make, _ = BAD[name]
+    (tmp_path / "bad.png").write_bytes(make())
+    with pytest.raises(DataError, match=r"^/.*/bad\.png: the (image|file) "):
+        predict.run({}, trained_dir, [tmp_path], tmp_path / "out", device="cpu")
+    assert not (tmp_path / "out" / "results.json").exists()
+
+
 def test_equal_names_stay_apart():
     paths = [Path("a/x.jpg"), Path("b/x.png"), Path("c/X.jpg"), Path("x-2.jpg"), Path("y.jpg")]
     names = predict.picture_names(paths)
@@ -56,19 +81,19 @@ def test_equal_names_stay_apart():
 def test_an_image_named_twice_is_looked_at_once(tmp_path):
     path = tmp_path / "a.png"
     Image.new("L", (4, 4)).save(path)
-    assert predict.find_images([path, tmp_path, path]) == [path]
+    assert predict.find_images([path, tmp_path, path], leave_out=tmp_path / "out") == [path]
 
 
-def test_an_unreadable_file_is_named(trained_dir, tmp_path):
-    broken = tmp_path / "broken.jpg"
-    broken.write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"broken\.jpg: the file is not an image"):
-        predict.run({}, trained_dir, [broken], tmp_path / "out", device="cpu")
-    assert not (tmp_path / "out" / "results.json").exists()
+def test_folders_and_earlier_results_are_no_pictures(trained_dir, tmp_path):
+    Image.new("L", (40, 30)).save(tmp_path / "a.png")
+    (tmp_path / "album.jpg").mkdir()
+    for _ in range(2):
+        predict.run({}, trained_dir, [tmp_path], tmp_path / "found", device="cpu")
+        assert [Path(line["image"]).name for line in read_lines(tmp_path / "found")] == ["a.png"]
 
 
 def test_nothing_to_look_at_is_refused(tmp_path):
     with pytest.raises(UsageError, match="no such image or folder"):
-        predict.find_images([tmp_path / "missing"])
+        predict.find_images([tmp_path / "missing"], leave_out=tmp_path / "out")
     with pytest.raises(UsageError, match="no image in this folder"):
-        predict.find_images([tmp_path])
+        predict.find_images([tmp_path], leave_out=tmp_path / "out")
