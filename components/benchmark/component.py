@@ -30,10 +30,12 @@ def benchmark(
         run: Id of the pipeline run, which names the place of the results.
         series: Name of the series to compare with and to add to; empty for none.
         model: The detector.
-        speed: `results.json`.
-        metrics: Images a second and latencies.
         dataset: Where `convert` put the shards, whose photographs are the input; without it they
             are generated.
+
+    Returns:
+        speed: `results.json`.
+        metrics: Images a second and latencies.
     """
     from pathlib import Path
 

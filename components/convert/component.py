@@ -21,6 +21,8 @@ def convert(
         config: The `convert` section produced by `resolve_config`.
         source: Path or URI of the data set.
         data_root: Path or URI that holds data sets, trainings and runs.
+
+    Returns:
         dataset: `uri` and `digest` of the shards, as metadata and as a small JSON file.
         metrics: Counts of images and objects.
     """

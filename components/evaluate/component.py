@@ -30,6 +30,8 @@ def evaluate(
         run: Id of the pipeline run, which names the place of the results.
         dataset: Where `convert` put the shards.
         model: The detector.
+
+    Returns:
         evaluation: `results.json` and `detections.json`.
         metrics: The COCO numbers.
         confusion: Which class is taken for which, up to 50 classes.

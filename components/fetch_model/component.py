@@ -11,11 +11,14 @@ from components import images
 def fetch_model(uri: str, model: dsl.Output[dsl.Model]) -> NamedTuple(  # type: ignore[valid-type]
     "Fetched", [("recipe", str)]
 ):
-    """Copy a model from anywhere, checked; the recipe it was made with is an output.
+    """Copy a model from anywhere, checked.
 
     Args:
         uri: Path or URI of a published model, a model directory or the output of a training.
+
+    Returns:
         model: The model.
+        recipe: Name of the recipe that it was made with.
     """
     from pathlib import Path
 

@@ -30,6 +30,8 @@ def publish(
         model: What `train` learned.
         evaluation: What `evaluate` found.
         speed: What `benchmark` found.
+
+    Returns:
         published: `results.json` with the place of the published model.
     """
     from pathlib import Path

@@ -27,10 +27,12 @@ def report(
         run: Id of the pipeline run, which names the place of the page.
         dataset: Where `convert` put the shards; the page shows some photographs.
         evaluation: What `evaluate` found.
-        page: The page, which needs no network.
-        summary: The figures of the page in a few lines.
         model: What `train` learned, with its log.
         speed: What `benchmark` found.
+
+    Returns:
+        page: The page, which needs no network.
+        summary: The figures of the page in a few lines.
     """
     from pathlib import Path
 

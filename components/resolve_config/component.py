@@ -24,6 +24,14 @@ def resolve_config(recipe: str, overrides: dict[str, Any]) -> NamedTuple(  # typ
     Args:
         recipe: Name of a recipe.
         overrides: Changes of the recipe, `section.key` to value.
+
+    Returns:
+        convert: The section of the step `convert`.
+        train: The section of the step `train`.
+        evaluate: The section of the step `evaluate`.
+        benchmark: The section of the step `benchmark`.
+        report: The section of the step `report`.
+        publish: The section of the step `publish`.
     """
     from ssd_core.stages import resolve_config as stage
     from ssd_core.stages.doorway import doorway

@@ -35,6 +35,8 @@ def train_distributed(
         nodes: Number of pods.
         placement: What each pod needs: image, accelerators, store, kind of job.
         dataset: Where `convert` put the shards.
+
+    Returns:
         model: The model and the log of its training; the checkpoints stay under `data_root`.
         metrics: Figures of the training.
     """
