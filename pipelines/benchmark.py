@@ -38,7 +38,7 @@ def build(placement: Placement, *, run: str | None = None, nodes: int = 1) -> Ba
                 {"benchmark.fail_if_slower": true}.
         """
         fetched = fetch_model(uri=model)
-        apply_tools(placement, fetched, "Fetch model").set_caching_options(False)
+        apply_tools(placement, fetched, "Fetch model")
 
         resolved = resolve_config(recipe=fetched.outputs["recipe"], overrides=overrides)
         apply_tools(placement, resolved, "Resolve configuration")
@@ -52,6 +52,6 @@ def build(placement: Placement, *, run: str | None = None, nodes: int = 1) -> Ba
             series=series,
             model=fetched.outputs["model"],
         )
-        apply_device(placement, measured, "Benchmark speed").set_caching_options(False)
+        apply_device(placement, measured, "Benchmark speed")
 
     return benchmark

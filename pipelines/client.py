@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import kfp_server_api as kfp
+import kfp_server_api
 
 from pipelines.connection import Connection
 from pipelines.package import Package
@@ -40,16 +40,16 @@ class Client:
         self._namespace = settings.namespace
         self._ui = (settings.ui_endpoint or self._connection.endpoint).rstrip("/")
         api = self._connection.api
-        self._experiments = kfp.ExperimentServiceApi(api)
-        self._runs = kfp.RunServiceApi(api)
-        self._recurring_runs = kfp.RecurringRunServiceApi(api)
-        health = self._ask(kfp.HealthzServiceApi(api).healthz_service_get_healthz)
+        self._experiments = kfp_server_api.ExperimentServiceApi(api)
+        self._runs = kfp_server_api.RunServiceApi(api)
+        self._recurring_runs = kfp_server_api.RecurringRunServiceApi(api)
+        health = self._ask(kfp_server_api.HealthzServiceApi(api).healthz_service_get_healthz)
         if health.multi_user and not self._namespace:
             raise UsageError(
                 f"{self._connection.endpoint} has users; name your profile by --namespace"
             )
 
-    def experiment(self, name: str) -> str:
+    def ensure_experiment(self, name: str) -> str:
         """Return the id of the experiment called `name`, made where there is none."""
         listed = self._ask(
             self._experiments.experiment_service_list_experiments,
@@ -59,7 +59,7 @@ class Client:
         for found in listed.experiments or ():
             if found.display_name == name:
                 return str(found.experiment_id)
-        wanted = kfp.V2beta1Experiment(display_name=name, namespace=self._namespace)
+        wanted = kfp_server_api.V2beta1Experiment(display_name=name, namespace=self._namespace)
         made = self._ask(self._experiments.experiment_service_create_experiment, wanted)
         return str(made.experiment_id)
 
@@ -67,7 +67,7 @@ class Client:
         self, package: Package, *, name: str, experiment: str, service_account: str | None
     ) -> RunState:
         """Start a run."""
-        wanted = kfp.V2beta1Run(
+        wanted = kfp_server_api.V2beta1Run(
             display_name=name,
             experiment_id=experiment,
             service_account=service_account,
@@ -97,7 +97,7 @@ class Client:
         runs = (run for run in listed.runs or () if run.display_name == name)
         return [read_state(run) for run in runs]
 
-    def schedules(self) -> list[Schedule]:
+    def list_schedules(self) -> list[Schedule]:
         """Return the schedules of the namespace by name."""
         listed = self._all_pages(
             self._recurring_runs.recurring_run_service_list_recurring_runs, "recurring_runs"
@@ -114,12 +114,14 @@ class Client:
         service_account: str | None,
     ) -> Schedule:
         """Make an enabled schedule: one run at a time, and none is made up for later."""
-        wanted = kfp.V2beta1RecurringRun(
+        wanted = kfp_server_api.V2beta1RecurringRun(
             display_name=name,
             experiment_id=experiment,
             service_account=service_account,
-            trigger=kfp.V2beta1Trigger(cron_schedule=kfp.V2beta1CronSchedule(cron=cron)),
-            mode=kfp.RecurringRunMode.ENABLE,
+            trigger=kfp_server_api.V2beta1Trigger(
+                cron_schedule=kfp_server_api.V2beta1CronSchedule(cron=cron)
+            ),
+            mode=kfp_server_api.RecurringRunMode.ENABLE,
             max_concurrency="1",
             no_catchup=True,
             **_specification(package),
@@ -165,7 +167,7 @@ def _named(name: str) -> str:
 def _specification(package: Package) -> dict[str, Any]:
     return {
         "pipeline_spec": package.content,
-        "runtime_config": kfp.V2beta1RuntimeConfig(parameters=package.arguments),
+        "runtime_config": kfp_server_api.V2beta1RuntimeConfig(parameters=package.arguments),
     }
 
 
@@ -178,5 +180,5 @@ def _read_schedule(found: Any) -> Schedule:
         name=found.display_name or "",
         cron=cron or "",
         pipeline=specification.get("pipelineInfo", {}).get("name", ""),
-        is_enabled=found.status == kfp.V2beta1RecurringRunStatus.ENABLED,
+        is_enabled=found.status == kfp_server_api.V2beta1RecurringRunStatus.ENABLED,
     )

@@ -10,7 +10,7 @@ from components.evaluate.component import evaluate
 from components.fetch_model.component import fetch_model
 from components.report.component import report
 from components.resolve_config.component import resolve_config
-from pipelines.placement import Placement, apply_convert, apply_device, apply_tools
+from pipelines.placement import Placement, apply_device, apply_tools
 
 
 def build(placement: Placement, *, run: str | None = None, nodes: int = 1) -> BaseComponent:
@@ -41,14 +41,14 @@ def build(placement: Placement, *, run: str | None = None, nodes: int = 1) -> Ba
                 {"evaluate.split": "train"}.
         """
         fetched = fetch_model(uri=model)
-        apply_tools(placement, fetched, "Fetch model").set_caching_options(False)
+        apply_tools(placement, fetched, "Fetch model")
 
         resolved = resolve_config(recipe=fetched.outputs["recipe"], overrides=overrides)
         apply_tools(placement, resolved, "Resolve configuration")
         sections = resolved.outputs
 
         converted = convert(config=sections["convert"], source=dataset, data_root=data_root)
-        apply_convert(placement, converted, "Convert to shards").set_caching_options(False)
+        apply_tools(placement, converted, "Convert to shards", placement.convert_image)
 
         inputs = {"data_root": data_root, "run": run_id, "dataset": converted.outputs["dataset"]}
         evaluated = evaluate(

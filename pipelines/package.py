@@ -11,7 +11,9 @@ from google.protobuf.json_format import MessageToDict
 
 from pipelines.catalogue import build
 from pipelines.placement import load_placement
+from ssd_core.data.loader import check_batch_size
 from ssd_core.errors import UsageError
+from ssd_core.stages import resolve_config
 from ssd_core.store import read_location
 
 _PLACES = {"dataset": "--dataset", "model": "--model", "data_root": "--root"}
@@ -36,15 +38,6 @@ class Package:
         subject = next((self.arguments[name] for name in _SUBJECTS if name in self.arguments), "")
         return f"{self.pipeline} {subject.rpartition('/')[2]} {digest}"
 
-    def without_caching(self) -> "Package":
-        """Return the package with caching off in every task: each measurement is a new one."""
-        content = json.loads(json.dumps(self.content))
-        specification = content["pipeline_spec"]
-        for holder in (specification["root"], *specification["components"].values()):
-            for task in holder.get("dag", {}).get("tasks", {}).values():
-                task["cachingOptions"] = {}
-        return Package(pipeline=self.pipeline, content=content, arguments=self.arguments)
-
 
 def compile_package(
     pipeline: str,
@@ -64,12 +57,17 @@ def compile_package(
         nodes: machines that train together.
 
     Raises:
-        UsageError: an unknown placement, or a place that only this machine can read.
+        UsageError: an unknown placement, a place that only this machine can read, or a batch that
+            does not divide over the devices.
     """
     for name, flag in _PLACES.items():
         if name in arguments:
             _check_place(flag, arguments[name])
-    built = build(pipeline, load_placement(placement, placements), nodes=nodes)
+    place = load_placement(placement, placements)
+    if "recipe" in arguments:  # it trains
+        sections = resolve_config.run(arguments["recipe"], arguments["overrides"])
+        check_batch_size(sections["train"]["batch_size"], nodes * place.processes)
+    built = build(pipeline, place, nodes=nodes)
     content = {
         "pipeline_spec": MessageToDict(built.pipeline_spec),
         "platform_spec": MessageToDict(built.platform_spec),

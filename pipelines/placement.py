@@ -19,6 +19,7 @@ PLACEMENTS_PATH = Path(__file__).with_name("placements.yaml")
 
 _PINNED_IMAGE = re.compile(r".*(:(?!latest$)[\w.-]+|@sha256:[0-9a-f]{64})")
 _SECRET_NAME = re.compile(r"SECRET|PASSWORD|TOKEN|ACCESS_KEY")
+_PASSWORD_IN_URL = re.compile(r"://[^/\s]*@")
 
 
 def _pin(image: str) -> str:
@@ -71,33 +72,39 @@ def load_placement(name: str, path: Path | None = None) -> Placement:
     return parse_section(Placement, rows[name], name)
 
 
-def apply_tools(placement: Placement, task: dsl.PipelineTask, title: str) -> dsl.PipelineTask:
-    """Place a step that needs no framework, name it for the dashboard, and return it."""
-    _apply_surroundings(placement, task, placement.tools_image)
+def apply_tools(
+    placement: Placement, task: dsl.PipelineTask, title: str, image: str | None = None
+) -> dsl.PipelineTask:
+    """Place a step that needs no accelerator, name it for the dashboard, and return it.
+
+    Args:
+        placement: the surroundings.
+        task: the step.
+        title: its name on the pages of Kubeflow.
+        image: where it runs; None for `tools_image`.
+    """
+    _apply_surroundings(placement, task, image or placement.tools_image)
     _apply_resources(placement.tools_resources, task)
     return task.set_display_name(title)
 
 
-def apply_convert(placement: Placement, task: dsl.PipelineTask, title: str) -> dsl.PipelineTask:
-    """Place the conversion, and return it."""
-    apply_tools(placement, task, title)
-    return task.set_container_image(placement.convert_image or placement.tools_image)
+def apply_device(
+    placement: Placement, task: dsl.PipelineTask, title: str, count: int = 1
+) -> dsl.PipelineTask:
+    """Place a step that runs a framework, name it for the dashboard, and return it.
 
-
-def apply_launcher(placement: Placement, task: dsl.PipelineTask, title: str) -> dsl.PipelineTask:
-    """Place the step that starts a job over several nodes, and return it."""
-    apply_tools(placement, task, title)
-    return task.set_container_image(placement.launcher_image)
-
-
-def apply_device(placement: Placement, task: dsl.PipelineTask, title: str) -> dsl.PipelineTask:
-    """Place a step that runs a framework, which needs all of the placement, and return it."""
+    Args:
+        placement: the surroundings.
+        task: the step.
+        title: its name on the pages of Kubeflow.
+        count: accelerators that it uses, where the placement has any.
+    """
     _apply_surroundings(placement, task, placement.image)
     _apply_resources(placement.resources, task)
     if placement.resource:
         task.set_accelerator_type(placement.resource)
         # A constant: given as a parameter of type int it would silently be no accelerator at all.
-        task.set_accelerator_limit(placement.count)
+        task.set_accelerator_limit(count)
     for key, value in placement.node_selector.items():
         kubernetes.add_node_selector(task, key, value)
     for toleration in placement.tolerations:
@@ -120,6 +127,9 @@ def apply_device(placement: Placement, task: dsl.PipelineTask, title: str) -> ds
 def _apply_surroundings(placement: Placement, task: dsl.PipelineTask, image: str) -> None:
     """Give a step what all of them have: an image, a place for files, the way to the store."""
     task.set_container_image(image)
+    # The store is the cache: a step returns what is there already, and looks whether it is. That of
+    # Kubeflow Pipelines knows neither the device nor what lies in the store.
+    task.set_caching_options(False)
     # The launcher of Kubeflow Pipelines writes to /tmp, which a read-only root would refuse.
     kubernetes.empty_dir_mount(task, volume_name="tmp", mount_path="/tmp")
     for name, value in sorted(placement.environment.items()):
@@ -136,8 +146,8 @@ def _apply_resources(resources: Resources, task: dsl.PipelineTask) -> None:
 
 def _check_environment(environment: object, name: str) -> None:
     """Refuse a secret in plain text, before any other message could repeat it."""
-    for variable in environment if isinstance(environment, dict) else ():
-        if _SECRET_NAME.search(str(variable)):
+    for variable, value in environment.items() if isinstance(environment, dict) else ():
+        if _SECRET_NAME.search(str(variable)) or _PASSWORD_IN_URL.search(str(value)):
             raise UsageError(
                 f"{name}.environment: {variable} belongs into a secret; "
                 f"name its key in {name}.store_secret.keys"

@@ -22,7 +22,7 @@ def submit(
         SurroundingsError: the server is away; submitting again is safe.
     """
     name = package.name()
-    experiment_id = client.experiment(experiment)
+    experiment_id = client.ensure_experiment(experiment)
     for run in client.find_runs(name, experiment_id):
         if not run.is_stopping:
             logger.info("a run that does the same is under way")
@@ -53,12 +53,12 @@ def put_schedule(
     Raises:
         SurroundingsError: the server is away, perhaps with older schedules not yet removed.
     """
-    older = [schedule for schedule in client.schedules() if schedule.name == name]
+    older = [schedule for schedule in client.list_schedules() if schedule.name == name]
     made = client.create_schedule(
-        package.without_caching(),
+        package,
         name=name,
         cron=cron,
-        experiment=client.experiment(experiment),
+        experiment=client.ensure_experiment(experiment),
         service_account=service_account,
     )
     try:

@@ -13,13 +13,7 @@ from components.report.component import report
 from components.resolve_config.component import resolve_config
 from components.train.component import train
 from components.train_distributed.component import train_distributed
-from pipelines.placement import (
-    Placement,
-    apply_convert,
-    apply_device,
-    apply_launcher,
-    apply_tools,
-)
+from pipelines.placement import Placement, apply_device, apply_tools
 
 
 def build(placement: Placement, *, run: str | None = None, nodes: int = 1) -> BaseComponent:
@@ -59,17 +53,17 @@ def build(placement: Placement, *, run: str | None = None, nodes: int = 1) -> Ba
         placed = {"data_root": data_root, "run": run_id}
 
         converted = convert(config=sections["convert"], source=dataset, data_root=data_root)
-        apply_convert(placement, converted, "Convert to shards").set_caching_options(False)
+        apply_tools(placement, converted, "Convert to shards", placement.convert_image)
         shards = {**placed, "dataset": converted.outputs["dataset"]}
 
         words = {"config": sections["train"], "recipe": recipe, **on_device, **shards}
         if nodes == 1:
-            trained = apply_device(placement, train(**words), "Train")
+            task = train(num_devices=placement.processes, **words)
+            trained = apply_device(placement, task, "Train", placement.count)
         else:
             facts = placement.model_dump(mode="json", exclude_none=True)
             job = train_distributed(nodes=nodes, placement=facts, **words)
-            trained = apply_launcher(placement, job, "Train")
-        trained.set_caching_options(False)
+            trained = apply_tools(placement, job, "Train", placement.launcher_image)
         model = {"model": trained.outputs["model"]}
         inputs = {**shards, **model}
 
@@ -77,7 +71,7 @@ def build(placement: Placement, *, run: str | None = None, nodes: int = 1) -> Ba
         apply_device(placement, evaluated, "Evaluate accuracy")
 
         measured = benchmark(config=sections["benchmark"], series="", **on_device, **inputs)
-        apply_device(placement, measured, "Benchmark speed").set_caching_options(False)
+        apply_device(placement, measured, "Benchmark speed")
         measured.after(evaluated)  # nothing of this run may compete with a measurement of speed
 
         found = {"evaluation": evaluated.outputs["evaluation"], "speed": measured.outputs["speed"]}
@@ -86,7 +80,7 @@ def build(placement: Placement, *, run: str | None = None, nodes: int = 1) -> Ba
 
         label = {"name": model_name, "version": model_version}
         published = publish(config=sections["publish"], **label, **found, **placed, **model)
-        apply_tools(placement, published, "Publish").set_caching_options(False)
+        apply_tools(placement, published, "Publish")
         published.after(reported)  # where a bar is missed, the report says why
 
     return training

@@ -13,6 +13,7 @@ def train(
     recipe: str,
     framework: str,
     device: str,
+    num_devices: int,
     data_root: str,
     run: str,
     dataset: dsl.Input[dsl.Dataset],
@@ -26,25 +27,30 @@ def train(
         recipe: Name of the recipe, for the record.
         framework: `torch` or `mindspore`.
         device: `auto`, `cpu`, `cuda` or `npu`.
+        num_devices: Devices of the pod, a process for each.
         data_root: Path or URI that holds data sets, trainings and runs.
         run: Id of the pipeline run, which names the place of the results.
         dataset: Where `convert` put the shards.
+
+    Returns:
         model: The model and the log of its training; the checkpoints stay under `data_root`.
         metrics: Figures of the training.
     """
     from pathlib import Path
 
-    from ssd_core.stages import train as stage
+    from ssd_core.stages import train, train_devices
     from ssd_core.stages.doorway import doorway, find_dataset, keep_record
     from ssd_core.store.places import Places
     from ssd_core.store.transfer import download_directory
 
     with doorway():
         places, data_dir = Places(data_root), find_dataset(dataset.metadata, dataset.path)
-        out_dir = places.training(stage.training_id(config, data_dir, framework))
-        on_device = {"framework": framework, "device": device}
-        result = stage.run(config, data_dir, out_dir, recipe=recipe, **on_device)
-        download_directory(out_dir, Path(model.path), leave_out=f"{stage.CHECKPOINT_DIR}/")
+        out_dir = places.training(train.training_id(config, data_dir, framework))
+        options = {"recipe": recipe, "framework": framework, "device": device}
+        result = train_devices.run(
+            config, data_dir, out_dir, num_devices=int(num_devices), **options
+        )
+        download_directory(out_dir, Path(model.path), leave_out=f"{train.CHECKPOINT_DIR}/")
         keep_record(Path(model.path), places.run(run, "train"))
         model.metadata.update(result.metadata)
         metrics.metadata.update(result.metrics)

@@ -96,7 +96,7 @@ def list_schedules(server: ServerSettings) -> None:
     """
     from pipelines.client import Client
 
-    for found in Client(server).schedules():
+    for found in Client(server).list_schedules():
         state = "enabled" if found.is_enabled else "disabled"
         print(f"{found.name}\t{found.cron}\t{found.pipeline}\t{state}")
 
@@ -114,7 +114,7 @@ def remove(
     from pipelines.client import Client
 
     client = Client(server)
-    schedules = client.schedules()
+    schedules = client.list_schedules()
     found = [schedule for schedule in schedules if schedule.name == name]
     if not found:
         raise unknown_name("schedule", name, {schedule.name for schedule in schedules})

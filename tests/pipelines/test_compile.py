@@ -167,12 +167,11 @@ def test_memory_is_asked_for(folder: Path, pipeline: str, placement: str, nodes:
 
 
 @everywhere
-def test_caching_is_off_where_content_or_surroundings_matter(
+def test_no_step_is_taken_from_the_cache_of_kubeflow(
     folder: Path, pipeline: str, placement: str, nodes: int
 ) -> None:
     tasks = compiled(folder, pipeline, placement, nodes).tasks
-    cached = {step for step, task in tasks.items() if task["cachingOptions"].get("enableCache")}
-    assert cached == set(tasks) & {"resolve_config", "evaluate", "report"}
+    assert [task["cachingOptions"] for task in tasks.values()] == [{}] * len(tasks)
 
 
 @pytest.mark.parametrize("placement", ["torch-npu", "mindspore-npu"])
@@ -229,9 +228,10 @@ def test_people_read_names_and_descriptions(folder: Path, pipeline: str, nodes: 
     for step, task in found.tasks.items():
         name = step.replace("_", "-")
         assert task["taskInfo"]["name"] not in {name, step}
-        inputs = found.pipeline["components"][f"comp-{name}"]["inputDefinitions"]
-        for ports in inputs.values():
-            assert all(port["description"] for port in ports.values()), step
+        component = found.pipeline["components"][f"comp-{name}"]
+        for definitions in (component["inputDefinitions"], component["outputDefinitions"]):
+            for ports in definitions.values():
+                assert all(port["description"] for port in ports.values()), step
 
 
 def test_the_run_is_named_by_the_cluster(folder: Path) -> None:
@@ -306,6 +306,10 @@ def test_a_row_of_the_user(tmp_path: Path) -> None:
     assert train["image"] == "here:5000/torch:3"
     assert train["resources"]["accelerator"]["resourceType"] == "nvidia.com/mig-1g.5gb"
     assert train["resources"]["accelerator"]["resourceCount"] == "2"
+    num_devices = found.tasks["train"]["inputs"]["parameters"]["num_devices"]
+    assert num_devices["runtimeValue"]["constant"] == 2
+    for step in ("evaluate", "benchmark"):  # which use one
+        assert found.container(step)["resources"]["accelerator"]["resourceCount"] == "1"
     assert train["resources"]["resourceCpuLimit"] == "500m"
     assert train["resources"]["resourceMemoryLimit"] == "3G"
     assert {entry["name"]: entry["value"] for entry in train["env"]} == {

@@ -42,14 +42,16 @@ def test_every_word_is_on_the_page() -> None:
     assert [name for name in Placement.model_fields if f"`{name}`" not in page] == []
 
 
-def test_a_secret_never_comes_with_its_value(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "variable", ["AWS_SECRET_ACCESS_KEY: top-secret", "HTTPS_PROXY: 'http://me:top-secret@proxy'"]
+)
+def test_a_secret_never_comes_with_its_value(tmp_path: Path, variable: str) -> None:
     """The message must not repeat what was refused."""
     path = tmp_path / "mine.yaml"
     path.write_text(
-        "mine: {framework: torch, device: cpu, image: 'x:1',"
-        " environment: {AWS_SECRET_ACCESS_KEY: top-secret}}\n"
+        f"mine: {{framework: torch, device: cpu, image: 'x:1', environment: {{{variable}}}}}\n"
     )
-    with pytest.raises(UsageError) as error:
+    with pytest.raises(UsageError, match="belongs into a secret") as error:
         load_placement("mine", path)
     assert "top-secret" not in str(error.value)
 
