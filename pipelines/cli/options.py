@@ -76,6 +76,8 @@ def pipeline_arguments(
     _check_names(Places(given["data_root"]), given)
     if missing := [name for name in entry.required if not given.get(name)]:
         raise UsageError(f"the pipeline '{pipeline}' needs {_option(missing[0])}")
+    if "model_version" in given and "model_name" not in given:
+        raise UsageError("--model-version without --model-name: nothing would be published")
     # Any recipe knows the keys; that of a model is only known where the model is.
     resolve_config.run(given.get("recipe", next(iter(RECIPES))), assignments or ())
     given["overrides"] = dict(text.split("=", 1) for text in assignments or ())

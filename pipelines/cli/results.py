@@ -1,6 +1,5 @@
 """`python -m pipelines results`."""
 
-from pathlib import PurePosixPath
 from typing import Annotated
 
 import typer
@@ -12,6 +11,7 @@ from pipelines.results import read_results
 from pipelines.server_settings import ServerSettings
 from ssd_core.errors import UsageError
 from ssd_core.store import join_location
+from ssd_core.store.places import Places
 
 
 @with_bundles
@@ -32,18 +32,16 @@ def results(
     """
     from ssd_core.stages.report import REPORT_FILE
 
-    found = read_results(root or _ask_root(run, server), run)
-    metrics = {}
-    for place, result in found.items():
-        step = PurePosixPath(place).name
-        metrics[step] = result["metrics"]
+    places = Places(root or _ask_root(run, server))
+    found = read_results(places, run)
+    for step, result in found.items():
         for name, value in result["metrics"].items():
             print(f"{step:<14} {name:<24} {'–' if value is None else f'{value:.6g}'}")
         if "verdict" in result:
             print(f"{step:<14} {'verdict':<24} {result['verdict']['word']}")
         if step == "report":
-            print(f"{step:<14} {join_location(place, REPORT_FILE)}")
-    if figures := format_figures(metrics):
+            print(f"{step:<14} {join_location(places.run(run, step), REPORT_FILE)}")
+    if figures := format_figures({step: result["metrics"] for step, result in found.items()}):
         print(figures)
 
 

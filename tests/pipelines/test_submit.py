@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ssd_core.stages.invocation import write_invocation, write_results
 from tests.pipelines.conftest import BENCHMARK, TRAINING, Command
 from tests.pipelines.kfp_server import Fault, KfpServer
 
@@ -44,9 +45,6 @@ def test_a_submission_carries_the_pipeline_and_its_arguments(
     compiled = run["pipeline_spec"]["pipeline_spec"]
     executor = compiled["deploymentSpec"]["executors"]["exec-train"]["container"]
     assert executor["resources"]["accelerator"]["resourceType"] == "nvidia.com/gpu"
-    tasks = compiled["root"]["dag"]["tasks"]
-    assert tasks["evaluate"]["cachingOptions"] == {"enableCache": True}
-    assert tasks["train"]["cachingOptions"] == {}
     kubernetes = run["pipeline_spec"]["platform_spec"]["platforms"]["kubernetes"]
     assert kubernetes["deploymentSpec"]["executors"]["exec-train"]["emptyDirMounts"]
     assert run["display_name"].startswith("training ssd300_vgg16 ")
@@ -98,7 +96,9 @@ def test_nodes_train_together(pipelines: Command, kfp_server: KfpServer) -> None
         ([*TRAINING, "--placements=missing.yaml"], "missing.yaml"),
         ([*TRAINING, "--set=train.batchsize=4"], "did you mean 'train.batch_size'?"),
         ([*TRAINING, "--set=train.batch_size=many"], "train.batch_size"),
+        ([*TRAINING, "--nodes=3"], "train.batch_size 64 does not divide over 3 devices"),
         ([*TRAINING, "--nodes=two"], "invalid value for '--nodes'"),
+        ([*TRAINING, "--model-version=2"], "--model-version without --model-name"),
         ([*TRAINING, "--series=x"], "the pipeline 'training' takes no --series"),
         (["benchmark", "--root=s3://detectors"], "the pipeline 'benchmark' needs --model"),
         (
@@ -281,7 +281,8 @@ def root(tmp_path: Path) -> Path:
     for step, results in found.items():
         folder = tmp_path / "root" / "runs" / "night" / step
         folder.mkdir(parents=True)
-        (folder / "results.json").write_text(json.dumps(results))
+        write_invocation(folder, step, {}, inputs={})
+        write_results(folder, results)
     return tmp_path / "root"
 
 
@@ -313,9 +314,9 @@ def test_without_a_root_the_server_says_which(
     [
         ("day", None, 2, "the run 'day' has left no results there; either no step has finished"),
         ("../night", None, 2, "'../night' cannot name a place"),
-        ("night", "{", 3, "evaluate/results.json holds no results; expected an object with"),
-        ("night", '{"metrics": 5}', 3, "evaluate/results.json holds no results"),
-        ("night", "[]", 3, "evaluate/results.json holds no results"),
+        ("night", "{", 3, "evaluate/results.json is not JSON"),
+        ("night", '{"metrics": {}}', 3, "evaluate/results.json has format version None"),
+        ("night", "[]", 3, "evaluate/results.json: expected a JSON object"),
     ],
 )
 def test_results_that_are_not_there(
