@@ -9,8 +9,8 @@ from typing import Any
 
 from ssd_core import __version__
 from ssd_core.errors import DataError, OwnershipError, UsageError
-from ssd_core.store import Location, join_location, open_store
-from ssd_core.store.local import make_directory, write_file
+from ssd_core.store import Location, join_location, location_uri, open_store
+from ssd_core.store.local import file_sha256, make_directory
 
 INVOCATION_FILE = "invocation.json"
 RESULTS_FILE = "results.json"
@@ -27,6 +27,11 @@ class StageOutput:
     directory: Path
     invocation: dict[str, Any]
     results: dict[str, Any]
+
+    def described(self) -> dict[str, str]:
+        """Return what the invocation of a stage that reads this output says of it."""
+        digest = file_sha256(self.directory / RESULTS_FILE)
+        return {"uri": location_uri(self.directory), "digest": digest}
 
 
 def prepare_out_dir(out_dir: Location, stage: str) -> None:
@@ -50,7 +55,7 @@ def prepare_out_dir(out_dir: Location, stage: str) -> None:
 
 
 def write_invocation(
-    out_dir: Path,
+    out_dir: Location,
     stage: str,
     config: Mapping[str, Any],
     *,
@@ -60,7 +65,7 @@ def write_invocation(
     """Record what is needed to run the stage again.
 
     Args:
-        out_dir: the output directory of the stage.
+        out_dir: the output directory of the stage, also in a store.
         stage: its name.
         config: its section of the configuration, complete.
         inputs: by parameter name the `uri` and `digest` of what was read.
@@ -74,13 +79,15 @@ def write_invocation(
         "inputs": inputs,
         "options": options,
     }
-    write_file(out_dir / INVOCATION_FILE, json.dumps(content, indent=2, sort_keys=True) + "\n")
+    text = json.dumps(content, indent=2, sort_keys=True) + "\n"
+    open_store(out_dir).put(INVOCATION_FILE, text.encode())
 
 
-def write_results(out_dir: Path, results: Mapping[str, Any]) -> None:
+def write_results(out_dir: Location, results: Mapping[str, Any]) -> None:
     """Write the numbers of a stage; it comes last, so a directory with results is complete."""
     content = {"format_version": RESULTS_VERSION, **results}
-    write_file(out_dir / RESULTS_FILE, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+    open_store(out_dir).put(RESULTS_FILE, text.encode())
 
 
 def read_output(directory: Path) -> StageOutput:
@@ -102,11 +109,22 @@ def read_record(place: Location) -> tuple[dict[str, Any], dict[str, Any]]:
         DataError: the stage has not finished, or a file is broken or of another version.
         SurroundingsError: the store is away.
     """
+    return read_invocation(place), _read_results(place)
+
+
+def read_invocation(place: Location) -> dict[str, Any]:
+    """Return what a stage was asked, finished or not.
+
+    Raises:
+        UsageError: no stage has worked there.
+        DataError: the file is broken.
+        SurroundingsError: the store is away.
+    """
     if open_store(place).head(INVOCATION_FILE) is None:
         raise UsageError(
             f"{place}: no {INVOCATION_FILE} here; expected the output directory of a stage"
         )
-    return _read_json(place, INVOCATION_FILE), _read_results(place)
+    return _read_json(place, INVOCATION_FILE)
 
 
 def _read_results(directory: Location) -> dict[str, Any]:

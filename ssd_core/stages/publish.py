@@ -81,7 +81,7 @@ def run(
         out_dir,
         "publish",
         section.model_dump(mode="json"),
-        inputs={stage: {"uri": str(output.directory)} for stage, output in outputs.items()},
+        inputs={stage: output.described() for stage, output in outputs.items()},
         name=label.name if label else None,
         version=label.version if label else None,
     )

@@ -8,7 +8,7 @@ import numpy as np
 
 from ssd_core.config import ReportConfig, parse_section
 from ssd_core.data.decode import decode_image
-from ssd_core.data.shards.manifest import MANIFEST_FILE
+from ssd_core.data.shards.manifest import MANIFEST_FILE, read_manifest
 from ssd_core.data.shards.reader import SplitReader, open_split
 from ssd_core.errors import UsageError, located
 from ssd_core.evaluation.detections_file import DETECTIONS_FILE, read_detections
@@ -71,9 +71,10 @@ def run(
     write_file(out_dir / REPORT_FILE, page)
     write_file(out_dir / SUMMARY_FILE, _summary(content))
     logger.info("report: %s (%d kB)", out_dir / REPORT_FILE, len(page) // 1000)
-    read = {stage: {"uri": location_uri(output.directory)} for stage, output in outputs.items()}
+    read = {stage: output.described() for stage, output in outputs.items()}
     if data_dir is not None:
-        read["data_dir"] = {"uri": location_uri(data_dir)}
+        digest = read_manifest(data_dir).digest
+        read["data_dir"] = {"uri": location_uri(data_dir), "digest": digest}
     write_invocation(out_dir, "report", section.model_dump(mode="json"), inputs=read)
     metrics = _metrics(outputs)
     write_results(out_dir, {"metrics": metrics})

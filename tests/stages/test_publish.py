@@ -74,6 +74,8 @@ def test_a_published_model_is_whole_and_works(inputs, trained_dir, bccd_dir, roo
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert results["uri"] == str(place)
     assert set(results["metrics"]) == {"ap", "images_per_second"}
+    read = json.loads((tmp_path / "out" / "invocation.json").read_text())["inputs"]
+    assert read["train"]["digest"] == file_sha256(trained_dir / "results.json")
 
 
 def test_the_card_says_all_that_a_user_needs(inputs, trained_dir, evaluation_dir, root):

@@ -1,15 +1,23 @@
 """The report stage on the outputs of real stages."""
 
+import html
 import json
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.errors import DataError, UsageError
 from ssd_core.report import photos
 from ssd_core.stages import benchmark, convert, report
+from ssd_core.stages.invocation import read_output
+from ssd_core.store.local import file_sha256
+from tests.requirements import missing
 
 ALL_PARTS = ["Accuracy", "Photographs", "Speed", "Training", "Configuration", "Environment"]
 
@@ -40,6 +48,42 @@ def test_the_page_joins_all_outputs_in_any_order(outputs, tmp_path):
     summary = (tmp_path / "summary.md").read_text()
     assert summary.startswith("# demo on bccd\n")
     assert f"| AP50 | {result.metrics['ap50']:.3f} |" in summary
+
+
+def test_it_looks_the_same_in_the_frame_of_kubeflow(outputs, tmp_path):
+    """Kubeflow shows the text of a page in a frame without an origin; here with no network too."""
+    report.run({}, outputs, tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    frame = f'<iframe sandbox="allow-scripts" srcdoc="{html.escape(page)}"></iframe>'
+    style = "<style>body {margin: 0} iframe {border: 0; width: 100vw; height: 100vh}</style>"
+    (tmp_path / "frame.html").write_text(f'<!doctype html><meta charset="utf-8">{style}{frame}')
+    alone, framed = (take_picture(tmp_path, name) for name in ("report", "frame"))
+    assert len(np.unique(alone)) > 100
+    assert np.array_equal(alone, framed)
+
+
+def take_picture(folder, name):
+    """Return the pixels of a page as Chromium draws it."""
+    browser = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+    if browser is None:
+        missing("chromium", "no chromium here")
+    picture = folder / f"{name}.png"
+    words = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+    words += ["--disable-features=IsolateSandboxedIframes"]  # it draws only what is in one process
+    words += ["--window-size=1000,8000", "--host-resolver-rules=MAP * ~NOTFOUND"]
+    words += [f"--user-data-dir={folder / 'profile'}", f"--screenshot={picture}"]
+    page = (folder / f"{name}.html").as_uri()
+    subprocess.run([browser, *words, page], check=True, capture_output=True)
+    return np.asarray(Image.open(picture).convert("RGB"))
+
+
+def test_the_record_says_what_was_read(outputs, bccd_shards, tmp_path):
+    report.run({}, outputs, tmp_path, data_dir=bccd_shards)
+    inputs = read_output(tmp_path).invocation["inputs"]
+    assert set(inputs) == {"train", "evaluate", "benchmark", "data_dir"}
+    digest = file_sha256(outputs[1] / "results.json")
+    assert inputs["evaluate"] == {"uri": str(outputs[1]), "digest": digest}
+    assert inputs["data_dir"]["digest"] == read_manifest(bccd_shards).digest
 
 
 def test_the_same_input_gives_the_same_page(outputs, tmp_path):
