@@ -109,3 +109,13 @@ def test_a_model_that_is_not_there_is_named_before_anything_begins(
     words = ["--model", f"{ROOT}/models/cells/2", "--series", "nightly"]
     (line,) = run(work, "benchmark", *words, code=2)
     assert line == f"error: {ROOT}/models/cells/2: no such model directory"
+
+
+def test_no_file_and_no_object_holds_the_secret(
+    work: Path, server: S3Server, trained: list[str]
+) -> None:
+    """Logs, compiled steps, records, pages and models; the store's own folder is its objects."""
+    paths = [path for place in (work, server.folder) for path in place.rglob("*")]
+    assert {"log.txt", "report.html", "invocation.json"} <= {path.name for path in paths}
+    secret = SECRET_KEY.encode()
+    assert [path for path in paths if path.is_file() and secret in path.read_bytes()] == []
