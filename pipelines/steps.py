@@ -106,5 +106,5 @@ def _hear(step: Step, line: str) -> bool:
             return False
     if not line or line.startswith(_KUBEFLOW):
         return False
-    step.said = line.removeprefix(step.name).lstrip(": ")
+    step.said = line.removeprefix(f"{step.name}: ")
     return True

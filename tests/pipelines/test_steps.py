@@ -42,6 +42,14 @@ def test_a_step_from_beginning_to_end() -> None:
     assert reader.steps["resolve_config"].state is State.WAITING
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [("train: 8 of 10", "8 of 10"), ("training on 8 images", "training on 8 images")],
+)
+def test_only_its_own_name_is_left_out(line: str, said: str) -> None:
+    assert read(BEGUN, STAGE, line).steps["train"].said == said
+
+
 def test_only_what_the_stage_says_is_a_change() -> None:
     reader = LogReader(("train",), str)
     news = [line for line in (BEGUN, *EXECUTOR, STAGE, "\n", "    hello\n") if reader.feed(line, 0)]
