@@ -23,12 +23,15 @@ def component(
         ),
     ] = None,
     from_run: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            metavar="DIR",
-            help="Repeat this step: a folder with its invocation.json, or ROOT/runs/RUN.",
+            metavar="RUN_OR_DIR",
+            help="Repeat this step of a run: its id, or where its records lie; also s3://...",
         ),
     ] = None,
+    root: Annotated[
+        str, typer.Option(metavar="DIR", help="What the run of that id was given as its root.")
+    ] = "out",
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Default: out/components/NAME.")
     ] = None,
@@ -44,13 +47,14 @@ def component(
     --param source=examples/bccd --param config={}
     """
     given = _pairs("--input", inputs), _pairs("--param", parameters)
+    from pipelines.component_arguments import Words, find_record
     from pipelines.docker import check_image, docker_line, run_line, write_step
-    from pipelines.docker_component import Words, find_record, prepare_step
+    from pipelines.docker_component import prepare_step
 
-    record = find_record(name, from_run) if from_run else None
-    words = Words(inputs=given[0], parameters=given[1], record=record)
+    record = find_record(name, from_run, root) if from_run else None
+    words = Words(inputs=given[0], parameters=given[1])
     out_dir = out or Path("out/components") / name
-    step = prepare_step(name, image, words, out_dir, options=docker_options or ())
+    step = prepare_step(name, image, words, out_dir, record=record, options=docker_options or ())
     check_image(image)
     write_step(step)
     print(docker_line(step), flush=True)

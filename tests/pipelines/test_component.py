@@ -9,23 +9,17 @@ from typing import Any
 
 import pytest
 
+from pipelines.component_arguments import PLACE_PARAMETERS, Words, find_record, parse_parameter
 from pipelines.docker import docker_line, write_step
-from pipelines.docker_component import (
-    PLACE_PARAMETERS,
-    Words,
-    component_names,
-    find_record,
-    parse_parameter,
-    prepare_step,
-)
+from pipelines.docker_component import component_names, prepare_step
 from ssd_core.errors import OwnershipError, UsageError
 
 ROOT = Path(__file__).parents[2]
 ON_CPU = {"framework": "torch", "device": "cpu", "config": "{}"}
 
 
-def prepare(name: str, out_dir: Path, **words: Any) -> Any:
-    return prepare_step(name, "tools:1", Words(**words), out_dir)
+def prepare(name: str, out_dir: Path, record: Any = None, **words: Any) -> Any:
+    return prepare_step(name, "tools:1", Words(**words), out_dir, record=record)
 
 
 def load_spec(name: str) -> Any:
@@ -136,7 +130,7 @@ def test_artifacts_must_be_there_and_of_their_kind(
 def test_a_record_fills_in_what_is_not_said(
     bccd_shards: Path, trained_dir: Path, tmp_path: Path
 ) -> None:
-    record = find_record("train", trained_dir)
+    record = find_record("train", str(trained_dir), "out")
     step = prepare("train", tmp_path, record=record, parameters={"device": "cuda"})
     values = step.executor_input["inputs"]["parameterValues"]
     assert (values["recipe"], values["framework"], values["device"]) == ("demo", "torch", "cuda")
@@ -145,6 +139,19 @@ def test_a_record_fills_in_what_is_not_said(
     assert dataset["uri"] == str(bccd_shards)
     with pytest.raises(UsageError, match="is the output of 'train', not of 'evaluate'"):
         prepare("evaluate", tmp_path, record=trained_dir)
+
+
+def test_a_record_is_found_by_the_id_of_its_run(trained_dir: Path, tmp_path: Path) -> None:
+    """What the stage was asked is enough: one that failed has left nothing else."""
+    step_dir = tmp_path / "runs" / "run-1" / "train"
+    step_dir.mkdir(parents=True)
+    (step_dir / "invocation.json").write_bytes((trained_dir / "invocation.json").read_bytes())
+    for text in (str(step_dir), str(step_dir.parent), f"file://{step_dir}", "run-1"):
+        assert find_record("train", text, str(tmp_path)) == step_dir
+    step = prepare("train", tmp_path / "out", record=step_dir)
+    assert step.executor_input["inputs"]["parameterValues"]["recipe"] == "demo"
+    with pytest.raises(UsageError, match=f"run-2: no .* of a run of this name below {tmp_path}"):
+        find_record("train", "run-2", str(tmp_path))
 
 
 def test_the_line_is_quoted_and_holds_no_secret(
