@@ -48,6 +48,8 @@ def check_sample(
     is_dropped = False
     if (sample.width, sample.height) not in {(width, height), (0, 0)}:
         detail = f"{path} is {width}x{height}, the annotations say {sample.width}x{sample.height}"
+        if (sample.width, sample.height) == (height, width):
+            detail += " (of the picture as its EXIF orientation turns it?)"
         is_dropped = findings.add("image_size_differs", sample.place, detail, image=path)
     checked = _check_boxes(sample, (width, height), findings)
     if checked is None or is_dropped:

@@ -155,10 +155,9 @@ def _report_shared(
         {dataset.splits[name].images[index].image_path for index in indices}
         for name, indices in kept.items()
     ]
-    shared = sorted(set.intersection(*paths)) if len(paths) > 1 else []
-    if shared:
-        detail = f"{len(shared)} images are in both splits, so accuracy will look too good"
-        findings.add("image_in_both_splits", shared[0], detail, count=len(shared))
+    for path in sorted(set.intersection(*paths)) if len(paths) > 1 else []:
+        detail = "is in both splits, so accuracy will look too good"
+        findings.add("image_in_both_splits", path, detail, image=path)
 
 
 def _report_unused(source: Source, dataset: SourceDataset, findings: Findings) -> None:

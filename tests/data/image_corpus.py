@@ -94,6 +94,7 @@ GOOD: dict[str, Callable[[], bytes]] = {
     "tiff": lambda: encode("TIFF"),
     "tiff, LZW": lambda: encode("TIFF", compression="tiff_lzw"),
     "avif": lambda: encode("AVIF"),
+    "jpeg 2000": lambda: encode("JPEG2000"),
     "ppm": lambda: encode("PPM"),
 } | {f"jpeg, EXIF {k}": lambda k=k: with_orientation("JPEG", k) for k in range(1, 9)}
 

@@ -59,7 +59,9 @@ def test_size_is_that_of_the_image() -> None:
     assert checked is not None
     assert (checked.width, checked.height) == (20, 10)
     assert findings.counts == {"image_size_differs": 1}
-    assert "a.jpg is 20x10, the annotations say 10x20" in findings.listed[0].detail
+    assert "a.jpg is 20x10, the annotations say 10x20 (of the" in findings.listed[0].detail
+    _, findings = check(make_sample([], size=(10, 21)), JPEG)
+    assert findings.listed[0].detail == "a.jpg is 20x10, the annotations say 10x21"
     assert check(make_sample([], size=(10, 20)), JPEG, "skip")[0] is None
     assert not check(make_sample([], size=(0, 0)), JPEG)[1].counts
 

@@ -113,9 +113,12 @@ def test_a_mended_name_counts_once_too() -> None:
 
 
 def test_images_in_both_splits_are_a_warning() -> None:
-    paths, findings = check(["a.jpg", "b.jpg"], {"train": ["a.jpg", "b.jpg"], "val": ["b.jpg"]})
-    assert paths == {"train": ["a.jpg", "b.jpg"], "val": ["b.jpg"]}
-    assert findings.counts == {"image_in_both_splits": 1}
+    names = ["a.jpg", "b.jpg", "c.jpg"]
+    paths, findings = check(names, {"train": names, "val": ["b.jpg", "c.jpg"]})
+    assert paths == {"train": names, "val": ["b.jpg", "c.jpg"]}
+    assert findings.counts == {"image_in_both_splits": 2}
+    images = [finding.image for finding in findings.listed]
+    assert [image for image in images if image] == ["b.jpg", "c.jpg"]
     assert findings.num_errors == 0
 
 
