@@ -113,7 +113,11 @@ def _results(
         )
         for name, section in recipes.items()
     }
-    repeated = _describe_repeated(tables)
+    groups = find_repeated(tables)
+    repeated = _describe_groups(groups)
+    repeated["copies"] = {
+        name: sum(len(group[name]) - 1 for group in groups if name in group) for name in tables
+    }
     return {
         "metrics": {
             "images": sum(len(table.image_paths) for table in tables.values()),
@@ -124,7 +128,7 @@ def _results(
         "classes": describe_classes(tables, classes),
         "anchors": anchors,
         "repeated": repeated,
-        "near": _describe_near(tables),
+        "near": _describe_groups(find_near(tables)),
         "findings": _describe_findings(manifest),
     }
 
@@ -140,22 +144,8 @@ def _describe_data(data_dir: Location, manifest: Manifest) -> dict[str, str]:
     }
 
 
-def _describe_repeated(tables: Mapping[str, SplitTable]) -> dict[str, Any]:
-    """Count the images that occur twice: in both splits, and copies within each."""
-    groups = find_repeated(tables)
-    return {
-        "in_both_splits": sum(len(group) > 1 for group in groups),
-        "copies": {
-            name: sum(len(group.get(name, ())) - 1 for group in groups if name in group)
-            for name in tables
-        },
-        "images": sorted(groups, key=len, reverse=True)[:_MAX_LISTED],
-    }
-
-
-def _describe_near(tables: Mapping[str, SplitTable]) -> dict[str, Any]:
-    """Count the images that look the same as others of another file in the other split."""
-    groups = find_near(tables)
+def _describe_groups(groups: Sequence[Mapping[str, Sequence[str]]]) -> dict[str, Any]:
+    """Name the groups of images that are the same, and count those of both splits."""
     return {
         "in_both_splits": sum(len(group) > 1 for group in groups),
         "images": sorted(groups, key=len, reverse=True)[:_MAX_LISTED],
