@@ -104,6 +104,19 @@ def read_text(source: Source, name: str) -> str:
         raise DataError(f"{name}: {what}; expected UTF-8") from None
 
 
+def look_up(source: Source, name: str) -> SourceFile:
+    """Return what the listing says of a file.
+
+    Raises:
+        DataError: there is no such file.
+    """
+    if not is_inside(name):
+        raise DataError(f"'{name}' leaves the source {source.uri}; names must be relative to it")
+    if name not in source.files:
+        raise DataError(f"{name}: there is no such file in {source.uri}")
+    return source.files[name]
+
+
 def _is_text(name: str) -> bool:
     """Say whether a file name is UTF-8: others have stand-ins that nothing can write."""
     try:
@@ -179,7 +192,7 @@ class FolderSource:
 
     def read(self, name: str) -> bytes:
         """Return the content of a file."""
-        block = self._listed(name).num_bytes + 1  # all of it at once, and never twice in memory
+        block = look_up(self, name).num_bytes + 1  # all of it at once, and never twice in memory
         with self._open(name) as descriptor:
             return b"".join(iter(lambda: os.read(descriptor, block), b""))
 
@@ -190,7 +203,7 @@ class FolderSource:
 
     def read_into(self, name: str, space: memoryview) -> int:
         """Fill `space` with the beginning of a file and return how many bytes there were."""
-        size, expected = 0, self._listed(name).num_bytes
+        size, expected = 0, look_up(self, name).num_bytes
         with self._open(name) as descriptor:
             while size < len(space):
                 count = os.readv(descriptor, [space[size:]])
@@ -201,7 +214,7 @@ class FolderSource:
 
     @contextmanager
     def _open(self, name: str) -> Iterator[int]:
-        self._listed(name)
+        look_up(self, name)
         try:
             descriptor = os.open(f"{self._root}/{name}", os.O_RDONLY)
             try:
@@ -210,13 +223,6 @@ class FolderSource:
                 os.close(descriptor)
         except OSError as error:
             raise DataError(f"{name}: cannot be read: {error.strerror}") from None
-
-    def _listed(self, name: str) -> SourceFile:
-        if not is_inside(name):
-            raise DataError(f"'{name}' leaves the source {self.uri}; names must be relative to it")
-        if name not in self.files:
-            raise DataError(f"{name}: there is no such file in {self.uri}")
-        return self.files[name]
 
     def _is_own_file(self, link: "os.DirEntry[str]") -> bool:
         target = os.path.realpath(link.path)

@@ -4,7 +4,7 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from ssd_core.data.ahead import map_ahead
-from ssd_core.data.source import SourceFile, is_inside
+from ssd_core.data.source import SourceFile, is_inside, look_up
 from ssd_core.errors import DataError, UsageError
 from ssd_core.logs import logger
 from ssd_core.store import open_store
@@ -48,12 +48,12 @@ class StoreSource:
 
     def read(self, name: str) -> bytes:
         """Return the content of a file."""
-        self._check_listed(name)
+        look_up(self, name)
         return _or_raise(self._take(name))
 
     def read_part(self, name: str, start: int, size: int) -> bytes:
         """Return `size` bytes of a file from `start`, fewer only at its end."""
-        self._check_listed(name)
+        look_up(self, name)
         return _or_raise(self._fetch(name, start, size))
 
     def read_into(self, name: str, space: memoryview) -> int:
@@ -61,12 +61,6 @@ class StoreSource:
         content = self.read(name)[: len(space)]
         space[: len(content)] = content
         return len(content)
-
-    def _check_listed(self, name: str) -> None:
-        if not is_inside(name):
-            raise DataError(f"'{name}' leaves the source {self.uri}; names must be relative to it")
-        if name not in self.files:
-            raise DataError(f"{name}: there is no such file in {self.uri}")
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the connections behind."""

@@ -76,7 +76,7 @@ def test_open_source_names_what_is_wrong(folder: Path) -> None:
         open_source(str(folder / "nowhere"))
     with pytest.raises(UsageError, match="is not a folder"):
         open_source(str(folder / "b.txt"))
-    with pytest.raises(UsageError, match="known schemes"):
+    with pytest.raises(UsageError, match="expected a path, file:// or s3://"):
         open_source("s4://bucket")
 
 
