@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from ssd_core.logs import logger
+from ssd_core.store.local import explain_disk_errors
 
 ABANDONED_SECONDS = 24 * 3600.0
 """Where no lock tells whether something is still being written, it counts as abandoned after this
@@ -19,26 +20,35 @@ Held = Literal["held", "busy", "unknown"]
 
 @contextmanager
 def lock_dataset(data_dir: Path) -> Iterator[None]:
-    """Hold an existing directory alone, after the end of whoever holds it now."""
-    with try_lock(data_dir) as held:
-        if held != "busy":
-            yield
-            return
-    logger.info("%s: another conversion works here, waiting for its end", data_dir)
-    descriptor = os.open(data_dir, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    """Hold an existing directory alone, after the end of whoever holds it now.
+
+    Raises:
+        UsageError: this user may not read it.
+    """
+    with _open_directory(data_dir) as descriptor:
+        if _try_lock(descriptor, data_dir) == "busy":
+            logger.info("%s: another conversion works here, waiting for its end", data_dir)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
 def try_lock(data_dir: Path) -> Iterator[Held]:
-    """Hold an existing directory where nobody else does, and say so; never wait."""
-    descriptor = os.open(data_dir, os.O_RDONLY)
-    try:
+    """Hold an existing directory where nobody else does, and say so; never wait.
+
+    Raises:
+        UsageError: this user may not read it.
+    """
+    with _open_directory(data_dir) as descriptor:
         yield _try_lock(descriptor, data_dir)
+
+
+@contextmanager
+def _open_directory(data_dir: Path) -> Iterator[int]:
+    with explain_disk_errors(data_dir, "read"):
+        descriptor = os.open(data_dir, os.O_RDONLY)
+    try:
+        yield descriptor
     finally:
         os.close(descriptor)
 
