@@ -10,7 +10,15 @@ from ssd_core.errors import UsageError
 from ssd_core.store.base import StoredObject
 from ssd_core.store.s3 import S3Store
 from tests.faults.fault_proxy import FaultProxy
-from tests.store.conftest import BUCKET, PATIENCE, open_s3, own_prefix, refusal, settings_of
+from tests.store.conftest import (
+    BUCKET,
+    PATIENCE,
+    RACE_SECONDS,
+    open_s3,
+    own_prefix,
+    refusal,
+    settings_of,
+)
 from tests.store.s3_servers import S3Server
 
 PUBLIC = "public-bucket"
@@ -46,7 +54,7 @@ def test_one_of_16_writers_wins_where_conditions_are_ignored(
     versitygw: S3Server, public_bucket: str
 ) -> None:
     """Without a signature the condition can be taken away: what is left is a simple store."""
-    patience = replace(PATIENCE, settle_seconds=3)
+    patience = replace(PATIENCE, settle_seconds=RACE_SECONDS)
     with FaultProxy(versitygw.port) as proxy, ThreadPoolExecutor(16) as pool:
         dropped = proxy.fail("drop_header", times=1000, method="PUT", header="if-none-match")
         changes = {"endpoint": proxy.endpoint, "patience": patience}

@@ -9,7 +9,7 @@ import pytest
 
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.stages import convert, verify
-from tests.store.conftest import BUCKET, own_prefix, use_server
+from tests.store.conftest import BUCKET, RACE_SECONDS, own_prefix, use_server
 from tests.store.s3_servers import S3Server
 
 NUM_WRITERS = 8
@@ -22,8 +22,7 @@ from ssd_core.data.shards.publish import publish_dataset
 from ssd_core.errors import OwnershipError
 from ssd_core.store import s3_settings
 
-# Long enough for many writers on a busy machine.
-s3_settings.Patience = partial(s3_settings.Patience, settle_seconds=6.0)
+s3_settings.Patience = partial(s3_settings.Patience, settle_seconds=float(sys.argv[3]))
 print("ready", flush=True)
 sys.stdin.readline()
 try:
@@ -60,7 +59,7 @@ def race(data_dirs: list[Path], place: str) -> list[str]:
     """Publish from as many processes; return what each says at its end, "" for success."""
     writers = [
         subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(data_dir), place],
+            [sys.executable, "-c", WRITER, str(data_dir), place, str(RACE_SECONDS)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
