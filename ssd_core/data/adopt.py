@@ -19,6 +19,7 @@ from ssd_core.data.shards.manifest import (
     SCHEMA_VERSION,
     ClassEntry,
     Manifest,
+    Shard,
     Split,
     content_digest,
 )
@@ -66,18 +67,7 @@ def adopt_dataset(
     """
     if config.policy == "skip":
         raise UsageError("MindRecord files are adopted as they are: no image can be left out")
-    names = [f"{name}{suffix}" for name in _find_names(source) for suffix in ("", INDEX_SUFFIX)]
-    with folder_with(source, names, out_dir) as folder:
-        sets = _find_sets(source, folder)
-        places = _choose_splits(sets, config)
-        shards = {name: describe_files(folder, sets[place]) for name, place in places.items()}
-        if existing is not None and shards != {n: s.shards for n, s in existing.splits.items()}:
-            raise OwnershipError(
-                f"{out_dir} holds another data set: the source has changed since; "
-                "choose another --out, or remove it"
-            )
-        for shard in chain(*shards.values()):
-            take_file(folder / shard.name, out_dir / shard.name)
+    places, shards = _take_files(source, config, out_dir, existing)
     findings = Findings(config.policy)
     splits: dict[SplitName, Split] = {}
     max_label = 0
@@ -101,6 +91,25 @@ def adopt_dataset(
         digest=content_digest(classes, splits, options),
         listing_key=listing_key,
     )
+
+
+def _take_files(
+    source: Source, config: ConvertConfig, out_dir: Path, existing: Manifest | None
+) -> tuple[dict[SplitName, str], dict[SplitName, tuple[Shard, ...]]]:
+    """Bring the files into `out_dir`; return the first file and all of each split."""
+    names = [f"{name}{suffix}" for name in _find_names(source) for suffix in ("", INDEX_SUFFIX)]
+    with folder_with(source, names, out_dir) as folder:
+        sets = _find_sets(source, folder)
+        places = _choose_splits(sets, config)
+        shards = {name: describe_files(folder, sets[place]) for name, place in places.items()}
+        if existing is not None and shards != {n: s.shards for n, s in existing.splits.items()}:
+            raise OwnershipError(
+                f"{out_dir} holds another data set: the source has changed since; "
+                "choose another --out, or remove it"
+            )
+        for shard in chain(*shards.values()):
+            take_file(folder / shard.name, out_dir / shard.name)
+    return places, shards
 
 
 def _find_names(source: Source) -> list[str]:

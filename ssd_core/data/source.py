@@ -1,16 +1,12 @@
 """Where a data set comes from: files with relative names, so that no reader handles a path."""
 
 import codecs
-import os
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 from typing import Protocol
 
-from ssd_core.errors import DataError, UsageError
+from ssd_core.errors import DataError
 from ssd_core.store import read_location
 
 
@@ -73,12 +69,9 @@ def open_source(uri: str) -> Source:
         from ssd_core.data.store_source import StoreSource
 
         return StoreSource(location)
-    root = location
-    if not os.path.exists(root):
-        raise UsageError(f"{root}: no such folder; expected a folder with a data set")
-    if not root.is_dir():
-        raise UsageError(f"{root} is not a folder; expected a folder with a data set")
-    return FolderSource(root)
+    from ssd_core.data.folder_source import FolderSource
+
+    return FolderSource(location)
 
 
 def read_head(source: Source, name: str, num_bytes: int) -> bytes:
@@ -117,15 +110,6 @@ def look_up(source: Source, name: str) -> SourceFile:
     return source.files[name]
 
 
-def _is_text(name: str) -> bool:
-    """Say whether a file name is UTF-8: others have stand-ins that nothing can write."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def is_inside(name: str) -> bool:
     """Say whether a relative name stays below its root: no absolute path, no `..`, no backslash."""
     has_parent = ".." in name and ".." in name.split("/")
@@ -135,95 +119,3 @@ def is_inside(name: str) -> bool:
 def fold_name(name: str) -> str:
     """Return what is left of a name without case and Unicode form."""
     return unicodedata.normalize("NFC", name).casefold()
-
-
-class FolderSource:
-    """A local folder. Links that leave it are not followed."""
-
-    def __init__(self, root: Path) -> None:
-        self.uri = str(root)
-        self._root = os.path.realpath(root)
-
-    @property
-    def files(self) -> Mapping[str, SourceFile]:
-        """All files by name, sorted; hidden ones are left out."""
-        return self._listing[0]
-
-    @property
-    def left_aside(self) -> Mapping[str, str]:
-        """What is there and cannot be used, by name, with the reason."""
-        return self._listing[1]
-
-    @cached_property
-    def _listing(self) -> tuple[dict[str, SourceFile], dict[str, str]]:
-        found: dict[str, SourceFile] = {}
-        aside: dict[str, str] = {}
-        folders = [""]
-        while folders:
-            prefix = folders.pop()
-            try:
-                with os.scandir(os.path.join(self._root, prefix)) as entries:
-                    for entry in entries:
-                        name = f"{prefix}{entry.name}"
-                        if entry.name.startswith("."):
-                            continue
-                        reason = self._reason_against(entry)
-                        if reason:
-                            aside[name] = reason
-                        elif entry.is_dir():
-                            folders.append(f"{name}/")
-                        elif entry.is_file():
-                            status = entry.stat()
-                            found[name] = SourceFile(status.st_size, str(status.st_mtime_ns))
-            except OSError as error:
-                aside[prefix] = f"cannot be listed: {error.strerror}"
-        return dict(sorted(found.items())), dict(sorted(aside.items()))
-
-    def _reason_against(self, entry: "os.DirEntry[str]") -> str:
-        """Say why an entry cannot be used, "" where it can."""
-        if not _is_text(entry.name):
-            return "has a name that is not UTF-8"
-        if entry.is_symlink() and not self._is_own_file(entry):
-            return "is a link to a folder or to a place outside, which is not followed"
-        return ""
-
-    def expect(self, names: Sequence[str]) -> None:
-        """Do nothing: a folder is near."""
-
-    def read(self, name: str) -> bytes:
-        """Return the content of a file."""
-        block = look_up(self, name).num_bytes + 1  # all of it at once, and never twice in memory
-        with self._open(name) as descriptor:
-            return b"".join(iter(lambda: os.read(descriptor, block), b""))
-
-    def read_part(self, name: str, start: int, size: int) -> bytes:
-        """Return `size` bytes of a file from `start`, fewer only at its end."""
-        with self._open(name) as descriptor:
-            return os.pread(descriptor, size, start)
-
-    def read_into(self, name: str, space: memoryview) -> int:
-        """Fill `space` with the beginning of a file and return how many bytes there were."""
-        size, expected = 0, look_up(self, name).num_bytes
-        with self._open(name) as descriptor:
-            while size < len(space):
-                count = os.readv(descriptor, [space[size:]])
-                size += count
-                if not count or size == expected:  # more was asked for, so this was the end
-                    break
-        return size
-
-    @contextmanager
-    def _open(self, name: str) -> Iterator[int]:
-        look_up(self, name)
-        try:
-            descriptor = os.open(f"{self._root}/{name}", os.O_RDONLY)
-            try:
-                yield descriptor
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            raise DataError(f"{name}: cannot be read: {error.strerror}") from None
-
-    def _is_own_file(self, link: "os.DirEntry[str]") -> bool:
-        target = os.path.realpath(link.path)
-        return target.startswith(f"{self._root}{os.sep}") and os.path.isfile(target)

@@ -6,7 +6,7 @@ import pytest
 
 from ssd_core.data.equal_images import SeenImage, report_equal_images, take_fingerprint
 from ssd_core.data.findings import Findings
-from ssd_core.data.source import FolderSource
+from ssd_core.data.folder_source import FolderSource
 
 SAME = b"s" * 20_000
 CONTENTS = {

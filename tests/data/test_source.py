@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ssd_core.data.source import FolderSource, is_inside, open_source, read_head
+from ssd_core.data.folder_source import FolderSource
+from ssd_core.data.source import is_inside, open_source, read_head
 from ssd_core.errors import DataError, UsageError
 
 

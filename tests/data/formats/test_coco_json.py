@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from ssd_core.data.findings import Findings
+from ssd_core.data.folder_source import FolderSource
 from ssd_core.data.formats import coco_json
 from ssd_core.data.formats.coco_json import read_coco
-from ssd_core.data.source import FolderSource
 from ssd_core.errors import DataError
 
 IMAGES = [{"id": 1, "file_name": "a.jpg", "width": 4, "height": 3}]
