@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from ssd_core.config import AnchorSpec
-from ssd_core.data.statistics import Objects, count_sizes, side_histogram, spread
+from ssd_core.data.split_table import Objects
+from ssd_core.data.statistics import count_sizes, side_histogram, spread
 from ssd_core.detection.anchors import feature_sizes, generate_anchors
 from ssd_core.detection.reach import find_best_anchors
 from ssd_core.structures import IntArray

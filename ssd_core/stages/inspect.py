@@ -10,16 +10,14 @@ from ssd_core.data.decode import decode_image
 from ssd_core.data.findings import RULES, action_of
 from ssd_core.data.shards.manifest import Manifest, read_manifest
 from ssd_core.data.shards.reader import SplitReader, open_split
+from ssd_core.data.split_table import SplitTable, join_objects, read_table
 from ssd_core.data.statistics import (
-    SplitTable,
     count_shapes,
     describe_classes,
     describe_split,
     find_extremes,
     find_near,
     find_repeated,
-    join_objects,
-    read_table,
 )
 from ssd_core.errors import UsageError, located
 from ssd_core.logs import logger

@@ -4,7 +4,7 @@ import numpy as np
 
 from ssd_core.config import AnchorSpec
 from ssd_core.data.anchor_fit import describe_reach
-from ssd_core.data.statistics import Objects
+from ssd_core.data.split_table import Objects
 
 SPEC = AnchorSpec(strides=(50, 100), min_sizes=(20, 60), max_sizes=(45, 100), ratios=((), (4,)))
 """On 100 px: 2 x 2 cells of squares of 20 and 30, one cell of 60, 77.5, 120 x 30 and 30 x 120."""
