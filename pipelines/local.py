@@ -20,7 +20,6 @@ from pipelines.live_list import View, open_view
 from pipelines.process_group import ProcessGroup, process_group
 from pipelines.steps import LogReader, State
 from ssd_core.errors import SsdError, SurroundingsError
-from ssd_core.store import Location
 from ssd_core.store.local import explain_disk_errors
 from ssd_core.store.places import Places
 
@@ -42,10 +41,8 @@ _SHOWN_METRICS = {
 class LocalRun:
     """A finished run."""
 
-    metrics: Mapping[str, Mapping[str, float]]
-    """By step, then by name."""
-    results: Mapping[str, Location]
-    """The places of the results, by step."""
+    name: str
+    """In the store, below `runs/`."""
     log_path: Path
 
 
@@ -86,11 +83,7 @@ def run_pipeline(pipeline: str, request: Mapping[str, Any], stream: TextIO) -> L
     ):
         _Watch(group, reader, log, open_view(stream)).until_end()
     _check(reader, log_path, was_killed=group.process.returncode < 0)
-    return LocalRun(
-        metrics={step: _read_metrics(local_dir, step) for step in steps},
-        results={step: places.run(run, step) for step in steps},
-        log_path=log_path,
-    )
+    return LocalRun(name=run, log_path=log_path)
 
 
 def _claim_run(places: Places) -> tuple[str, Path]:

@@ -41,7 +41,7 @@ def results(
             print(f"{step:<14} {'verdict':<24} {result['verdict']['word']}")
         if step == "report":
             print(f"{step:<14} {join_location(places.run(run, step), REPORT_FILE)}")
-    if figures := format_figures({step: result["metrics"] for step, result in found.items()}):
+    if figures := format_figures(found):
         print(figures)
 
 

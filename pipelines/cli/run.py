@@ -17,10 +17,12 @@ from pipelines.cli.options import (
     Series,
     pipeline_arguments,
 )
+from pipelines.results import read_results
 from ssd_core.cli.options import Assignments, Device, Framework
 from ssd_core.config import DeviceName
 from ssd_core.errors import unlisted_name
 from ssd_core.store import Location, join_location, location_uri, read_location
+from ssd_core.store.places import Places
 
 
 def run(
@@ -66,27 +68,34 @@ def run(
         print("stopped; the same command continues", file=sys.stderr)
         raise
     print(f"log {_relative(done.log_path)}")
-    print(f"results {_relative(_parent(done.results))}")
-    last = [format_figures(done.metrics)]
-    if "report" in done.results:
-        from ssd_core.stages.report import REPORT_FILE
-
-        last.append(f"report {_relative(join_location(done.results['report'], REPORT_FILE))}")
-    print(" · ".join(last))
+    _print_results(Places(arguments["data_root"]), done.name)
 
 
-def format_figures(metrics: Mapping[str, Mapping[str, float]]) -> str:
-    """Write accuracy and speed, from the metrics by step; a dash where nothing was measured.
+def format_figures(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Write accuracy and speed, from the results by step; a dash where nothing was measured.
 
     A val split whose boxes are all crowds has no AP50.
     """
     figures = []
-    if "evaluate" in metrics:
-        ap50 = metrics["evaluate"].get("ap50")
+    if "evaluate" in found:
+        ap50 = found["evaluate"]["metrics"]["ap50"]
         figures.append(f"AP50 {'–' if ap50 is None else f'{ap50:.2f}'}")
-    if "benchmark" in metrics:
-        figures.append(f"{metrics['benchmark']['images_per_second']:.0f} images/s")
+    if "benchmark" in found:
+        speed = f"{found['benchmark']['metrics']['images_per_second']:.0f} images/s"
+        verdict = found["benchmark"].get("verdict")
+        figures.append(f"{speed} ({verdict['word']})" if verdict else speed)
     return " · ".join(figures)
+
+
+def _print_results(places: Places, name: str) -> None:
+    found, report_dir = read_results(places, name), places.run(name, "report")
+    print(f"results {_relative(_parent(report_dir))}")
+    last = [format_figures(found)]
+    if "report" in found:
+        from ssd_core.stages.report import REPORT_FILE
+
+        last.append(f"report {_relative(join_location(report_dir, REPORT_FILE))}")
+    print(" · ".join(last))
 
 
 def _find_inputs(arguments: Mapping[str, Any]) -> dict[str, str]:
@@ -108,9 +117,7 @@ def _find_inputs(arguments: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _parent(results: Mapping[str, Location]) -> Location:
-    """Return the place that holds the results of all steps."""
-    place = next(iter(results.values()))
+def _parent(place: Location) -> Location:
     return place.parent if isinstance(place, Path) else place.rpartition("/")[0]
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -106,13 +107,16 @@ def test_it_ends_with_the_measured_figures(lines: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("accuracy", "figures"),
-    [({"ap50": 0.897}, "AP50 0.90 · 41 images/s"), ({}, "AP50 – · 41 images/s")],
+    ("ap50", "verdict", "figures"),
+    [
+        (0.897, {}, "AP50 0.90 · 41 images/s"),
+        (None, {"verdict": {"word": "slower"}}, "AP50 – · 41 images/s (slower)"),
+    ],
 )
-def test_figures_of_a_run(accuracy: dict[str, float], figures: str) -> None:
-    assert (
-        format_figures({"evaluate": accuracy, "benchmark": {"images_per_second": 41.4}}) == figures
-    )
+def test_figures_of_a_run(ap50: float | None, verdict: dict[str, Any], figures: str) -> None:
+    accuracy = {"metrics": {"ap50": ap50}}
+    speed = {"metrics": {"images_per_second": 41.4}, **verdict}
+    assert format_figures({"evaluate": accuracy, "benchmark": speed}) == figures
 
 
 def test_what_was_trained_is_benchmarked_by_its_uri(root: Path, lines: list[str]) -> None:
@@ -122,7 +126,7 @@ def test_what_was_trained_is_benchmarked_by_its_uri(root: Path, lines: list[str]
     done = run([sys.executable, "-m", "pipelines", "run", *words])
     assert (done.returncode, done.stderr) == (0, "")
     *_, results, figures = done.stdout.splitlines()
-    assert re.fullmatch(r"\d+ images/s", figures)
+    assert re.fullmatch(r"\d+ images/s \(first\)", figures)
     found = json.loads(Path(results.removeprefix("results "), "benchmark/results.json").read_text())
     assert found["verdict"]["word"] == "first"
     assert [path.name for path in (root / "benchmarks/nightly").iterdir()] == ["000001.json"]

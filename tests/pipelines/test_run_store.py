@@ -96,7 +96,7 @@ def test_benchmarks_of_a_series_are_compared(work: Path, trained: list[str]) -> 
     assert begun(first) == list(PIPELINES["benchmark"].steps)
     assert any("the first of the series" in line for line in first)
     assert any(", the median of 1 before" in line for line in second)
-    assert re.fullmatch(r"\d+ images/s", second[-1])
+    assert re.fullmatch(r"\d+ images/s \((same|faster)\)", second[-1])
     assert len(list(open_store(f"{ROOT}/benchmarks/nightly").list())) == 2
     results = second[-2].removeprefix("results ")
     found = json.loads(open_store(f"{results}/benchmark").get("results.json"))
