@@ -3,7 +3,7 @@
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ssd_core.data.source import Source, SourceFile, fold_name, is_inside
 from ssd_core.errors import DataError, UsageError
@@ -19,6 +19,7 @@ IMAGE_SUFFIXES = (
 """Of the formats that `ssd_core.data.decode` opens."""
 
 _NAMES_TRIED = 100
+_NAME_BOTH = "expected a name inside it; where images lie beside it, take the folder above both"
 
 
 def find_split(places: Iterable[str], split: str) -> str | None:
@@ -91,7 +92,7 @@ def check_place(source: Source, where: str, split: str, kind: str) -> None:
         UsageError: it leaves the source, or is not there.
     """
     if not is_inside(where):
-        raise UsageError(f"--{split} {where}: leaves the source; expected a file inside it")
+        raise UsageError(f"--{split} {where}: leaves the source; {_NAME_BOTH}")
     if where not in source.files:
         raise UsageError(f"--{split} {where}: there is no such {kind} in {source.uri}")
 
@@ -103,7 +104,7 @@ def folder_prefix(source: Source, folder: str, option: str) -> str:
         UsageError: it leaves the source, or holds no file.
     """
     if not is_inside(folder):
-        raise UsageError(f"{option} {folder}: leaves the source; expected a folder inside it")
+        raise UsageError(f"{option} {folder}: leaves the source; {_NAME_BOTH}")
     folder = posixpath.normpath(folder)
     prefix = "" if folder == "." else f"{folder}/"
     if not any(name.startswith(prefix) for name in source.files):
@@ -123,28 +124,30 @@ def find_image_folder(source: Source, names: Sequence[str], place: str) -> str:
     """
     if not names:
         return ""
-    by_name: dict[str, list[str]] = {}
-    for path in source.files:
-        by_name.setdefault(fold_name(path.rpartition("/")[2]), []).append(path)
     tried = [posixpath.normpath(name) for name in filter(is_inside, names[:_NAMES_TRIED])]
-    for fold in (str, fold_name):
-        for name in tried:
-            paths = by_name.get(fold_name(posixpath.basename(name)), [])
-            found = [prefix for path in paths for prefix in _folder_above(path, name, fold)]
-            if found:
-                return _best_folder(source.files, found, names, place)
-    raise DataError(
-        f"{place}: no image that it lists is in {source.uri} (the first: {names[0]}); "
-        "name their folder: --images, convert.images"
-    )
+    name, found = _find_first(tried, source.files)
+    if not found:
+        written = {fold_name(path): path for path in source.files}
+        name, near = _find_first(list(map(fold_name, tried)), written)
+        found = [written[path] for path in near]
+    if not found:
+        raise DataError(
+            f"{place}: no image that it lists is in {source.uri} (the first: {names[0]}); "
+            "name their folder: --images, convert.images"
+        )
+    depth = name.count("/") + 1
+    prefixes = ["".join(f"{folder}/" for folder in path.split("/")[:-depth]) for path in found]
+    return _best_folder(source.files, prefixes, names, place)
 
 
-def _folder_above(path: str, name: str, fold: Callable[[str], str]) -> Iterator[str]:
-    """Yield what is before `name` in a path, where that is what the path ends with."""
-    folders = path.split("/")
-    first = len(folders) - name.count("/") - 1
-    if fold("/".join(folders[first:])) == fold(name):
-        yield "".join(f"{folder}/" for folder in folders[:first])
+def _find_first(names: Sequence[str], paths: Iterable[str]) -> tuple[str, list[str]]:
+    """Return the first of the names that is there, and the paths that end with it."""
+    for name in names:
+        end = f"/{name}"
+        found = [path for path in paths if path == name or path.endswith(end)]
+        if found:
+            return name, found
+    return "", []
 
 
 def _best_folder(
