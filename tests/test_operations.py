@@ -1,12 +1,12 @@
 """docs/operations.md does what it says: its commands are run, in their order."""
 
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,8 @@ import yaml
 
 from pipelines.placement import load_placement
 from ssd_core import __version__
-from ssd_core.store import open_store
+from ssd_core.stages.doorway import keep_record
+from ssd_core.stages.invocation import write_invocation, write_results
 from tests.launch.api_server import find_program
 from tests.pipelines.conftest import STANDARD_VARIABLES
 from tests.pipelines.kfp_server import KfpServer, running
@@ -28,7 +29,8 @@ BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 SHELL = [text for kind, text in BLOCKS if kind == "sh"]
 CLUSTER = [text for text in SHELL if "kubectl" in text]
 IMAGES = [text for text in SHELL if "docker" in text]
-OURS = [text for text in SHELL if text not in CLUSTER + IMAGES]
+CONTAINERS = [text for text in SHELL if "pipelines component" in text]
+OURS = [text for text in SHELL if text not in CLUSTER + IMAGES + CONTAINERS]
 BASH = ["bash", "-euo", "pipefail", "-c"]
 
 
@@ -36,6 +38,7 @@ def test_every_block_is_run_by_a_test() -> None:
     assert {kind for kind, _ in BLOCKS} == {"sh", "yaml"}
     assert CLUSTER
     assert IMAGES
+    assert CONTAINERS
     assert all(re.match(r"(python -m pipelines|export \w+=http)", text) for text in OURS)
     assert not any("python" in text for text in CLUSTER + IMAGES)
 
@@ -55,7 +58,7 @@ def test_kubectl_understands_its_words_and_only_lacks_a_cluster(tmp_path: Path) 
             text=True,
             check=False,
         )
-        assert "connection refused" in done.stderr, done.stderr
+        assert "refused" in done.stderr, done.stderr
 
 
 def test_kustomize_builds_the_overlay() -> None:
@@ -110,13 +113,19 @@ class PageRun:
         }
 
     def __call__(self, text: str, **environment: str) -> str:
-        """Run a block, and return what it prints."""
+        """Run a block, which must succeed, and return what it prints."""
+        done = self.run(text, **environment)
+        assert done.returncode == 0, f"{text}\n{done.stderr}"
+        return done.stdout
+
+    def run(self, text: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+        """Run a block."""
         for shown, real in self._places.items():
             text = text.replace(shown, real)
         state = self._folder / "state"
         before = f"touch {state}; source {state};"
         after = f"export -p > {state}; declare -p RUN >> {state} 2> {os.devnull} || true"
-        done = subprocess.run(
+        return subprocess.run(
             [*BASH, f"{before}\n{text}\n{after}"],
             cwd=self._folder,
             env=self._environment | environment,
@@ -124,8 +133,6 @@ class PageRun:
             text=True,
             check=False,
         )
-        assert done.returncode == 0, f"{text}\n{done.stderr}"
-        return done.stdout
 
 
 @pytest.fixture
@@ -147,22 +154,31 @@ def page_run(kfp: KfpServer, tmp_path: Path) -> PageRun:
     return PageRun(tmp_path, kfp.endpoint, "http://127.0.0.1:1")
 
 
+@contextmanager
+def running_store(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[VersityServer]:
+    """Run the store of the page with its bucket, known to this process too."""
+    (folder / "store").mkdir()
+    with run_server(VersityServer(folder / "store")) as store:
+        open_s3(store)._client.make_bucket("mlpipeline")
+        use_server(patch, store, folder)
+        yield store
+
+
 def test_our_commands_lead_from_an_empty_cluster_to_a_scheduled_benchmark(
     kfp: KfpServer, mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kfp.history = ("SUCCEEDED",)
-    folder = tmp_path / "store"
-    folder.mkdir()
-    with run_server(VersityServer(folder)) as store:
-        open_s3(store)._client.make_bucket("mlpipeline")
-        use_server(monkeypatch, store, tmp_path)
+    evaluation = tmp_path / "evaluation"
+    evaluation.mkdir()
+    write_invocation(evaluation, "evaluate", {}, inputs={})
+    write_results(evaluation, {"metrics": {"ap50": 0.9}})
+    with running_store(tmp_path, monkeypatch) as store:
         run = PageRun(tmp_path, kfp.endpoint, store.endpoint)
         printed = {}
         for block in OURS:
             if "pipelines results" in block:
                 (run_id,) = kfp.runs
-                place = open_store(f"s3://mlpipeline/ssd/runs/{run_id}/evaluate")
-                place.put("results.json", json.dumps({"metrics": {"ap50": 0.9}}).encode())
+                keep_record(evaluation, f"s3://mlpipeline/ssd/runs/{run_id}/evaluate")
             if "schedule remove" in block:
                 (schedule,) = kfp.recurring_runs.values()
             printed[block] = run(block)
@@ -173,3 +189,25 @@ def test_our_commands_lead_from_an_empty_cluster_to_a_scheduled_benchmark(
     assert any("AP50 0.90" in text for text in printed.values())
     assert schedule["trigger"] == {"cron_schedule": {"cron": "0 0 3 * * *"}}
     assert kfp.recurring_runs == {}
+
+
+def test_a_step_is_repeated_from_its_record_and_only_lacks_docker(
+    trained_dir: Path, kfp: KfpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client is a script that speaks as docker's does where no daemon answers."""
+    (block,) = CONTAINERS
+    client = tmp_path / "bin" / "docker"
+    client.parent.mkdir()
+    client.write_text("#!/bin/sh\necho Cannot connect to the Docker daemon >&2\nexit 1\n")
+    client.chmod(0o755)
+    with running_store(tmp_path, monkeypatch) as store:
+        run = PageRun(tmp_path, kfp.endpoint, store.endpoint)
+        path = f"{client.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+        said = {"RUN": "night", "PATH": path, "AWS_ENDPOINT_URL": store.endpoint}
+        lost = run.run(block, **said)
+        keep_record(trained_dir, "s3://mlpipeline/ssd/runs/night/train")
+        found = run.run(block, **said)
+    assert lost.returncode == 2
+    assert "night: no invocation.json of 'train' here" in lost.stderr
+    assert found.returncode == 75, found.stderr
+    assert "docker does not answer: Cannot connect" in found.stderr
