@@ -1,6 +1,7 @@
 """The step that looks at pictures: a model and image files in, boxes out, as text and drawn."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -101,8 +102,10 @@ def find_images(places: Sequence[Path], *, leave_out: Path) -> list[Path]:
 
 
 def _is_image(path: Path, leave_out: Path) -> bool:
-    is_named_so = path.suffix.lower() in _SUFFIXES and path.is_file()
-    return is_named_so and leave_out.resolve() not in path.resolve().parents
+    if path.suffix.lower() not in _SUFFIXES or not path.is_file():
+        return False
+    # Unlike `Path.resolve`, `realpath` has no trouble with a link to itself.
+    return Path(os.path.realpath(leave_out)) not in Path(os.path.realpath(path)).parents
 
 
 def picture_names(paths: Sequence[Path]) -> list[str]:
