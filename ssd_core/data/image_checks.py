@@ -77,7 +77,7 @@ def _read_size(image: memoryview, max_pixels: int) -> tuple[int, int]:
     try:
         width, height = read_size(image)
     except ImageTooLargeError as error:
-        raise ImageFaultError("image_too_large", str(error)) from None
+        raise ImageFaultError("image_too_large", str(error).removeprefix("the image ")) from None
     except DataError as error:
         raise ImageFaultError(
             "image_not_an_image", f"cannot be read as an image: {error}"

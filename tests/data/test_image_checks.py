@@ -17,6 +17,7 @@ from tests.data.image_corpus import (
     REMARKABLE,
     encode,
     flip_bits,
+    png_bomb,
     png_chunk,
 )
 
@@ -96,6 +97,8 @@ def test_right_checksums_around_wrong_pixels() -> None:
 def test_the_limit_of_pixels_is_that_of_the_configuration() -> None:
     assert inspect(encode("PNG"), max_pixels=200) == ImageFacts(20, 10, {})
     assert inspect(encode("PNG"), max_pixels=199) == "image_too_large"
+    with pytest.raises(ImageFaultError, match=r"^has 30000x30000 pixels; at most"):
+        inspect_image(memoryview(png_bomb(30_000, 30_000)), max_pixels=199, is_decoded=False)
     with pytest.raises(ImageFaultError, match=r"20x10 pixels, at most 199.*convert.max_pixels"):
         inspect_image(memoryview(encode("PNG")), max_pixels=199, is_decoded=False)
 
