@@ -320,8 +320,9 @@ def first_problem(error: ValidationError, path: str = "") -> str:
     if details["type"] == "missing":
         return f"{place} is missing"
     before = f"{place}: " if place else ""
+    expected = details["msg"].lower().partition(" or instance of")[0]
     shown = json.dumps(details["input"], default=str)
-    return f"{before}{details['msg'].lower()}, got {shown[:80]}"
+    return f"{before}{expected}, got {shown[:80]}"
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> list[str]:

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import get_args
 
 from ssd_core.backends.base import Backend
 from ssd_core.backends.ranks import ALONE, Nodes, Ranks, read_rank_place
-from ssd_core.config import Precision
+from ssd_core.config import FrameworkName, Precision
 from ssd_core.errors import UsageError, unknown_name
 
 FRAMEWORKS = ("torch",)
@@ -26,21 +27,16 @@ def open_backend(
     Raises:
         UsageError: an unknown name, a framework that is not installed, a device that is not there.
     """
-    match framework:
-        case "torch":
-            try:
-                from ssd_core.backends.torch.backend import TorchBackend
-            except ModuleNotFoundError as error:
-                if error.name != "torch":
-                    raise
-                raise UsageError(
-                    "framework 'torch' is not installed here: pip install 'ssd-core[torch]'"
-                ) from None
-            return TorchBackend(device, precision, ranks)
-        case "mindspore":
-            raise UsageError("framework 'mindspore' cannot train or detect yet; use 'torch'")
-        case _:
-            raise unknown_name("framework", framework, FRAMEWORKS)
+    _check_framework(framework)
+    try:
+        from ssd_core.backends.torch.backend import TorchBackend
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise UsageError(
+            "framework 'torch' is not installed here: pip install 'ssd-core[torch]'"
+        ) from None
+    return TorchBackend(device, precision, ranks)
 
 
 @contextmanager
@@ -48,15 +44,14 @@ def open_ranks(framework: str) -> Iterator[Ranks]:
     """Join the other processes of this training, where the environment names any.
 
     Raises:
-        UsageError: the environment names them wrongly, or the framework knows no ranks.
+        UsageError: the environment names them wrongly, or there is no such framework.
         SurroundingsError: they do not come, or one is lost.
     """
     place = read_rank_place()
     if place.world_size == 1:
         yield ALONE
         return
-    if framework != "torch":
-        raise UsageError(f"framework '{framework}' cannot train on {place.world_size} devices")
+    _check_framework(framework)
     from ssd_core.backends.torch.distributed import join
 
     with join(place) as ranks:
@@ -72,13 +67,20 @@ def launch_ranks(framework: str, words: Sequence[str], nodes: Nodes) -> int:
         nodes: the machines and devices that take part.
 
     Raises:
-        UsageError: the framework knows no ranks, or this process is a rank already.
+        UsageError: there is no such framework, or this process is a rank already.
         StoppedError: SIGTERM or Ctrl-C; the ranks have got it too.
     """
     if read_rank_place().world_size > 1:
         raise UsageError("--num-devices starts the ranks itself: leave it out under torchrun")
-    if framework != "torch":
-        raise UsageError(f"framework '{framework}' cannot train on several devices")
+    _check_framework(framework)
     from ssd_core.backends.torch.launcher import launch
 
     return launch(words, nodes)
+
+
+def _check_framework(framework: str) -> None:
+    if framework in FRAMEWORKS:
+        return
+    if framework in get_args(FrameworkName):
+        raise UsageError(f"framework '{framework}' cannot train or detect yet; use 'torch'")
+    raise unknown_name("framework", framework, FRAMEWORKS)

@@ -31,18 +31,17 @@ def assign(section: str, values: Mapping[str, Any], assignments: Iterable[str]) 
     """
     whole: dict[str, Any] = {section: dict(values)}
     _apply(whole, assignments)
-    changed: dict[str, Any] = whole.pop(section)
-    if whole:
-        raise UsageError(f"unknown key '{min(whole)}'; expected {section}.key=value")
+    changed: dict[str, Any] = whole[section]
     return changed
 
 
 def _apply(values: dict[str, Any], assignments: Iterable[str]) -> None:
     for assignment in assignments:
         path, separator, text = assignment.partition("=")
-        if not separator:
+        keys = path.strip().split(".")
+        if not separator or len(keys) < 2:
             raise UsageError(f"'{assignment}' is not of the form section.key=value")
-        _assign(values, path.strip().split("."), _parse_value(text.strip()))
+        _assign(values, keys, _parse_value(text.strip()))
 
 
 def _parse_value(text: str) -> Any:

@@ -65,12 +65,16 @@ def test_a_wrong_environment_is_named(environment, changes, message):
         read_rank_place()
 
 
-def test_a_framework_without_ranks_says_so(environment):
+@pytest.mark.parametrize(
+    ("framework", "message"),
+    [
+        ("mindspore", "'mindspore' cannot train or detect yet; use 'torch'"),
+        ("tourch", "unknown framework 'tourch'; did you mean 'torch'"),
+    ],
+)
+def test_a_framework_without_ranks_says_so(environment, framework, message):
     environment()
-    with (
-        pytest.raises(UsageError, match="'mindspore' cannot train on 8 devices"),
-        open_ranks("mindspore"),
-    ):
+    with pytest.raises(UsageError, match=message), open_ranks(framework):
         pass
 
 
