@@ -153,7 +153,8 @@ def _publish(
         store.put(name, model_dir / name)
     results = {stage: output.results for stage, output in outputs.items()}
     card = write_card(title, location_uri(place), description, results).encode()
-    store.put(CARD_FILE, card)
+    if not store.put_if_absent(CARD_FILE, card):
+        card = store.get(CARD_FILE)  # of another run of the same model, whose figures differ a bit
     entries = {CONFIG_FILE: describe(config), CARD_FILE: describe(card), **description.files}
     manifest = {
         "format_version": 1,

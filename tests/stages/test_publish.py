@@ -183,12 +183,16 @@ def test_of_models_that_race_one_wins_and_is_whole(
 
 
 def test_a_publication_that_was_cut_short_is_completed(inputs, root):
+    """The card of the first attempt stays, and is what the manifest describes."""
     run(inputs, root)
     place = root / "models" / "cells" / "1"
     (place / "published.json").unlink()
     (place / "weights.safetensors").unlink()
+    (place / "README.md").write_text("other figures")
     run(inputs, root)
-    assert (place / "published.json").is_file()
+    manifest = json.loads((place / "published.json").read_text())
+    assert (place / "README.md").read_text() == "other figures"
+    assert manifest["files"]["README.md"]["sha256"] == file_sha256(place / "README.md")
     read_model(place)
 
 
