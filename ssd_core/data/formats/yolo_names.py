@@ -1,6 +1,7 @@
 """Names of the classes of a YOLO data set, and the `data.yaml` that describes it."""
 
 import posixpath
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -10,6 +11,8 @@ from ssd_core.data.source import Source, read_text
 from ssd_core.errors import DataError
 
 _SPLIT_KEYS = ("train", "val", "valid", "test")
+_ANY_KEY = re.compile(rf"""\b({"|".join(_SPLIT_KEYS)}|names|nc)["']?\s*:""")
+"""A file without any of these keys is about something else, and may be whatever it is."""
 _MAX_CLASSES = 10_000
 _MAX_BYTES = 2**20
 """A longer file is no description of a data set; the reader of YAML is slow."""
@@ -109,6 +112,8 @@ def _read_yaml(source: Source, name: str) -> Any:
         return None
     try:
         text = read_text(source, name)
+        if not _ANY_KEY.search(text):
+            return None
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
             raise DataError(f"{name}: has references (*name); expected plain values")
         return yaml.load(text, yaml.SafeLoader)  # noqa: S506 - the safe one; the C one can crash

@@ -259,6 +259,13 @@ def test_bad_descriptions(tmp_path: Path, text: str | bytes, message: str) -> No
     assert "\n" not in str(caught.value)
 
 
+def test_a_description_of_something_else_does_not_matter(tmp_path: Path) -> None:
+    put(tmp_path, LAYOUTS["images and labels"] | {"data.yaml": "names: [cat]"})
+    put(tmp_path, {"a.yaml": "x: &x [1]\ny: *x", "b.yaml": "x: ["})
+    dataset, _ = read(tmp_path)
+    assert [info.name for info in dataset.classes] == ["cat"]
+
+
 def test_places_that_are_not_there(tmp_path: Path) -> None:
     put(
         tmp_path, LAYOUTS["images and labels"] | {"data.yaml": "train: images/train", "empty/x": ""}
