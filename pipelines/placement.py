@@ -158,7 +158,8 @@ def _read_rows(path: Path) -> dict[str, Any]:
     try:
         rows = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
+        said = error.strerror if isinstance(error, OSError) else None
+        reason = " ".join((said or str(error)).split())
         raise UsageError(f"{path}: cannot read the placements: {reason}") from None
     if not isinstance(rows, dict) or not all(isinstance(row, dict) for row in rows.values()):
         raise UsageError(f"{path}: placements are a mapping of names to rows")

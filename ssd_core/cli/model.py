@@ -119,9 +119,12 @@ def benchmark(
 
 def predict(
     model: Model,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE_OR_FOLDER ...")],
+    images: Annotated[
+        list[Path],
+        typer.Argument(metavar="IMAGE_OR_FOLDER ...", help="Pictures, and folders of them."),
+    ],
     out: Out,
-    score: Annotated[float, typer.Option(help="Lowest score of a detection, 0 to 1.")] = 0.5,
+    score: Annotated[float, typer.Option(min=0, max=1, help="Lowest score of a detection.")] = 0.5,
     framework: Framework = "torch",
     device: Device = "auto",
 ) -> None:

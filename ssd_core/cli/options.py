@@ -16,10 +16,18 @@ Assignments = Annotated[
         help="Change one value of the recipe; repeat for more. `ssd recipes NAME` shows them all.",
     ),
 ]
-Framework = Annotated[str, typer.Option(help=f"One of: {', '.join(get_args(FrameworkName))}.")]
+Framework = Annotated[
+    str,
+    typer.Option(
+        help=f"One of: {', '.join(get_args(FrameworkName))}; mindspore cannot train or detect yet."
+    ),
+]
 Device = Annotated[
     str,
-    typer.Option(help=f"One of: {', '.join(get_args(DeviceName))}; auto is the best there is."),
+    typer.Option(
+        help=f"One of: {', '.join(get_args(DeviceName))}; auto is the best there is, "
+        "npu cannot be used yet."
+    ),
 ]
 _data_option = typer.Option(
     "--data", metavar="DIR", help="Shards made by `ssd convert`; a folder or s3://bucket/prefix."

@@ -61,4 +61,5 @@ def gc(
     for garbage in stage.run(read_location(root), is_removed=not dry_run):
         print(f"{garbage.num_bytes:>12} {garbage.place}")
         count, num_bytes = count + 1, num_bytes + garbage.num_bytes
-    print(f"{'would remove' if dry_run else 'removed'} {count} with {num_bytes / 1e6:.1f} MB")
+    done = "would remove" if dry_run else "removed"
+    print(f"{done} {count} with {num_bytes / 1e6:.1f} MB" if count else "nothing to remove")

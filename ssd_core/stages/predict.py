@@ -61,7 +61,14 @@ def run(
             progress.update(len(lines))
     write_file(out_dir / PREDICTIONS_FILE, "".join(json.dumps(line) + "\n" for line in lines))
     counts = {"images": len(lines), "detections": sum(len(line["detections"]) for line in lines)}
-    logger.info("found %(detections)d objects in %(images)d images", counts)
+    images_word = "image" if len(lines) == 1 else "images"
+    logger.info(
+        "found %d objects in %d %s: %s",
+        counts["detections"],
+        counts["images"],
+        images_word,
+        out_dir / PICTURES_DIR,
+    )
     write_invocation(
         out_dir,
         "predict",

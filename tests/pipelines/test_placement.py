@@ -122,6 +122,6 @@ def test_no_such_placement(tmp_path: Path) -> None:
         UsageError, match="unknown placement 'torch-cud'; did you mean 'torch-cuda'"
     ):
         load_placement("torch-cud")
-    with pytest.raises(UsageError, match="cannot read the placements"):
+    with pytest.raises(UsageError, match="cannot read the placements: No such file or directory$"):
         load_placement("torch-cpu", tmp_path / "nowhere.yaml")
     assert PLACEMENTS_PATH.is_file()

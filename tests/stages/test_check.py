@@ -119,6 +119,10 @@ def test_a_source_that_cannot_be_read_at_all_is_a_finding(tmp_path: Path) -> Non
     assert checked.findings.counts == {"source_unusable": 1}
     assert "train.json: line 1 column 32" in checked.findings.listed[0].detail
     assert "train.json" in (tmp_path / "out/findings.html").read_text()
+    (tmp_path / "empty").mkdir()
+    (finding,) = check.run({}, str(tmp_path / "empty")).findings.listed
+    assert finding.place == str(tmp_path / "empty")
+    assert finding.detail.startswith("no known format")
 
 
 def test_what_the_user_says_is_checked(source: Path, tmp_path: Path) -> None:

@@ -128,6 +128,8 @@ def test_the_command(root: Path) -> None:
     assert "would remove 7 with 0.0 MB" in done.stdout
     done = subprocess.run([SSD, "gc", root], capture_output=True, text=True)
     assert "removed 7 with" in done.stdout
+    done = subprocess.run([SSD, "gc", root], capture_output=True, text=True)
+    assert done.stdout == "nothing to remove\n"
 
 
 def test_a_place_by_its_uri(tmp_path: Path) -> None:

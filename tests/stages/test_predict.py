@@ -18,7 +18,8 @@ def read_lines(out_dir):
     return [json.loads(line) for line in (out_dir / "predictions.jsonl").read_text().splitlines()]
 
 
-def test_each_picture_gets_a_line_and_a_copy(trained_dir, tmp_path):
+def test_each_picture_gets_a_line_and_a_copy(trained_dir, tmp_path, caplog):
+    caplog.set_level("INFO")
     photos = sorted(PHOTOS.glob("*.jpg"))[:3]
     config = {"score_threshold": 0.2}
     result = predict.run(config, trained_dir, photos, tmp_path, device="cpu")
@@ -33,6 +34,7 @@ def test_each_picture_gets_a_line_and_a_copy(trained_dir, tmp_path):
             assert 0 <= y0 < y1 <= 480
             assert found["score"] >= 0.2
             assert found["class"] in {"RBC", "WBC", "Platelets"}
+    assert f"objects in 3 images: {tmp_path / 'pictures'}" in caplog.text
     assert result.metadata["images"] == 3
     assert result.metadata["detections"] == sum(len(line["detections"]) for line in lines) > 0
 

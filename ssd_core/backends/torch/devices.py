@@ -6,10 +6,11 @@ To add a device, write one class with the surface of `Device` and name it in DEV
 import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import Protocol, get_args
 
 import torch
 
+from ssd_core.config import DeviceName
 from ssd_core.errors import UsageError, unlisted_name
 from ssd_core.processor import count_processors, read_processor_name
 
@@ -95,6 +96,8 @@ def open_device(name: str, local_rank: int = 0, local_world_size: int = 1) -> De
     """
     if name != "auto":
         if name not in DEVICES:
+            if name in get_args(DeviceName):
+                raise _not_available(name, "this program cannot compute on it with torch yet")
             # A guess, as for other names, would take a GPU for a CPU.
             raise unlisted_name("device", name, ("auto", *DEVICES))
         return DEVICES[name](local_rank, local_world_size)

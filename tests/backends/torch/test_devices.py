@@ -1,11 +1,13 @@
 import os
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 import torch
 
 from ssd_core.backends.torch.devices import COLLECTIVES, DEVICES, autocast, open_device
+from ssd_core.config import DeviceName
 from ssd_core.errors import UsageError
 from ssd_core.processor import count_processors
 
@@ -42,6 +44,13 @@ def test_auto_is_the_gpu_where_there_is_one():
 def test_an_unknown_device_is_refused():
     with pytest.raises(UsageError, match="unknown device 'gpu'; known: auto, cpu, cuda"):
         open_device("gpu")
+
+
+def test_a_device_of_placements_that_has_no_code_here_is_no_unknown_word():
+    without_code = set(get_args(DeviceName)) - {"auto", *DEVICES}
+    for name in without_code:
+        with pytest.raises(UsageError, match=f"^device '{name}' is not available: this program"):
+            open_device(name)
 
 
 @pytest.mark.parametrize(
