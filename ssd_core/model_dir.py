@@ -20,7 +20,7 @@ from ssd_core.errors import DataError, UsageError
 from ssd_core.store import Location, join_location, open_store
 from ssd_core.store.arrays import FileEntry, describe, read_arrays, read_verified, write_arrays
 from ssd_core.store.base import holds
-from ssd_core.store.local import LocalStore, own_temporary_directory, write_file
+from ssd_core.store.local import LocalStore, own_temporary_directory
 from ssd_core.structures import Array, ClassInfo
 
 CONFIG_FILE = "config.json"
@@ -69,7 +69,7 @@ class Model:
 
 
 def write_model(
-    model_dir: Path,
+    model_dir: Location,
     description: ModelDescription,
     classes: Sequence[ClassInfo],
     weights: Mapping[str, Array],
@@ -77,17 +77,18 @@ def write_model(
     """Write a model directory; it is complete when its `config.json` is there.
 
     Raises:
-        SurroundingsError: the disk is full or refuses.
+        SurroundingsError: the disk is full or refuses, or the store is away.
     """
-    (model_dir / CONFIG_FILE).unlink(missing_ok=True)
+    store = open_store(model_dir)
+    store.delete(CONFIG_FILE)
     class_list = (json.dumps([asdict(entry) for entry in classes], indent=2) + "\n").encode()
-    write_file(model_dir / CLASSES_FILE, class_list)
+    store.put(CLASSES_FILE, class_list)
     files = {
         CLASSES_FILE: describe(class_list),
         WEIGHTS_FILE: write_arrays(model_dir, WEIGHTS_FILE, weights),
     }
     complete = description.model_copy(update={"files": files})
-    write_file(model_dir / CONFIG_FILE, _format(complete))
+    store.put(CONFIG_FILE, _format(complete))
 
 
 def read_model(place: Location) -> Model:

@@ -20,7 +20,6 @@ from ssd_core.errors import DataError, DivergedError, UsageError
 from ssd_core.evaluation.run import evaluate_detector
 from ssd_core.logs import format_duration, logger
 from ssd_core.model_dir import (
-    CONFIG_FILE,
     MODEL_DIR,
     ModelDescription,
     is_whole,
@@ -28,8 +27,6 @@ from ssd_core.model_dir import (
     write_model,
 )
 from ssd_core.stages.invocation import (
-    INVOCATION_FILE,
-    RESULTS_FILE,
     prepare_out_dir,
     read_record,
     write_invocation,
@@ -37,7 +34,7 @@ from ssd_core.stages.invocation import (
 )
 from ssd_core.store import Location, join_location, location_uri
 from ssd_core.store.local import explain_disk_errors
-from ssd_core.store.transfer import MirroredFile, upload_directory
+from ssd_core.store.transfer import MirroredFile
 from ssd_core.structures import StageResult
 from ssd_core.train_log import LOG_FILE
 from ssd_core.training.checkpoints import CheckpointDir, TrainState
@@ -93,22 +90,23 @@ def run(
     identity = identify(section, manifest.digest, framework)
     training = digest_identity(identity)
     with open_ranks(framework) as ranks:
-        if result := _on_first(ranks, lambda: finished(out_dir, training)):
-            return result
+        if results := ranks.on_first(lambda: _read_finished(out_dir, training)):
+            return _report(out_dir, results)
         backend = open_backend(framework, device, section.precision, ranks)
-        with _work_dir(out_dir) as work_dir:
-            is_mirrored = work_dir != out_dir and ranks.rank == 0
-            log = MirroredFile(work_dir / LOG_FILE, out_dir) if is_mirrored else None
+        with _log_dir(out_dir) as log_dir:
+            log_path = log_dir / LOG_FILE
+            is_mirrored = log_dir != out_dir and ranks.rank == 0
+            log = MirroredFile(log_path, out_dir) if is_mirrored else None
             checkpoints = CheckpointDir(join_location(out_dir, CHECKPOINT_DIR), training, log=log)
             work = _prepare(
-                section, data_dir, work_dir, backend=backend, checkpoints=checkpoints, ranks=ranks
+                section, data_dir, log_path, backend=backend, checkpoints=checkpoints, ranks=ranks
             )
 
             def begin() -> None:
                 own_place(out_dir, identity)
                 prepare_out_dir(out_dir, "train")
                 write_invocation(
-                    work_dir,
+                    out_dir,
                     "train",
                     section.model_dump(mode="json"),
                     inputs={"data_dir": {"uri": location_uri(data_dir), "digest": manifest.digest}},
@@ -117,8 +115,6 @@ def run(
                     device=device,
                     training_id=training,
                 )
-                if work_dir != out_dir:
-                    MirroredFile(work_dir / INVOCATION_FILE, out_dir).publish()
 
             ranks.on_first(begin)
             logger.info("training on %d images, %s", work.num_images, backend.info.name)
@@ -134,37 +130,42 @@ def run(
                 core_version=__version__,
             )
 
-            def finish() -> StageResult:
+            def finish() -> dict[str, Any]:
                 weights = state.best_weights or work.learner.weights()
+                model_dir = join_location(out_dir, MODEL_DIR)
                 checkpoints.check_newest()
-                write_model(work_dir / MODEL_DIR, description, manifest.class_infos(), weights)
+                write_model(model_dir, description, manifest.class_infos(), weights)
+                if log is not None:
+                    log.publish()
                 results = _results(state, description, backend.info)
-                write_results(work_dir, results)
-                if work_dir != out_dir:
-                    _upload(work_dir, out_dir)
-                return _report(out_dir, results)
+                write_results(out_dir, results)
+                return results
 
-            result = _on_first(ranks, finish)
-    assert result is not None
-    return result
+            results = ranks.on_first(finish)
+    return _report(out_dir, results)
 
 
-def _on_first(ranks: Ranks, work: Callable[[], StageResult | None]) -> StageResult | None:
-    """Let rank 0 do `work`, and return its result on all."""
+def finished(out_dir: Location, training: str) -> StageResult | None:
+    """Return the result of this training, when its model is there and whole."""
+    results = _read_finished(out_dir, training)
+    return None if results is None else _report(out_dir, results)
 
-    def plain() -> dict[str, Any] | None:
-        result = work()
-        return None if result is None else asdict(result)
 
-    shared = ranks.on_first(plain)
-    return None if shared is None else StageResult(**shared)
+def _read_finished(out_dir: Location, training: str) -> dict[str, Any] | None:
+    model_dir = join_location(out_dir, MODEL_DIR)
+    try:
+        description, (_, results) = read_description(model_dir), read_record(out_dir)
+    except (DataError, UsageError):
+        return None
+    is_ours = description.training_id == training and is_whole(model_dir, description)
+    return results if is_ours else None
 
 
 @contextmanager
-def _work_dir(out_dir: Location) -> Iterator[Path]:
-    """Give the folder to write to: that of a local output itself, for a store an empty one.
+def _log_dir(out_dir: Location) -> Iterator[Path]:
+    """Give the folder of the log, which grows: the output itself, for a store an empty one.
 
-    What a killed attempt leaves in it is never needed again: all that is lies in the store.
+    What a killed attempt leaves in it is never needed again: the store has the log too.
     """
     if isinstance(out_dir, Path):
         yield out_dir
@@ -185,16 +186,10 @@ def _train(work: Run, log: MirroredFile | None) -> TrainState:
         raise
 
 
-def _upload(work_dir: Path, out_dir: Location) -> None:
-    """Upload model, log and invocation, each whole before what refers to it, and the results."""
-    upload_directory(work_dir / MODEL_DIR, join_location(out_dir, MODEL_DIR), last=CONFIG_FILE)
-    upload_directory(work_dir, out_dir, last=RESULTS_FILE)
-
-
 def _prepare(
     config: TrainConfig,
     data_dir: Location,
-    work_dir: Path,
+    log_path: Path,
     *,
     backend: Backend,
     checkpoints: CheckpointDir,
@@ -220,7 +215,7 @@ def _prepare(
         learner=learner,
         batches=loader.batches,
         checkpoints=checkpoints,
-        log_path=work_dir / LOG_FILE,
+        log_path=log_path,
         facts={
             "training_id": checkpoints.training_id,
             "world_size": ranks.world_size,
@@ -244,17 +239,6 @@ def _evaluation(
         return evaluate_detector(detector, reader, batch_size=settings.batch_size).metrics
 
     return evaluate
-
-
-def finished(out_dir: Location, training: str) -> StageResult | None:
-    """Return the result of this training, when its model is there and whole."""
-    model_dir = join_location(out_dir, MODEL_DIR)
-    try:
-        description, (_, results) = read_description(model_dir), read_record(out_dir)
-    except (DataError, UsageError):
-        return None
-    is_ours = description.training_id == training and is_whole(model_dir, description)
-    return _report(out_dir, results) if is_ours else None
 
 
 def _results(state: TrainState, description: ModelDescription, info: DeviceInfo) -> dict[str, Any]:
