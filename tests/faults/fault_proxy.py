@@ -82,7 +82,7 @@ class Fault:
     bytes_per_second: int = 1000
     """Of mode slow and slow_upload."""
     call: Callable[[], None] = lambda: None
-    """Of mode call: runs before the request goes on."""
+    """Runs before the request goes on to the server."""
 
     def matches(self, request: Request) -> bool:
         return (
@@ -264,8 +264,7 @@ def _error_answer(fault: Fault, request: Request) -> Answer:
 
 
 def _change(request: Request, fault: Fault) -> Request:
-    if fault.mode == "call":
-        fault.call()
+    fault.call()
     if fault.mode == "corrupt_upload":
         request.body = _flip(request.body, fault.offset)
     if fault.mode == "drop_header":

@@ -312,10 +312,10 @@ def test_a_slow_body_is_waited_for(store: S3Store, proxy: FaultProxy) -> None:
 def test_a_slow_upload_is_waited_for(versitygw: S3Server, large_file: Path) -> None:
     """A time-out counts for a piece of the body: slowness is no silence."""
     with FaultProxy(versitygw.port) as proxy:
-        patience = replace(PATIENCE, connect_seconds=1)
+        patience = replace(PATIENCE, connect_seconds=2)  # also for each piece of a body
         store = open_s3(versitygw, own_prefix(), endpoint=proxy.endpoint, patience=patience)
         slow = proxy.fail(
-            "slow_upload", method="PUT", target="partNumber=1&", bytes_per_second=2**22
+            "slow_upload", method="PUT", target="partNumber=1&", bytes_per_second=3 * MIB
         )
         store.put("large", large_file)
         assert slow.times == 0
