@@ -106,15 +106,15 @@ def _pack(
             else pack_here(job, parts, lambda count: progress.update(done + count))
         )
         with closing(packed):
-            for plan, entry in zip(plans, finished, strict=True):
-                fresh = entry or next(packed)
-                findings.restore(fresh.counts, fresh.findings)
-                if entry is None:
+            for plan, found in zip(plans, finished, strict=True):
+                entry = found or next(packed)
+                findings.restore(entry.counts, entry.findings)
+                if found is None:
                     done += len(plan.positions)
                     progress.update(done)
                     if not findings.stops:
-                        journal.add(fresh)
-                yield fresh
+                        journal.add(entry)
+                yield entry
 
 
 def _seen_images(
