@@ -104,9 +104,8 @@ def _image_prefix(
     folder = place.removeprefix(name).removeprefix(":")
     if folder:
         return folder_prefix(source, folder, f"{name}:")
-    if config.images is not None:
-        return folder_prefix(source, config.images, "--images")
-    return find_image_folder(source, [image.file_name for image in file.images], name)
+    names = [image.file_name for image in file.images]
+    return find_image_folder(source, names, name, config.images)
 
 
 def _read_split(

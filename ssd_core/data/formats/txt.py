@@ -23,7 +23,6 @@ from ssd_core.data.formats.usual_names import (
     IMAGE_SUFFIXES,
     check_place,
     find_image_folder,
-    folder_prefix,
     sample_folders,
 )
 from ssd_core.data.source import Source, is_inside, read_head, read_text
@@ -86,10 +85,7 @@ def _parse(source: Source, place: str, config: ConvertConfig, findings: Findings
         for number, line in enumerate(read_text(source, place).split("\n"), start=1)
         if _is_content(line)
     ]
-    if config.images is not None:
-        prefix = folder_prefix(source, config.images, "--images")
-    else:
-        prefix = find_image_folder(source, [path for _, path, _ in rows], place)
+    prefix = find_image_folder(source, [path for _, path, _ in rows], place, config.images)
     lines = []
     for image_id, (number, path, fields) in enumerate(rows, start=1):
         where = f"{place}: line {number}"

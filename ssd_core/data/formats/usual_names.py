@@ -112,19 +112,30 @@ def folder_prefix(source: Source, folder: str, option: str) -> str:
     return prefix
 
 
-def find_image_folder(source: Source, names: Sequence[str], place: str) -> str:
+def find_image_folder(
+    source: Source, names: Sequence[str], place: str, images: str | None = None
+) -> str:
     """Return the prefix under which most of the image `names` of an annotation file lie.
 
     Of equally good folders the one that shares a word with the annotation file wins, so that
     `instances_val.json` takes `val/0001.jpg` and not `train/0001.jpg`. Where no name is there as
     it is written, upper and lower case are the same, and the checks name the difference.
 
+    Args:
+        source: the data set.
+        names: of the images; those that leave the source are left to the checks.
+        place: the annotation file.
+        images: the folder that the user named; it is not looked for then.
+
     Raises:
+        UsageError: the named folder is not there.
         DataError: none of the first names is anywhere in the source.
     """
-    if not names:
-        return ""
+    if images is not None:
+        return folder_prefix(source, images, "--images")
     tried = [posixpath.normpath(name) for name in filter(is_inside, names[:_NAMES_TRIED])]
+    if not tried:
+        return ""
     name, found = _find_first(tried, source.files)
     if not found:
         written = {fold_name(path): path for path in source.files}
@@ -132,7 +143,7 @@ def find_image_folder(source: Source, names: Sequence[str], place: str) -> str:
         found = [written[path] for path in near]
     if not found:
         raise DataError(
-            f"{place}: no image that it lists is in {source.uri} (the first: {names[0]}); "
+            f"{place}: no image that it lists is in {source.uri} (the first: {tried[0]}); "
             "name their folder: --images, convert.images"
         )
     depth = name.count("/") + 1

@@ -91,7 +91,7 @@ def locate(source: Source, place: str, split: str, images: str | None) -> list[L
     found: list[LabelledImage] = []
     for part in parts:
         if part in source.files:
-            found += _read_list(source, part)
+            found += _read_list(source, part, images)
         else:
             found += _read_folder(source, part, split, images)
     return found
@@ -169,11 +169,11 @@ def _swap(path: str, old: str, new: str) -> str:
     return "/".join(parts)
 
 
-def _read_list(source: Source, place: str) -> Iterator[LabelledImage]:
+def _read_list(source: Source, place: str, images: str | None) -> Iterator[LabelledImage]:
     """Yield the images that a list names, one a line."""
     lines = read_text(source, place).split("\n")
     rows = [(n, line.strip().removeprefix("./")) for n, line in enumerate(lines, 1) if line.strip()]
-    prefix = find_image_folder(source, [path for _, path in rows], place)
+    prefix = find_image_folder(source, [path for _, path in rows], place, images)
     for number, path in rows:
         image = posixpath.normpath(prefix + path) if is_inside(path) else path
         stem = posixpath.splitext(image)[0]

@@ -12,7 +12,7 @@ from ssd_core.data.findings import Findings
 from ssd_core.data.folder_source import FolderSource
 from ssd_core.data.formats import coco, read_dataset
 from ssd_core.data.formats.dataset import SourceDataset
-from ssd_core.errors import DataError, SsdError, UsageError
+from ssd_core.errors import DataError, UsageError
 
 CATEGORIES = [{"id": 7, "name": "dog"}, {"id": 3, "name": "cat"}]
 IMAGES = [
@@ -213,9 +213,12 @@ def test_image_folder_is_given_or_found(tmp_path: Path) -> None:
         write(tmp_path, images=[{"id": 1, "file_name": written}])
         dataset, _ = read(tmp_path)
         assert dataset.splits["train"].images[0].image_path == path  # the checks see the case
-    write(tmp_path, images=[{"id": 1, "file_name": "../photos/a.jpg"}])
-    with pytest.raises(SsdError, match=r"no image that it lists.*\.\./photos/a.jpg.*--images"):
+    write(tmp_path, images=[{"id": 1, "file_name": "c.jpg"}])
+    with pytest.raises(DataError, match=r"no image that it lists.*c\.jpg.*--images"):
         read(tmp_path)
+    write(tmp_path, images=[{"id": 1, "file_name": "../photos/a.jpg"}])
+    dataset, _ = read(tmp_path)
+    assert dataset.splits["train"].images[0].image_path == "../photos/a.jpg"  # the checks refuse it
 
 
 def test_only_annotation_files_are_seen(tmp_path: Path) -> None:

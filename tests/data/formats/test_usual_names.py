@@ -68,6 +68,7 @@ class Listing:
         (["x/A.JPG", "y/b.jpg"], ["a.jpg", "b.jpg"], "train.json", "y/"),
         (["a.jpg"], ["x/y/a.jpg", "a.jpg"], "train.json", ""),
         ([], [], "a.json", ""),
+        (["x/a.jpg"], ["/home/me/a.jpg", "C:\\a.jpg", "../a.jpg"], "a.json", ""),
     ],
 )
 def test_find_image_folder(files: list[str], names: list[str], place: str, prefix: str) -> None:

@@ -291,10 +291,13 @@ def test_names_must_agree(tmp_path: Path) -> None:
 
 
 def test_images_may_be_elsewhere(tmp_path: Path) -> None:
-    put(tmp_path, {"photos/a.jpg": "", "marks/a.txt": ROW})
-    dataset, findings = read(tmp_path, train="marks", val="marks", images="photos")
-    assert pairs(dataset)["train"] == ["photos/a.jpg"]
-    assert not findings.counts
+    put(tmp_path, {"photos/a.jpg": "", "marks/a.txt": ROW, "list.txt": "a.jpg\n"})
+    dataset, findings = read(tmp_path, train="marks", val="list.txt", images="photos")
+    assert pairs(dataset) == {"train": ["photos/a.jpg"], "val": ["photos/a.jpg"]}
+    put(tmp_path, {"other/a.jpg": "", "other/a.txt": ROW})
+    assert pairs(read(tmp_path, train="list.txt", val="list.txt", images="other")[0])["val"] == [
+        "other/a.jpg"
+    ]
 
 
 def test_an_image_of_two_places_is_listed_twice(tmp_path: Path) -> None:
