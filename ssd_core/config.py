@@ -30,6 +30,7 @@ SplitName = Literal["train", "val"]
 FrameworkName = Literal["torch", "mindspore"]
 DeviceName = Literal["auto", "cpu", "cuda", "npu"]
 Share = Annotated[float, Field(ge=0, le=1)]
+"""A part of a whole, or a probability."""
 
 
 class Section(BaseModel):
@@ -60,7 +61,7 @@ class ConvertConfig(Section):
     other classes are left out and counted; several with the same new name become one class."""
     policy: Policy = "strict"
     """What an error finding does: stop, apply the documented repair, or drop the sample."""
-    max_skipped: float = Field(default=0.01, ge=0, le=1)
+    max_skipped: Share = 0.01
     """Largest share of samples that policy `skip` may drop."""
     txt_order: TxtOrder = "xy"
     """Column order of TXT boxes: x first as its documentation says, or y first as its code read."""
@@ -69,14 +70,14 @@ class ConvertConfig(Section):
     `object` trains on it like on any other, as MindSpore's SSD did."""
     voc_offset: Literal[0, 1] = 0
     """Subtracted from VOC coordinates; 1 where pixels are counted from 1, as in original VOC."""
-    max_pixels: int = Field(default=50_000_000, gt=0)
+    max_pixels: PositiveInt = 50_000_000
     """Largest accepted image, width times height."""
     decode_check: bool = False
     """Also decode every image, which finds damage inside of JPEG, at several times the cost; all
     other formats are checked completely without it."""
     shards: ShardFormat = "arrow"
     """Format of the result; `mindrecord` is what MindSpore's SSD reads, and needs MindSpore."""
-    shard_bytes: int = Field(default=64 * 2**20, gt=0)
+    shard_bytes: PositiveInt = 64 * 2**20
     """An Arrow shard is closed when its images reach this size; MindRecord has a file a split."""
 
 
@@ -115,7 +116,7 @@ class ModelConfig(Section):
     backbone: Literal["vgg16", "residual"]
     """`vgg16`: the paper's network with conv4_3 normalised; `residual`: five small basic blocks
     with batch normalisation."""
-    image_size: int = Field(gt=0)
+    image_size: PositiveInt
     """Side of the square network input in pixels."""
     mean: tuple[float, float, float]
     """Subtracted from the RGB values 0..255."""
@@ -131,7 +132,7 @@ class ModelConfig(Section):
 class AugmentConfig(Section):
     """Random changes of a training image, in the order of application (SSD paper, section 2.2)."""
 
-    zoom_out_probability: float = Field(default=0.5, ge=0, le=1)
+    zoom_out_probability: Share = 0.5
     """Chance of being put on a larger canvas, filled with the mean."""
     zoom_out_max: float = Field(default=4.0, ge=1)
     """Largest side of the canvas relative to the image."""
@@ -143,9 +144,9 @@ class AugmentConfig(Section):
     MindSpore's own list ends without the 0."""
     crop_min_scale: float = Field(default=0.3, gt=0, le=1)
     """Smallest side of a crop relative to the image."""
-    flip_probability: float = Field(default=0.5, ge=0, le=1)
+    flip_probability: Share = 0.5
     """Chance of being mirrored from left to right."""
-    photometric_probability: float = Field(default=0.5, ge=0, le=1)
+    photometric_probability: Share = 0.5
     """Chance of each of brightness, contrast, saturation, hue and channel permutation."""
     brightness: float = Field(default=32.0, ge=0)
     """Added value is drawn from -b..b, on 0..255."""
@@ -162,7 +163,7 @@ class OptimizerConfig(Section):
 
     name: Literal["sgd", "adamw"]
     """`sgd` with momentum, or `adamw`."""
-    learning_rate: float = Field(gt=0)
+    learning_rate: PositiveFloat
     """Peak rate for the global batch as it is configured; it is never scaled silently."""
     weight_decay: float = Field(ge=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
@@ -178,7 +179,7 @@ class ScheduleConfig(Section):
     """`step` falls at the milestones, `cosine` all the time after the warm-up, to 0."""
     warmup: float = Field(default=0.0, ge=0)
     """Length of the linear warm-up: below 1 a share of the run, from 1 on a number of steps."""
-    warmup_ratio: float = Field(default=0.001, ge=0, le=1)
+    warmup_ratio: Share = 0.001
     """Rate at the first step relative to the peak."""
     milestones: tuple[Share, ...] = ()
     """Shares of the run at which `step` multiplies the rate by 0.1."""
@@ -191,28 +192,28 @@ class TrainConfig(Section):
     augment: AugmentConfig = AugmentConfig()
     optimizer: OptimizerConfig
     schedule: ScheduleConfig
-    batch_size: int = Field(gt=0)
+    batch_size: PositiveInt
     """Images an optimizer step, over all devices."""
-    epochs: float = Field(gt=0)
+    epochs: PositiveFloat
     """Passes over the training split."""
-    steps: int | None = Field(default=None, gt=0)
+    steps: PositiveInt | None = None
     """Number of optimizer steps; None computes it from `epochs`."""
     iou_threshold: float = Field(default=0.5, gt=0, lt=1)
     """Lowest IoU at which an anchor is positive."""
-    neg_to_pos_ratio: float = Field(default=3.0, gt=0)
+    neg_to_pos_ratio: PositiveFloat = 3.0
     """Hard negatives kept for each positive."""
     precision: Precision = "auto"
     """`auto` takes bf16 where the device is faster with it."""
     seed: int = Field(default=1, ge=0)
     """Of the initial weights, the order of the images and their augmentation."""
-    checkpoint_interval: int = Field(default=200, gt=0)
+    checkpoint_interval: PositiveInt = 200
     """Steps between checkpoints."""
-    log_interval: int = Field(default=20, gt=0)
+    log_interval: PositiveInt = 20
     """Steps between log lines."""
-    evaluate_every: int | None = Field(default=None, gt=0)
+    evaluate_every: PositiveInt | None = None
     """Steps between evaluations on the val split, with the defaults of `evaluate`; the best weights
     are kept. None keeps the last weights."""
-    loader_threads: int = Field(default=2, gt=0)
+    loader_threads: PositiveInt = 2
     """Threads that decode and augment."""
 
 
@@ -223,9 +224,9 @@ class PostprocessSpec(Section):
     """A detection scores more than this."""
     nms_iou_threshold: float = Field(default=0.45, gt=0, le=1)
     """A box that overlaps a better one of its class by more than this is dropped."""
-    topk_candidates: int = Field(default=400, gt=0)
+    topk_candidates: PositiveInt = 400
     """Best candidates a class that enter NMS."""
-    max_detections_per_image: int = Field(default=200, gt=0)
+    max_detections_per_image: PositiveInt = 200
     """The best ones of all classes are kept."""
 
 
@@ -235,7 +236,7 @@ class EvaluateConfig(Section):
     postprocess: PostprocessSpec = PostprocessSpec()
     split: SplitName = "val"
     """Whose images are looked at."""
-    batch_size: int = Field(default=8, gt=0)
+    batch_size: PositiveInt = 8
     """Images a forward pass; does not change the result."""
 
 
@@ -245,7 +246,7 @@ class BenchmarkConfig(Section):
     postprocess: PostprocessSpec = PostprocessSpec()
     batch_sizes: tuple[PositiveInt, ...] = Field(default=(1, 8), min_length=1)
     """Images a forward pass, each measured apart."""
-    seconds: float = Field(default=3.0, gt=0)
+    seconds: PositiveFloat = 3.0
     """Time spent on each batch size after the warm-up."""
     tolerance: Share = 0.05
     """Part by which images/second may differ from the median of a series and count as the same."""
