@@ -18,7 +18,7 @@ from ssd_core.data.shards.manifest import (
     write_manifest,
 )
 from ssd_core.data.shards.mindrecord import require_mindspore
-from ssd_core.data.shards.publish import publish_dataset
+from ssd_core.data.shards.publish import check_writable, publish_dataset
 from ssd_core.data.shards.strays import find_strays, remove
 from ssd_core.data.source import Source, open_source
 from ssd_core.errors import DataError, OwnershipError, UsageError
@@ -83,6 +83,7 @@ def _convert_into_store(section: ConvertConfig, source: Source, uri: str, worker
         if manifest is not None and _is_current(manifest, key, uri):
             logger.info("%s: already converted, and nothing has changed", uri)
         else:
+            check_writable(uri)
             _convert(section, source, staging_dir, workers)
             manifest = publish_dataset(staging_dir, uri, beside=_BESIDE)
             logger.info("data set: %s", uri)

@@ -146,6 +146,15 @@ def test_no_manifest_means_no_data_set(proxy: FaultProxy, few_photographs: Path)
         open_split(place, "train")
 
 
+def test_a_place_that_may_only_be_read_is_named_before_the_work(
+    proxy: FaultProxy, few_photographs: Path, tmp_path: Path
+) -> None:
+    proxy.fail("error", times=99, method="PUT", status=403, code="AccessDenied")
+    text = refusal(lambda: convert.run({}, str(few_photographs), own_uri()), UsageError)
+    assert "access denied; the access key needs the right to list, read and write there" in text
+    assert not list((tmp_path / "tmp").rglob("*.arrow"))
+
+
 def test_the_first_of_two_data_sets_stays(
     few_photographs: Path, local_dir: Path, proxy: FaultProxy
 ) -> None:

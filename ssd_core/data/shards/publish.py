@@ -22,7 +22,7 @@ from ssd_core.data.shards.manifest import (
 from ssd_core.errors import OwnershipError
 from ssd_core.logs import Progress, logger
 from ssd_core.store import open_store
-from ssd_core.store.base import Store, StoredObject
+from ssd_core.store.base import PARTIAL_PREFIX, Store, StoredObject
 
 _THREADS = 4
 _DIGEST_DIGITS = 16
@@ -63,6 +63,18 @@ def publish_dataset(data_dir: Path, uri: str, *, beside: Sequence[str] = ()) -> 
     # From now on the shards are owned; this brings back what somebody has removed until then.
     _upload(store, paths, published.shards(), max_age=float("inf"))
     return published
+
+
+def check_writable(uri: str) -> None:
+    """Store something small and remove it, so that hours of work do not end with a refusal.
+
+    Raises:
+        UsageError: nothing may be stored there.
+        SurroundingsError: the store is away or full.
+    """
+    store, key = open_store(uri), f"{PARTIAL_PREFIX}writable"
+    store.put(key, b"")
+    store.delete(key)
 
 
 def dataset_of(key: str) -> str | None:
