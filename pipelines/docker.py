@@ -1,11 +1,11 @@
 """A component in a container: the plain `docker run` line, and the check of how it ended."""
 
+import atexit
 import json
 import shlex
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -150,9 +150,8 @@ def run_line(step: Step) -> None:
     raise _explain(step, code)
 
 
-@contextmanager
-def removed_at_the_end(label: str) -> Iterator[tuple[str, ...]]:
-    """Give options for containers that may not outlive this block, nor this process.
+def remove_at_the_end(label: str) -> None:
+    """Let no container with this label outlive this process.
 
     A container belongs to the daemon, so it would go on when the command that started it is
     killed. A process waits for the end of its standard input, which comes when this process ends
@@ -160,8 +159,8 @@ def removed_at_the_end(label: str) -> Iterator[tuple[str, ...]]:
     """
     found = f"docker ps --all --quiet --filter label={shlex.quote(label)}"
     words = ["sh", "-c", f"cat; {found} | xargs -r docker rm --force > /dev/null 2>&1"]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True):
-        yield ("--label", label)
+    watcher = subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True)
+    atexit.register(watcher.communicate)  # which also keeps the other end open until then
 
 
 def _wait(process: "subprocess.Popen[bytes]") -> int:

@@ -8,7 +8,6 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,7 @@ from pipelines.docker import (
     DEVICE_OPTIONS,
     StageFailedError,
     Step,
-    removed_at_the_end,
+    remove_at_the_end,
     run_line,
     write_step,
 )
@@ -48,7 +47,7 @@ def prepare_containers(request: Mapping[str, Any]) -> tuple[Placement, Any]:
     """
     root = request["pipeline_root"]
     label = f"ssd-on-kubeflow.run={root}"
-    ExitStack().enter_context(removed_at_the_end(label))  # until this process ends
+    remove_at_the_end(label)
     options = ["--label", label, *DEVICE_OPTIONS[request["device"]]]
     options += ["--env", f"{PROGRESS_VARIABLE}={request['progress_seconds']}"]
     mounts = {Path(root): True} | {

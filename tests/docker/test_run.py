@@ -11,6 +11,7 @@ import pytest
 from components import images
 from tests.docker.restricted import ROOT, Done, run_component, run_pipelines
 from tests.processes import descendants, wait_until_gone
+from tests.store.s3_servers import wait_until
 
 QUICK = ("train.batch_size=2", "benchmark.seconds=0.1", "benchmark.batch_sizes=[1]")
 HOURS = "train.steps=100000"
@@ -69,12 +70,11 @@ def test_a_killed_container_is_a_failure(training: "subprocess.Popen[str]", tmp_
 def test_no_container_outlives_a_killed_run(
     training: "subprocess.Popen[str]", tmp_path: Path
 ) -> None:
-    (container,) = containers(tmp_path)
+    assert len(containers(tmp_path)) == 1
     below = descendants(training.pid)
     training.kill()
     wait_until_gone(*below)
-    subprocess.run(["docker", "wait", container], capture_output=True, check=False)
-    assert containers(tmp_path) == []
+    assert wait_until(lambda: containers(tmp_path) == [])
 
 
 def test_a_broken_photograph_ends_as_the_stage_ends(tmp_path: Path) -> None:
