@@ -60,7 +60,10 @@ def run(
     _launch(job)
     if result := finished(out_dir, training):
         return result
-    raise DataError(f"job {job.name} has succeeded, but {out_dir} holds no model of it")
+    raise DataError(
+        f"job {job.name} has succeeded, but {out_dir} holds no model of it; expected images of one "
+        "build for the launcher and its pods"
+    )
 
 
 def plan(
