@@ -14,7 +14,8 @@ install() {
 
 case $1 in
 dependencies)
-    python3 -m venv /opt/ssd
+    # shellcheck disable=SC2086 # options are words
+    python3 -m venv $VENV_OPTIONS /opt/ssd
     mkdir ssd_core # an empty package brings in what the real one needs
     echo '__version__ = "0"' > ssd_core/__init__.py
     # shellcheck disable=SC2086 # packages are words
