@@ -15,9 +15,10 @@ from ssd_core.cli.options import (
     Out,
     OutAnywhere,
 )
-from ssd_core.config import Section
-from ssd_core.recipes import load_recipe
-from ssd_core.recipes.overrides import override
+from ssd_core.config import Recipe, Section, TrainConfig, parse_section
+from ssd_core.logs import logger
+from ssd_core.recipes import RECIPES, load_recipe
+from ssd_core.recipes.overrides import assign
 from ssd_core.store import Location, local_path, read_location
 
 
@@ -49,16 +50,16 @@ def train(
     from ssd_core.data.loader import check_batch_size
     from ssd_core.stages import train as stage
 
-    config = override(load_recipe(recipe), assignments or ()).train
+    config = _section(load_recipe(recipe).train, "train", assignments)
     nodes = Nodes(num_devices, nnodes, node_rank, master_addr, master_port)
     if nodes.world_size > 1:
         words = ["train", "--data", data, "--recipe", recipe, "--out", out]
         words += ["--framework", framework, "--device", device]
         words += [word for each in assignments or () for word in ("--set", each)]
-        check_batch_size(config.batch_size, nodes.world_size)
+        check_batch_size(parse_section(TrainConfig, config, "train").batch_size, nodes.world_size)
         raise typer.Exit(launch_ranks(framework, words, nodes))
     stage.run(
-        _plain(config),
+        config,
         read_location(data),
         read_location(out),
         recipe=recipe,
@@ -166,12 +167,19 @@ def _optional(data: str | None) -> Location | None:
 
 
 def _recipe_section(model: Location, name: str, assignments: list[str] | None) -> dict[str, Any]:
-    """Return the section `name` of the recipe that the model was trained with."""
+    """Return the section `name` of the recipe that the model was trained with, if it still exists.
+
+    A model outlives its recipe: then the defaults take its place.
+    """
     from ssd_core.model_dir import read_description
 
-    recipe = override(load_recipe(read_description(model).recipe), assignments or ())
-    return _plain(getattr(recipe, name))
+    recipe = read_description(model).recipe
+    if recipe in RECIPES:
+        return _section(getattr(load_recipe(recipe), name), name, assignments)
+    logger.info("recipe '%s' of the model is not known here: %s takes the defaults", recipe, name)
+    return _section(Recipe.model_fields[name].default, name, assignments)
 
 
-def _plain(config: Section) -> dict[str, Any]:
-    return config.model_dump(mode="json")
+def _section(config: Section, name: str, assignments: list[str] | None) -> dict[str, Any]:
+    """Return plain values with the changes; one of another section is refused, nobody reads it."""
+    return assign(name, config.model_dump(mode="json"), assignments or ())

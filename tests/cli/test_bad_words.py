@@ -151,6 +151,8 @@ def make_table() -> list[tuple[list[str], int, str]]:
         ([*train, "demo", "--framework", "tourch"], 2, "did you mean 'torch'?"),
         ([*train, "demo", "--framework", "tourch", "--num-devices", "2"], 2, "did you mean"),
         ([*train, "demo", "--framework", "mindspore"], 2, "cannot train or detect yet"),
+        ([*train, "demo", "--set", "evaluate.split=val"], 2, "unknown section 'evaluate'"),
+        ([*evaluate, "--set", "benchmark.seconds=1"], 2, "unknown section 'benchmark'"),
         ([*evaluate, "--set", "evaluate.split=test"], 2, "evaluate.split: "),
         ([*evaluate, "--device", "gpu"], 2, "'gpu'"),
         ([*predict], 2, "missing argument"),
