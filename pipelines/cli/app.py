@@ -1,5 +1,6 @@
 """The command `python -m pipelines`; each module beside this one holds a verb."""
 
+from importlib.util import find_spec
 from typing import NoReturn
 
 import typer
@@ -13,6 +14,7 @@ from pipelines.cli.status import status
 from pipelines.cli.submit import submit
 from pipelines.cli.wait import wait
 from ssd_core.cli import exits
+from ssd_core.errors import UsageError
 
 app = typer.Typer(
     name="python -m pipelines",
@@ -38,6 +40,8 @@ def pipelines() -> None:
     Exit codes: 0 done, 1 a bug, 2 wrong words, 3 wrong data or a missed goal,
     75 try again, 130 or 143 stopped. `--debug` shows the trace of an error.
     """
+    if find_spec("kfp") is None:
+        raise UsageError("kfp is not installed here: pip install '.[pipelines]' in the checkout")
 
 
 def main() -> NoReturn:

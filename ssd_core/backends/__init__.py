@@ -34,7 +34,7 @@ def open_backend(
         if error.name != "torch":
             raise
         raise UsageError(
-            "framework 'torch' is not installed here: pip install 'ssd-core[torch]'"
+            "framework 'torch' is not installed here: pip install '.[torch]' in the checkout"
         ) from None
     return TorchBackend(device, precision, ranks)
 

@@ -117,6 +117,7 @@ def _launch(job: Job) -> None:
         if error.name != "kubernetes":
             raise
         raise UsageError(
-            "the client of Kubernetes is not installed here: pip install 'ssd-core[launch]'"
+            "the client of Kubernetes is not installed here: pip install '.[launch]' in the "
+            "checkout"
         ) from None
     run_job(Cluster(*connect()), job, owner_references())

@@ -37,6 +37,31 @@ def test_help_teaches_by_example(command: str) -> None:
     assert f"Example: ssd {command} " in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("package", "words", "extra"),
+    [
+        (
+            "torch",
+            "from ssd_core.backends import open_backend; open_backend('torch', 'cpu')",
+            "torch",
+        ),
+        (
+            "kfp",
+            "sys.argv = ['', 'status', 'x']; from pipelines.cli import app; app.main()",
+            "pipelines",
+        ),
+    ],
+)
+def test_an_extra_that_is_not_installed_is_named(package: str, words: str, extra: str) -> None:
+    code = f"import sys; sys.modules['{package}'] = None; {words}"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2]
+    )
+    assert done.returncode != 0
+    last = done.stderr.splitlines()[-1]
+    assert last.endswith(f" is not installed here: pip install '.[{extra}]' in the checkout")
+
+
 def test_recipes_are_listed_and_shown() -> None:
     assert "ssd300_vgg16  SSD300 with VGG16" in ssd("recipes").stdout
     shown = json.loads(ssd("recipes", "demo", "--set", "train.steps=7").stdout)
