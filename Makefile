@@ -7,7 +7,7 @@ STAMP := $(VENV)/.ready
 TESTS ?= tests
 MINDSPORE_TESTS ?= tests/data/shards tests/data/test_adopt.py tests/stages/test_convert.py \
 	tests/stages/test_convert_mindrecord.py tests/store/test_s3_mindrecord.py
-IMAGES ?= tools torch-cpu launcher
+IMAGES ?= tools torch-cpu mindspore-cpu launcher
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-swift setup-mindspore demo test test-mindspore images test-docker benchmarks lint format clean

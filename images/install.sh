@@ -14,6 +14,12 @@ install() {
 
 case $1 in
 dependencies)
+    if [ -n "$SYSTEM_PACKAGES" ]; then
+        apt-get update -q
+        # shellcheck disable=SC2086 # packages are words
+        apt-get install -q -y --no-install-recommends $SYSTEM_PACKAGES
+        rm -r /var/lib/apt/lists/*
+    fi
     # shellcheck disable=SC2086 # options are words
     python3 -m venv $VENV_OPTIONS /opt/ssd
     mkdir ssd_core # an empty package brings in what the real one needs
