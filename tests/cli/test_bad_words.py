@@ -94,7 +94,7 @@ OPTIONS = {
     "--classes ,": (2, "has no name"),
     "--classes a=": (2, "neither a name nor old=new"),
     "--classes WBC,WBC": (2, "names a class twice"),
-    "--classes wbc": (3, "has no objects"),
+    "--classes wbc": (2, "unknown class 'wbc'; known: Platelets, RBC, WBC"),
     "--set convert.polcy=skip": (2, "did you mean 'convert.policy'?"),
     "--set polcy=skip": (2, "'polcy=skip' is not of the form section.key=value"),
     "--set convert=3": (2, "'convert=3' is not of the form section.key=value"),

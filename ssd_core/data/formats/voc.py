@@ -5,7 +5,7 @@ first pixel has the number 1. Of image and XML the file stem counts, not the `<f
 """
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from xml.etree.ElementTree import ParseError
 
@@ -24,7 +24,7 @@ from ssd_core.data.formats.dataset import (
 )
 from ssd_core.data.formats.voc_layout import VocSplit, find_places, locate
 from ssd_core.data.source import Source
-from ssd_core.errors import DataError
+from ssd_core.errors import DataError, unknown_name
 
 __all__ = ["find_places", "read"]
 
@@ -45,9 +45,22 @@ def read(
     }
     names = {str(box.class_key) for part in parsed.values() for _, b in part.images for box in b}
     if config.classes is not None:
-        names |= parse_entries(config.classes).keys()
+        names |= _check_case(parse_entries(config.classes), names)
     choice = choose_classes({name: name for name in sorted(names)}, config.classes)
     return assemble_dataset("voc", parsed, choice, findings)
+
+
+def _check_case(wanted: Iterable[str], names: set[str]) -> set[str]:
+    """Return the classes `wanted`, of which some may not occur.
+
+    Raises:
+        UsageError: one differs from a class that occurs by case alone.
+    """
+    folded = {name.casefold() for name in names}
+    for name in wanted:
+        if name not in names and name.casefold() in folded:
+            raise unknown_name("class", name, names)
+    return set(wanted)
 
 
 def _parse_split(source: Source, located: VocSplit, offset: int, findings: Findings) -> ParsedSplit:

@@ -90,6 +90,12 @@ def test_chosen_classes(tmp_path: Path) -> None:
     assert not findings.stops
 
 
+def test_a_chosen_class_differs_from_none_that_occurs_by_case_alone(tmp_path: Path) -> None:
+    devkit(tmp_path, a=xml(DOG, ("cat", 1, 2, 3, 4)))
+    with pytest.raises(UsageError, match="^unknown class 'Cat'; did you mean 'cat'"):
+        read(tmp_path, classes=("dog", "Cat"))
+
+
 @pytest.mark.parametrize(
     ("text", "code", "detail"),
     [
