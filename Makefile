@@ -73,4 +73,4 @@ format: setup ## rewrite the code in the house style
 	@$(BIN)/ruff format --quiet .
 
 clean: ## remove what was built here; out/ stays
-	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	@rm -rf $(VENV) .venv-swift .venv-mindspore build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
