@@ -94,7 +94,10 @@ def split_uri(uri: str) -> tuple[str, str]:
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )
     if not _BUCKET_NAME.fullmatch(bucket):
-        raise UsageError(f"'{uri}' names no bucket; expected s3://bucket/prefix")
+        raise UsageError(
+            f"'{uri}' names no bucket, whose name has 3 to 63 characters; "
+            "expected s3://bucket/prefix"
+        )
     prefix = prefix.strip("/")
     return bucket, f"{prefix}/" if prefix else ""
 

@@ -122,7 +122,7 @@ def test_a_source_that_cannot_be_read_at_all_is_a_finding(tmp_path: Path) -> Non
     (tmp_path / "empty").mkdir()
     (finding,) = check.run({}, str(tmp_path / "empty")).findings.listed
     assert finding.place == str(tmp_path / "empty")
-    assert finding.detail.startswith("no known format")
+    assert finding.detail.startswith("no annotations of a known format")
 
 
 def test_what_the_user_says_is_checked(source: Path, tmp_path: Path) -> None:

@@ -459,7 +459,7 @@ def test_the_command_says_what_it_does(all_formats: Path, tmp_path: Path) -> Non
     (tmp_path / "empty").mkdir()
     unknown = run_ssd(tmp_path / "empty", "--out", tmp_path / "x")
     assert unknown.returncode == 3
-    assert "no known format" in unknown.stderr
+    assert "no annotations of a known format" in unknown.stderr
 
 
 def test_two_conversions_at_once_do_the_work_once(own_source: Path, tmp_path: Path) -> None:

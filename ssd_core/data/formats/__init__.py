@@ -88,8 +88,8 @@ def _find_format(source: Source, config: ConvertConfig) -> tuple[str, list[str]]
     }
     if not seen:
         raise DataError(
-            f"{source.uri}: no known format in {len(source.files)} files; expected one of: "
-            f"{', '.join(READERS)}, mindrecord (name it: --format, convert.format)"
+            f"{source.uri}: no annotations of a known format in {len(source.files)} files; "
+            f"expected: {', '.join(READERS)}, mindrecord (name it: --format, convert.format)"
         )
     given = [where for where in (config.train, config.val) if where is not None]
     meant = [
