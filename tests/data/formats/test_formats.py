@@ -55,7 +55,7 @@ def test_auto_names_the_formats_it_did_not_take(
 
 def test_no_known_format(tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("nothing")
-    with pytest.raises(DataError, match="no annotations of a known format in 1 files; expected: coco, voc"):
+    with pytest.raises(DataError, match="known format in 1 files; expected: coco, voc"):
         read(tmp_path)
 
 
