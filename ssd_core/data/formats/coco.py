@@ -212,14 +212,15 @@ def _report_corners(split: SourceSplit, findings: Findings) -> None:
     """Warn where boxes leave their images, and all would fit as two corners."""
     sizes = np.array([(item.width, item.height) for item in split.images], np.float64)
     limits = np.repeat(sizes.reshape(-1, 2), np.diff(split.starts), axis=0) + ROUNDING_PIXELS
-    starts = split.annotations.boxes[:, :2].astype(np.float64)
-    ends = split.annotations.boxes[:, 2:].astype(np.float64)
+    starts, ends = split.annotations.boxes[:, :2], split.annotations.boxes[:, 2:]
     is_known = limits.min(axis=1, initial=np.inf) > ROUNDING_PIXELS
     leaves = is_known & (ends > limits).any(axis=1)
+    if not leaves.any():  # as nearly always: this spares the memory for what follows
+        return
     with np.errstate(invalid="ignore"):  # the checks find what is not finite
-        corners = ends - starts  # what the file has as width and height
+        corners = ends.astype(np.float64) - starts  # what the file has as width and height
     fits = np.all([corners > starts, corners <= limits], axis=(0, 2))
-    if leaves.any() and np.mean(fits[is_known]) >= _ALMOST_ALL:
+    if np.mean(fits[is_known]) >= _ALMOST_ALL:
         detail = f"{leaves.sum()} boxes leave their image, but fit if bbox were x0, y0, x1, y1"
         findings.add("boxes_may_be_corners", split.place, detail, count=int(leaves.sum()))
 

@@ -73,7 +73,7 @@ def read_coco(source: Source, name: str, findings: Findings) -> CocoFile:
     raise DataError(f"{name}: {problem}; expected COCO annotations") from None
 
 
-_PIECE_BYTES = 2**22
+_PIECE_BYTES = 2**20
 _SMALL_BYTES = 2**23
 """In larger files annotations are not searched for keys given twice, which no program writes."""
 _TAIL_BYTES = 2**16
