@@ -94,10 +94,12 @@ def _decode_in_pieces(source: Source, name: str) -> CocoFile | None:
     starts = range(0, num_bytes, _PIECE_BYTES)
     pieces = (source.read_part(name, start, _PIECE_BYTES) for start in starts)
     text = bytearray(next(pieces, b"").removeprefix(_BOM))  # grows in place: images fill it
-    while (opening := _BEFORE_OBJECTS.search(text)) is None:
+    searched = 0
+    while (opening := _BEFORE_OBJECTS.search(text, searched)) is None:
         piece = next(pieces, None)
         if piece is None:
             return None
+        searched = max(0, len(text) - _TAIL_BYTES)
         text += piece
     beginning = bytes(text[opening.end() :])
     del text[opening.end() :]
@@ -122,24 +124,25 @@ def _decode_objects(text: bytes, pieces: Iterator[bytes]) -> tuple[CocoObjects, 
     """Decode the list whose first entries are in `text`, and return what follows the last.
 
     Where an object ends is guessed: a wrong guess, inside of an object or of a string, leaves that
-    open, so that it is no JSON.
+    open, and one behind the list closes too much, so that it is no JSON.
     """
     found: list[CocoObjects] = []
     while True:
-        last = _AFTER_OBJECTS.search(text)
-        objects = None if last is None else _to_objects(text[: last.end()])
-        if last is not None and objects is not None:
-            columns = zip(*[*found, objects], strict=True)
-            return CocoObjects(*map(np.concatenate, columns)), text[last.end() :]
         between = _BETWEEN_OBJECTS.search(text, max(0, len(text) - _TAIL_BYTES))
-        if between is not None:
-            objects = _to_objects(text[: between.start() + 1])
-            if objects is None:
-                return None
+        objects = None if between is None else _to_objects(text[: between.start() + 1])
+        if between is not None and objects is not None:
             found.append(objects)
             text = text[between.end() :]
-        piece = next(pieces, None)
-        if piece is None:
+        else:
+            last = _AFTER_OBJECTS.search(text)
+            objects = None if last is None else _to_objects(text[: last.end()])
+            if last is not None and objects is not None:
+                columns = zip(*[*found, objects], strict=True)
+                return CocoObjects(*map(np.concatenate, columns)), text[last.end() :]
+            if between is not None:
+                return None
+        piece = next(pieces, b"")
+        if not piece and between is None:
             return None
         text += piece
 
