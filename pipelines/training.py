@@ -1,5 +1,6 @@
 """The training pipeline: from labelled photographs to a published detector and a page about it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from kfp import dsl
@@ -57,13 +58,7 @@ def build(placement: Placement, *, run: str | None = None, nodes: int = 1) -> Ba
         shards = {**placed, "dataset": converted.outputs["dataset"]}
 
         words = {"config": sections["train"], "recipe": recipe, **on_device, **shards}
-        if nodes == 1:
-            task = train(num_devices=placement.processes, **words)
-            trained = apply_device(placement, task, "Train", placement.count)
-        else:
-            facts = placement.model_dump(mode="json", exclude_none=True)
-            job = train_distributed(nodes=nodes, placement=facts, **words)
-            trained = apply_tools(placement, job, "Train", placement.launcher_image)
+        trained = _train(placement, nodes, words)
         model = {"model": trained.outputs["model"]}
         inputs = {**shards, **model}
 
@@ -84,3 +79,13 @@ def build(placement: Placement, *, run: str | None = None, nodes: int = 1) -> Ba
         published.after(reported)  # where a bar is missed, the report says why
 
     return training
+
+
+def _train(placement: Placement, nodes: int, words: Mapping[str, Any]) -> dsl.PipelineTask:
+    """Add the step that trains, or for several nodes the one that starts a job over them."""
+    if nodes == 1:
+        task = train(num_devices=placement.processes, **words)
+        return apply_device(placement, task, "Train", placement.count)
+    facts = placement.model_dump(mode="json", exclude_none=True)
+    job = train_distributed(nodes=nodes, placement=facts, **words)
+    return apply_tools(placement, job, "Train", placement.launcher_image)

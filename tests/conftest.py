@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -67,3 +68,13 @@ def few_photographs(bccd_dir: Path, tmp_path_factory: pytest.TempPathFactory) ->
             for file in (f"Annotations/{name}.xml", f"JPEGImages/{name}.jpg"):
                 shutil.copy2(bccd_dir / file, folder / file)
     return folder
+
+
+@pytest.fixture(scope="module")
+def code_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Run a copy of the code: an edit while the tests run would make it another training."""
+    path = tmp_path_factory.mktemp("code")
+    shutil.copytree(Path(ssd_core.__file__).parent, path / "ssd_core")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(path)
+        yield path

@@ -7,34 +7,22 @@ import numpy as np
 import pytest
 
 from ssd_core.errors import DataError, UsageError
-from ssd_core.model_dir import ModelDescription, read_description, read_model, write_model
-from ssd_core.recipes import load_recipe
+from ssd_core.model_dir import read_description, read_model, write_model
 from ssd_core.structures import ClassInfo
+from tests.small_model import describe_model
 
 CLASSES = (
     ClassInfo(label=1, name="red cell", category_id=7),
     ClassInfo(label=2, name="Zelle ß", category_id=90),
 )
 WEIGHTS = {"head.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "count": np.array(3)}
+DESCRIPTION = describe_model(num_classes=2, step=800)
 FILES = ("config.json", "classes.json", "weights.safetensors")
-
-
-def describe_model() -> ModelDescription:
-    return ModelDescription(
-        recipe="demo",
-        framework="torch",
-        model=load_recipe("demo").train.model,
-        num_classes=2,
-        step=800,
-        training_id="0123456789abcdef",
-        dataset_digest="ab" * 32,
-        core_version="0.1.0",
-    )
 
 
 @pytest.fixture
 def out_dir(tmp_path: Path) -> Path:
-    write_model(tmp_path / "model", describe_model(), CLASSES, WEIGHTS)
+    write_model(tmp_path / "model", DESCRIPTION, CLASSES, WEIGHTS)
     return tmp_path
 
 
@@ -42,7 +30,7 @@ def out_dir(tmp_path: Path) -> Path:
 def test_what_is_written_is_read(out_dir: Path, place: str) -> None:
     model = read_model(out_dir / place)
     assert model.classes == CLASSES
-    assert model.description.model_copy(update={"files": {}}) == describe_model()
+    assert model.description.model_copy(update={"files": {}}) == DESCRIPTION
     assert model.weights.keys() == WEIGHTS.keys()
     for name, array in WEIGHTS.items():
         assert model.weights[name].dtype == array.dtype
@@ -59,7 +47,7 @@ def test_the_directory_holds_three_files(out_dir: Path) -> None:
 
 
 def test_writing_again_replaces_the_model(out_dir: Path) -> None:
-    write_model(out_dir / "model", describe_model(), CLASSES, {"count": np.array(4)})
+    write_model(out_dir / "model", DESCRIPTION, CLASSES, {"count": np.array(4)})
     assert read_model(out_dir).weights == {"count": np.array(4)}
 
 

@@ -38,7 +38,7 @@ from ssd_core.store.transfer import MirroredFile
 from ssd_core.structures import StageResult
 from ssd_core.train_log import LOG_FILE
 from ssd_core.training.checkpoints import CheckpointDir, TrainState
-from ssd_core.training.identity import digest_identity, identify, own_place
+from ssd_core.training.identity import Identity, digest_identity, identify, own_place
 from ssd_core.training.loop import Run, train
 
 CHECKPOINT_DIR = "checkpoints"
@@ -102,21 +102,9 @@ def run(
                 section, data_dir, log_path, backend=backend, checkpoints=checkpoints, ranks=ranks
             )
 
-            def begin() -> None:
-                own_place(out_dir, identity)
-                prepare_out_dir(out_dir, "train")
-                write_invocation(
-                    out_dir,
-                    "train",
-                    section.model_dump(mode="json"),
-                    inputs={"data_dir": {"uri": location_uri(data_dir), "digest": manifest.digest}},
-                    recipe=recipe,
-                    framework=framework,
-                    device=device,
-                    training_id=training,
-                )
-
-            ranks.on_first(begin)
+            ranks.on_first(
+                lambda: _begin(out_dir, data_dir, identity, recipe=recipe, device=device)
+            )
             logger.info("training on %d images, %s", work.num_images, backend.info.name)
             state = _train(work, log)
             description = ModelDescription(
@@ -159,6 +147,24 @@ def _read_finished(out_dir: Location, training: str) -> dict[str, Any] | None:
         return None
     is_ours = description.training_id == training and is_whole(model_dir, description)
     return results if is_ours else None
+
+
+def _begin(
+    out_dir: Location, data_dir: Location, identity: Identity, *, recipe: str, device: str
+) -> None:
+    """Take the place of the training, and record what it was asked."""
+    own_place(out_dir, identity)
+    prepare_out_dir(out_dir, "train")
+    write_invocation(
+        out_dir,
+        "train",
+        identity["train"],
+        inputs={"data_dir": {"uri": location_uri(data_dir), "digest": identity["dataset"]}},
+        recipe=recipe,
+        framework=identity["framework"],
+        device=device,
+        training_id=digest_identity(identity),
+    )
 
 
 @contextmanager

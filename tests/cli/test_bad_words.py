@@ -111,6 +111,43 @@ OPTIONS = {
 VERBS = [command.callback.__name__ for command in app.registered_commands if command.callback]
 
 
+TRAIN = ["train", "--data", "DATA", "--out", "o", "--recipe"]
+EVALUATE = ["evaluate", "--model", "MODEL", "--data", "DATA", "--out", "o"]
+PREDICT = ["predict", "--model", "MODEL", "--out", "o"]
+WORDS = [
+    ([*TRAIN, "demoo"], 2, "unknown recipe 'demoo'; did you mean 'demo'?"),
+    ([*TRAIN, "demo", "--set", "train.epoch=1"], 2, "did you mean 'train.epochs'?"),
+    ([*TRAIN, "demo", "--set", "train.epochs=x"], 2, "train.epochs: "),
+    ([*TRAIN, "demo", "--device", "gpu"], 2, "'gpu'"),
+    ([*TRAIN, "demo", "--framework", "tourch"], 2, "did you mean 'torch'?"),
+    ([*TRAIN, "demo", "--framework", "tourch", "--num-devices", "2"], 2, "did you mean"),
+    ([*TRAIN, "demo", "--framework", "mindspore"], 2, "cannot train or detect yet"),
+    ([*TRAIN, "demo", "--set", "evaluate.split=val"], 2, "unknown section 'evaluate'"),
+    ([*EVALUATE, "--set", "benchmark.seconds=1"], 2, "unknown section 'benchmark'"),
+    ([*EVALUATE, "--set", "evaluate.split=test"], 2, "evaluate.split: "),
+    ([*EVALUATE, "--device", "gpu"], 2, "'gpu'"),
+    ([*PREDICT], 2, "missing argument"),
+    ([*PREDICT, "nowhere.jpg"], 2, "nowhere.jpg"),
+    ([*PREDICT, "empty"], 2, "empty"),
+    ([*PREDICT, "SOURCE", "--score", "2"], 2, "invalid value for '--score'"),
+    ([*PREDICT, "SOURCE", "--score", "high"], 2, "invalid value for '--score'"),
+    (["inspect", "--data", "DATA", "--out", "o", "--recipe", "x"], 2, "unknown recipe 'x'"),
+    (["inspect", "--data", "DATA", "--out", "o", "--set", "a.b=1"], 2, "changes no recipe"),
+    (["report", "nowhere", "--out", "o"], 2, "no invocation.json here"),
+    (["report", "empty", "--out", "o"], 2, "no invocation.json here"),
+    (["report", "broken", "--out", "o"], 3, "is not JSON"),
+    (["report", "foreign", "--out", "o"], 3, "has format version None"),
+    (["recipes", "demoo"], 2, "did you mean 'demo'?"),
+    (["recipes", "demo", "--set", "a"], 2, "is not of the form section.key=value"),
+    (["verify", "nowhere"], 2, "nowhere: no such directory"),
+    (["verify", "file"], 2, "file: no such directory"),
+    (["verify", "empty"], 3, "holds neither a converted data set nor a model"),
+    (["verify", "broken"], 3, "is damaged in "),
+    (["gc", "nowhere", "--dry-run"], 2, "nowhere: no such directory"),
+    (["gc", "ftp://host/data"], 2, "cannot be used here"),
+]
+
+
 def make_table() -> list[tuple[list[str], int, str]]:
     """Return the words of a command, its exit code, and a part of its message."""
     table = [([verb, "--nonsense"], 2, "no such option: --nonsense") for verb in VERBS]
@@ -139,42 +176,7 @@ def make_table() -> list[tuple[list[str], int, str]]:
         table.append((["benchmark", "--model", "MODEL", "--out", place], 2, said))
         table.append((["predict", "--model", "MODEL", "SOURCE", "--out", place], 2, said))
         table.append((["report", "MODEL", "--out", place], 2, said))
-    train = ["train", "--data", "DATA", "--out", "o", "--recipe"]
-    evaluate = ["evaluate", "--model", "MODEL", "--data", "DATA", "--out", "o"]
-    predict = ["predict", "--model", "MODEL", "--out", "o"]
-    return [
-        *table,
-        ([*train, "demoo"], 2, "unknown recipe 'demoo'; did you mean 'demo'?"),
-        ([*train, "demo", "--set", "train.epoch=1"], 2, "did you mean 'train.epochs'?"),
-        ([*train, "demo", "--set", "train.epochs=x"], 2, "train.epochs: "),
-        ([*train, "demo", "--device", "gpu"], 2, "'gpu'"),
-        ([*train, "demo", "--framework", "tourch"], 2, "did you mean 'torch'?"),
-        ([*train, "demo", "--framework", "tourch", "--num-devices", "2"], 2, "did you mean"),
-        ([*train, "demo", "--framework", "mindspore"], 2, "cannot train or detect yet"),
-        ([*train, "demo", "--set", "evaluate.split=val"], 2, "unknown section 'evaluate'"),
-        ([*evaluate, "--set", "benchmark.seconds=1"], 2, "unknown section 'benchmark'"),
-        ([*evaluate, "--set", "evaluate.split=test"], 2, "evaluate.split: "),
-        ([*evaluate, "--device", "gpu"], 2, "'gpu'"),
-        ([*predict], 2, "missing argument"),
-        ([*predict, "nowhere.jpg"], 2, "nowhere.jpg"),
-        ([*predict, "empty"], 2, "empty"),
-        ([*predict, "SOURCE", "--score", "2"], 2, "invalid value for '--score'"),
-        ([*predict, "SOURCE", "--score", "high"], 2, "invalid value for '--score'"),
-        (["inspect", "--data", "DATA", "--out", "o", "--recipe", "x"], 2, "unknown recipe 'x'"),
-        (["inspect", "--data", "DATA", "--out", "o", "--set", "a.b=1"], 2, "changes no recipe"),
-        (["report", "nowhere", "--out", "o"], 2, "no invocation.json here"),
-        (["report", "empty", "--out", "o"], 2, "no invocation.json here"),
-        (["report", "broken", "--out", "o"], 3, "is not JSON"),
-        (["report", "foreign", "--out", "o"], 3, "has format version None"),
-        (["recipes", "demoo"], 2, "did you mean 'demo'?"),
-        (["recipes", "demo", "--set", "a"], 2, "is not of the form section.key=value"),
-        (["verify", "nowhere"], 2, "nowhere: no such directory"),
-        (["verify", "file"], 2, "file: no such directory"),
-        (["verify", "empty"], 3, "holds neither a converted data set nor a model"),
-        (["verify", "broken"], 3, "is damaged in "),
-        (["gc", "nowhere", "--dry-run"], 2, "nowhere: no such directory"),
-        (["gc", "ftp://host/data"], 2, "cannot be used here"),
-    ]
+    return [*table, *WORDS]
 
 
 TABLE = make_table()

@@ -48,6 +48,12 @@ def end(plane: ControlPlane, job: Job, *conditions: Any) -> None:
     set_conditions(plane, KINDS[job.spec.kind], job.name, *conditions)
 
 
+def succeed(plane: ControlPlane, job: Job, launched: Future[None]) -> None:
+    plane.core.end_pod(f"{job.name}-0", 0)
+    end(plane, job, condition("Complete"))
+    assert launched.result(LIMIT) is None
+
+
 def wait_for_watch(plane: ControlPlane, count: int = 1) -> None:
     assert wait_until(lambda: plane.core.watches >= count)
 
@@ -324,9 +330,7 @@ def test_a_log_that_breaks_off_goes_on_where_it_was(
     log.is_complete = False
     log.write("step 2")
     assert wait_until(lambda: "step 2" in shown)
-    plane.core.end_pod(f"{job.name}-0", 0)
-    end(plane, job, condition("Complete"))
-    assert launched.result(LIMIT) is None
+    succeed(plane, job, launched)
     assert [line for line in shown if line.startswith("step")] == ["step 1", "step 2"]
 
 
@@ -343,9 +347,7 @@ def test_a_log_that_is_silent_for_long_is_asked_for_again(
     assert wait_until(lambda: not plane.core.faults)
     log.write("step 2")
     assert wait_until(lambda: "step 2" in shown)
-    plane.core.end_pod(f"{job.name}-0", 0)
-    end(plane, job, condition("Complete"))
-    assert launched.result(LIMIT) is None
+    succeed(plane, job, launched)
     assert [line for line in shown if line.startswith("step")] == ["step 1", "step 2"]
 
 

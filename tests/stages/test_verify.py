@@ -9,10 +9,8 @@ import numpy as np
 import pytest
 
 from ssd_core.errors import DataError, UsageError
-from ssd_core.model_dir import ModelDescription, write_model
-from ssd_core.recipes import load_recipe
 from ssd_core.stages import verify
-from ssd_core.structures import ClassInfo
+from tests.small_model import write_small_model
 
 SSD = Path(sys.executable).with_name("ssd")
 
@@ -21,19 +19,8 @@ SSD = Path(sys.executable).with_name("ssd")
 def root(bccd_shards: Path, tmp_path: Path) -> Path:
     """Return a root with one data set and one model."""
     shutil.copytree(bccd_shards, tmp_path / "root/datasets/one")
-    description = ModelDescription(
-        recipe="demo",
-        framework="torch",
-        model=load_recipe("demo").train.model,
-        num_classes=1,
-        step=1,
-        training_id="0123456789abcdef",
-        dataset_digest="ab" * 32,
-        core_version="0.1.0",
-    )
-    classes = [ClassInfo(label=1, name="cell", category_id=1)]
     weights = {"head.weight": np.arange(1000, dtype=np.float32)}
-    write_model(tmp_path / "root/training/two/model", description, classes, weights)
+    write_small_model(tmp_path / "root/training/two/model", weights)
     return tmp_path / "root"
 
 

@@ -6,7 +6,6 @@ Each `ssd train` below has a folder for temporary files of its own, which is thr
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import ssd_core
 from ssd_core.model_dir import Model, read_model
 from ssd_core.store import Location, open_store
 from ssd_core.store.transfer import download_directory
@@ -52,15 +50,7 @@ MOMENTS = {
 }
 """What is written to the store when the process is killed, in the order of a training."""
 
-
-@pytest.fixture(scope="module", autouse=True)
-def code_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Run a copy of the code: an edit while the tests run would make it another training."""
-    path = tmp_path_factory.mktemp("code")
-    shutil.copytree(Path(ssd_core.__file__).parent, path / "ssd_core")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(path)
-        yield path
+pytestmark = pytest.mark.usefixtures("code_dir")
 
 
 @pytest.fixture

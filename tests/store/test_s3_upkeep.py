@@ -14,13 +14,11 @@ from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.data.shards.publish import publish_dataset
 from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import DataError, SurroundingsError
-from ssd_core.model_dir import ModelDescription, write_model
-from ssd_core.recipes import load_recipe
 from ssd_core.stages import convert, gc, verify
 from ssd_core.store.s3 import S3Store
 from ssd_core.store.transfer import upload_directory
-from ssd_core.structures import ClassInfo
 from tests.faults.fault_proxy import FaultProxy
+from tests.small_model import write_small_model
 from tests.store.conftest import BUCKET, SERVERS, open_s3, own_prefix, run_killed, use_server
 from tests.store.s3_servers import S3Server, VersityServer
 
@@ -71,27 +69,12 @@ def run_gc(store: S3Store, *, is_removed: bool, abandoned_seconds: float) -> dic
     }
 
 
-def write_small_model(model_dir: Path) -> None:
-    description = ModelDescription(
-        recipe="demo",
-        framework="torch",
-        model=load_recipe("demo").train.model,
-        num_classes=1,
-        step=1,
-        training_id="0123456789abcdef",
-        dataset_digest="ab" * 32,
-        core_version="0.1.0",
-    )
-    classes = [ClassInfo(label=1, name="cell", category_id=1)]
-    write_model(model_dir, description, classes, {"weight": np.arange(100, dtype=np.float32)})
-
-
 def test_verify_reads_all_data_sets_and_models(
     store: S3Store, local_dir: Path, tmp_path: Path
 ) -> None:
     uri = uri_of(store)
     publish_dataset(local_dir, f"{uri}/datasets/one")
-    write_small_model(tmp_path / "model")
+    write_small_model(tmp_path / "model", {"weight": np.arange(100, dtype=np.float32)})
     upload_directory(tmp_path / "model", f"{uri}/training/two/model", last="config.json")
     places = [f"{uri}/datasets/one", f"{uri}/training/two/model"]
     assert list(verify.run(uri)) == [(place, []) for place in places]

@@ -1,0 +1,28 @@
+"""A model that no training made: for what reads, moves and verifies models."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ssd_core.model_dir import ModelDescription, write_model
+from ssd_core.recipes import load_recipe
+from ssd_core.structures import Array, ClassInfo
+
+
+def describe_model(*, num_classes: int = 1, step: int = 1) -> ModelDescription:
+    """Return what a training of the demo would say of its model."""
+    return ModelDescription(
+        recipe="demo",
+        framework="torch",
+        model=load_recipe("demo").train.model,
+        num_classes=num_classes,
+        step=step,
+        training_id="0123456789abcdef",
+        dataset_digest="ab" * 32,
+        core_version="0.1.0",
+    )
+
+
+def write_small_model(model_dir: Path, weights: Mapping[str, Array]) -> None:
+    """Write a model of one class with these weights."""
+    classes = [ClassInfo(label=1, name="cell", category_id=1)]
+    write_model(model_dir, describe_model(), classes, dict(weights))
