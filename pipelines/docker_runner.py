@@ -25,7 +25,7 @@ from pipelines.docker import (
     write_step,
 )
 from pipelines.placement import Placement, load_placement
-from ssd_core.errors import SsdError
+from ssd_core.errors import SsdError, format_error_line
 from ssd_core.stages.doorway import PROGRESS_VARIABLE
 
 
@@ -82,7 +82,7 @@ class _TaskHandler:
         except StageFailedError:  # which the stage has explained
             return status.Status.FAILURE
         except SsdError as error:
-            sys.stdout.write(f"error: {error} (exit {error.exit_code})\n")
+            sys.stdout.write(format_error_line(error, error.exit_code) + "\n")
             sys.stdout.flush()
             return status.Status.FAILURE
         return status.Status.SUCCESS

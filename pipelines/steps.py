@@ -5,13 +5,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from ssd_core.errors import SsdError, SurroundingsError
+from ssd_core.errors import SsdError, SurroundingsError, parse_error_line
 
 _COLOURS = re.compile(r"\x1b\[[\d;]*m")
 _BEGUN = re.compile(r"[\d:.]+ - \w+ - Executing task '([\w-]+)'")
 _ENDED = re.compile(r"[\d:.]+ - \w+ - Task '([\w-]+)' finished with status (\w+)")
 _STAGE_BEGUN = re.compile(r"ssd-core \S+")
-_STAGE_FAILED = re.compile(r"error: (.+) \(exit (\d+)\)")
 _TRACEBACK = "Traceback (most recent call last):"
 _KUBEFLOW = "[KFP Executor "
 
@@ -46,9 +45,9 @@ class Step:
 
     def error(self) -> SsdError:
         """Return why it failed, with the exit code of its stage."""
-        if failed := _STAGE_FAILED.fullmatch(self.said):
-            error = SsdError(f"{self.name}: {failed[1]}")
-            error.exit_code = int(failed[2])
+        if failed := parse_error_line(self.said):
+            error = SsdError(f"{self.name}: {failed.message}")
+            error.exit_code = failed.exit_code
             return error
         if self.is_crashed:
             return SsdError(f"{self.name} ended with a bug, please report it: {self.said}")
@@ -102,7 +101,7 @@ def _hear(step: Step, line: str) -> bool:
     step.is_crashed |= line == _TRACEBACK
     if not (step.is_stage or step.is_crashed):
         step.is_stage = bool(_STAGE_BEGUN.fullmatch(line))
-        if not _STAGE_FAILED.fullmatch(line):  # what runs the step may fail before the stage
+        if not parse_error_line(line):  # what runs the step may fail before the stage
             return False
     if not line or line.startswith(_KUBEFLOW):
         return False

@@ -16,8 +16,10 @@ ends with exit code 1.
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 
 def one_line(text: str) -> str:
@@ -109,3 +111,25 @@ def located(place: str) -> Iterator[None]:
         yield
     except DataError as error:
         raise DataError(f"{place}: {error}") from None
+
+
+class ErrorLine(NamedTuple):
+    """Last line of a process that failed, read by the processes around it."""
+
+    message: str
+    exit_code: int
+
+
+_ERROR_LINE = re.compile(r"error: (.+) \(exit (\d+)\)")
+
+
+def format_error_line(message: object, exit_code: int | None = None) -> str:
+    """Return `error: <message> (exit <N>)`, without the code on a terminal, which shows it."""
+    line = one_line(f"error: {message}")
+    return line if exit_code is None else f"{line} (exit {exit_code})"
+
+
+def parse_error_line(line: str) -> ErrorLine | None:
+    """Read a line that `format_error_line` wrote; None for any other line."""
+    found = _ERROR_LINE.fullmatch(line.strip())
+    return ErrorLine(found[1], int(found[2])) if found else None

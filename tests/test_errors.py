@@ -1,4 +1,4 @@
-"""The tree of errors and the exit codes that scripts rely on."""
+"""Exit codes that scripts rely on, and messages that fit on one line."""
 
 import pickle
 
@@ -61,3 +61,14 @@ def test_the_place_comes_before_what_is_wrong() -> None:
 def test_a_message_is_one_line_that_can_be_printed(text: str, shown: str) -> None:
     assert str(errors.DataError(text)) == shown
     assert pickle.loads(pickle.dumps(errors.DataError(text))).args == (shown,)
+
+
+def test_an_error_line_is_parsed_as_it_was_written() -> None:
+    line = errors.format_error_line("a.json: no box (line 3)\nat all", 75)
+    assert line == "error: a.json: no box (line 3)\\nat all (exit 75)"
+    assert errors.parse_error_line(line + "\n") == ("a.json: no box (line 3)\\nat all", 75)
+
+
+@pytest.mark.parametrize("line", ["", "error: no code", "(exit 2)", "an error: x (exit 2)"])
+def test_any_other_line_is_not_an_error_line(line: str) -> None:
+    assert errors.parse_error_line(line) is None

@@ -1,13 +1,18 @@
 """Why a job failed: the end of the pod that failed first, as an error of our own tree."""
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from ssd_core.errors import CrashedError, DataError, SsdError, SurroundingsError, UsageError
+from ssd_core.errors import (
+    CrashedError,
+    DataError,
+    SsdError,
+    SurroundingsError,
+    UsageError,
+    parse_error_line,
+)
 from ssd_core.launch.job import Manifest
 
-_OWN_CODE = re.compile(r"\(exit (\d+)\)\s*$")
 _ERRORS: dict[int, type[SsdError]] = {1: CrashedError, 2: UsageError, 3: DataError}
 """By exit code of `ssd train`; with any other one a rerun may succeed."""
 _CAUSES = {2, 3}
@@ -73,8 +78,7 @@ def _container_end(pod: str, end: Manifest) -> PodEnd:
     """Read what `ssd train` left in the termination log; a launcher of ranks hides its code."""
     code, time = int(end["exitCode"]), end.get("finishedAt") or ""
     said = (end.get("message") or "").strip().splitlines()
-    if said and (own := _OWN_CODE.search(said[0])):
-        reason = said[0][: own.start()].strip().removeprefix("error: ")
-        return PodEnd(pod=pod, code=int(own[1]), reason=reason, time=time)
+    if said and (own := parse_error_line(said[0])):
+        return PodEnd(pod=pod, code=own.exit_code, reason=own.message, time=time)
     reason = f"{end.get('reason') or 'Error'}, exit code {code}"
     return PodEnd(pod=pod, code=code, reason=reason, time=time)

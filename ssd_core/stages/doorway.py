@@ -2,13 +2,14 @@
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ssd_core import __version__
-from ssd_core.errors import SsdError, UsageError
+from ssd_core.errors import SsdError, UsageError, format_error_line
 from ssd_core.logs import LINE_SECONDS, logger, set_up_logging
 from ssd_core.stages.invocation import INVOCATION_FILE, RESULTS_FILE
 from ssd_core.store import Location, open_store, read_location
@@ -23,7 +24,7 @@ def doorway() -> Iterator[None]:
     """Log to standard error while a stage runs, and end with the exit code of its error.
 
     The first line names the version; everything after it is the stage's. The last line of a failed
-    stage is `error: where, what, what was expected (exit N)`.
+    stage is its error, see `format_error_line`.
 
     Raises:
         SystemExit: in place of an SsdError, with its exit code.
@@ -34,7 +35,7 @@ def doorway() -> Iterator[None]:
     try:
         yield
     except SsdError as error:
-        logger.error("%s (exit %d)", error, error.exit_code)
+        sys.stderr.write(format_error_line(error, error.exit_code) + "\n")
         raise SystemExit(error.exit_code) from None
     finally:
         logger.propagate = True
