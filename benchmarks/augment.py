@@ -16,8 +16,8 @@ from benchmarks.row import Row, Size, main, ratio_row
 from ssd_core.config import AugmentConfig, ConvertConfig
 from ssd_core.data.augment import sample
 from ssd_core.data.findings import Findings
-from ssd_core.data.folder_source import FolderSource
 from ssd_core.data.formats import read_dataset
+from ssd_core.data.sources.folder import FolderSource
 from ssd_core.structures import Annotations, Array, FloatArray
 
 Augment = Callable[[bytes, Annotations], tuple[Array, FloatArray]]

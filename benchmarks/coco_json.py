@@ -11,9 +11,9 @@ from benchmarks.interleaved import compare
 from benchmarks.row import Row, Size, main, ratio_row
 from ssd_core.config import ConvertConfig, SplitName
 from ssd_core.data.findings import Findings
-from ssd_core.data.folder_source import FolderSource
 from ssd_core.data.formats import coco
 from ssd_core.data.formats.dataset import SourceSplit
+from ssd_core.data.sources.folder import FolderSource
 
 
 def measure(size: Size) -> Iterator[Row]:

@@ -104,7 +104,7 @@ def _find_inputs(arguments: Mapping[str, Any]) -> dict[str, str]:
     Raises:
         UsageError: one is not there, or is no such thing.
     """
-    from ssd_core.data.source import open_source
+    from ssd_core.data.sources import open_source
     from ssd_core.model_dir import read_description
 
     found = {}

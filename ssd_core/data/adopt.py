@@ -9,11 +9,11 @@ from pathlib import Path
 
 from ssd_core.config import ConvertConfig, SplitName
 from ssd_core.data.adopt_files import folder_with, take_file
-from ssd_core.data.checks import check_sample
+from ssd_core.data.checking.samples import check_sample
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats import READERS
-from ssd_core.data.formats.class_choice import parse_entries
-from ssd_core.data.formats.usual_names import find_split
+from ssd_core.data.formats.classes import parse_entries
+from ssd_core.data.formats.splits import find_split
 from ssd_core.data.shards.files import OwnFiles
 from ssd_core.data.shards.manifest import (
     SCHEMA_VERSION,
@@ -25,7 +25,7 @@ from ssd_core.data.shards.manifest import (
 )
 from ssd_core.data.shards.mindrecord_format import INDEX_SUFFIX, describe_files, read_header
 from ssd_core.data.shards.mindrecord_reader import MindRecordRows
-from ssd_core.data.source import Source
+from ssd_core.data.sources.base import Source
 from ssd_core.errors import DataError, OwnershipError, UsageError
 from ssd_core.logs import Progress, logger
 

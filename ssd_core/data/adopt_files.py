@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ssd_core.data.folder_source import FolderSource
-from ssd_core.data.source import Source
+from ssd_core.data.sources.base import Source
+from ssd_core.data.sources.folder import FolderSource
 from ssd_core.logs import logger
 from ssd_core.store.base import PARTIAL_PREFIX
 from ssd_core.store.local import explain_disk_errors, make_directory, replace_file

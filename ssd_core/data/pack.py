@@ -6,11 +6,11 @@ from pathlib import Path
 
 from ssd_core.config import ConvertConfig, SplitName
 from ssd_core.data.adopt import adopt_dataset, is_adopted
-from ssd_core.data.equal_images import SeenImage, report_equal_images
+from ssd_core.data.checking.duplicates import SeenImage, report_equal_images
+from ssd_core.data.checking.listing import check_listing, check_split
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats import read_dataset
 from ssd_core.data.formats.dataset import SourceDataset
-from ssd_core.data.listing_checks import check_listing, check_split
 from ssd_core.data.pack_part import Job, Part, Plan, plan_parts
 from ssd_core.data.pack_run import pack_here, pack_in_workers
 from ssd_core.data.shards.journal import Entry, Journal
@@ -21,7 +21,7 @@ from ssd_core.data.shards.manifest import (
     Split,
     content_digest,
 )
-from ssd_core.data.source import Source
+from ssd_core.data.sources.base import Source
 from ssd_core.errors import OwnershipError
 from ssd_core.logs import Progress
 

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Protocol
 
 from ssd_core.config import ConvertConfig, SplitName
-from ssd_core.data.checks import check_sample
-from ssd_core.data.equal_images import take_fingerprint
+from ssd_core.data.checking.duplicates import take_fingerprint
+from ssd_core.data.checking.samples import check_sample
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats.dataset import SourceDataset, SourceSplit
 from ssd_core.data.shards.arrow import ArrowWriter
 from ssd_core.data.shards.journal import Entry
 from ssd_core.data.shards.manifest import Shard
 from ssd_core.data.shards.mindrecord import MindRecordWriter
-from ssd_core.data.source import Source
+from ssd_core.data.sources.base import Source
 from ssd_core.errors import DataError
 from ssd_core.structures import Sample
 

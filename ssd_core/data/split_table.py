@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ssd_core.data.near_images import take_look
+from ssd_core.data.checking.duplicates import take_look
 from ssd_core.data.shards.reader import SplitReader
 from ssd_core.detection.boxes import compute_areas
 from ssd_core.errors import DataError

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ssd_core.data.near_images import find_near_images
+from ssd_core.data.checking.duplicates import find_near_images
 from ssd_core.data.split_table import SIZES, SplitTable, join_objects
 from ssd_core.structures import Array, ClassInfo, FloatArray, IntArray
 

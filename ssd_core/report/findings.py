@@ -5,7 +5,7 @@ from itertools import groupby
 from typing import Any
 
 from ssd_core import __version__
-from ssd_core.data.check_dataset import CheckedDataset
+from ssd_core.data.checking.dataset import CheckedDataset
 from ssd_core.data.findings import RULES, Finding, Findings, action_of
 
 _SHOWN_EACH = 100

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from ssd_core.config import ConvertConfig, parse_section
-from ssd_core.data.check_dataset import CheckedDataset, check_dataset
+from ssd_core.data.checking.dataset import CheckedDataset, check_dataset
 from ssd_core.data.findings import FINDINGS_FILE, RULES
-from ssd_core.data.source import open_source
+from ssd_core.data.sources import open_source
 from ssd_core.logs import logger
 from ssd_core.report import findings as findings_page
 from ssd_core.report.page import render_page

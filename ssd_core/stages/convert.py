@@ -20,7 +20,8 @@ from ssd_core.data.shards.manifest import (
 from ssd_core.data.shards.mindrecord import require_mindspore
 from ssd_core.data.shards.publish import check_writable, publish_dataset
 from ssd_core.data.shards.strays import find_strays, remove
-from ssd_core.data.source import Source, open_source
+from ssd_core.data.sources import open_source
+from ssd_core.data.sources.base import Source
 from ssd_core.errors import DataError, OwnershipError, UsageError
 from ssd_core.logs import format_duration, logger
 from ssd_core.stages.invocation import (

@@ -10,6 +10,7 @@ import numpy as np
 
 from ssd_core.config import PostprocessSpec, parse_section
 from ssd_core.data.decode import decode_image, resize_image
+from ssd_core.data.sources.base import IMAGE_SUFFIXES
 from ssd_core.errors import DataError, UsageError, located
 from ssd_core.logs import Progress, logger
 from ssd_core.report.drawing import draw_detections
@@ -21,8 +22,6 @@ from ssd_core.structures import ClassInfo, Detections, StageResult
 
 PREDICTIONS_FILE = "predictions.jsonl"
 PICTURES_DIR = "pictures"
-
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 
 
 def run(
@@ -97,9 +96,7 @@ def find_images(places: Sequence[Path], *, leave_out: Path) -> list[Path]:
         if place.is_dir():
             found = sorted(path for path in place.rglob("*") if _is_image(path, leave_out))
             if not found:
-                raise UsageError(
-                    f"{place}: no image in this folder ({' '.join(sorted(_SUFFIXES))})"
-                )
+                raise UsageError(f"{place}: no image in this folder ({' '.join(IMAGE_SUFFIXES)})")
             paths |= dict.fromkeys(found)
         elif place.is_file():
             paths[place] = None
@@ -109,7 +106,7 @@ def find_images(places: Sequence[Path], *, leave_out: Path) -> list[Path]:
 
 
 def _is_image(path: Path, leave_out: Path) -> bool:
-    if path.suffix.lower() not in _SUFFIXES or not path.is_file():
+    if path.suffix.lower() not in IMAGE_SUFFIXES or not path.is_file():
         return False
     # Unlike `Path.resolve`, `realpath` has no trouble with a link to itself.
     return Path(os.path.realpath(leave_out)) not in Path(os.path.realpath(path)).parents

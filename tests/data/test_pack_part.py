@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from ssd_core.config import ConvertConfig
-from ssd_core.data.folder_source import FolderSource
 from ssd_core.data.formats.dataset import ImageEntry, ParsedSplit, SourceDataset, assemble_split
 from ssd_core.data.pack_part import Job, Part, pack_part, plan_parts
+from ssd_core.data.sources.folder import FolderSource
 
 SIZES = {"a": 10, "b": 25, "c": 5, "d": 30, "e": 1}
 

@@ -15,7 +15,7 @@ import pytest
 
 from ssd_core.data.shards.manifest import listing_key, read_manifest
 from ssd_core.data.shards.reader import open_split
-from ssd_core.data.source import open_source
+from ssd_core.data.sources import open_source
 from ssd_core.errors import DataError, OwnershipError, UsageError
 from ssd_core.stages import convert
 from ssd_core.store.places import Places

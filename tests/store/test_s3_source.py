@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from ssd_core.data.shards.manifest import listing_key, read_manifest
-from ssd_core.data.source import open_source, read_head
-from ssd_core.data.store_source import StoreSource
+from ssd_core.data.sources import open_source
+from ssd_core.data.sources.base import read_head
+from ssd_core.data.sources.store import StoreSource
 from ssd_core.errors import DataError, SurroundingsError, UsageError
 from ssd_core.stages import check, convert
 from tests.faults.fault_proxy import FaultProxy

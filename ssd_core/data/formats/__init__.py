@@ -16,8 +16,8 @@ from ssd_core.config import ConvertConfig, SplitName
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats import coco, txt, voc, yolo
 from ssd_core.data.formats.dataset import SourceDataset, SourceSplit
-from ssd_core.data.formats.usual_names import find_split
-from ssd_core.data.source import Source
+from ssd_core.data.formats.splits import find_split
+from ssd_core.data.sources.base import Source
 from ssd_core.errors import DataError, UsageError
 from ssd_core.logs import logger
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ssd_core.config import SplitName
 from ssd_core.data.findings import Findings
-from ssd_core.data.formats.class_choice import ClassChoice, ClassKey
+from ssd_core.data.formats.classes import ClassChoice, ClassKey
 from ssd_core.errors import DataError
 from ssd_core.structures import Annotations, ClassInfo, IntArray, Sample, make_annotations
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from ssd_core.config import ConvertConfig, SplitName
 from ssd_core.data.findings import Findings
-from ssd_core.data.formats.class_choice import choose_numbers, describe_numbers, known_numbers
+from ssd_core.data.formats.classes import choose_numbers, describe_numbers, known_numbers
 from ssd_core.data.formats.dataset import (
     ImageEntry,
     LabelledBox,
@@ -19,13 +19,12 @@ from ssd_core.data.formats.dataset import (
     assemble_dataset,
     collect_boxes,
 )
-from ssd_core.data.formats.usual_names import (
-    IMAGE_SUFFIXES,
+from ssd_core.data.formats.splits import (
     check_place,
     find_image_folder,
     sample_folders,
 )
-from ssd_core.data.source import Source, is_inside, read_head, read_text
+from ssd_core.data.sources.base import IMAGE_SUFFIXES, Source, is_inside, read_head, read_text
 
 _SNIFFED_BYTES = 4096
 _NUM_FIELDS = 5

@@ -14,7 +14,7 @@ from defusedxml.ElementTree import fromstring
 
 from ssd_core.config import ConvertConfig, SplitName
 from ssd_core.data.findings import Findings
-from ssd_core.data.formats.class_choice import choose_classes, parse_entries
+from ssd_core.data.formats.classes import choose_classes, parse_entries
 from ssd_core.data.formats.dataset import (
     ImageEntry,
     LabelledBox,
@@ -23,7 +23,7 @@ from ssd_core.data.formats.dataset import (
     assemble_dataset,
 )
 from ssd_core.data.formats.voc_layout import VocSplit, find_places, locate
-from ssd_core.data.source import Source
+from ssd_core.data.sources.base import Source
 from ssd_core.errors import DataError, unknown_name
 
 __all__ = ["find_places", "read"]

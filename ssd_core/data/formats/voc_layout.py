@@ -5,8 +5,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ssd_core.data.formats.usual_names import IMAGE_SUFFIXES, check_place, folder_prefix
-from ssd_core.data.source import Source, read_head, read_text
+from ssd_core.data.formats.splits import check_place, folder_prefix
+from ssd_core.data.sources.base import IMAGE_SUFFIXES, Source, read_head, read_text
 from ssd_core.errors import UsageError
 
 _ANNOTATION_FOLDER = "Annotations"

@@ -16,7 +16,7 @@ import pyarrow as pa
 from ssd_core.config import SplitName
 from ssd_core.data.shards.integrity import check_unchanged
 from ssd_core.data.shards.manifest import Shard, shard_name
-from ssd_core.data.source import Source
+from ssd_core.data.sources.base import Source
 from ssd_core.store.local import commit_file, explain_disk_errors, make_partial_file
 from ssd_core.structures import Array, Sample
 

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from ssd_core.config import ShardFormat, SplitName, first_problem
-from ssd_core.data.source import SourceFile, is_inside
+from ssd_core.data.sources.base import SourceFile, is_inside
 from ssd_core.errors import DataError
 from ssd_core.store import Location, open_store
 from ssd_core.store.local import write_file

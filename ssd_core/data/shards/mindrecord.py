@@ -23,7 +23,7 @@ from ssd_core.data.shards.mindrecord_format import (
     make_row,
     read_header,
 )
-from ssd_core.data.source import Source
+from ssd_core.data.sources.base import Source
 from ssd_core.errors import DataError, OwnershipError, SurroundingsError, UsageError
 from ssd_core.store.base import PARTIAL_PREFIX
 from ssd_core.store.local import commit_file, explain_disk_errors, flush, make_directory

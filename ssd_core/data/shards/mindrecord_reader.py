@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ssd_core.data.checks import check_sample
+from ssd_core.data.checking.samples import check_sample
 from ssd_core.data.findings import Findings
 from ssd_core.data.shards.files import ShardFiles
 from ssd_core.data.shards.manifest import Shard

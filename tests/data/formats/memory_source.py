@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from ssd_core.data.source import SourceFile, is_inside
+from ssd_core.data.sources.base import SourceFile, is_inside
 from ssd_core.errors import DataError
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from ssd_core.config import ConvertConfig
 from ssd_core.data.findings import Findings
-from ssd_core.data.folder_source import FolderSource
 from ssd_core.data.formats import coco, read_dataset
 from ssd_core.data.formats.dataset import SourceDataset
+from ssd_core.data.sources.folder import FolderSource
 from ssd_core.errors import DataError, UsageError
 
 CATEGORIES = [{"id": 7, "name": "dog"}, {"id": 3, "name": "cat"}]

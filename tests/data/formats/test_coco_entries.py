@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from ssd_core.data.findings import Findings
-from ssd_core.data.folder_source import FolderSource
-from ssd_core.data.formats.coco_json import is_coco, read_coco
-from ssd_core.data.formats.coco_types import CocoFile
+from ssd_core.data.formats.coco.json_file import is_coco, read_coco
+from ssd_core.data.formats.coco.types import CocoFile
+from ssd_core.data.sources.folder import FolderSource
 from ssd_core.errors import DataError
 
 IMAGE = {"id": 1, "file_name": "a.jpg", "width": 9, "height": 8}

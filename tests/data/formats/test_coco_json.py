@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from ssd_core.data.findings import Findings
-from ssd_core.data.folder_source import FolderSource
-from ssd_core.data.formats import coco_json
-from ssd_core.data.formats.coco_json import read_coco
+from ssd_core.data.formats.coco import json_file
+from ssd_core.data.formats.coco.json_file import read_coco
+from ssd_core.data.sources.folder import FolderSource
 from ssd_core.errors import DataError
 
 IMAGES = [{"id": 1, "file_name": "a.jpg", "width": 4, "height": 3}]
@@ -46,7 +46,7 @@ def test_all_objects_are_read(
     order: str,
     extra: dict[str, Any],
 ) -> None:
-    monkeypatch.setattr(coco_json, "_PIECE_BYTES", piece_bytes)
+    monkeypatch.setattr(json_file, "_PIECE_BYTES", piece_bytes)
     annotations = [annotation(number, **extra) for number in range(8)]
     parts = {"images": IMAGES, "annotations": annotations, "categories": CATEGORIES}
     content = {key: parts[key] for letter in order for key in parts if key[0] == letter}
@@ -75,7 +75,7 @@ def test_a_list_of_the_same_name_elsewhere(tmp_path: Path) -> None:
 def test_a_mistake_is_named_with_its_place_in_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece_bytes: int
 ) -> None:
-    monkeypatch.setattr(coco_json, "_PIECE_BYTES", piece_bytes)
+    monkeypatch.setattr(json_file, "_PIECE_BYTES", piece_bytes)
     annotations = [annotation(number) for number in range(8)]
     content = {"annotations": annotations, "images": IMAGES, "categories": CATEGORIES}
     annotations[6]["bbox"] = [1, "2"]

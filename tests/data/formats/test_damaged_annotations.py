@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssd_core.config import ConvertConfig
-from ssd_core.data.check_dataset import check_dataset
+from ssd_core.data.checking.dataset import check_dataset
+from ssd_core.data.checking.listing import check_listing
 from ssd_core.data.findings import RULES, Findings
 from ssd_core.data.formats import read_dataset
-from ssd_core.data.listing_checks import check_listing
 from ssd_core.errors import SsdError, UsageError
 from tests.data.formats.memory_source import MemorySource
 from tests.data.image_corpus import PNG

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssd_core.config import ConvertConfig, Policy
-from ssd_core.data.checks import check_sample
+from ssd_core.data.checking.listing import check_listing
+from ssd_core.data.checking.samples import check_sample
 from ssd_core.data.findings import DROP_BOX, RULES, Findings
 from ssd_core.data.formats import read_dataset
-from ssd_core.data.listing_checks import check_listing
 from ssd_core.structures import Sample
 from tests.data.formats.memory_source import MemorySource
 from tests.data.image_corpus import PNG, SIZE

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssd_core.config import ConvertConfig
-from ssd_core.data.check_dataset import check_dataset
+from ssd_core.data.checking.dataset import check_dataset
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats import read_dataset
 from tests.data.formats.memory_source import MemorySource

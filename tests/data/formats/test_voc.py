@@ -7,9 +7,9 @@ import pytest
 
 from ssd_core.config import ConvertConfig
 from ssd_core.data.findings import Findings
-from ssd_core.data.folder_source import FolderSource
 from ssd_core.data.formats import read_dataset, voc
 from ssd_core.data.formats.dataset import SourceDataset
+from ssd_core.data.sources.folder import FolderSource
 from ssd_core.errors import DataError, UsageError
 
 DOG = ("dog", 1, 2, 3, 4)

@@ -17,7 +17,7 @@ from ssd_core.data.shards.manifest import (
     read_manifest,
     write_manifest,
 )
-from ssd_core.data.source import SourceFile
+from ssd_core.data.sources.base import SourceFile
 from ssd_core.errors import DataError
 
 SHARD = Shard(name="train-00000.arrow", bytes=10, rows=2, sha256="ab")

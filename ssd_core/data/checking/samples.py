@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ssd_core.data.checking.images import ImageFaultError, inspect_image
 from ssd_core.data.findings import CLIP, KEEP, RULES, Findings
-from ssd_core.data.image_checks import ImageFaultError, inspect_image
 from ssd_core.structures import Annotations, FloatArray, Sample
 
 ROUNDING_PIXELS = 1.0

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ssd_core.data.folder_source import FolderSource
-from ssd_core.data.source import is_inside, open_source, read_head
+from ssd_core.data.sources import open_source
+from ssd_core.data.sources.base import is_inside, read_head
+from ssd_core.data.sources.folder import FolderSource
 from ssd_core.errors import DataError, UsageError
 
 

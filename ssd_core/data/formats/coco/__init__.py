@@ -8,24 +8,24 @@ from typing import Any
 import numpy as np
 
 from ssd_core.config import ConvertConfig, SplitName
-from ssd_core.data.checks import ROUNDING_PIXELS
+from ssd_core.data.checking.samples import ROUNDING_PIXELS
 from ssd_core.data.findings import Findings
-from ssd_core.data.formats.class_choice import ClassChoice, ClassKey, choose_classes
-from ssd_core.data.formats.coco_json import is_coco, read_coco
-from ssd_core.data.formats.coco_types import CocoCategory, CocoFile, CocoImage, CocoObjects
+from ssd_core.data.formats.classes import ClassChoice, ClassKey, choose_classes
+from ssd_core.data.formats.coco.json_file import is_coco, read_coco
+from ssd_core.data.formats.coco.types import CocoCategory, CocoFile, CocoImage, CocoObjects
 from ssd_core.data.formats.dataset import (
     ImageEntry,
     SourceDataset,
     SourceSplit,
     report_left_out,
 )
-from ssd_core.data.formats.usual_names import (
+from ssd_core.data.formats.splits import (
     check_place,
     find_image_folder,
     folder_prefix,
     sample_folders,
 )
-from ssd_core.data.source import Source, is_inside
+from ssd_core.data.sources.base import Source, is_inside
 from ssd_core.errors import DataError
 from ssd_core.structures import Annotations, IntArray
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ssd_core.data.formats.class_choice import (
+from ssd_core.data.formats.classes import (
     choose_classes,
     choose_numbers,
     describe_numbers,

@@ -8,14 +8,18 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ssd_core.data.formats.usual_names import (
-    IMAGE_SUFFIXES,
+from ssd_core.data.formats.splits import (
     find_image_folder,
     folder_prefix,
     sample_folders,
 )
-from ssd_core.data.formats.yolo_names import DataFile, is_data_file, is_names_file, read_data_file
-from ssd_core.data.source import Source, is_inside, read_head, read_text
+from ssd_core.data.formats.yolo.data_file import (
+    DataFile,
+    is_data_file,
+    is_names_file,
+    read_data_file,
+)
+from ssd_core.data.sources.base import IMAGE_SUFFIXES, Source, is_inside, read_head, read_text
 from ssd_core.errors import DataError, UsageError
 
 _LABELS = ".txt"

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ssd_core.config import ConvertConfig, SplitName
-from ssd_core.data.checks import check_sample
-from ssd_core.data.equal_images import SeenImage, report_equal_images, take_fingerprint
+from ssd_core.data.checking.duplicates import SeenImage, report_equal_images, take_fingerprint
+from ssd_core.data.checking.listing import check_listing, check_split
+from ssd_core.data.checking.samples import check_sample
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats import read_dataset
 from ssd_core.data.formats.dataset import SourceDataset
-from ssd_core.data.listing_checks import check_listing, check_split
-from ssd_core.data.source import Source
+from ssd_core.data.sources.base import Source
 from ssd_core.errors import DataError
 from ssd_core.logs import Progress
 from ssd_core.structures import Sample

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from ssd_core.config import ConvertConfig, SplitName
 from ssd_core.data.findings import Findings
-from ssd_core.data.formats.class_choice import (
+from ssd_core.data.formats.classes import (
     choose_classes,
     choose_numbers,
     describe_numbers,
@@ -23,9 +23,9 @@ from ssd_core.data.formats.dataset import (
     assemble_dataset,
     collect_boxes,
 )
-from ssd_core.data.formats.yolo_layout import LabelledImage, find_places, locate
-from ssd_core.data.formats.yolo_names import find_names, is_data_file, read_data_file
-from ssd_core.data.source import Source, read_text
+from ssd_core.data.formats.yolo.data_file import find_names, is_data_file, read_data_file
+from ssd_core.data.formats.yolo.layout import LabelledImage, find_places, locate
+from ssd_core.data.sources.base import Source, read_text
 from ssd_core.errors import DataError
 
 __all__ = ["find_places", "read"]

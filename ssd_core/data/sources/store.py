@@ -4,7 +4,7 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from ssd_core.data.ahead import map_ahead
-from ssd_core.data.source import SourceFile, is_inside, look_up
+from ssd_core.data.sources.base import SourceFile, is_inside, look_up
 from ssd_core.errors import DataError, UsageError
 from ssd_core.logs import logger
 from ssd_core.store import open_store

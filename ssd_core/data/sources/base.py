@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ssd_core.errors import DataError
-from ssd_core.store import read_location
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +16,13 @@ class SourceFile:
     num_bytes: int
     version: str
     """Another one after each change: the time in nanoseconds, or the ETag of an object."""
+
+
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"),
+    *(".avif", ".jp2", ".ppm", ".pgm"),
+)
+"""Of the formats that `ssd_core.data.decode` opens."""
 
 
 class Source(Protocol):
@@ -55,23 +61,6 @@ class Source(Protocol):
         Raises:
             DataError: it is missing or cannot be read.
         """
-
-
-def open_source(uri: str) -> Source:
-    """Return the source at `uri`: a folder, as a path or `file://`, or `s3://bucket/prefix`.
-
-    Raises:
-        UsageError: there is no such place, or the scheme is unknown.
-        SurroundingsError: the store is away.
-    """
-    location = read_location(uri)
-    if isinstance(location, str):
-        from ssd_core.data.store_source import StoreSource
-
-        return StoreSource(location)
-    from ssd_core.data.folder_source import FolderSource
-
-    return FolderSource(location)
 
 
 def read_head(source: Source, name: str, num_bytes: int) -> bytes:

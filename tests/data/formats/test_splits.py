@@ -4,8 +4,8 @@ import pytest
 from PIL import Image
 
 from ssd_core.data.decode import FORMATS
-from ssd_core.data.formats.usual_names import IMAGE_SUFFIXES, find_image_folder, find_split
-from ssd_core.data.source import SourceFile
+from ssd_core.data.formats.splits import find_image_folder, find_split
+from ssd_core.data.sources.base import IMAGE_SUFFIXES, SourceFile
 from ssd_core.errors import DataError, UsageError
 
 VOC = [f"ImageSets/Main/{name}.txt" for name in ("train", "trainval", "val", "test")]

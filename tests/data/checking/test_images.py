@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ssd_core.data.checking.images import ImageFacts, ImageFaultError, inspect_image
 from ssd_core.data.decode import decode_image
-from ssd_core.data.image_checks import ImageFacts, ImageFaultError, inspect_image
 from tests.data.image_corpus import (
     BAD,
     GOOD,

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from ssd_core.data.source import Source, read_text
+from ssd_core.data.sources.base import Source, read_text
 from ssd_core.errors import DataError
 
 _SPLIT_KEYS = ("train", "val", "valid", "test")

@@ -8,8 +8,7 @@ import numpy as np
 from ssd_core.config import SplitName
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats.dataset import ImageEntry, Problem, SourceDataset, SourceSplit
-from ssd_core.data.formats.usual_names import IMAGE_SUFFIXES
-from ssd_core.data.source import Source, fold_name, is_inside
+from ssd_core.data.sources.base import IMAGE_SUFFIXES, Source, fold_name, is_inside
 from ssd_core.errors import DataError
 from ssd_core.structures import IntArray
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from ssd_core.config import Policy, SplitName
+from ssd_core.data.checking.listing import check_listing
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats.dataset import (
     ImageEntry,
@@ -15,8 +16,7 @@ from ssd_core.data.formats.dataset import (
     SourceSplit,
     assemble_split,
 )
-from ssd_core.data.listing_checks import check_listing
-from ssd_core.data.source import SourceFile
+from ssd_core.data.sources.base import SourceFile
 from ssd_core.structures import ClassInfo
 
 NFC, NFD = (unicodedata.normalize(form, "Käse.jpg") for form in ("NFC", "NFD"))

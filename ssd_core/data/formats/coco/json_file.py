@@ -11,20 +11,20 @@ import msgspec
 import numpy as np
 
 from ssd_core.data.findings import Findings
-from ssd_core.data.formats.coco_entries import (
+from ssd_core.data.formats.coco.entries import (
     KeyTwiceError,
     check_keys,
     describe,
     read_entries,
 )
-from ssd_core.data.formats.coco_types import (
+from ssd_core.data.formats.coco.types import (
     CocoAnnotation,
     CocoContent,
     CocoFile,
     CocoObjects,
     to_columns,
 )
-from ssd_core.data.source import Source, read_head
+from ssd_core.data.sources.base import Source, read_head
 from ssd_core.errors import DataError
 
 _BOM = codecs.BOM_UTF8

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
-from ssd_core.data.source import SourceFile, look_up
+from ssd_core.data.sources.base import SourceFile, look_up
 from ssd_core.errors import DataError, UsageError
 
 

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from ssd_core.data.findings import Findings
-from ssd_core.data.formats.coco_types import (
+from ssd_core.data.formats.coco.types import (
     CocoAnnotation,
     CocoCategory,
     CocoFile,

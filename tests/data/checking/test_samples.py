@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ssd_core.config import Policy
-from ssd_core.data.checks import check_sample
+from ssd_core.data.checking.samples import check_sample
 from ssd_core.data.findings import Findings
 from ssd_core.structures import Sample, make_annotations
 

@@ -5,19 +5,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from ssd_core.data.source import Source, SourceFile, fold_name, is_inside
+from ssd_core.data.sources.base import Source, SourceFile, fold_name, is_inside
 from ssd_core.errors import DataError, UsageError
 
 SPLIT_WORDS = {
     "train": ("train", "training", "trainval"),
     "val": ("val", "valid", "validation", "eval", "test"),
 }
-IMAGE_SUFFIXES = (
-    *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"),
-    *(".avif", ".jp2", ".ppm", ".pgm"),
-)
-"""Of the formats that `ssd_core.data.decode` opens."""
-
 _NAMES_TRIED = 100
 _NAME_BOTH = "expected a name inside it; where images lie beside it, take the folder above both"
 

@@ -1,0 +1,1 @@
+"""Checks between readers and writers: listings, images, boxes, duplicates."""

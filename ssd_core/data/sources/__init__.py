@@ -1,0 +1,16 @@
+"""Where a data set comes from: files with names relative to a local folder or an object store."""
+
+from ssd_core.data.sources.base import Source
+from ssd_core.data.sources.folder import FolderSource
+from ssd_core.data.sources.store import StoreSource
+from ssd_core.store import read_location
+
+
+def open_source(uri: str) -> Source:
+    """Return the source at `uri`: a folder, as a path or `file://`, or `s3://bucket/prefix`.
+
+    Raises:
+        UsageError: the folder does not exist, the prefix is empty, or the scheme is unknown.
+    """
+    location = read_location(uri)
+    return StoreSource(location) if isinstance(location, str) else FolderSource(location)
