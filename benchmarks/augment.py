@@ -14,7 +14,7 @@ from benchmarks.interleaved import compare
 from benchmarks.photographs import make_photographs
 from benchmarks.row import Row, Size, main, ratio_row
 from ssd_core.config import AugmentConfig, ConvertConfig
-from ssd_core.data.augment import sample
+from ssd_core.data.batches.augment import sample
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats import read_dataset
 from ssd_core.data.sources.folder import FolderSource

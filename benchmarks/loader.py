@@ -19,7 +19,7 @@ from benchmarks.interleaved import compare
 from benchmarks.photographs import make_photographs
 from benchmarks.row import Row, Size, main, ratio_row
 from ssd_core.config import AugmentConfig
-from ssd_core.data.loader import Loader
+from ssd_core.data.batches.loader import Loader
 from ssd_core.data.shards.reader import open_split
 from ssd_core.stages import convert
 from ssd_core.structures import Array

@@ -12,7 +12,7 @@ from benchmarks.interleaved import compare
 from benchmarks.packed_file import pack_files, read_packed
 from benchmarks.photographs import make_photographs
 from benchmarks.row import Row, Size, main, ratio_row
-from ssd_core.data.order import SampleOrder
+from ssd_core.data.batches.order import SampleOrder
 from ssd_core.data.shards.reader import open_split
 from ssd_core.stages import convert
 

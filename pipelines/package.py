@@ -11,7 +11,7 @@ from google.protobuf.json_format import MessageToDict
 
 from pipelines.catalogue import build
 from pipelines.placement import load_placement
-from ssd_core.data.loader import check_batch_size
+from ssd_core.data.batches.loader import check_batch_size
 from ssd_core.errors import UsageError
 from ssd_core.stages import resolve_config
 from ssd_core.store import read_location

@@ -138,7 +138,8 @@ class AugmentConfig(Section):
     """Largest side of the canvas relative to the image."""
     crop_rule: CropRule = "mmdetection"
     """Whose crops are drawn: with enough overlap of every box (`mmdetection`, and the SSD paper's
-    words), of the best one (`torchvision`), or by MindSpore's odd test; `data/crops.py` tells."""
+    words), of the best one (`torchvision`), or by MindSpore's odd test; see
+    `data/batches/windows.py`."""
     crop_min_ious: tuple[Share, ...] = (0.1, 0.3, 0.5, 0.7, 0.9, 0.0)
     """One is drawn for each crop, with the choice of no crop added; empty for no crops at all.
     MindSpore's own list ends without the 0."""

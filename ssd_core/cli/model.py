@@ -47,7 +47,7 @@ def train(
     """
     from ssd_core.backends import launch_ranks
     from ssd_core.backends.ranks import Nodes
-    from ssd_core.data.loader import check_batch_size
+    from ssd_core.data.batches.loader import check_batch_size
     from ssd_core.stages import train as stage
 
     config = _section(load_recipe(recipe).train, "train", assignments)

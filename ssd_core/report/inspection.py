@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ssd_core import __version__
-from ssd_core.data.split_table import SIZES
+from ssd_core.data.inspection.table import SIZES
 from ssd_core.report import inspection_charts as charts
 from ssd_core.report.colours import NUM_COLOURS, class_colour
 from ssd_core.report.page import percent

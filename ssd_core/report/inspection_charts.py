@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ssd_core.data.anchor_fit import IOU_EDGES
-from ssd_core.data.statistics import NUM_OCTAVES, SHAPE_BINS, SIDE_BINS
+from ssd_core.data.inspection.statistics import IOU_EDGES, NUM_OCTAVES, SHAPE_BINS, SIDE_BINS
 from ssd_core.report.charts import Chart, Line, line_chart, round_ticks, tick_text
 from ssd_core.report.colours import class_colour
 from ssd_core.report.histograms import Series, bar_chart, heat_map

@@ -7,19 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from ssd_core.config import ConvertConfig, differences, parse_section
+from ssd_core.data.conversion.ownership import find_strays, lock_dataset, remove
+from ssd_core.data.conversion.pack import pack_dataset
+from ssd_core.data.conversion.publish import check_writable, publish_dataset
 from ssd_core.data.findings import FINDINGS_FILE
-from ssd_core.data.pack import pack_dataset
-from ssd_core.data.shards.integrity import check_shard_sizes
-from ssd_core.data.shards.lock import lock_dataset
+from ssd_core.data.shards.files import check_shard_sizes
 from ssd_core.data.shards.manifest import (
     Manifest,
     listing_key,
     read_if_any,
     write_manifest,
 )
-from ssd_core.data.shards.mindrecord import require_mindspore
-from ssd_core.data.shards.publish import check_writable, publish_dataset
-from ssd_core.data.shards.strays import find_strays, remove
+from ssd_core.data.shards.mindrecord.writer import require_mindspore
 from ssd_core.data.sources import open_source
 from ssd_core.data.sources.base import Source
 from ssd_core.errors import DataError, OwnershipError, UsageError

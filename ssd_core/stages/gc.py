@@ -6,11 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ssd_core.data.shards.journal import JOURNAL_FILE
-from ssd_core.data.shards.lock import ABANDONED_SECONDS, try_lock
+from ssd_core.data.conversion.journal import JOURNAL_FILE
+from ssd_core.data.conversion.ownership import (
+    ABANDONED_SECONDS,
+    dataset_of,
+    find_strays,
+    find_unowned,
+    remove,
+    try_lock,
+)
 from ssd_core.data.shards.manifest import MANIFEST_FILE, read_if_any
-from ssd_core.data.shards.publish import dataset_of
-from ssd_core.data.shards.strays import find_strays, find_unowned, remove
 from ssd_core.errors import DataError, UsageError
 from ssd_core.logs import logger
 from ssd_core.store import Location, open_store

@@ -5,20 +5,20 @@ from pathlib import Path
 from typing import Any
 
 from ssd_core.config import ConvertConfig, TrainConfig
-from ssd_core.data.anchor_fit import describe_reach
 from ssd_core.data.decode import decode_image
 from ssd_core.data.findings import RULES, action_of
-from ssd_core.data.shards.manifest import Manifest, read_manifest
-from ssd_core.data.shards.reader import SplitReader, open_split
-from ssd_core.data.split_table import SplitTable, join_objects, read_table
-from ssd_core.data.statistics import (
+from ssd_core.data.inspection.statistics import (
     count_shapes,
     describe_classes,
+    describe_reach,
     describe_split,
     find_extremes,
     find_near,
     find_repeated,
 )
+from ssd_core.data.inspection.table import SplitTable, join_objects, read_table
+from ssd_core.data.shards.manifest import Manifest, read_manifest
+from ssd_core.data.shards.reader import SplitReader, open_split
 from ssd_core.errors import UsageError, located
 from ssd_core.logs import logger
 from ssd_core.recipes import RECIPES, load_recipe

@@ -13,7 +13,7 @@ from ssd_core.backends.base import Backend, DeviceInfo, Learner
 from ssd_core.backends.ranks import Ranks
 from ssd_core.benchmark.environment import describe_environment
 from ssd_core.config import EvaluateConfig, TrainConfig, parse_section
-from ssd_core.data.loader import Loader
+from ssd_core.data.batches.loader import Loader
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import DataError, DivergedError, UsageError

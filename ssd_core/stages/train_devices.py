@@ -6,7 +6,7 @@ from typing import Any
 from ssd_core.backends import launch_ranks
 from ssd_core.backends.ranks import Nodes
 from ssd_core.config import TrainConfig, parse_section
-from ssd_core.data.loader import check_batch_size
+from ssd_core.data.batches.loader import check_batch_size
 from ssd_core.errors import SsdError
 from ssd_core.launch.command import train_command
 from ssd_core.recipes import load_recipe

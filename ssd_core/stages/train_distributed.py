@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ssd_core.config import TrainConfig, parse_section
-from ssd_core.data.loader import check_batch_size
+from ssd_core.data.batches.loader import check_batch_size
 from ssd_core.errors import DataError, UsageError
 from ssd_core.launch.command import node_command, train_command
 from ssd_core.launch.job import Job, job_name

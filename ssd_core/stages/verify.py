@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ssd_core.data.shards.integrity import find_faults
+from ssd_core.data.shards.files import find_faults
 from ssd_core.data.shards.manifest import MANIFEST_FILE, read_manifest
 from ssd_core.errors import DataError, UsageError
 from ssd_core.model_dir import CLASSES_FILE, CONFIG_FILE, WEIGHTS_FILE, read_description

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ssd_core.data.shards import mindrecord
 from ssd_core.data.shards.manifest import read_manifest
+from ssd_core.data.shards.mindrecord import writer as mindrecord_writer
 from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import OwnershipError, UsageError
 from ssd_core.stages import convert
@@ -77,7 +77,7 @@ def test_the_command_and_workers_give_the_same_bytes(
 def test_the_short_cut_through_mindspore_changes_no_byte(
     few_photographs: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mindrecord, "_make_quick", lambda writer: None)
+    monkeypatch.setattr(mindrecord_writer, "_make_quick", lambda writer: None)
     convert.run(CONFIG, str(few_photographs), tmp_path / "out")
     assert contents(tmp_path / "out") == contents(whole)
 

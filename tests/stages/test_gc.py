@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ssd_core.data.shards.journal import Entry, Journal
-from ssd_core.data.shards.lock import lock_dataset
+from ssd_core.data.conversion.journal import Entry, Journal
+from ssd_core.data.conversion.ownership import find_strays, lock_dataset
 from ssd_core.data.shards.manifest import Shard
 from ssd_core.data.shards.reader import open_split
-from ssd_core.data.shards.strays import find_strays
 from ssd_core.errors import UsageError
 from ssd_core.stages import gc
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ssd_core.config import AugmentConfig
-from ssd_core.data.loader import Loader
+from ssd_core.data.batches.loader import Loader
 from ssd_core.data.shards.reader import open_split
 from ssd_core.stages import convert, evaluate, predict
 

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ssd_core.cli.app import app
-from ssd_core.data.shards.publish import publish_dataset
+from ssd_core.data.conversion.publish import publish_dataset
 from ssd_core.errors import DataError, DivergedError, SurroundingsError, UsageError
 from ssd_core.model_dir import CONFIG_FILE, local_model, read_description, read_model
 from ssd_core.recipes import load_recipe

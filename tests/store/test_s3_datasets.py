@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from ssd_core.config import AugmentConfig
-from ssd_core.data.loader import Loader
-from ssd_core.data.order import SHARDS_PER_GROUP
-from ssd_core.data.shards.arrow_reader import ArrowRows
+from ssd_core.data.batches.loader import Loader
+from ssd_core.data.batches.order import SHARDS_PER_GROUP
+from ssd_core.data.conversion.publish import publish_dataset
+from ssd_core.data.shards.arrow import ArrowRows
 from ssd_core.data.shards.manifest import read_manifest
-from ssd_core.data.shards.publish import publish_dataset
 from ssd_core.data.shards.reader import SplitReader, open_split
 from ssd_core.errors import DataError, OwnershipError, SurroundingsError, UsageError
 from ssd_core.model_dir import read_model

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from ssd_core.config import AugmentConfig
-from ssd_core.data.loader import Loader
+from ssd_core.data.batches.loader import Loader
 from ssd_core.data.shards.manifest import read_manifest
-from ssd_core.data.shards.mindrecord_format import FILE_NAMES
+from ssd_core.data.shards.mindrecord.format import FILE_NAMES
 from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import DataError
 from ssd_core.stages import convert, verify

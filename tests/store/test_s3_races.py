@@ -18,7 +18,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from ssd_core.data.shards.publish import publish_dataset
+from ssd_core.data.conversion.publish import publish_dataset
 from ssd_core.errors import OwnershipError
 from ssd_core.store import s3_settings
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ssd_core.data.conversion.publish import publish_dataset
 from ssd_core.data.shards.manifest import read_manifest
-from ssd_core.data.shards.publish import publish_dataset
 from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import DataError, SurroundingsError
 from ssd_core.stages import convert, gc, verify

@@ -1,1 +1,1 @@
-"""Packed data sets: the manifest, the writer and the reader."""
+"""Converted data sets on disk: the manifest, and one writer and one reader per shard format."""

@@ -3,11 +3,10 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from ssd_core.data.shards.arrow_reader import ArrowRows
-from ssd_core.data.shards.files import ShardFiles, open_files
-from ssd_core.data.shards.integrity import check_shard_sizes
+from ssd_core.data.shards.arrow import ArrowRows
+from ssd_core.data.shards.files import ShardFiles, check_shard_sizes, open_files
 from ssd_core.data.shards.manifest import Manifest, Shard, read_manifest
-from ssd_core.data.shards.mindrecord_reader import MindRecordRows
+from ssd_core.data.shards.mindrecord.reader import MindRecordRows
 from ssd_core.errors import DataError
 from ssd_core.store import Location
 from ssd_core.structures import ClassInfo, Record

@@ -88,7 +88,8 @@ def columns_of(heading: str) -> set[str]:
 
 
 def test_the_page_lists_all_columns() -> None:
-    from ssd_core.data.shards import arrow, mindrecord_format
+    from ssd_core.data.shards import arrow
+    from ssd_core.data.shards.mindrecord import format as mindrecord_format
 
     assert columns_of("## Arrow shards") == set(arrow.SCHEMA.names)
     assert columns_of("## MindRecord shards") == set(mindrecord_format.SCHEMA)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ssd_core.data.shards.integrity import find_faults, verify_shard
+from ssd_core.data.shards.files import find_faults, verify_shard
 from ssd_core.data.shards.manifest import Manifest, Shard, Split
 from ssd_core.errors import DataError
 

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from ssd_core.config import AugmentConfig
-from ssd_core.data.loader import Loader
-from ssd_core.data.shards.integrity import find_faults
+from ssd_core.data.batches.loader import Loader
+from ssd_core.data.shards.files import find_faults
 from ssd_core.data.shards.manifest import read_manifest
-from ssd_core.data.shards.mindrecord_format import FILE_NAMES, count_rows
+from ssd_core.data.shards.mindrecord.format import FILE_NAMES, count_rows
 from ssd_core.data.shards.reader import SplitReader, open_split
 from ssd_core.errors import DataError
 from ssd_core.stages import convert

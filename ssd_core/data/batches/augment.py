@@ -1,0 +1,144 @@
+"""One training sample: a pure function of image bytes, annotations and random generator."""
+
+import cv2
+import numpy as np
+
+from ssd_core.config import AugmentConfig
+from ssd_core.data.batches.windows import Window, draw_window, place_boxes
+from ssd_core.data.decode import decode_image, read_size, resize_image
+from ssd_core.structures import Annotations, FloatArray, ImageArray, IntArray
+
+Colour = tuple[float, float, float]
+"""RGB, 0..255."""
+
+
+def sample(
+    image: bytes | memoryview,
+    annotations: Annotations,
+    rng: np.random.Generator,
+    *,
+    config: AugmentConfig,
+    fill: Colour,
+    out: ImageArray,
+) -> tuple[FloatArray, IntArray]:
+    """Draw one augmented image into `out` and return its targets.
+
+    Args:
+        image: content of an image file.
+        annotations: its objects, in pixels; crowds are left out of the targets.
+        rng: source of all randomness.
+        config: what is changed, how much and how often.
+        fill: colour of what lies outside the image.
+        out: [S, S, 3] RGB, contiguous; receives the image.
+
+    Returns:
+        boxes: [G, 4] xyxy in [0, 1] of `out`, each with an area; G may be 0.
+        labels: [G] 1..K.
+
+    Raises:
+        DataError: the image cannot be decoded.
+    """
+    objects = annotations.select(~annotations.is_crowd)
+    size = read_size(image)
+    window, is_kept = draw_window(size, objects.boxes, config, rng)
+    render_window(image, size, window, fill, out=out)
+    distort_colours(out, config, rng)
+    boxes, labels = place_boxes(objects.boxes[is_kept], window), objects.labels[is_kept]
+    has_area = (boxes[:, 2:] > boxes[:, :2]).all(1)
+    return boxes[has_area], labels[has_area]
+
+
+def render_window(
+    image: bytes | memoryview,
+    size: tuple[int, int],
+    window: Window,
+    fill: Colour,
+    *,
+    out: ImageArray,
+) -> None:
+    """Decode an image and draw a window of it, scaled bilinearly, into `out`.
+
+    Equal to painting the image on a canvas of colour `fill`, cutting the window and scaling it.
+
+    Args:
+        image: content of an image file.
+        size: its (width, height).
+        window: what to draw.
+        fill: colour outside the image.
+        out: [S, S, 3] RGB, contiguous.
+
+    Raises:
+        DataError: the image cannot be decoded.
+    """
+    width, height = size
+    x0, y0, x1, y1 = window[:4]
+    if x0 >= 0 and y0 >= 0 and x1 <= width and y1 <= height:
+        # The pixels that evaluation sees when the window is the whole image.
+        view = resize_image(decode_image(image, (x0, y0, x1, y1)), len(out))
+    else:
+        view = _warp(decode_image(image), window, len(out), fill)
+    if window.is_flipped:
+        cv2.flip(view, 1, dst=out)
+    else:
+        out[:] = view
+
+
+def _warp(pixels: ImageArray, window: Window, size: int, fill: Colour) -> ImageArray:
+    """Scale a window that reaches beyond the image; interpolation reads `fill` there."""
+    x0, y0, x1, y1 = window[:4]
+    scale_x, scale_y = (x1 - x0) / size, (y1 - y0) / size
+    to_image = np.array(
+        [[scale_x, 0, x0 + scale_x / 2 - 0.5], [0, scale_y, y0 + scale_y / 2 - 0.5]]
+    )
+    view: ImageArray = cv2.warpAffine(
+        pixels,
+        to_image,
+        (size, size),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=[round(channel) for channel in fill],
+    )
+    return view
+
+
+_LEVELS: FloatArray = np.arange(256, dtype=np.float32)
+
+
+def distort_colours(pixels: ImageArray, config: AugmentConfig, rng: np.random.Generator) -> None:
+    """Change brightness, contrast, saturation, hue and channel order in place, each by chance.
+
+    The whole input is changed, what lies outside the image included, as mmdetection 3.x does.
+    mmdetection draws whether contrast comes before or after saturation and hue; these do not
+    depend on a common factor of the channels, so but for clipped highlights the order makes no
+    difference; it is not drawn.
+
+    Args:
+        pixels: [H, W, 3] RGB, contiguous.
+        config: probability and limits.
+        rng: source of all randomness.
+    """
+    limits = (config.brightness, config.contrast, config.saturation, config.hue)
+    brightness, contrast, saturation, hue = (
+        rng.uniform(-limit, limit) if rng.random() < config.photometric_probability else 0.0
+        for limit in limits
+    )
+    if brightness or contrast:
+        cv2.LUT(pixels, _to_uint8((_LEVELS + brightness) * (1 + contrast)), dst=pixels)
+    if saturation or hue:
+        _turn(pixels, saturation, hue)
+    if rng.random() < config.photometric_probability:
+        channels = rng.permutation(3)
+        cv2.merge([cv2.extractChannel(pixels, channel) for channel in channels], dst=pixels)
+
+
+def _turn(pixels: ImageArray, saturation: float, hue: float) -> None:
+    """Multiply the saturation by 1 + `saturation` and turn the hue by `hue` degrees, in place."""
+    hues = np.mod(np.rint(_LEVELS + hue * 256 / 360), 256).astype(np.uint8)
+    saturations = _to_uint8(_LEVELS * (1 + saturation))
+    tables = np.stack([hues, saturations, _LEVELS.astype(np.uint8)], axis=1)[None]
+    hsv = cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV_FULL)
+    cv2.cvtColor(cv2.LUT(hsv, tables, dst=hsv), cv2.COLOR_HSV2RGB_FULL, dst=pixels)
+
+
+def _to_uint8(levels: FloatArray) -> ImageArray:
+    return np.clip(np.rint(levels), 0, 255).astype(np.uint8)

@@ -1,0 +1,129 @@
+"""Training batches from a split: threads decode and augment ahead of the learner."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import KW_ONLY, dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from ssd_core.config import AugmentConfig
+from ssd_core.data.ahead import map_ahead
+from ssd_core.data.batches.augment import sample
+from ssd_core.data.batches.order import SampleOrder, sample_stream
+from ssd_core.data.shards.reader import SplitReader
+from ssd_core.errors import UsageError, located
+from ssd_core.structures import Batch, Record
+
+_BATCHES_AHEAD = 2
+"""Batches in the making while one is learned from."""
+
+_ROWS_PER_TASK = 4  # few, so that all threads end a batch together
+
+
+class _Task(NamedTuple):
+    """Rows of a batch that one thread makes."""
+
+    batch: Batch
+    first_row: int
+    places: list[tuple[int, int]]
+    """(epoch, index) of each row."""
+
+
+def check_batch_size(batch_size: int, world_size: int) -> None:
+    """Make sure that each of the devices gets the same number of images.
+
+    Raises:
+        UsageError: they do not.
+    """
+    if batch_size % world_size:
+        raise UsageError(
+            f"train.batch_size {batch_size} does not divide over {world_size} devices; it counts "
+            "the images of all"
+        )
+
+
+@dataclass(frozen=True)
+class Loader:
+    """Batches of augmented samples, the same for any number of threads, start and ranks."""
+
+    reader: SplitReader
+    _: KW_ONLY
+    image_size: int
+    augment: AugmentConfig
+    mean: tuple[float, float, float]
+    """RGB colour, 0..255, of what lies outside an image."""
+    batch_size: int
+    """Images an optimizer step, over all ranks."""
+    seed: int
+    num_threads: int
+    rank: int = 0
+    """Which of the `world_size` equal slices of each batch is made."""
+    world_size: int = 1
+
+    def __post_init__(self) -> None:
+        check_batch_size(self.batch_size, self.world_size)
+
+    def batches(self, first_step: int, last_step: int) -> Iterator[Batch]:
+        """Yield the batches of `first_step` .. `last_step - 1`, counted from the start of training.
+
+        A batch is valid until the next one is asked for. Closing the iterator ends the threads.
+
+        Raises:
+            DataError: there are no images, or one cannot be decoded; the message names it.
+        """
+        order = SampleOrder(self.reader.shard_rows, self.seed)
+        ring = [self._empty_batch() for _ in range(_BATCHES_AHEAD + 1)]
+        tasks = (
+            task
+            for step in range(first_step, last_step)
+            for task in self._tasks(order, step, ring[step % len(ring)])
+        )
+        tasks_per_batch = len(range(0, len(ring[0].indices), _ROWS_PER_TASK))
+        depth = _BATCHES_AHEAD * tasks_per_batch
+        with closing(
+            map_ahead(self._fill, tasks, num_threads=self.num_threads, depth=depth)
+        ) as fill:
+            for step in range(first_step, last_step):
+                for _ in range(tasks_per_batch):
+                    next(fill)
+                yield ring[step % len(ring)]
+
+    def _empty_batch(self) -> Batch:
+        rows = self.batch_size // self.world_size
+        num_boxes = max(8, -(-self.reader.max_boxes // 8) * 8)
+        return Batch(
+            images=np.empty((rows, self.image_size, self.image_size, 3), np.uint8),
+            boxes=np.empty((rows, num_boxes, 4), np.float32),
+            labels=np.empty((rows, num_boxes), np.int64),
+            indices=np.empty(rows, np.int64),
+        )
+
+    def _tasks(self, order: SampleOrder, step: int, batch: Batch) -> Iterator[_Task]:
+        rows = len(batch.indices)
+        first = step * self.batch_size + self.rank * rows
+        # Threads may still be at the batches before this one; their shards are kept.
+        oldest = max(step - _BATCHES_AHEAD, 0) * self.batch_size
+        self.reader.expect(order.shards_from(oldest))
+        places = [order.at(position) for position in range(first, first + rows)]
+        for row in range(0, rows, _ROWS_PER_TASK):
+            yield _Task(batch, row, places[row : row + _ROWS_PER_TASK])
+
+    def _fill(self, task: _Task) -> None:
+        records = self.reader.read([index for _, index in task.places])
+        for offset, ((epoch, _), record) in enumerate(zip(task.places, records, strict=True)):
+            with located(f"{self.reader.split} image {record.index} ({record.image_path})"):
+                self._fill_row(task.batch, task.first_row + offset, epoch, record)
+
+    def _fill_row(self, batch: Batch, row: int, epoch: int, record: Record) -> None:
+        boxes, labels = sample(
+            record.image,
+            record.annotations,
+            sample_stream(self.seed, epoch, record.index),
+            config=self.augment,
+            fill=self.mean,
+            out=batch.images[row],
+        )
+        batch.boxes[row], batch.labels[row], batch.indices[row] = 0, 0, record.index
+        batch.boxes[row, : len(boxes)] = boxes
+        batch.labels[row, : len(labels)] = labels

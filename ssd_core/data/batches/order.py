@@ -1,0 +1,98 @@
+"""The order in which training sees its samples: a pure function of seed, epoch and shard sizes."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from ssd_core.errors import DataError
+from ssd_core.structures import IntArray
+
+SHARDS_PER_GROUP = 8
+"""Shards whose samples are mixed; a cache of remote shards holds two such groups."""
+
+
+class _Epoch(NamedTuple):
+    groups: list[IntArray]
+    """Shards of each group."""
+    ends: IntArray
+    """[G] offset in the epoch at which each group ends."""
+    samples: IntArray
+    """[N] indices in the split."""
+
+
+class SampleOrder:
+    """The endless stream of samples: epoch after epoch, each one in an order of its own.
+
+    In each epoch the shards are shuffled, then the samples inside groups of consecutive shards. So
+    a cache of remote shards holds two groups at a time; a single group is one full shuffle.
+    """
+
+    def __init__(self, shard_rows: Sequence[int], seed: int) -> None:
+        """Take the number of samples of each shard, in the order of the manifest.
+
+        Raises:
+            DataError: there is no sample.
+        """
+        self._shard_rows = np.asarray(shard_rows, np.int64)
+        self._seed = seed
+        self.num_samples = int(self._shard_rows.sum())
+        if self.num_samples == 0:
+            raise DataError("the training split has no images")
+        # Around the end of an epoch positions of two epochs are in use.
+        self._epoch = lru_cache(maxsize=2)(self._shuffle)
+
+    def at(self, position: int) -> tuple[int, int]:
+        """Return (epoch, index of a sample in the split) of a position, counted from 0."""
+        epoch, offset = divmod(position, self.num_samples)
+        return epoch, int(self._epoch(epoch).samples[offset])
+
+    def shards_from(self, position: int) -> tuple[int, ...]:
+        """Return the shards of the group that is read at a position, and those of the next one."""
+        epoch, offset = divmod(position, self.num_samples)
+        groups, ends, _ = self._epoch(epoch)
+        group = int(np.searchsorted(ends, offset, side="right"))
+        is_last = group + 1 == len(groups)
+        following = self._epoch(epoch + 1).groups[0] if is_last else groups[group + 1]
+        return tuple(dict.fromkeys([*groups[group].tolist(), *following.tolist()]))
+
+    def _shuffle(self, epoch: int) -> _Epoch:
+        rng = order_stream(self._seed, epoch)
+        ends = np.cumsum(self._shard_rows)
+        # A group of empty shards alone would hide what is read after it.
+        shards = rng.permutation(np.flatnonzero(self._shard_rows))
+        groups = [
+            shards[first : first + SHARDS_PER_GROUP]
+            for first in range(0, len(shards), SHARDS_PER_GROUP)
+        ]
+        samples = []
+        for group in groups:
+            ranges = [
+                np.arange(ends[shard] - self._shard_rows[shard], ends[shard]) for shard in group
+            ]
+            samples.append(rng.permutation(np.concatenate(ranges)))
+        return _Epoch(
+            groups=groups,
+            ends=np.cumsum([len(part) for part in samples]),
+            samples=np.concatenate(samples),
+        )
+
+
+_ORDER, _SAMPLE = 0, 1
+
+
+def order_stream(seed: int, epoch: int) -> np.random.Generator:
+    """Return the random numbers that order the samples of an epoch."""
+    return _stream((seed, _ORDER), (0, 0, 0, epoch))
+
+
+def sample_stream(seed: int, epoch: int, index: int) -> np.random.Generator:
+    """Return the random numbers that augment the sample `index` of the split in an epoch."""
+    return _stream((seed, _SAMPLE), (0, 0, index, epoch))
+
+
+def _stream(key: tuple[int, int], counter: tuple[int, int, int, int]) -> np.random.Generator:
+    seed, use = key
+    words = np.array([seed % 2**64, use], np.uint64)
+    return np.random.Generator(np.random.Philox(key=words, counter=np.array(counter, np.uint64)))

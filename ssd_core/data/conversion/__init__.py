@@ -1,0 +1,1 @@
+"""From a source to verified shards: read, check, pack, publish."""

@@ -1,0 +1,138 @@
+"""One writer at a time in the directory of a data set; the lock ends with its process."""
+
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Literal
+
+from ssd_core.data.conversion.journal import JOURNAL_FILE, journalled_shards
+from ssd_core.data.shards.manifest import Manifest, read_if_any
+from ssd_core.errors import DataError
+from ssd_core.logs import logger
+from ssd_core.store import join_location
+from ssd_core.store.base import PARTIAL_PREFIX, StoredObject
+from ssd_core.store.local import explain_disk_errors
+
+ABANDONED_SECONDS = 24 * 3600.0
+"""Where no lock tells whether something is still being written, it counts as abandoned after this
+time without a change: writers change something every few minutes."""
+
+Held = Literal["held", "busy", "unknown"]
+"""Whether the lock was taken; `unknown` where the file system cannot lock a directory."""
+
+
+@contextmanager
+def lock_dataset(data_dir: Path) -> Iterator[None]:
+    """Hold an existing directory alone, after the end of whoever holds it now.
+
+    Raises:
+        UsageError: this user may not read it.
+    """
+    with _open_directory(data_dir) as descriptor:
+        if _try_lock(descriptor, data_dir) == "busy":
+            logger.info("%s: another conversion works here, waiting for its end", data_dir)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def try_lock(data_dir: Path) -> Iterator[Held]:
+    """Hold an existing directory where nobody else does, and say so; never wait.
+
+    Raises:
+        UsageError: this user may not read it.
+    """
+    with _open_directory(data_dir) as descriptor:
+        yield _try_lock(descriptor, data_dir)
+
+
+@contextmanager
+def _open_directory(data_dir: Path) -> Iterator[int]:
+    with explain_disk_errors(data_dir, "read"):
+        descriptor = os.open(data_dir, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int, data_dir: Path) -> Held:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return "busy"
+    except OSError as error:  # some network file systems cannot lock a directory
+        logger.debug("%s: cannot be locked: %s", data_dir, error.strerror)
+        return "unknown"
+    return "held"
+
+
+_SHARDS_FOLDER = re.compile(r"(?:(.*)/)?shards-[0-9a-f]{16}/.+")
+_PATTERNS = ("train-?????.arrow", "val-?????.arrow", JOURNAL_FILE, f"{PARTIAL_PREFIX}*")
+
+
+def find_strays(data_dir: Path, manifest: Manifest | None) -> list[Path]:
+    """Return journal, half-written files and shards that `manifest` does not name, sorted.
+
+    Nothing else is meant: a directory may hold files of other programs. No manifest owns nothing.
+    """
+    paths = {path for pattern in _PATTERNS for path in data_dir.glob(pattern)}
+    paths |= {data_dir / name for name in journalled_shards(data_dir)}
+    if manifest is not None:
+        paths -= {data_dir / shard.name for shard in manifest.shards()}
+    return sorted(path for path in paths if path.exists())
+
+
+def shards_folder(manifest: Manifest) -> str:
+    """Return the name of the folder that holds the shards of a data set in a store."""
+    return f"shards-{manifest.digest[:16]}"
+
+
+def dataset_of(key: str) -> str | None:
+    """Return the folder of the data set, "" for the root, that a key holds a shard of, or None."""
+    match = _SHARDS_FOLDER.fullmatch(key)
+    return None if match is None else match[1] or ""
+
+
+def find_unowned(uri: str, objects: Iterable[StoredObject]) -> dict[str, list[StoredObject]]:
+    """Return the shards in a store that no manifest names, by the folder of their data set.
+
+    Args:
+        uri: what the keys of the objects are relative to.
+        objects: a listing.
+
+    Raises:
+        SurroundingsError: the store is away.
+    """
+    shards: dict[str, list[StoredObject]] = {}
+    for found in objects:
+        folder = dataset_of(found.key)
+        if folder is not None:
+            shards.setdefault(folder, []).append(found)
+    unowned = {}
+    for folder, stored in shards.items():
+        place = join_location(uri, *filter(None, [folder]))
+        try:
+            manifest = read_if_any(place)
+        except DataError as error:
+            logger.warning("%s; nothing is removed here", error)
+            continue
+        owned = {shard.name for shard in manifest.shards()} if manifest else set()
+        start = len(f"{folder}/") if folder else 0
+        strays = [found for found in stored if found.key[start:] not in owned]
+        if strays:
+            unowned[folder] = strays
+    return unowned
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder; no error where another was faster."""
+    with explain_disk_errors(path), suppress(FileNotFoundError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

@@ -1,0 +1,126 @@
+"""Copy a converted data set into a store: first what is large, last the manifest that names it.
+
+There the shards lie in a folder that bears a part of the digest, so that conversions that race for
+one place cannot mix their files: whoever commits the manifest first has won, and all it names is
+there. Their own names stay, because MindRecord files know them.
+"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ssd_core.data.ahead import map_ahead
+from ssd_core.data.conversion.ownership import ABANDONED_SECONDS, shards_folder
+from ssd_core.data.shards.manifest import (
+    MANIFEST_FILE,
+    Manifest,
+    Shard,
+    format_manifest,
+    read_manifest,
+)
+from ssd_core.errors import OwnershipError
+from ssd_core.logs import Progress, logger
+from ssd_core.store import open_store
+from ssd_core.store.base import PARTIAL_PREFIX, Store, StoredObject
+
+_THREADS = 4
+_REUSED_SECONDS = ABANDONED_SECONDS / 2
+"""What an interrupted upload has left is used for so long: well before `ssd gc` may remove it."""
+
+
+def publish_dataset(data_dir: Path, uri: str, *, beside: Sequence[str] = ()) -> Manifest:
+    """Copy the data set in `data_dir` to the store at `uri`; what is there already is kept.
+
+    Args:
+        data_dir: a complete data set.
+        uri: its place in the store.
+        beside: names of further files, which are copied before the manifest where they exist.
+
+    Returns:
+        The manifest in the store: of the same digest, with the names that the shards have there.
+
+    Raises:
+        OwnershipError: another data set is there.
+        SurroundingsError: the store is away or full; the same call continues.
+    """
+    store, manifest = open_store(uri), read_manifest(data_dir)
+    paths = [data_dir / shard.name for shard in manifest.shards()]
+    if store.head(MANIFEST_FILE) is None:
+        renamed = _rename_shards(manifest)
+        _upload(store, paths, renamed.shards(), max_age=_REUSED_SECONDS)
+        for name in beside:
+            _mirror(store, data_dir, name)
+        store.put_if_absent(MANIFEST_FILE, format_manifest(renamed).encode())
+    published = read_manifest(uri)
+    if published.digest != manifest.digest:
+        raise OwnershipError(
+            f"{uri} holds another data set, with the digest {published.digest[:12]}…; choose "
+            "another --out, or remove it"
+        )
+    # From now on the shards are owned; this brings back what somebody has removed until then.
+    _upload(store, paths, published.shards(), max_age=float("inf"))
+    return published
+
+
+def check_writable(uri: str) -> None:
+    """Store something small and remove it, so that hours of work do not end with a refusal.
+
+    Raises:
+        UsageError: nothing may be stored there.
+        SurroundingsError: the store is away or full.
+    """
+    store, key = open_store(uri), f"{PARTIAL_PREFIX}writable"
+    store.put(key, b"")
+    store.delete(key)
+
+
+def _rename_shards(manifest: Manifest) -> Manifest:
+    """Return a manifest with the names that its shards have in a store."""
+    folder = shards_folder(manifest)
+
+    def rename(shard: Shard) -> Shard:
+        return shard.model_copy(update={"name": f"{folder}/{shard.name}"})
+
+    splits = {
+        name: split.model_copy(update={"shards": tuple(map(rename, split.shards))})
+        for name, split in manifest.splits.items()
+    }
+    return manifest.model_copy(update={"splits": splits})
+
+
+def _upload(
+    store: Store, paths: Sequence[Path], shards: Sequence[Shard], *, max_age: float
+) -> None:
+    """Store the files of shards that are not there, or older than `max_age` seconds."""
+
+    def upload(file: tuple[Path, Shard]) -> bool:
+        path, shard = file
+        stored = store.head(shard.name)
+        if stored is not None and _is_usable(stored, shard, max_age):
+            return False
+        store.put(shard.name, path)
+        return True
+
+    num_stored = 0
+    with Progress("upload", len(shards)) as progress:
+        files = zip(paths, shards, strict=True)
+        uploads = map_ahead(upload, files, num_threads=_THREADS, depth=2 * _THREADS)
+        for done, is_stored in enumerate(uploads, start=1):
+            num_stored += is_stored
+            progress.update(done)
+    if num_stored:
+        logger.info("uploaded %d of %d files", num_stored, len(shards))
+
+
+def _is_usable(stored: StoredObject, shard: Shard, max_age: float) -> bool:
+    """Say whether an object can stay; its name already stands for its content."""
+    return stored.num_bytes == shard.bytes and time.time() - stored.changed < max_age
+
+
+def _mirror(store: Store, data_dir: Path, name: str) -> None:
+    """Store a small file, or remove what an earlier conversion left under its name."""
+    path = data_dir / name
+    if path.exists():
+        store.put(name, path)
+    elif store.head(name) is not None:
+        store.delete(name)

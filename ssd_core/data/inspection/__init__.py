@@ -1,0 +1,1 @@
+"""What a converted data set contains, in numbers."""

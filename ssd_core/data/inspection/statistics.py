@@ -1,0 +1,225 @@
+"""What a converted data set is made of: counts, sizes, images that occur twice."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ssd_core.config import AnchorSpec
+from ssd_core.data.checking.duplicates import find_near_images
+from ssd_core.data.inspection.table import SIZES, Objects, SplitTable, join_objects
+from ssd_core.detection.anchors import feature_sizes, generate_anchors
+from ssd_core.detection.reach import find_best_anchors
+from ssd_core.structures import Array, ClassInfo, FloatArray, IntArray
+
+SIDE_BINS = 2
+"""Bins an octave of `side_histogram`."""
+SHAPE_BINS = 3
+"""Bins an octave of `count_shapes`, in each direction."""
+NUM_OCTAVES = 8
+"""Both reach from 1/256 of the image to all of it; what is smaller is in their first bin."""
+
+
+def describe_split(table: SplitTable) -> dict[str, Any]:
+    """Return the counts of a split: images, objects, their sizes."""
+    per_image, objects = table.objects_per_image, table.objects
+    widths, heights = table.image_sizes.T
+    return {
+        "images": len(table.image_paths),
+        "images_without_objects": int((per_image == 0).sum()),
+        "bytes": int(table.image_bytes.sum()),
+        "width": spread(widths),
+        "height": spread(heights),
+        "objects": len(objects.labels),
+        "crowds": table.num_crowds,
+        "difficult": table.num_difficult,
+        "objects_per_image": spread(per_image),
+        "objects_per_image_histogram": np.bincount(per_image).tolist(),
+        "sizes": count_sizes(objects.size_rows),
+        "side_histogram": side_histogram(objects.sides),
+    }
+
+
+def describe_classes(
+    tables: Mapping[str, SplitTable], classes: Sequence[ClassInfo]
+) -> list[dict[str, Any]]:
+    """Return a row for each class, in label order: objects and images by split, sizes."""
+    everything = join_objects(list(tables.values()))
+    sides, size_rows = everything.sides, everything.size_rows
+    rows = []
+    for info in classes:
+        found = {name: table.objects.labels == info.label for name, table in tables.items()}
+        is_class = np.concatenate(list(found.values()))
+        rows.append(
+            {
+                "label": info.label,
+                "name": info.name,
+                "objects": {name: int(mask.sum()) for name, mask in found.items()},
+                "images": {
+                    name: len(np.unique(tables[name].objects.image_rows[mask]))
+                    for name, mask in found.items()
+                },
+                "sizes": count_sizes(size_rows[is_class]),
+                "side": spread(sides[is_class]),
+            }
+        )
+    return rows
+
+
+def find_repeated(tables: Mapping[str, SplitTable]) -> list[dict[str, list[str]]]:
+    """Return the images whose bytes occur more than once: for each, its paths by split."""
+    groups: dict[str, dict[str, list[str]]] = {}
+    for split, table in tables.items():
+        for digest, path in zip(table.image_hashes, table.image_paths, strict=True):
+            groups.setdefault(digest, {}).setdefault(split, []).append(path)
+    return [group for group in groups.values() if sum(map(len, group.values())) > 1]
+
+
+def find_near(tables: Mapping[str, SplitTable]) -> list[dict[str, list[str]]]:
+    """Return the images that look the same and are no copies: for each, their paths by split."""
+    looks: dict[str, tuple[str, str, bytes]] = {}
+    for split, table in tables.items():
+        columns = (table.image_hashes, table.image_paths, table.image_looks)
+        for digest, path, look in zip(*columns, strict=True):
+            looks.setdefault(digest, (split, path, look))
+    images = list(looks.values())
+    groups: list[dict[str, list[str]]] = []
+    for rows in find_near_images([look for _, _, look in images]):
+        groups.append({})
+        for split, path, _ in (images[row] for row in rows):
+            groups[-1].setdefault(split, []).append(path)
+    return groups
+
+
+def find_extremes(
+    tables: Mapping[str, SplitTable], counts: Mapping[str, int]
+) -> dict[str, list[tuple[str, int]]]:
+    """Return split and row of the images with the smallest objects, the most and the fewest.
+
+    Args:
+        tables: by split.
+        counts: how many images of each kind at most; the keys are `smallest`, `most` and `fewest`.
+            No image is returned twice.
+    """
+    places = [(name, row) for name, each in tables.items() for row in range(len(each.image_paths))]
+    num_objects = np.concatenate([table.objects_per_image for table in tables.values()])
+    smallest = np.concatenate([_smallest_sides(table) for table in tables.values()])
+    order = {
+        "smallest": np.argsort(smallest, kind="stable")[: np.isfinite(smallest).sum()],
+        "most": np.argsort(-num_objects, kind="stable")[: np.count_nonzero(num_objects)],
+        "fewest": np.argsort(num_objects, kind="stable"),
+    }
+    taken: set[int] = set()
+    found = {}
+    for kind, count in counts.items():
+        rows = [row for row in order[kind].tolist() if row not in taken][:count]
+        taken.update(rows)
+        found[kind] = [places[row] for row in rows]
+    return found
+
+
+def count_sizes(size_rows: IntArray) -> dict[str, int]:
+    """Count objects by size; `size_rows` [M] are positions in SIZES."""
+    counts = np.bincount(size_rows, minlength=len(SIZES)).tolist()
+    return dict(zip(SIZES, counts, strict=True))
+
+
+def side_histogram(sides: FloatArray) -> list[int]:
+    """Count [M] sides in [0, 1], with bins that grow by the same factor."""
+    num_bins = NUM_OCTAVES * SIDE_BINS
+    counts: list[int] = np.bincount(_log_bins(sides, SIDE_BINS), minlength=num_bins).tolist()
+    return counts
+
+
+def count_shapes(tables: Mapping[str, SplitTable]) -> IntArray:
+    """Return [24, 24] numbers of objects by width and by height relative to the image."""
+    boxes = join_objects(list(tables.values())).boxes
+    num_bins = NUM_OCTAVES * SHAPE_BINS
+    columns, rows = _log_bins(boxes[:, 2:] - boxes[:, :2], SHAPE_BINS).T
+    counts = np.bincount(columns * num_bins + rows, minlength=num_bins * num_bins)
+    return counts.reshape(num_bins, num_bins)
+
+
+def spread(values: Array) -> dict[str, float] | None:
+    """Return smallest, middle, mean and largest value, None where there is none."""
+    if len(values) == 0:
+        return None
+    spread = (values.min(), np.median(values), values.mean(), values.max())
+    names = ("min", "median", "mean", "max")
+    return {name: round(float(value), 4) for name, value in zip(names, spread, strict=True)}
+
+
+def _log_bins(values: FloatArray, per_octave: int) -> IntArray:
+    """Return the bin of each value in [0, 1]; the last one ends at 1."""
+    octaves = np.log2(np.maximum(values, 2.0**-NUM_OCTAVES)) + NUM_OCTAVES
+    bins: IntArray = np.minimum(octaves * per_octave, NUM_OCTAVES * per_octave - 1).astype(np.int64)
+    return bins
+
+
+def _smallest_sides(table: SplitTable) -> FloatArray:
+    """Return [N] the side of the smallest object of each image, infinite without objects."""
+    smallest = np.full(len(table.image_paths), np.inf, np.float32)
+    np.minimum.at(smallest, table.objects.image_rows, table.objects.sides)
+    return smallest
+
+
+IOU_EDGES = np.linspace(0, 1, 21)
+"""[21] bounds of the histogram of best IoUs."""
+
+
+def describe_reach(
+    objects: Objects, spec: AnchorSpec, image_size: int, *, iou_threshold: float, num_classes: int
+) -> dict[str, Any]:
+    """Return how well anchors reach the objects as they are, before any augmentation.
+
+    An object is unreached when its best anchor overlaps it by less than the threshold; it then
+    trains this one anchor only, whatever the IoU (`detection/matcher.py`).
+
+    Args:
+        objects: of the data set.
+        spec: the anchors.
+        image_size: side of the square network input in pixels.
+        iou_threshold: lowest IoU at which an anchor is positive.
+        num_classes: K.
+    """
+    iou, levels = find_best_anchors(objects.boxes, spec, image_size)
+    is_unreached = iou < np.float32(iou_threshold)
+    return {
+        "image_size": image_size,
+        "iou_threshold": iou_threshold,
+        "objects": len(iou),
+        "unreached": int(is_unreached.sum()),
+        "unreached_sizes": count_sizes(objects.size_rows[is_unreached]),
+        "unreached_classes": np.bincount(
+            objects.labels[is_unreached] - 1, minlength=num_classes
+        ).tolist(),
+        "best_iou": spread(iou),
+        "best_iou_histogram": np.histogram(iou, IOU_EDGES)[0].tolist(),
+        "unreached_side_histogram": side_histogram(objects.sides[is_unreached]),
+        "levels": _describe_levels(spec, image_size, levels),
+    }
+
+
+def _describe_levels(spec: AnchorSpec, image_size: int, levels: IntArray) -> list[dict[str, Any]]:
+    """Return a row for each level of anchors; `levels` are those of the best anchors."""
+    anchors = generate_anchors(spec, image_size) * image_size
+    columns = zip(
+        spec.strides,
+        feature_sizes(spec, image_size),
+        spec.boxes_per_cell,
+        np.bincount(levels, minlength=len(spec.strides)).tolist(),
+        strict=True,
+    )
+    rows: list[dict[str, Any]] = []
+    start = 0
+    for stride, cells, per_cell, num_objects in columns:
+        rows.append(
+            {
+                "stride": stride,
+                "shapes": anchors[start : start + per_cell, 2:].round(1).tolist(),
+                "anchors": cells * cells * per_cell,
+                "objects": num_objects,
+            }
+        )
+        start += cells * cells * per_cell
+    return rows

@@ -1,0 +1,1 @@
+"""MindRecord shards: the layout of the files, a writer and a reader."""

@@ -1,0 +1,217 @@
+"""The crop rules of three systems, each against the same rule told one box at a time."""
+
+import random
+from itertools import combinations, product
+
+import numpy as np
+import pytest
+import torch
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from ssd_core.config import AugmentConfig
+from ssd_core.data.batches.windows import draw_crop, judge_crops
+from tests.data.batches.reference_augment import ACCEPTS, CROPS, has_centre, overlap
+
+RULES = sorted(ACCEPTS)
+MIN_IOUS = (0.1, 0.3, 0.5, 0.7, 0.9, 0.0)
+BOXES = np.array([[10, 10, 30, 30], [60, 40, 90, 70]], np.float32)
+WHOLE = (0, 0, 100, 80)
+
+
+def judge(crop: list[float], boxes: list[list[float]], min_iou: float, rule: str):
+    accepted, inside = judge_crops(
+        np.array(crop, float)[:, None], np.array(boxes, np.float32).reshape(-1, 4), min_iou, rule
+    )
+    return bool(accepted[0]), inside[0].tolist()
+
+
+# --- literal cases
+
+
+@pytest.mark.parametrize("rule", ["mmdetection", "torchvision"])
+def test_overlap_exactly_at_the_limit_is_accepted(rule):
+    # the box is half of the crop: IoU 0.5
+    assert judge([0, 0, 10, 10], [[0, 0, 10, 5]], 0.5, rule) == (True, [True])
+    assert judge([0, 0, 10, 10], [[0, 0, 10, 4]], 0.5, rule) == (False, [True])
+
+
+def test_mmdetection_wants_the_overlap_of_every_box_and_torchvision_of_one():
+    boxes = [[0, 0, 10, 5], [0, 0, 10, 1]]  # IoU 0.5 and 0.1
+    assert judge([0, 0, 10, 10], boxes, 0.3, "mmdetection") == (False, [True, True])
+    assert judge([0, 0, 10, 10], boxes, 0.3, "torchvision") == (True, [True, True])
+
+
+def test_torchvision_counts_only_boxes_with_their_centre_inside():
+    outer, inner = [0, 0, 10, 21], [4, 4, 6, 6]  # IoU 0.48 with its centre outside; IoU 0.04
+    assert judge([0, 0, 10, 10], [outer], 0.0, "torchvision") == (False, [False])
+    assert judge([0, 0, 10, 10], [outer, inner], 0.3, "torchvision") == (False, [False, True])
+    assert judge([0, 0, 10, 10], [outer, inner], 0.3, "mmdetection") == (False, [False, True])
+    assert judge([0, 0, 10, 10], [outer, inner], 0.03, "mmdetection") == (True, [False, True])
+
+
+def test_mindspore_refuses_only_what_overlaps_unevenly():
+    little, much, far = [4, 4, 6, 6], [0, 0, 10, 8], [50, 50, 60, 60]  # IoU 0.04, 0.8 and 0
+    crop = [0, 0, 10, 10]
+    assert judge(crop, [little], 0.9, "mindspore") == (True, [True])  # too little of the only one
+    assert judge(crop, [little, much], 0.5, "mindspore") == (False, [True, True])
+    assert judge(crop, [little, much], 0.7, "mindspore") == (True, [True, True])  # 0.8 < 0.7 + 0.2
+    assert judge(crop, [much, far], 0.3, "mindspore") == (True, [True, False])  # far is not touched
+    assert judge(crop, [far], 0.1, "mindspore") == (False, [False])
+
+
+@pytest.mark.parametrize("rule", ["mmdetection", "torchvision"])
+def test_overlap_zero_accepts_any_crop_that_holds_a_centre(rule):
+    far = [50, 50, 60, 60]
+    assert judge([0, 0, 10, 10], [[4, 4, 6, 6], far], 0.0, rule) == (True, [True, False])
+    assert judge([0, 0, 10, 10], [far], 0.0, rule) == (False, [False])
+
+
+def test_a_centre_on_the_edge_is_outside():
+    assert judge([0, 0, 10, 10], [[5, 0, 15, 10]], 0.0, "mmdetection") == (False, [False])
+
+
+# --- all cases on a small grid
+
+
+def rectangles(width: int, height: int) -> list[tuple[int, int, int, int]]:
+    spans = [list(combinations(range(side + 1), 2)) for side in (width, height)]
+    return [(x0, y0, x1, y1) for (x0, x1), (y0, y1) in product(*spans)]
+
+
+def assert_judged_as_told(rule: str, crops, boxes) -> int:
+    """Compare every crop at every limit; return how many were accepted."""
+    accepted = 0
+    for min_iou in MIN_IOUS:
+        is_accepted, is_inside = judge_crops(
+            np.array(crops, float).T, np.array(boxes, np.float32), min_iou, rule
+        )
+        expected = [ACCEPTS[rule](crop, boxes, min_iou) for crop in crops]
+        assert is_accepted.tolist() == expected, (boxes, min_iou)
+        assert is_inside.tolist() == [[has_centre(crop, box) for box in boxes] for crop in crops]
+        accepted += sum(expected)
+    return accepted
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_box_with_every_crop_of_a_line(rule):
+    """Among them are overlaps of exactly 1/10, 3/10, 1/2, 7/10 and 9/10."""
+    crops = rectangles(10, 1)
+    assert {overlap(crop, box) for crop, box in product(crops, crops)} >= {*MIN_IOUS}
+    accepted = sum(assert_judged_as_told(rule, crops, [box]) for box in crops)
+    assert 0 < accepted < len(MIN_IOUS) * len(crops) ** 2
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_pair_of_boxes_with_every_crop_of_a_grid(rule):
+    crops = rectangles(3, 3)
+    pairs = list(combinations(crops, 2))
+    accepted = sum(assert_judged_as_told(rule, crops, pair) for pair in pairs)
+    assert 0 < accepted < len(MIN_IOUS) * len(crops) * len(pairs)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_many_boxes_of_any_size(rule):
+    rng = np.random.default_rng(0)
+    accepted = 0
+    for _ in range(60):
+        corners = np.sort(rng.uniform(0, 50, (rng.integers(1, 9), 2, 2)).astype(np.float32), axis=1)
+        starts = rng.integers(0, 25, (30, 2))
+        crops = np.hstack([starts, starts + rng.integers(10, 40, (30, 2))]).tolist()
+        accepted += assert_judged_as_told(rule, crops, corners.reshape(-1, 4).tolist())
+    assert accepted > 500
+
+
+# --- drawing
+
+
+def draws(rule: str, boxes, count: int, *, size=WHOLE[2:], seed=2, min_ious=MIN_IOUS):
+    config = AugmentConfig(crop_rule=rule, crop_min_ious=min_ious)
+    rng = np.random.default_rng(seed)
+    return [draw_crop((0, 0, *size), boxes, config, rng) for _ in range(count)]
+
+
+def assert_equally_distributed(some, others) -> None:
+    """Compare each column of [N, C] and [M, C] by the largest distance of their distributions.
+
+    In one million of comparisons of equal ones, one would fail (Kolmogorov and Smirnov).
+    """
+    some, others = np.asarray(some, float), np.asarray(others, float)
+    limit = 2.7 * np.sqrt((len(some) + len(others)) / (len(some) * len(others)))
+    for column in range(some.shape[1]):
+        a, b = np.sort(some[:, column]), np.sort(others[:, column])
+        values = np.union1d(a, b)
+        shares = [np.searchsorted(part, values, side="right") / len(part) for part in (a, b)]
+        assert np.abs(shares[0] - shares[1]).max() <= limit, column
+
+
+def columns(crops):
+    return [
+        [*crop, crop[2] - crop[0], crop[3] - crop[1], count, tuple(crop) == WHOLE]
+        for crop, count in crops
+    ]
+
+
+def reference_draws(rule: str, boxes, count: int, seed: int = 1):
+    rng = random.Random(seed)
+    crops = (CROPS[rule](WHOLE[2:], boxes.tolist(), MIN_IOUS, rng) for _ in range(count))
+    return columns((crop, len(kept)) for crop, kept in crops)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("num_boxes", [0, 1, 2])
+def test_crops_are_distributed_as_those_of_the_loop(rule, num_boxes):
+    boxes = BOXES[:num_boxes]
+    ours = columns((crop, kept.sum()) for crop, kept in draws(rule, boxes, 2000))
+    assert_equally_distributed(ours, reference_draws(rule, boxes, 2000))
+
+
+@pytest.mark.parametrize(("rule", "other"), [*combinations(RULES, 2)])
+def test_the_distributions_of_two_rules_differ(rule, other):
+    """Or else the test before this one would see nothing."""
+    ours = columns((crop, kept.sum()) for crop, kept in draws(rule, BOXES, 3000))
+    with pytest.raises(AssertionError):
+        assert_equally_distributed(ours, reference_draws(other, BOXES, 3000))
+
+
+def test_crops_are_distributed_as_those_of_torchvision():
+    transform = v2.RandomIoUCrop(sampler_options=[1.0, *MIN_IOUS])
+    box_format = tv_tensors.BoundingBoxFormat.XYXY
+    boxes = tv_tensors.BoundingBoxes(BOXES, format=box_format, canvas_size=WHOLE[:1:-1])
+    torch.manual_seed(1)
+    theirs = []
+    for _ in range(250):
+        drawn = transform.make_params([boxes])
+        is_whole = not drawn
+        left, top = drawn.get("left", 0), drawn.get("top", 0)
+        crop = left, top, left + drawn.get("width", 100), top + drawn.get("height", 80)
+        theirs.append((crop, 2 if is_whole else int(drawn["is_within_crop_area"].sum())))
+    ours = columns((crop, kept.sum()) for crop, kept in draws("torchvision", BOXES, 3000))
+    assert_equally_distributed(ours, columns(theirs))
+
+
+@pytest.mark.parametrize("rule", ["torchvision", "mindspore"])
+def test_an_image_without_boxes_stays_whole(rule):
+    assert {crop for crop, _ in draws(rule, BOXES[:0], 50)} == {WHOLE}
+
+
+def test_a_hopeless_image_stays_whole_with_mindspore_and_with_the_others_in_the_end():
+    """A box at the rim that no crop of its own size can hold well enough."""
+    box = np.array([[0, 0, 2, 2]], np.float32)
+    for rule in RULES:
+        crops = draws(rule, box, 50, min_ious=(0.9,))
+        assert all(kept.tolist() == [True] for _, kept in crops)
+        if rule != "mindspore":  # which accepts little of the only box
+            assert {crop for crop, _ in crops} == {WHOLE}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_canvas_may_begin_anywhere(rule):
+    config = AugmentConfig(crop_rule=rule, crop_min_ious=(0.0,))
+    shift = np.array([-300, -200, -300, -200])
+    for seed in range(50):
+        here, kept = draw_crop(WHOLE, BOXES, config, np.random.default_rng(seed))
+        canvas = tuple(int(side) for side in shift + WHOLE)
+        there, also_kept = draw_crop(canvas, BOXES + shift, config, np.random.default_rng(seed))
+        assert there == tuple((shift + here).tolist())
+        assert also_kept.tolist() == kept.tolist()

@@ -1,0 +1,104 @@
+"""Augmented boxes and pixels, as a distribution, against the same done the long way."""
+
+import io
+import random
+from functools import cache
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ssd_core.config import AugmentConfig
+from ssd_core.data.batches.augment import sample
+from ssd_core.structures import make_annotations
+from tests.data.batches.reference_augment import CROPS, augment
+from tests.data.batches.test_crops import MIN_IOUS, assert_equally_distributed
+
+FILL, SIZE, COUNT = (123.675, 116.28, 103.53), 24, 2000
+BOXES = [[12.0, 9.0, 40.0, 50.0], [50.0, 20.0, 90.0, 60.0], [4.0, 50.0, 20.0, 70.0]]
+
+
+def make_picture():
+    """Return smooth colours with an object in each box: what moves or is scaled shows."""
+    rows, columns = np.mgrid[:72, :96]
+    pixels = np.stack([60 + columns, 40 + 2 * rows, 150 - columns / 2], axis=-1)
+    for shade, (x0, y0, x1, y1) in zip((30, 200, 120), np.int_(BOXES), strict=True):
+        pixels[y0:y1, x0:x1, :2] = shade
+    return pixels.astype(np.uint8)
+
+
+def png(pixels) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def measure(image, boxes) -> list[float]:
+    """Describe a sample by numbers: its boxes, and how bright and colourful its parts are."""
+    # Rounded, for ours are in single precision.
+    rim = np.sort(boxes.astype(float), axis=0).round(5) if len(boxes) else np.full((1, 4), -1.0)
+    values = image.astype(float)
+    quarters = values.reshape(2, SIZE // 2, 2, SIZE // 2, 3).mean(axis=(1, 3, 4)).ravel()
+    greatest, least = values.max(axis=-1), values.min(axis=-1)
+    return [
+        len(boxes),
+        *rim[0],
+        *rim[-1],
+        *values.mean(axis=(0, 1)),
+        *values.std(axis=(0, 1)),
+        *quarters,
+        values.max(),
+        values.min(),
+        (greatest - least).mean(),
+        ((greatest - least) / (greatest + 1)).max(),
+        (np.median(values, axis=-1) - least).mean(),
+        values[SIZE // 2, SIZE // 2, 0],
+        values[0, 0, 0],
+    ]
+
+
+@cache
+def reference(rule: str):
+    pixels, rng = make_picture(), random.Random(7)
+    options = {"rule": rule, "min_ious": MIN_IOUS, "fill": FILL, "size": SIZE}
+    return [measure(*augment(pixels, BOXES, **options, rng=rng)) for _ in range(COUNT)]
+
+
+def ours(**changes):
+    content, rng = png(make_picture()), np.random.default_rng(7)
+    annotations = make_annotations(BOXES, [1, 2, 3])
+    out = np.empty((SIZE, SIZE, 3), np.uint8)
+    config = AugmentConfig(crop_min_ious=MIN_IOUS, **changes)
+    made = []
+    for _ in range(COUNT):
+        boxes, _ = sample(content, annotations, rng, config=config, fill=FILL, out=out)
+        made.append(measure(out, boxes))
+    return made
+
+
+@pytest.mark.parametrize("rule", sorted(CROPS))
+def test_samples_are_distributed_as_those_made_the_long_way(rule):
+    assert_equally_distributed(ours(crop_rule=rule), reference(rule))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"crop_rule": "torchvision"},
+        {"crop_rule": "mindspore"},
+        {"crop_min_scale": 0.5},
+        {"zoom_out_probability": 0.3},
+        {"zoom_out_max": 2.5},
+        {"flip_probability": 0.2},
+        {"brightness": 0.0},
+        {"contrast": 0.2},
+        {"saturation": 0.0},
+        {"hue": 120.0},
+        {"photometric_probability": 0.1},
+    ],
+    ids=str,
+)
+def test_another_configuration_is_told_apart(changes):
+    """Or else the test before this one would prove little."""
+    with pytest.raises(AssertionError):
+        assert_equally_distributed(ours(**changes), reference("mmdetection"))

@@ -1,0 +1,247 @@
+"""MindRecord files of other programs: adopted as they are, checked, and read with what they say."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ssd_core.data.shards.files import find_faults
+from ssd_core.data.shards.manifest import read_manifest
+from ssd_core.data.shards.mindrecord.format import SCHEMA
+from ssd_core.data.shards.reader import open_split
+from ssd_core.errors import DataError, OwnershipError, UsageError
+from ssd_core.stages import convert
+
+pytestmark = pytest.mark.mindspore
+
+CONFIG: dict[str, Any] = {"format": "mindrecord", "shards": "mindrecord"}
+REFERENCE: dict[str, Any] = {name: SCHEMA[name] for name in ("img_id", "image", "annotation")}
+Row = tuple[int, bytes, Sequence[Sequence[int]]]
+
+
+def write(path: Path, rows: Sequence[Row], schema: Mapping[str, Any], num_files: int) -> None:
+    """Write files one row a call, as MindSpore's SSD does."""
+    from mindspore.mindrecord import FileWriter
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = FileWriter(str(path), num_files)
+    writer.add_schema(dict(schema), "ssd")
+    for img_id, image, annotation in rows:
+        array = np.array(annotation, np.int32)
+        row = {"img_id": np.array([img_id], np.int32), "image": image, "annotation": array}
+        writer.write_raw_data([row])
+    writer.commit()
+
+
+@pytest.fixture(scope="module")
+def photographs(bccd_dir: Path) -> list[bytes]:
+    return [path.read_bytes() for path in sorted((bccd_dir / "JPEGImages").iterdir())[:9]]
+
+
+def boxes_of(index: int) -> list[list[int]]:
+    """Return y0, x0, y1, x1, class of the objects of an image, which has 640 x 480 pixels."""
+    return [[i, 10 + i, 100 + index, 200 + i, 1 + i % 2] for i in range(1 + index % 3)]
+
+
+@pytest.fixture(scope="module")
+def records(photographs: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder as MindSpore's SSD leaves it: seven images in three files, two in one."""
+    folder = tmp_path_factory.mktemp("records")
+    rows = [(100 + i, photo, boxes_of(i)) for i, photo in enumerate(photographs)]
+    write(folder / "ssd.mindrecord", rows[:7], REFERENCE, 3)
+    write(folder / "ssd_eval.mindrecord0", rows[7:], REFERENCE, 1)
+    return folder
+
+
+@pytest.fixture
+def own_records(records: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(records, tmp_path / "records"))
+
+
+def test_files_are_linked_counted_and_read(
+    records: Path, photographs: list[bytes], tmp_path: Path
+) -> None:
+    before = {path.name: path.stat() for path in records.iterdir()}
+    result = convert.run(CONFIG | {"classes": ["cat", "dog"]}, str(records), tmp_path / "out")
+    assert result.metrics == {"images": 9, "boxes": 13 + 5}
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest.source["format"] == "mindrecord"
+    assert [(entry.label, entry.name, entry.category_id) for entry in manifest.classes] == [
+        (1, "cat", 1),
+        (2, "dog", 2),
+    ]
+    train = manifest.splits["train"]
+    assert [shard.name for shard in train.shards] == [
+        f"ssd.mindrecord{i}{suffix}" for i in range(3) for suffix in ("", ".db")
+    ]
+    assert (train.images, train.boxes, train.max_boxes) == (7, 13, 3)
+    assert sum(shard.rows for shard in train.shards) == 7
+    assert list(find_faults(tmp_path / "out", [shard.known for shard in manifest.shards()])) == []
+    for name, status in before.items():
+        assert (tmp_path / "out" / name).stat().st_ino == status.st_ino
+        assert (records / name).stat().st_mode == status.st_mode
+    reader = open_split(tmp_path / "out", "train")
+    assert sorted(record.image_id for record in reader.read(range(7))) == list(range(100, 107))
+    for record in reader.read([6, 0, 3]):
+        number = record.image_id - 100
+        assert bytes(record.image) == photographs[number]
+        assert (record.width, record.height) == (640, 480)
+        boxes = [[x0, y0, x1, y1] for y0, x0, y1, x1, _ in boxes_of(number)]
+        assert record.annotations.boxes.tolist() == boxes
+        assert record.annotations.labels.tolist() == [row[4] for row in boxes_of(number)]
+        assert record.annotations.areas.tolist() == [(c - a) * (d - b) for a, b, c, d in boxes]
+    ids = [i for record in reader.read(range(7)) for i in record.annotations.box_ids.tolist()]
+    assert len(set(ids)) == 13
+    assert 0 not in ids
+
+
+def test_a_second_run_takes_it_as_it_is_and_a_changed_set_is_refused(
+    own_records: Path, photographs: list[bytes], tmp_path: Path
+) -> None:
+    first = convert.run(CONFIG, str(own_records), tmp_path / "out")
+    assert convert.run(CONFIG, str(own_records), tmp_path / "out") == first
+    for path in own_records.glob("ssd_eval*"):
+        path.unlink()
+    write(own_records / "ssd_eval.mindrecord0", [(1, photographs[0], boxes_of(0))], REFERENCE, 1)
+    with pytest.raises(OwnershipError, match="the source has changed since"):
+        convert.run(CONFIG, str(own_records), tmp_path / "out")
+    manifest = read_manifest(tmp_path / "out")
+    assert list(find_faults(tmp_path / "out", [shard.known for shard in manifest.shards()])) == []
+
+
+def test_a_set_more_or_less_is_another_data_set(own_records: Path, tmp_path: Path) -> None:
+    convert.run(CONFIG, str(own_records), tmp_path / "out")
+    for path in own_records.glob("ssd_eval*"):
+        path.rename(tmp_path / path.name)
+    with pytest.raises(OwnershipError, match="the source has changed since"):
+        convert.run(CONFIG, str(own_records), tmp_path / "out")
+    convert.run(CONFIG, str(own_records), tmp_path / "train")
+    for path in tmp_path.glob("ssd_eval*"):
+        path.rename(own_records / path.name)
+    with pytest.raises(OwnershipError, match="the source has changed since"):
+        convert.run(CONFIG, str(own_records), tmp_path / "train")
+
+
+def test_sets_in_folders_of_their_own(records: Path, tmp_path: Path) -> None:
+    for split, pattern in (("train", "ssd.*"), ("val", "ssd_eval.*")):
+        (tmp_path / "source" / split).mkdir(parents=True)
+        for path in records.glob(pattern):
+            shutil.copy2(path, tmp_path / "source" / split)
+    convert.run(CONFIG | {"format": "auto"}, str(tmp_path / "source"), tmp_path / "out")
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest.splits["val"].shards[0].name == "val/ssd_eval.mindrecord0"
+    assert [entry.name for entry in manifest.classes] == ["1", "2"]
+    assert open_split(tmp_path / "out", "train").num_images == 7
+
+
+def test_files_of_ours_lose_nothing(few_photographs: Path, tmp_path: Path) -> None:
+    convert.run({"shards": "mindrecord"}, str(few_photographs), tmp_path / "first")
+    (tmp_path / "moved").mkdir()
+    for path in (tmp_path / "first").glob("ssd*"):
+        path.rename(tmp_path / "moved" / path.name)
+    convert.run(CONFIG, str(tmp_path / "moved"), tmp_path / "second")
+    convert.run({}, str(few_photographs), tmp_path / "arrow")
+    pairs = zip(
+        open_split(tmp_path / "second", "val").read(range(4)),
+        open_split(tmp_path / "arrow", "val").read(range(4)),
+        strict=True,
+    )
+    for adopted, arrow in pairs:
+        assert (adopted.image_path, adopted.image_id) == (arrow.image_path, arrow.image_id)
+        assert adopted.annotations.box_ids.tolist() == arrow.annotations.box_ids.tolist()
+
+
+def test_the_command_says_what_is_missing(records: Path, tmp_path: Path) -> None:
+    ssd = Path(sys.executable).with_name("ssd")
+    command = [ssd, "convert", records, "--out", tmp_path / "out"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "adopted as they are; add --shards mindrecord" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"policy": "skip"}, "no image can be left out"),
+        ({"train": "ssd.mindrecord7"}, r"--train ssd.mindrecord7: no such set; there are: ssd"),
+        ({"classes": ["a=b", "c"]}, "the labels in MindRecord files cannot be changed"),
+    ],
+)
+def test_wrong_words(records: Path, tmp_path: Path, config: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        convert.run(CONFIG | config, str(records), tmp_path / "out")
+
+
+def test_too_few_names(records: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="class 2 occurs, but --classes has 1 names"):
+        convert.run(CONFIG | {"classes": ["cat"]}, str(records), tmp_path / "out")
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("name", ["ssd.mindrecord1", "ssd.mindrecord2.db"])
+def test_an_incomplete_set_is_refused(own_records: Path, tmp_path: Path, name: str) -> None:
+    (own_records / name).unlink()
+    with pytest.raises(DataError, match=rf"belongs to {name}, which is not in "):
+        convert.run(CONFIG, str(own_records), tmp_path / "out")
+
+
+def test_files_of_another_kind_are_refused(photographs: list[bytes], tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "a").write_text("no MindRecord")
+    (source / "a.db").touch()
+    with pytest.raises(DataError, match="a: is not a MindRecord file"):
+        convert.run(CONFIG, str(source), tmp_path / "out")
+    for path in source.iterdir():
+        path.unlink()
+    with pytest.raises(DataError, match="holds no MindRecord file"):
+        convert.run(CONFIG, str(source), tmp_path / "out")
+    schema = REFERENCE | {"annotation": {"type": "int32", "shape": [-1, 4]}}
+    write(source / "train.mindrecord", [(1, photographs[0], [[1, 2, 3, 4]])], schema, 1)
+    with pytest.raises(DataError, match=r"expected those of MindSpore's SSD: .* \[-1, 5\]"):
+        convert.run(CONFIG, str(source), tmp_path / "out")
+
+
+def test_faulty_boxes_stop_or_are_repaired_when_they_are_read(
+    photographs: list[bytes], tmp_path: Path
+) -> None:
+    rows = [
+        (1, photographs[0], [[5, 5, 5, 9, 1], [1, 2, 30, 40, 1], [-3, 0, 20, 20, 2]]),
+        (2, photographs[1], [[0, 0, 0, 0, 0]]),  # no object
+    ]
+    write(tmp_path / "source/train.mindrecord", rows, REFERENCE, 1)
+    with pytest.raises(DataError, match="row 0: box 1 .* has no area .*error 1 of 2"):
+        convert.run(CONFIG, str(tmp_path / "source"), tmp_path / "strict")
+    convert.run(CONFIG | {"policy": "repair"}, str(tmp_path / "source"), tmp_path / "out")
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest.findings == {"box_partly_outside": 1, "box_without_area": 1}
+    assert (manifest.splits["train"].boxes, manifest.splits["train"].max_boxes) == (2, 2)
+    first, second = open_split(tmp_path / "out", "train").read([0, 1])
+    assert first.annotations.boxes.tolist() == [[2, 1, 40, 30], [0, 0, 20, 20]]
+    assert len(second.annotations) == 0
+
+
+def test_an_unusable_image_stops(photographs: list[bytes], tmp_path: Path) -> None:
+    rows = [(1, photographs[0], boxes_of(0)), (2, photographs[1][:5000], boxes_of(1))]
+    write(tmp_path / "source/train.mindrecord", rows, REFERENCE, 1)
+    for policy, message in (
+        ("strict", "row 1: .*image_truncated"),
+        ("repair", "row 1: .* adopted as they are, so no image can be left out"),
+    ):
+        with pytest.raises(DataError, match=message):
+            convert.run(CONFIG | {"policy": policy}, str(tmp_path / "source"), tmp_path / policy)
+        assert not (tmp_path / policy / "manifest.json").exists()
+
+
+def test_a_conversion_does_not_write_over_files_of_others(
+    own_records: Path, few_photographs: Path
+) -> None:
+    before = (own_records / "ssd_eval.mindrecord0").read_bytes()
+    with pytest.raises(OwnershipError, match="is there already, and not from this converter"):
+        convert.run({"shards": "mindrecord"}, str(few_photographs), own_records)
+    assert (own_records / "ssd_eval.mindrecord0").read_bytes() == before

@@ -1,0 +1,67 @@
+"""Which images make a part, and what a part does with an image that changes while it is read."""
+
+from pathlib import Path
+
+import pytest
+
+from ssd_core.config import ConvertConfig
+from ssd_core.data.conversion.part import Job, Part, pack_part, plan_parts
+from ssd_core.data.formats.dataset import ImageEntry, ParsedSplit, SourceDataset, assemble_split
+from ssd_core.data.sources.folder import FolderSource
+
+SIZES = {"a": 10, "b": 25, "c": 5, "d": 30, "e": 1}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> FolderSource:
+    (tmp_path / "source").mkdir()
+    for name, size in SIZES.items():
+        (tmp_path / "source" / name).write_bytes(b"x" * size)
+    return FolderSource(tmp_path / "source")
+
+
+def make_dataset() -> SourceDataset:
+    images = [(ImageEntry(i, name, 0, 0, name), []) for i, name in enumerate(SIZES)]
+    split = assemble_split(ParsedSplit("list", 5, images), {})
+    return SourceDataset(format="txt", classes=(), splits={"train": split})
+
+
+def make_job(source: FolderSource, out_dir: Path, **changes: object) -> Job:
+    config = ConvertConfig.model_validate({"shard_bytes": 30, "policy": "repair"} | changes)
+    return Job(source=source, config=config, out_dir=out_dir, expected={})
+
+
+@pytest.mark.parametrize(
+    ("kept", "changes", "parts"),
+    [
+        ([0, 1, 2, 3, 4], {}, [[0, 1], [2, 3], [4]]),
+        ([1, 3], {}, [[1, 3]]),
+        ([3, 1, 4], {}, [[3], [1, 4]]),
+        ([], {}, []),
+        ([0, 1, 2, 3, 4], {"shards": "mindrecord"}, [[0, 1, 2, 3, 4]]),
+    ],
+)
+def test_a_part_ends_when_its_files_reach_the_size(
+    source: FolderSource,
+    tmp_path: Path,
+    kept: list[int],
+    changes: dict[str, object],
+    parts: list[list[int]],
+) -> None:
+    plans = plan_parts(make_job(source, tmp_path, **changes), make_dataset(), {"train": kept})
+    assert [plan.positions for plan in plans] == parts
+    assert [plan.index for plan in plans] == list(range(len(parts)))
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 11])
+def test_an_image_that_changed_since_the_listing_is_a_finding(
+    source: FolderSource, tmp_path: Path, content: bytes
+) -> None:
+    assert source.files
+    (tmp_path / "source" / "a").write_bytes(content)
+    images = make_dataset().splits["train"].select([0])
+    part = Part(split="train", index=0, images=images, is_written=True)
+    entry = pack_part(make_job(source, tmp_path / "out"), part)
+    assert entry.counts == {"image_unreadable": 1}
+    assert "changed while it was read" in entry.findings[0].detail
+    assert entry.shards == ()

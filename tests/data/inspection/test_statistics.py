@@ -1,0 +1,146 @@
+"""Counts of a data set, from literal tables and from the bundled photographs."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from ssd_core.data.inspection import statistics
+from ssd_core.data.inspection.table import Objects, SplitTable, read_table
+from ssd_core.data.shards.reader import open_split
+from ssd_core.structures import ClassInfo
+
+CLASSES = [ClassInfo(label=k, name=name, category_id=k) for k, name in ((1, "cat"), (2, "dog"))]
+
+
+def table(hashes, rows=(), labels=(), boxes=(), areas=None, looks=()):
+    """A split of images of 100 x 100 px whose hashes are letters."""
+    boxes = np.array(boxes, np.float32).reshape(-1, 4)
+    areas = [100.0] * len(rows) if areas is None else areas
+    return SplitTable(
+        image_paths=tuple(f"{k}{name}.jpg" for k, name in enumerate(hashes)),
+        image_sizes=np.full((len(hashes), 2), 100),
+        image_bytes=np.full(len(hashes), 7),
+        image_hashes=tuple(hashes),
+        image_looks=tuple(looks) or (b"",) * len(hashes),
+        objects=Objects(
+            image_rows=np.array(rows, np.int64),
+            boxes=boxes if len(boxes) else np.tile(np.float32([0, 0, 0.5, 0.5]), (len(rows), 1)),
+            labels=np.array(labels, np.int64),
+            areas=np.array(areas, np.float64),
+        ),
+        num_crowds=0,
+        num_difficult=0,
+    )
+
+
+def test_a_split_is_counted():
+    areas = [1023, 1024, 9215, 9216, 5]
+    found = statistics.describe_split(
+        table("abc", rows=[0, 0, 0, 2, 2], labels=[1, 1, 2, 1, 1], areas=areas)
+    )
+    assert (found["images"], found["images_without_objects"], found["bytes"]) == (3, 1, 21)
+    assert found["objects"] == 5
+    assert found["objects_per_image"] == {"min": 0, "median": 2, "mean": 1.6667, "max": 3}
+    assert found["objects_per_image_histogram"] == [1, 0, 1, 1]
+    assert found["sizes"] == {"small": 2, "medium": 2, "large": 1}
+    assert found["width"] == {"min": 100, "median": 100, "mean": 100, "max": 100}
+
+
+def test_a_split_without_images_is_counted_too():
+    found = statistics.describe_split(table(""))
+    assert (found["images"], found["objects"], found["width"]) == (0, 0, None)
+    assert found["objects_per_image_histogram"] == []
+
+
+def test_classes_are_counted_by_split():
+    tables = {
+        "train": table("ab", rows=[0, 0, 1], labels=[1, 1, 1]),
+        "val": table("c", rows=[0], labels=[2]),
+    }
+    cat, dog = statistics.describe_classes(tables, CLASSES)
+    assert (cat["name"], cat["label"]) == ("cat", 1)
+    assert cat["objects"] == {"train": 3, "val": 0}
+    assert cat["images"] == {"train": 2, "val": 0}
+    assert cat["sizes"] == {"small": 3, "medium": 0, "large": 0}
+    assert cat["side"]["median"] == 0.5
+    assert dog["objects"] == {"train": 0, "val": 1}
+
+
+def test_a_class_without_objects_has_no_size():
+    cat, _ = statistics.describe_classes({"train": table("a", rows=[0], labels=[2])}, CLASSES)
+    assert cat["objects"] == {"train": 0}
+    assert cat["side"] is None
+
+
+def test_images_with_the_same_bytes_are_found_across_and_within_splits():
+    tables = {"train": table("abba"), "val": table("bc")}
+    assert statistics.find_repeated(tables) == [
+        {"train": ["0a.jpg", "3a.jpg"]},
+        {"train": ["1b.jpg", "2b.jpg"], "val": ["0b.jpg"]},
+    ]
+
+
+def test_images_that_look_the_same_are_found_and_copies_left_out():
+    one, other = b"\0" * 32, b"\0" * 31 + b"\3"
+    tables = {
+        "train": table("aab", looks=[one, one, b"\xff" * 32]),
+        "val": table("cd", looks=[other, b""]),
+    }
+    assert statistics.find_near(tables) == [{"train": ["0a.jpg"], "val": ["0c.jpg"]}]
+
+
+def test_extremes_of_all_splits_none_twice():
+    tiny, whole = [0, 0, 0.01, 0.01], [0, 0, 1, 1]
+    tables = {
+        "train": table("abc", rows=[0, 1, 1, 1], labels=[1] * 4, boxes=[tiny] + [whole] * 3),
+        "val": table("d", rows=[0, 0], labels=[1, 1], boxes=[whole, whole]),
+    }
+    counts = {"smallest": 1, "most": 2, "fewest": 9}
+    assert statistics.find_extremes(tables, counts) == {
+        "smallest": [("train", 0)],
+        "most": [("train", 1), ("val", 0)],
+        "fewest": [("train", 2)],
+    }
+
+
+def test_an_image_without_objects_has_neither_the_smallest_nor_the_most():
+    counts = {"smallest": 9, "most": 9, "fewest": 9}
+    assert statistics.find_extremes({"val": table("ab")}, counts) == {
+        "smallest": [],
+        "most": [],
+        "fewest": [("val", 0), ("val", 1)],
+    }
+
+
+@pytest.mark.parametrize(
+    ("side", "column"), [(1.0, 15), (0.75, 15), (0.6, 14), (0.5, 14), (1 / 256, 0), (0.0, 0)]
+)
+def test_bins_of_sides_are_half_octaves(side, column):
+    counts = statistics.side_histogram(np.float32([side]))
+    assert counts.index(1) == column
+    assert len(counts) == 16
+
+
+def test_shapes_are_counted_by_width_and_height():
+    boxes = [[0, 0, 1, 0.5], [0.5, 0.25, 1, 1], [0.2, 0.2, 0.7, 0.95]]
+    counts = statistics.count_shapes({"val": table("a", [0] * 3, [1] * 3, boxes)})
+    assert counts.shape == (24, 24)
+    assert np.argwhere(counts).tolist() == [[21, 22], [23, 21]]
+    assert counts[21, 22] == 2
+
+
+def test_the_bundled_photographs_agree_with_their_manifest(bccd_shards):
+    reader = open_split(bccd_shards, "val")
+    found = read_table(reader)
+    assert len(found.image_paths) == reader.num_images == 40
+    assert len(found.objects.labels) == reader.manifest.splits["val"].boxes
+    assert found.objects_per_image.max() == reader.max_boxes
+    assert found.objects.boxes.min() >= 0
+    assert found.objects.boxes.max() <= 1
+    [record] = reader.read([3])
+    of_record = found.objects.image_rows == 3
+    in_pixels = found.objects.boxes[of_record] * [640, 480, 640, 480]
+    np.testing.assert_allclose(in_pixels, record.annotations.boxes, atol=1e-3)
+    np.testing.assert_array_equal(found.objects.labels[of_record], record.annotations.labels)
+    assert found.image_hashes[3] == hashlib.sha256(record.image).hexdigest()
