@@ -37,11 +37,11 @@ class ModelDescription(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
     recipe: str
     """Name of the recipe that the training started from."""
     framework: str
-    """The framework whose names the weights bear, for example `torch`."""
+    """The framework that trained the weights, for example `torch`; any other can read them."""
     model: ModelConfig
     num_classes: int
     """Without background."""

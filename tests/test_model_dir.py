@@ -92,7 +92,7 @@ def test_a_cut_description_is_noticed(out_dir: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("format_version", 2, "config.json: format_version: input should be 1"),
+        ("format_version", 1, "config.json: format_version: input should be 2"),
         ("colour", "red", "config.json: colour: extra inputs"),
         ("files", {}, "config.json does not list classes.json"),
         ("num_classes", 3, "classes.json: expected the labels 1..3"),

@@ -24,7 +24,7 @@ from ssd_core.structures import Array
 _ARRAYS_FILE = "state.safetensors"
 _COMMIT_FILE = "checkpoint.json"
 _ATTEMPT, _STEP = "attempt-", "step-"
-_LEARNER, _BEST = "learner/", "best/"
+_BEST = "best/"
 
 
 class TrainState(BaseModel):
@@ -58,7 +58,7 @@ class _Commit(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
     training_id: str
     state: TrainState
     state_sha256: str
@@ -152,10 +152,9 @@ class CheckpointDir:
         name = f"{_STEP}{state.step:08}"
         self._remove(name)
         self._names.add(name)
-        arrays = {_LEARNER + key: array for key, array in learner_arrays.items()}
-        arrays |= {_BEST + key: array for key, array in state.best_weights.items()}
+        best = {_BEST + key: array for key, array in state.best_weights.items()}
         step_dir = join_location(self._place, name)
-        entry = write_arrays(step_dir, _ARRAYS_FILE, arrays)
+        entry = write_arrays(step_dir, _ARRAYS_FILE, {**learner_arrays, **best})
         commit = _Commit(
             training_id=self.training_id,
             state=state,
@@ -211,8 +210,9 @@ class CheckpointDir:
         if commit.training_id != self.training_id:
             raise DataError(f"{place} belongs to training {commit.training_id}")
         arrays = read_arrays(step_dir, _ARRAYS_FILE, commit.arrays)
-        commit.state.best_weights = _select(arrays, _BEST)
-        return commit.state, _select(arrays, _LEARNER)
+        best = {name for name in arrays if name.startswith(_BEST)}
+        commit.state.best_weights = {name.removeprefix(_BEST): arrays.pop(name) for name in best}
+        return commit.state, arrays
 
 
 def _attempt_name(attempt: int) -> str:
@@ -221,7 +221,3 @@ def _attempt_name(attempt: int) -> str:
 
 def _digest(state: TrainState) -> str:
     return describe(state.model_dump_json().encode()).sha256
-
-
-def _select(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
-    return {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}

@@ -1,4 +1,9 @@
-"""Backbones with their extra layers: each turns an image into the feature maps of all levels."""
+"""Backbones and extra layers: together they turn an image into the feature maps of all levels.
+
+The names of modules are the names of the weights on disk, see `docs/file-formats.md`.
+"""
+
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -6,62 +11,78 @@ from torch.nn import functional
 
 from ssd_core.backends.torch.norms import BatchNorm
 
+_VGG16 = {1: (64, 64), 2: (128, 128), 3: (256,) * 3, 4: (512,) * 3, 5: (512,) * 3}
+"""Channels of the convolutions in each stage."""
 
-class Vgg16(nn.Module):
-    """VGG16 as in the SSD paper, section 3: conv4_3 normalised, fc6 and fc7 convolutions, extras.
 
-    The layers and their order are those of torchvision's `ssd300_vgg16`. The last two of the four
-    extra layers do not pad: at 300 px the levels have 38, 19, 10, 5, 3 and 1 cells a side.
+class Backbone(nn.Module):
+    """Turns [B, 3, S, S] into the feature maps of its levels, finest first."""
+
+    channels: tuple[int, ...]
+    """Of each level."""
+
+    def initialize(self, generator: torch.Generator) -> None:
+        """Draw weights from He's normal distribution."""
+        for layer in _convolutions(self):
+            nn.init.kaiming_normal_(
+                layer.weight, mode="fan_out", nonlinearity="relu", generator=generator
+            )
+
+
+class Vgg16(Backbone):
+    """VGG16 as in the SSD paper, section 3: conv4_3 normalised, fc6 and fc7 convolutions.
+
+    At 300 px its two levels have 38 and 19 cells per side.
     """
 
-    channels = (512, 1024, 512, 256, 256, 256)
+    channels = (512, 1024)
 
     def __init__(self) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            *_vgg_stage(3, 64, 2),
-            nn.MaxPool2d(2),
-            *_vgg_stage(64, 128, 2),
-            nn.MaxPool2d(2),
-            *_vgg_stage(128, 256, 3),
-            nn.MaxPool2d(2, ceil_mode=True),
-            *_vgg_stage(256, 512, 3),
-        )
-        self.l2_norm = L2Norm(512, scale=20.0)
-        self.fc7 = nn.Sequential(
-            nn.MaxPool2d(2, ceil_mode=True),
-            *_vgg_stage(512, 512, 3),
-            nn.MaxPool2d(3, stride=1, padding=1),
-            nn.Conv2d(512, 1024, 3, padding=6, dilation=6),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(1024, 1024, 1),
-            nn.ReLU(inplace=True),
-        )
-        self.extra_layers = nn.ModuleList(
-            [
-                _extra_layer(1024, 512, stride=2, padding=1),
-                _extra_layer(512, 256, stride=2, padding=1),
-                _extra_layer(256, 256, stride=1, padding=0),
-                _extra_layer(256, 256, stride=1, padding=0),
-            ]
-        )
-
-    def initialize(self, generator: torch.Generator) -> None:
-        """Draw weights: He's normal for VGG16's own layers, Xavier's uniform for the extra ones."""
-        _init_he(self.body, generator)
-        _init_he(self.fc7, generator)
-        init_xavier(self.extra_layers, generator)
+        in_channels = 3
+        for stage, widths in _VGG16.items():
+            for index, width in enumerate(widths, 1):
+                convolution = nn.Conv2d(in_channels, width, 3, padding=1)
+                self.add_module(f"conv{stage}_{index}", convolution)
+                in_channels = width
+        self.conv4_3_norm = L2Norm(512, scale=20.0)
+        self.fc6 = nn.Conv2d(512, 1024, 3, padding=6, dilation=6)
+        self.fc7 = nn.Conv2d(1024, 1024, 1)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Return the feature maps of all levels, finest first."""
-        conv4_3 = self.body(images)
-        features = [self.l2_norm(conv4_3), self.fc7(conv4_3)]
-        for layer in self.extra_layers:
-            features.append(layer(features[-1]))
+        """Return the feature maps of conv4_3 and fc7."""
+        features = self._stage(1, images)
+        for stage in (2, 3, 4):
+            # Pools 3 and 4 round up, as those of the Caffe original do: 75 cells become 38.
+            features = functional.max_pool2d(features, 2, ceil_mode=stage == 4)
+            features = self._stage(stage, features)
+        conv4_3 = features
+        features = self._stage(5, functional.max_pool2d(conv4_3, 2, ceil_mode=True))
+        features = functional.max_pool2d(features, 3, stride=1, padding=1)
+        features = functional.relu_(self.fc7(functional.relu_(self.fc6(features))))
+        return [self.conv4_3_norm(conv4_3), features]
+
+    def _stage(self, stage: int, features: Tensor) -> Tensor:
+        for index in range(1, len(_VGG16[stage]) + 1):
+            features = functional.relu_(self.get_submodule(f"conv{stage}_{index}")(features))
         return features
 
 
-class Residual(nn.Module):
+class ExtraLayer(nn.Module):
+    """A 1x1 and a 3x3 convolution that add a coarser level (SSD paper, section 3)."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int, padding: int) -> None:
+        super().__init__()
+        self.out_channels = out_channels
+        self.conv1 = nn.Conv2d(in_channels, out_channels // 2, 1)
+        self.conv2 = nn.Conv2d(out_channels // 2, out_channels, 3, stride=stride, padding=padding)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the feature map of the next level."""
+        return functional.relu_(self.conv2(functional.relu_(self.conv1(features))))
+
+
+class Residual(Backbone):
     """A stem and five basic blocks (He et al. 2015), each halving the image: 0.75 M parameters.
 
     Small enough to learn from random weights on a laptop. The levels are the last four blocks, at
@@ -72,24 +93,18 @@ class Residual(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Sequential(
-            *_conv_norm(3, 16, kernel_size=3, stride=2), nn.ReLU(inplace=True), BasicBlock(16, 24)
-        )
-        widths = (24, *self.channels)
+        self.stem = ConvNorm(3, 16, kernel_size=3, stride=2)
+        widths = (16, 24, *self.channels)
         self.blocks = nn.ModuleList(
             BasicBlock(*pair) for pair in zip(widths, widths[1:], strict=False)
         )
 
-    def initialize(self, generator: torch.Generator) -> None:
-        """Draw weights from He's normal distribution."""
-        _init_he(self, generator)
-
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Return the feature maps of all levels, finest first."""
-        features = [self.stem(images)]
+        """Return the feature maps of the last four blocks."""
+        features = [functional.relu_(self.stem(images))]
         for block in self.blocks:
             features.append(block(features[-1]))
-        return features[1:]
+        return features[2:]
 
 
 class BasicBlock(nn.Module):
@@ -97,46 +112,82 @@ class BasicBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.residual = nn.Sequential(
-            *_conv_norm(in_channels, out_channels, kernel_size=3, stride=2),
-            nn.ReLU(inplace=True),
-            *_conv_norm(out_channels, out_channels, kernel_size=3, stride=1),
-        )
-        self.shortcut = nn.Sequential(
-            *_conv_norm(in_channels, out_channels, kernel_size=1, stride=2)
-        )
+        self.first = ConvNorm(in_channels, out_channels, kernel_size=3, stride=2)
+        self.second = ConvNorm(out_channels, out_channels, kernel_size=3, stride=1)
+        self.shortcut = ConvNorm(in_channels, out_channels, kernel_size=1, stride=2)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return [B, out_channels, H / 2, W / 2], rounded up."""
-        return functional.relu_(self.residual(features).add_(self.shortcut(features)))
+        residual = self.second(functional.relu_(self.first(features)))
+        return functional.relu_(residual.add_(self.shortcut(features)))
+
+
+class ConvNorm(nn.Module):
+    """A convolution without bias and its batch normalisation."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, kernel_size: int, stride: int
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False
+        )
+        self.norm = BatchNorm(out_channels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the normalised output of the convolution."""
+        normalized: Tensor = self.norm(self.conv(features))
+        return normalized
 
 
 class L2Norm(nn.Module):
-    """Scale each position's channels to a learned length (ParseNet, Liu et al. 2015)."""
+    """Scales each position's channels to a learned length (ParseNet, Liu et al. 2015)."""
 
     def __init__(self, num_channels: int, *, scale: float) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.full((num_channels,), scale))
+        self.scale = nn.Parameter(torch.full((num_channels,), scale))
 
     def forward(self, features: Tensor) -> Tensor:
         """Return `features` normalised, in single precision: squares overflow half types."""
-        return functional.normalize(features.float()) * self.weight.view(1, -1, 1, 1)
+        return functional.normalize(features.float()) * self.scale.view(1, -1, 1, 1)
 
 
-BACKBONES: dict[str, type[Vgg16] | type[Residual]] = {"vgg16": Vgg16, "residual": Residual}
+def build_vgg16() -> tuple[Vgg16, list[ExtraLayer]]:
+    """Return the network of the SSD paper; at 300 px the extra levels have 10, 5, 3 and 1 cells."""
+    return Vgg16(), [
+        ExtraLayer(1024, 512, stride=2, padding=1),
+        ExtraLayer(512, 256, stride=2, padding=1),
+        ExtraLayer(256, 256, stride=1, padding=0),
+        ExtraLayer(256, 256, stride=1, padding=0),
+    ]
+
+
+def build_residual() -> tuple[Residual, list[ExtraLayer]]:
+    """Return the small network, which needs no extra layers."""
+    return Residual(), []
+
+
+BACKBONES: dict[str, Callable[[], tuple[Backbone, list[ExtraLayer]]]] = {
+    "vgg16": build_vgg16,
+    "residual": build_residual,
+}
+"""Each returns a backbone and its extra layers."""
+
+
+def compute_features(
+    backbone: Backbone, extras: Iterable[nn.Module], images: Tensor
+) -> list[Tensor]:
+    """Return the feature maps of all levels, finest first."""
+    features: list[Tensor] = backbone(images)
+    for layer in extras:
+        features.append(layer(features[-1]))
+    return features
 
 
 def init_xavier(module: nn.Module, generator: torch.Generator) -> None:
     """Draw the weights of all convolutions from Xavier's uniform distribution, biases 0."""
     for layer in _convolutions(module):
         nn.init.xavier_uniform_(layer.weight, generator=generator)
-
-
-def _init_he(module: nn.Module, generator: torch.Generator) -> None:
-    for layer in _convolutions(module):
-        nn.init.kaiming_normal_(
-            layer.weight, mode="fan_out", nonlinearity="relu", generator=generator
-        )
 
 
 def _convolutions(module: nn.Module) -> list[nn.Conv2d]:
@@ -146,37 +197,3 @@ def _convolutions(module: nn.Module) -> list[nn.Conv2d]:
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
     return layers
-
-
-def _vgg_stage(in_channels: int, out_channels: int, num_layers: int) -> list[nn.Module]:
-    layers: list[nn.Module] = []
-    for index in range(num_layers):
-        width = in_channels if index == 0 else out_channels
-        layers += [nn.Conv2d(width, out_channels, 3, padding=1), nn.ReLU(inplace=True)]
-    return layers
-
-
-def _extra_layer(
-    in_channels: int, out_channels: int, *, stride: int, padding: int
-) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels // 2, 1),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(out_channels // 2, out_channels, 3, stride=stride, padding=padding),
-        nn.ReLU(inplace=True),
-    )
-
-
-def _conv_norm(
-    in_channels: int, out_channels: int, *, kernel_size: int, stride: int
-) -> list[nn.Module]:
-    """Return a convolution without bias and its batch normalisation.
-
-    The count of batches is left out: with a fixed momentum nothing depends on it.
-    """
-    convolution = nn.Conv2d(
-        in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False
-    )
-    norm = BatchNorm(out_channels)
-    norm.num_batches_tracked = None
-    return [convolution, norm]

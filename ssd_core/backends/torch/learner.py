@@ -16,8 +16,11 @@ from ssd_core.config import OptimizerConfig, PostprocessSpec, TrainConfig
 from ssd_core.detection.anchors import generate_anchors
 from ssd_core.structures import Array, Batch
 
-_OPTIMIZER_STATE = {"sgd": ("momentum_buffer",), "adamw": ("step", "exp_avg", "exp_avg_sq")}
-"""What torch's optimizers keep for each parameter."""
+_OPTIMIZER_STATE = {
+    "sgd": {"momentum": "momentum_buffer"},
+    "adamw": {"step": "step", "first_moment": "exp_avg", "second_moment": "exp_avg_sq"},
+}
+"""What an optimizer keeps for each parameter: our name on disk, and torch's name."""
 
 
 class TorchStepResult:
@@ -64,6 +67,7 @@ class TorchLearner:
             device=device.torch_device,
         )
         self._optimizer = _build_optimizer(config.optimizer, list(model.parameters()))
+        self._optimizer_state = _OPTIMIZER_STATE[config.optimizer.name]
         self._ranks, self._gradients = ranks, None
         self._world_size = ranks.world_size if ranks else 1
         if ranks:
@@ -124,10 +128,10 @@ class TorchLearner:
         )
 
     def _state_tensors(self) -> dict[str, Tensor]:
-        tensors = {f"model.{name}": tensor for name, tensor in self._model.state_dict().items()}
+        tensors = {f"weights/{name}": tensor for name, tensor in self._model.state_dict().items()}
         for name, parameter in self._model.named_parameters():
-            for kind, tensor in self._optimizer.state[parameter].items():
-                tensors[f"optimizer.{name}.{kind}"] = tensor
+            for kind, torch_kind in self._optimizer_state.items():
+                tensors[f"optimizer/{kind}/{name}"] = self._optimizer.state[parameter][torch_kind]
         return tensors
 
 
@@ -156,7 +160,7 @@ def _build_optimizer(
     else:
         optimizer = torch.optim.AdamW(groups, lr=rate, fused=True)
     for parameter in parameters:
-        for kind in _OPTIMIZER_STATE[config.name]:
+        for kind in _OPTIMIZER_STATE[config.name].values():
             like = parameter.detach()
             optimizer.state[parameter][kind] = (
                 like.new_zeros(()) if kind == "step" else torch.zeros_like(like)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from ssd_core.backends.torch.backbones import BACKBONES, Residual, Vgg16, init_xavier
+from ssd_core.backends.torch.backbones import BACKBONES, compute_features, init_xavier
 from ssd_core.config import ModelConfig
 from ssd_core.detection.anchors import feature_sizes
 from ssd_core.errors import UsageError
@@ -17,9 +17,12 @@ class Ssd(nn.Module):
 
     def __init__(self, config: ModelConfig, num_classes: int) -> None:
         super().__init__()
-        self.backbone: Vgg16 | Residual = BACKBONES[config.backbone]()
-        self.classification_head = _head(config, self.backbone.channels, num_classes + 1)
-        self.regression_head = _head(config, self.backbone.channels, 4)
+        self.backbone, extras = BACKBONES[config.backbone]()
+        self.extras = nn.ModuleList(extras)
+        channels = (*self.backbone.channels, *(layer.out_channels for layer in extras))
+        self.heads = nn.ModuleDict(
+            {"cls": _head(config, channels, num_classes + 1), "bbox": _head(config, channels, 4)}
+        )
         self._num_outputs = num_classes + 1
         self._background_bias = config.background_bias
         for name, values in (("mean", config.mean), ("std", config.std)):
@@ -33,13 +36,11 @@ class Ssd(nn.Module):
         """
         generator = torch.Generator().manual_seed(seed)
         self.backbone.initialize(generator)
-        init_xavier(self.classification_head, generator)
-        init_xavier(self.regression_head, generator)
-        for convolution in self.classification_head:
-            nn.init.constant_(
-                convolution.bias[:: self._num_outputs],  # type: ignore[index]
-                self._background_bias,
-            )
+        init_xavier(self.extras, generator)
+        init_xavier(self.heads, generator)
+        for convolution in self.heads["cls"].children():
+            bias = convolution.get_parameter("bias")
+            nn.init.constant_(bias[:: self._num_outputs], self._background_bias)
 
     def normalize(self, images: Tensor) -> Tensor:
         """Turn [B, S, S, 3] RGB 0..255 into the [B, 3, S, S] input of `forward`, channels last."""
@@ -47,9 +48,9 @@ class Ssd(nn.Module):
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits [B, A, K + 1] and offsets [B, A, 4], anchors as `generate_anchors` has."""
-        features = self.backbone(inputs)
-        logits = _flatten(self.classification_head, features, self._num_outputs)
-        return logits, _flatten(self.regression_head, features, 4)
+        features = compute_features(self.backbone, self.extras, inputs)
+        logits = _flatten(self.heads["cls"], features, self._num_outputs)
+        return logits, _flatten(self.heads["bbox"], features, 4)
 
 
 def build_model(config: ModelConfig, num_classes: int) -> Ssd:
@@ -59,9 +60,9 @@ def build_model(config: ModelConfig, num_classes: int) -> Ssd:
         UsageError: the anchors do not fit the feature maps of the backbone.
     """
     with torch.device("meta"):
-        backbone = BACKBONES[config.backbone]()
         side = config.image_size
-        found = tuple(level.shape[-1] for level in backbone(torch.empty(2, 3, side, side)))
+        levels = compute_features(*BACKBONES[config.backbone](), torch.empty(2, 3, side, side))
+        found = tuple(level.shape[-1] for level in levels)
     wanted = feature_sizes(config.anchors, side)
     if found != wanted:
         raise UsageError(
@@ -79,12 +80,12 @@ def _head(config: ModelConfig, channels: tuple[int, ...], num_outputs: int) -> n
     )
 
 
-def _flatten(head: nn.ModuleList, features: list[Tensor], num_outputs: int) -> Tensor:
+def _flatten(head: nn.Module, features: list[Tensor], num_outputs: int) -> Tensor:
     """Apply a head and put the anchors of all levels, rows and columns behind each other."""
     return torch.cat(
         [
             convolution(level).permute(0, 2, 3, 1).reshape(len(level), -1, num_outputs)
-            for convolution, level in zip(head, features, strict=True)
+            for convolution, level in zip(head.children(), features, strict=True)
         ],
         dim=1,
     )

@@ -12,29 +12,48 @@ from ssd_core.backends.torch.distributed import TorchRanks
 _CHANNEL = (1, -1, 1, 1)
 
 
-class BatchNorm(nn.BatchNorm2d):
-    """`nn.BatchNorm2d` whose batch may lie in equal parts on several ranks.
+class BatchNorm(nn.Module):
+    """Batch normalisation (Ioffe and Szegedy 2015) of a batch that several ranks may share.
 
     torch's own `SyncBatchNorm` does the same on GPUs only.
     """
 
+    mean: Tensor
+    variance: Tensor
     ranks: TorchRanks | None = None
 
+    def __init__(self, num_channels: int, *, momentum: float = 0.1, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(num_channels))
+        self.offset = nn.Parameter(torch.zeros(num_channels))
+        self.register_buffer("mean", torch.zeros(num_channels))
+        self.register_buffer("variance", torch.ones(num_channels))
+        self.momentum, self.eps = momentum, eps
+
     def forward(self, features: Tensor) -> Tensor:
-        """Return [B, C, H, W] with mean 0 and variance 1 over the global batch, then scaled."""
+        """Return [B, C, H, W] with mean 0 and variance 1 over the global batch, then scaled.
+
+        Outside of training the tracked statistics take the place of the batch's.
+        """
         if self.ranks is None or not self.training:
-            return super().forward(features)
-        normalized: Tensor = _Normalize.apply(features, self.weight, self.bias, self, self.ranks)
+            return functional.batch_norm(
+                features,
+                self.mean,
+                self.variance,
+                self.scale,
+                self.offset,
+                training=self.training,
+                momentum=self.momentum,
+                eps=self.eps,
+            )
+        normalized: Tensor = _Normalize.apply(features, self.scale, self.offset, self, self.ranks)
         return normalized
 
     @torch.no_grad()
     def track(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        """Move the running statistics towards those of a batch of `count` values a channel."""
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        assert self.momentum is not None
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
+        """Move the tracked statistics towards those of a batch of `count` values per channel."""
+        self.mean.lerp_(mean, self.momentum)
+        self.variance.lerp_(variance * (count / (count - 1)), self.momentum)
 
 
 def share_statistics(model: nn.Module, ranks: TorchRanks) -> None:

@@ -22,7 +22,7 @@ def make_batch() -> tuple[torch.Tensor, torch.Tensor]:
     return 3 + 2 * torch.randn(SHAPE, **options), torch.randn(SHAPE, **options)
 
 
-def run(norm: torch.nn.BatchNorm2d, rank: int, world_size: int) -> dict[str, object]:
+def run(norm: torch.nn.Module, rank: int, world_size: int) -> dict[str, object]:
     """Go through a norm and back with the rows of a rank."""
     features, gradient = (part.chunk(world_size)[rank].contiguous() for part in make_batch())
     features.requires_grad_()
@@ -33,7 +33,7 @@ def run(norm: torch.nn.BatchNorm2d, rank: int, world_size: int) -> dict[str, obj
 
 def make_norm() -> BatchNorm:
     norm = BatchNorm(SHAPE[1]).double()
-    torch.nn.init.normal_(norm.weight, generator=torch.Generator().manual_seed(1))
+    torch.nn.init.normal_(norm.scale, generator=torch.Generator().manual_seed(1))
     return norm
 
 
@@ -47,14 +47,14 @@ def main() -> None:
         found = run(norm, place.rank, place.world_size)
         gradients.sum()
         found |= {
-            "weight": norm.weight.grad.tolist(),
-            "bias": norm.bias.grad.tolist(),
-            "mean": norm.running_mean.tolist(),
-            "variance": norm.running_var.tolist(),
+            "weight": norm.scale.grad.tolist(),
+            "bias": norm.offset.grad.tolist(),
+            "mean": norm.mean.tolist(),
+            "variance": norm.variance.tolist(),
             "shared": {
                 name: array.tolist()
                 for name, array in ranks.share(
-                    {"a": norm.weight.detach().numpy() + place.rank}
+                    {"a": norm.scale.detach().numpy() + place.rank}
                 ).items()
             },
             "greatest": ranks.greatest(place.rank),

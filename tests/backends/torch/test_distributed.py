@@ -31,7 +31,7 @@ def found(request):
 def alone():
     """Return what torch's own batch normalisation of the whole batch finds."""
     mine, norm = make_norm(), torch.nn.BatchNorm2d(SHAPE[1]).double()
-    norm.load_state_dict(mine.state_dict())
+    norm.weight = mine.scale
     found = run(norm, 0, 1)
     return found | {
         "weight": norm.weight.grad.tolist(),

@@ -4,6 +4,7 @@ import torch
 from torchvision.models.detection import ssd300_vgg16
 from torchvision.models.detection.image_list import ImageList
 
+from ssd_core.backends.torch.backbones import compute_features
 from ssd_core.backends.torch.backend import TorchBackend
 from ssd_core.backends.torch.model import build_model
 from ssd_core.config import PostprocessSpec
@@ -55,7 +56,7 @@ def test_initial_weights_depend_on_the_seed_alone(config):
 def test_the_background_bias_is_set_on_every_box_of_every_level():
     model = build_model(RESIDUAL, 3)
     model.initialize(0)
-    for convolution in model.classification_head:
+    for convolution in model.heads["cls"]:
         np.testing.assert_array_equal(convolution.bias.detach().view(4, 4), [[3, 0, 0, 0]] * 4)
         assert convolution.bias.requires_grad
 
@@ -65,7 +66,9 @@ def test_initial_features_keep_their_scale_through_vgg16():
     model.initialize(0)
     inputs = torch.rand(1, 3, 300, 300, generator=torch.Generator().manual_seed(0)) * 255 - 120
     with torch.inference_mode():
-        deviations = [level.std().item() for level in model.backbone(inputs)]
+        deviations = [
+            level.std().item() for level in compute_features(model.backbone, model.extras, inputs)
+        ]
     assert min(deviations) > 0.1
     assert max(deviations) < 1000
 
@@ -109,9 +112,9 @@ def copy_weights(theirs, ours):
     """Copy one to one: but for the scale of conv4_3 both list their layers in the same order."""
     source = theirs.state_dict()
     scale = source.pop("backbone.scale_weight")
-    names = [name for name in ours.state_dict() if name != "backbone.l2_norm.weight"]
+    names = [name for name in ours.state_dict() if name != "backbone.conv4_3_norm.scale"]
     copied = dict(zip(names, source.values(), strict=True))
-    ours.load_state_dict({**copied, "backbone.l2_norm.weight": scale})
+    ours.load_state_dict({**copied, "backbone.conv4_3_norm.scale": scale})
 
 
 def test_outputs_equal_torchvision(twins):
