@@ -20,6 +20,7 @@ from pipelines.live_list import View, open_view
 from pipelines.process_group import ProcessGroup, process_group
 from pipelines.steps import LogReader, State
 from ssd_core.errors import SsdError, SurroundingsError
+from ssd_core.metrics import summarize
 from ssd_core.store.local import explain_disk_errors
 from ssd_core.store.places import Places
 
@@ -28,13 +29,6 @@ _GRACE_SECONDS = 20.0
 """Time for a step to save its work when the user asks to stop."""
 _WORK_ROOT = "out"
 """Where a run keeps its log and its artifacts while its results go to a store."""
-_SHOWN_METRICS = {
-    "convert": {"images": "{:.0f} images", "boxes": "{:.0f} boxes"},
-    "train": {"loss": "loss {:.2f}", "images_per_second": "{:.0f} images/s"},
-    "evaluate": {"ap50": "AP50 {:.2f}", "ap": "AP {:.2f}"},
-    "benchmark": {"images_per_second": "{:.0f} images/s", "latency_ms_p50": "latency {:.1f} ms"},
-}
-"""What is shown of a finished step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +69,9 @@ def run_pipeline(pipeline: str, request: Mapping[str, Any], stream: TextIO) -> L
         json.dumps({**surroundings, **request}),
     ]
     steps = PIPELINES[pipeline].steps
-    reader = LogReader(steps, lambda step: _describe(step, _read_metrics(local_dir, step)))
+    reader = LogReader(
+        steps, lambda step: " · ".join(summarize(step, _read_metrics(local_dir, step)))
+    )
     with (
         explain_disk_errors(log_path),
         log_path.open("w") as log,
@@ -168,8 +164,3 @@ def _read_metrics(local_dir: Path, step: str) -> dict[str, float]:
         return {}
     metrics: dict[str, float] = artifacts["metrics"]["artifacts"][0]["metadata"]
     return metrics
-
-
-def _describe(step: str, metrics: Mapping[str, float]) -> str:
-    shown = _SHOWN_METRICS.get(step, {})
-    return " · ".join(text.format(metrics[name]) for name, text in shown.items() if name in metrics)

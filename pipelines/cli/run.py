@@ -21,6 +21,7 @@ from pipelines.results import read_results
 from ssd_core.cli.options import Assignments, Device, Framework
 from ssd_core.config import DeviceName
 from ssd_core.errors import unlisted_name
+from ssd_core.metrics import summarize
 from ssd_core.store import Location, join_location, location_uri, read_location
 from ssd_core.store.places import Places
 
@@ -72,18 +73,13 @@ def run(
 
 
 def format_figures(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """Write accuracy and speed, from the results by step; a dash where nothing was measured.
-
-    A val split whose boxes are all crowds has no AP50.
-    """
-    figures = []
-    if "evaluate" in found:
-        ap50 = found["evaluate"]["metrics"]["ap50"]
-        figures.append(f"AP50 {'–' if ap50 is None else f'{ap50:.2f}'}")
+    """Describe accuracy and speed, from the results by step."""
+    figures = summarize("evaluate", found["evaluate"]["metrics"]) if "evaluate" in found else []
     if "benchmark" in found:
-        speed = f"{found['benchmark']['metrics']['images_per_second']:.0f} images/s"
-        verdict = found["benchmark"].get("verdict")
-        figures.append(f"{speed} ({verdict['word']})" if verdict else speed)
+        rate, *latency = summarize("benchmark", found["benchmark"]["metrics"])
+        if "verdict" in found["benchmark"]:
+            rate += f" ({found['benchmark']['verdict']['word']})"
+        figures += [rate, *latency]
     return " · ".join(figures)
 
 

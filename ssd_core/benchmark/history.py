@@ -16,9 +16,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ssd_core.config import first_problem
 from ssd_core.errors import DataError
+from ssd_core.metrics import METRICS
 from ssd_core.store import Location, open_store
 
 Word = Literal["first", "faster", "same", "slower"]
+
+_JUDGED = METRICS["images_per_second"]
 
 
 class Record(BaseModel):
@@ -53,12 +56,13 @@ class Verdict:
 
     def describe(self) -> str:
         """Say it in a line."""
+        ours = _JUDGED.describe(self.images_per_second)
         if self.median is None:
-            return f"{self.images_per_second:.1f} images/s, the first of the series on this device"
+            return f"{ours}, the first of the series on this device"
         change = 100 * (self.images_per_second / self.median - 1)
         return (
-            f"{self.images_per_second:.1f} images/s is {self.word}: {change:+.1f} % from "
-            f"{self.median:.1f}, the median of {self.compared} before"
+            f"{ours} is {self.word}: {change:+.1f} % from "
+            f"{_JUDGED.format(self.median)}, the median of {self.compared} before"
         )
 
 
@@ -75,9 +79,9 @@ def judge(record: Record, earlier: Sequence[Record], tolerance: float) -> Verdic
         earlier: the series.
         tolerance: part of the median within which a result counts as the same.
     """
-    ours = record.metrics["images_per_second"]
+    ours = record.metrics[_JUDGED.name]
     others = [
-        other.metrics["images_per_second"]
+        other.metrics[_JUDGED.name]
         for other in earlier
         if other.conditions == record.conditions and other.run != record.run
     ]
@@ -85,7 +89,7 @@ def judge(record: Record, earlier: Sequence[Record], tolerance: float) -> Verdic
         return Verdict(word="first", images_per_second=ours, median=None, compared=0)
     usual = median(others)
     is_same = abs(ours - usual) <= tolerance * usual
-    word: Word = "same" if is_same else "faster" if ours > usual else "slower"
+    word: Word = "same" if is_same else "faster" if _JUDGED.is_better(ours, usual) else "slower"
     return Verdict(word=word, images_per_second=ours, median=usual, compared=len(others))
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ssd_core.evaluation.coco import COCO_METRICS
+from ssd_core.metrics import METRICS, group_metrics
 from ssd_core.model_dir import ModelDescription
 from ssd_core.report.page import render_text
 
@@ -31,9 +31,14 @@ def write_card(
         "split": evaluate["data"]["split"],
         "images": evaluate["images"],
         "objects": evaluate["objects"],
-        "accuracy": [(name, evaluate["metrics"][name]) for name in COCO_METRICS],
+        "accuracy": group_metrics(evaluate["metrics"]),
         "speed": _speed(results["benchmark"]) if "benchmark" in results else None,
         "environment": list(results.get("benchmark", evaluate)["environment"].items()),
+        "class_metrics": [
+            metric
+            for metric in METRICS.values()
+            if any(metric.name in row for row in evaluate["classes"])
+        ],
         "classes": evaluate["classes"],
     }
     return render_text("model_card.md", content, filters={"cell": _cell})
@@ -44,6 +49,8 @@ def _speed(results: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "device": environment["device_name"],
         "precision": environment["precision"],
+        "metrics": group_metrics(results["metrics"]),
+        "rate": METRICS["images_per_second"],
         "rows": [
             {
                 "batch_size": batch["batch_size"],

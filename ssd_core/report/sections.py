@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from ssd_core.benchmark.speed import END_TO_END, PARTS
-from ssd_core.evaluation.coco import COCO_METRICS, RECALL_GRID
+from ssd_core.evaluation.coco import RECALL_GRID
 from ssd_core.logs import format_duration
+from ssd_core.metrics import METRICS, Metric, group_metrics, key_metrics
 from ssd_core.report.charts import Chart, Line, line_chart
 from ssd_core.report.colours import NUM_COLOURS, class_colour
 
@@ -16,21 +17,6 @@ _MAX_CURVES = 60
 _MUTED = "var(--faint)"
 _MAIN = "var(--ink)"
 _MUTED_LEGEND = (("mean", _MAIN), ("each class", _MUTED))
-
-_METRIC_TITLES = {
-    "ap": "IoU .50 to .95",
-    "ap50": "IoU .50",
-    "ap75": "IoU .75",
-    "ap_small": "small objects",
-    "ap_medium": "medium objects",
-    "ap_large": "large objects",
-    "ar_1": "1 detection an image",
-    "ar_10": "10 detections",
-    "ar_100": "100 detections",
-    "ar_small": "small objects",
-    "ar_medium": "medium objects",
-    "ar_large": "large objects",
-}
 
 
 def overview(
@@ -60,14 +46,14 @@ def overview(
 
 
 def accuracy(results: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the twelve numbers, the table of classes and the precision-recall chart."""
-    metrics = results["metrics"]
-    rows = [(name, _METRIC_TITLES[name], metrics[name]) for name in COCO_METRICS]
+    """Return the metrics by group, the table of classes and the precision-recall chart."""
     classes = sorted(results["classes"], key=lambda row: (row["ap"] is None, -(row["ap"] or 0)))
     has_colours = len(classes) <= NUM_COLOURS
     return {
-        "precision": rows[:6],
-        "recall": rows[6:],
+        "groups": group_metrics(results["metrics"]),
+        "class_metrics": [
+            metric for metric in METRICS.values() if any(metric.name in row for row in classes)
+        ],
         "classes": [
             row | {"colour": class_colour(row["label"]) if has_colours else None} for row in classes
         ],
@@ -96,7 +82,15 @@ def speed(results: Mapping[str, Any]) -> dict[str, Any]:
         for batch, times in zip(batches, per_image, strict=True)
     ]
     columns = {part: part.replace("_", " ") for part in (*PARTS, END_TO_END)}
-    return {"columns": columns, "batches": batches, "bars": bars, "photos": results["photos"]}
+    groups = group_metrics(results["metrics"])
+    return {
+        "metrics": [row for rows in groups.values() for row in rows],
+        "rate": METRICS["images_per_second"],
+        "columns": columns,
+        "batches": batches,
+        "bars": bars,
+        "photos": results["photos"],
+    }
 
 
 def training(log: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
@@ -105,22 +99,22 @@ def training(log: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     tests = [line for line in log if line["event"] == "evaluation"]
     if not steps:
         return None
-    losses = {"loss": ("total", _MAIN), "loss_cls": ("classes", class_colour(2))}
-    losses |= {"loss_bbox": ("boxes", class_colour(4))}
+    losses = {metric.name: metric.title for metric, _ in group_metrics(steps[0])["Loss"]}
     charts = [
         _step_chart("Loss", steps, losses),
-        _step_chart("Learning rate", steps, {"learning_rate": ("rate", _MAIN)}),
+        _step_chart("Learning rate", steps, {"learning_rate": "rate"}),
     ]
     if tests:
-        scores = {"ap": ("AP", _MAIN), "ap50": ("AP50", class_colour(2))}
+        scores = {metric.name: metric.title for metric in key_metrics("evaluate")}
         charts.append(_step_chart("Accuracy on the val split", tests, scores))
     last = steps[-1]
+    rate = METRICS["images_per_second"]
     facts = [
         ("steps", f"{last['step']:,}"),
         ("epochs", f"{last['epoch']:g}"),
-        ("images a second", f"{last['samples'] / last['seconds']:.1f}"),
+        (rate.title, rate.format(last["samples"] / last["seconds"])),
         ("time", format_duration(last["seconds"])),
-        ("final loss", f"{last['loss']:.3f}"),
+        ("final loss", METRICS["loss"].format(last["loss"])),
     ]
     return {"charts": charts, "facts": facts}
 
@@ -159,23 +153,32 @@ def _subtitle(
 
 
 def _headline(results: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str]]:
-    """Return the key figures: value, name, note."""
+    """Return the key metrics: value, title, note."""
     figures = []
-    if "evaluate" in results:
-        evaluate = results["evaluate"]
-        images = f"{evaluate['images']:,} images"
-        for name, title, note in (("ap", "AP", "IoU .50 to .95"), ("ap50", "AP50", "IoU .50")):
-            value = evaluate["metrics"][name]
-            figures.append(("–" if value is None else f"{value:.3f}", title, f"{note}, {images}"))
-    if "benchmark" in results:
-        metrics, batches = results["benchmark"]["metrics"], results["benchmark"]["batches"]
-        device = _short(results["benchmark"]["environment"]["device_name"])
-        rate = metrics["images_per_second"]
-        best = max(batches, key=lambda batch: batch["images_per_second"])["batch_size"]
-        figures.append((f"{rate:,.1f}", "images/s", f"batch {best}, {device}"))
-        latency = f"batch {batches[0]['batch_size']}, p99 {metrics['latency_ms_p99']:.1f} ms"
-        figures.append((f"{metrics['latency_ms_p50']:.1f} ms", "latency", latency))
+    for stage in ("evaluate", "benchmark"):
+        if stage not in results:
+            continue
+        metrics = results[stage]["metrics"]
+        figures += [
+            (metric.format(metrics[metric.name]), metric.title, _note(metric, results[stage]))
+            for metric in key_metrics(stage)
+            if metric.name in metrics
+        ]
     return figures
+
+
+def _note(metric: Metric, results: Mapping[str, Any]) -> str:
+    """Return the conditions under which a key metric was measured."""
+    if "batches" not in results:
+        return f"{metric.description}, {results['images']:,} images"
+    batches = results["batches"]
+    if metric.name == "images_per_second":
+        batch = max(batches, key=lambda batch: batch["images_per_second"])
+        condition = _short(results["environment"]["device_name"])
+    else:
+        batch, worst = batches[0], METRICS["latency_ms_p99"]
+        condition = f"p99 {worst.format(results['metrics'][worst.name])}"
+    return f"batch {batch['batch_size']}, {condition}"
 
 
 def _short(device_name: str) -> str:
@@ -221,18 +224,18 @@ def _mean_curve(curves: Iterable[Sequence[float]]) -> list[float]:
 def _step_chart(
     title: str,
     rows: Sequence[Mapping[str, Any]],
-    names: Mapping[str, tuple[str, str]],
+    captions: Mapping[str, str],
 ) -> Chart:
-    """Return a chart over the steps; `names` are the keys with their caption and colour."""
+    """Return a chart over the steps with one line per key of `captions`, the first one thick."""
     lines = [
         Line(
             caption,
             [row["step"] for row in rows if name in row],
             [row[name] for row in rows if name in row],
-            colour,
-            is_strong=name == next(iter(names)),
+            class_colour(2 * number) if number else _MAIN,
+            is_strong=not number,
         )
-        for name, (caption, colour) in names.items()
+        for number, (name, caption) in enumerate(captions.items())
         if any(name in row for row in rows)
     ]
     return line_chart(title, lines, x_label="step", x_range=(0, rows[-1]["step"]))

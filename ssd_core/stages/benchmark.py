@@ -17,6 +17,7 @@ from ssd_core.config import BenchmarkConfig, parse_section
 from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import DataError, GateError, located
 from ssd_core.logs import logger
+from ssd_core.metrics import METRICS
 from ssd_core.stages.detector import open_model
 from ssd_core.stages.invocation import (
     prepare_out_dir,
@@ -194,8 +195,6 @@ def _describe(speed: BatchSpeed) -> str:
         f"{part.replace('_', ' ')} {speed.milliseconds(part, 50):.1f}"
         for part in (*PARTS, END_TO_END)
     )
+    rate = METRICS["images_per_second"].describe(speed.images_per_second)
     unstable = "" if speed.is_stable else " (the warm-up ended before the times had settled)"
-    return (
-        f"batch {speed.batch_size}: {speed.images_per_second:.1f} images/s; "
-        f"median ms a batch: {parts}{unstable}"
-    )
+    return f"batch {speed.batch_size}: {rate}; median ms a batch: {parts}{unstable}"

@@ -124,7 +124,7 @@ def _check_bars(section: PublishConfig, outputs: Mapping[str, StageOutput]) -> d
         figure = outputs[stage].results["metrics"].get(name) if stage in outputs else None
         if bar and (figure is None or figure < bar):
             shown = "was not measured" if figure is None else f"is {figure:.4g}"
-            raise GateError(f"{name} {shown}, publish.min_{name} asks for at least {bar:.4g}")
+            raise GateError(f"{name} {shown}; publish.min_{name} requires at least {bar:.4g}")
         if figure is not None:
             figures[name] = figure
     return figures

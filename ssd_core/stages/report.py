@@ -13,6 +13,7 @@ from ssd_core.data.shards.reader import SplitReader, open_split
 from ssd_core.errors import UsageError, located
 from ssd_core.evaluation.detections_file import DETECTIONS_FILE, read_detections
 from ssd_core.logs import logger
+from ssd_core.metrics import METRICS, key_metrics
 from ssd_core.report import sections
 from ssd_core.report.colours import NUM_COLOURS, class_colour
 from ssd_core.report.page import render_page
@@ -33,10 +34,6 @@ REPORT_FILE = "report.html"
 SUMMARY_FILE = "summary.md"
 
 _STAGES = ("train", "evaluate", "benchmark")
-_KEY_METRICS = {
-    "evaluate": ("ap", "ap50"),
-    "benchmark": ("images_per_second", "latency_ms_p50"),
-}
 _NOTHING = Detections(
     boxes=np.zeros((0, 4), np.float32), scores=np.zeros(0, np.float32), labels=np.zeros(0, np.int64)
 )
@@ -69,7 +66,7 @@ def run(
     content = _content(section, outputs, data_dir)
     page = render_page("report", content)
     write_file(out_dir / REPORT_FILE, page)
-    write_file(out_dir / SUMMARY_FILE, _summary(content))
+    write_file(out_dir / SUMMARY_FILE, _summary(content, outputs))
     logger.info("report: %s (%d kB)", out_dir / REPORT_FILE, len(page) // 1000)
     read = {stage: output.described() for stage, output in outputs.items()}
     if data_dir is not None:
@@ -189,16 +186,24 @@ def _photo(record: Record, found: Detections, classes: Sequence[ClassInfo]) -> P
 
 
 def _metrics(outputs: Mapping[str, StageOutput]) -> dict[str, float]:
-    """Return the key figures of the report; those of a training mean something else."""
+    """Return the key metrics of the report; those of a training mean something else."""
     return {
-        name: outputs[stage].results["metrics"][name]
-        for stage, names in _KEY_METRICS.items()
-        for name in names
-        if stage in outputs and outputs[stage].results["metrics"][name] is not None
+        metric.name: value
+        for stage in ("evaluate", "benchmark")
+        if stage in outputs
+        for metric in key_metrics(stage)
+        if (value := outputs[stage].results["metrics"].get(metric.name)) is not None
     }
 
 
-def _summary(content: Mapping[str, Any]) -> str:
-    """Return the headline as Markdown, for places that show no HTML."""
-    rows = [f"| {name} | {value} | {note} |" for value, name, note in content["headline"]]
+def _summary(content: Mapping[str, Any], outputs: Mapping[str, StageOutput]) -> str:
+    """Return the headline and the other metrics as Markdown, for viewers without HTML."""
+    rows = [f"| {title} | {value} | {note} |" for value, title, note in content["headline"]]
+    for stage in ("evaluate", "benchmark"):
+        metrics = outputs[stage].results["metrics"] if stage in outputs else {}
+        rows += [
+            f"| {metric.title} | {metric.format(metrics[metric.name])} | {metric.description} |"
+            for metric in METRICS.values()
+            if metric.name in metrics and stage not in metric.key_of
+        ]
     return "\n".join([f"# {content['title']}", "", "| | | |", "|---|---:|---|", *rows, ""])

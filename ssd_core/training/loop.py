@@ -15,6 +15,7 @@ from ssd_core.backends.ranks import ALONE, Ranks
 from ssd_core.config import TrainConfig
 from ssd_core.errors import DivergedError, StoppedError
 from ssd_core.logs import Progress, logger
+from ssd_core.metrics import METRICS, summarize
 from ssd_core.store.local import explain_disk_errors
 from ssd_core.structures import Batch
 from ssd_core.train_log import append, rewind
@@ -174,10 +175,11 @@ def _log(run: Run, state: TrainState, interval: _Interval, rate: float) -> str:
         "seconds": round(state.seconds, 6),
     }
     _append(run, line)
-    figures = f"loss {state.loss:.3f}, {line['images_per_second']:.1f} images/s"
+    figures = summarize("train", line)
     if state.best_step is not None:
-        figures += f", best {BEST_METRIC} {state.best_metrics.get(BEST_METRIC, 0):.3f}"
-    return figures
+        best = METRICS[BEST_METRIC].describe(state.best_metrics.get(BEST_METRIC))
+        figures.append(f"best {best}")
+    return ", ".join(figures)
 
 
 def _read_losses(run: Run, state: TrainState, results: list[StepResult]) -> dict[str, float]:

@@ -19,11 +19,12 @@ import pytest
 
 from pipelines.catalogue import PIPELINES
 from pipelines.cli.run import format_figures
+from ssd_core.metrics import summarize
 from tests.processes import descendants, wait_until_gone
 
 ROOT = Path(__file__).parents[2]
 STEPS = PIPELINES["training"].steps
-HEADLINE = re.compile(r"AP50 (\d\.\d\d) · (\d+) images/s · report (.+\.html)")
+HEADLINE = re.compile(r"(AP \S+ · AP50 \S+ · .+ images/s · latency .+ ms) · report (.+\.html)")
 QUICK = (
     "train.batch_size=2",
     "train.steps=30",
@@ -96,21 +97,23 @@ def test_a_killed_run_continues(root: Path, lines: list[str]) -> None:
 def test_it_ends_with_the_measured_figures(lines: list[str]) -> None:
     headline = HEADLINE.fullmatch(lines[-1])
     assert headline
-    report_path = Path(headline[3])
+    report_path = Path(headline[2])
     assert "<html" in report_path.read_text()
     results = {
         step: json.loads((report_path.parents[1] / step / "results.json").read_text())["metrics"]
         for step in ("evaluate", "benchmark")
     }
-    assert headline[1] == f"{results['evaluate']['ap50']:.2f}"
-    assert headline[2] == f"{results['benchmark']['images_per_second']:.0f}"
+    figures = summarize("evaluate", results["evaluate"]) + summarize(
+        "benchmark", results["benchmark"]
+    )
+    assert headline[1] == " · ".join(figures)
 
 
 @pytest.mark.parametrize(
     ("ap50", "verdict", "figures"),
     [
-        (0.897, {}, "AP50 0.90 · 41 images/s"),
-        (None, {"verdict": {"word": "slower"}}, "AP50 – · 41 images/s (slower)"),
+        (0.897, {}, "AP50 0.897 · 41.4 images/s"),
+        (None, {"verdict": {"word": "slower"}}, "AP50 – · 41.4 images/s (slower)"),
     ],
 )
 def test_figures_of_a_run(ap50: float | None, verdict: dict[str, Any], figures: str) -> None:
@@ -126,7 +129,7 @@ def test_what_was_trained_is_benchmarked_by_its_uri(root: Path, lines: list[str]
     done = run([sys.executable, "-m", "pipelines", "run", *words])
     assert (done.returncode, done.stderr) == (0, "")
     *_, results, figures = done.stdout.splitlines()
-    assert re.fullmatch(r"\d+ images/s \(first\)", figures)
+    assert re.fullmatch(r"\S+ images/s \(first\) · latency \S+ ms", figures)
     found = json.loads(Path(results.removeprefix("results "), "benchmark/results.json").read_text())
     assert found["verdict"]["word"] == "first"
     assert [path.name for path in (root / "benchmarks/nightly").iterdir()] == ["000001.json"]

@@ -296,7 +296,7 @@ def test_results_come_from_the_store(pipelines: Command, kfp_server: KfpServer, 
         ["benchmark", "verdict", "slower"],
         ["report", str(root / "runs/night/report/report.html")],
     ]
-    assert lines[-1] == "AP50 0.51 · 1234 images/s (slower)"
+    assert lines[-1] == "AP 0.250 · AP50 0.512 · 1,234.5 images/s (slower)"
     assert kfp_server.requests == []
 
 
@@ -306,7 +306,9 @@ def test_without_a_root_the_server_says_which(
     run = submitted(pipelines)
     (root / "runs" / "night").rename(root / "runs" / run)
     only_run(kfp_server)["runtime_config"]["parameters"]["data_root"] = str(root)
-    assert pipelines.lines("results", run)[-1] == "AP50 0.51 · 1234 images/s (slower)"
+    assert (
+        pipelines.lines("results", run)[-1] == "AP 0.250 · AP50 0.512 · 1,234.5 images/s (slower)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ def full_content(name):
         note=name,
     )
     chart = line_chart(name, [Line(name, [1, 2], [1, 2], "red")] * 2, x_label="step")
+    speed = {"metrics": {"images_per_second": 9.0}, "batches": [batch], "photos": photos}
     return empty_content(
         title=name,
         subtitle=[name],
@@ -56,7 +57,7 @@ def full_content(name):
         accuracy=accuracy,
         photos=[photo],
         photo_classes=[(name, "#123456")],
-        speed=sections.speed({"batches": [batch], "photos": photos}),
+        speed=sections.speed(speed),
         training={"charts": [chart], "facts": [(name, name)]},
         configuration=[(name, [(name, name)])],
         environment=[(name, name)],

@@ -51,8 +51,7 @@ def test_classes_are_sorted_by_accuracy_and_unmeasured_ones_come_last():
         evaluation([class_row(1, None), class_row(2, 0.2), class_row(3, 0.9)])
     )
     assert [row["label"] for row in found["classes"]] == [3, 2, 1]
-    assert [(name, value) for name, _, value in found["precision"]][3] == ("ap_small", None)
-    assert len(found["recall"]) == 6
+    assert [len(rows) for rows in found["groups"].values()] == [6, 6]
 
 
 def test_the_mean_curve_leaves_out_unmeasured_classes():
@@ -123,8 +122,12 @@ def test_training_log_becomes_charts_and_facts():
         "Learning rate",
         "Accuracy on the val split",
     ]
-    assert [line.name for line, _ in found["charts"][0].paths] == ["total", "classes", "boxes"]
-    assert dict(found["facts"])["images a second"] == "32.0"
+    assert [line.name for line, _ in found["charts"][0].paths] == [
+        "loss",
+        "classification loss",
+        "box loss",
+    ]
+    assert dict(found["facts"])["images/s"] == "32.0"
     assert len(sections.training(steps)["charts"]) == 2
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ssd_core.errors import GateError, OwnershipError, UsageError
-from ssd_core.evaluation.coco import COCO_METRICS
+from ssd_core.metrics import METRICS
 from ssd_core.model_dir import WEIGHTS_FILE, read_model, write_model
 from ssd_core.stages import benchmark, predict, publish, verify
 from ssd_core.stages.publish import Label
@@ -87,9 +87,9 @@ def test_the_card_says_all_that_a_user_needs(inputs, trained_dir, evaluation_dir
     assert f"`{description.recipe}`" in card
     assert f"digest `{description.dataset_digest}`" in card
     metrics = json.loads((evaluation_dir / "results.json").read_text())["metrics"]
-    for name in COCO_METRICS:
-        shown = "–" if metrics[name] is None else f"{metrics[name]:.3f}"
-        assert f"| {name} | {shown} |" in card
+    for name, value in metrics.items():
+        metric = METRICS[name]
+        assert f"| {metric.title} | {metric.description} | {metric.format(value)} |" in card
     assert "| batch | images/s | p50 ms |" in card
     for name in ("Platelets", "RBC", "WBC"):
         assert f" | {name} | " in card
@@ -119,10 +119,10 @@ def test_without_a_name_only_the_bars_are_checked(inputs, root):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"min_ap": 0.999}, r"ap is 0\.\d+, publish\.min_ap asks for at least 0\.999"),
+        ({"min_ap": 0.999}, r"ap is 0\.\d+; publish\.min_ap requires at least 0\.999"),
         (
             {"min_images_per_second": 1e9},
-            r"images_per_second is \S+, publish\.min_images_per_second asks for at least 1e\+09",
+            r"images_per_second is \S+; publish\.min_images_per_second requires at least 1e\+09",
         ),
     ],
 )
@@ -133,7 +133,7 @@ def test_a_missed_bar_names_figure_and_bar(inputs, root, config, message):
 
 
 def test_a_bar_for_what_was_not_measured_is_missed(trained_dir, evaluation_dir, root):
-    with pytest.raises(GateError, match="images_per_second was not measured, publish"):
+    with pytest.raises(GateError, match="images_per_second was not measured; publish"):
         run([trained_dir, evaluation_dir], root, {"min_images_per_second": 0.001})
 
 

@@ -1,0 +1,147 @@
+"""Every metric in one table: its key in results, and how pages, cards and logs show it.
+
+A new metric is one row of METRICS and the code that computes it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Direction = Literal["higher", "lower", "neutral"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One row of the table."""
+
+    name: str
+    """Key in `results.json`, in training logs and in the metrics of Kubeflow Pipelines."""
+    title: str
+    description: str = ""
+    """Completes the title where there is room for it."""
+    unit: str = ""
+    """Follows the number; a unit that equals the title is shown once: "9.8 images/s"."""
+    spec: str = ".3f"
+    """Format specification of the number."""
+    direction: Direction = "higher"
+    """Which of two values is better."""
+    group: str
+    """Heading of the table that lists the metric."""
+    key_of: tuple[str, ...] = ()
+    """Stages that show the metric in their summaries; all others appear in tables only."""
+
+    def format(self, value: float | None) -> str:
+        """Return the number with its unit; a dash for None, which had nothing to measure."""
+        if value is None:
+            return "–"
+        number = f"{value:{self.spec}}"
+        return f"{number} {self.unit}" if self.unit and self.unit != self.title else number
+
+    def describe(self, value: float | None) -> str:
+        """Return number and title for running text: "AP50 0.897", "9.8 images/s"."""
+        words = [self.format(value), self.title]
+        return " ".join(words if self.unit == self.title else reversed(words))
+
+    def is_better(self, value: float, other: float) -> bool:
+        """Return whether `value` is better than `other`; no value of a neutral metric is."""
+        return value != other and self.direction == ("higher" if value > other else "lower")
+
+
+def _count(name: str, *, direction: Direction = "neutral", **fields: Any) -> Metric:
+    title = name.replace("_", " ")
+    return Metric(
+        name=name,
+        title=title,
+        unit=title,
+        spec=",.0f",
+        direction=direction,
+        group="Data",
+        **fields,
+    )
+
+
+def _loss(name: str, title: str, **fields: Any) -> Metric:
+    return Metric(name=name, title=title, direction="lower", group="Loss", **fields)
+
+
+def _precision(name: str, title: str, description: str, **fields: Any) -> Metric:
+    group = "Average precision"
+    return Metric(name=name, title=title, description=description, group=group, **fields)
+
+
+def _recall(name: str, title: str, description: str) -> Metric:
+    return Metric(name=name, title=title, description=description, group="Average recall")
+
+
+def _latency(percentile: int, title: str, **fields: Any) -> Metric:
+    return Metric(
+        name=f"latency_ms_p{percentile}",
+        title=title,
+        description="bytes to boxes, smallest batch",
+        unit="ms",
+        spec=",.1f",
+        direction="lower",
+        group="Speed",
+        **fields,
+    )
+
+
+_ROWS = (
+    _count("images", key_of=("convert", "inspect")),
+    _count("boxes", key_of=("convert",)),
+    _count("objects", key_of=("inspect",)),
+    _count("images_in_both_splits", direction="lower", key_of=("inspect",)),
+    _loss("loss", "loss", key_of=("train",)),
+    _loss("loss_cls", "classification loss"),
+    _loss("loss_bbox", "box loss"),
+    _precision("ap", "AP", "IoU .50 to .95", key_of=("evaluate",)),
+    _precision("ap50", "AP50", "IoU .50", key_of=("evaluate",)),
+    _precision("ap75", "AP75", "IoU .75"),
+    _precision("ap_small", "AP small", "small objects"),
+    _precision("ap_medium", "AP medium", "medium objects"),
+    _precision("ap_large", "AP large", "large objects"),
+    _recall("ar_1", "AR1", "1 detection per image"),
+    _recall("ar_10", "AR10", "10 detections per image"),
+    _recall("ar_100", "AR100", "100 detections per image"),
+    _recall("ar_small", "AR small", "small objects"),
+    _recall("ar_medium", "AR medium", "medium objects"),
+    _recall("ar_large", "AR large", "large objects"),
+    Metric(
+        name="images_per_second",
+        title="images/s",
+        description="throughput, fastest batch size",
+        unit="images/s",
+        spec=",.1f",
+        group="Speed",
+        key_of=("train", "benchmark"),
+    ),
+    _latency(50, "latency", key_of=("benchmark",)),
+    _latency(90, "latency p90"),
+    _latency(99, "latency p99"),
+)
+
+METRICS = {row.name: row for row in _ROWS}
+"""The rows by name, in the order of display."""
+
+
+def key_metrics(stage: str) -> list[Metric]:
+    """Return the metrics that summarise a stage."""
+    return [metric for metric in METRICS.values() if stage in metric.key_of]
+
+
+def summarize(stage: str, values: Mapping[str, Any]) -> list[str]:
+    """Describe the key metrics of a stage that its results contain."""
+    return [
+        metric.describe(values[metric.name])
+        for metric in key_metrics(stage)
+        if metric.name in values
+    ]
+
+
+def group_metrics(values: Mapping[str, Any]) -> dict[str, list[tuple[Metric, float | None]]]:
+    """Return the metrics that `values` contains, each with its value, by group."""
+    groups: dict[str, list[tuple[Metric, float | None]]] = {}
+    for metric in METRICS.values():
+        if metric.name in values:
+            groups.setdefault(metric.group, []).append((metric, values[metric.name]))
+    return groups
