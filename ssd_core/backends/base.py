@@ -1,10 +1,12 @@
 """The seam between frameworks: what a backend offers to the loop and to the stages."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ssd_core.config import ModelConfig, PostprocessSpec, TrainConfig
+from ssd_core.backends.ranks import Nodes, RankEnv, Ranks
+from ssd_core.config import ModelConfig, PostprocessSpec, Precision, TrainConfig
 from ssd_core.structures import Array, Batch, Detections, ImageArray
 
 
@@ -12,11 +14,11 @@ class StepResult(Protocol):
     """Losses of one step; they stay on the device until they are read."""
 
     def read(self) -> dict[str, float]:
-        """Wait for the device; return `loss`, `loss_cls`, `loss_bbox`, `positives` an image."""
+        """Wait for the device; return `loss`, `loss_cls`, `loss_bbox`, `positives` per image."""
 
 
 class Detector(Protocol):
-    """Images in, detections out, in four steps that can be timed one by one."""
+    """Images in, detections out, in steps that can be timed one by one."""
 
     image_size: int
     """Side of the square input in pixels."""
@@ -34,27 +36,30 @@ class Detector(Protocol):
         """Wait until the device has finished all work."""
 
     def detect(self, images: ImageArray, sizes: Sequence[tuple[int, int]]) -> list[Detections]:
-        """Compose the three steps."""
+        """Compose `preprocess`, `forward` and `postprocess`."""
 
 
 class Learner(Protocol):
     """A network under training with its optimizer."""
 
     def step(self, batch: Batch, learning_rate: float) -> StepResult:
-        """Update the weights once; the rate is that of this step.
+        """Update the weights once, at the given rate.
 
         Raises:
-            UsageError: the device has not enough memory for the batch.
+            UsageError: the device does not have enough memory for the batch.
         """
 
     def state(self) -> dict[str, Array]:
-        """Return copies of all arrays that the next step depends on, by stable names."""
+        """Return copies of all arrays that the next step depends on.
+
+        They are named `weights/<name>` and `optimizer/<kind>/<name>`, see `docs/file-formats.md`.
+        """
 
     def load_state(self, state: Mapping[str, Array]) -> None:
-        """Restore what `state` returned.
+        """Restore the arrays that `state` returned.
 
         Raises:
-            DataError: a name or a shape does not fit.
+            DataError: a name, a shape or a type does not match.
         """
 
     def weights(self) -> dict[str, Array]:
@@ -98,3 +103,18 @@ class Backend(Protocol):
         Raises:
             DataError: an array is missing or has the wrong shape.
         """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Framework:
+    """One framework; `ssd_core/backends/<name>/backend.py` defines it as FRAMEWORK.
+
+    The folder, the package on its index and our optional dependency all have the same name.
+    """
+
+    open: Callable[[str, Precision, Ranks], Backend]
+    """Opens a device; see `open_backend`."""
+    join: Callable[[RankEnv], AbstractContextManager[Ranks]]
+    """Meets the other ranks; see `open_ranks`."""
+    launch: Callable[[Sequence[str], Nodes], int]
+    """Starts the ranks of this machine; see `launch_ranks`."""

@@ -1,9 +1,9 @@
-"""The processes that train one network together: ranks, as `torchrun` numbers them."""
+"""The processes that train one network together: ranks, numbered as `torchrun` does."""
 
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ssd_core.errors import UsageError
 from ssd_core.structures import Array
@@ -11,30 +11,58 @@ from ssd_core.structures import Array
 ResultT = TypeVar("ResultT")
 
 
-class Ranks(Protocol):
-    """What the loop asks of the others; each rank must call the same methods in the same order.
+@dataclass(frozen=True, slots=True)
+class RankEnv:
+    """The position of this process among all, as the environment states it."""
 
-    All methods raise SurroundingsError when another rank is lost.
+    rank: int = 0
+    """0 .. world_size - 1."""
+    world_size: int = 1
+    local_rank: int = 0
+    """0 .. local_world_size - 1: the position among the processes of this machine."""
+    local_world_size: int = 1
+
+
+class Ranks(Protocol):
+    """All that the loop and a learner need of the other processes.
+
+    Every rank must call the same methods in the same order. Every method raises SurroundingsError
+    when another rank is lost.
     """
 
     rank: int
-    """0 .. world_size - 1; rank 0 alone writes files."""
+    """0 .. world_size - 1; only rank 0 writes files."""
     world_size: int
+    env: RankEnv
 
     def greatest(self, number: int) -> int:
-        """Return the greatest of the numbers that the ranks give."""
+        """Return the greatest of the numbers that the ranks pass."""
 
     def on_first(self, work: Callable[[], ResultT]) -> ResultT:
-        """Let rank 0 do `work` while the others wait, however long; all return what JSON keeps."""
+        """Let rank 0 do `work` while the others wait without a limit; all return its result.
+
+        The result must survive a round trip through JSON.
+        """
 
     def share(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """Return the arrays of rank 0; names, shapes and types must be those of all ranks."""
+        """Return the arrays of rank 0; names, shapes and types must be equal on all ranks."""
+
+    def connect(self, device: str, collectives: str) -> None:
+        """Prepare `sum` for one kind of device, over the library `collectives`.
+
+        Raises:
+            UsageError: the ranks were started on different kinds of devices.
+        """
+
+    def sum(self, tensor: Any) -> Any:
+        """Return the sum of the tensors that the ranks pass; it may overwrite the tensor."""
 
 
 class Alone:
-    """One process for all."""
+    """A single process; every verb is trivial."""
 
-    rank, world_size = 0, 1
+    env = RankEnv()
+    rank, world_size = env.rank, env.world_size
 
     def greatest(self, number: int) -> int:
         """Return the number."""
@@ -47,6 +75,13 @@ class Alone:
     def share(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Return the arrays."""
         return dict(arrays)
+
+    def connect(self, device: str, collectives: str) -> None:
+        """Do nothing."""
+
+    def sum(self, tensor: Any) -> Any:
+        """Return the tensor."""
+        return tensor
 
 
 ALONE = Alone()
@@ -61,11 +96,11 @@ class Nodes:
     nnodes: int = 1
     """Number of machines."""
     node_rank: int = 0
-    """Number of this one, from 0."""
+    """Number of this machine, from 0."""
     master_addr: str = "127.0.0.1"
     """Address of machine 0."""
     master_port: int = 29500
-    """A free port there."""
+    """A free port of machine 0."""
 
     @property
     def world_size(self) -> int:
@@ -80,38 +115,23 @@ class Nodes:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class RankPlace:
-    """Where a process stands among the others, and where it meets them."""
-
-    rank: int
-    world_size: int
-    local_rank: int
-    """0 .. local_world_size - 1: the number among those of this machine, and of its device."""
-    local_world_size: int
-
-
-ALONE_PLACE = RankPlace(0, 1, 0, 1)
-
-
-def read_rank_place() -> RankPlace:
-    """Return what the environment says: RANK, WORLD_SIZE and the others that `torchrun` sets.
+def read_rank_env() -> RankEnv:
+    """Read RANK, WORLD_SIZE and the other variables that `torchrun` sets.
 
     Raises:
-        UsageError: one of them is missing, or no number in its range.
+        UsageError: a variable is missing or out of range.
     """
     world_size = _read("WORLD_SIZE", 1, 2**20, default=1)
     if world_size == 1:
-        return ALONE_PLACE
+        return RankEnv()
     for name in ("MASTER_ADDR", "MASTER_PORT"):
         if not os.environ.get(name):
             raise UsageError(f"WORLD_SIZE is {world_size}, but {name} is not set: see torchrun")
-    local_world_size = _read("LOCAL_WORLD_SIZE", 1, world_size, default=1)
-    return RankPlace(
+    return RankEnv(
         rank=_read("RANK", 0, world_size - 1),
         world_size=world_size,
         local_rank=_read("LOCAL_RANK", 0, world_size - 1, default=0),
-        local_world_size=local_world_size,
+        local_world_size=_read("LOCAL_WORLD_SIZE", 1, world_size, default=1),
     )
 
 
@@ -119,7 +139,7 @@ def _read(name: str, lowest: int, highest: int, default: int | None = None) -> i
     text = os.environ.get(name, "" if default is None else str(default))
     if not (text.isascii() and text.isdigit() and lowest <= int(text) <= highest):
         raise UsageError(
-            f"the environment's {name} is '{text}', expected a number {lowest}..{highest}, as "
-            "torchrun sets it"
+            f"the environment variable {name} is '{text}', expected a number {lowest}..{highest} "
+            "as torchrun sets it"
         )
     return int(text)

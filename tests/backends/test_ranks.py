@@ -1,12 +1,19 @@
-"""Ranks from the environment."""
+"""Ranks from the environment, and the frameworks that join them."""
 
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
 import pytest
 
+import ssd_core
 from ssd_core.backends import open_ranks
-from ssd_core.backends.ranks import ALONE, Nodes, RankPlace, read_rank_place
+from ssd_core.backends.ranks import ALONE, Nodes, RankEnv, read_rank_env
 from ssd_core.errors import UsageError
 
-PLACE = {
+TORCHRUN = {
     "RANK": "5",
     "WORLD_SIZE": "8",
     "LOCAL_RANK": "1",
@@ -18,10 +25,10 @@ PLACE = {
 
 @pytest.fixture
 def environment(monkeypatch):
-    """Set what torchrun sets, and return what changes it."""
+    """Return a function that sets torchrun's variables, with changes."""
 
     def change(**changes: str | None) -> None:
-        for name, value in (PLACE | changes).items():
+        for name, value in (TORCHRUN | changes).items():
             if value is None:
                 monkeypatch.delenv(name, raising=False)
             else:
@@ -30,22 +37,22 @@ def environment(monkeypatch):
     return change
 
 
-def test_the_place_is_that_of_torchrun(environment):
+def test_ranks_are_numbered_by_torchrun(environment):
     environment()
-    assert read_rank_place() == RankPlace(5, 8, 1, 4)
+    assert read_rank_env() == RankEnv(rank=5, world_size=8, local_rank=1, local_world_size=4)
 
 
-def test_without_torchrun_there_is_one_process(environment):
-    environment(**dict.fromkeys(PLACE))
-    assert read_rank_place().world_size == 1
+def test_a_single_process_needs_nobody(environment):
+    environment(**dict.fromkeys(TORCHRUN))
     with open_ranks("torch") as ranks:
         assert ranks is ALONE
-
-
-def test_alone_the_first_is_the_only_one():
+    assert (ALONE.rank, ALONE.world_size, ALONE.env) == (0, 1, RankEnv())
+    ALONE.connect("cpu", "gloo")
     assert ALONE.greatest(7) == 7
     assert ALONE.on_first(lambda: "done") == "done"
-    assert (ALONE.rank, ALONE.world_size) == (0, 1)
+    array = np.ones(3)
+    assert ALONE.sum(array) is array
+    assert ALONE.share({"a": array})["a"] is array
 
 
 @pytest.mark.parametrize(
@@ -59,10 +66,10 @@ def test_alone_the_first_is_the_only_one():
         ({"MASTER_ADDR": ""}, "WORLD_SIZE is 8, but MASTER_ADDR is not set"),
     ],
 )
-def test_a_wrong_environment_is_named(environment, changes, message):
+def test_a_wrong_variable_is_named(environment, changes, message):
     environment(**changes)
     with pytest.raises(UsageError, match=message):
-        read_rank_place()
+        read_rank_env()
 
 
 @pytest.mark.parametrize(
@@ -72,10 +79,26 @@ def test_a_wrong_environment_is_named(environment, changes, message):
         ("tourch", "unknown framework 'tourch'; did you mean 'torch'"),
     ],
 )
-def test_a_framework_without_ranks_says_so(environment, framework, message):
+def test_a_framework_without_a_folder_is_refused(environment, framework, message):
     environment()
     with pytest.raises(UsageError, match=message), open_ranks(framework):
         pass
+
+
+def test_a_new_folder_is_a_new_framework(tmp_path):
+    package = tmp_path / "ssd_core"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(Path(ssd_core.__file__).parent, package, ignore=ignored)
+    folder = package / "backends" / "other"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / "backend.py").write_text(
+        "from ssd_core.backends.base import Framework\n"
+        "FRAMEWORK = Framework(open=lambda *words: words[:2], join=None, launch=None)\n"
+    )
+    program = "from ssd_core.backends import *; print(FRAMEWORKS, open_backend('other', 'cpu'))"
+    output = subprocess.check_output([sys.executable, "-c", program], cwd=tmp_path, text=True)
+    assert output == "('other', 'torch') ('cpu', 'auto')\n"
 
 
 def test_the_number_of_a_machine_is_below_their_count():

@@ -2,9 +2,9 @@
 
 import os
 
-# Threads of a parallel region that wait for each other spin, GNU's OpenMP for about 20 ms. On
-# processors shared with anything else they so keep from running the very thread they wait for: a
+# Threads of a parallel region spin while they wait for each other, GNU's OpenMP for about 20 ms. On
+# processors shared with anything else they keep the very thread that they wait for from running: a
 # training step of 65 ms took 1 to 5 s on 2 loaded cores, and takes 0.2 s with a short spin, for 5 %
-# more time on idle ones. OpenMP reads this when torch is loaded, hence here.
+# more time on idle ones. OpenMP reads this variable when torch is loaded, hence here.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "5000")

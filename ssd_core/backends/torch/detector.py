@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssd_core.backends.torch.devices import Device, autocast, explain_memory
+from ssd_core.backends.torch.devices import Device
 from ssd_core.backends.torch.model import Ssd
 from ssd_core.config import ModelConfig, PostprocessSpec
 from ssd_core.detection.anchors import generate_anchors
@@ -41,14 +41,14 @@ class TorchDetector:
     @torch.inference_mode()
     def preprocess(self, images: ImageArray) -> Tensor:
         """Move [B, S, S, 3] RGB uint8 to the device and normalise it to [B, 3, S, S]."""
-        with explain_memory(self._device):
-            return self._model.normalize(torch.from_numpy(images).to(self._device.torch_device))
+        with self._device.explain_memory():
+            return self._model.normalize(self._device.copy(images))
 
     @torch.inference_mode()
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits [B, A, K + 1] and offsets [B, A, 4] on the device."""
         self._model.eval()
-        with explain_memory(self._device), autocast(self._device, self._precision):
+        with self._device.explain_memory(), self._device.autocast(self._precision):
             cls_logits, bbox_regression = self._model(inputs)
         return cls_logits.float(), bbox_regression.float()
 

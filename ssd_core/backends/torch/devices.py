@@ -1,138 +1,177 @@
 """The devices that PyTorch computes on; no other file of the backend names one.
 
-To add a device, write one class with the surface of `Device` and name it in DEVICES.
+To add a device, write a function that opens it and add a row to DEVICES.
 """
 
 import ctypes
+import importlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol, get_args
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from typing import TypeVar
 
 import torch
+from torch import Tensor, nn
 
-from ssd_core.config import DeviceName
+from ssd_core.backends.ranks import ALONE, RankEnv
 from ssd_core.errors import UsageError, unlisted_name
 from ssd_core.processor import count_processors, read_processor_name
+from ssd_core.structures import Array
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+_HALF_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-class Device(Protocol):
-    """One kind of hardware."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """One processor, GPU or NPU, and how torch uses it."""
 
     kind: str
-    """The user's word for it."""
+    """The name that the user gives."""
     name: str
     """The hardware's own name."""
     torch_device: torch.device
-    is_bf16_fast: bool
-    """Whether the hardware multiplies bf16 matrices faster than fp32."""
+    synchronize: Callable[[], None]
+    """Waits until all work is done."""
+    auto_precision: str
+    """The precision that `auto` takes here."""
+    collectives: str
+    """The library that sums tensors over ranks."""
+    memory_format: torch.memory_format = torch.channels_last
+    """Of the network's weights."""
+    has_fused_optimizers: bool = True
 
-    def synchronize(self) -> None:
-        """Wait until all work is done."""
+    def place(self, network: ModuleT) -> ModuleT:
+        """Move a network to the device, in the memory format that is fastest there."""
+        return network.to(self.torch_device).to(memory_format=self.memory_format)
 
+    def copy(self, array: Array) -> Tensor:
+        """Return a copy on the device; on a processor it may share the array's memory."""
+        return torch.from_numpy(array).to(self.torch_device)
 
-class CpuDevice:
-    """The processor."""
+    def autocast(self, precision: str) -> AbstractContextManager[object]:
+        """Return the context in which a network computes in `fp32`, `bf16` or `fp16`."""
+        return torch.autocast(
+            self.torch_device.type,
+            dtype=_HALF_TYPES.get(precision),
+            enabled=precision in _HALF_TYPES,
+        )
 
-    kind = "cpu"
+    @contextmanager
+    def explain_memory(self) -> Iterator[None]:
+        """Turn a refused allocation into an error with a remedy.
 
-    def __init__(self, local_rank: int, local_world_size: int) -> None:
-        self.name = read_processor_name()
-        self.torch_device = torch.device("cpu")
-        # Without AMX bf16 convolutions are emulated, and slower than fp32.
-        self.is_bf16_fast = bool(torch.cpu.get_capabilities().get("amx_bf16", False))
-        _keep_freed_memory()
-        # torch counts the processors of the machine, not those of the container.
-        processors = max(1, count_processors() // local_world_size)
-        torch.set_num_threads(min(torch.get_num_threads(), processors))
-
-    def synchronize(self) -> None:
-        """Return at once: nothing is left running on a processor."""
-
-
-class CudaDevice:
-    """An NVIDIA GPU."""
-
-    kind = "cuda"
-
-    def __init__(self, local_rank: int, local_world_size: int) -> None:
-        if torch.version.cuda is None:
-            raise _not_available(self.kind, "this torch is built without CUDA")
-        if not torch.cuda.is_available():
-            raise _not_available(self.kind, "torch finds no NVIDIA GPU or no driver")
-        if local_rank >= torch.cuda.device_count():
-            raise _not_available(
-                self.kind,
-                f"{local_world_size} ranks need a GPU each, {torch.cuda.device_count()} found",
-            )
-        torch.cuda.set_device(local_rank)
-        self.name = torch.cuda.get_device_name()
-        self.torch_device = torch.device("cuda", torch.cuda.current_device())
-        self.is_bf16_fast = torch.cuda.is_bf16_supported(including_emulation=False)
-        # All batches of a run have one shape: let cuDNN measure which algorithms are fastest.
-        torch.backends.cudnn.benchmark = True
-
-    def synchronize(self) -> None:
-        """Wait until all work is done."""
-        torch.cuda.synchronize(self.torch_device)
+        Raises:
+            UsageError: the device does not have enough memory for the batch.
+        """
+        try:
+            yield
+        except RuntimeError as error:  # torch has no narrower class for a processor's memory
+            is_refused = isinstance(error, torch.OutOfMemoryError)
+            if not (is_refused or "can't allocate memory" in str(error)):
+                raise
+            raise UsageError(
+                f"{self.name} does not have enough memory for this batch; choose a smaller "
+                "batch_size or image_size, or share the batch between more devices"
+            ) from None
 
 
-DEVICES: dict[str, Callable[[int, int], Device]] = {"cpu": CpuDevice, "cuda": CudaDevice}
-"""From the slowest to the best; each takes local rank and number of ranks on this machine."""
+def _open_cpu(env: RankEnv) -> Device:
+    _keep_freed_memory()
+    # torch counts the processors of the machine, not those of the container.
+    processors = max(1, count_processors() // env.local_world_size)
+    torch.set_num_threads(min(torch.get_num_threads(), processors))
+    # Without AMX bf16 convolutions are emulated, and slower than fp32.
+    has_amx = torch.cpu.get_capabilities().get("amx_bf16", False)
+    return Device(
+        kind="cpu",
+        name=read_processor_name(),
+        torch_device=torch.device("cpu"),
+        synchronize=torch.cpu.synchronize,
+        auto_precision="bf16" if has_amx else "fp32",
+        collectives="gloo",
+    )
 
-COLLECTIVES = {"cpu": "gloo", "cuda": "nccl", "npu": "hccl"}
-"""The library over which the devices of several ranks sum their tensors."""
+
+def _open_cuda(env: RankEnv) -> Device:
+    if torch.version.cuda is None:
+        raise _not_available("cuda", "this torch is built without CUDA")
+    if not torch.cuda.is_available():
+        raise _not_available("cuda", "torch finds no NVIDIA GPU or no driver")
+    if env.local_rank >= torch.cuda.device_count():
+        found = torch.cuda.device_count()
+        raise _not_available("cuda", f"{env.local_world_size} ranks need a GPU each, {found} found")
+    torch.cuda.set_device(env.local_rank)
+    # All batches of a run have one shape: let cuDNN measure which algorithms are fastest.
+    torch.backends.cudnn.benchmark = True
+    device = torch.device("cuda", env.local_rank)
+    return Device(
+        kind="cuda",
+        name=torch.cuda.get_device_name(),
+        torch_device=device,
+        synchronize=partial(torch.cuda.synchronize, device),
+        auto_precision=(
+            "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+        ),
+        collectives="nccl",
+    )
 
 
-def open_device(name: str, local_rank: int = 0, local_world_size: int = 1) -> Device:
+def _open_npu(env: RankEnv) -> Device:
+    """Open an Ascend NPU; written from the documentation of torch_npu, not yet run on one."""
+    if find_spec("torch_npu") is None:
+        raise _not_available("npu", "this program cannot compute on it with torch yet")
+    npu = importlib.import_module("torch_npu").npu
+    if env.local_rank >= npu.device_count():
+        found = npu.device_count()
+        raise _not_available("npu", f"{env.local_world_size} ranks need an NPU each, {found} found")
+    npu.set_device(env.local_rank)
+    # Prebuilt kernels: compiling one per shape takes minutes.
+    npu.set_compile_mode(jit_compile=False)
+    return Device(
+        kind="npu",
+        name=npu.get_device_name(),
+        torch_device=torch.device("npu", env.local_rank),
+        synchronize=npu.synchronize,
+        auto_precision="fp32",
+        collectives="hccl",
+        memory_format=torch.contiguous_format,  # torch_npu refuses channels_last
+        has_fused_optimizers=False,
+    )
+
+
+DEVICES: dict[str, Callable[[RankEnv], Device]] = {
+    "cpu": _open_cpu,
+    "cuda": _open_cuda,
+    "npu": _open_npu,
+}
+"""From the last to the first choice of `auto`."""
+
+
+def open_device(name: str, env: RankEnv = ALONE.env) -> Device:
     """Return the device called `name`, or the best available one for `auto`.
 
     Args:
         name: `auto`, or one of DEVICES.
-        local_rank: number of this process among those of this machine.
-        local_world_size: number of such processes, which share the machine.
+        env: the processes of this machine share its devices.
 
     Raises:
         UsageError: an unknown name, or a device that is not available here.
     """
+    if name in DEVICES:
+        return DEVICES[name](env)
     if name != "auto":
-        if name not in DEVICES:
-            if name in get_args(DeviceName):
-                raise _not_available(name, "this program cannot compute on it with torch yet")
-            # A guess, as for other names, would take a GPU for a CPU.
-            raise unlisted_name("device", name, ("auto", *DEVICES))
-        return DEVICES[name](local_rank, local_world_size)
+        # A guess, as for other names, would take a GPU for a CPU.
+        raise unlisted_name("device", name, ("auto", *DEVICES))
     for opener in reversed(DEVICES.values()):
         try:
-            return opener(local_rank, local_world_size)
+            return opener(env)
         except UsageError:
             continue
     raise AssertionError("a processor is always available")
-
-
-def autocast(device: Device, precision: str) -> AbstractContextManager[object]:
-    """Return the context in which a network computes with `precision`: `fp32` or `bf16`."""
-    return torch.autocast(
-        device.torch_device.type, dtype=torch.bfloat16, enabled=precision == "bf16"
-    )
-
-
-@contextmanager
-def explain_memory(device: Device) -> Iterator[None]:
-    """Turn memory that the device refuses into an error that says what to do.
-
-    Raises:
-        UsageError: there is not enough of it for the batch that is worked on inside.
-    """
-    try:
-        yield
-    except RuntimeError as error:  # torch has no narrower class for the memory of a processor
-        is_refused = isinstance(error, torch.OutOfMemoryError)
-        if not (is_refused or "can't allocate memory" in str(error)):
-            raise
-        raise UsageError(
-            f"{device.name} has not enough memory for this batch; choose a smaller batch_size or "
-            "image_size, or let more devices share it"
-        ) from None
 
 
 def _not_available(device: str, reason: str) -> UsageError:

@@ -1,8 +1,8 @@
-"""Ranks that speak through torch.distributed.
+"""Ranks that communicate through torch.distributed.
 
-What hosts say to each other goes over gloo, what devices do over the device's own library. A rank
-that is killed closes its connections, so the others notice at their next word; one whose machine
-vanishes is given up after `_PATIENCE`.
+Hosts exchange messages over gloo, devices over their own library. A rank that is killed closes its
+connections, so the others notice at their next message; a rank whose machine vanishes is given up
+after `_TIMEOUT`.
 """
 
 import itertools
@@ -21,13 +21,13 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
-from ssd_core.backends.ranks import RankPlace
+from ssd_core.backends.ranks import RankEnv, Ranks
 from ssd_core.errors import SurroundingsError, UsageError
 from ssd_core.logs import logger
 from ssd_core.structures import Array
 
-_PATIENCE = timedelta(minutes=15)
-"""How long a rank waits for another one; rank 0 working for all is waited for without limit."""
+_TIMEOUT = timedelta(minutes=15)
+"""How long a rank waits for another one; it waits for the work of rank 0 without a limit."""
 
 _POLL_SECONDS = 0.05
 
@@ -35,44 +35,24 @@ ResultT = TypeVar("ResultT")
 
 
 class TorchRanks:
-    """This process among several that train one network."""
+    """This process among several that train one network; see `Ranks`."""
 
-    def __init__(self, place: RankPlace, store: Store) -> None:
-        self.rank, self.world_size = place.rank, place.world_size
-        self.place = place
+    def __init__(self, env: RankEnv, store: Store) -> None:
+        self.rank, self.world_size = env.rank, env.world_size
+        self.env = env
         self._store = store
         self._turns = itertools.count()
         self._devices: dist.ProcessGroup | None = None
 
-    def connect(self, kind: str, collectives: str) -> None:
-        """Prepare sums of tensors on devices of this kind, over the library `collectives`.
-
-        Raises:
-            UsageError: the ranks were started on different devices.
-            SurroundingsError: another rank is lost.
-        """
-        first = self.on_first(lambda: kind)
-        if first != kind:
-            raise UsageError(f"rank {self.rank} computes on {kind}, rank 0 on {first}")
-        with self._in_touch():
-            group = dist.new_group(backend=collectives, timeout=_PATIENCE)
-        assert isinstance(group, dist.ProcessGroup)
-        self._devices = group
-
-    def sum(self, tensor: Tensor) -> None:
-        """Replace a tensor on the device by its sum over all ranks."""
-        with self._in_touch():
-            dist.all_reduce(tensor, group=self._devices)
-
     def greatest(self, number: int) -> int:
-        """Return the greatest of the numbers that the ranks give."""
+        """Return the greatest of the numbers that the ranks pass."""
         tensor = torch.tensor(number)
         with self._in_touch():
             dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
         return int(tensor)
 
     def on_first(self, work: Callable[[], ResultT]) -> ResultT:
-        """Let rank 0 do `work` while the others wait, however long; all return what JSON keeps."""
+        """Let rank 0 do `work` while the others wait without a limit; all return its result."""
         key = f"on-first-{next(self._turns)}"
         if self.rank == 0:
             result = work()
@@ -86,12 +66,32 @@ class TorchRanks:
         return shared
 
     def share(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """Return the arrays of rank 0; names, shapes and types must be those of all ranks."""
+        """Return the arrays of rank 0; names, shapes and types must be equal on all ranks."""
         tensors = {name: torch.tensor(arrays[name]) for name in sorted(arrays)}
         with self._in_touch():
             for tensor in tensors.values():
                 dist.broadcast(tensor, 0)
         return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+    def connect(self, device: str, collectives: str) -> None:
+        """Prepare `sum` for tensors on one kind of device, over the library `collectives`.
+
+        Raises:
+            UsageError: the ranks were started on different kinds of devices.
+        """
+        first = self.on_first(lambda: device)
+        if first != device:
+            raise UsageError(f"rank {self.rank} computes on {device}, rank 0 on {first}")
+        with self._in_touch():
+            group = dist.new_group(backend=collectives, timeout=_TIMEOUT)
+        assert isinstance(group, dist.ProcessGroup)
+        self._devices = group
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Replace a tensor on the device by its sum over all ranks, and return it."""
+        with self._in_touch():
+            dist.all_reduce(tensor, group=self._devices)
+        return tensor
 
     @contextmanager
     def _in_touch(self) -> Iterator[None]:
@@ -105,60 +105,72 @@ class TorchRanks:
 
 
 @contextmanager
-def join(place: RankPlace) -> Iterator[TorchRanks]:
-    """Meet the other ranks at MASTER_ADDR:MASTER_PORT; part from them at the end.
+def join(env: RankEnv) -> Iterator[TorchRanks]:
+    """Meet the other ranks at MASTER_ADDR:MASTER_PORT; leave them at the end.
 
-    An error inside does not wait for the others: this process is about to end, which they notice.
+    After an error inside, this process does not wait for the others: it is about to end, which they
+    notice.
 
     Raises:
-        SurroundingsError: some do not come, or a rank is lost.
+        SurroundingsError: a rank does not arrive.
     """
     try:
-        meeting = rendezvous("env://", place.rank, place.world_size, timeout=_PATIENCE)
+        meeting = rendezvous("env://", env.rank, env.world_size, timeout=_TIMEOUT)
         store, _, _ = next(meeting)
-        store.set_timeout(_PATIENCE)
+        store.set_timeout(_TIMEOUT)
         dist.init_process_group(
             "gloo",
             store=PrefixStore("hosts", store),
-            rank=place.rank,
-            world_size=place.world_size,
-            timeout=_PATIENCE,
+            rank=env.rank,
+            world_size=env.world_size,
+            timeout=_TIMEOUT,
         )
     except RuntimeError as error:
         raise SurroundingsError(
-            f"rank {place.rank} of {place.world_size} cannot meet the others: {_reason(error)}"
+            f"rank {env.rank} of {env.world_size} cannot meet the others: {_reason(error)}"
         ) from None
-    if place.rank:
-        logger.setLevel(logging.WARNING)  # one of them is enough to say how it goes
-    ranks = TorchRanks(place, store)
+    if env.rank:
+        logger.setLevel(logging.WARNING)  # rank 0 reports the progress of all
+    ranks = TorchRanks(env, store)
     yield ranks
-    ranks.greatest(0)  # rank 0 keeps the store that the others may still read
+    ranks.greatest(0)  # rank 0 holds the store, which the others may still be reading
     dist.destroy_process_group()
 
 
 def _reason(error: RuntimeError) -> str:
-    """Return the first sentence of an error of torch, without the line of its source."""
+    """Return the first sentence of an error of torch, without its position in torch's source."""
     return re.sub(r"^\[\S+\]\s*", "", str(error).partition("\n")[0]).partition(". ")[0]
 
 
-class SharedGradients:
-    """The gradients of all parameters as views of one array: a single sum makes them global."""
+class Gradients:
+    """The gradients of all parameters.
 
-    def __init__(self, parameters: Iterable[torch.nn.Parameter], ranks: TorchRanks) -> None:
-        self._ranks = ranks
-        parameters = list(parameters)
-        self._all = torch.zeros_like(
-            torch.cat([parameter.detach().flatten() for parameter in parameters])
-        )
-        parts = torch.split(self._all, [parameter.numel() for parameter in parameters])
-        for parameter, part in zip(parameters, parts, strict=True):
-            # In the memory format of the parameter, as fused optimizers want it.
-            parameter.grad = part.as_strided(parameter.shape, parameter.stride())
+    With several ranks they are views of one array, so that a single sum makes them global.
+    """
+
+    def __init__(self, parameters: Iterable[torch.nn.Parameter], ranks: Ranks) -> None:
+        self._parameters, self._ranks = list(parameters), ranks
+        self._all = _join_gradients(self._parameters) if ranks.world_size > 1 else None
 
     def clear(self) -> None:
-        """Set all to zero."""
-        self._all.zero_()
+        """Prepare for the next backward pass."""
+        if self._all is not None:
+            self._all.zero_()
+            return
+        for parameter in self._parameters:
+            parameter.grad = None  # written by the backward pass, which is faster than added to
 
     def sum(self) -> None:
-        """Add those of all ranks."""
-        self._ranks.sum(self._all)
+        """Add the gradients of the other ranks."""
+        if self._all is not None:
+            self._ranks.sum(self._all)
+
+
+def _join_gradients(parameters: list[torch.nn.Parameter]) -> Tensor:
+    """Return one array of zeros of which all gradients are views."""
+    joined = torch.zeros_like(torch.cat([parameter.detach().flatten() for parameter in parameters]))
+    parts = torch.split(joined, [parameter.numel() for parameter in parameters])
+    for parameter, part in zip(parameters, parts, strict=True):
+        # In the memory format of the parameter, as fused optimizers expect it.
+        parameter.grad = part.as_strided(parameter.shape, parameter.stride())
+    return joined

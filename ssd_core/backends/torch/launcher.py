@@ -10,24 +10,24 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, launch_agent
 
 from ssd_core.backends.ranks import Nodes
-from ssd_core.errors import StoppedError
+from ssd_core.errors import StoppedError, SurroundingsError
 from ssd_core.logs import logger
 
-_LOST = 75
+_LOST = SurroundingsError.exit_code
 _CONSEQUENCES = (_LOST, -signal.SIGTERM)
-"""How ranks end of which another one was lost: they notice it, or are ended by this process."""
+"""How a rank ends after another one failed: it notices, or this process ends it."""
 
 
 def launch(words: Sequence[str], nodes: Nodes) -> int:
-    """Run the `ssd` command of these words once for each device of this machine.
+    """Run an `ssd` command once per device of this machine.
 
-    When one ends with an error the others are ended too, at once or after half a minute.
+    When one process fails, the others are ended too, at once or within half a minute.
 
     Returns:
-        The exit code: that of the rank which failed first of itself; 75 for one that was killed.
+        The exit code of the rank that failed first by itself; 75 if it was killed.
 
     Raises:
-        StoppedError: SIGTERM or Ctrl-C, which the ranks have got too.
+        StoppedError: SIGTERM or Ctrl-C; the ranks have received it too.
     """
     logging.getLogger("torch").setLevel(logging.CRITICAL)
     try:
@@ -39,7 +39,7 @@ def launch(words: Sequence[str], nodes: Nodes) -> int:
         codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
         rank, code = min(codes.items(), key=lambda item: (item[1] in _CONSEQUENCES, item[0]))
         if code > 0:
-            return code  # it has said why
+            return code  # the rank has printed its error
         logger.error("rank %d was killed by %s", rank, signal.Signals(-code).name)
         return _LOST
     return 0
@@ -56,6 +56,6 @@ def _config(nodes: Nodes) -> LaunchConfig:
         rdzv_endpoint="127.0.0.1:0" if is_alone else f"{nodes.master_addr}:{nodes.master_port}",
         rdzv_configs={} if is_alone else {"rank": nodes.node_rank},
         local_addr="127.0.0.1" if is_alone else None,
-        max_restarts=0,  # the same command continues; who runs it decides whether to
+        max_restarts=0,  # a rerun of the command continues; its caller decides about that
         monitor_interval=0.2,
     )

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from ssd_core.backends.ranks import ALONE, Ranks
 from ssd_core.backends.torch.detector import TorchDetector
-from ssd_core.backends.torch.devices import Device, autocast, explain_memory
-from ssd_core.backends.torch.distributed import SharedGradients, TorchRanks
+from ssd_core.backends.torch.devices import Device
+from ssd_core.backends.torch.distributed import Gradients
 from ssd_core.backends.torch.loss import LossSums, MultiBoxLoss
 from ssd_core.backends.torch.model import build_model
 from ssd_core.backends.torch.norms import share_statistics
@@ -26,17 +27,20 @@ _OPTIMIZER_STATE = {
 class TorchStepResult:
     """Losses of one step, on the device until they are read."""
 
-    def __init__(self, sums: LossSums, batch_size: int) -> None:
-        divisor = sums.positives.clamp(min=1)
-        cls, bbox = sums.cls.detach(), sums.bbox.detach()
-        self._values = torch.stack(
-            [(cls + bbox) / divisor, cls / divisor, bbox / divisor, sums.positives / batch_size]
-        )
+    def __init__(self, totals: Tensor, batch_size: int) -> None:
+        self._totals, self._batch_size = totals, batch_size
 
     def read(self) -> dict[str, float]:
-        """Wait for the device; return `loss`, `loss_cls`, `loss_bbox`, `positives` an image."""
-        names = ("loss", "loss_cls", "loss_bbox", "positives")
-        return dict(zip(names, self._values.tolist(), strict=True))
+        """Wait for the device; return `loss`, `loss_cls`, `loss_bbox`, `positives` per image."""
+        cls, bbox, positives = self._totals.cpu()
+        divisor = positives.clamp(min=1)
+        values = {
+            "loss": (cls + bbox) / divisor,
+            "loss_cls": cls / divisor,
+            "loss_bbox": bbox / divisor,
+            "positives": positives / self._batch_size,
+        }
+        return {name: value.item() for name, value in values.items()}
 
 
 class TorchLearner:
@@ -53,12 +57,14 @@ class TorchLearner:
         *,
         device: Device,
         precision: str,
-        ranks: TorchRanks | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self._config, self._device, self._precision = config.model, device, precision
+        self._ranks = ranks
         model = build_model(config.model, num_classes)
         model.initialize(config.seed)
-        self._model = model.to(device.torch_device).to(memory_format=torch.channels_last)
+        self._model = device.place(model)
+        share_statistics(model, ranks)
         self._loss = MultiBoxLoss(
             generate_anchors(config.model.anchors, config.model.image_size),
             variances=config.model.variances,
@@ -66,54 +72,49 @@ class TorchLearner:
             neg_to_pos_ratio=config.neg_to_pos_ratio,
             device=device.torch_device,
         )
-        self._optimizer = _build_optimizer(config.optimizer, list(model.parameters()))
+        parameters = list(model.parameters())
+        self._gradients = Gradients(parameters, ranks)
+        self._optimizer = _build_optimizer(
+            config.optimizer, parameters, is_fused=device.has_fused_optimizers
+        )
         self._optimizer_state = _OPTIMIZER_STATE[config.optimizer.name]
-        self._ranks, self._gradients = ranks, None
-        self._world_size = ranks.world_size if ranks else 1
-        if ranks:
-            share_statistics(model, ranks)
-            self._gradients = SharedGradients(model.parameters(), ranks)
 
     def step(self, batch: Batch, learning_rate: float) -> TorchStepResult:
-        """Update the weights once; the rate is that of this step."""
-        with explain_memory(self._device):
+        """Update the weights once, at the given rate."""
+        with self._device.explain_memory():
             sums = self._forward(batch)
-            totals = sums if self._ranks is None else _sum_over(self._ranks, sums)
-            self._descend((sums.cls + sums.bbox) / totals.positives.clamp(min=1), learning_rate)
-        return TorchStepResult(totals, len(batch.images) * self._world_size)
+            parts = torch.stack([sums.cls, sums.bbox, sums.positives.to(sums.cls.dtype)])
+            totals: Tensor = self._ranks.sum(parts.detach())
+            self._descend((sums.cls + sums.bbox) / totals[2].clamp(min=1), learning_rate)
+        return TorchStepResult(totals, len(batch.images) * self._ranks.world_size)
 
     def _forward(self, batch: Batch) -> LossSums:
         images, boxes, labels = (
-            torch.from_numpy(array).to(self._device.torch_device)
-            for array in (batch.images, batch.boxes, batch.labels)
+            self._device.copy(array) for array in (batch.images, batch.boxes, batch.labels)
         )
         self._model.train()
-        with autocast(self._device, self._precision):
+        with self._device.autocast(self._precision):
             cls_logits, bbox_regression = self._model(self._model.normalize(images))
         return self._loss(cls_logits.float(), bbox_regression.float(), boxes, labels)
 
     def _descend(self, loss: Tensor, learning_rate: float) -> None:
         """Update the weights by the gradient of `loss`, summed over the ranks."""
-        if self._gradients is None:
-            self._optimizer.zero_grad()
-        else:
-            self._gradients.clear()
+        self._gradients.clear()
         loss.backward()  # type: ignore[no-untyped-call]
-        if self._gradients is not None:
-            self._gradients.sum()
+        self._gradients.sum()
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
         self._optimizer.step()
 
     def state(self) -> dict[str, Array]:
-        """Return copies of weights, statistics of the norms and the optimizer's memory, by name."""
+        """Return copies of the weights, the statistics of norms and the optimizer's state."""
         return copy_to_arrays(self._state_tensors())
 
     def load_state(self, state: Mapping[str, Array]) -> None:
-        """Restore what `state` returned.
+        """Restore the arrays that `state` returned.
 
         Raises:
-            DataError: a name or a shape does not fit.
+            DataError: a name, a shape or a type does not match.
         """
         copy_to_tensors(state, self._state_tensors())
 
@@ -135,17 +136,10 @@ class TorchLearner:
         return tensors
 
 
-def _sum_over(ranks: TorchRanks, sums: LossSums) -> LossSums:
-    """Return the sums over all ranks, without a gradient."""
-    parts = torch.stack([sums.cls, sums.bbox, sums.positives.to(sums.cls.dtype)]).detach()
-    ranks.sum(parts)
-    return LossSums(*parts)
-
-
 def _build_optimizer(
-    config: OptimizerConfig, parameters: list[torch.nn.Parameter]
+    config: OptimizerConfig, parameters: list[torch.nn.Parameter], *, is_fused: bool
 ) -> torch.optim.Optimizer:
-    """Return the optimizer with its state laid out, so that it can be saved before any step."""
+    """Return the optimizer with its state allocated, so that it can be saved before any step."""
     is_decayed = [config.decay_norms_and_biases or parameter.ndim > 1 for parameter in parameters]
     pairs = list(zip(parameters, is_decayed, strict=True))
     groups = [
@@ -153,12 +147,12 @@ def _build_optimizer(
         {"params": [p for p, decayed in pairs if not decayed], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    rate = config.learning_rate
+    rate, fused = config.learning_rate, is_fused or None  # None: torch's choice among the others
     optimizer: torch.optim.Optimizer
     if config.name == "sgd":
-        optimizer = torch.optim.SGD(groups, lr=rate, momentum=config.momentum, fused=True)
+        optimizer = torch.optim.SGD(groups, lr=rate, momentum=config.momentum, fused=fused)
     else:
-        optimizer = torch.optim.AdamW(groups, lr=rate, fused=True)
+        optimizer = torch.optim.AdamW(groups, lr=rate, fused=fused)
     for parameter in parameters:
         for kind in _OPTIMIZER_STATE[config.name].values():
             like = parameter.detach()

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from ssd_core.backends.torch.distributed import TorchRanks
+from ssd_core.backends.ranks import ALONE, Ranks
 
 _CHANNEL = (1, -1, 1, 1)
 
@@ -20,7 +20,7 @@ class BatchNorm(nn.Module):
 
     mean: Tensor
     variance: Tensor
-    ranks: TorchRanks | None = None
+    ranks: Ranks = ALONE
 
     def __init__(self, num_channels: int, *, momentum: float = 0.1, eps: float = 1e-5) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class BatchNorm(nn.Module):
 
         Outside of training the tracked statistics take the place of the batch's.
         """
-        if self.ranks is None or not self.training:
+        if self.ranks.world_size == 1 or not self.training:
             return functional.batch_norm(
                 features,
                 self.mean,
@@ -56,50 +56,48 @@ class BatchNorm(nn.Module):
         self.variance.lerp_(variance * (count / (count - 1)), self.momentum)
 
 
-def share_statistics(model: nn.Module, ranks: TorchRanks) -> None:
-    """Let all batch normalisations of `model` count the parts of the batch on all ranks."""
+def share_statistics(model: nn.Module, ranks: Ranks) -> None:
+    """Make all batch normalisations of `model` use the parts of the batch on all ranks."""
     for layer in model.modules():
         if isinstance(layer, BatchNorm):
             layer.ranks = ranks
 
 
 class _Normalize(torch.autograd.Function):
-    """Normalise with statistics summed over the ranks, and so their gradient too."""
+    """Normalises with statistics summed over the ranks; their gradients are summed too."""
 
     @staticmethod
     def forward(
-        ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, norm: BatchNorm, ranks: TorchRanks
+        ctx: Any, features: Tensor, scale: Tensor, offset: Tensor, norm: BatchNorm, ranks: Ranks
     ) -> Tensor:
         local_variance, local_mean = torch.var_mean(
-            features.to(weight.dtype), dim=(0, 2, 3), correction=0
+            features.to(scale.dtype), dim=(0, 2, 3), correction=0
         )
-        mean = local_mean / ranks.world_size
-        ranks.sum(mean)
-        variance = (local_variance + (local_mean - mean).square()) / ranks.world_size
-        ranks.sum(variance)
+        mean = ranks.sum(local_mean / ranks.world_size)
+        spread = local_variance + (local_mean - mean).square()
+        variance = ranks.sum(spread / ranks.world_size)
         count = features.numel() // features.shape[1] * ranks.world_size
         norm.track(mean, variance, count)
-        ctx.save_for_backward(features, weight, mean, variance)
+        ctx.save_for_backward(features, scale, mean, variance)
         ctx.eps, ctx.count, ctx.ranks = norm.eps, count, ranks
-        return functional.batch_norm(features, mean, variance, weight, bias, eps=norm.eps)
+        return functional.batch_norm(features, mean, variance, scale, offset, eps=norm.eps)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        features, weight, mean, variance = ctx.saved_tensors
-        # As if the statistics were constants; then what comes through them, from all ranks.
-        of_features, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
-            gradient, features, weight, mean, variance, None, None, False, ctx.eps, [True] * 3
+        features, scale, mean, variance = ctx.saved_tensors
+        # First as if the statistics were constants, then the gradient through them, from all ranks.
+        of_features, of_scale, of_offset = torch.ops.aten.native_batch_norm_backward(
+            gradient, features, scale, mean, variance, None, None, False, ctx.eps, [True] * 3
         )
-        totals = torch.stack([of_bias, of_weight])
-        ctx.ranks.sum(totals)
+        totals = ctx.ranks.sum(torch.stack([of_offset, of_scale]))
         inverse = torch.rsqrt(variance + ctx.eps)
         slope = totals[1] * inverse
-        offset = totals[0] - slope * mean
-        scale = weight * inverse / ctx.count
+        start = totals[0] - slope * mean
+        factor = scale * inverse / ctx.count
         through = torch.addcmul(
-            (offset * scale).view(_CHANNEL),
-            features.to(weight.dtype),
-            (slope * scale).view(_CHANNEL),
+            (start * factor).view(_CHANNEL),
+            features.to(scale.dtype),
+            (slope * factor).view(_CHANNEL),
         )
-        return of_features - through.to(of_features.dtype), of_weight, of_bias, None, None
+        return of_features - through.to(of_features.dtype), of_scale, of_offset, None, None

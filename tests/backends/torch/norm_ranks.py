@@ -1,4 +1,4 @@
-"""One rank of several: normalise a part of a batch, and print what comes of it as JSON.
+"""One rank of several: normalise a part of a batch and print the results as JSON.
 
 Usage: norm_ranks.py, with the environment that torchrun sets.
 """
@@ -8,8 +8,8 @@ import sys
 
 import torch
 
-from ssd_core.backends.ranks import read_rank_place
-from ssd_core.backends.torch.distributed import SharedGradients, join
+from ssd_core.backends.ranks import read_rank_env
+from ssd_core.backends.torch.distributed import Gradients, join
 from ssd_core.backends.torch.norms import BatchNorm, share_statistics
 
 SHAPE = (8, 5, 3, 4)
@@ -38,13 +38,13 @@ def make_norm() -> BatchNorm:
 
 
 def main() -> None:
-    place = read_rank_place()
-    with join(place) as ranks:
+    env = read_rank_env()
+    with join(env) as ranks:
         ranks.connect("cpu", "gloo")
         norm = make_norm()
         share_statistics(norm, ranks)
-        gradients = SharedGradients(norm.parameters(), ranks)
-        found = run(norm, place.rank, place.world_size)
+        gradients = Gradients(norm.parameters(), ranks)
+        found = run(norm, env.rank, env.world_size)
         gradients.sum()
         found |= {
             "weight": norm.scale.grad.tolist(),
@@ -54,11 +54,11 @@ def main() -> None:
             "shared": {
                 name: array.tolist()
                 for name, array in ranks.share(
-                    {"a": norm.scale.detach().numpy() + place.rank}
+                    {"a": norm.scale.detach().numpy() + env.rank}
                 ).items()
             },
-            "greatest": ranks.greatest(place.rank),
-            "of_first": ranks.on_first(lambda: {"rank": place.rank}),
+            "greatest": ranks.greatest(env.rank),
+            "of_first": ranks.on_first(lambda: {"rank": env.rank}),
         }
     json.dump(found, sys.stdout)
 

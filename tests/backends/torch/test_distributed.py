@@ -1,4 +1,4 @@
-"""Several ranks on one machine, in real processes over real sockets, against one that does all."""
+"""Several ranks on one machine, in real processes over real sockets, against a single one."""
 
 import json
 import socket
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssd_core.backends.ranks import read_rank_place
+from ssd_core.backends.ranks import read_rank_env
 from ssd_core.backends.torch.distributed import join
 from ssd_core.errors import SurroundingsError
 from tests.backends.torch.norm_ranks import SHAPE, make_norm, run
@@ -21,7 +21,7 @@ SCRIPT = Path(__file__).with_name("norm_ranks.py")
 
 @pytest.fixture(scope="module", params=[2, 4])
 def found(request):
-    """Return what each of some ranks found."""
+    """Return the output of each rank."""
     ends = finish_ranks(start_ranks([sys.executable, str(SCRIPT)], request.param))
     assert [code for code, _, _ in ends] == [0] * request.param, ends
     return [json.loads(output) for _, output, _ in ends]
@@ -29,9 +29,9 @@ def found(request):
 
 @pytest.fixture(scope="module")
 def alone():
-    """Return what torch's own batch normalisation of the whole batch finds."""
-    mine, norm = make_norm(), torch.nn.BatchNorm2d(SHAPE[1]).double()
-    norm.weight = mine.scale
+    """Return the same of torch's own batch normalisation of the whole batch."""
+    norm = torch.nn.BatchNorm2d(SHAPE[1]).double()
+    norm.weight = make_norm().scale
     found = run(norm, 0, 1)
     return found | {
         "weight": norm.weight.grad.tolist(),
@@ -62,15 +62,15 @@ def test_the_ranks_agree(found, alone):
         assert each["of_first"] == {"rank": 0}
 
 
-def test_a_rank_that_cannot_meet_the_others_says_so(monkeypatch):
+def test_a_rank_that_cannot_meet_the_others_fails(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     place = {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     for name, value in place.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("ssd_core.backends.torch.distributed._PATIENCE", timedelta(seconds=1))
+    monkeypatch.setattr("ssd_core.backends.torch.distributed._TIMEOUT", timedelta(seconds=1))
     with (
         pytest.raises(SurroundingsError, match="rank 1 of 2 cannot meet the others"),
-        join(read_rank_place()),
+        join(read_rank_env()),
     ):
         pass

@@ -30,10 +30,14 @@ def too_many_images():
 def test_a_batch_that_does_not_fit_into_the_memory_is_explained():
     learner = TorchBackend("cpu", "fp32").learner(RECIPE, 3)
     batch = replace(make_batch(), images=too_many_images())
-    with pytest.raises(UsageError, match="has not enough memory for this batch; choose a smaller"):
+    with pytest.raises(
+        UsageError, match="does not have enough memory for this batch; choose a smaller"
+    ):
         learner.step(batch, 0.01)
     detector = learner.detector(PostprocessSpec())
-    with pytest.raises(UsageError, match="has not enough memory for this batch; choose a smaller"):
+    with pytest.raises(
+        UsageError, match="does not have enough memory for this batch; choose a smaller"
+    ):
         detector.preprocess(batch.images)
 
 
