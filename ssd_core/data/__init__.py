@@ -1,1 +1,1 @@
-"""From labelled photographs to batches."""
+"""From labelled images to batches."""

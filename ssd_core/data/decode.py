@@ -1,8 +1,7 @@
 """Image bytes to RGB pixels, the same for training, evaluation and prediction.
 
-One rule for orientation: the pixels as they are stored. An EXIF orientation is ignored in every
-format, in conversion, training, evaluation and prediction alike, because COCO and VOC count boxes
-in stored pixels. An image is JPEG or whatever else Pillow opens; its file name never matters.
+Images are used as stored: an EXIF orientation is ignored in every format, because COCO and VOC
+count boxes in stored pixels. The content decides the format; the file name never matters.
 """
 
 import io
@@ -18,30 +17,27 @@ from PIL.TiffImagePlugin import TiffImageFile
 from ssd_core.errors import DataError
 from ssd_core.structures import ImageArray
 
-# The loader has its own threads; OpenCV's would fight them and the framework's.
+# The loader has its own threads; OpenCV's would compete with them and with the framework's.
 cv2.setNumThreads(0)
 
-Image.MAX_IMAGE_PIXELS = None  # read_size has a limit of its own, and no warning beside it
+Image.MAX_IMAGE_PIXELS = None  # read_size enforces MAX_PIXELS instead
 
 MAX_PIXELS = 2**27
-"""No image with more is ever decoded: its pixels would need 400 MB."""
+"""Images with more pixels are never decoded: they would need 400 MB."""
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM")
-"""What is opened; Pillow knows more, and starts other programs for some."""
-
-Region = tuple[int, int, int, int]
-"""x0, y0, x1, y1 in pixels of an image: x1 and y1 are the first ones outside."""
+"""Formats that are opened; Pillow supports more, and runs other programs for some of them."""
 
 _JPEG = b"\xff\xd8\xff"
 _ORIENTATION = 274
-"""The tag of EXIF and TIFF."""
+"""Tag of the orientation in EXIF and TIFF."""
 
 
 class ImageTooLargeError(DataError):
-    """An image with so many pixels that decoding it would be an attack."""
+    """An image with more than MAX_PIXELS pixels."""
 
 
 def is_jpeg(image: bytes | memoryview) -> bool:
-    """Say whether the content begins as JPEG does."""
+    """Return whether the content starts like a JPEG."""
     return bytes(image[:3]) == _JPEG
 
 
@@ -50,12 +46,12 @@ def read_size(image: bytes | memoryview) -> tuple[int, int]:
 
     Raises:
         ImageTooLargeError: more pixels than MAX_PIXELS.
-        DataError: no known image format.
+        DataError: the format is unknown.
     """
     if is_jpeg(image):
         try:
             height, width = simplejpeg.decode_jpeg_header(image)[:2]
-        except ValueError:  # Pillow reads some headers that libjpeg-turbo refuses
+        except ValueError:  # Pillow reads some headers that libjpeg-turbo rejects
             width, height = _stored_size(_open(image))
     else:
         width, height = _stored_size(_open(image))
@@ -66,22 +62,22 @@ def read_size(image: bytes | memoryview) -> tuple[int, int]:
     return width, height
 
 
-def count_pictures(image: bytes | memoryview) -> int:
-    """Return the number of pictures in a file: more than one in animations and in some TIFF."""
+def count_frames(image: bytes | memoryview) -> int:
+    """Return the number of frames in a file: more than one in animations and some TIFF files."""
     try:
         return int(getattr(_open(image), "n_frames", 1))
-    except Exception:  # see _open; the first picture was fine
+    except Exception:  # see _open; the first frame was decoded before
         return 1
 
 
 def check_jpeg_pixels(image: bytes | memoryview) -> str | None:
-    """Read the pixels of a JPEG at an eighth of its size, and say what is wrong with them.
+    """Read the pixels of a JPEG at an eighth of its size; return the damage found, or None.
 
-    Everything is read that decoding reads, at half the cost.
+    This reads all the data that full decoding reads, at half the cost.
     """
     try:
         colorspace = simplejpeg.decode_jpeg_header(image)[2]
-    except ValueError:  # Pillow reads some that libjpeg-turbo refuses
+    except ValueError:  # Pillow reads some that libjpeg-turbo rejects
         return None
     try:
         simplejpeg.decode_jpeg(
@@ -98,44 +94,32 @@ def check_jpeg_pixels(image: bytes | memoryview) -> str | None:
     return None
 
 
-def decode_image(image: bytes | memoryview, region: Region | None = None) -> ImageArray:
-    """Return the pixels of an image, or of a region of it.
+def decode_image(image: bytes | memoryview) -> ImageArray:
+    """Return the pixels of an image: [H, W, 3] RGB, 0..255.
 
-    Transparency is dropped, of an animation the first frame is taken, of 16 bits the upper 8.
-
-    Args:
-        image: content of the file.
-        region: the part to return; it must lie inside the image. None is the whole image.
-
-    Returns:
-        [H, W, 3] RGB, 0..255; for a region possibly a view of a larger array.
+    Transparency is dropped; an animation gives its first frame, 16-bit levels their upper 8 bits.
 
     Raises:
         DataError: the bytes cannot be decoded, or the image is too large (see `read_size`).
     """
     read_size(image)
     pixels = _decode_jpeg(image) if is_jpeg(image) else None
-    if pixels is None:
-        pixels = _decode_with_pillow(image)
-    if region is None:
-        return pixels
-    x0, y0, x1, y1 = region
-    return pixels[y0:y1, x0:x1]
+    return _decode_with_pillow(image) if pixels is None else pixels
 
 
 def decode_coarse(image: bytes | memoryview, min_side: int) -> ImageArray:
-    """Return [H, W] grey pixels of an image, of a JPEG as few as its format gives cheaply.
+    """Return [H, W] grey pixels of an image; a JPEG is scaled down as far as that is cheap.
 
     Args:
         image: content of the file.
-        min_side: neither side gets shorter than this, but for images that are.
+        min_side: no side gets shorter than this by scaling.
 
     Raises:
         DataError: see `decode_image`.
     """
     read_size(image)
     if is_jpeg(image):
-        with suppress(ValueError):  # CMYK, and damage: as in `decode_image`
+        with suppress(ValueError):  # CMYK or damage: `decode_image` handles both
             gray: ImageArray = simplejpeg.decode_jpeg(
                 image, "GRAY", fastdct=True, min_height=min_side, min_width=min_side, min_factor=1
             )
@@ -150,10 +134,10 @@ def resize_image(pixels: ImageArray, size: int) -> ImageArray:
 
 
 def load_image(image: bytes | memoryview, size: int) -> tuple[ImageArray, tuple[int, int]]:
-    """Decode and scale a whole image: what a detector takes in.
+    """Decode a whole image and scale it to the input of a detector.
 
     Returns:
-        [size, size, 3] RGB, 0..255, and the (width, height) it had.
+        [size, size, 3] RGB, 0..255, and the original (width, height).
 
     Raises:
         DataError: see `decode_image`.
@@ -164,7 +148,7 @@ def load_image(image: bytes | memoryview, size: int) -> tuple[ImageArray, tuple[
 
 
 def _decode_jpeg(image: bytes | memoryview) -> ImageArray | None:
-    """Decode with libjpeg-turbo; None where it refuses: CMYK, damage that Pillow may forgive."""
+    """Decode with libjpeg-turbo; None where it fails: CMYK, or damage that Pillow may tolerate."""
     try:
         pixels: ImageArray = simplejpeg.decode_jpeg(image, "RGB")
     except ValueError:
@@ -175,7 +159,7 @@ def _decode_jpeg(image: bytes | memoryview) -> ImageArray | None:
 def _open(image: bytes | memoryview) -> Image.Image:
     try:
         return Image.open(io.BytesIO(image), formats=FORMATS)
-    except Exception as error:  # format plugins raise whatever the damage leads them to
+    except Exception as error:  # on damage, format plugins raise any exception
         raise _unreadable(image, error) from None
 
 
@@ -202,7 +186,7 @@ _UNDO_TIFF: dict[Any, Image.Transpose] = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_270,
 }
-"""By EXIF orientation, what takes back the turn that Pillow applies to TIFF, and to no other."""
+"""Undoes, by orientation, the rotation that Pillow applies to TIFF and to no other format."""
 
 
 def _stored_size(opened: Image.Image) -> tuple[int, int]:
@@ -213,7 +197,7 @@ def _stored_size(opened: Image.Image) -> tuple[int, int]:
 
 def _stored_pixels(opened: Image.Image) -> Image.Image:
     orientation = opened.getexif().get(_ORIENTATION) if isinstance(opened, TiffImageFile) else None
-    opened.load()  # from here on the tag is gone
+    opened.load()  # this removes the tag
     undo = _UNDO_TIFF.get(orientation)
     return opened if undo is None else opened.transpose(undo)
 

@@ -1,4 +1,4 @@
-"""Work on threads ahead of the consumer."""
+"""Work on threads, ahead of the consumer."""
 
 import threading
 import time
@@ -8,7 +8,7 @@ import pytest
 from ssd_core.data.ahead import batched, map_ahead, map_batches_ahead
 
 
-def test_results_come_in_order_whatever_finishes_first():
+def test_results_come_in_order_whichever_finishes_first():
     def work(item):
         time.sleep(0.002 * (item % 3))
         return item * item
@@ -32,7 +32,7 @@ def test_no_more_than_the_depth_is_taken_from_the_source():
     assert len(taken) == 6
 
 
-def test_an_error_comes_where_its_result_would_have_been():
+def test_an_error_is_raised_in_place_of_its_result():
     def work(item):
         return 10 // (item - 2)
 
@@ -50,14 +50,14 @@ def test_closing_ends_the_threads():
     assert threading.active_count() == before
 
 
-def test_nothing_gives_nothing():
+def test_no_items_give_no_results():
     assert list(map_ahead(str, [], num_threads=2, depth=3)) == []
 
 
 @pytest.mark.parametrize(
     ("count", "batches"), [(0, []), (2, [[0, 1]]), (3, [[0, 1, 2]]), (4, [[0, 1, 2], [3]])]
 )
-def test_batches_are_full_but_for_the_last(count, batches):
+def test_all_batches_but_the_last_are_full(count, batches):
     assert list(batched(range(count), 3)) == batches
     doubled = [[2 * item for item in batch] for batch in batches]
     assert list(map_batches_ahead(lambda item: 2 * item, range(count), batch_size=3)) == doubled

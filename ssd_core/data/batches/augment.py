@@ -1,15 +1,21 @@
-"""One training sample: a pure function of image bytes, annotations and random generator."""
+"""One training sample: a pure function of image bytes, annotations and random generator.
+
+The geometric changes are one window on the decoded image (`windows.py`), scaled in one pass. The
+colours are changed last, on the small uint8 input of the network, in the order of mmdetection 3.x.
+"""
 
 import cv2
 import numpy as np
 
 from ssd_core.config import AugmentConfig
 from ssd_core.data.batches.windows import Window, draw_window, place_boxes
-from ssd_core.data.decode import decode_image, read_size, resize_image
+from ssd_core.data.decode import decode_image, resize_image
 from ssd_core.structures import Annotations, FloatArray, ImageArray, IntArray
 
 Colour = tuple[float, float, float]
 """RGB, 0..255."""
+
+_LEVELS: FloatArray = np.arange(256, dtype=np.float32)
 
 
 def sample(
@@ -25,10 +31,10 @@ def sample(
 
     Args:
         image: content of an image file.
-        annotations: its objects, in pixels; crowds are left out of the targets.
+        annotations: its objects, in pixels; crowds are not targets.
         rng: source of all randomness.
-        config: what is changed, how much and how often.
-        fill: colour of what lies outside the image.
+        config: probabilities and limits of the changes.
+        fill: colour outside the image.
         out: [S, S, 3] RGB, contiguous; receives the image.
 
     Returns:
@@ -39,44 +45,34 @@ def sample(
         DataError: the image cannot be decoded.
     """
     objects = annotations.select(~annotations.is_crowd)
-    size = read_size(image)
-    window, is_kept = draw_window(size, objects.boxes, config, rng)
-    render_window(image, size, window, fill, out=out)
+    pixels = decode_image(image)
+    height, width = pixels.shape[:2]
+    window, is_kept = draw_window((width, height), objects.boxes, config, rng)
+    render_window(pixels, window, fill, out=out)
     distort_colours(out, config, rng)
     boxes, labels = place_boxes(objects.boxes[is_kept], window), objects.labels[is_kept]
     has_area = (boxes[:, 2:] > boxes[:, :2]).all(1)
     return boxes[has_area], labels[has_area]
 
 
-def render_window(
-    image: bytes | memoryview,
-    size: tuple[int, int],
-    window: Window,
-    fill: Colour,
-    *,
-    out: ImageArray,
-) -> None:
-    """Decode an image and draw a window of it, scaled bilinearly, into `out`.
+def render_window(pixels: ImageArray, window: Window, fill: Colour, *, out: ImageArray) -> None:
+    """Scale a window of an image bilinearly into `out`.
 
     Equal to painting the image on a canvas of colour `fill`, cutting the window and scaling it.
 
     Args:
-        image: content of an image file.
-        size: its (width, height).
-        window: what to draw.
+        pixels: [H, W, 3] RGB.
+        window: the part to render; it may reach beyond the image.
         fill: colour outside the image.
         out: [S, S, 3] RGB, contiguous.
-
-    Raises:
-        DataError: the image cannot be decoded.
     """
-    width, height = size
+    height, width = pixels.shape[:2]
     x0, y0, x1, y1 = window[:4]
     if x0 >= 0 and y0 >= 0 and x1 <= width and y1 <= height:
-        # The pixels that evaluation sees when the window is the whole image.
-        view = resize_image(decode_image(image, (x0, y0, x1, y1)), len(out))
+        # The same resize as in evaluation, so that a window on the whole image gives its pixels.
+        view = resize_image(pixels[y0:y1, x0:x1], len(out))
     else:
-        view = _warp(decode_image(image), window, len(out), fill)
+        view = _warp(pixels, window, len(out), fill)
     if window.is_flipped:
         cv2.flip(view, 1, dst=out)
     else:
@@ -84,7 +80,7 @@ def render_window(
 
 
 def _warp(pixels: ImageArray, window: Window, size: int, fill: Colour) -> ImageArray:
-    """Scale a window that reaches beyond the image; interpolation reads `fill` there."""
+    """Scale a window that reaches beyond the image; outside, interpolation reads `fill`."""
     x0, y0, x1, y1 = window[:4]
     scale_x, scale_y = (x1 - x0) / size, (y1 - y0) / size
     to_image = np.array(
@@ -101,16 +97,13 @@ def _warp(pixels: ImageArray, window: Window, size: int, fill: Colour) -> ImageA
     return view
 
 
-_LEVELS: FloatArray = np.arange(256, dtype=np.float32)
-
-
 def distort_colours(pixels: ImageArray, config: AugmentConfig, rng: np.random.Generator) -> None:
-    """Change brightness, contrast, saturation, hue and channel order in place, each by chance.
+    """Randomly change brightness, contrast, saturation, hue and channel order in place.
 
-    The whole input is changed, what lies outside the image included, as mmdetection 3.x does.
-    mmdetection draws whether contrast comes before or after saturation and hue; these do not
-    depend on a common factor of the channels, so but for clipped highlights the order makes no
-    difference; it is not drawn.
+    As in mmdetection 3.x, the whole input is changed, including the area outside the image.
+    mmdetection also draws whether contrast comes before or after saturation and hue; those do not
+    depend on a common factor of the channels, so the order matters for clipped highlights only.
+    It is not drawn here.
 
     Args:
         pixels: [H, W, 3] RGB, contiguous.
@@ -125,14 +118,14 @@ def distort_colours(pixels: ImageArray, config: AugmentConfig, rng: np.random.Ge
     if brightness or contrast:
         cv2.LUT(pixels, _to_uint8((_LEVELS + brightness) * (1 + contrast)), dst=pixels)
     if saturation or hue:
-        _turn(pixels, saturation, hue)
+        _change_hsv(pixels, saturation, hue)
     if rng.random() < config.photometric_probability:
         channels = rng.permutation(3)
         cv2.merge([cv2.extractChannel(pixels, channel) for channel in channels], dst=pixels)
 
 
-def _turn(pixels: ImageArray, saturation: float, hue: float) -> None:
-    """Multiply the saturation by 1 + `saturation` and turn the hue by `hue` degrees, in place."""
+def _change_hsv(pixels: ImageArray, saturation: float, hue: float) -> None:
+    """Multiply the saturation by 1 + `saturation` and rotate the hue by `hue` degrees, in place."""
     hues = np.mod(np.rint(_LEVELS + hue * 256 / 360), 256).astype(np.uint8)
     saturations = _to_uint8(_LEVELS * (1 + saturation))
     tables = np.stack([hues, saturations, _LEVELS.astype(np.uint8)], axis=1)[None]

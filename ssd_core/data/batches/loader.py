@@ -16,49 +16,49 @@ from ssd_core.errors import UsageError, located
 from ssd_core.structures import Batch, Record
 
 _BATCHES_AHEAD = 2
-"""Batches in the making while one is learned from."""
+"""Batches in preparation while the learner uses one."""
 
-_ROWS_PER_TASK = 4  # few, so that all threads end a batch together
+_ROWS_PER_TASK = 4  # few, so that all threads finish a batch together
 
 
 class _Task(NamedTuple):
-    """Rows of a batch that one thread makes."""
+    """Rows of a batch that one thread fills."""
 
     batch: Batch
     first_row: int
-    places: list[tuple[int, int]]
+    samples: list[tuple[int, int]]
     """(epoch, index) of each row."""
 
 
 def check_batch_size(batch_size: int, world_size: int) -> None:
-    """Make sure that each of the devices gets the same number of images.
+    """Check that every device gets the same number of images.
 
     Raises:
-        UsageError: they do not.
+        UsageError: the batch does not divide evenly.
     """
     if batch_size % world_size:
         raise UsageError(
             f"train.batch_size {batch_size} does not divide over {world_size} devices; it counts "
-            "the images of all"
+            "the images on all devices"
         )
 
 
 @dataclass(frozen=True)
 class Loader:
-    """Batches of augmented samples, the same for any number of threads, start and ranks."""
+    """Batches of augmented samples, the same for any number of threads, first step and ranks."""
 
     reader: SplitReader
     _: KW_ONLY
     image_size: int
     augment: AugmentConfig
     mean: tuple[float, float, float]
-    """RGB colour, 0..255, of what lies outside an image."""
+    """RGB colour, 0..255, of the area outside an image."""
     batch_size: int
-    """Images an optimizer step, over all ranks."""
+    """Images per optimizer step, over all ranks."""
     seed: int
     num_threads: int
     rank: int = 0
-    """Which of the `world_size` equal slices of each batch is made."""
+    """The slice of each batch to make, one of `world_size` equal slices."""
     world_size: int = 1
 
     def __post_init__(self) -> None:
@@ -67,10 +67,10 @@ class Loader:
     def batches(self, first_step: int, last_step: int) -> Iterator[Batch]:
         """Yield the batches of `first_step` .. `last_step - 1`, counted from the start of training.
 
-        A batch is valid until the next one is asked for. Closing the iterator ends the threads.
+        A batch is valid until the next one is requested. Closing the iterator ends the threads.
 
         Raises:
-            DataError: there are no images, or one cannot be decoded; the message names it.
+            DataError: there are no images, or an image cannot be decoded; the message names it.
         """
         order = SampleOrder(self.reader.shard_rows, self.seed)
         ring = [self._empty_batch() for _ in range(_BATCHES_AHEAD + 1)]
@@ -83,10 +83,10 @@ class Loader:
         depth = _BATCHES_AHEAD * tasks_per_batch
         with closing(
             map_ahead(self._fill, tasks, num_threads=self.num_threads, depth=depth)
-        ) as fill:
+        ) as filled:
             for step in range(first_step, last_step):
                 for _ in range(tasks_per_batch):
-                    next(fill)
+                    next(filled)
                 yield ring[step % len(ring)]
 
     def _empty_batch(self) -> Batch:
@@ -102,16 +102,16 @@ class Loader:
     def _tasks(self, order: SampleOrder, step: int, batch: Batch) -> Iterator[_Task]:
         rows = len(batch.indices)
         first = step * self.batch_size + self.rank * rows
-        # Threads may still be at the batches before this one; their shards are kept.
+        # Threads may still work on earlier batches, so the shards of those are kept as well.
         oldest = max(step - _BATCHES_AHEAD, 0) * self.batch_size
         self.reader.expect(order.shards_from(oldest))
-        places = [order.at(position) for position in range(first, first + rows)]
+        samples = [order.at(position) for position in range(first, first + rows)]
         for row in range(0, rows, _ROWS_PER_TASK):
-            yield _Task(batch, row, places[row : row + _ROWS_PER_TASK])
+            yield _Task(batch, row, samples[row : row + _ROWS_PER_TASK])
 
     def _fill(self, task: _Task) -> None:
-        records = self.reader.read([index for _, index in task.places])
-        for offset, ((epoch, _), record) in enumerate(zip(task.places, records, strict=True)):
+        records = self.reader.read([index for _, index in task.samples])
+        for offset, ((epoch, _), record) in enumerate(zip(task.samples, records, strict=True)):
             with located(f"{self.reader.split} image {record.index} ({record.image_path})"):
                 self._fill_row(task.batch, task.first_row + offset, epoch, record)
 

@@ -1,4 +1,8 @@
-"""The order in which training sees its samples: a pure function of seed, epoch and shard sizes."""
+"""The order of the training samples and their random numbers: pure functions of the seed.
+
+Philox is a counter-based generator: seed and purpose are its key, epoch and index its starting
+point. So no random state has to be kept, passed on or restored.
+"""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -12,6 +16,8 @@ from ssd_core.structures import IntArray
 SHARDS_PER_GROUP = 8
 """Shards whose samples are mixed; a cache of remote shards holds two such groups."""
 
+_ORDER, _SAMPLE = 0, 1
+
 
 class _Epoch(NamedTuple):
     groups: list[IntArray]
@@ -23,7 +29,7 @@ class _Epoch(NamedTuple):
 
 
 class SampleOrder:
-    """The endless stream of samples: epoch after epoch, each one in an order of its own.
+    """The endless stream of samples: one epoch after the other, each in its own order.
 
     In each epoch the shards are shuffled, then the samples inside groups of consecutive shards. So
     a cache of remote shards holds two groups at a time; a single group is one full shuffle.
@@ -33,23 +39,23 @@ class SampleOrder:
         """Take the number of samples of each shard, in the order of the manifest.
 
         Raises:
-            DataError: there is no sample.
+            DataError: there are no samples.
         """
         self._shard_rows = np.asarray(shard_rows, np.int64)
         self._seed = seed
         self.num_samples = int(self._shard_rows.sum())
         if self.num_samples == 0:
             raise DataError("the training split has no images")
-        # Around the end of an epoch positions of two epochs are in use.
+        # Around the end of an epoch, positions of two epochs are in use.
         self._epoch = lru_cache(maxsize=2)(self._shuffle)
 
     def at(self, position: int) -> tuple[int, int]:
-        """Return (epoch, index of a sample in the split) of a position, counted from 0."""
+        """Return (epoch, index of a sample in the split) for a position, counted from 0."""
         epoch, offset = divmod(position, self.num_samples)
         return epoch, int(self._epoch(epoch).samples[offset])
 
     def shards_from(self, position: int) -> tuple[int, ...]:
-        """Return the shards of the group that is read at a position, and those of the next one."""
+        """Return the shards of the group at a position, followed by those of the next group."""
         epoch, offset = divmod(position, self.num_samples)
         groups, ends, _ = self._epoch(epoch)
         group = int(np.searchsorted(ends, offset, side="right"))
@@ -60,7 +66,7 @@ class SampleOrder:
     def _shuffle(self, epoch: int) -> _Epoch:
         rng = order_stream(self._seed, epoch)
         ends = np.cumsum(self._shard_rows)
-        # A group of empty shards alone would hide what is read after it.
+        # Without empty shards: a group of nothing else would have no samples to read.
         shards = rng.permutation(np.flatnonzero(self._shard_rows))
         groups = [
             shards[first : first + SHARDS_PER_GROUP]
@@ -79,20 +85,17 @@ class SampleOrder:
         )
 
 
-_ORDER, _SAMPLE = 0, 1
-
-
 def order_stream(seed: int, epoch: int) -> np.random.Generator:
     """Return the random numbers that order the samples of an epoch."""
     return _stream((seed, _ORDER), (0, 0, 0, epoch))
 
 
 def sample_stream(seed: int, epoch: int, index: int) -> np.random.Generator:
-    """Return the random numbers that augment the sample `index` of the split in an epoch."""
+    """Return the random numbers that augment sample `index` of the split in an epoch."""
     return _stream((seed, _SAMPLE), (0, 0, index, epoch))
 
 
 def _stream(key: tuple[int, int], counter: tuple[int, int, int, int]) -> np.random.Generator:
-    seed, use = key
-    words = np.array([seed % 2**64, use], np.uint64)
+    seed, purpose = key
+    words = np.array([seed % 2**64, purpose], np.uint64)
     return np.random.Generator(np.random.Philox(key=words, counter=np.array(counter, np.uint64)))

@@ -1,19 +1,23 @@
-"""Which part of an image, or of its canvas, is cut out: the rules of three systems.
+"""The geometric augmentation: zoom-out, crop and flip as one window on the image.
 
-All draw the least overlap first, then crops with sides of a share of the image and an aspect ratio
-of at most 2, until one has the centre of a box and enough overlap with the boxes:
+None of the three reads pixels. So they are drawn from the boxes and the image size alone, and
+become one rectangle that may reach beyond the image; no canvas is ever built.
 
-mmdetection   `MinIoURandomCrop`: every box overlaps enough, those that are cut off included. 50
-              tries, then another overlap is drawn. An image without boxes is cut anywhere.
-torchvision   `RandomIoUCrop`: the best one of the boxes with their centre inside overlaps enough.
-              40 tries, then another overlap. Without boxes the image stays whole.
-mindspore     `random_sample_crop` of MindSpore's SSD. It refuses a crop only if among the boxes it
-              touches the smallest overlap is too small and the largest is above it by 0.2 or more:
-              crops with little of every box pass. 50 tries, then the image stays whole, as it does
-              without boxes.
+There are three crop rules. Each draws a minimum overlap, then crops whose sides are a share of the
+image and whose aspect ratio is at most 2, until a crop contains the centre of a box and overlaps
+the boxes enough:
 
-mmdetection draws the first row and column from 1 on, by an argument in the wrong place; here they
-are drawn from 0 on, as the paper and the others do.
+mmdetection   `MinIoURandomCrop`: every box must overlap enough, including boxes that are cut off.
+              After 50 attempts a new overlap is drawn. An image without boxes is cropped anywhere.
+torchvision   `RandomIoUCrop`: the best of the boxes with their centre inside must overlap enough.
+              After 40 attempts a new overlap is drawn. An image without boxes stays whole.
+mindspore     `random_sample_crop` of MindSpore's SSD: a crop is rejected only if, among the boxes
+              it touches, the smallest overlap is too small and the largest exceeds it by 0.2 or
+              more; so a crop with little of every box passes. After 50 attempts the image stays
+              whole, as it does without boxes.
+
+mmdetection draws the first row and column from 1 on, because of a misplaced argument; here they are
+drawn from 0 on, as in the paper and the other systems.
 """
 
 from collections.abc import Callable
@@ -24,32 +28,86 @@ import numpy as np
 from ssd_core.config import AugmentConfig, CropRule
 from ssd_core.structures import Array, BoolArray, FloatArray
 
-_MAX_ASPECT = 2.0  # of a crop, in pixels, either way
+_MAX_ASPECT = 2.0  # of a crop, in pixels, in either direction
 _MINDSPORE_MARGIN = 0.2
 
 Box = tuple[int, int, int, int]
+"""x0, y0, x1, y1 in pixels of the image."""
+
+
+class Window(NamedTuple):
+    """The part of the plane that becomes the network input, in pixels of the image."""
+
+    x0: int
+    y0: int
+    x1: int
+    """Exclusive."""
+    y1: int
+    """Exclusive."""
+    is_flipped: bool = False
+    """Left and right are exchanged."""
 
 
 class _Rule(NamedTuple):
     accepts: Callable[[Array, BoolArray, float], BoolArray]
-    """IoU [T, G] of crops and boxes, G at least 1, whether the centre is inside [T, G], and the
-    least overlap in; which crops [T] are good enough out."""
-    num_tries: int
-    draws_again: bool
-    """After all tries another overlap is drawn; else the image stays whole."""
-    cuts_without_boxes: bool
-    has_whole_sides: bool
-    """The sides are rounded down before the place is drawn; else only the corners are."""
+    """Maps the IoU [T, G] of crops and boxes, G at least 1, whether each centre is inside [T, G],
+    and the minimum overlap to a mask [T] of the crops that are good enough."""
+    num_attempts: int = 50
+    draws_again: bool = True
+    """After all attempts another overlap is drawn; otherwise the image stays whole."""
+    crops_without_boxes: bool = False
+    has_whole_sides: bool = False
+    """The sides are rounded down before the origin is drawn; otherwise only the corners are."""
+
+
+def draw_window(
+    size: tuple[int, int], boxes: FloatArray, config: AugmentConfig, rng: np.random.Generator
+) -> tuple[Window, BoolArray]:
+    """Draw zoom-out, crop and flip (SSD paper, section 2.2).
+
+    Args:
+        size: (width, height) of the image.
+        boxes: [G, 4] xyxy in pixels of the image; G may be 0.
+        config: probabilities and limits.
+        rng: source of all randomness.
+
+    Returns:
+        The window, and a mask [G] of the boxes that stay: those with their centre in the crop.
+    """
+    canvas = _draw_canvas(size, config, rng)
+    crop, is_kept = draw_crop(canvas, boxes, config, rng)
+    is_flipped = rng.random() < config.flip_probability
+    return Window(*crop, is_flipped), is_kept
+
+
+def place_boxes(boxes: FloatArray, window: Window) -> FloatArray:
+    """Return [G, 4] boxes in [0, 1] of the window, clipped to it; the area of some may be 0."""
+    origin = np.array([window.x0, window.y0] * 2)
+    sides = np.array([window.x1 - window.x0, window.y1 - window.y0] * 2)
+    placed: FloatArray = np.clip((boxes - origin) / sides, 0, 1).astype(np.float32)
+    if window.is_flipped:
+        placed[:, [0, 2]] = 1 - placed[:, [2, 0]]
+    return placed
+
+
+def _draw_canvas(size: tuple[int, int], config: AugmentConfig, rng: np.random.Generator) -> Box:
+    """Place the image on a larger canvas; return the canvas in pixels of the image."""
+    width, height = size
+    if rng.random() >= config.zoom_out_probability:
+        return 0, 0, width, height
+    ratio = rng.uniform(1, config.zoom_out_max)
+    left, top = (int(rng.uniform(0, side * ratio - side)) for side in size)
+    return -left, -top, int(width * ratio) - left, int(height * ratio) - top
 
 
 def draw_crop(
     canvas: Box, boxes: FloatArray, config: AugmentConfig, rng: np.random.Generator
 ) -> tuple[Box, BoolArray]:
-    """Draw a crop of the canvas, or the whole of it.
+    """Draw a crop of the canvas, or return the whole canvas.
 
     Args:
-        canvas: x0, y0, x1, y1 in pixels of the image; it may reach beyond the image.
-        boxes: [G, 4] xyxy in the same pixels; G may be 0.
+        canvas: may reach beyond the image.
+        boxes: [G, 4] xyxy in pixels of the image; G may be 0.
         config: rule, overlaps to draw from and smallest side.
         rng: source of all randomness.
 
@@ -59,7 +117,7 @@ def draw_crop(
     """
     rule = _RULES[config.crop_rule]
     whole = canvas, np.ones(len(boxes), np.bool_)
-    if not (len(boxes) or rule.cuts_without_boxes):
+    if not (len(boxes) or rule.crops_without_boxes):
         return whole
     choices = (*config.crop_min_ious, None)
     while True:
@@ -79,13 +137,13 @@ def draw_crop(
 def judge_crops(
     crops: Array, boxes: FloatArray, min_iou: float, rule: CropRule
 ) -> tuple[BoolArray, BoolArray]:
-    """Decide which crops an image may be cut to.
+    """Decide which crops a rule accepts.
 
     Args:
         crops: [4, T] x0, y0, x1, y1, each with an area.
-        boxes: [G, 4] xyxy in the same pixels; without any, every crop is good.
-        min_iou: least overlap.
-        rule: whose test it is.
+        boxes: [G, 4] xyxy in the same pixels; without boxes every crop is accepted.
+        min_iou: minimum overlap.
+        rule: name of the rule.
 
     Returns:
         [T] True for an accepted crop, and [T, G] True where the centre of a box is inside.
@@ -100,14 +158,14 @@ def judge_crops(
     common_height = np.minimum(y1, bottom) - np.maximum(y0, top)
     common = np.maximum(common_width, 0) * np.maximum(common_height, 0)
     union = (x1 - x0) * (y1 - y0) + (right - left) * (bottom - top) - common
-    # A quotient, not a product with the limit: then one of exactly 7/10 is 0.7.
+    # Comparing the quotient, not a product with the limit, makes an IoU of exactly 7/10 equal 0.7.
     return _RULES[rule].accepts(common / union, is_inside, min_iou), is_inside
 
 
 def _draw_crops(canvas: Box, min_scale: float, rule: _Rule, rng: np.random.Generator) -> Array:
-    """Return [4, T] crops, x0 y0 x1 y1, whole numbers: the tries with a good shape, in order."""
+    """Return [4, T] x0, y0, x1, y1: the attempts with a valid shape, in order, in whole pixels."""
     origin, end = np.array(canvas).reshape(2, 2, 1)
-    draws = rng.random((4, rule.num_tries))
+    draws = rng.random((4, rule.num_attempts))
     sides = (end - origin) * (min_scale + (1 - min_scale) * draws[:2])
     if rule.has_whole_sides:
         sides = np.floor(sides)
@@ -139,79 +197,7 @@ def _overlaps_are_even(iou: Array, is_inside: BoolArray, min_iou: float) -> Bool
 
 
 _RULES: dict[CropRule, _Rule] = {
-    "mmdetection": _Rule(
-        _every_box_overlaps,
-        num_tries=50,
-        draws_again=True,
-        cuts_without_boxes=True,
-        has_whole_sides=False,
-    ),
-    "torchvision": _Rule(
-        _best_box_overlaps,
-        num_tries=40,
-        draws_again=True,
-        cuts_without_boxes=False,
-        has_whole_sides=True,
-    ),
-    "mindspore": _Rule(
-        _overlaps_are_even,
-        num_tries=50,
-        draws_again=False,
-        cuts_without_boxes=False,
-        has_whole_sides=False,
-    ),
+    "mmdetection": _Rule(_every_box_overlaps, crops_without_boxes=True),
+    "torchvision": _Rule(_best_box_overlaps, num_attempts=40, has_whole_sides=True),
+    "mindspore": _Rule(_overlaps_are_even, draws_again=False),
 }
-
-
-class Window(NamedTuple):
-    """The part of the plane that becomes the network input, in pixels of the image."""
-
-    x0: int
-    y0: int
-    x1: int
-    """The first column that no longer belongs to it."""
-    y1: int
-    is_flipped: bool = False
-    """Left and right are exchanged."""
-
-
-def draw_window(
-    size: tuple[int, int], boxes: FloatArray, config: AugmentConfig, rng: np.random.Generator
-) -> tuple[Window, BoolArray]:
-    """Draw zoom-out, crop and flip (SSD paper, section 2.2).
-
-    Args:
-        size: (width, height) of the image.
-        boxes: [G, 4] xyxy in pixels of the image; G may be 0.
-        config: probabilities and limits.
-        rng: source of all randomness.
-
-    Returns:
-        The window, and a mask [G] of the boxes that stay: those with their centre in the crop.
-    """
-    canvas = _draw_canvas(size, config, rng)
-    crop, is_kept = draw_crop(canvas, boxes, config, rng)
-    is_flipped = rng.random() < config.flip_probability
-    return Window(*crop, is_flipped), is_kept
-
-
-def place_boxes(boxes: FloatArray, window: Window) -> FloatArray:
-    """Return [G, 4] boxes in [0, 1] of the window, clipped to it; they may be left without area."""
-    origin = np.array([window.x0, window.y0] * 2)
-    sides = np.array([window.x1 - window.x0, window.y1 - window.y0] * 2)
-    placed: FloatArray = np.clip((boxes - origin) / sides, 0, 1).astype(np.float32)
-    if window.is_flipped:
-        placed[:, [0, 2]] = 1 - placed[:, [2, 0]]
-    return placed
-
-
-def _draw_canvas(
-    size: tuple[int, int], config: AugmentConfig, rng: np.random.Generator
-) -> tuple[int, int, int, int]:
-    """Place the image on a larger canvas; return the canvas in pixels of the image."""
-    width, height = size
-    if rng.random() >= config.zoom_out_probability:
-        return 0, 0, width, height
-    ratio = rng.uniform(1, config.zoom_out_max)
-    left, top = (int(rng.uniform(0, side * ratio - side)) for side in size)
-    return -left, -top, int(width * ratio) - left, int(height * ratio) - top

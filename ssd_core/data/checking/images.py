@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ssd_core.data.decode import (
     ImageTooLargeError,
     check_jpeg_pixels,
-    count_pictures,
+    count_frames,
     decode_image,
     is_jpeg,
     read_size,
@@ -65,7 +65,7 @@ def inspect_image(image: memoryview, *, max_pixels: int, is_decoded: bool) -> Im
             _check_png(image)
         if is_decoded or bytes(image[: len(_PNG)]) != _PNG:
             _decode(image)
-        count = count_pictures(image)
+        count = count_frames(image)
         if count > 1:
             remarks["image_animated"] = f"has {count} pictures"
     return ImageFacts(width, height, remarks)

@@ -1,8 +1,8 @@
-"""SSD's augmentation the long way: one image, one try, one box after the other, on real pixels.
+"""SSD's augmentation step by step: one image, one attempt, one box at a time, on real pixels.
 
 Written from the descriptions of the systems, not from our code, and with other random numbers: a
 canvas is painted, a crop is cut out of it, colours are changed in float32 and rounded after each
-step. Slow, and only there to be compared with.
+step. Slow; only a reference for tests.
 """
 
 import random
@@ -25,24 +25,24 @@ def overlap(crop, box: Box) -> float:
     return width * height / (sum(areas) - width * height)
 
 
-# --- which crops are good enough
+# --- acceptance of crops
 
 
 def mmdetection_accepts(crop, boxes: list[Box], min_iou: float) -> bool:
-    """No box may overlap less, and one has to be kept."""
+    """Every box must overlap enough, and one must be kept."""
     if boxes and min(overlap(crop, box) for box in boxes) < min_iou:
         return False
     return not boxes or any(has_centre(crop, box) for box in boxes)
 
 
 def torchvision_accepts(crop, boxes: list[Box], min_iou: float) -> bool:
-    """Of the boxes to be kept, one has to overlap enough."""
+    """One of the kept boxes must overlap enough."""
     kept = [box for box in boxes if has_centre(crop, box)]
     return bool(kept) and max(overlap(crop, box) for box in kept) >= min_iou
 
 
 def mindspore_accepts(crop, boxes: list[Box], min_iou: float) -> bool:
-    """Refused are crops that overlap one box too little while another one far exceeds the limit."""
+    """Reject a crop that overlaps one box too little while another far exceeds the limit."""
     touched = [overlap(crop, box) for box in boxes if overlap(crop, box) > 0]
     if not touched:
         return False
@@ -51,7 +51,7 @@ def mindspore_accepts(crop, boxes: list[Box], min_iou: float) -> bool:
     return any(has_centre(crop, box) and overlap(crop, box) > 0 for box in boxes)
 
 
-# --- how crops are drawn: the part of the plane, and the boxes that stay
+# --- drawing of crops: each returns the crop and the boxes that stay
 
 
 def crop_mmdetection(size, boxes: list[Box], min_ious, rng: random.Random):
@@ -126,7 +126,7 @@ CROPS = {
 
 
 def zoom_out(pixels, boxes: list[Box], fill, rng: random.Random):
-    """Put the image somewhere on a canvas up to four times as wide and high, half of the time."""
+    """With probability 0.5, place the image on a canvas up to four times as wide and high."""
     if rng.random() < 0.5:
         return pixels, boxes
     height, width = pixels.shape[:2]
@@ -142,7 +142,7 @@ def zoom_out(pixels, boxes: list[Box], fill, rng: random.Random):
 
 
 def distort(pixels, rng: random.Random):
-    """Change colours; contrast comes before or after the turn of saturation and hue, by chance."""
+    """Change colours; contrast comes randomly before or after saturation and hue."""
     image = pixels.astype(np.float32)
 
     def rounded(values):

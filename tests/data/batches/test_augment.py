@@ -1,4 +1,4 @@
-"""A training sample: its window of the image, and the boxes in it."""
+"""A training sample: its window of the image, the boxes in it, and its colours."""
 
 import io
 from pathlib import Path
@@ -9,13 +9,15 @@ import pytest
 from PIL import Image
 
 from ssd_core.config import AugmentConfig
-from ssd_core.data.batches.augment import render_window, sample
+from ssd_core.data.batches.augment import distort_colours, render_window, sample
 from ssd_core.data.batches.windows import Window
 from ssd_core.data.decode import decode_image, load_image
 from ssd_core.errors import DataError
 from ssd_core.structures import make_annotations
 
-PHOTO = sorted((Path(__file__).parents[3] / "examples/bccd/JPEGImages").iterdir())[0].read_bytes()
+FOLDER = Path(__file__).parents[3] / "examples/bccd/JPEGImages"
+IMAGES = [path.read_bytes() for path in sorted(FOLDER.iterdir())[:3]]
+IMAGE = IMAGES[0]
 FILL = (123.675, 116.28, 103.53)
 NOTHING = AugmentConfig(
     zoom_out_probability=0, crop_min_ious=(), flip_probability=0, photometric_probability=0
@@ -29,14 +31,13 @@ def png(pixels) -> bytes:
 
 
 def draw(image: bytes, window: Window, size: int):
-    pixels = decode_image(image)
     out = np.zeros((size, size, 3), np.uint8)
-    render_window(image, pixels.shape[1::-1], window, FILL, out=out)
+    render_window(decode_image(image), window, FILL, out=out)
     return out
 
 
 def paint_cut_and_scale(image: bytes, window: Window, size: int):
-    """The same by the long way, in float32: a canvas under image and window, a crop, a resize."""
+    """Do the same step by step in float32: a canvas under image and window, a crop, a resize."""
     pixels = decode_image(image)
     height, width = pixels.shape[:2]
     left, top = min(0, window.x0), min(0, window.y0)
@@ -63,14 +64,14 @@ WINDOWS = {
 @pytest.mark.parametrize("name", WINDOWS)
 def test_a_window_equals_canvas_crop_and_resize(name, is_flipped):
     window = WINDOWS[name]._replace(is_flipped=is_flipped)
-    difference = np.abs(draw(PHOTO, window, 300) - paint_cut_and_scale(PHOTO, window, 300))
+    difference = np.abs(draw(IMAGE, window, 300) - paint_cut_and_scale(IMAGE, window, 300))
     assert difference.max() <= 1.01
     assert difference.mean() < 0.4
 
 
-def test_an_enlarged_window_differs_at_its_rim_only():
+def test_an_enlarged_window_differs_only_at_its_rim():
     window = Window(600, 400, 700, 500)
-    difference = np.abs(draw(PHOTO, window, 300) - paint_cut_and_scale(PHOTO, window, 300))
+    difference = np.abs(draw(IMAGE, window, 300) - paint_cut_and_scale(IMAGE, window, 300))
     assert difference[2:-2, 2:-2].max() <= 1.01
 
 
@@ -85,20 +86,20 @@ def test_random_windows_equal_canvas_crop_and_resize():
         assert difference.max() <= 1.01, window
 
 
-def test_without_changes_a_sample_is_what_evaluation_sees():
+def test_without_changes_a_sample_equals_the_input_of_evaluation():
     out = np.empty((300, 300, 3), np.uint8)
     annotations = make_annotations([[64, 48, 320, 240], [0, 0, 640, 480]], [2, 1])
     boxes, labels = sample(
-        PHOTO, annotations, np.random.default_rng(0), config=NOTHING, fill=FILL, out=out
+        IMAGE, annotations, np.random.default_rng(0), config=NOTHING, fill=FILL, out=out
     )
-    np.testing.assert_array_equal(out, load_image(PHOTO, 300)[0])
+    np.testing.assert_array_equal(out, load_image(IMAGE, 300)[0])
     np.testing.assert_allclose(boxes, [[0.1, 0.1, 0.5, 0.5], [0, 0, 1, 1]], atol=1e-6)
     assert boxes.dtype == np.float32
     assert labels.tolist() == [2, 1]
 
 
 def test_boxes_follow_the_pixels():
-    """A white rectangle on black is found again where its box says."""
+    """A white rectangle on black is where its box is."""
     pixels = np.zeros((240, 320, 3), np.uint8)
     pixels[60:180, 80:240] = 255
     annotations = make_annotations([[80, 60, 240, 180]], [1])
@@ -123,13 +124,13 @@ def test_boxes_are_clipped_and_those_without_area_dropped():
     annotations = make_annotations([[-50, 0, 64, 48], [700, 0, 800, 48], [9, 9, 9, 30]], [1, 2, 3])
     out = np.empty((32, 32, 3), np.uint8)
     boxes, labels = sample(
-        PHOTO, annotations, np.random.default_rng(0), config=NOTHING, fill=FILL, out=out
+        IMAGE, annotations, np.random.default_rng(0), config=NOTHING, fill=FILL, out=out
     )
     np.testing.assert_allclose(boxes, [[0, 0, 0.1, 0.1]], atol=1e-6)
     assert labels.tolist() == [1]
 
 
-def test_crowds_are_no_targets_and_do_not_steer_the_crop():
+def test_crowds_are_not_targets_and_do_not_affect_the_crop():
     boxes, labels = [[10, 10, 60, 60], [0, 0, 640, 480]], [1, 2]
     alone = make_annotations(boxes[:1], labels[:1])
     crowded = make_annotations(boxes, labels, is_crowd=[False, True])
@@ -138,7 +139,7 @@ def test_crowds_are_no_targets_and_do_not_steer_the_crop():
         for annotations in (alone, crowded):
             out = np.empty((64, 64, 3), np.uint8)
             rng = np.random.default_rng(seed)
-            targets = sample(PHOTO, annotations, rng, config=AugmentConfig(), fill=FILL, out=out)
+            targets = sample(IMAGE, annotations, rng, config=AugmentConfig(), fill=FILL, out=out)
             results.append([out, *targets])
         for first, second in zip(*results, strict=True):
             np.testing.assert_array_equal(first, second)
@@ -150,7 +151,7 @@ def test_images_without_objects_are_augmented_too():
         out = np.empty((32, 32, 3), np.uint8)
         rng = np.random.default_rng(seed)
         boxes, labels = sample(
-            PHOTO, make_annotations([], []), rng, config=AugmentConfig(), fill=FILL, out=out
+            IMAGE, make_annotations([], []), rng, config=AugmentConfig(), fill=FILL, out=out
         )
         assert boxes.shape == (0, 4)
         assert labels.shape == (0,)
@@ -168,3 +169,101 @@ def test_an_unreadable_image_is_a_data_error():
             fill=FILL,
             out=np.empty((8, 8, 3), np.uint8),
         )
+
+
+# --- colours
+
+ALWAYS = AugmentConfig(photometric_probability=1)
+NO_LIMITS = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
+RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
+
+
+def only(**limits: float) -> AugmentConfig:
+    return ALWAYS.model_copy(update=NO_LIMITS | limits)
+
+
+def distorted(pixels, config: AugmentConfig, seed: int):
+    out = pixels.copy()
+    distort_colours(out, config, np.random.default_rng(seed))
+    return out
+
+
+def distort_as_floats(pixels, config: AugmentConfig, seed: int):
+    """mmdetection's transform in float32 with the same draws, every change always made."""
+    rng = np.random.default_rng(seed)
+    limits = (config.brightness, config.contrast, config.saturation, config.hue)
+    brightness, contrast, saturation, hue = (
+        (rng.random(), rng.uniform(-limit, limit))[1] for limit in limits
+    )
+    image = np.clip((pixels.astype(np.float32) + brightness) * (1 + contrast), 0, 255)
+    hsv = cv2.cvtColor(image / 255, cv2.COLOR_RGB2HSV)
+    hsv[..., 1] = np.clip(hsv[..., 1] * (1 + saturation), 0, 1)
+    hsv[..., 0] = (hsv[..., 0] + hue) % 360
+    image = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB) * 255
+    rng.random()
+    return image[..., rng.permutation(3)]
+
+
+def test_probability_zero_changes_nothing():
+    config = ALWAYS.model_copy(update={"photometric_probability": 0.0})
+    np.testing.assert_array_equal(distorted(RAMP, config, 0), RAMP)
+
+
+def test_brightness_adds_and_clips():
+    shifts = set()
+    for seed in range(30):
+        changed = distorted(RAMP, only(brightness=32.0), seed).astype(int)
+        shift = changed[8, 0, 0] - 128
+        assert -32 <= shift <= 32
+        np.testing.assert_array_equal(changed, np.clip(RAMP.astype(int) + shift, 0, 255))
+        shifts.add(shift)
+    assert min(shifts) < -15
+    assert max(shifts) > 15
+
+
+def test_contrast_multiplies_and_clips():
+    factors = []
+    for seed in range(30):
+        changed = distorted(RAMP, only(contrast=0.5), seed).astype(int)
+        factor = changed[6, 4, 0] / 100
+        assert 0.5 <= factor <= 1.5
+        assert np.abs(changed - np.clip(RAMP * factor, 0, 255)).max() <= 2
+        factors.append(factor)
+    assert min(factors) < 0.7
+    assert max(factors) > 1.3
+
+
+def test_gray_has_no_saturation_and_no_hue():
+    np.testing.assert_array_equal(distorted(RAMP, only(saturation=0.5, hue=18.0), 3), RAMP)
+
+
+def test_a_hue_rotation_keeps_the_brightness_of_red():
+    red = np.full((2, 2, 3), (200, 0, 0), np.uint8)
+    hues = set()
+    for seed in range(40):
+        changed = distorted(red, only(hue=180.0), seed)
+        assert changed.max() == 200
+        assert changed.min() == 0
+        hues.add(tuple(changed[0, 0]))
+    assert len(hues) > 30
+
+
+def test_channels_are_permuted_in_every_way():
+    pixel = np.full((1, 1, 3), (10, 20, 30), np.uint8)
+    seen = {tuple(distorted(pixel, only(), seed)[0, 0]) for seed in range(100)}
+    assert len(seen) == 6
+    assert {tuple(sorted(some)) for some in seen} == {(10, 20, 30)}
+
+
+def test_colours_equal_the_float_transform_within_one_level():
+    for seed, image in enumerate(IMAGES[:3] * 4):
+        pixels, _ = load_image(image, 300)
+        difference = distorted(pixels, ALWAYS, seed) - distort_as_floats(pixels, ALWAYS, seed)
+        error = np.sqrt(np.mean(difference**2))
+        assert error < 1
+
+
+def test_each_change_occurs_with_its_probability():
+    config = only(brightness=32.0).model_copy(update={"photometric_probability": 0.3})
+    changed = [distorted(RAMP, config, seed)[8, 0, 0] != 128 for seed in range(2000)]
+    assert abs(np.mean(changed) - 0.3) < 0.06

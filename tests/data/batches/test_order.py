@@ -1,23 +1,25 @@
-"""The order of the samples, epoch after epoch."""
+"""The order of the samples, epoch after epoch, and their random numbers."""
+
+from itertools import product
 
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ssd_core.data.batches.order import SHARDS_PER_GROUP, SampleOrder
+from ssd_core.data.batches.order import SHARDS_PER_GROUP, SampleOrder, order_stream, sample_stream
 from ssd_core.errors import DataError
 
 
 def epoch_of(order: SampleOrder, epoch: int) -> list[int]:
     positions = range(epoch * order.num_samples, (epoch + 1) * order.num_samples)
-    places = [order.at(position) for position in positions]
-    assert {place[0] for place in places} == {epoch}
-    return [place[1] for place in places]
+    epochs, indices = zip(*map(order.at, positions), strict=True)
+    assert set(epochs) == {epoch}
+    return list(indices)
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=30).filter(sum), st.integers(0, 2**63))
-def test_every_epoch_has_every_sample_once(shard_rows, seed):
+def test_every_epoch_contains_every_sample_once(shard_rows, seed):
     order = SampleOrder(shard_rows, seed)
     for epoch in (0, 1, 7):
         assert sorted(epoch_of(order, epoch)) == list(range(sum(shard_rows)))
@@ -32,7 +34,7 @@ def test_the_order_is_a_function_of_seed_epoch_and_shards():
     assert first != list(range(100))
 
 
-def test_any_position_can_be_asked_at_any_time():
+def test_positions_may_be_read_in_any_order():
     order = SampleOrder([5, 6], 3)
     forward = [order.at(position) for position in range(100)]
     backward = [SampleOrder([5, 6], 3).at(position) for position in reversed(range(100))]
@@ -44,12 +46,12 @@ def test_samples_are_mixed_inside_groups_of_shards():
     samples = np.array(epoch_of(SampleOrder([rows] * num_shards, 0), 0))
     groups = (samples // rows).reshape(5, -1)
     for group in groups:
-        assert len(set(group)) == SHARDS_PER_GROUP  # two groups in a cache are enough
-        assert (np.diff(group) != 0).mean() > 0.5  # and inside one the shards are mixed
+        assert len(set(group)) == SHARDS_PER_GROUP  # so two groups in a cache are enough
+        assert (np.diff(group) != 0).mean() > 0.5  # and inside a group the shards are mixed
     assert sorted({*groups[0]}) != list(range(SHARDS_PER_GROUP))
 
 
-def test_every_order_of_a_few_samples_comes_up():
+def test_every_permutation_of_a_few_samples_occurs():
     orders = {tuple(epoch_of(SampleOrder([3], seed), 0)) for seed in range(100)}
     assert len(orders) == 6
 
@@ -62,12 +64,25 @@ def test_an_empty_split_is_a_data_error():
 
 @example([0] * 15 + [1, 1], 0)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=40).filter(sum), st.integers(0, 99))
-def test_what_is_read_next_is_known(shard_rows, seed):
+def test_the_shards_read_next_are_known_one_group_ahead(shard_rows, seed):
     order, ends = SampleOrder(shard_rows, seed), np.cumsum(shard_rows)
     near, last = order.shards_from(0), 2 * order.num_samples
     assert len(near) <= 2 * SHARDS_PER_GROUP
     for position in range(last):
         shard = int(np.searchsorted(ends, order.at(position)[1], side="right"))
-        assert shard in near  # known since the group before
+        assert shard in near  # known since the previous group
         near = order.shards_from(position)
         assert shard in near
+
+
+def test_every_seed_epoch_and_index_has_random_numbers_of_its_own():
+    seeds, numbers = (1, 2, 0, 2**40, 2**63, 2**64 - 1), (1, 2, 0, 2**40)
+    streams = [order_stream(seed, epoch) for seed in seeds for epoch in numbers]
+    streams += [sample_stream(*place) for place in product(seeds, numbers, numbers)]
+    draws = [number for stream in streams for number in stream.random(1000)]
+    assert len(set(draws)) == len(draws)
+
+
+def test_a_seed_may_have_any_size_and_always_gives_the_same_numbers():
+    for stream, place in ((sample_stream, (2**200 + 1, 4, 5)), (order_stream, (2**200 + 1, 4))):
+        assert stream(*place).random(8).tolist() == stream(*place).random(8).tolist()

@@ -1,4 +1,4 @@
-"""Augmented boxes and pixels, as a distribution, against the same done the long way."""
+"""The distribution of augmented boxes and pixels, against a step-by-step reference."""
 
 import io
 import random
@@ -12,14 +12,14 @@ from ssd_core.config import AugmentConfig
 from ssd_core.data.batches.augment import sample
 from ssd_core.structures import make_annotations
 from tests.data.batches.reference_augment import CROPS, augment
-from tests.data.batches.test_crops import MIN_IOUS, assert_equally_distributed
+from tests.data.batches.test_windows import MIN_IOUS, assert_equally_distributed
 
 FILL, SIZE, COUNT = (123.675, 116.28, 103.53), 24, 2000
 BOXES = [[12.0, 9.0, 40.0, 50.0], [50.0, 20.0, 90.0, 60.0], [4.0, 50.0, 20.0, 70.0]]
 
 
-def make_picture():
-    """Return smooth colours with an object in each box: what moves or is scaled shows."""
+def make_image():
+    """Return smooth colours with an object in each box, so that any shift or scaling shows."""
     rows, columns = np.mgrid[:72, :96]
     pixels = np.stack([60 + columns, 40 + 2 * rows, 150 - columns / 2], axis=-1)
     for shade, (x0, y0, x1, y1) in zip((30, 200, 120), np.int_(BOXES), strict=True):
@@ -35,7 +35,7 @@ def png(pixels) -> bytes:
 
 def measure(image, boxes) -> list[float]:
     """Describe a sample by numbers: its boxes, and how bright and colourful its parts are."""
-    # Rounded, for ours are in single precision.
+    # Rounded, because our boxes are in single precision.
     rim = np.sort(boxes.astype(float), axis=0).round(5) if len(boxes) else np.full((1, 4), -1.0)
     values = image.astype(float)
     quarters = values.reshape(2, SIZE // 2, 2, SIZE // 2, 3).mean(axis=(1, 3, 4)).ravel()
@@ -59,13 +59,13 @@ def measure(image, boxes) -> list[float]:
 
 @cache
 def reference(rule: str):
-    pixels, rng = make_picture(), random.Random(7)
+    pixels, rng = make_image(), random.Random(7)
     options = {"rule": rule, "min_ious": MIN_IOUS, "fill": FILL, "size": SIZE}
     return [measure(*augment(pixels, BOXES, **options, rng=rng)) for _ in range(COUNT)]
 
 
 def ours(**changes):
-    content, rng = png(make_picture()), np.random.default_rng(7)
+    content, rng = png(make_image()), np.random.default_rng(7)
     annotations = make_annotations(BOXES, [1, 2, 3])
     out = np.empty((SIZE, SIZE, 3), np.uint8)
     config = AugmentConfig(crop_min_ious=MIN_IOUS, **changes)
@@ -77,7 +77,7 @@ def ours(**changes):
 
 
 @pytest.mark.parametrize("rule", sorted(CROPS))
-def test_samples_are_distributed_as_those_made_the_long_way(rule):
+def test_samples_are_distributed_like_those_of_the_reference(rule):
     assert_equally_distributed(ours(crop_rule=rule), reference(rule))
 
 
@@ -98,7 +98,7 @@ def test_samples_are_distributed_as_those_made_the_long_way(rule):
     ],
     ids=str,
 )
-def test_another_configuration_is_told_apart(changes):
-    """Or else the test before this one would prove little."""
+def test_another_configuration_is_distinguished(changes):
+    """Otherwise the previous test would prove little."""
     with pytest.raises(AssertionError):
         assert_equally_distributed(ours(**changes), reference("mmdetection"))

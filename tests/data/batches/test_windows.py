@@ -1,16 +1,20 @@
-"""The crop rules of three systems, each against the same rule told one box at a time."""
+"""Zoom-out, crop and flip as a window; each crop rule against a reference for one box at a time."""
 
+import math
 import random
 from itertools import combinations, product
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from ssd_core.config import AugmentConfig
-from ssd_core.data.batches.windows import draw_crop, judge_crops
+from ssd_core.config import AugmentConfig, CropRule
+from ssd_core.data.batches.windows import Window, draw_crop, draw_window, judge_crops, place_boxes
 from tests.data.batches.reference_augment import ACCEPTS, CROPS, has_centre, overlap
 
 RULES = sorted(ACCEPTS)
@@ -36,7 +40,7 @@ def test_overlap_exactly_at_the_limit_is_accepted(rule):
     assert judge([0, 0, 10, 10], [[0, 0, 10, 4]], 0.5, rule) == (False, [True])
 
 
-def test_mmdetection_wants_the_overlap_of_every_box_and_torchvision_of_one():
+def test_mmdetection_requires_overlap_with_every_box_and_torchvision_with_one():
     boxes = [[0, 0, 10, 5], [0, 0, 10, 1]]  # IoU 0.5 and 0.1
     assert judge([0, 0, 10, 10], boxes, 0.3, "mmdetection") == (False, [True, True])
     assert judge([0, 0, 10, 10], boxes, 0.3, "torchvision") == (True, [True, True])
@@ -50,7 +54,7 @@ def test_torchvision_counts_only_boxes_with_their_centre_inside():
     assert judge([0, 0, 10, 10], [outer, inner], 0.03, "mmdetection") == (True, [False, True])
 
 
-def test_mindspore_refuses_only_what_overlaps_unevenly():
+def test_mindspore_rejects_only_uneven_overlaps():
     little, much, far = [4, 4, 6, 6], [0, 0, 10, 8], [50, 50, 60, 60]  # IoU 0.04, 0.8 and 0
     crop = [0, 0, 10, 10]
     assert judge(crop, [little], 0.9, "mindspore") == (True, [True])  # too little of the only one
@@ -61,7 +65,7 @@ def test_mindspore_refuses_only_what_overlaps_unevenly():
 
 
 @pytest.mark.parametrize("rule", ["mmdetection", "torchvision"])
-def test_overlap_zero_accepts_any_crop_that_holds_a_centre(rule):
+def test_overlap_zero_accepts_any_crop_that_contains_a_centre(rule):
     far = [50, 50, 60, 60]
     assert judge([0, 0, 10, 10], [[4, 4, 6, 6], far], 0.0, rule) == (True, [True, False])
     assert judge([0, 0, 10, 10], [far], 0.0, rule) == (False, [False])
@@ -79,7 +83,7 @@ def rectangles(width: int, height: int) -> list[tuple[int, int, int, int]]:
     return [(x0, y0, x1, y1) for (x0, x1), (y0, y1) in product(*spans)]
 
 
-def assert_judged_as_told(rule: str, crops, boxes) -> int:
+def assert_judged_like_the_reference(rule: str, crops, boxes) -> int:
     """Compare every crop at every limit; return how many were accepted."""
     accepted = 0
     for min_iou in MIN_IOUS:
@@ -98,7 +102,7 @@ def test_every_box_with_every_crop_of_a_line(rule):
     """Among them are overlaps of exactly 1/10, 3/10, 1/2, 7/10 and 9/10."""
     crops = rectangles(10, 1)
     assert {overlap(crop, box) for crop, box in product(crops, crops)} >= {*MIN_IOUS}
-    accepted = sum(assert_judged_as_told(rule, crops, [box]) for box in crops)
+    accepted = sum(assert_judged_like_the_reference(rule, crops, [box]) for box in crops)
     assert 0 < accepted < len(MIN_IOUS) * len(crops) ** 2
 
 
@@ -106,7 +110,7 @@ def test_every_box_with_every_crop_of_a_line(rule):
 def test_every_pair_of_boxes_with_every_crop_of_a_grid(rule):
     crops = rectangles(3, 3)
     pairs = list(combinations(crops, 2))
-    accepted = sum(assert_judged_as_told(rule, crops, pair) for pair in pairs)
+    accepted = sum(assert_judged_like_the_reference(rule, crops, pair) for pair in pairs)
     assert 0 < accepted < len(MIN_IOUS) * len(crops) * len(pairs)
 
 
@@ -118,7 +122,7 @@ def test_many_boxes_of_any_size(rule):
         corners = np.sort(rng.uniform(0, 50, (rng.integers(1, 9), 2, 2)).astype(np.float32), axis=1)
         starts = rng.integers(0, 25, (30, 2))
         crops = np.hstack([starts, starts + rng.integers(10, 40, (30, 2))]).tolist()
-        accepted += assert_judged_as_told(rule, crops, corners.reshape(-1, 4).tolist())
+        accepted += assert_judged_like_the_reference(rule, crops, corners.reshape(-1, 4).tolist())
     assert accepted > 500
 
 
@@ -134,7 +138,7 @@ def draws(rule: str, boxes, count: int, *, size=WHOLE[2:], seed=2, min_ious=MIN_
 def assert_equally_distributed(some, others) -> None:
     """Compare each column of [N, C] and [M, C] by the largest distance of their distributions.
 
-    In one million of comparisons of equal ones, one would fail (Kolmogorov and Smirnov).
+    Of a million comparisons of equal distributions, one fails (Kolmogorov and Smirnov).
     """
     some, others = np.asarray(some, float), np.asarray(others, float)
     limit = 2.7 * np.sqrt((len(some) + len(others)) / (len(some) * len(others)))
@@ -160,7 +164,7 @@ def reference_draws(rule: str, boxes, count: int, seed: int = 1):
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("num_boxes", [0, 1, 2])
-def test_crops_are_distributed_as_those_of_the_loop(rule, num_boxes):
+def test_crops_are_distributed_like_those_of_the_reference(rule, num_boxes):
     boxes = BOXES[:num_boxes]
     ours = columns((crop, kept.sum()) for crop, kept in draws(rule, boxes, 2000))
     assert_equally_distributed(ours, reference_draws(rule, boxes, 2000))
@@ -168,13 +172,13 @@ def test_crops_are_distributed_as_those_of_the_loop(rule, num_boxes):
 
 @pytest.mark.parametrize(("rule", "other"), [*combinations(RULES, 2)])
 def test_the_distributions_of_two_rules_differ(rule, other):
-    """Or else the test before this one would see nothing."""
+    """Otherwise the previous test would prove nothing."""
     ours = columns((crop, kept.sum()) for crop, kept in draws(rule, BOXES, 3000))
     with pytest.raises(AssertionError):
         assert_equally_distributed(ours, reference_draws(other, BOXES, 3000))
 
 
-def test_crops_are_distributed_as_those_of_torchvision():
+def test_crops_are_distributed_like_those_of_torchvision():
     transform = v2.RandomIoUCrop(sampler_options=[1.0, *MIN_IOUS])
     box_format = tv_tensors.BoundingBoxFormat.XYXY
     boxes = tv_tensors.BoundingBoxes(BOXES, format=box_format, canvas_size=WHOLE[:1:-1])
@@ -195,18 +199,18 @@ def test_an_image_without_boxes_stays_whole(rule):
     assert {crop for crop, _ in draws(rule, BOXES[:0], 50)} == {WHOLE}
 
 
-def test_a_hopeless_image_stays_whole_with_mindspore_and_with_the_others_in_the_end():
-    """A box at the rim that no crop of its own size can hold well enough."""
+def test_an_image_that_no_crop_fits_stays_whole_in_the_end():
+    """The box is in a corner, too small for any crop to overlap it enough."""
     box = np.array([[0, 0, 2, 2]], np.float32)
     for rule in RULES:
         crops = draws(rule, box, 50, min_ious=(0.9,))
         assert all(kept.tolist() == [True] for _, kept in crops)
-        if rule != "mindspore":  # which accepts little of the only box
+        if rule != "mindspore":  # mindspore accepts a small overlap with an only box
             assert {crop for crop, _ in crops} == {WHOLE}
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_canvas_may_begin_anywhere(rule):
+def test_a_canvas_may_start_anywhere(rule):
     config = AugmentConfig(crop_rule=rule, crop_min_ious=(0.0,))
     shift = np.array([-300, -200, -300, -200])
     for seed in range(50):
@@ -215,3 +219,102 @@ def test_a_canvas_may_begin_anywhere(rule):
         there, also_kept = draw_crop(canvas, BOXES + shift, config, np.random.default_rng(seed))
         assert there == tuple((shift + here).tolist())
         assert also_kept.tolist() == kept.tolist()
+
+
+# --- windows
+
+NOTHING = AugmentConfig(zoom_out_probability=0, crop_min_ious=(), flip_probability=0)
+ZOOM_OUT = NOTHING.model_copy(update={"zoom_out_probability": 1.0})
+
+
+def crop_config(*min_ious: float, **fields) -> AugmentConfig:
+    return NOTHING.model_copy(update={"crop_min_ious": min_ious, **fields})
+
+
+# --- placing boxes
+
+
+def test_boxes_are_placed_in_the_window_and_clipped():
+    window = Window(-50, 0, 150, 100)
+    expected = [[0.3, 0.1, 0.4, 0.3], [0.55, 0.4, 0.7, 0.7]]
+    np.testing.assert_allclose(place_boxes(BOXES, window), expected, atol=1e-6)
+    inner = Window(20, 20, 70, 70)
+    expected = [[0, 0, 0.2, 0.2], [0.8, 0.4, 1, 1]]
+    np.testing.assert_allclose(place_boxes(BOXES, inner), expected, atol=1e-6)
+
+
+def test_a_flip_exchanges_left_and_right():
+    window = Window(0, 0, 100, 100, is_flipped=True)
+    expected = [[0.7, 0.1, 0.9, 0.3], [0.1, 0.4, 0.4, 0.7]]
+    np.testing.assert_allclose(place_boxes(BOXES, window), expected, atol=1e-6)
+
+
+def test_no_boxes_give_no_boxes():
+    assert place_boxes(np.zeros((0, 4), np.float32), Window(0, 0, 9, 9, True)).shape == (0, 4)
+
+
+# --- drawing
+
+
+def draw_windows(config: AugmentConfig, count: int, boxes=BOXES, size=(100, 80), seed=0):
+    rng = np.random.default_rng(seed)
+    return [draw_window(size, boxes, config, rng) for _ in range(count)]
+
+
+def test_nothing_drawn_is_the_whole_image():
+    window, is_kept = draw_windows(NOTHING, 1)[0]
+    assert window == (0, 0, 100, 80, False)
+    assert is_kept.tolist() == [True, True]
+
+
+def test_flips_occur_with_their_probability():
+    config = NOTHING.model_copy(update={"flip_probability": 0.25})
+    share = np.mean([window.is_flipped for window, _ in draw_windows(config, 4000)])
+    assert abs(share - 0.25) < 5 * math.sqrt(0.25 * 0.75 / 4000)
+
+
+def test_zoom_out_places_the_image_inside_a_canvas_of_its_shape():
+    windows = [window for window, _ in draw_windows(ZOOM_OUT, 2000)]
+    ratios = np.array([(w.x1 - w.x0) / 100 for w in windows])
+    assert ((ratios >= 1) & (ratios <= 4)).all()
+    assert abs(ratios.mean() - 2.5) < 5 * math.sqrt(9 / 12 / 2000) + 0.01
+    for window in windows:
+        assert window.x0 <= 0 <= 100 <= window.x1
+        assert window.y0 <= 0 <= 80 <= window.y1
+        assert abs((window.y1 - window.y0) / 80 - (window.x1 - window.x0) / 100) < 1 / 80
+
+
+@given(st.integers(1, 700), st.integers(1, 700), st.integers(0, 2**32))
+def test_any_image_size_gives_a_window_with_an_area(width, height, seed):
+    rng = np.random.default_rng(seed)
+    boxes = np.array([[0, 0, width / 2, height]], np.float32)
+    for rule in get_args(CropRule):
+        config = AugmentConfig(crop_rule=rule)
+        for some in (boxes, boxes[:0]):
+            window, is_kept = draw_window((width, height), some, config, rng)
+            assert window.x1 > window.x0
+            assert window.y1 > window.y0
+            assert is_kept.shape == (len(some),)
+            assert is_kept.any() == (len(some) > 0)
+
+
+def test_a_crop_has_the_overlap_that_was_drawn():
+    config = crop_config(0.3)
+    crops = [(window, kept) for window, kept in draw_windows(config, 300, BOXES[1:])]
+    cut = [(w, kept) for w, kept in crops if w[:4] != (0, 0, 100, 80)]
+    assert len(cut) > 50
+    for window, is_kept in cut:
+        assert is_kept.tolist() == [True]
+        assert overlap(window[:4], BOXES[1]) >= 0.3
+
+
+def test_zoom_out_and_crop_combine_into_one_window():
+    config = AugmentConfig(zoom_out_probability=1, crop_min_ious=(0.0,), flip_probability=0)
+    reaching_out = 0
+    for window, is_kept in draw_windows(config, 300):
+        assert is_kept.any()
+        for box, kept in zip(BOXES, is_kept, strict=True):
+            is_whole = window.x0 <= 0 and window.y0 <= 0 and window.x1 >= 100 and window.y1 >= 80
+            assert is_whole or kept == has_centre(window[:4], box)
+        reaching_out += window.x0 < 0 or window.y0 < 0
+    assert reaching_out > 100
