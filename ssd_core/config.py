@@ -260,8 +260,8 @@ class ReportConfig(Section):
 
     title: str | None = None
     """Headline; None names recipe and data set."""
-    photos: int = Field(default=9, ge=0)
-    """Pictures with true and found boxes."""
+    images: int = Field(default=9, ge=0)
+    """Sample images with true and found boxes."""
     score_threshold: float = Field(default=0.5, gt=0, lt=1)
     """Lowest score of a box drawn."""
 

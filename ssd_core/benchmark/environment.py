@@ -1,6 +1,7 @@
-"""Where a measurement was made: without it a number of images a second means nothing."""
+"""The environment of a measurement: without it a number of images per second means nothing."""
 
 import platform
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 from ssd_core import __version__
@@ -8,6 +9,7 @@ from ssd_core.backends.base import DeviceInfo
 from ssd_core.processor import count_processors, read_processor_name
 
 _LIBRARIES = ("numpy", "opencv-python-headless", "simplejpeg", "pillow")
+_HARDWARE = ("device", "device_name", "precision", "processor", "cores")
 
 
 def describe_environment(info: DeviceInfo) -> dict[str, str]:
@@ -23,4 +25,24 @@ def describe_environment(info: DeviceInfo) -> dict[str, str]:
         "python": platform.python_version(),
         "ssd-core": __version__,
         **{name: version(name) for name in _LIBRARIES},
+    }
+
+
+def comparable_conditions(
+    environment: Mapping[str, str], batch_sizes: Sequence[int], images: str
+) -> dict[str, str]:
+    """Return the conditions under which two results are comparable: those that are equal.
+
+    Versions are left out, since a series is there to watch their effect.
+
+    Args:
+        environment: from `describe_environment`.
+        batch_sizes: the measured ones.
+        images: origin of the input.
+    """
+    return {
+        **{name: environment[name] for name in _HARDWARE},
+        "framework": environment["framework"].partition(" ")[0],
+        "batch_sizes": ",".join(map(str, sorted(set(batch_sizes)))),
+        "images": images,
     }

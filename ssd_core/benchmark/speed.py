@@ -1,10 +1,10 @@
-"""How fast a detector is, from the bytes of photographs to detections, and where the time goes.
+"""Speed of a detector, from the bytes of image files to detections, and where the time goes.
 
-Three measurements a batch size, after a warm-up:
+Three measurements per batch size, after a warm-up:
 
-- the parts, one after another, the device synchronised after each: what each of them costs;
-- end to end, the same work without the synchronisation between the parts: the latency of a batch;
-- throughput, with threads that decode ahead of the device as evaluation does: images a second.
+- the parts, one after another, the device synchronised after each: the cost of each part;
+- end to end, the same work without synchronisation between the parts: the latency of a batch;
+- throughput in images per second, decoding on threads ahead of the device as evaluation does.
 """
 
 import time
@@ -15,7 +15,9 @@ from itertools import cycle
 from statistics import median
 from typing import TypeVar
 
+import cv2
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 
 from ssd_core.backends.base import Detector
@@ -24,13 +26,16 @@ from ssd_core.data.decode import load_image
 from ssd_core.structures import ImageArray
 
 PARTS = ("decode", "preprocess", "forward", "postprocess")
-"""`decode` includes the resize to the network input; `preprocess` the way to the device."""
+"""`decode` includes resizing to the network input, `preprocess` the transfer to the device."""
 
 END_TO_END = "end_to_end"
 
 _WINDOW = 5
 _TOLERANCE = 0.05
 _MIN_BATCHES = 3
+
+_WIDTH, _HEIGHT = 640, 480
+_QUALITY = 90
 
 Loaded = tuple[ImageArray, tuple[int, int]]
 ResultT = TypeVar("ResultT")
@@ -44,45 +49,69 @@ class BatchSpeed:
     images_per_second: float
     """Throughput, bytes to detections, decoding on threads ahead of the device."""
     seconds: dict[str, NDArray[np.float64]]
-    """Times of single batches, for each of PARTS and for END_TO_END."""
+    """Durations of single batches, for each of PARTS and for END_TO_END."""
     warm_up_batches: int
     is_stable: bool
-    """Whether the warm-up ended because the times had settled, not because its time was up."""
+    """Whether the warm-up ended because the durations were stable, not because of its limit."""
 
     def milliseconds(self, part: str, percentile: float) -> float:
-        """Return a percentile of the times of a part, in milliseconds a batch."""
+        """Return a percentile of the durations of a part, in milliseconds per batch."""
         return float(np.percentile(self.seconds[part], percentile)) * 1000
 
 
 def measure_speed(
-    detector: Detector, photos: Sequence[bytes], *, batch_size: int, seconds: float
+    detector: Detector, images: Sequence[bytes], *, batch_size: int, seconds: float
 ) -> BatchSpeed:
     """Measure a detector at one batch size.
 
     Args:
-        detector: what is measured.
-        photos: image files, taken in turn; at least one.
-        batch_size: images a forward pass.
-        seconds: about how long to measure; the warm-up takes as long at most.
+        detector: to measure.
+        images: image files, taken in turn; at least one.
+        batch_size: images per forward pass.
+        seconds: approximate duration of the measurement, and limit of the warm-up.
 
     Raises:
-        DataError: a photo cannot be decoded.
+        DataError: an image cannot be decoded.
     """
-    batches = batched(cycle(photos), batch_size)
+    batches = batched(cycle(images), batch_size)
     warm_up, is_stable = _warm_up(lambda: _detect(detector, next(batches)), seconds)
     third = seconds / 3
     parts = _repeat(lambda: _time_parts(detector, next(batches)), third)
     whole = _repeat(lambda: _timed(lambda: _detect(detector, next(batches))), third)
     return BatchSpeed(
         batch_size=batch_size,
-        images_per_second=_throughput(detector, photos, batch_size, third),
+        images_per_second=_throughput(detector, images, batch_size, third),
         seconds=dict(zip(PARTS, np.array(parts).T, strict=True)) | {END_TO_END: np.array(whole)},
         warm_up_batches=warm_up,
         is_stable=is_stable,
     )
 
 
-def _time_parts(detector: Detector, photos: Sequence[bytes]) -> list[float]:
+def generate_images(count: int) -> list[bytes]:
+    """Return 640x480 JPEG files about as large, and as slow to decode, as photographs.
+
+    They stand in for a data set, and are the same for every call: noise of all scales, each twice
+    as fine as the one before, in the proportions of natural images.
+    """
+    rng = np.random.default_rng(0)
+    return [
+        simplejpeg.encode_jpeg(_paint(rng), quality=_QUALITY, colorspace="RGB")
+        for _ in range(count)
+    ]
+
+
+def _paint(rng: np.random.Generator) -> ImageArray:
+    canvas = np.zeros((_HEIGHT, _WIDTH, 3), np.float32)
+    for octave in range(1, 9):
+        cells = 2**octave
+        noise = rng.standard_normal((cells * 3 // 4 + 1, cells, 3)).astype(np.float32)
+        canvas += (
+            cv2.resize(noise, (_WIDTH, _HEIGHT), interpolation=cv2.INTER_CUBIC) * 100 / cells**0.6
+        )
+    return np.clip(128 + canvas, 0, 255).astype(np.uint8)
+
+
+def _time_parts(detector: Detector, images: Sequence[bytes]) -> list[float]:
     """Return the seconds of each of PARTS."""
     times = [time.perf_counter()]
 
@@ -90,9 +119,9 @@ def _time_parts(detector: Detector, photos: Sequence[bytes]) -> list[float]:
         detector.synchronize()
         times.append(time.perf_counter())
 
-    images, sizes = _stack([load_image(photo, detector.image_size) for photo in photos])
+    pixels, sizes = _load(detector, images)
     lap()
-    inputs = detector.preprocess(images)
+    inputs = detector.preprocess(pixels)
     lap()
     outputs = detector.forward(inputs)
     lap()
@@ -101,18 +130,17 @@ def _time_parts(detector: Detector, photos: Sequence[bytes]) -> list[float]:
     return np.diff(times).tolist()
 
 
-def _detect(detector: Detector, photos: Sequence[bytes]) -> None:
-    images, sizes = _stack([load_image(photo, detector.image_size) for photo in photos])
-    detector.detect(images, sizes)
+def _detect(detector: Detector, images: Sequence[bytes]) -> None:
+    detector.detect(*_load(detector, images))
     detector.synchronize()
 
 
 def _throughput(
-    detector: Detector, photos: Sequence[bytes], batch_size: int, seconds: float
+    detector: Detector, images: Sequence[bytes], batch_size: int, seconds: float
 ) -> float:
-    """Return images a second in steady state: the batch that fills the pipe is not counted."""
+    """Return the images per second in steady state, without the batch that fills the pipeline."""
     batches = map_batches_ahead(
-        lambda photo: load_image(photo, detector.image_size), cycle(photos), batch_size=batch_size
+        lambda image: load_image(image, detector.image_size), cycle(images), batch_size=batch_size
     )
     with closing(batches):
         detector.detect(*_stack(next(batches)))
@@ -121,7 +149,10 @@ def _throughput(
 
 
 def _warm_up(run: Callable[[], object], limit: float) -> tuple[int, bool]:
-    """Repeat until two windows of batches take equally long; say how many, and whether they do."""
+    """Repeat until two windows of batches take equally long.
+
+    Returns the number of batches, and whether they became stable within the limit.
+    """
     times: list[float] = []
     while len(times) < _MIN_BATCHES or sum(times) < limit:
         times.append(_timed(run))
@@ -132,7 +163,7 @@ def _warm_up(run: Callable[[], object], limit: float) -> tuple[int, bool]:
 
 
 def _repeat(run: Callable[[], ResultT], seconds: float) -> list[ResultT]:
-    """Call `run` for `seconds`, a few times at least."""
+    """Call `run` for `seconds`, but at least _MIN_BATCHES times."""
     results: list[ResultT] = []
     started = time.perf_counter()
     while len(results) < _MIN_BATCHES or time.perf_counter() - started < seconds:
@@ -144,6 +175,10 @@ def _timed(run: Callable[[], object]) -> float:
     started = time.perf_counter()
     run()
     return time.perf_counter() - started
+
+
+def _load(detector: Detector, images: Sequence[bytes]) -> tuple[ImageArray, list[tuple[int, int]]]:
+    return _stack([load_image(image, detector.image_size) for image in images])
 
 
 def _stack(loaded: Sequence[Loaded]) -> tuple[ImageArray, list[tuple[int, int]]]:

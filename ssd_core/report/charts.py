@@ -1,9 +1,10 @@
-"""Geometry of the charts on the pages; the templates turn it into SVG."""
+"""Geometry and colours of the charts; the templates turn them into SVG."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -13,21 +14,42 @@ ASPECT = 0.62
 """Height of a chart relative to its width."""
 _MAX_POINTS = 300
 _NUM_TICKS = 5
+_BAR_GAP = 0.16
+"""Between the bars of neighbouring bins, relative to a bin."""
+
+_PALETTE = (
+    "#e6194b",
+    "#1f77d0",
+    "#2ca02c",
+    "#f58231",
+    "#911eb4",
+    "#00a3a3",
+    "#c7a008",
+    "#f032e6",
+    "#b5651d",
+    "#6b8e23",
+)
+"""Distinct on images, on white and on black."""
+
+NUM_COLOURS = len(_PALETTE)
+"""With more classes than this, colours repeat."""
 
 Range = tuple[float, float]
+Ticks = Sequence[tuple[float, str]]
+"""Positions, counted in bins from the left or lower border, and texts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """The rectangle that values are drawn into, inside the view box of a chart; in pixels."""
+    """The rectangle for the values inside the view box of a chart; in pixels."""
 
     width: int
     """Of the view box."""
     height: int
     x_range: Range
-    """Values at the left and at the right border."""
+    """Values at the left and the right border."""
     y_range: Range
-    """Values at the lower and at the upper border."""
+    """Values at the lower and the upper border."""
     left: int = 46
     top: int = 10
     right_margin: int = 12
@@ -35,26 +57,26 @@ class Plot:
 
     @property
     def right(self) -> int:
-        """Place of the right border."""
+        """X of the right border."""
         return self.width - self.right_margin
 
     @property
     def bottom(self) -> int:
-        """Place of the lower border."""
+        """Y of the lower border."""
         return self.height - self.bottom_margin
 
     def place_x(self, value: float) -> float:
-        """Return the place of a value between left and right."""
+        """Return the x of a value."""
         return _scale(value, self.x_range, (self.left, self.right))
 
     def place_y(self, value: float) -> float:
-        """Return the place of a value between bottom and top."""
+        """Return the y of a value."""
         return _scale(value, self.y_range, (self.bottom, self.top))
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One curve: values at positions."""
+    """One curve."""
 
     name: str
     xs: Sequence[float] | Array
@@ -62,7 +84,17 @@ class Line:
     colour: str
     """Any CSS colour."""
     is_strong: bool = False
-    """Drawn thicker, to stand out among many."""
+    """Drawn thicker than the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One value per bin."""
+
+    name: str
+    values: Sequence[float] | Array
+    colour: str
+    """Any CSS colour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +108,13 @@ class Rectangle:
     colour: str
     """Any CSS colour."""
     name: str = ""
-    """What the mouse is told."""
+    """Shown as a tooltip."""
     opacity: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A ring around a place; in pixels of the view box."""
+    """A ring; in pixels of the view box."""
 
     x: float
     y: float
@@ -91,14 +123,14 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """What is drawn; places are pixels of the view box."""
+    """A laid-out chart; in pixels of the view box."""
 
     title: str
     plot: Plot
     x_label: str
     y_label: str = ""
     x_ticks: tuple[tuple[float, str], ...]
-    """Place and text."""
+    """Position and text."""
     y_ticks: tuple[tuple[float, str], ...]
     legend: tuple[tuple[str, str], ...] = ()
     """Name and colour."""
@@ -106,6 +138,14 @@ class Chart:
     paths: tuple[tuple[Line, str], ...] = ()
     """Each line with its SVG path."""
     points: tuple[Point, ...] = ()
+
+
+def class_colour(label: int) -> str:
+    """Return the colour of a class as `#rrggbb`, the same on every image and chart.
+
+    Labels count from 1.
+    """
+    return _PALETTE[(label - 1) % NUM_COLOURS]
 
 
 def line_chart(
@@ -117,11 +157,17 @@ def line_chart(
     y_range: Range | None = None,
     width: int = 330,
 ) -> Chart:
-    """Lay out a chart of one or more lines with at least one point each.
+    """Lay out one or more lines with at least one point each.
 
-    Long lines are averaged down, so that a page stays small. Ranges that are not given cover the
-    values; that of y begins at 0. `width` is that of the view box: as large as the chart is shown,
-    so that its texts have the size of the page's. More than one line gets a legend.
+    Long lines are averaged down to keep pages small; more than one line gets a legend.
+
+    Args:
+        title: of the chart.
+        lines: drawn in this order.
+        x_label: name of the x axis.
+        x_range: None covers the values.
+        y_range: None covers the values, starting at 0.
+        width: of the view box; the width on the page, so that texts keep their size.
     """
     lines = [_shorten(line) for line in lines]
     x_range = x_range or (
@@ -147,8 +193,106 @@ def line_chart(
     )
 
 
+def bar_chart(
+    title: str,
+    series: Sequence[Series],
+    *,
+    labels: tuple[str, str],
+    x_ticks: Ticks,
+    is_stacked: bool = False,
+    width: int = 480,
+) -> Chart:
+    """Lay out bars, those of several series side by side or stacked.
+
+    Args:
+        title: of the chart.
+        series: all with the same number of bins.
+        labels: of the x and the y axis.
+        x_ticks: bin k spans the positions k to k + 1.
+        is_stacked: stack the bars of a bin.
+        width: of the view box, as for `line_chart`.
+    """
+    values = np.array([each.values for each in series], np.float64)
+    floors = np.cumsum(values, axis=0) - values if is_stacked else np.zeros_like(values)
+    y_ticks = round_ticks(0, float((floors + values).max(initial=0)))
+    plot = Plot(
+        width=width,
+        height=round(width * ASPECT),
+        x_range=(0, values.shape[1]),
+        y_range=(0, y_ticks[-1]),
+    )
+    share = (1 - _BAR_GAP) / (1 if is_stacked else len(series))
+    bars = []
+    for number, each in enumerate(series):
+        start = _BAR_GAP / 2 + (0 if is_stacked else number * share)
+        for column in np.flatnonzero(values[number]).tolist():
+            value, floor = float(values[number, column]), float(floors[number, column])
+            x_span = (column + start, column + start + share)
+            name = f"{each.name} {value:,.4g}"
+            y_span = (floor, floor + value)
+            bars.append(_rectangle(plot, x_span, y_span, colour=each.colour, name=name))
+    return Chart(
+        title=title,
+        plot=plot,
+        x_label=labels[0],
+        y_label=labels[1],
+        x_ticks=tuple((plot.place_x(position), text) for position, text in x_ticks),
+        y_ticks=tuple((plot.place_y(value), tick_text(value)) for value in y_ticks),
+        legend=tuple((each.name, each.colour) for each in series if len(series) > 1),
+        rectangles=tuple(bars),
+    )
+
+
+def heat_map(
+    title: str,
+    counts: Array,
+    points: Sequence[tuple[float, float, str]],
+    *,
+    labels: tuple[str, str],
+    ticks: Ticks,
+    width: int = 480,
+) -> Chart:
+    """Lay out a square map whose cells are more opaque for higher counts.
+
+    Args:
+        title: of the chart.
+        counts: [N, N] by bin of x and bin of y.
+        points: rings: x and y in bins, and a name.
+        labels: of the x and the y axis.
+        ticks: of both axes.
+        width: of the view box, as for `line_chart`.
+    """
+    bins = (0.0, float(len(counts)))
+    plot = Plot(width=width, height=width, x_range=bins, y_range=bins)
+    highest = np.log1p(counts.max(initial=1))
+    cells = [
+        _rectangle(
+            plot,
+            (column, column + 1),
+            (row, row + 1),
+            colour="var(--accent)",
+            name=f"{counts[column, row]:,} objects",
+            opacity=round(float(0.12 + 0.88 * np.log1p(counts[column, row]) / highest), 2),
+        )
+        for column, row in np.argwhere(counts).tolist()
+    ]
+    return Chart(
+        title=title,
+        plot=plot,
+        x_label=labels[0],
+        y_label=labels[1],
+        x_ticks=tuple((plot.place_x(position), text) for position, text in ticks),
+        y_ticks=tuple((plot.place_y(position), text) for position, text in ticks),
+        rectangles=tuple(cells),
+        points=tuple(
+            Point(round(plot.place_x(x), 1), round(plot.place_y(y), 1), name)
+            for x, y, name in points
+        ),
+    )
+
+
 def round_ticks(low: float, high: float) -> list[float]:
-    """Return round numbers from `low` on; the last one is not below `high`."""
+    """Return round numbers from `low` up; the last one is not below `high`."""
     span = (high - low) or abs(high) or 1.0
     magnitude = 10.0 ** math.floor(math.log10(span / _NUM_TICKS))
     step = next(magnitude * f for f in (1, 2, 5, 10) if span / (magnitude * f) <= _NUM_TICKS)
@@ -157,10 +301,17 @@ def round_ticks(low: float, high: float) -> list[float]:
 
 
 def tick_text(value: float) -> str:
-    """Write a number short."""
+    """Format a number briefly."""
     if abs(value) >= 10_000:
         return f"{value / 1000:g}k"
     return f"{value:g}".replace("e-0", "e-")
+
+
+def _rectangle(plot: Plot, x_span: Range, y_span: Range, **look: Any) -> Rectangle:
+    """Lay out the rectangle between two values of x and two of y; neighbours share a border."""
+    left, right = (round(plot.place_x(value), 1) for value in x_span)
+    bottom, top = (round(plot.place_y(value), 1) for value in y_span)
+    return Rectangle(left, top, round(right - left, 1), round(bottom - top, 1), **look)
 
 
 def _shorten(line: Line) -> Line:
@@ -175,8 +326,8 @@ def _shorten(line: Line) -> Line:
 
 
 def _path(line: Line, plot: Plot) -> str:
-    places = [(plot.place_x(x), plot.place_y(y)) for x, y in zip(line.xs, line.ys, strict=True)]
-    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
+    points = [(plot.place_x(x), plot.place_y(y)) for x, y in zip(line.xs, line.ys, strict=True)]
+    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
 
 
 def _scale(value: float, source: Range, target: Range) -> float:

@@ -1,23 +1,29 @@
-"""What the page of findings shows: plain values for the template."""
+"""Defects of a data set for the page of findings, and remarks about what stands out in it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from itertools import groupby
 from typing import Any
 
 from ssd_core import __version__
 from ssd_core.data.checking.dataset import CheckedDataset
 from ssd_core.data.findings import RULES, Finding, Findings, action_of
+from ssd_core.report.page import percent
 
 _SHOWN_EACH = 100
 _SEVERITIES = ("error", "warning")
 
+_MANY_UNREACHED = 0.05
+_STEEP = 100
+_MAX_NAMES = 8
+_LACKS = {"train": "and cannot be learned", "val": "and cannot be measured"}
+
 
 def content(uri: str, checked: CheckedDataset) -> dict[str, Any]:
-    """Return what the page shows, errors first.
+    """Return the values of the page, errors first.
 
     Args:
-        uri: where the data set is.
-        checked: what was found.
+        uri: of the data set.
+        checked: its findings.
     """
     findings = checked.findings
     objects = sum(split.objects for split in checked.splits.values())
@@ -39,6 +45,16 @@ def content(uri: str, checked: CheckedDataset) -> dict[str, Any]:
     }
 
 
+def find_remarks(results: Mapping[str, Any]) -> list[str]:
+    """Return sentences to read before training, from the results of `inspect`."""
+    return [
+        *_about_repeated(results["repeated"]),
+        *_about_near(results["near"]),
+        *_about_classes(results["classes"], list(results["splits"])),
+        *_about_anchors(results),
+    ]
+
+
 def _groups(findings: Findings) -> list[dict[str, Any]]:
     """Return the findings by code, the most frequent code first."""
     by_code = sorted(findings.listed, key=lambda finding: finding.code)
@@ -58,3 +74,67 @@ def _group(code: str, count: int, listed: Sequence[Finding]) -> dict[str, Any]:
         "rows": listed[:_SHOWN_EACH],
         "hidden": max(0, len(listed) - _SHOWN_EACH),
     }
+
+
+def _about_repeated(repeated: Mapping[str, Any]) -> Iterator[str]:
+    if repeated["in_both_splits"]:
+        yield (
+            f"{_count(repeated['in_both_splits'], 'image')} of train "
+            f"{_is(repeated['in_both_splits'])} in val too: the accuracy on val will be too high."
+        )
+    for split, count in repeated["copies"].items():
+        if count:
+            yield f"{_count(count, 'image')} of {split} {_is(count)} a copy of another one there."
+
+
+def _about_near(near: Mapping[str, Any]) -> Iterator[str]:
+    if near["in_both_splits"]:
+        yield (
+            f"{_count(near['in_both_splits'], 'image')} of train {_is(near['in_both_splits'])} in "
+            "val too, saved again or scaled: the accuracy on val may be too high."
+        )
+
+
+def _about_classes(classes: Sequence[Mapping[str, Any]], splits: Sequence[str]) -> Iterator[str]:
+    counts = {row["name"]: sum(row["objects"].values()) for row in classes}
+    absent = [name for name, count in counts.items() if not count]
+    if absent:
+        yield f"{_part(absent, counts)} no object at all: {_list(absent)}."
+    for split in splits:
+        names = [
+            row["name"] for row in classes if not row["objects"][split] and counts[row["name"]]
+        ]
+        if names:
+            yield f"{_part(names, counts)} no object in {split} {_LACKS[split]}: {_list(names)}."
+    present = {name: count for name, count in counts.items() if count}
+    most, least = (pick(present, key=present.__getitem__, default="") for pick in (max, min))
+    if most and present[most] >= _STEEP * present[least]:
+        factor = present[most] / present[least]
+        yield f"{most} has {factor:,.0f} times as many objects as {least}."
+
+
+def _about_anchors(results: Mapping[str, Any]) -> Iterator[str]:
+    reach = results["anchors"].get(results["recipe"])
+    if reach and reach["unreached"] > _MANY_UNREACHED * reach["objects"]:
+        yield (
+            f"No anchor of {results['recipe']} reaches IoU {reach['iou_threshold']:g} with "
+            f"{percent(reach['unreached'], reach['objects'])} of the objects."
+        )
+
+
+def _count(number: int, noun: str) -> str:
+    plural = noun + ("es" if noun.endswith("s") else "s")
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+def _is(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
+def _part(names: Sequence[str], of: Sized) -> str:
+    return f"{len(names):,} of {_count(len(of), 'class')} {'has' if len(names) == 1 else 'have'}"
+
+
+def _list(names: Sequence[str]) -> str:
+    rest = len(names) - _MAX_NAMES
+    return ", ".join(names[:_MAX_NAMES]) + (f" and {rest} more" if rest > 0 else "")

@@ -6,12 +6,12 @@ from typing import Any
 from ssd_core import __version__
 from ssd_core.data.inspection.table import SIZES
 from ssd_core.report import inspection_charts as charts
-from ssd_core.report.colours import NUM_COLOURS, class_colour
+from ssd_core.report.charts import NUM_COLOURS, class_colour
+from ssd_core.report.images import AnnotatedImage
 from ssd_core.report.page import percent
-from ssd_core.report.photos import Photo
 from ssd_core.structures import IntArray
 
-_PHOTO_TITLES = {
+_IMAGE_TITLES = {
     "smallest": "The smallest objects",
     "most": "The most objects",
     "fewest": "The fewest objects",
@@ -19,14 +19,14 @@ _PHOTO_TITLES = {
 
 
 def content(
-    results: Mapping[str, Any], shapes: IntArray, photos: Mapping[str, Sequence[Photo]]
+    results: Mapping[str, Any], shapes: IntArray, images: Mapping[str, Sequence[AnnotatedImage]]
 ) -> dict[str, Any]:
     """Return what the page shows, part by part.
 
     Args:
         results: content of `results.json`.
         shapes: [N, N] objects by width and height, as `count_shapes` has them.
-        photos: by kind, the keys of `find_extremes`.
+        images: by kind, the keys of `find_extremes`.
     """
     data, classes, changes = results["data"], results["classes"], results["assignments"]
     has_colours = len(classes) <= NUM_COLOURS
@@ -49,8 +49,8 @@ def content(
         "recipe": results["recipe"],
         "size_charts": [charts.side_chart(results), charts.shape_chart(results, shapes)],
         "anchors": _anchors(results) if has_objects else None,
-        "photos": [(_PHOTO_TITLES[kind], found) for kind, found in photos.items() if found],
-        "photo_classes": list(colours.items()),
+        "images": [(_IMAGE_TITLES[kind], found) for kind, found in images.items() if found],
+        "image_classes": list(colours.items()),
         "repeated": results["repeated"],
         "near": results["near"],
         "findings": results["findings"],

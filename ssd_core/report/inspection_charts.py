@@ -7,9 +7,17 @@ from typing import Any
 import numpy as np
 
 from ssd_core.data.inspection.statistics import IOU_EDGES, NUM_OCTAVES, SHAPE_BINS, SIDE_BINS
-from ssd_core.report.charts import Chart, Line, line_chart, round_ticks, tick_text
-from ssd_core.report.colours import class_colour
-from ssd_core.report.histograms import Series, bar_chart, heat_map
+from ssd_core.report.charts import (
+    Chart,
+    Line,
+    Series,
+    bar_chart,
+    class_colour,
+    heat_map,
+    line_chart,
+    round_ticks,
+    tick_text,
+)
 from ssd_core.structures import Array, IntArray
 
 _SPLIT_COLOURS = {"train": "var(--part-3)", "val": "var(--part-4)"}

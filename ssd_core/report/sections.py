@@ -10,8 +10,7 @@ from ssd_core.benchmark.speed import END_TO_END, PARTS
 from ssd_core.evaluation.coco import RECALL_GRID
 from ssd_core.logs import format_duration
 from ssd_core.metrics import METRICS, Metric, group_metrics, key_metrics
-from ssd_core.report.charts import Chart, Line, line_chart
-from ssd_core.report.colours import NUM_COLOURS, class_colour
+from ssd_core.report.charts import NUM_COLOURS, Chart, Line, class_colour, line_chart
 
 _MAX_CURVES = 60
 _MUTED = "var(--faint)"
@@ -89,7 +88,7 @@ def speed(results: Mapping[str, Any]) -> dict[str, Any]:
         "columns": columns,
         "batches": batches,
         "bars": bars,
-        "photos": results["photos"],
+        "images": results["images"],
     }
 
 

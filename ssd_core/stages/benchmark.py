@@ -1,4 +1,4 @@
-"""The step that measures speed: a model in, images a second and latencies out."""
+"""The benchmark step: measures throughput and latency of a model."""
 
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,9 +10,8 @@ from typing import Any
 from ssd_core import __version__
 from ssd_core.backends.base import Detector
 from ssd_core.benchmark import history
-from ssd_core.benchmark.environment import describe_environment
-from ssd_core.benchmark.photos import generate_photos
-from ssd_core.benchmark.speed import END_TO_END, PARTS, BatchSpeed, measure_speed
+from ssd_core.benchmark.environment import comparable_conditions, describe_environment
+from ssd_core.benchmark.speed import END_TO_END, PARTS, BatchSpeed, generate_images, measure_speed
 from ssd_core.config import BenchmarkConfig, parse_section
 from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import DataError, GateError, located
@@ -28,8 +27,8 @@ from ssd_core.stages.invocation import (
 from ssd_core.store import Location, location_uri
 from ssd_core.structures import StageResult
 
-_MAX_PHOTOS = 64
-_GENERATED_PHOTOS = 8
+_MAX_IMAGES = 64
+_GENERATED_IMAGES = 8
 _PERCENTILES = (50, 90, 99)
 
 
@@ -45,15 +44,15 @@ def run(
     """Measure the speed of a model at each configured batch size; writes `results.json`.
 
     `images_per_second` is the throughput at the fastest of the batch sizes, from the bytes of the
-    photographs to detections, with decoding on threads ahead of the device. `latency_ms_*` are
+    images to detections, with decoding on threads ahead of the device. `latency_ms_*` are
     end-to-end times of a batch of the smallest size, nothing overlapping.
 
     Args:
         config: the `benchmark` section.
         model_dir: output of `train`, or its `model` folder, also in a store.
         out_dir: place of the results.
-        data_dir: output of `convert`, also in a store, whose val
-            photographs are used; None generates some.
+        data_dir: output of `convert`, also in a store, whose val images are the input; None
+            generates images.
         framework: framework to run in.
         device: device to run on.
 
@@ -65,22 +64,22 @@ def run(
     model = open_model(model_dir, section.postprocess, framework=framework, device=device)
     inputs = {"model_dir": model.source}
     if data_dir is None:
-        photos, origin = generate_photos(_GENERATED_PHOTOS), "generated"
+        images, origin = generate_images(_GENERATED_IMAGES), "generated"
     else:
-        photos, inputs["data_dir"] = _read_photos(data_dir)
+        images, inputs["data_dir"] = _read_images(data_dir)
         origin = "val split"
     prepare_out_dir(out_dir, "benchmark")
-    logger.info("measuring on %s, %s photos", model.device.name, origin)
-    with located(str(data_dir or "generated photos")):
-        speeds = list(_measure(model.detector, photos, section))
+    logger.info("measuring on %s, %s images", model.device.name, origin)
+    with located(str(data_dir or "generated images")):
+        speeds = list(_measure(model.detector, images, section))
     metrics = _metrics(speeds)
     results = {
         "metrics": metrics,
         "batches": [_batch_results(speed) for speed in speeds],
-        "photos": {
+        "images": {
             "origin": origin,
-            "count": len(photos),
-            "mean_bytes": round(sum(map(len, photos)) / len(photos)),
+            "count": len(images),
+            "mean_bytes": round(sum(map(len, images)) / len(images)),
         },
         "model": model.description.summary(),
         "environment": describe_environment(model.device),
@@ -114,23 +113,23 @@ def compare(
 
     Raises:
         UsageError: nothing can be written to the series.
-        DataError: a record of the series is damaged.
+        DataError: a measurement of the series is damaged.
     """
     section = parse_section(BenchmarkConfig, config, "benchmark")
     results = read_output(out_dir).results
     earlier = history.read_series(series)
-    record = history.Record(
+    new = history.Measurement(
         run=run_id or secrets.token_hex(8),
         time=history.now(),
-        conditions=history.conditions(
-            results["environment"], section.batch_sizes, results["photos"]["origin"]
+        conditions=comparable_conditions(
+            results["environment"], section.batch_sizes, results["images"]["origin"]
         ),
         metrics=results["metrics"],
         model={name: str(value) for name, value in results["model"].items()},
         version=__version__,
     )
-    history.append(series, record, earlier)
-    verdict = history.judge(record, earlier, section.tolerance)
+    history.append(series, new, earlier)
+    verdict = history.judge(new, earlier, section.tolerance)
     logger.info("%s", verdict.describe())
     write_results(out_dir, results | {"verdict": asdict(verdict)})
     said = {"verdict": verdict.word, "comparison": verdict.describe()}
@@ -148,22 +147,22 @@ def check_verdict(config: Mapping[str, Any], result: StageResult) -> None:
         raise GateError(str(result.metadata["comparison"]))
 
 
-def _read_photos(data_dir: Location) -> tuple[list[bytes], dict[str, str]]:
-    """Return the first photographs of the val split, and what the invocation says of them."""
+def _read_images(data_dir: Location) -> tuple[list[bytes], dict[str, str]]:
+    """Return the first images of the val split, and their entry for the invocation."""
     reader = open_split(data_dir, "val")
     if reader.num_images == 0:
         raise DataError(f"{data_dir}: the val split has no images to measure with")
-    records = islice(reader.read(range(reader.num_images)), _MAX_PHOTOS)
-    photos = [bytes(record.image) for record in records]
-    return photos, {"uri": location_uri(data_dir), "digest": reader.manifest.digest}
+    records = islice(reader.read(range(reader.num_images)), _MAX_IMAGES)
+    images = [bytes(record.image) for record in records]
+    return images, {"uri": location_uri(data_dir), "digest": reader.manifest.digest}
 
 
 def _measure(
-    detector: Detector, photos: Sequence[bytes], section: BenchmarkConfig
+    detector: Detector, images: Sequence[bytes], section: BenchmarkConfig
 ) -> Iterator[BatchSpeed]:
     """Measure each batch size, the smallest first, and say what was found."""
     for batch_size in sorted(set(section.batch_sizes)):
-        speed = measure_speed(detector, photos, batch_size=batch_size, seconds=section.seconds)
+        speed = measure_speed(detector, images, batch_size=batch_size, seconds=section.seconds)
         logger.info("%s", _describe(speed))
         yield speed
 

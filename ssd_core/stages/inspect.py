@@ -24,9 +24,9 @@ from ssd_core.logs import logger
 from ssd_core.recipes import RECIPES, load_recipe
 from ssd_core.recipes.overrides import override
 from ssd_core.report import inspection
+from ssd_core.report.findings import find_remarks
+from ssd_core.report.images import AnnotatedImage, annotate_image, take_while_small
 from ssd_core.report.page import render_page
-from ssd_core.report.photos import Photo, make_photo, take_while_small
-from ssd_core.report.remarks import find_remarks
 from ssd_core.stages.invocation import prepare_out_dir, write_invocation, write_results
 from ssd_core.store import Location, location_uri
 from ssd_core.store.local import write_file
@@ -34,7 +34,7 @@ from ssd_core.structures import StageResult
 
 INSPECT_FILE = "inspect.html"
 
-_PHOTOS = {"smallest": 6, "most": 6, "fewest": 3}
+_SAMPLES = {"smallest": 6, "most": 6, "fewest": 3}
 _MAX_LISTED = 1000
 """Repeated images that `results.json` names."""
 
@@ -68,7 +68,7 @@ def run(
     results |= {"data": _describe_data(data_dir, manifest), "recipe": recipe}
     results["assignments"] = list(assignments)
     results["remarks"] = find_remarks(results)
-    content = inspection.content(results, count_shapes(tables), _photos(readers, tables))
+    content = inspection.content(results, count_shapes(tables), _images(readers, tables))
     page = render_page("inspect", content)
     write_file(out_dir / INSPECT_FILE, page)
     for remark in results["remarks"]:
@@ -165,22 +165,24 @@ def _describe_findings(manifest: Manifest) -> list[dict[str, Any]]:
     ]
 
 
-def _photos(
+def _images(
     readers: Mapping[str, SplitReader], tables: Mapping[str, SplitTable]
-) -> dict[str, list[Photo]]:
-    """Return photographs by kind, as many as have room."""
-    places = find_extremes(tables, _PHOTOS)
-    kinds = [kind for kind, found in places.items() for _ in found]
-    photos = take_while_small(
-        _photo(readers[split], row, kind) for kind, found in places.items() for split, row in found
+) -> dict[str, list[AnnotatedImage]]:
+    """Return sample images by kind, as many as fit."""
+    extremes = find_extremes(tables, _SAMPLES)
+    kinds = [kind for kind, found in extremes.items() for _ in found]
+    images = take_while_small(
+        _image(readers[split], row, kind)
+        for kind, found in extremes.items()
+        for split, row in found
     )
-    taken: dict[str, list[Photo]] = {kind: [] for kind in places}
-    for kind, photo in zip(kinds, photos, strict=False):
-        taken[kind].append(photo)
+    taken: dict[str, list[AnnotatedImage]] = {kind: [] for kind in extremes}
+    for kind, image in zip(kinds, images, strict=False):
+        taken[kind].append(image)
     return taken
 
 
-def _photo(reader: SplitReader, row: int, kind: str) -> Photo:
+def _image(reader: SplitReader, row: int, kind: str) -> AnnotatedImage:
     (record,) = reader.read([row])
     truth = record.annotations.select(~record.annotations.is_crowd)
     note = f"{reader.split}, {len(truth)} object{'' if len(truth) == 1 else 's'}"
@@ -190,7 +192,7 @@ def _photo(reader: SplitReader, row: int, kind: str) -> Photo:
         note = f"{reader.split}, {width:.0f} × {height:.0f} of {record.width} × {record.height} px"
     with located(record.image_path):
         pixels = decode_image(record.image)
-    return make_photo(
+    return annotate_image(
         Path(record.image_path).name,
         pixels,
         truth=truth,

@@ -13,7 +13,7 @@ from ssd_core.data.decode import decode_image, resize_image
 from ssd_core.data.sources.base import IMAGE_SUFFIXES
 from ssd_core.errors import DataError, UsageError, located
 from ssd_core.logs import Progress, logger
-from ssd_core.report.drawing import draw_detections
+from ssd_core.report.images import draw_detections
 from ssd_core.stages.detector import OpenedModel, open_model
 from ssd_core.stages.invocation import prepare_out_dir, write_invocation, write_results
 from ssd_core.store import Location, location_uri

@@ -15,9 +15,9 @@ from ssd_core.evaluation.detections_file import DETECTIONS_FILE, read_detections
 from ssd_core.logs import logger
 from ssd_core.metrics import METRICS, key_metrics
 from ssd_core.report import sections
-from ssd_core.report.colours import NUM_COLOURS, class_colour
+from ssd_core.report.charts import NUM_COLOURS, class_colour
+from ssd_core.report.images import AnnotatedImage, annotate_image, take_while_small
 from ssd_core.report.page import render_page
-from ssd_core.report.photos import Photo, make_photo, take_while_small
 from ssd_core.stages.invocation import (
     StageOutput,
     prepare_out_dir,
@@ -52,8 +52,8 @@ def run(
         config: the `report` section.
         inputs: output directories of train, evaluate and benchmark, in any order.
         out_dir: place of the page.
-        data_dir: output of `convert`, for the photographs; None takes the one that was evaluated,
-            where it still exists.
+        data_dir: output of `convert`, for the sample images; None takes the data set that was
+            evaluated, if it still exists.
 
     Raises:
         UsageError: a directory is of no such stage, or two are of the same; `data_dir` is not the
@@ -114,11 +114,11 @@ def _content(
     content["accuracy"] = sections.accuracy(results["evaluate"]) if "evaluate" in outputs else None
     content["speed"] = sections.speed(results["benchmark"]) if "benchmark" in outputs else None
     content["training"] = _training(outputs)
-    reader = _open_photos(outputs, data_dir) if section.photos else None
-    content["photos"] = _photos(section, outputs["evaluate"], reader) if reader else []
+    reader = _open_images(outputs, data_dir) if section.images else None
+    content["images"] = _images(section, outputs["evaluate"], reader) if reader else []
     classes = reader.classes if reader and len(reader.classes) <= NUM_COLOURS else ()
-    content["photo_classes"] = [(info.name, class_colour(info.label)) for info in classes]
-    content["photo_threshold"] = section.score_threshold
+    content["image_classes"] = [(info.name, class_colour(info.label)) for info in classes]
+    content["image_threshold"] = section.score_threshold
     return content
 
 
@@ -128,7 +128,7 @@ def _training(outputs: Mapping[str, StageOutput]) -> dict[str, Any] | None:
     return sections.training(read_log(outputs["train"].directory / LOG_FILE))
 
 
-def _open_photos(
+def _open_images(
     outputs: Mapping[str, StageOutput], data_dir: Location | None
 ) -> SplitReader | None:
     """Open the split that was evaluated; None where there is no evaluation, or its data is gone.
@@ -142,40 +142,42 @@ def _open_photos(
     evaluated = invocation["inputs"]["data_dir"]
     place = data_dir or read_location(evaluated["uri"])
     if data_dir is None and open_store(place).head(MANIFEST_FILE) is None:
-        logger.info("no photographs in the report: %s holds no data set any more", place)
+        logger.info("no images in the report: %s no longer holds a data set", place)
         return None
     reader = open_split(place, invocation["config"]["split"])
     if reader.manifest.digest == evaluated["digest"]:
         return reader
     if data_dir is not None:
         raise UsageError(f"{place} is not the data set that was evaluated, {evaluated['uri']}")
-    logger.info("no photographs in the report: %s holds another data set by now", place)
+    logger.info("no images in the report: %s now holds another data set", place)
     return None
 
 
-def _photos(section: ReportConfig, evaluate: StageOutput, reader: SplitReader) -> list[Photo]:
-    """Return photographs from all over the split, as many as were asked for and have room."""
-    count = min(section.photos, reader.num_images)
+def _images(
+    section: ReportConfig, evaluate: StageOutput, reader: SplitReader
+) -> list[AnnotatedImage]:
+    """Return images spread over the split: the requested number, or as many as fit."""
+    count = min(section.images, reader.num_images)
     rows = np.linspace(0, reader.num_images - 1, count).round().astype(int)
     found = read_detections(
         evaluate.directory / DETECTIONS_FILE,
         reader.classes,
         score_threshold=section.score_threshold,
     )
-    photos = take_while_small(
-        _photo(record, found.get(record.image_id, _NOTHING), reader.classes)
+    images = take_while_small(
+        _image(record, found.get(record.image_id, _NOTHING), reader.classes)
         for record in reader.read(rows.tolist())
     )
-    if len(photos) < count:
-        logger.warning("only %d of %d photographs fit in the report", len(photos), count)
-    return photos
+    if len(images) < count:
+        logger.warning("only %d of %d images fit into the report", len(images), count)
+    return images
 
 
-def _photo(record: Record, found: Detections, classes: Sequence[ClassInfo]) -> Photo:
+def _image(record: Record, found: Detections, classes: Sequence[ClassInfo]) -> AnnotatedImage:
     num_true = int((~record.annotations.is_crowd).sum())
     with located(record.image_path):
         pixels = decode_image(record.image)
-    return make_photo(
+    return annotate_image(
         Path(record.image_path).name,
         pixels,
         truth=record.annotations,

@@ -4,14 +4,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ssd_core.benchmark.history import Record, append, conditions, judge, now, read_series
+from ssd_core.benchmark.history import Measurement, append, judge, now, read_series
 from ssd_core.errors import DataError
 
 CPU = {"device": "cpu", "device_name": "small", "batch_sizes": "1,8"}
 
 
-def record(speed, run, **changed):
-    return Record(
+def measurement(speed, run, **changed):
+    return Measurement(
         run=run,
         time=now(),
         conditions=CPU | changed,
@@ -21,7 +21,7 @@ def record(speed, run, **changed):
     )
 
 
-SERIES = [record(speed, f"run-{speed}") for speed in (90.0, 100.0, 130.0)]
+SERIES = [measurement(speed, f"run-{speed}") for speed in (90.0, 100.0, 130.0)]
 
 
 @pytest.mark.parametrize(
@@ -29,24 +29,27 @@ SERIES = [record(speed, f"run-{speed}") for speed in (90.0, 100.0, 130.0)]
     [(100.0, "same"), (95.0, "same"), (105.0, "same"), (94.9, "slower"), (105.1, "faster")],
 )
 def test_a_result_is_compared_with_the_median(speed, word):
-    verdict = judge(record(speed, "new"), SERIES, tolerance=0.05)
+    verdict = judge(measurement(speed, "new"), SERIES, tolerance=0.05)
     assert (verdict.word, verdict.median, verdict.compared) == (word, 100.0, 3)
     assert f"is {word}: " in verdict.describe()
     assert "from 100.0, the median of 3 before" in verdict.describe()
 
 
 def test_only_equal_conditions_are_compared():
-    other = [record(1.0, "other", device_name="large"), record(1.0, "other", batch_sizes="1")]
-    verdict = judge(record(100.0, "new"), other, tolerance=0.05)
+    other = [
+        measurement(1.0, "other", device_name="large"),
+        measurement(1.0, "other", batch_sizes="1"),
+    ]
+    verdict = judge(measurement(100.0, "new"), other, tolerance=0.05)
     assert (verdict.word, verdict.median, verdict.compared) == ("first", None, 0)
     assert "the first of the series" in verdict.describe()
 
 
 def test_a_run_is_not_compared_with_itself():
-    assert judge(record(90.0, "run-90.0"), SERIES[:1], tolerance=0.05).word == "first"
+    assert judge(measurement(90.0, "run-90.0"), SERIES[:1], tolerance=0.05).word == "first"
 
 
-def test_records_come_back_in_order(tmp_path):
+def test_measurements_come_back_in_order(tmp_path):
     for added in SERIES:
         append(tmp_path / "series", added, read_series(tmp_path / "series"))
     assert read_series(tmp_path / "series") == SERIES
@@ -63,35 +66,17 @@ def test_a_run_is_recorded_once(tmp_path):
     assert read_series(tmp_path) == SERIES[:1]
 
 
-def test_no_record_is_lost_when_many_are_added_at_once(tmp_path):
-    """All of them believe to be the first."""
-    records = [record(float(number), f"run-{number}") for number in range(8)]
+def test_none_is_lost_when_many_are_added_at_once(tmp_path):
+    """Each of them expects to be the first."""
+    added = [measurement(float(number), f"run-{number}") for number in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda added: append(tmp_path, added, []), records))
+        list(pool.map(lambda each: append(tmp_path, each, []), added))
     found = read_series(tmp_path)
-    assert sorted(entry.run for entry in found) == [entry.run for entry in records]
+    assert sorted(entry.run for entry in found) == [entry.run for entry in added]
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"run": "a"}'])
-def test_a_damaged_record_is_named(tmp_path, content):
+def test_a_damaged_file_is_named(tmp_path, content):
     (tmp_path / "000001.json").write_text(content)
-    with pytest.raises(DataError, match=r"000001\.json: .*; expected a record"):
+    with pytest.raises(DataError, match=r"000001\.json: .*; expected a measurement"):
         read_series(tmp_path)
-
-
-def test_versions_are_no_conditions():
-    """They are what a series watches."""
-    environment = {
-        "framework": "torch 2.14.0",
-        "device": "cuda",
-        "device_name": "H100",
-        "precision": "bf16",
-        "processor": "x",
-        "cores": "8",
-        "numpy": "2.3",
-    }
-    ours = conditions(environment, [8, 1, 8], "generated")
-    assert (ours["framework"], ours["batch_sizes"], ours["photos"]) == ("torch", "1,8", "generated")
-    newer = environment | {"framework": "torch 2.15.0", "numpy": "3"}
-    assert conditions(newer, [1, 8], "generated") == ours
-    assert conditions(environment | {"cores": "4"}, [1, 8], "generated") != ours

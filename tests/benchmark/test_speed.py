@@ -3,8 +3,14 @@
 import numpy as np
 import pytest
 
-from ssd_core.benchmark.photos import generate_photos
-from ssd_core.benchmark.speed import END_TO_END, PARTS, BatchSpeed, measure_speed
+from ssd_core.benchmark.speed import (
+    END_TO_END,
+    PARTS,
+    BatchSpeed,
+    generate_images,
+    measure_speed,
+)
+from ssd_core.data.decode import decode_image
 from ssd_core.errors import DataError
 from ssd_core.structures import Detections
 
@@ -46,30 +52,30 @@ class BrightestSpot:
 
 
 @pytest.fixture(scope="module")
-def photos():
-    return generate_photos(3)
+def images():
+    return generate_images(3)
 
 
 @pytest.mark.parametrize("batch_size", [1, 5])
-def test_every_part_is_timed_for_batches_of_the_asked_size(photos, batch_size):
+def test_every_part_is_timed_for_batches_of_the_asked_size(images, batch_size):
     detector = BrightestSpot()
-    speed = measure_speed(detector, photos, batch_size=batch_size, seconds=0.05)
+    speed = measure_speed(detector, images, batch_size=batch_size, seconds=0.05)
     assert set(speed.seconds) == {*PARTS, END_TO_END}
     assert all((times > 0).all() for times in speed.seconds.values())
     assert speed.images_per_second > 0
     assert {shape[0] for name, shape in detector.calls if name == "preprocess"} == {batch_size}
 
 
-def test_the_device_is_synchronised_after_each_part(photos):
+def test_the_device_is_synchronised_after_each_part(images):
     detector = BrightestSpot()
-    measure_speed(detector, photos, batch_size=1, seconds=0.01)
+    measure_speed(detector, images, batch_size=1, seconds=0.01)
     names = [name for name, _ in detector.calls]
     first = "synchronize preprocess synchronize forward synchronize postprocess synchronize"
     assert first in " ".join(names)
 
 
-def test_at_least_a_few_batches_are_timed_when_time_is_short(photos):
-    speed = measure_speed(BrightestSpot(), photos, batch_size=2, seconds=1e-9)
+def test_at_least_a_few_batches_are_timed_when_time_is_short(images):
+    speed = measure_speed(BrightestSpot(), images, batch_size=2, seconds=1e-9)
     assert {len(times) for times in speed.seconds.values()} == {3}
     assert speed.warm_up_batches >= 3
 
@@ -86,6 +92,18 @@ def test_percentiles_are_in_milliseconds():
     assert percentiles == pytest.approx([50, 90, 99])
 
 
-def test_a_broken_photo_is_an_error_of_the_data():
+def test_a_broken_image_is_a_data_error():
     with pytest.raises(DataError):
-        measure_speed(BrightestSpot(), [b"no photo"], batch_size=1, seconds=0.01)
+        measure_speed(BrightestSpot(), [b"not an image"], batch_size=1, seconds=0.01)
+
+
+def test_generated_images_are_the_same_every_time_and_differ_from_each_other(images):
+    assert generate_images(3) == images
+    assert images[0] != images[1]
+
+
+def test_generated_images_resemble_photographs_to_a_decoder(images):
+    pixels = decode_image(images[0])
+    assert pixels.shape == (480, 640, 3)
+    assert 50_000 < len(images[0]) < 200_000
+    assert pixels.std() > 30

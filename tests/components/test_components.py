@@ -27,7 +27,7 @@ OVERRIDES = {
     "train.steps": 3,
     "train.batch_size": 2,
     "benchmark.seconds": 0.1,
-    "report.photos": 2,
+    "report.images": 2,
 }
 ON_CPU = {"framework": "torch", "device": "cpu"}
 

@@ -24,7 +24,7 @@ CHANGES = {
     "train.batch_size": 2,
     "benchmark.seconds": 0.1,
     "benchmark.batch_sizes": [1],
-    "report.photos": 2,
+    "report.images": 2,
 }
 ON_CPU = ("--param", "framework=torch", "--param", "device=cpu")
 NODES = {"image": TORCH, "job": {"kind": "TrainJob", "runtime": "ssd-torch-cpu"}}

@@ -9,8 +9,8 @@ from ssd_core.benchmark.speed import END_TO_END, PARTS
 from ssd_core.evaluation.coco import COCO_METRICS
 from ssd_core.report import sections
 from ssd_core.report.charts import Line, line_chart
+from ssd_core.report.images import annotate_image
 from ssd_core.report.page import render_page
-from ssd_core.report.photos import make_photo
 from ssd_core.structures import ClassInfo, Detections, make_annotations
 from tests.report.outline import Outline
 
@@ -18,9 +18,9 @@ HOSTILE = '</title><script>alert(1)</script><img src=x onerror="alert(1)"> & "\'
 
 
 def empty_content(**parts):
-    names = ("accuracy", "speed", "training", "photos", "configuration", "environment", "origins")
+    names = ("accuracy", "speed", "training", "images", "configuration", "environment", "origins")
     content = dict.fromkeys(names) | {"title": "A run", "subtitle": [], "headline": []}
-    return content | {"photo_classes": [], "photo_threshold": 0.5} | parts
+    return content | {"image_classes": [], "image_threshold": 0.5} | parts
 
 
 def full_content(name):
@@ -34,13 +34,13 @@ def full_content(name):
     milliseconds = dict.fromkeys((*PARTS, END_TO_END), {"p50": 1.0, "p90": 2.0, "p99": 3.0})
     batch = {"batch_size": 1, "images_per_second": 9.0, "milliseconds": milliseconds}
     batch["warm_up"] = {"batches": 3, "is_stable": False}
-    photos = {"origin": name, "count": 1, "mean_bytes": 1}
+    images = {"origin": name, "count": 1, "mean_bytes": 1}
     found = Detections(
         boxes=np.array([[1, 1, 9, 9]], np.float32),
         scores=np.array([0.9], np.float32),
         labels=np.array([1]),
     )
-    photo = make_photo(
+    image = annotate_image(
         name,
         np.zeros((20, 30, 3), np.uint8),
         truth=make_annotations([[2, 2, 9, 9]], [1]),
@@ -49,14 +49,14 @@ def full_content(name):
         note=name,
     )
     chart = line_chart(name, [Line(name, [1, 2], [1, 2], "red")] * 2, x_label="step")
-    speed = {"metrics": {"images_per_second": 9.0}, "batches": [batch], "photos": photos}
+    speed = {"metrics": {"images_per_second": 9.0}, "batches": [batch], "images": images}
     return empty_content(
         title=name,
         subtitle=[name],
         headline=[("0.5", name, name)],
         accuracy=accuracy,
-        photos=[photo],
-        photo_classes=[(name, "#123456")],
+        images=[image],
+        image_classes=[(name, "#123456")],
         speed=sections.speed(speed),
         training={"charts": [chart], "facts": [(name, name)]},
         configuration=[(name, [(name, name)])],
@@ -70,7 +70,7 @@ def test_the_page_is_well_formed_and_has_all_parts():
     outline = Outline(page)
     assert outline.open == []
     headings = re.findall(r"<h2[^>]*>([^<]*)</h2>", page)
-    parts = ["Accuracy", "Photographs", "Speed", "Training", "Configuration", "Environment"]
+    parts = ["Accuracy", "Sample images", "Speed", "Training", "Configuration", "Environment"]
     assert headings == parts
 
 
@@ -108,7 +108,7 @@ def test_the_content_security_policy_forbids_everything_else():
     assert rules["img-src"] == "data:"
 
 
-@pytest.mark.parametrize("name", ["title", "headline", "photos"])
+@pytest.mark.parametrize("name", ["title", "headline", "images"])
 def test_a_forgotten_part_is_a_bug_and_not_a_hole(name):
     content = empty_content()
     del content[name]

@@ -35,7 +35,7 @@ def benchmark():
     return {
         "metrics": {"images_per_second": 200.0, "latency_ms_p50": 9.0, "latency_ms_p99": 12.0},
         "batches": [row(1, 90.0), row(4, 200.0)],
-        "photos": {"origin": "generated", "count": 8, "mean_bytes": 1000},
+        "images": {"origin": "generated", "count": 8, "mean_bytes": 1000},
         "environment": {"device_name": "Intel(R) Xeon(R) Gold CPU @ 2.70GHz"},
     }
 

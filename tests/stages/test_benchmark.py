@@ -19,8 +19,8 @@ def test_every_batch_size_is_measured_once(trained_dir, bccd_shards, tmp_path, h
     results = json.loads((tmp_path / "results.json").read_text())
     assert [row["batch_size"] for row in results["batches"]] == [1, 2]
     assert all(set(row["milliseconds"]) == PARTS for row in results["batches"])
-    assert results["photos"]["origin"] == ("val split" if has_data else "generated")
-    assert results["photos"]["count"] == (40 if has_data else 8)
+    assert results["images"]["origin"] == ("val split" if has_data else "generated")
+    assert results["images"]["count"] == (40 if has_data else 8)
     assert results["environment"]["device"] == "cpu"
     assert results["metrics"] == result.metrics
     inputs = json.loads((tmp_path / "invocation.json").read_text())["inputs"]

@@ -12,7 +12,7 @@ from ssd_core.recipes import RECIPES
 from ssd_core.stages import convert, inspect
 from tests.report.outline import Outline
 
-PARTS = ["Images and objects", "Classes", "Sizes", "Anchors", "Photographs"]
+PARTS = ["Images and objects", "Classes", "Sizes", "Anchors", "Sample images"]
 LAST_PARTS = ["The same image twice", "Findings of the conversion", "Origin"]
 HOSTILE = "<script>alert(1)</script>&\"'"
 

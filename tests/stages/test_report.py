@@ -13,13 +13,13 @@ from PIL import Image
 
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.errors import DataError, UsageError
-from ssd_core.report import photos
+from ssd_core.report import images
 from ssd_core.stages import benchmark, convert, report
 from ssd_core.stages.invocation import read_output
 from ssd_core.store.local import file_sha256
 from tests.requirements import missing
 
-ALL_PARTS = ["Accuracy", "Photographs", "Speed", "Training", "Configuration", "Environment"]
+ALL_PARTS = ["Accuracy", "Sample images", "Speed", "Training", "Configuration", "Environment"]
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_the_same_input_gives_the_same_page(outputs, tmp_path):
     ("which", "parts"),
     [
         ([0], ["Training", "Configuration", "Environment"]),
-        ([1], ["Accuracy", "Photographs", "Configuration", "Environment"]),
+        ([1], ["Accuracy", "Sample images", "Configuration", "Environment"]),
         ([2], ["Speed", "Configuration", "Environment"]),
     ],
 )
@@ -109,7 +109,7 @@ def test_parts_whose_input_is_missing_are_left_out(outputs, tmp_path, which, par
     assert ("ap" in result.metrics) == ("Accuracy" in parts)
 
 
-def test_photos_that_are_gone_are_left_out_unless_asked_for(outputs, tmp_path):
+def test_images_that_are_gone_are_left_out_unless_requested(outputs, tmp_path):
     moved = tmp_path / "evaluation"
     moved.mkdir()
     for path in outputs[1].iterdir():
@@ -118,18 +118,18 @@ def test_photos_that_are_gone_are_left_out_unless_asked_for(outputs, tmp_path):
     invocation["inputs"]["data_dir"]["uri"] = str(tmp_path / "gone")
     (moved / "invocation.json").write_text(json.dumps(invocation))
     report.run({}, [moved], tmp_path / "a")
-    assert "Photographs" not in (tmp_path / "a/report.html").read_text()
+    assert "Sample images" not in (tmp_path / "a/report.html").read_text()
     with pytest.raises(DataError, match="no converted data set"):
         report.run({}, [moved], tmp_path / "b", data_dir=tmp_path / "gone")
 
 
-def test_photos_of_another_data_set_are_refused(outputs, few_photographs, tmp_path):
+def test_images_of_another_data_set_are_refused(outputs, few_photographs, tmp_path):
     convert.run({}, str(few_photographs), tmp_path / "few")
     with pytest.raises(UsageError, match="few is not the data set that was evaluated, /.*/shards"):
         report.run({}, outputs, tmp_path / "out", data_dir=tmp_path / "few")
 
 
-def test_photos_of_a_data_set_that_has_changed_are_left_out(
+def test_images_of_a_data_set_that_has_changed_are_left_out(
     outputs, bccd_shards, few_photographs, tmp_path
 ):
     place = tmp_path / "shards"
@@ -139,21 +139,21 @@ def test_photos_of_a_data_set_that_has_changed_are_left_out(
     invocation["inputs"]["data_dir"]["uri"] = str(place)
     (moved / "invocation.json").write_text(json.dumps(invocation))
     report.run({}, [moved], tmp_path / "a")
-    assert "Photographs" in (tmp_path / "a/report.html").read_text()
+    assert "Sample images" in (tmp_path / "a/report.html").read_text()
     shutil.rmtree(place)
     convert.run({}, str(few_photographs), place)
     report.run({}, [moved], tmp_path / "b")
-    assert "Photographs" not in (tmp_path / "b/report.html").read_text()
+    assert "Sample images" not in (tmp_path / "b/report.html").read_text()
 
 
-def test_no_photos_on_request(outputs, tmp_path):
-    report.run({"photos": 0}, outputs, tmp_path)
-    assert "Photographs" not in (tmp_path / "report.html").read_text()
+def test_no_images_on_request(outputs, tmp_path):
+    report.run({"images": 0}, outputs, tmp_path)
+    assert "Sample images" not in (tmp_path / "report.html").read_text()
 
 
-def test_pictures_stop_where_the_page_would_grow_too_large(outputs, tmp_path, monkeypatch):
-    monkeypatch.setattr(photos, "_MAX_BYTES", 100_000)
-    report.run({"photos": 40}, outputs, tmp_path)
+def test_images_end_before_the_page_grows_too_large(outputs, tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "_MAX_BYTES", 100_000)
+    report.run({"images": 40}, outputs, tmp_path)
     page = (tmp_path / "report.html").read_text()
     assert 1 <= page.count("<image ") < 10
 

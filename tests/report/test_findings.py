@@ -1,6 +1,6 @@
-"""Sentences about what stands out."""
+"""Remarks about what stands out in a data set."""
 
-from ssd_core.report.remarks import find_remarks
+from ssd_core.report.findings import find_remarks
 
 
 def results(counts=None, *, both=0, copies=0, near=0, unreached=0, recipe="demo"):

@@ -1,20 +1,23 @@
-"""Photographs for the pages: small copies with the true and the found boxes laid over them."""
+"""Images with boxes: overlays on small copies for pages, and boxes drawn into JPEG files."""
 
 import base64
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
 import simplejpeg
+from PIL import Image, ImageDraw, ImageFont
 
-from ssd_core.report.colours import NUM_COLOURS, class_colour
+from ssd_core.report.charts import NUM_COLOURS, class_colour
 from ssd_core.structures import Annotations, Array, ClassInfo, Detections, ImageArray
 
 _MAX_SIDE = 520
 _QUALITY = 80
+_DRAWN_QUALITY = 90
 _MAX_CAPTIONS = 12
 _MAX_BYTES = 1_200_000
-"""Of all pictures of a page together, so that it stays below 2 MB."""
+"""Limit for all images of a page together, so that the page stays below 2 MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,28 +35,28 @@ class Box:
 
     @property
     def caption(self) -> str:
-        """What is written at the box."""
+        """Class and score."""
         return self.name if self.score is None else f"{self.name} {self.score:.2f}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Photo:
-    """One picture of the page."""
+class AnnotatedImage:
+    """A small copy of an image with its boxes."""
 
     name: str
     note: str
-    """What is said about it beside its name."""
+    """Shown next to the name."""
     width: int
     height: int
     data: str
-    """The small copy as base64 of a JPEG."""
+    """The small copy as a base64-encoded JPEG."""
     true: tuple[Box, ...]
     found: tuple[Box, ...]
     captioned: tuple[Box, ...]
-    """The boxes with their names beside them: none where there is no room."""
+    """The boxes with a caption: none where captions would cover the image."""
 
 
-def make_photo(
+def annotate_image(
     name: str,
     pixels: ImageArray,
     *,
@@ -61,16 +64,16 @@ def make_photo(
     found: Detections | None,
     classes: Sequence[ClassInfo],
     note: str,
-) -> Photo:
-    """Scale a photograph down and lay its boxes over it.
+) -> AnnotatedImage:
+    """Scale an image down, and its boxes with it.
 
     Args:
-        name: caption.
+        name: file name.
         pixels: [H, W, 3] RGB.
         truth: in pixels; crowds are left out.
-        found: in pixels, those that are to be shown; None where only the truth is.
+        found: in pixels, the boxes to show; None where only the truth is shown.
         classes: in label order.
-        note: what is said about it beside its name.
+        note: shown next to the name.
     """
     scale = min(1.0, _MAX_SIDE / max(pixels.shape[:2]))
     size = [max(1, round(side * scale)) for side in pixels.shape[1::-1]]
@@ -83,9 +86,9 @@ def make_photo(
         scores = [float(score) for score in found.scores]
         found_boxes = _boxes(found.boxes * scale, found.labels, scores, names)
     captioned = found_boxes
-    if found is None and len(classes) > NUM_COLOURS:  # else the colour says it
+    if found is None and len(classes) > NUM_COLOURS:  # fewer classes differ by colour
         captioned = true_boxes
-    return Photo(
+    return AnnotatedImage(
         name=name,
         note=note,
         width=size[0],
@@ -97,16 +100,47 @@ def make_photo(
     )
 
 
-def take_while_small(photos: Iterable[Photo]) -> list[Photo]:
-    """Return the first photographs, as many as a page has room for."""
-    taken: list[Photo] = []
+def take_while_small(images: Iterable[AnnotatedImage]) -> list[AnnotatedImage]:
+    """Return the first images, as many as fit into a page."""
+    taken: list[AnnotatedImage] = []
     num_bytes = 0
-    for photo in photos:
-        num_bytes += len(photo.data)
+    for image in images:
+        num_bytes += len(image.data)
         if num_bytes > _MAX_BYTES:
             break
-        taken.append(photo)
+        taken.append(image)
     return taken
+
+
+def draw_detections(pixels: ImageArray, found: Detections, classes: Sequence[ClassInfo]) -> bytes:
+    """Return the image as JPEG with the found boxes, their classes and scores drawn into it.
+
+    Pillow's built-in font covers ASCII only, so any other class name is replaced by its label.
+
+    Args:
+        pixels: [H, W, 3] RGB.
+        found: in pixels of the image.
+        classes: in label order.
+    """
+    image = Image.fromarray(pixels)
+    canvas = ImageDraw.Draw(image)
+    line_width = max(2, round(max(image.size) / 300))
+    font = ImageFont.load_default(size=max(11, round(max(image.size) / 45)))
+    for row in reversed(range(len(found))):  # the best detections last, on top of the others
+        label = int(found.labels[row])
+        x0, y0, x1, y1 = (float(value) for value in found.boxes[row])
+        colour = class_colour(label)
+        canvas.rectangle((x0, y0, x1, y1), outline=colour, width=line_width)
+        name = classes[label - 1].name
+        text = f"{name if name.isascii() else f'class {label}'} {found.scores[row]:.2f}"
+        width = canvas.textlength(text, font=font) + 2 * line_width
+        corner = (max(0.0, min(x0, image.width - width)), max(y0, 0.0))
+        left, top, _, bottom = canvas.textbbox(corner, text, font=font)
+        canvas.rectangle((left, top, left + width, bottom), fill=colour)
+        canvas.text((corner[0] + line_width, corner[1]), text, fill="white", font=font)
+    encoded = io.BytesIO()
+    image.save(encoded, "JPEG", quality=_DRAWN_QUALITY)
+    return encoded.getvalue()
 
 
 def _encode(pixels: ImageArray) -> bytes:

@@ -1,0 +1,105 @@
+"""Images with boxes: overlays on small copies, and boxes drawn into JPEG files."""
+
+import base64
+
+import numpy as np
+import pytest
+
+from ssd_core.data.decode import decode_image
+from ssd_core.report import images
+from ssd_core.report.images import annotate_image, draw_detections, take_while_small
+from ssd_core.structures import ClassInfo, Detections, make_annotations
+
+CLASSES = [ClassInfo(label=1, name="cat", category_id=17)]
+MANY_CLASSES = [ClassInfo(label=k, name=f"c{k}", category_id=k) for k in range(1, 12)]
+NON_ASCII = [ClassInfo(label=1, name="猫", category_id=1)]
+
+
+def found(boxes):
+    return Detections(
+        boxes=np.array(boxes, np.float32).reshape(-1, 4),
+        scores=np.full(len(boxes), 0.75, np.float32),
+        labels=np.ones(len(boxes), np.int64),
+    )
+
+
+def annotated(width, height, *, truth=(), num_found=None, classes=MANY_CLASSES):
+    return annotate_image(
+        "a",
+        np.zeros((height, width, 3), np.uint8),
+        truth=make_annotations([[1, 1, 9, 9]] * len(truth), truth),
+        found=None if num_found is None else found([[10, 10, 30, 30]] * num_found),
+        classes=classes,
+        note="",
+    )
+
+
+def test_pixels_and_boxes_are_scaled_alike():
+    pixels = np.zeros((520, 1040, 3), np.uint8)
+    pixels[:, 520:] = 200
+    truth = make_annotations([[0, 0, 1040, 520], [9, 9, 99, 99]], [1, 1], is_crowd=[False, True])
+    image = annotate_image(
+        "a.jpg",
+        pixels,
+        truth=truth,
+        found=found([[100, 50, 300, 150]]),
+        classes=CLASSES,
+        note="1 found",
+    )
+    small = decode_image(base64.b64decode(image.data))
+    assert (image.width, image.height) == (520, 260) == small.shape[1::-1]
+    assert small[130, 100].max() < 10
+    assert small[130, 400].min() > 190
+    [true_box] = image.true
+    assert (true_box.x, true_box.y, true_box.width, true_box.height) == (0, 0, 520, 260)
+    [found_box] = image.found
+    assert (found_box.x, found_box.y, found_box.width, found_box.height) == (50, 25, 100, 50)
+    assert (found_box.caption, true_box.caption) == ("cat 0.75", "cat")
+
+
+def test_small_images_are_not_enlarged():
+    image = annotated(20, 30)
+    assert (image.width, image.height) == (20, 30)
+
+
+@pytest.mark.parametrize(("count", "num_captioned"), [(12, 12), (13, 0)])
+def test_captions_need_room(count, num_captioned):
+    assert len(annotated(400, 300, num_found=count).captioned) == num_captioned
+    assert len(annotated(400, 300, truth=[1] * count).captioned) == num_captioned
+
+
+def test_true_boxes_have_captions_only_without_detections_and_without_distinct_colours():
+    image = annotated(400, 300, truth=[1], num_found=2)
+    assert [box.caption for box in image.captioned] == ["c1 0.75"] * 2
+    assert [box.caption for box in annotated(400, 300, truth=[1]).captioned] == ["c1"]
+    assert annotated(400, 300, truth=[1], classes=CLASSES).captioned == ()
+
+
+def test_images_end_before_the_page_grows_too_large(monkeypatch):
+    many = [annotated(500, 400) for _ in range(5)]
+    monkeypatch.setattr(images, "_MAX_BYTES", int(2.5 * len(many[0].data)))
+    assert take_while_small(iter(many)) == many[:2]
+
+
+def drawn(pixels, boxes):
+    """Return the pixels after drawing, and how much redder than blue each of them is."""
+    image = decode_image(draw_detections(pixels, found(boxes), NON_ASCII)).astype(int)
+    return image, image[..., 0] - image[..., 2]
+
+
+def test_the_border_has_the_colour_of_the_class():
+    image, redness = drawn(np.zeros((200, 300, 3), np.uint8), [[50, 60, 150, 160]])
+    assert image.shape == (200, 300, 3)
+    assert redness[110, 50] > 50
+    assert image[110, 100].max() < 30
+
+
+def test_a_caption_at_the_right_edge_stays_inside():
+    _, redness = drawn(np.zeros((200, 300, 3), np.uint8), [[290, 60, 300, 160]])
+    assert (redness[62, 240:280] > 50).any()  # its background begins left of the box
+
+
+def test_boxes_at_the_edge_and_no_boxes_can_be_drawn():
+    gray = np.full((40, 60, 3), 90, np.uint8)
+    assert drawn(gray, [[0, 0, 60, 40]])[0].shape == (40, 60, 3)
+    assert abs(drawn(gray, [])[0] - 90).max() <= 2
