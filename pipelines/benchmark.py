@@ -11,15 +11,13 @@ from components.resolve_config.component import resolve_config
 from pipelines.placement import Placement, apply_device, apply_tools
 
 
-def build(placement: Placement, *, run: str | None = None, nodes: int = 1) -> BaseComponent:
+def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
     """Return the benchmark pipeline for one placement.
 
     Args:
         placement: where its steps run.
-        run: name of the run in the store; None for the run's own id on a cluster.
         nodes: makes no difference, a benchmark runs on one.
     """
-    run_id = run or dsl.PIPELINE_JOB_ID_PLACEHOLDER
 
     @dsl.pipeline(name="benchmark", display_name="SSD benchmark")
     def benchmark(
@@ -48,7 +46,7 @@ def build(placement: Placement, *, run: str | None = None, nodes: int = 1) -> Ba
             framework=placement.framework,
             device=placement.device,
             data_root=data_root,
-            run=run_id,
+            run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
             series=series,
             model=fetched.outputs["model"],
         )

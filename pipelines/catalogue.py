@@ -17,6 +17,27 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepInfo:
+    """Knowledge about a step beside its component."""
+
+    artifact: str = ""
+    """Name of the input through which other steps read its output."""
+
+
+STEPS = {
+    "fetch_model": StepInfo(artifact="model"),
+    "resolve_config": StepInfo(),
+    "convert": StepInfo(artifact="dataset"),
+    "train": StepInfo(artifact="model"),
+    "train_distributed": StepInfo(artifact="model"),
+    "evaluate": StepInfo(artifact="evaluation"),
+    "benchmark": StepInfo(artifact="speed"),
+    "report": StepInfo(),
+    "publish": StepInfo(),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """What a user must know of a pipeline."""
 
@@ -56,13 +77,12 @@ def check_pipeline(name: str) -> None:
         raise unknown_name("pipeline", name, PIPELINES)
 
 
-def build(pipeline: str, placement: "Placement", *, run: str | None = None, nodes: int = 1) -> Any:
+def build(pipeline: str, placement: "Placement", *, nodes: int = 1) -> Any:
     """Return a pipeline, a component of kfp, for one placement.
 
     Args:
         pipeline: a name of PIPELINES.
         placement: where its steps run.
-        run: name of the run in the store; None for the id that the cluster gives it.
         nodes: machines that train together.
 
     Raises:
@@ -73,12 +93,10 @@ def build(pipeline: str, placement: "Placement", *, run: str | None = None, node
         raise UsageError(
             "the placement cannot train on several nodes: it has no `job: {kind: ...}`"
         )
-    return importlib.import_module(f"pipelines.{pipeline}").build(placement, run=run, nodes=nodes)
+    return importlib.import_module(f"pipelines.{pipeline}").build(placement, nodes=nodes)
 
 
-def write_package(
-    pipeline: str, placement: "Placement", path: Path, *, run: str | None = None, nodes: int = 1
-) -> None:
+def write_package(pipeline: str, placement: "Placement", path: Path, *, nodes: int = 1) -> None:
     """Compile a pipeline to the YAML that Kubeflow Pipelines takes; equal words give equal bytes.
 
     Raises:
@@ -86,7 +104,7 @@ def write_package(
     """
     from kfp.compiler import Compiler
 
-    built = build(pipeline, placement, run=run, nodes=nodes)
+    built = build(pipeline, placement, nodes=nodes)
     with TemporaryDirectory() as folder:
         draft_path = Path(folder) / "pipeline.yaml"  # the compiler insists on the ending
         Compiler().compile(built, str(draft_path))

@@ -13,15 +13,13 @@ from components.resolve_config.component import resolve_config
 from pipelines.placement import Placement, apply_device, apply_tools
 
 
-def build(placement: Placement, *, run: str | None = None, nodes: int = 1) -> BaseComponent:
+def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
     """Return the evaluation pipeline for one placement.
 
     Args:
         placement: where its steps run.
-        run: name of the run in the store; None for the run's own id on a cluster.
         nodes: makes no difference, an evaluation runs on one.
     """
-    run_id = run or dsl.PIPELINE_JOB_ID_PLACEHOLDER
     on_device = {"framework": placement.framework, "device": placement.device}
 
     @dsl.pipeline(name="evaluation", display_name="SSD evaluation")
@@ -50,7 +48,11 @@ def build(placement: Placement, *, run: str | None = None, nodes: int = 1) -> Ba
         converted = convert(config=sections["convert"], source=dataset, data_root=data_root)
         apply_tools(placement, converted, "Convert to shards", placement.convert_image)
 
-        inputs = {"data_root": data_root, "run": run_id, "dataset": converted.outputs["dataset"]}
+        inputs = {
+            "data_root": data_root,
+            "run": dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+            "dataset": converted.outputs["dataset"],
+        }
         evaluated = evaluate(
             config=sections["evaluate"], model=fetched.outputs["model"], **on_device, **inputs
         )

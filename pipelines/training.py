@@ -17,15 +17,13 @@ from components.train_distributed.component import train_distributed
 from pipelines.placement import Placement, apply_device, apply_tools
 
 
-def build(placement: Placement, *, run: str | None = None, nodes: int = 1) -> BaseComponent:
+def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
     """Return the training pipeline for one placement.
 
     Args:
         placement: where its steps run.
-        run: name of the run in the store; None for the run's own id on a cluster.
         nodes: machines that train together; with more than one, the step starts a job over them.
     """
-    run_id = run or dsl.PIPELINE_JOB_ID_PLACEHOLDER
     on_device = {"framework": placement.framework, "device": placement.device}
 
     @dsl.pipeline(name="training", display_name="SSD training")
@@ -51,7 +49,7 @@ def build(placement: Placement, *, run: str | None = None, nodes: int = 1) -> Ba
         resolved = resolve_config(recipe=recipe, overrides=overrides)
         apply_tools(placement, resolved, "Resolve configuration")
         sections = resolved.outputs
-        placed = {"data_root": data_root, "run": run_id}
+        placed = {"data_root": data_root, "run": dsl.PIPELINE_JOB_ID_PLACEHOLDER}
 
         converted = convert(config=sections["convert"], source=dataset, data_root=data_root)
         apply_tools(placement, converted, "Convert to shards", placement.convert_image)

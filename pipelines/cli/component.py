@@ -1,5 +1,6 @@
 """`python -m pipelines component`."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -47,18 +48,19 @@ def component(
     --param source=examples/bccd --param config={}
     """
     given = _pairs("--input", inputs), _pairs("--param", parameters)
-    from pipelines.component_arguments import Words, find_record
-    from pipelines.docker import check_image, docker_line, run_line, write_step
-    from pipelines.docker_component import prepare_step
+    from pipelines.execution.component import Given, find_record, prepare_component
+    from pipelines.execution.docker import check_image, launch_container
+    from pipelines.execution.steps import run_step, write_step
 
     record = find_record(name, from_run, root) if from_run else None
-    words = Words(inputs=given[0], parameters=given[1])
+    texts = Given(inputs=given[0], parameters=given[1])
     out_dir = out or Path("out/components") / name
-    step = prepare_step(name, image, words, out_dir, record=record, options=docker_options or ())
+    step = prepare_component(name, image, texts, out_dir, record=record)
     check_image(image)
     write_step(step)
-    print(docker_line(step), flush=True)
-    run_line(step)
+    launch = launch_container(step, options=docker_options or ())
+    print(launch.line, flush=True)
+    run_step(step, launch, on_line=sys.stderr.write)
     print(out_dir)
 
 

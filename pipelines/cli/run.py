@@ -2,11 +2,13 @@
 
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
+from pipelines.catalogue import build
 from pipelines.cli.options import (
     Dataset,
     Model,
@@ -24,6 +26,10 @@ from ssd_core.errors import unlisted_name
 from ssd_core.metrics import summarize
 from ssd_core.store import Location, join_location, location_uri, read_location
 from ssd_core.store.places import Places
+
+if TYPE_CHECKING:
+    from pipelines.execution.steps import Launcher
+    from pipelines.placement import Placement
 
 
 def run(
@@ -56,15 +62,12 @@ def run(
     if device not in get_args(DeviceName):
         raise unlisted_name("device", device, get_args(DeviceName))
     arguments |= _find_inputs(arguments)
-    if docker:
-        _check_images(framework, device)
-    from pipelines.local import run_pipeline
+    placement, launcher = _choose_runner(docker, framework, device)
+    from pipelines.execution.run import run_pipeline
 
-    request = {"arguments": arguments, "framework": framework, "device": device}
-    request["runner"] = "docker" if docker else "subprocess"
     print(f"{pipeline} · {recipe or model} · {dataset or series} → {root}", flush=True)
     try:
-        done = run_pipeline(pipeline, request, sys.stdout)
+        done = run_pipeline(build(pipeline, placement), arguments, launcher, sys.stdout)
     except KeyboardInterrupt:
         print("stopped; the same command continues", file=sys.stderr)
         raise
@@ -124,10 +127,17 @@ def _relative(place: Location) -> Location:
     return place
 
 
-def _check_images(framework: str, device: str) -> None:
-    from pipelines.docker import check_image
-    from pipelines.docker_runner import docker_placement
+def _choose_runner(docker: bool, framework: str, device: str) -> "tuple[Placement, Launcher]":
+    """Return the placement of the steps and the launcher that runs one, images checked."""
+    from pipelines.execution.docker import DEVICE_OPTIONS, check_image, launch_container
+    from pipelines.execution.run import docker_placement, process_placement
+    from pipelines.execution.steps import launch_process, progress_variable
 
+    progress = progress_variable(sys.stdout)
+    if not docker:
+        return process_placement(framework, device), partial(launch_process, variables=[progress])
     placement = docker_placement(framework, device)
     for image in {placement.tools_image, placement.convert_image, placement.image} - {None}:
         check_image(str(image))
+    options = [*DEVICE_OPTIONS[device], "--env", progress]
+    return placement, partial(launch_container, options=options)

@@ -3,7 +3,7 @@
 import pytest
 
 from components import images
-from pipelines.docker import check_image
+from pipelines.execution.docker import check_image
 from ssd_core.errors import SsdError
 from tests.docker.restricted import TORCH
 from tests.requirements import missing

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from components import images
-from pipelines.docker_component import component_names
+from pipelines.execution.component import component_names
 from ssd_core.model_dir import read_model
 from tests.docker.restricted import (
     RESTRICTIONS,

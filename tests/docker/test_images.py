@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from components import images
-from pipelines.docker import check_image
+from pipelines.execution.docker import check_image
 from pipelines.placement import load_placement
 from ssd_core import __version__
 from ssd_core.errors import UsageError

@@ -14,7 +14,7 @@ from ssd_core.store import join_location, open_store
 from tests.store.conftest import run_server, use_server
 from tests.store.s3_servers import SECRET_KEY, S3Server, VersityServer
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 QUICK = [
     "train.batch_size=2",
     "train.steps=4",

@@ -1,0 +1,1 @@
+"""Pipelines and single components, executed on this machine."""

@@ -1,0 +1,228 @@
+"""One component as a step, its inputs from options and from the record of an earlier step."""
+
+import importlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import components
+from pipelines.catalogue import STEPS
+from pipelines.execution.spec import Task, Values, artifact_list, build_executor_input, read_tasks
+from pipelines.execution.steps import PLACE_PARAMETERS, Step, make_step
+from ssd_core.data.shards.manifest import read_manifest
+from ssd_core.errors import DataError, UsageError, unknown_name
+from ssd_core.model_dir import read_description
+from ssd_core.stages.doorway import find_dataset
+from ssd_core.stages.invocation import INVOCATION_FILE, read_invocation, read_output
+from ssd_core.store import Location, join_location, location_uri, open_store, read_location
+from ssd_core.store.places import Places
+
+_INPUT_OF_RECORD = {
+    **{"data_dir": "dataset", "model_dir": "model"},
+    **{name: step.artifact for name, step in STEPS.items()},
+}
+"""Names of inputs in the record of a stage, and those of the component."""
+_JSON_TYPES: Mapping[str, tuple[str, tuple[type, ...]]] = {
+    "NUMBER_INTEGER": ("an integer", (int,)),
+    "NUMBER_DOUBLE": ("a number", (int, float)),
+    "BOOLEAN": ("true or false", (bool,)),
+    "LIST": ("a JSON list", (list,)),
+    "STRUCT": ("a JSON object", (dict,)),
+}
+_DATASET, _MODEL = "system.Dataset", "system.Model"
+_OPTIONS = {"parameter": "--param {}=...", "input": "--input {}=PATH"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """The inputs of one component as text."""
+
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """Artifacts, name to path or URI."""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+def component_names() -> list[str]:
+    """Return the names of all components."""
+    folder = Path(components.__path__[0])
+    return sorted(path.parent.name for path in folder.glob("*/component.py"))
+
+
+def load_component(name: str) -> Task:
+    """Return a component as a task.
+
+    Raises:
+        UsageError: the name is unknown.
+    """
+    if name not in component_names():
+        raise unknown_name("component", name, component_names())
+    component = getattr(importlib.import_module(f"components.{name}.component"), name)
+    (task,) = read_tasks(component)
+    return task
+
+
+def find_record(name: str, text: str, root: str) -> Location:
+    """Return the directory with the record of a step.
+
+    Args:
+        name: of the component.
+        text: that directory, the one of its run, or the id of the run.
+        root: root of the run, where only its id is given.
+
+    Raises:
+        UsageError: the record does not exist.
+    """
+    place = read_location(text)
+    places = [place, join_location(place, name)]
+    if is_id := not ("/" in text or text.startswith(".")):
+        places.append(Places(root).run(text, name))
+    for place in places:
+        if open_store(place).head(INVOCATION_FILE) is not None:
+            return place
+    below = f", nor of a run of this name below {root}" if is_id else ""
+    raise UsageError(f"{text}: no {INVOCATION_FILE} of '{name}' here{below}")
+
+
+def prepare_component(
+    name: str, image: str, given: Given, out_dir: Path, *, record: Location | None = None
+) -> Step:
+    """Return a component as a step, everything checked that needs no docker.
+
+    Args:
+        name: of the component.
+        image: image it runs in.
+        given: its inputs and parameters.
+        out_dir: where its outputs go; data for other steps goes below unless a root is given.
+        record: of an earlier step, for the inputs that are not given.
+
+    Raises:
+        UsageError: an unknown name, a value of the wrong type, an artifact that does not exist or
+            is of another kind, or a missing input.
+        DataError: the record is damaged.
+    """
+    task = load_component(name)
+    out_dir = out_dir.absolute()
+    values = _read_values(task, given, out_dir, record)
+    executor_input = build_executor_input(task, values, {}, run="", out_dir=out_dir)
+    return make_step(task, executor_input, out_dir, image=image)
+
+
+def _read_values(task: Task, given: Given, out_dir: Path, record: Location | None) -> Values:
+    recorded = _read_record(task, record) if record else Given()
+    known = {"data_root": str(out_dir / "root"), "run": "local", "num_devices": "1"}
+    known |= recorded.parameters
+    entries = task.component.get("inputDefinitions", {})
+    parameters, artifacts = entries.get("parameters", {}), entries.get("artifacts", {})
+    texts = _choose(task.name, "parameter", parameters, known, given.parameters)
+    uris = _choose(task.name, "input", artifacts, recorded.inputs, given.inputs)
+    values = {
+        name: read_parameter(name, parameters[name]["parameterType"], text)
+        for name, text in texts.items()
+    }
+    return Values(
+        parameters=values,
+        artifacts={
+            name: _read_artifact(name, artifacts[name]["artifactType"], uri)
+            for name, uri in uris.items()
+        },
+    )
+
+
+def _read_record(task: Task, place: Location) -> Given:
+    """Return the inputs of the step that wrote this record."""
+    invocation = read_invocation(place)
+    if (stage := invocation.get("stage")) != task.name:
+        raise UsageError(f"{place} is the output of '{stage}', not of '{task.name}'")
+    uris = {
+        _INPUT_OF_RECORD.get(key, key): entry["uri"]
+        for key, entry in invocation["inputs"].items()
+        if "uri" in entry
+    }
+    texts = {key: value for key, value in invocation["options"].items() if isinstance(value, str)}
+    config = {key: value for key, value in invocation["config"].items() if value is not None}
+    return Given(inputs=uris, parameters={**uris, **texts, "config": json.dumps(config)})
+
+
+def _choose(
+    component: str,
+    kind: str,
+    entries: Mapping[str, Any],
+    known: Mapping[str, str],
+    given: Mapping[str, str],
+) -> dict[str, str]:
+    """Return the text of each input of a kind; what is given comes before what is known."""
+    for name in given:
+        if name not in entries:
+            raise unknown_name(f"{kind} of {component}", name, entries)
+    texts = {name: text for name, text in {**known, **given}.items() if name in entries}
+    required = [name for name, entry in entries.items() if not entry.get("isOptional")]
+    if missing := sorted(set(required) - set(texts)):
+        raise UsageError(f"{component} needs {' '.join(map(_OPTIONS[kind].format, missing))}")
+    return texts
+
+
+def read_parameter(name: str, kind: str, text: str) -> Any:
+    """Return the value of a parameter; `@FILE` is replaced by the content of the file.
+
+    Args:
+        name: of the parameter, for the message.
+        kind: its type in the pipeline specification.
+        text: JSON, or a plain string where the type is STRING.
+
+    Raises:
+        UsageError: the file cannot be read, the value is of another type, or a path does not exist.
+    """
+    if text.startswith("@"):
+        try:
+            text = Path(text[1:]).read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"--param {name}: cannot read {text[1:]}: {error}") from None
+    if name in PLACE_PARAMETERS:
+        return _read_place(name, text)
+    if kind not in _JSON_TYPES:
+        return text
+    expected, types = _JSON_TYPES[kind]
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+        raise UsageError(f"--param {name} must be {expected}, got '{text.strip()}'")
+    return value
+
+
+def _read_place(name: str, text: str) -> str:
+    place = read_location(text)
+    if name != "data_root" and isinstance(place, Path) and not place.exists():
+        raise UsageError(f"--param {name}: {text} does not exist")
+    return location_uri(place)
+
+
+def _read_artifact(name: str, kind: Mapping[str, str], text: str) -> dict[str, Any]:
+    place = read_location(text)
+    title = kind["schemaTitle"]
+    if isinstance(place, str) and title != _DATASET:
+        raise UsageError(f"--input {name}: {text} is not on this machine; expected a local path")
+    if isinstance(place, Path) and not place.exists():
+        raise UsageError(f"--input {name}: {text} does not exist")
+    try:
+        return artifact_list(name, kind, location_uri(_open_artifact(name, title, place)))
+    except DataError as error:
+        raise UsageError(f"--input {name}: {error}") from None
+
+
+def _open_artifact(name: str, title: str, place: Location) -> Location:
+    """Return the directory of the data itself, verified to be of this kind."""
+    if title == _DATASET:
+        place = find_dataset({}, str(place)) if isinstance(place, Path) else place
+        read_manifest(place)
+    elif title == _MODEL:
+        read_description(place)
+    elif isinstance(place, Path):
+        stage = read_output(place).invocation["stage"]
+        (expected,) = (step for step, entry in STEPS.items() if entry.artifact == name)
+        if stage != expected:
+            raise UsageError(f"--input {name}: expected the output of '{expected}', got '{stage}'")
+    return place

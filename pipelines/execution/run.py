@@ -1,0 +1,146 @@
+"""A pipeline on this machine, task by task; its store may be the disk or any other."""
+
+import platform
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from pipelines.execution.live_list import LiveList, State
+from pipelines.execution.spec import (
+    Task,
+    Values,
+    build_executor_input,
+    read_defaults,
+    read_outputs,
+    read_tasks,
+)
+from pipelines.execution.steps import Launcher, Step, make_step, run_step, write_step
+from pipelines.placement import Placement, load_placement
+from ssd_core import __version__
+from ssd_core.config import parse_section
+from ssd_core.errors import SsdError, SurroundingsError
+from ssd_core.metrics import summarize
+from ssd_core.store.local import explain_disk_errors
+from ssd_core.store.places import Places
+
+_WORK_ROOT = "out"
+"""Holds the log and the artifacts of a run whose results go to a store."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalRun:
+    """A finished run."""
+
+    name: str
+    """In the store, below `runs/`."""
+    log_path: Path
+
+
+def process_placement(framework: str, device: str) -> Placement:
+    """Return the placement of steps that run as processes of this Python."""
+    row = {"framework": framework, "device": device, "image": "python:local"}
+    return parse_section(Placement, row | {"environment": {}, "store_secret": None}, "placement")
+
+
+def docker_placement(framework: str, device: str) -> Placement:
+    """Return the row of placements.yaml whose images run the steps; `auto` is the CPU here.
+
+    Raises:
+        UsageError: no row has this framework and device.
+    """
+    placement = load_placement(f"{framework}-{'cpu' if device == 'auto' else device}")
+    return placement.model_copy(update={"environment": {}, "store_secret": None})
+
+
+def run_pipeline(
+    pipeline: Any, arguments: Mapping[str, Any], launcher: Launcher, stream: TextIO
+) -> LocalRun:
+    """Run a pipeline of kfp, and show its steps.
+
+    Args:
+        pipeline: the compiled pipeline.
+        arguments: its parameters; `data_root` is an absolute path or a URI.
+        launcher: runs a step as a process or in a container.
+        stream: shows the steps.
+
+    Raises:
+        SsdError: a step failed; with its message and exit code.
+        KeyboardInterrupt: Ctrl-C, after the running step had time to save its work.
+    """
+    tasks = read_tasks(pipeline)
+    values = Values(parameters=read_defaults(pipeline) | dict(arguments))
+    run, local_dir = _claim_run(Places(arguments["data_root"]))
+    outputs: dict[str, Values] = {}
+    rows = LiveList((task.name for task in tasks), stream)
+    log_path = local_dir / "log.txt"
+    with explain_disk_errors(log_path), log_path.open("a", buffering=1) as log:
+        for task in tasks:
+            out_dir = local_dir / task.name
+            entry = build_executor_input(task, values, outputs, run=run, out_dir=out_dir)
+            step = make_step(task, entry, out_dir)
+            try:
+                _run_shown(step, launcher, rows, log)
+            except SsdError as error:
+                rows.end(task.name, State.FAILED, "")
+                error.args = (f"{error}; the log is {log_path}",)
+                raise
+            outputs[task.name] = read_outputs(entry)
+            rows.end(task.name, State.DONE, _describe(task, outputs[task.name]))
+    return LocalRun(name=run, log_path=log_path)
+
+
+def _run_shown(step: Step, launcher: Launcher, rows: LiveList, log: TextIO) -> None:
+    """Run a step; its output goes to the log, the last line of its stage to its row."""
+    row = rows.rows[step.name]
+
+    def note(line: str) -> None:
+        log.write(line)
+        text = line.strip()
+        if text and text != f"ssd-core {__version__}":
+            row.text = text.removeprefix(f"{step.name}: ")
+
+    def note_stop() -> None:
+        row.text = "stopping, saves its work first"
+
+    write_step(step)
+    launch = launcher(step)
+    log.write(f"\n{datetime.now():%H:%M:%S} {step.name}\n{launch.line}\n")
+    rows.begin(step.name)
+    run_step(step, launch, stdout=log, on_line=note, on_tick=rows.draw, on_stop=note_stop)
+
+
+def _claim_run(places: Places) -> tuple[str, Path]:
+    """Make the directory of a new run here, and return its name and the directory.
+
+    The name is the time, and a number where it is taken; another machine that shares the store
+    does not see the directory, so its own name is a part as well.
+    """
+    now = f"{datetime.now():%Y%m%d-%H%M%S}"
+    is_here = isinstance(places.run(now, "local"), Path)
+    if not is_here:
+        now = f"{now}-{_machine()}"
+    here = places if is_here else Places(str(Path(_WORK_ROOT).absolute()))
+    for name in (now, *(f"{now}-{number}" for number in range(2, 100))):
+        local_dir = here.run(name, "local")
+        assert isinstance(local_dir, Path)
+        with explain_disk_errors(local_dir), suppress(FileExistsError):
+            local_dir.mkdir(parents=True)
+            return name, local_dir
+    raise SurroundingsError(f"{local_dir}: too many runs begin at once")
+
+
+def _machine() -> str:
+    """Return a name of this machine that is fit for a directory."""
+    return re.sub(r"[^a-z0-9]+", "-", platform.node().lower()).strip("-") or "here"
+
+
+def _describe(task: Task, outputs: Values) -> str:
+    if "metrics" not in outputs.artifacts:
+        return ""
+    return " · ".join(
+        summarize(task.name, outputs.artifacts["metrics"]["artifacts"][0]["metadata"])
+    )

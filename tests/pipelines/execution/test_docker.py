@@ -1,0 +1,63 @@
+"""Steps in containers, with a client that runs the command of a container here."""
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+CLIENT = """#!/bin/sh
+echo "$@" >> "$(dirname "$0")/calls"
+case $1 in
+run) while [ "$1" != python3 ]; do shift; done; shift; exec {python} "$@" ;;
+esac
+"""
+
+
+@pytest.fixture
+def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the file with the calls of the client."""
+    path = tmp_path / "bin" / "docker"
+    path.parent.mkdir()
+    path.write_text(CLIENT.format(python=shlex.quote(sys.executable)))
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{path.parent}:{os.environ['PATH']}")
+    return path.with_name("calls")
+
+
+def run(*words: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "pipelines", *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_a_component_prints_its_line_and_runs_it(client: Path, tmp_path: Path) -> None:
+    out_dir = tmp_path / "an 'out' of $mine"
+    words = ("--param", "recipe=demo", "--param", 'overrides={"train.steps": 7}')
+    done = run("component", "resolve_config", "--image", "tools:1", "--out", str(out_dir), *words)
+    assert done.returncode == 0, done.stderr
+    line, *_, last = done.stdout.splitlines()
+    assert last == str(out_dir)
+    output = out_dir / "executor_output.json"
+    first = output.read_text()
+    output.unlink()
+    subprocess.run(["sh", "-c", line], cwd=ROOT, check=True, capture_output=True)
+    assert output.read_text() == first
+
+
+def test_each_step_of_a_pipeline_runs_in_its_image(
+    client: Path, tmp_path: Path, few_photographs: Path
+) -> None:
+    """It ends early, because the images are not in the COCO format."""
+    words = ("--dataset", str(few_photographs), "--root", str(tmp_path / "root"))
+    done = run("run", "training", "--docker", "--recipe=demo", *words, "--set=convert.format=coco")
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: convert: ")
+    calls = client.read_text().splitlines()
+    (convert,) = (call for call in calls if "--function_to_execute convert" in call)
+    assert f"--volume {few_photographs}:{few_photographs}:ro " in convert
+    assert f"--volume {tmp_path / 'root'}:{tmp_path / 'root'} " in convert
+    assert " ssd-on-kubeflow/tools:" in convert
+    assert sum(call.startswith("image inspect ") for call in calls) == 2
