@@ -6,6 +6,7 @@ from typing import Any
 
 from ssd_core.metrics import METRICS, group_metrics
 from ssd_core.model_dir import ModelDescription
+from ssd_core.report.accuracy import class_metrics
 from ssd_core.report.page import render_text
 
 _PERCENTILES = ("p50", "p90", "p99")
@@ -34,11 +35,7 @@ def write_card(
         "accuracy": group_metrics(evaluate["metrics"]),
         "speed": _speed(results["benchmark"]) if "benchmark" in results else None,
         "environment": list(results.get("benchmark", evaluate)["environment"].items()),
-        "class_metrics": [
-            metric
-            for metric in METRICS.values()
-            if any(metric.name in row for row in evaluate["classes"])
-        ],
+        "class_metrics": class_metrics(evaluate),
         "classes": evaluate["classes"],
     }
     return render_text("model_card.md", content, filters={"cell": _cell})

@@ -2,20 +2,15 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ssd_core.benchmark.speed import END_TO_END, PARTS
-from ssd_core.evaluation.coco import RECALL_GRID
 from ssd_core.logs import format_duration
 from ssd_core.metrics import METRICS, Metric, group_metrics, key_metrics
-from ssd_core.report.charts import NUM_COLOURS, Chart, Line, class_colour, line_chart
+from ssd_core.report.charts import Chart, Line, class_colour, line_chart
 
-_MAX_CURVES = 60
-_MUTED = "var(--faint)"
 _MAIN = "var(--ink)"
-_MUTED_LEGEND = (("mean", _MAIN), ("each class", _MUTED))
 
 
 def overview(
@@ -41,23 +36,6 @@ def overview(
             for stage, invocation in invocations.items()
             for name, place in invocation["inputs"].items()
         ],
-    }
-
-
-def accuracy(results: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the metrics by group, the table of classes and the precision-recall chart."""
-    classes = sorted(results["classes"], key=lambda row: (row["ap"] is None, -(row["ap"] or 0)))
-    has_colours = len(classes) <= NUM_COLOURS
-    return {
-        "groups": group_metrics(results["metrics"]),
-        "class_metrics": [
-            metric for metric in METRICS.values() if any(metric.name in row for row in classes)
-        ],
-        "classes": [
-            row | {"colour": class_colour(row["label"]) if has_colours else None} for row in classes
-        ],
-        "chart": _precision_recall(results["classes"]),
-        "counts": {name: results[name] for name in ("images", "objects", "detections")},
     }
 
 
@@ -183,41 +161,6 @@ def _note(metric: Metric, results: Mapping[str, Any]) -> str:
 def _short(device_name: str) -> str:
     """Leave out of a processor's name what does not tell it apart: (R), (TM), CPU, the clock."""
     return re.sub(r"\((R|TM)\)| CPU| @.*", "", device_name)
-
-
-def _precision_recall(classes: Sequence[Mapping[str, Any]]) -> Chart | None:
-    """Return a curve a class and their mean; where there are many, all but the mean are muted."""
-    measured = [row for row in classes if row["precision_at_recall"]]
-    if not measured:
-        return None
-    is_coloured = len(measured) <= NUM_COLOURS
-    drawn = sorted(measured, key=lambda row: -row["objects"])[:_MAX_CURVES]
-    lines = [
-        Line(
-            row["name"],
-            RECALL_GRID,
-            row["precision_at_recall"],
-            class_colour(row["label"]) if is_coloured else _MUTED,
-        )
-        for row in sorted(drawn, key=lambda row: row["label"])
-    ]
-    if len(measured) > 1:
-        mean = _mean_curve(row["precision_at_recall"] for row in measured)
-        mean_line = Line("mean", RECALL_GRID, mean, _MAIN, is_strong=True)
-        lines.insert(0 if is_coloured else len(lines), mean_line)  # many would hide it
-    chart = line_chart(
-        "Precision over recall at IoU .50",
-        lines,
-        x_label="recall",
-        x_range=(0, 1),
-        y_range=(0, 1),
-        width=480,
-    )
-    return chart if is_coloured else replace(chart, legend=_MUTED_LEGEND)
-
-
-def _mean_curve(curves: Iterable[Sequence[float]]) -> list[float]:
-    return [sum(values) / len(values) for values in zip(*curves, strict=True)]
 
 
 def _step_chart(

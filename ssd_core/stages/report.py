@@ -15,6 +15,7 @@ from ssd_core.evaluation.detections_file import DETECTIONS_FILE, read_detections
 from ssd_core.logs import logger
 from ssd_core.metrics import METRICS, key_metrics
 from ssd_core.report import sections
+from ssd_core.report.accuracy import accuracy
 from ssd_core.report.charts import NUM_COLOURS, class_colour
 from ssd_core.report.images import AnnotatedImage, annotate_image, take_while_small
 from ssd_core.report.page import render_page
@@ -111,7 +112,7 @@ def _content(
     content = sections.overview(results, invocations)
     if section.title is not None:
         content["title"] = section.title
-    content["accuracy"] = sections.accuracy(results["evaluate"]) if "evaluate" in outputs else None
+    content["accuracy"] = accuracy(results["evaluate"]) if "evaluate" in outputs else None
     content["speed"] = sections.speed(results["benchmark"]) if "benchmark" in outputs else None
     content["training"] = _training(outputs)
     reader = _open_images(outputs, data_dir) if section.images else None

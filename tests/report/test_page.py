@@ -8,6 +8,7 @@ import pytest
 from ssd_core.benchmark.speed import END_TO_END, PARTS
 from ssd_core.evaluation.coco import COCO_METRICS
 from ssd_core.report import sections
+from ssd_core.report.accuracy import accuracy
 from ssd_core.report.charts import Line, line_chart
 from ssd_core.report.images import annotate_image
 from ssd_core.report.page import render_page
@@ -27,10 +28,10 @@ def full_content(name):
     """Every part, with `name` wherever a text comes from outside."""
     twelve = dict.fromkeys(COCO_METRICS, 0.5)
     row = {"label": 1, "name": name, "objects": 3, "ap": 0.5, "ap50": 0.6}
-    accuracy = sections.accuracy(
-        {"metrics": twelve, "images": 1, "objects": 3, "detections": 5}
-        | {"classes": [row | {"precision_at_recall": [0.5] * 101}]}
-    )
+    confusion = {"classes": [name, "background"], "matrix": [[2, 1], [1, 0]]}
+    evaluation = {"metrics": twelve, "images": 1, "objects": 3, "detections": 5}
+    evaluation |= {"classes": [row | {"precision_at_recall": [0.5] * 101}]}
+    evaluation |= {"confusion": confusion}
     milliseconds = dict.fromkeys((*PARTS, END_TO_END), {"p50": 1.0, "p90": 2.0, "p99": 3.0})
     batch = {"batch_size": 1, "images_per_second": 9.0, "milliseconds": milliseconds}
     batch["warm_up"] = {"batches": 3, "is_stable": False}
@@ -54,7 +55,7 @@ def full_content(name):
         title=name,
         subtitle=[name],
         headline=[("0.5", name, name)],
-        accuracy=accuracy,
+        accuracy=accuracy(evaluation),
         images=[image],
         image_classes=[(name, "#123456")],
         speed=sections.speed(speed),

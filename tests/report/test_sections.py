@@ -1,29 +1,9 @@
-"""What the parts of the page say."""
+"""Values of the headline and of the speed and training sections."""
 
 import pytest
 
 from ssd_core.report import sections
-
-
-def evaluation(classes):
-    names = "ap ap50 ap75 ap_small ap_medium ap_large ar_1 ar_10 ar_100 ar_small ar_medium ar_large"
-    return {
-        "metrics": dict.fromkeys(names.split(), 0.5) | {"ap_small": None},
-        "images": 4,
-        "objects": 9,
-        "detections": 30,
-        "classes": classes,
-        "model": {"recipe": "demo", "step": 1200},
-        "data": {"name": "cells", "split": "val"},
-        "environment": {"device_name": "chip"},
-    }
-
-
-def class_row(label, ap, objects=3):
-    curve = None if ap is None else [ap] * 101
-    return {"label": label, "name": f"c{label}", "objects": objects, "ap": ap, "ap50": ap} | {
-        "precision_at_recall": curve
-    }
+from tests.report.test_accuracy import class_row, evaluation
 
 
 def benchmark():
@@ -44,40 +24,6 @@ def invocation(**options):
     inputs = {"model_dir": {"uri": "/m", "digest": "d"}}
     config = {"a": {"b": [1, 2]}, "c": "text"}
     return {"version": "1.0", "config": config, "inputs": inputs, "options": options}
-
-
-def test_classes_are_sorted_by_accuracy_and_unmeasured_ones_come_last():
-    found = sections.accuracy(
-        evaluation([class_row(1, None), class_row(2, 0.2), class_row(3, 0.9)])
-    )
-    assert [row["label"] for row in found["classes"]] == [3, 2, 1]
-    assert [len(rows) for rows in found["groups"].values()] == [6, 6]
-
-
-def test_the_mean_curve_leaves_out_unmeasured_classes():
-    found = sections.accuracy(
-        evaluation([class_row(1, None), class_row(2, 0.2), class_row(3, 0.6)])
-    )
-    curves = {line.name: line.ys for line, _ in found["chart"].paths}
-    assert set(curves) == {"mean", "c2", "c3"}
-    assert curves["mean"] == pytest.approx([0.4] * 101)
-
-
-def test_no_measured_class_gives_no_chart():
-    assert sections.accuracy(evaluation([class_row(1, None)]))["chart"] is None
-
-
-def test_of_very_many_classes_the_most_frequent_are_drawn():
-    rows = [class_row(label, 0.5, objects=label) for label in range(1, 201)]
-    names = {line.name for line, _ in sections.accuracy(evaluation(rows))["chart"].paths}
-    assert names == {"mean", *(f"c{label}" for label in range(141, 201))}
-
-
-def test_colours_stand_for_classes_only_while_they_are_distinct():
-    few = sections.accuracy(evaluation([class_row(label, 0.5) for label in range(1, 11)]))
-    many = sections.accuracy(evaluation([class_row(label, 0.5) for label in range(1, 12)]))
-    assert len({row["colour"] for row in few["classes"]}) == 10
-    assert {row["colour"] for row in many["classes"]} == {None}
 
 
 def test_bars_are_times_of_an_image_relative_to_the_slowest():

@@ -42,6 +42,7 @@ def test_the_page_joins_all_outputs_in_any_order(outputs, tmp_path):
     assert parts_of(page) == ALL_PARTS
     assert len(page) < 2_000_000
     assert page.count("<image ") == 9
+    assert "RBC found as RBC: " in page
     assert result.metadata["title"] == "demo on bccd"
     assert set(result.metrics) == {"ap", "ap50", "images_per_second", "latency_ms_p50"}
     assert f"{result.metrics['ap50']:.3f}" in page
