@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ssd_core.config import AnchorSpec, Section, TrainConfig, differences, parse_section
+from ssd_core.config import Section, TrainConfig, differences, parse_section
 from ssd_core.errors import UsageError
 from ssd_core.recipes import RECIPES, load_recipe
 
@@ -59,9 +59,3 @@ def test_differences_name_the_leaves() -> None:
     old = {"a": {"b": 1, "c": "x"}, "d": None}
     new = {"a": {"b": 2, "c": "x"}, "e": [1]}
     assert differences(old, new) == ["a.b: 1 -> 2", "e: null -> [1]"]
-
-
-def test_anchors_per_cell_of_ssd300() -> None:
-    anchors = load_recipe("ssd300_vgg16").train.model.anchors
-    assert isinstance(anchors, AnchorSpec)
-    assert anchors.boxes_per_cell == (4, 6, 6, 6, 4, 4)

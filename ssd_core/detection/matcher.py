@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ssd_core.config import MatchingSpec
 from ssd_core.detection.boxes import compute_iou
 from ssd_core.structures import FloatArray, IntArray
 
@@ -9,30 +10,32 @@ BACKGROUND = -1
 
 
 def match_anchors(
-    anchors: FloatArray, boxes: FloatArray, labels: IntArray, *, iou_threshold: float
+    anchors: FloatArray, boxes: FloatArray, labels: IntArray, spec: MatchingSpec
 ) -> IntArray:
     """Return, for each anchor, the row of its object in `boxes`, or -1 for background.
 
     An anchor takes the object that it overlaps most (the first of equals) if the IoU reaches the
-    threshold. Then each object takes its best anchor (the first of equals) whatever the IoU, in the
-    order of the objects: where two want the same anchor the later one has it, as in torchvision and
-    mmdetection. Unlike there, an object without any overlap takes no anchor; anchors cover the
-    image, so this happens to boxes without area only.
+    threshold. Then each object takes its best anchor (the first of equals) whatever the IoU; the
+    specification decides which of several objects gets an anchor that is the best of all of them.
+    Unlike in the reference systems, an object without any overlap takes no anchor; anchors cover
+    the image, so only boxes without area are affected.
 
     Args:
         anchors: [A, 4] xyxy in [0, 1].
         boxes: [M, 4] xyxy in [0, 1]; M may be 0.
         labels: [M] 1..K; rows with 0 are padding and match nothing.
-        iou_threshold: lowest IoU at which an anchor is positive.
+        spec: threshold and rules.
     """
     matched = np.full(len(anchors), BACKGROUND, np.int64)
     objects = np.flatnonzero(labels)
     if len(objects) == 0:
         return matched
     iou = compute_iou(boxes[objects], anchors)
-    positive = iou.max(axis=0) >= np.float32(iou_threshold)
+    reaches = np.greater_equal if spec.inclusive else np.greater
+    positive = reaches(iou.max(axis=0), np.float32(spec.iou_threshold))
     matched[positive] = objects[iou.argmax(axis=0)[positive]]
-    for index, best_anchor in enumerate(iou.argmax(axis=1)):
+    forced = list(enumerate(iou.argmax(axis=1)))
+    for index, best_anchor in forced if spec.contested_anchor == "last" else forced[::-1]:
         if iou[index, best_anchor] > 0:
             matched[best_anchor] = objects[index]
     return matched

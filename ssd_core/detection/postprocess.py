@@ -3,9 +3,11 @@
 import numpy as np
 
 from ssd_core.config import PostprocessSpec
-from ssd_core.detection.box_coder import BoxCoder
-from ssd_core.detection.nms import suppress
+from ssd_core.detection.boxes import BoxCoder, compute_iou
 from ssd_core.structures import Detections, FloatArray, IntArray
+
+_ONE_PIXEL = np.array([0, 0, 1, 1], np.float32)
+"""Added to xyxy boxes, makes each side a pixel longer."""
 
 
 def select_detections(
@@ -17,25 +19,26 @@ def select_detections(
     spec: PostprocessSpec,
     size: tuple[int, int],
 ) -> Detections:
-    """Return what is left after score threshold, best candidates a class, NMS a class, and the cap.
+    """Return the detections, best first: score threshold, best candidates, NMS, then the limits.
 
-    The rows may be a part of all anchors; rows where no class passes change nothing.
+    The rows may be a part of all anchors: rows where no class passes the threshold change nothing.
 
     Args:
         cls_logits: [N, K + 1], background first.
         bbox_regression: [N, 4] offsets.
         anchors_cxcywh: [N, 4] in units of the image side.
         coder: decodes the offsets.
-        spec: the thresholds.
+        spec: scores, thresholds and limits.
         size: width and height of the original image in pixels, which the boxes refer to.
     """
-    scores = softmax(cls_logits)[:, 1:]
+    scores = (softmax if spec.scores == "softmax" else sigmoid)(cls_logits)[:, 1:]
     rows, classes = np.nonzero(scores > np.float32(spec.score_threshold))
     scores = scores[rows, classes]
-    # Overlap of boxes does not change with the scale of an axis, so NMS runs in units of the image.
     boxes = np.clip(coder.decode(bbox_regression, anchors_cxcywh), 0, 1)[rows]
-    kept = _suppress_by_class(boxes, scores, classes, spec)
     scale = np.array([*size, *size], np.float32)
+    # The overlap of true areas does not change with the scale of an axis: units of the image do.
+    compared = boxes * scale + _ONE_PIXEL if spec.plus_one_areas else boxes
+    kept = _suppress_by_class(compared, scores, classes, spec)
     return Detections(boxes=boxes[kept] * scale, scores=scores[kept], labels=classes[kept] + 1)
 
 
@@ -44,6 +47,27 @@ def softmax(logits: FloatArray) -> FloatArray:
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     probabilities: FloatArray = powers / powers.sum(axis=-1, keepdims=True)
     return probabilities
+
+
+def sigmoid(logits: FloatArray) -> FloatArray:
+    """Return the probability of each logit; no logit overflows."""
+    probabilities: FloatArray = np.exp(-np.logaddexp(0, -logits))
+    return probabilities
+
+
+def suppress(boxes: FloatArray, iou_threshold: float) -> IntArray:
+    """Return the rows that survive NMS: no better surviving box overlaps them too much.
+
+    Args:
+        boxes: [N, 4] xyxy, best first; N may be 0.
+        iou_threshold: a box is dropped if its IoU with a better one exceeds this.
+    """
+    is_apart = compute_iou(boxes, boxes) <= np.float32(iou_threshold)
+    survives = np.ones(len(boxes), np.bool_)
+    for row in range(len(boxes)):
+        if survives[row]:
+            survives[row + 1 :] &= is_apart[row, row + 1 :]
+    return np.flatnonzero(survives)
 
 
 def _suppress_by_class(
@@ -55,7 +79,8 @@ def _suppress_by_class(
     kept = []
     for group in groups:
         candidates = group[: spec.topk_candidates]
-        kept.append(candidates[suppress(boxes[candidates], spec.nms_iou_threshold)])
-    survivors = np.concatenate(kept)
-    best_first = np.argsort(-scores[survivors], kind="stable")
-    return survivors[best_first][: spec.max_detections_per_image]
+        survivors = suppress(boxes[candidates], spec.nms_iou_threshold)
+        kept.append(candidates[survivors[: spec.max_detections_per_class]])
+    rows = np.concatenate(kept)
+    best_first = np.argsort(-scores[rows], kind="stable")
+    return rows[best_first][: spec.max_detections_per_image]

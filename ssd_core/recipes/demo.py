@@ -1,7 +1,6 @@
 """A small detector that learns from a hundred photographs in minutes, from random weights."""
 
 from ssd_core.config import (
-    AnchorSpec,
     AugmentConfig,
     ModelConfig,
     OptimizerConfig,
@@ -9,12 +8,12 @@ from ssd_core.config import (
     ScheduleConfig,
     TrainConfig,
 )
+from ssd_core.recipes.anchors import paper_levels
 
 
 def demo() -> Recipe:
     """Return the recipe of `make demo`: a residual SSD of 0.9 M parameters at 256 px."""
     size = 256
-    scales = (0.07, 0.17, 0.33, 0.55, 0.77)
     return Recipe(
         name="demo",
         description="Residual SSD, 256 px, 0.9 M parameters: learns in minutes on two CPU cores;"
@@ -26,10 +25,9 @@ def demo() -> Recipe:
                 mean=(123.675, 116.28, 103.53),
                 std=(58.395, 57.12, 57.375),
                 background_bias=3.0,
-                anchors=AnchorSpec(
+                anchors=paper_levels(
                     strides=(8, 16, 32, 64),
-                    min_sizes=tuple(size * scale for scale in scales[:-1]),
-                    max_sizes=tuple(size * scale for scale in scales[1:]),
+                    sizes=[size * scale for scale in (0.07, 0.17, 0.33, 0.55, 0.77)],
                     ratios=((2,), (2,), (2,), (2,)),
                 ),
             ),

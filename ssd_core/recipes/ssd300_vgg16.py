@@ -4,7 +4,6 @@ Source: SSD paper, sections 2 and 3.4; mmdetection `configs/ssd/ssd300_coco.py`.
 """
 
 from ssd_core.config import (
-    AnchorSpec,
     AugmentConfig,
     ModelConfig,
     OptimizerConfig,
@@ -12,14 +11,12 @@ from ssd_core.config import (
     ScheduleConfig,
     TrainConfig,
 )
+from ssd_core.recipes.anchors import paper_levels
 
-SSD300_COCO_ANCHORS = AnchorSpec(
-    strides=(8, 16, 32, 64, 100, 300),
-    min_sizes=(21, 45, 99, 153, 207, 261),
-    max_sizes=(45, 99, 153, 207, 261, 315),
-    ratios=((2,), (2, 3), (2, 3), (2, 3), (2,), (2,)),
-)
-"""8,732 anchors: 7 % and 15..105 % of 300 px, the sizes for COCO of the paper's section 3.4."""
+SSD300_STRIDES = (8, 16, 32, 64, 100, 300)
+SSD300_COCO_SIZES = (21, 45, 99, 153, 207, 261, 315)
+"""7 % and 15..105 % of 300 px: the sizes for COCO of the paper's section 3.4."""
+SSD300_RATIOS = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
 
 
 def ssd300_vgg16() -> Recipe:
@@ -33,7 +30,9 @@ def ssd300_vgg16() -> Recipe:
                 image_size=300,
                 mean=(123.675, 116.28, 103.53),
                 std=(1.0, 1.0, 1.0),
-                anchors=SSD300_COCO_ANCHORS,
+                anchors=paper_levels(
+                    strides=SSD300_STRIDES, sizes=SSD300_COCO_SIZES, ratios=SSD300_RATIOS
+                ),
             ),
             augment=AugmentConfig(crop_rule="mmdetection"),
             optimizer=OptimizerConfig(name="sgd", learning_rate=2e-3, weight_decay=5e-4),

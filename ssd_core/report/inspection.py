@@ -155,7 +155,7 @@ def _levels(reach: Mapping[str, Any] | None) -> list[dict[str, Any]]:
         return []
     return [
         {
-            "stride": level["stride"],
+            "stride": f"{level['stride']:g}",
             "shapes": ", ".join(f"{width:.0f} × {height:.0f}" for width, height in level["shapes"]),
             "anchors": level["anchors"],
             "objects": level["objects"],

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ssd_core.backends import open_backend
 from ssd_core.backends.base import Detector, DeviceInfo
-from ssd_core.config import PostprocessSpec
+from ssd_core.config import PostprocessOverrides
 from ssd_core.model_dir import WEIGHTS_FILE, ModelDescription, read_model
 from ssd_core.store import Location, location_uri
 from ssd_core.structures import ClassInfo
@@ -23,7 +23,7 @@ class OpenedModel:
 
 
 def open_model(
-    model_dir: Location, postprocess: PostprocessSpec, *, framework: str, device: str
+    model_dir: Location, postprocess: PostprocessOverrides, *, framework: str, device: str
 ) -> OpenedModel:
     """Read a model directory, wherever it lies, and build its detector.
 
@@ -34,9 +34,10 @@ def open_model(
     """
     model = read_model(model_dir)
     backend = open_backend(framework, device)
+    network = model.description.model
     return OpenedModel(
         detector=backend.detector(
-            model.description.model, len(model.classes), model.weights, postprocess
+            network, len(model.classes), model.weights, postprocess.apply(network.postprocess)
         ),
         description=model.description,
         classes=model.classes,

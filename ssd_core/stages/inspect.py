@@ -106,7 +106,7 @@ def _results(
             objects,
             section.model.anchors,
             section.model.image_size,
-            iou_threshold=section.iou_threshold,
+            iou_threshold=section.matching.iou_threshold,
             num_classes=len(classes),
         )
         for name, section in recipes.items()

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ssd_core.config import PostprocessSpec, parse_section
+from ssd_core.config import PostprocessOverrides, parse_section
 from ssd_core.data.decode import decode_image, resize_image
 from ssd_core.data.sources.base import IMAGE_SUFFIXES
 from ssd_core.errors import DataError, UsageError, located
@@ -49,7 +49,7 @@ def run(
         UsageError: a wrong configuration, framework or device; no such file; no image in a folder.
         DataError: a file that is not a readable image, or an incomplete model.
     """
-    section = parse_section(PostprocessSpec, config, "postprocess")
+    section = parse_section(PostprocessOverrides, config, "postprocess")
     paths = find_images(images, leave_out=out_dir)
     model = open_model(model_dir, section, framework=framework, device=device)
     prepare_out_dir(out_dir, "predict")

@@ -239,9 +239,10 @@ def _evaluation(
     if config.evaluate_every is None:
         return None
     reader, settings = open_split(data_dir, "val"), EvaluateConfig()
+    postprocess = settings.postprocess.apply(config.model.postprocess)
 
     def evaluate() -> dict[str, float]:
-        detector = learner.detector(settings.postprocess)
+        detector = learner.detector(postprocess)
         return evaluate_detector(detector, reader, batch_size=settings.batch_size).metrics
 
     return evaluate

@@ -1,4 +1,7 @@
-"""Every backend's matching, mining and loss equal the NumPy oracle, in value and in gradient."""
+"""Every backend's losses equal the NumPy oracle, in value and in gradient.
+
+A new backend adds a function like `torch_terms` and its rows to BACKENDS.
+"""
 
 from functools import partial
 
@@ -7,23 +10,45 @@ import pytest
 import torch
 
 from ssd_core.backends.torch.devices import open_device
-from ssd_core.backends.torch.loss import MultiBoxLoss as TorchMultiBoxLoss
+from ssd_core.backends.torch.loss import TorchLoss
+from ssd_core.config import FocalLossSpec, MatchingSpec, SoftmaxLossSpec
 from ssd_core.detection.anchors import generate_anchors
-from ssd_core.detection.loss import LossTerms, MultiBoxLoss
+from ssd_core.detection.loss import DetectionLoss, LossTerms
 from ssd_core.recipes import load_recipe
 
 MODEL = load_recipe("demo").train.model
 ANCHORS = generate_anchors(MODEL.anchors, MODEL.image_size)
-SETTINGS = {"variances": (0.1, 0.2), "iou_threshold": 0.5, "neg_to_pos_ratio": 3.0}
 NUM_CLASSES = 3
 
 
-def torch_terms(device, logits, offsets, boxes, labels):
+def make_method(classification, divisor="batch", **matching):
+    return {
+        "variances": (0.1, 0.2),
+        "matching": MatchingSpec(**matching),
+        "classification": classification,
+        "divisor": divisor,
+    }
+
+
+METHODS = {
+    "torchvision": make_method(SoftmaxLossSpec()),
+    "mmdetection": make_method(SoftmaxLossSpec(), "batch_at_least_one"),
+    "nvidia": make_method(SoftmaxLossSpec(), "image", inclusive=False),
+    "mindspore": make_method(
+        FocalLossSpec(alpha=0.75, background_column=True),
+        inclusive=False,
+        contested_anchor="first",
+    ),
+    "retinanet": make_method(FocalLossSpec(gamma=1.5), "image", iou_threshold=0.4),
+}
+
+
+def torch_terms(device, method, logits, offsets, boxes, labels):
     device = open_device(device).torch_device
-    loss = TorchMultiBoxLoss(ANCHORS, device=device, **SETTINGS)
+    loss = TorchLoss(ANCHORS, device=device, **method)
     leaves = [torch.tensor(array, device=device, requires_grad=True) for array in (logits, offsets)]
     sums = loss(*leaves, *(torch.tensor(array, device=device) for array in (boxes, labels)))
-    divisor = sums.positives.clamp(min=1)
+    divisor = sums.divisor.clamp(min=1)
     ((sums.cls + sums.bbox) / divisor).backward()
     return LossTerms(
         loss_cls=(sums.cls / divisor).item(),
@@ -42,7 +67,7 @@ BACKENDS = [
 
 
 def pad(images, num_rows=8):
-    """Boxes [B, M, 4] and labels [B, M] from a list of objects an image: (label, box)."""
+    """Boxes [B, M, 4] and labels [B, M] from a list of objects per image: (label, box)."""
     boxes = np.zeros((len(images), num_rows, 4), np.float32)
     labels = np.zeros((len(images), num_rows), np.int64)
     for image, objects in enumerate(images):
@@ -98,9 +123,9 @@ def assert_equal_terms(found, expected):
         )
 
 
-def check(compute, outputs, targets):
-    oracle = MultiBoxLoss(anchors_cxcywh=ANCHORS, **SETTINGS)
-    assert_equal_terms(compute(*outputs, *targets), oracle.compute(*outputs, *targets))
+def check(compute, method, outputs, targets):
+    oracle = DetectionLoss(anchors_cxcywh=ANCHORS, **method)
+    assert_equal_terms(compute(method, *outputs, *targets), oracle.compute(*outputs, *targets))
 
 
 def random_outputs(rng, num_images):
@@ -109,39 +134,42 @@ def random_outputs(rng, num_images):
     return logits.astype(np.float32), offsets.astype(np.float32)
 
 
-pytestmark = pytest.mark.parametrize("compute", BACKENDS)
+pytestmark = [
+    pytest.mark.parametrize("compute", BACKENDS),
+    pytest.mark.parametrize("method", METHODS.values(), ids=METHODS),
+]
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_random_batches(compute, seed):
+def test_random_batches(compute, method, seed):
     rng = np.random.default_rng(seed)
     images = [random_objects(rng, count) for count in rng.integers(0, 24, size=3)]
-    check(compute, random_outputs(rng, 3), pad(images, num_rows=24))
+    check(compute, method, random_outputs(rng, 3), pad(images, num_rows=24))
 
 
 @pytest.mark.parametrize("case", ADVERSARIAL)
-def test_adversarial_objects(compute, case):
+def test_adversarial_objects(compute, method, case):
     images = ADVERSARIAL[case]
-    check(compute, random_outputs(np.random.default_rng(0), len(images)), pad(images))
+    check(compute, method, random_outputs(np.random.default_rng(0), len(images)), pad(images))
 
 
-def test_equal_logits_choose_the_first_anchors_as_negatives(compute):
+def test_equal_logits_choose_the_first_anchors_as_negatives(compute, method):
     logits, offsets = random_outputs(np.random.default_rng(0), 2)
     images = [[(1, (0.3, 0.3, 0.6, 0.7))], [(2, ONE_CELL)]]
-    check(compute, (np.ones_like(logits), offsets), pad(images))
+    check(compute, method, (np.ones_like(logits), offsets), pad(images))
 
 
-def test_padding_rows_with_boxes_change_nothing(compute):
+def test_padding_rows_with_boxes_change_nothing(compute, method):
     rng = np.random.default_rng(3)
     outputs = random_outputs(rng, 1)
     boxes, labels = pad([[(1, (0.3, 0.3, 0.6, 0.7))]])
     dirty = boxes.copy()
     dirty[0, 1:] = (0.31, 0.3, 0.6, 0.7)
-    check(compute, outputs, (dirty, labels))
-    clean = compute(*outputs, boxes, labels)
-    assert_equal_terms(compute(*outputs, dirty, labels), clean)
+    check(compute, method, outputs, (dirty, labels))
+    clean = compute(method, *outputs, boxes, labels)
+    assert_equal_terms(compute(method, *outputs, dirty, labels), clean)
 
 
-def test_extreme_outputs_keep_the_loss_finite(compute):
+def test_extreme_outputs_keep_the_loss_finite(compute, method):
     logits, offsets = random_outputs(np.random.default_rng(5), 1)
-    check(compute, (logits * 100, offsets * 100), pad([[(1, (0.3, 0.3, 0.6, 0.7))]]))
+    check(compute, method, (logits * 100, offsets * 100), pad([[(1, (0.3, 0.3, 0.6, 0.7))]]))

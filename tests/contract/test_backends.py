@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from ssd_core.backends import FRAMEWORKS, open_backend
-from ssd_core.config import PostprocessSpec
 from ssd_core.errors import DataError, UsageError
 from ssd_core.recipes import load_recipe
 from ssd_core.structures import Batch
@@ -21,7 +20,7 @@ CONFIGS = {
 }
 NUM_CLASSES = 3
 SIZE = RECIPE.model.image_size
-POSTPROCESS = PostprocessSpec()
+POSTPROCESS = RECIPE.model.postprocess
 
 pytestmark = pytest.mark.parametrize("framework", FRAMEWORKS)
 

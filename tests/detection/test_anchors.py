@@ -1,105 +1,265 @@
-"""Anchors, against torchvision's and mmdetection's definitions."""
+"""Anchors, against the definitions of the reference systems, and the best anchor of an object."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
 from torchvision.models.detection.image_list import ImageList
 
-from ssd_core.config import AnchorSpec
-from ssd_core.detection.anchors import feature_sizes, generate_anchors
-from ssd_core.detection.boxes import to_xyxy
-from ssd_core.recipes import load_recipe
-from ssd_core.recipes.ssd300_vgg16 import SSD300_COCO_ANCHORS
+from ssd_core.config import AnchorLevel
+from ssd_core.detection.anchors import feature_sizes, find_best_anchors, generate_anchors
+from ssd_core.detection.boxes import compute_iou, to_xyxy
+from ssd_core.recipes import RECIPES, load_recipe
+from ssd_core.recipes.anchors import (
+    even_strides,
+    paper_levels,
+    retinanet_levels,
+    tensorflow_levels,
+)
+from ssd_core.recipes.ssd300_vgg16 import SSD300_COCO_SIZES, SSD300_RATIOS, SSD300_STRIDES
 
-TORCHVISION_ANCHORS = SSD300_COCO_ANCHORS.model_copy(update={"clip_sizes": True})
+SSD300 = {"strides": SSD300_STRIDES, "sizes": SSD300_COCO_SIZES, "ratios": SSD300_RATIOS}
+CELLS_SSDLITE = (20, 10, 5, 3, 2, 1)
+CELLS_TENSORFLOW = (19, 10, 5, 3, 2, 1)
+STRIDES_MINDSPORE = (16, 32, 64, 100, 150, 300)
+STRIDES_PYRAMID = (8, 16, 32, 64, 128)
+EVERY_RATIO = ((2, 3),) * 6
+
+# name -> image size, levels, and how many anchors the reference system states
+SYSTEMS = {
+    "ssd300 of mmdetection": (300, paper_levels(**SSD300), 8732),
+    "ssd300 of torchvision and NVIDIA": (300, paper_levels(**SSD300, limit=300), 8732),
+    "ssd512 of mmdetection": (
+        512,
+        paper_levels(
+            strides=(8, 16, 32, 64, 128, 256, 512),
+            sizes=(20, 51, 133, 215, 296, 378, 460, 542),
+            ratios=((2,), *((2, 3),) * 4, (2,), (2,)),
+        ),
+        24564,
+    ),
+    "ssdlite320 of mmdetection": (
+        320,
+        paper_levels(
+            strides=(16, 32, 64, 107, 160, 320),
+            sizes=(48, 100, 150, 202, 253, 304, 320),
+            ratios=EVERY_RATIO,
+        ),
+        3234,
+    ),
+    "ssdlite320 of torchvision": (
+        320,
+        paper_levels(
+            strides=even_strides(320, CELLS_SSDLITE),
+            sizes=[320 * scale for scale in (0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1.0)],
+            ratios=EVERY_RATIO,
+            limit=320,
+        ),
+        3234,
+    ),
+    "ssd300_mobilenet_v2 of MindSpore": (
+        300,
+        tensorflow_levels(300, strides=STRIDES_MINDSPORE),
+        1917,
+    ),
+    "ssd300_mobilenet_v2 of TensorFlow": (
+        300,
+        tensorflow_levels(300, strides=even_strides(300, CELLS_TENSORFLOW)),
+        1917,
+    ),
+    "ssd300_vgg16 of MindSpore": (300, tensorflow_levels(300, strides=SSD300_STRIDES), 7308),
+    "ssd640_fpn of MindSpore": (640, retinanet_levels(strides=STRIDES_PYRAMID), 51150),
+    "demo": (256, load_recipe("demo").train.model.anchors, 5440),
+}
 
 
-def torchvision_anchors():
-    """All anchors of torchvision's ssd300_vgg16, xyxy in pixels."""
-    generator = DefaultBoxGenerator(
-        [[2], [2, 3], [2, 3], [2, 3], [2], [2]],
-        scales=[0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05],
-        steps=[8, 16, 32, 64, 100, 300],
-    )
-    images = ImageList(torch.zeros(1, 3, 300, 300), [(300, 300)])
-    levels = [torch.zeros(1, 1, cells, cells) for cells in (38, 19, 10, 5, 3, 1)]
+def torchvision_anchors(image_size, cells, ratios, **settings):
+    """All anchors of torchvision's generator, xyxy in pixels."""
+    generator = DefaultBoxGenerator([list(level) for level in ratios], **settings)
+    images = ImageList(torch.zeros(1, 3, image_size, image_size), [(image_size, image_size)])
+    levels = [torch.zeros(1, 1, side, side) for side in cells]
     return generator(images, levels)[0].numpy()
 
 
+def anchors_of(cells, centre_of, shapes):
+    """All anchors, xyxy, written down cell by cell.
+
+    Args:
+        cells: of each level.
+        centre_of: from an index, a level and its cells to a coordinate.
+        shapes: for each level its (width, height).
+    """
+    return np.array(
+        [
+            (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
+            for level, side in enumerate(cells)
+            for y in (centre_of(row, level, side) for row in range(side))
+            for x in (centre_of(column, level, side) for column in range(side))
+            for w, h in shapes[level]
+        ]
+    )
+
+
 def mmdetection_anchors():
-    """All anchors of mmdetection's ssd300_coco, xyxy in pixels: written down cell by cell.
+    """SSD300 for COCO, in pixels.
 
     Sizes by the rule of its SSDAnchorGenerator for basesize_ratio_range (.15, .9): 7 %, then 15 %
     to 87 % in steps of 18 %; heights are multiplied by sqrt(h / w), widths divided by it.
     """
     percents = [7, 15, 33, 51, 69, 87, 105]
-    rows = []
-    for level, (cells, stride, num_ratios) in enumerate(
-        [(38, 8, 1), (19, 16, 2), (10, 32, 2), (5, 64, 2), (3, 100, 1), (1, 300, 1)]
-    ):
+    shapes = []
+    for level, num_ratios in enumerate((1, 2, 2, 2, 1, 1)):
         small, large = (300 * percents[level + step] // 100 for step in (0, 1))
-        shapes = [(small, 1.0), (math.sqrt(small * large), 1.0)]
+        pairs = [(small, 1.0), (math.sqrt(small * large), 1.0)]
         for ratio in (2, 3)[:num_ratios]:
-            shapes += [(small, 1 / ratio), (small, ratio)]
-        for row in range(cells):
-            for column in range(cells):
-                x, y = (column + 0.5) * stride, (row + 0.5) * stride
-                for side, height_to_width in shapes:
-                    w, h = side / math.sqrt(height_to_width), side * math.sqrt(height_to_width)
-                    rows.append((x - w / 2, y - h / 2, x + w / 2, y + h / 2))
-    return np.array(rows)
+            pairs += [(small, 1 / ratio), (small, ratio)]
+        shapes.append([(side / math.sqrt(tall), side * math.sqrt(tall)) for side, tall in pairs])
+    strides = (8, 16, 32, 64, 100, 300)
+    return anchors_of((38, 19, 10, 5, 3, 1), lambda i, level, _: (i + 0.5) * strides[level], shapes)
 
 
-def test_ssd300_clipped_equals_torchvision():
-    ours = to_xyxy(generate_anchors(TORCHVISION_ANCHORS, 300)) * 300
-    assert ours.shape == (8732, 4)
-    np.testing.assert_allclose(ours, torchvision_anchors(), atol=1e-4)
+def mobilenet_shapes():
+    """Width and height relative to the image, as MindSpore's box_utils lists them."""
+    scales = [0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1.0]
+    root2, root3 = math.sqrt(2), math.sqrt(3)
+    levels = [[(0.1, 0.1), (0.2 * root2, 0.2 / root2), (0.2 / root2, 0.2 * root2)]]
+    for scale, following in pairwise(scales[1:]):
+        stretched = [(scale * root2, scale / root2), (scale / root2, scale * root2)]
+        stretched += [(scale * root3, scale / root3), (scale / root3, scale * root3)]
+        middle = math.sqrt(scale * following)
+        levels.append([(scale, scale), *stretched, (middle, middle)])
+    return levels
 
 
-def test_ssd300_unclipped_equals_mmdetection():
-    ours = to_xyxy(generate_anchors(SSD300_COCO_ANCHORS, 300)) * 300
-    assert ours.shape == (8732, 4)
-    np.testing.assert_allclose(ours, mmdetection_anchors(), atol=1e-4)
+def pyramid_shapes():
+    """Width and height in pixels: base 4 strides, ratios outside, two sizes per octave inside."""
+    return [
+        [
+            (4 * stride * octave * math.sqrt(ratio), 4 * stride * octave / math.sqrt(ratio))
+            for ratio in (1, 2, 0.5)
+            for octave in (1, 2**0.5)
+        ]
+        for stride in STRIDES_PYRAMID
+    ]
 
 
-def test_the_definitions_differ_in_boxes_wider_than_the_image_only():
-    free = generate_anchors(SSD300_COCO_ANCHORS, 300)
-    clipped = generate_anchors(TORCHVISION_ANCHORS, 300)
-    assert (free != clipped).any(axis=1).sum() == 2
-    np.testing.assert_array_equal(clipped, np.minimum(free, [9, 9, 1, 1]).astype(np.float32))
+EXPECTED = {
+    "ssd300 of mmdetection": mmdetection_anchors,
+    "ssd300 of torchvision and NVIDIA": lambda: torchvision_anchors(
+        300,
+        (38, 19, 10, 5, 3, 1),
+        SSD300_RATIOS,
+        scales=[0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05],
+        steps=[8, 16, 32, 64, 100, 300],
+    ),
+    "ssdlite320 of torchvision": lambda: torchvision_anchors(
+        320, CELLS_SSDLITE, EVERY_RATIO, min_ratio=0.2, max_ratio=0.95
+    ),
+    "ssd300_mobilenet_v2 of MindSpore": lambda: (
+        300
+        * anchors_of(
+            CELLS_TENSORFLOW,
+            lambda i, level, _: (i + 0.5) / (300 / STRIDES_MINDSPORE[level]),
+            mobilenet_shapes(),
+        )
+    ),
+    "ssd300_mobilenet_v2 of TensorFlow": lambda: (
+        300
+        * anchors_of(CELLS_TENSORFLOW, lambda i, _, cells: (i + 0.5) / cells, mobilenet_shapes())
+    ),
+    "ssd640_fpn of MindSpore": lambda: anchors_of(
+        (80, 40, 20, 10, 5), lambda i, level, _: (i + 0.5) * 8 * 2**level, pyramid_shapes()
+    ),
+}
 
 
-def test_first_and_last_anchors_of_ssd300_by_hand():
-    anchors = to_xyxy(generate_anchors(SSD300_COCO_ANCHORS, 300)) * 300
-    np.testing.assert_allclose(anchors[0], [-6.5, -6.5, 14.5, 14.5], atol=1e-4)
-    wide, tall = 21 * math.sqrt(2), 21 / math.sqrt(2)
-    np.testing.assert_allclose(
-        anchors[2], [4 - wide / 2, 4 - tall / 2, 4 + wide / 2, 4 + tall / 2], atol=1e-4
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_the_number_of_anchors_is_that_of_the_system(system):
+    image_size, levels, expected = SYSTEMS[system]
+    assert generate_anchors(levels, image_size).shape == (expected, 4)
+
+
+@pytest.mark.parametrize("system", EXPECTED)
+def test_anchors_equal_those_of_the_system(system):
+    image_size, levels, _ = SYSTEMS[system]
+    ours = to_xyxy(generate_anchors(levels, image_size)) * image_size
+    np.testing.assert_allclose(ours, EXPECTED[system](), atol=1e-4)
+
+
+def test_the_two_definitions_of_ssd300_differ_in_two_boxes():
+    free, limited = (
+        generate_anchors(SYSTEMS[f"ssd300 of {name}"][1], 300)
+        for name in ("mmdetection", "torchvision and NVIDIA")
     )
-    np.testing.assert_allclose(anchors[4], [1.5, -6.5, 22.5, 14.5], atol=1e-4)  # next column
-    short, long = 261 / math.sqrt(2), 261 * math.sqrt(2)
-    np.testing.assert_allclose(
-        anchors[-1],
-        [150 - short / 2, 150 - long / 2, 150 + short / 2, 150 + long / 2],
-        atol=1e-4,
-    )
+    assert (free != limited).any(axis=1).sum() == 2
+    np.testing.assert_array_equal(limited, np.minimum(free, [9, 9, 1, 1]).astype(np.float32))
 
 
-def test_recipes_have_the_stated_number_of_anchors():
-    counts = {}
-    for name in ("ssd300_vgg16", "demo"):
-        model = load_recipe(name).train.model
-        counts[name] = len(generate_anchors(model.anchors, model.image_size))
-    assert counts == {"ssd300_vgg16": 8732, "demo": 5440}
+def test_centres_of_mindspore_and_tensorflow_by_hand():
+    last_of_the_finest, first_of_the_next = 19 * 19 * 3 - 1, 19 * 19 * 3
+    centres = {
+        name: generate_anchors(SYSTEMS[f"ssd300_mobilenet_v2 of {name}"][1], 300)[:, :2]
+        for name in ("MindSpore", "TensorFlow")
+    }
+    for name, index, expected in (
+        ("MindSpore", 0, 8 / 300),
+        ("MindSpore", last_of_the_finest, 296 / 300),
+        ("MindSpore", first_of_the_next, 16 / 300),
+        ("TensorFlow", 0, 0.5 / 19),
+        ("TensorFlow", last_of_the_finest, 18.5 / 19),
+        ("TensorFlow", first_of_the_next, 0.05),
+        ("TensorFlow", -1, 0.5),
+    ):
+        np.testing.assert_allclose(centres[name][index], [expected, expected], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("stride", "size", "cells"), [(8, 300, 38), (64, 300, 5), (64, 256, 4), (300, 300, 1)]
+    ("stride", "size", "cells"),
+    [(8, 300, 38), (64, 300, 5), (64, 256, 4), (300, 300, 1), (300 / 19, 300, 19), (107, 320, 3)],
 )
 def test_feature_size_rounds_up(stride, size, cells):
-    spec = AnchorSpec(strides=(stride,), min_sizes=(10,), max_sizes=(20,), ratios=((),))
-    assert feature_sizes(spec, size) == (cells,)
-    assert generate_anchors(spec, size).shape == (cells * cells * 2, 4)
+    levels = (AnchorLevel(stride=stride, shapes=((10, 20), (30, 40))),)
+    assert feature_sizes(levels, size) == (cells,)
+    assert generate_anchors(levels, size).shape == (cells * cells * 2, 4)
+
+
+TWO_LEVELS = paper_levels(strides=(50, 100), sizes=(20, 45, 100), ratios=((), (4,)))
+"""On 100 px: 2 x 2 cells of squares of 20 and 30, one cell of 45, 67, 90 x 22.5, 22.5 x 90."""
+
+unit = st.floats(0, 1, width=32)
+boxes_in_image = st.lists(st.tuples(unit, unit, unit, unit), min_size=1, max_size=20).map(
+    lambda rows: np.array(
+        [(min(a, c), min(b, d), max(a, c), max(b, d)) for a, b, c, d in rows], np.float32
+    )
+)
+
+
+def test_iou_and_level_of_the_best_anchor():
+    boxes = np.array(
+        [
+            [0.15, 0.15, 0.35, 0.35],  # the square of 20 in the first cell
+            [0.275, 0.275, 0.725, 0.725],  # the square of 45
+            [0.65, 0.15, 0.85, 0.25],  # half of the square of 20 in the second cell
+            [0.50, 0.50, 0.50, 0.50],  # no area
+        ],
+        np.float32,
+    )
+    iou, level = find_best_anchors(boxes, TWO_LEVELS, 100)
+    assert iou == pytest.approx([1, 1, 0.5, 0])
+    assert level.tolist()[:3] == [0, 1, 0]
+    iou, level = find_best_anchors(boxes[:0], TWO_LEVELS, 100)
+    assert iou.shape == level.shape == (0,)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@given(boxes=boxes_in_image)
+def test_no_anchor_overlaps_more(recipe, boxes):
+    model = load_recipe(recipe).train.model
+    anchors = to_xyxy(generate_anchors(model.anchors, model.image_size))
+    iou, _ = find_best_anchors(boxes, model.anchors, model.image_size)
+    np.testing.assert_allclose(iou, compute_iou(boxes, anchors).max(axis=1), atol=2e-6)

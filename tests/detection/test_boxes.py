@@ -1,8 +1,15 @@
-"""Box layouts and intersection over union."""
+"""Box layouts, intersection over union, and boxes as offsets from anchors."""
+
+import math
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ssd_core.detection.boxes import compute_areas, compute_iou, to_cxcywh, to_xyxy
+from ssd_core.detection.boxes import BoxCoder, compute_areas, compute_iou, to_cxcywh, to_xyxy
+
+CODER = BoxCoder((0.1, 0.2))
+ANCHOR = np.array([[0.5, 0.5, 0.2, 0.4]], np.float32)
 
 
 def test_layouts_are_inverse():
@@ -24,3 +31,36 @@ def test_empty_boxes_overlap_nothing():
     assert compute_areas(point) == [0]
     assert compute_iou(point, point) == [[0]]
     assert compute_iou(point[:0], point).shape == (0, 1)
+
+
+def test_a_box_equal_to_its_anchor_has_no_offset():
+    np.testing.assert_allclose(
+        CODER.encode(np.array([[0.4, 0.3, 0.6, 0.7]], np.float32), ANCHOR),
+        np.zeros((1, 4)),
+        atol=1e-5,
+    )
+
+
+def test_offsets_by_hand():
+    box = np.array([[0.5, 0.5, 0.7, 1.3]], np.float32)  # centre .6, .9; twice as tall
+    expected = [[0.1 / 0.2 / 0.1, 0.4 / 0.4 / 0.1, 0, math.log(2) / 0.2]]
+    np.testing.assert_allclose(CODER.encode(box, ANCHOR), expected, atol=1e-5)
+
+
+def test_decoded_sizes_are_limited():
+    huge = CODER.decode(np.array([[0, 0, 1e9, 0]], np.float32), ANCHOR)
+    np.testing.assert_allclose(huge[0, 2] - huge[0, 0], 0.2 * 1000 / 16, rtol=1e-5)
+
+
+SIDE = st.floats(1 / 1024, 1, width=32)
+
+
+@given(st.tuples(SIDE, SIDE, SIDE, SIDE), st.tuples(SIDE, SIDE, SIDE, SIDE))
+def test_decode_is_the_inverse_of_encode(box, anchor):
+    x, y, width, height = box
+    boxes = np.array([[x, y, x + width, y + height]], np.float32)
+    width, height = (boxes[:, 2:] - boxes[:, :2])[0]
+    anchors = np.array([anchor], np.float32)
+    anchors[0, 2:] = np.maximum(anchors[0, 2:], [width / 50, height / 50])
+    decoded = CODER.decode(CODER.encode(boxes, anchors), anchors)
+    np.testing.assert_allclose(decoded, boxes, atol=1e-5)

@@ -1,4 +1,4 @@
-"""The loss by hand, against torchvision, and its gradients."""
+"""The losses by hand, against torchvision, and their gradients."""
 
 import math
 from types import SimpleNamespace
@@ -8,10 +8,11 @@ import pytest
 import torch
 from torchvision.models.detection._utils import BoxCoder, SSDMatcher
 from torchvision.models.detection.ssd import SSD
-from torchvision.ops import box_iou
+from torchvision.ops import box_iou, sigmoid_focal_loss
 
+from ssd_core.config import FocalLossSpec, MatchingSpec, SoftmaxLossSpec
 from ssd_core.detection.boxes import to_xyxy
-from ssd_core.detection.loss import MultiBoxLoss
+from ssd_core.detection.loss import DetectionLoss, focal_loss
 
 ANCHORS = np.array(
     [
@@ -22,9 +23,19 @@ ANCHORS = np.array(
     ],
     np.float32,
 )
-LOSS = MultiBoxLoss(
-    anchors_cxcywh=ANCHORS, variances=(0.1, 0.2), iou_threshold=0.5, neg_to_pos_ratio=1.0
-)
+
+
+def make_loss(anchors, *, ratio=3.0, focal=None, divisor="batch"):
+    return DetectionLoss(
+        anchors_cxcywh=anchors,
+        variances=(0.1, 0.2),
+        matching=MatchingSpec(),
+        classification=focal or SoftmaxLossSpec(neg_to_pos_ratio=ratio),
+        divisor=divisor,
+    )
+
+
+LOSS = make_loss(ANCHORS, ratio=1.0)
 ONE_OBJECT = (np.array([[[0, 0, 0.5, 0.5]]], np.float32), np.array([[1]], np.int64))
 
 
@@ -44,13 +55,21 @@ def test_one_positive_and_its_hardest_negative_by_hand():
     np.testing.assert_allclose(terms.grad_cls_logits[0], expected, atol=1e-12)
 
 
-def test_terms_are_divided_by_the_positives_of_the_whole_batch():
-    boxes = np.concatenate([ONE_OBJECT[0], np.zeros((1, 1, 4), np.float32)])
-    boxes[1, 0] = [0, 0, 1, 0.5]  # IoU .5 with two anchors
-    labels = np.array([[1], [1]], np.int64)
-    terms = LOSS.compute(np.zeros((2, 4, 2)), np.zeros((2, 4, 4)), boxes, labels)
+@pytest.mark.parametrize(
+    ("divisor", "expected"),
+    [
+        ("batch", (2 + 4 + 0) / 3),
+        ("batch_at_least_one", (2 + 4 + 0) / 4),
+        ("image", (2 / 1 + 4 / 2 + 0) / 3),
+    ],
+)
+def test_the_divisor_counts_positives_of_the_batch_or_of_each_image(divisor, expected):
+    boxes = np.array([[[0, 0, 0.5, 0.5]], [[0, 0, 1, 0.5]], [[0, 0, 0, 0]]], np.float32)
+    labels = np.array([[1], [1], [0]], np.int64)  # 1, 2 and no positives, IoU 1 and .5
+    loss = make_loss(ANCHORS, ratio=1.0, divisor=divisor)
+    terms = loss.compute(np.zeros((3, 4, 2)), np.zeros((3, 4, 4)), boxes, labels)
     assert terms.positives == 3
-    assert terms.loss_cls == pytest.approx((3 + 3) * math.log(2) / 3)
+    assert terms.loss_cls == pytest.approx(expected * math.log(2))
 
 
 def test_an_image_without_objects_teaches_nothing():
@@ -74,11 +93,15 @@ def random_case(seed, num_anchors=60, num_images=3, num_objects=5, num_classes=4
     return anchors, (logits, offsets, boxes, labels)
 
 
-def test_gradients_equal_finite_differences():
+@pytest.mark.parametrize("divisor", ["batch", "image"])
+@pytest.mark.parametrize(
+    "focal",
+    [None, FocalLossSpec(alpha=0.75, background_column=True), FocalLossSpec(gamma=0.5)],
+    ids=["softmax", "focal of all columns", "focal"],
+)
+def test_gradients_equal_finite_differences(focal, divisor):
     anchors, (logits, offsets, boxes, labels) = random_case(1, num_anchors=20)
-    loss = MultiBoxLoss(
-        anchors_cxcywh=anchors, variances=(0.1, 0.2), iou_threshold=0.4, neg_to_pos_ratio=2.5
-    )
+    loss = make_loss(anchors, ratio=2.5, focal=focal, divisor=divisor)
     terms = loss.compute(logits, offsets, boxes, labels)
     for values, gradient in (
         (logits, terms.grad_cls_logits),
@@ -95,7 +118,7 @@ def test_gradients_equal_finite_differences():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_equals_torchvision(seed):
+def test_equals_the_multibox_loss_of_torchvision(seed):
     anchors, (logits, offsets, boxes, labels) = random_case(seed)
     corners = torch.from_numpy(to_xyxy(anchors))
     targets = [
@@ -112,9 +135,25 @@ def test_equals_torchvision(seed):
         [corners] * len(targets),
         matched,
     )
-    loss = MultiBoxLoss(
-        anchors_cxcywh=anchors, variances=(0.1, 0.2), iou_threshold=0.5, neg_to_pos_ratio=3.0
-    )
+    loss = make_loss(anchors)
     terms = loss.compute(logits, offsets, boxes, labels)
     assert terms.loss_cls == pytest.approx(expected["classification"].item(), rel=1e-5)
     assert terms.loss_bbox == pytest.approx(expected["bbox_regression"].item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("background_column", [True, False])
+@pytest.mark.parametrize(("alpha", "gamma"), [(0.25, 2.0), (0.75, 2.0), (0.5, 0.0)])
+def test_equals_the_focal_loss_of_torchvision(alpha, gamma, background_column):
+    rng = np.random.default_rng(0)
+    logits, targets = rng.normal(size=(60, 5)) * 4, rng.integers(0, 5, 60)
+    one_hot = np.eye(5)[targets]
+    first = 0 if background_column else 1
+    expected = sigmoid_focal_loss(
+        torch.from_numpy(logits)[:, first:],
+        torch.from_numpy(one_hot)[:, first:],
+        alpha=alpha,
+        gamma=gamma,
+        reduction="sum",
+    )
+    spec = FocalLossSpec(alpha=alpha, gamma=gamma, background_column=background_column)
+    assert focal_loss(logits, targets, spec)[0] == pytest.approx(expected.item(), rel=1e-9)

@@ -1,18 +1,24 @@
 """Which object an anchor takes, on a few anchors that can be checked by eye."""
 
 import numpy as np
+import pytest
 
+from ssd_core.config import MatchingSpec
+from ssd_core.detection.boxes import compute_iou
 from ssd_core.detection.matcher import match_anchors
 
 ANCHORS = np.array([[0, 0, 0.5, 0.5], [0.5, 0, 1, 0.5], [0, 0.5, 0.5, 1], [0, 0, 1, 1]], np.float32)
 
 
-def match(boxes, labels, iou_threshold=0.5):
+MINDSPORE = MatchingSpec(inclusive=False, contested_anchor="first")
+
+
+def match(boxes, labels, **spec):
     return match_anchors(
         ANCHORS,
         np.array(boxes, np.float32).reshape(-1, 4),
         np.array(labels, np.int64),
-        iou_threshold=iou_threshold,
+        MatchingSpec(**spec),
     ).tolist()
 
 
@@ -20,9 +26,10 @@ def test_an_anchor_takes_the_object_it_overlaps_enough():
     assert match([[0, 0, 0.5, 0.4], [0, 0, 1, 0.9]], [1, 2]) == [0, -1, -1, 1]
 
 
-def test_an_overlap_equal_to_the_threshold_is_enough():
+def test_an_overlap_equal_to_the_threshold_suffices_where_it_is_inclusive():
     half = [[0, 0, 1, 0.5]]  # IoU 0.5 with anchors 0, 1 and 3; 0 is the forced one in any case
     assert match(half, [1]) == [0, 0, -1, 0]
+    assert match(half, [1], inclusive=False) == [0, -1, -1, -1]
     assert match(half, [1], iou_threshold=0.51) == [0, -1, -1, -1]
 
 
@@ -30,10 +37,12 @@ def test_every_object_keeps_its_best_anchor_below_the_threshold():
     assert match([[0.6, 0.1, 0.7, 0.2]], [1]) == [-1, 0, -1, -1]
 
 
-def test_of_two_objects_with_the_same_best_anchor_the_later_one_has_it():
-    first, second = [0.1, 0.1, 0.2, 0.2], [0, 0, 0.05, 0.05]
-    assert match([first, second], [1, 1]) == [1, -1, -1, -1]
-    assert match([second, first], [1, 1]) == [1, -1, -1, -1]
+@pytest.mark.parametrize(("contested_anchor", "winner"), [("last", 1), ("first", 0)])
+def test_of_two_objects_with_the_same_best_anchor_one_gets_it(contested_anchor, winner):
+    boxes = [[0.1, 0.1, 0.2, 0.2], [0, 0, 0.05, 0.05]]
+    for order in (boxes, boxes[::-1]):
+        found = match(order, [1, 1], contested_anchor=contested_anchor)
+        assert found == [winner, -1, -1, -1]
 
 
 def test_a_forced_object_takes_the_anchor_from_a_better_one():
@@ -55,3 +64,24 @@ def test_padding_matches_nothing_whatever_its_box():
 
 def test_a_box_without_area_matches_nothing():
     assert match([[0.3, 0.3, 0.3, 0.3]], [1]) == [-1] * 4
+
+
+def mindspore_matches(anchors, boxes):
+    """MindSpore's ssd_bboxes_encode: scores of the anchors, raised object by object."""
+    matched, best_scores = np.full(len(anchors), -1), np.zeros(len(anchors), np.float32)
+    for row, scores in enumerate(compute_iou(boxes, anchors)):
+        scores[scores.argmax()] = 2.0
+        improves = (scores > 0.5) & (scores > best_scores)
+        matched[improves] = row
+        best_scores = np.maximum(best_scores, scores * (scores > 0.5))
+    return matched
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_equals_mindspore(seed):
+    rng = np.random.default_rng(seed)
+    low, sides = rng.random((2, 200, 2), np.float32) / 2
+    anchors = np.concatenate([low, low + sides], axis=1)
+    boxes = np.concatenate([anchors[rng.integers(0, 200, 20)], anchors[:3], anchors[:3]])
+    found = match_anchors(anchors, boxes, np.ones(len(boxes), np.int64), MINDSPORE)
+    np.testing.assert_array_equal(found, mindspore_matches(anchors, boxes))

@@ -1,10 +1,13 @@
 """From raw outputs to detections."""
 
 import numpy as np
+import pytest
+import torch
+from torchvision.ops import nms
 
-from ssd_core.config import PostprocessSpec
-from ssd_core.detection.box_coder import BoxCoder
-from ssd_core.detection.postprocess import select_detections, softmax
+from ssd_core.config import PostprocessOverrides, PostprocessSpec
+from ssd_core.detection.boxes import BoxCoder, to_xyxy
+from ssd_core.detection.postprocess import select_detections, sigmoid, softmax, suppress
 
 SPEC = PostprocessSpec(score_threshold=0.1, nms_iou_threshold=0.45)
 ANCHORS = np.array(
@@ -16,11 +19,14 @@ def select(probabilities, spec=SPEC, size=(100, 200)):
     """Detections of the three anchors as they are, from the probabilities of two classes."""
     foreground = np.array(probabilities, np.float32)
     logits = np.log(np.concatenate([1 - foreground.sum(1, keepdims=True), foreground], axis=1))
-    rows = slice(len(logits))
+    return select_logits(logits, spec, size=size)
+
+
+def select_logits(logits, spec, anchors=ANCHORS, size=(100, 200)):
     return select_detections(
         logits,
         np.zeros((len(logits), 4), np.float32),
-        ANCHORS[rows],
+        anchors[: len(logits)],
         coder=BoxCoder((0.1, 0.2)),
         spec=spec,
         size=size,
@@ -68,7 +74,92 @@ def test_nothing_found():
         assert found.labels.dtype == np.int64
 
 
-def test_softmax_of_large_logits_is_finite():
-    np.testing.assert_allclose(
-        softmax(np.array([[1000, 1000], [-1000, 1000]], np.float32)), [[0.5, 0.5], [0, 1]]
+def test_scores_of_large_logits_are_finite():
+    logits = np.array([[1000, 1000], [-1000, 1000]], np.float32)
+    np.testing.assert_allclose(softmax(logits), [[0.5, 0.5], [0, 1]])
+    np.testing.assert_allclose(sigmoid(logits), [[1, 1], [0, 1]])
+
+
+def test_sigmoid_scores_do_not_depend_on_other_classes():
+    logits = np.array([[9, 0, 2], [9, 0, -9]], np.float32)
+    spec = PostprocessSpec(scores="sigmoid", score_threshold=0.4, nms_iou_threshold=0.99)
+    found = select_logits(logits, spec)
+    np.testing.assert_allclose(found.scores, [1 / (1 + np.exp(-2)), 0.5, 0.5], rtol=1e-6)
+    assert found.labels.tolist() == [2, 1, 1]
+
+
+def test_a_limit_per_class_leaves_the_best_of_each():
+    spec = SPEC.model_copy(
+        update={"max_detections_per_class": 1, "nms_iou_threshold": 0.99, "topk_candidates": None}
     )
+    found = select([[0.5, 0.4], [0.6, 0.3], [0.7, 0.2]], spec)
+    np.testing.assert_allclose(found.scores, [0.7, 0.4], rtol=1e-5)
+    unlimited = spec.model_copy(
+        update={"max_detections_per_class": None, "max_detections_per_image": None}
+    )
+    assert len(select([[0.5, 0.4], [0.6, 0.3], [0.7, 0.2]], unlimited)) == 6
+
+
+def mindspore_nms(boxes, threshold):
+    """MindSpore's apply_nms of boxes in pixels, best first."""
+    x0, y0, x1, y1 = boxes.T
+    areas = (x1 - x0 + 1) * (y1 - y0 + 1)
+    order, kept = np.arange(len(boxes)), []
+    while order.size:
+        best, rest = order[0], order[1:]
+        kept.append(best)
+        width = np.minimum(x1[best], x1[rest]) - np.maximum(x0[best], x0[rest]) + 1
+        height = np.minimum(y1[best], y1[rest]) - np.maximum(y0[best], y0[rest]) + 1
+        shared = np.maximum(width, 0) * np.maximum(height, 0)
+        order = rest[shared / (areas[best] + areas[rest] - shared) <= threshold]
+    return kept
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_plus_one_areas_equal_mindspore(seed):
+    rng = np.random.default_rng(seed)
+    anchors = np.concatenate([rng.uniform(0.2, 0.8, (60, 2)), rng.uniform(0.02, 0.3, (60, 2))], 1)
+    logits = np.tile(np.linspace(3, 1, 60)[:, None], 2)
+    spec = PostprocessSpec(scores="sigmoid", nms_iou_threshold=0.3, plus_one_areas=True)
+    size = (40, 20)  # small enough for a pixel to matter
+    found = select_logits(logits.astype(np.float32), spec, anchors.astype(np.float32), size)
+    boxes = to_xyxy(anchors) * [*size, *size]
+    kept = mindspore_nms(boxes, 0.3)
+    np.testing.assert_allclose(found.boxes, boxes[kept], rtol=1e-4)
+    true_areas = spec.model_copy(update={"plus_one_areas": False})
+    assert len(select_logits(logits, true_areas, anchors, size)) > len(kept)
+
+
+def test_overrides_change_what_they_name():
+    overrides = PostprocessOverrides(score_threshold=0.3, max_detections_per_class=7)
+    changes = {"score_threshold": 0.3, "max_detections_per_class": 7}
+    assert overrides.apply(SPEC) == SPEC.model_copy(update=changes)
+    assert PostprocessOverrides().apply(SPEC) == SPEC
+    own = PostprocessSpec.model_fields.keys() - {"scores"}  # the network decides on its scores
+    assert PostprocessOverrides.model_fields.keys() == own
+
+
+def test_a_box_falls_to_a_better_one_but_not_to_a_fallen_one():
+    boxes = np.array([[0, 0, 10, 1], [4, 0, 14, 1], [8, 0, 18, 1], [50, 0, 60, 1]], np.float32)
+    # IoU of neighbours 6/14, of the first and the third 2/18: the second falls, the third stays.
+    assert suppress(boxes, 0.4).tolist() == [0, 2, 3]
+
+
+def test_an_overlap_equal_to_the_threshold_stays():
+    boxes = np.array([[0, 0, 1, 1], [0, 0, 1, 0.5]], np.float32)
+    assert suppress(boxes, 0.5).tolist() == [0, 1]
+    assert suppress(boxes, 0.49).tolist() == [0]
+
+
+def test_no_boxes():
+    assert suppress(np.zeros((0, 4), np.float32), 0.5).tolist() == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_equals_torchvision(seed):
+    rng = np.random.default_rng(seed)
+    corner, sides = rng.random((2, 200, 2), np.float32)
+    boxes = np.concatenate([corner, corner + sides * 0.3], axis=1)
+    scores = torch.linspace(1, 0, len(boxes))
+    expected = nms(torch.from_numpy(boxes), scores, 0.45)
+    assert suppress(boxes, 0.45).tolist() == expected.tolist()

@@ -98,7 +98,7 @@ def test_the_same_input_gives_the_same_page(bccd_shards, tmp_path):
 
 
 def test_a_recipe_may_be_changed(bccd_shards, tmp_path):
-    change = "train.iou_threshold=0.7"
+    change = "train.matching.iou_threshold=0.7"
     _, page, results = run(bccd_shards, tmp_path, recipe="demo", assignments=[change])
     assert f"demo with {change}" in page
     assert results["anchors"]["demo"]["iou_threshold"] == 0.7
@@ -160,7 +160,7 @@ def test_wrong_words_and_wrong_places(bccd_shards, tmp_path):
     with pytest.raises(UsageError, match="did you mean 'demo'"):
         inspect.run(bccd_shards, tmp_path / "out", recipe="dema")
     with pytest.raises(UsageError, match="changes no recipe; name one with --recipe"):
-        inspect.run(bccd_shards, tmp_path / "out", assignments=["train.iou_threshold=0.7"])
+        inspect.run(bccd_shards, tmp_path / "out", assignments=["train.matching.iou_threshold=0.7"])
     with pytest.raises(DataError, match="no converted data set"):
         inspect.run(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()

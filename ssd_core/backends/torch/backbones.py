@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ssd_core.backends.torch.norms import BatchNorm
+from ssd_core.config import NormSpec
 
 _VGG16 = {1: (64, 64), 2: (128, 128), 3: (256,) * 3, 4: (512,) * 3, 5: (512,) * 3}
 """Channels of the convolutions in each stage."""
@@ -91,12 +92,12 @@ class Residual(Backbone):
 
     channels = (48, 96, 128, 128)
 
-    def __init__(self) -> None:
+    def __init__(self, norm: NormSpec) -> None:
         super().__init__()
-        self.stem = ConvNorm(3, 16, kernel_size=3, stride=2)
+        self.stem = ConvNorm(3, 16, norm, kernel_size=3, stride=2)
         widths = (16, 24, *self.channels)
         self.blocks = nn.ModuleList(
-            BasicBlock(*pair) for pair in zip(widths, widths[1:], strict=False)
+            BasicBlock(*pair, norm) for pair in zip(widths, widths[1:], strict=False)
         )
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -110,11 +111,11 @@ class Residual(Backbone):
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions beside a projection, with batch normalisation; halves the side."""
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, norm: NormSpec) -> None:
         super().__init__()
-        self.first = ConvNorm(in_channels, out_channels, kernel_size=3, stride=2)
-        self.second = ConvNorm(out_channels, out_channels, kernel_size=3, stride=1)
-        self.shortcut = ConvNorm(in_channels, out_channels, kernel_size=1, stride=2)
+        self.first = ConvNorm(in_channels, out_channels, norm, kernel_size=3, stride=2)
+        self.second = ConvNorm(out_channels, out_channels, norm, kernel_size=3, stride=1)
+        self.shortcut = ConvNorm(in_channels, out_channels, norm, kernel_size=1, stride=2)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return [B, out_channels, H / 2, W / 2], rounded up."""
@@ -126,13 +127,13 @@ class ConvNorm(nn.Module):
     """A convolution without bias and its batch normalisation."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, kernel_size: int, stride: int
+        self, in_channels: int, out_channels: int, norm: NormSpec, *, kernel_size: int, stride: int
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(
             in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False
         )
-        self.norm = BatchNorm(out_channels)
+        self.norm = BatchNorm(out_channels, momentum=norm.momentum, eps=norm.epsilon)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the normalised output of the convolution."""
@@ -152,8 +153,11 @@ class L2Norm(nn.Module):
         return functional.normalize(features.float()) * self.scale.view(1, -1, 1, 1)
 
 
-def build_vgg16() -> tuple[Vgg16, list[ExtraLayer]]:
-    """Return the network of the SSD paper; at 300 px the extra levels have 10, 5, 3 and 1 cells."""
+def build_vgg16(_: NormSpec) -> tuple[Vgg16, list[ExtraLayer]]:
+    """Return the network of the SSD paper, which has no batch normalisation.
+
+    At 300 px the extra levels have 10, 5, 3 and 1 cells per side.
+    """
     return Vgg16(), [
         ExtraLayer(1024, 512, stride=2, padding=1),
         ExtraLayer(512, 256, stride=2, padding=1),
@@ -162,12 +166,12 @@ def build_vgg16() -> tuple[Vgg16, list[ExtraLayer]]:
     ]
 
 
-def build_residual() -> tuple[Residual, list[ExtraLayer]]:
+def build_residual(norm: NormSpec) -> tuple[Residual, list[ExtraLayer]]:
     """Return the small network, which needs no extra layers."""
-    return Residual(), []
+    return Residual(norm), []
 
 
-BACKBONES: dict[str, Callable[[], tuple[Backbone, list[ExtraLayer]]]] = {
+BACKBONES: dict[str, Callable[[NormSpec], tuple[Backbone, list[ExtraLayer]]]] = {
     "vgg16": build_vgg16,
     "residual": build_residual,
 }

@@ -11,7 +11,7 @@ from ssd_core.backends.torch.devices import Device
 from ssd_core.backends.torch.model import Ssd
 from ssd_core.config import ModelConfig, PostprocessSpec
 from ssd_core.detection.anchors import generate_anchors
-from ssd_core.detection.box_coder import BoxCoder
+from ssd_core.detection.boxes import BoxCoder
 from ssd_core.detection.postprocess import select_detections
 from ssd_core.structures import Array, Detections, ImageArray
 
@@ -36,7 +36,7 @@ class TorchDetector:
         self._device, self._precision = device, precision
         self._anchors = generate_anchors(config.anchors, config.image_size)
         self._coder = BoxCoder(config.variances)
-        self._lowest_margin = math.log(postprocess.score_threshold) - _ROUNDING
+        self._lowest_margin = _lowest_margin(postprocess) - _ROUNDING
 
     @torch.inference_mode()
     def preprocess(self, images: ImageArray) -> Tensor:
@@ -58,8 +58,8 @@ class TorchDetector:
     ) -> list[Detections]:
         """Turn raw outputs into detections, for original images of `sizes` (width, height).
 
-        The score of a class is below exp(logit - background logit), so one maximum rejects most
-        anchors on the device, exactly, before any softmax; only the others travel to the host.
+        One maximum per anchor rejects most anchors on the device, exactly, before any score is
+        computed; only the others travel to the host.
         """
         images, anchors, cls_logits, bbox_regression = self._select_candidates(*outputs)
         ends = np.searchsorted(images, np.arange(len(sizes) + 1))
@@ -87,8 +87,21 @@ class TorchDetector:
         self, cls_logits: Tensor, bbox_regression: Tensor
     ) -> tuple[Array, Array, Array, Array]:
         """Return image [N], anchor [N], logits [N, K + 1] and offsets [N, 4] on the host."""
-        margins = cls_logits[..., 1:].amax(dim=-1) - cls_logits[..., 0]
+        margins = cls_logits[..., 1:].amax(dim=-1)
+        if self._postprocess.scores == "softmax":
+            margins -= cls_logits[..., 0]
         rows = (margins > self._lowest_margin).nonzero(as_tuple=True)
         chosen = (*rows, cls_logits[rows], bbox_regression[rows])
         images, anchors, logits, offsets = (tensor.cpu().numpy() for tensor in chosen)
         return images, anchors, logits, offsets
+
+
+def _lowest_margin(spec: PostprocessSpec) -> float:
+    """Return a bound of the margin of a detection.
+
+    The margin is the logit, whose sigmoid is the score, or the difference to the logit of the
+    background, whose exponential is greater than the score of a softmax.
+    """
+    if spec.scores == "sigmoid":
+        return math.log(spec.score_threshold / (1 - spec.score_threshold))
+    return math.log(spec.score_threshold)

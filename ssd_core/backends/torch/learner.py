@@ -9,7 +9,7 @@ from ssd_core.backends.ranks import ALONE, Ranks
 from ssd_core.backends.torch.detector import TorchDetector
 from ssd_core.backends.torch.devices import Device
 from ssd_core.backends.torch.distributed import Gradients
-from ssd_core.backends.torch.loss import LossSums, MultiBoxLoss
+from ssd_core.backends.torch.loss import LossSums, TorchLoss
 from ssd_core.backends.torch.model import build_model
 from ssd_core.backends.torch.norms import share_statistics
 from ssd_core.backends.torch.weights import copy_to_arrays, copy_to_tensors
@@ -32,8 +32,8 @@ class TorchStepResult:
 
     def read(self) -> dict[str, float]:
         """Wait for the device; return `loss`, `loss_cls`, `loss_bbox`, `positives` per image."""
-        cls, bbox, positives = self._totals.cpu()
-        divisor = positives.clamp(min=1)
+        cls, bbox, divisor, positives = self._totals.cpu()
+        divisor = divisor.clamp(min=1)
         values = {
             "loss": (cls + bbox) / divisor,
             "loss_cls": cls / divisor,
@@ -65,11 +65,12 @@ class TorchLearner:
         model.initialize(config.seed)
         self._model = device.place(model)
         share_statistics(model, ranks)
-        self._loss = MultiBoxLoss(
+        self._loss = TorchLoss(
             generate_anchors(config.model.anchors, config.model.image_size),
             variances=config.model.variances,
-            iou_threshold=config.iou_threshold,
-            neg_to_pos_ratio=config.neg_to_pos_ratio,
+            matching=config.matching,
+            classification=config.classification_loss,
+            divisor=config.loss_divisor,
             device=device.torch_device,
         )
         parameters = list(model.parameters())
@@ -83,8 +84,7 @@ class TorchLearner:
         """Update the weights once, at the given rate."""
         with self._device.explain_memory():
             sums = self._forward(batch)
-            parts = torch.stack([sums.cls, sums.bbox, sums.positives.to(sums.cls.dtype)])
-            totals: Tensor = self._ranks.sum(parts.detach())
+            totals: Tensor = self._ranks.sum(sums.stack())
             self._descend((sums.cls + sums.bbox) / totals[2].clamp(min=1), learning_rate)
         return TorchStepResult(totals, len(batch.images) * self._ranks.world_size)
 

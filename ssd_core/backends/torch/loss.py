@@ -1,7 +1,7 @@
-"""Matching, hard-negative mining and loss of a batch, on the device.
+"""Matching and loss of a batch, on the device.
 
-All shapes are fixed: no loop over images, nothing that the host must wait for, and a number of
-launches that does not grow with the batch. `detection/loss.py` says what is computed, and why.
+All shapes are fixed: no loop over images, no operation that the host must wait for, and a number of
+launches that does not grow with the batch. `detection/loss.py` defines the results.
 """
 
 from dataclasses import dataclass
@@ -10,29 +10,38 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ssd_core.config import FocalLossSpec, LossDivisor, MatchingSpec, SoftmaxLossSpec
 from ssd_core.detection.boxes import to_xyxy
 from ssd_core.structures import FloatArray
 
 
 @dataclass(frozen=True, slots=True)
 class LossSums:
-    """Scalars on the device: sums over a batch, to be divided by its positives, at least 1."""
+    """Scalars on the device: sums over a batch, which ranks may add up."""
 
     cls: Tensor
     bbox: Tensor
+    divisor: Tensor
+    """Divides both losses; to be limited to at least 1 after it is summed over the ranks."""
     positives: Tensor
 
+    def stack(self) -> Tensor:
+        """Return [4] values in the order of the fields, without gradients."""
+        values = (self.cls, self.bbox, self.divisor, self.positives)
+        return torch.stack([value.detach().to(self.cls.dtype) for value in values])
 
-class MultiBoxLoss:
-    """The loss of the SSD paper, section 2.2, for padded objects."""
+
+class TorchLoss:
+    """The losses of `detection.loss.DetectionLoss` for padded objects."""
 
     def __init__(
         self,
         anchors_cxcywh: FloatArray,
         *,
         variances: tuple[float, float],
-        iou_threshold: float,
-        neg_to_pos_ratio: float,
+        matching: MatchingSpec,
+        classification: SoftmaxLossSpec | FocalLossSpec,
+        divisor: LossDivisor,
         device: torch.device,
     ) -> None:
         centre_variance, size_variance = variances
@@ -42,8 +51,8 @@ class MultiBoxLoss:
         self._code_unit = torch.full_like(anchors, size_variance)
         self._code_unit[:, :2] = anchors[:, 2:] * centre_variance
         self._ranks = torch.arange(len(anchors), device=device)
-        self._iou_threshold = iou_threshold
-        self._neg_to_pos_ratio = neg_to_pos_ratio
+        self._matching, self._divisor = matching, divisor
+        self._classification = classification
 
     def __call__(
         self, cls_logits: Tensor, bbox_regression: Tensor, boxes: Tensor, labels: Tensor
@@ -58,18 +67,26 @@ class MultiBoxLoss:
         """
         matched, positive = self.match(boxes, labels)
         targets = torch.where(positive, labels.gather(1, matched), 0)
-        cross_entropy = functional.cross_entropy(
-            cls_logits.flatten(0, 1), targets.flatten(), reduction="none"
-        ).view_as(targets)
-        takes_part = self._add_hard_negatives(positive, cross_entropy.detach())
+        if isinstance(self._classification, SoftmaxLossSpec):
+            cls = self._softmax_loss(cls_logits, targets, positive, self._classification)
+        else:
+            cls = _focal_loss(cls_logits, targets, self._classification)
         offsets = self._encode(boxes, matched)
         # An anchor without object has infinite or meaningless offsets here, and no gradient.
         errors = functional.smooth_l1_loss(bbox_regression, offsets, reduction="none")
-        return LossSums(
-            torch.where(takes_part, cross_entropy, 0).sum(),
-            torch.where(positive[..., None], errors, 0).sum(),
-            positive.sum(),
-        )
+        bbox = torch.where(positive[..., None], errors, 0)
+        return self._sum(cls, bbox, positive)
+
+    def _sum(self, cls: Tensor, bbox: Tensor, positive: Tensor) -> LossSums:
+        """Sum the [B, A] and [B, A, 4] losses in the way that the divisor asks for."""
+        total = positive.sum()
+        if self._divisor == "batch":
+            return LossSums(cls.sum(), bbox.sum(), total, total)
+        per_image = positive.sum(dim=1).clamp(min=1)
+        if self._divisor == "batch_at_least_one":
+            return LossSums(cls.sum(), bbox.sum(), per_image.sum(), total)
+        cls, bbox = cls.sum(dim=1) / per_image, bbox.sum(dim=(1, 2)) / per_image
+        return LossSums(cls.sum(), bbox.sum(), torch.ones_like(per_image).sum(), total)
 
     @torch.no_grad()
     def match(self, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,18 +94,37 @@ class MultiBoxLoss:
         iou = _compute_iou(boxes, self._anchor_sides).mul_((labels > 0)[..., None])
         best_iou, matched = iou.max(dim=1)
         anchor_iou, best_anchor = iou.max(dim=2)
-        objects = torch.arange(labels.shape[1], device=labels.device)
-        # The greatest row that wants an anchor is the later object, in any order of execution.
+        num_rows = labels.shape[1]
+        # The greatest number that wants an anchor wins, in any order of execution.
+        numbers = torch.arange(num_rows, device=labels.device)
+        if self._matching.contested_anchor == "first":
+            numbers = num_rows - 1 - numbers
         forced = torch.full_like(matched, -1).scatter_reduce_(
-            1, best_anchor, torch.where(anchor_iou > 0, objects, -1), "amax"
+            1, best_anchor, torch.where(anchor_iou > 0, numbers, -1), "amax"
         )
-        positive = (best_iou >= self._iou_threshold) | (forced >= 0)
-        return torch.where(forced >= 0, forced, matched), positive
+        is_forced = forced >= 0
+        if self._matching.contested_anchor == "first":
+            forced = num_rows - 1 - forced
+        threshold = self._matching.iou_threshold
+        reaches = best_iou >= threshold if self._matching.inclusive else best_iou > threshold
+        return torch.where(is_forced, forced, matched), reaches | is_forced
+
+    def _softmax_loss(
+        self, cls_logits: Tensor, targets: Tensor, positive: Tensor, spec: SoftmaxLossSpec
+    ) -> Tensor:
+        """Return [B, A] cross entropies, 0 for anchors that do not take part."""
+        cross_entropy = functional.cross_entropy(
+            cls_logits.flatten(0, 1), targets.flatten(), reduction="none"
+        ).view_as(targets)
+        takes_part = self._add_hard_negatives(positive, cross_entropy.detach(), spec)
+        return torch.where(takes_part, cross_entropy, 0)
 
     @torch.no_grad()
-    def _add_hard_negatives(self, positive: Tensor, cross_entropy: Tensor) -> Tensor:
+    def _add_hard_negatives(
+        self, positive: Tensor, cross_entropy: Tensor, spec: SoftmaxLossSpec
+    ) -> Tensor:
         """Return [B, A], true for the positives and the hardest negatives of each image."""
-        wanted = (positive.sum(dim=1, keepdim=True) * self._neg_to_pos_ratio).floor()
+        wanted = (positive.sum(dim=1, keepdim=True) * spec.neg_to_pos_ratio).floor()
         hardest = cross_entropy.masked_fill(positive, 0).argsort(
             dim=1, descending=True, stable=True
         )
@@ -102,6 +138,21 @@ class MultiBoxLoss:
         code = _to_code(torch.cat([(low + high) / 2, high - low], dim=-1))
         code = code.gather(1, matched[..., None].expand(-1, -1, 4))
         return code.sub_(self._code_origin).div_(self._code_unit)
+
+
+def _focal_loss(cls_logits: Tensor, targets: Tensor, spec: FocalLossSpec) -> Tensor:
+    """Return [B, A] sums of the focal losses of the classes."""
+    first = 0 if spec.background_column else 1
+    classes = torch.arange(first, cls_logits.shape[-1], device=targets.device)
+    is_target = targets[..., None] == classes
+    logits = cls_logits[..., first:]
+    wrong = functional.softplus(torch.where(is_target, -logits, logits))  # -log(p)
+    # The exponential of a logarithm, unlike a power, has a finite gradient where 1 - p is 0.
+    modulation = torch.exp(
+        -spec.gamma * functional.softplus(torch.where(is_target, logits, -logits))
+    )
+    weights = torch.where(is_target, spec.alpha, 1 - spec.alpha)
+    return (weights * modulation * wrong).sum(dim=-1)
 
 
 def _to_code(boxes_cxcywh: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The network: a backbone, and two convolutions a level that classify and place its anchors."""
+"""The network: a backbone, and two convolutions per level that classify and place its anchors."""
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ class Ssd(nn.Module):
 
     def __init__(self, config: ModelConfig, num_classes: int) -> None:
         super().__init__()
-        self.backbone, extras = BACKBONES[config.backbone]()
+        self.backbone, extras = BACKBONES[config.backbone](config.norm)
         self.extras = nn.ModuleList(extras)
         channels = (*self.backbone.channels, *(layer.out_channels for layer in extras))
         self.heads = nn.ModuleDict(
@@ -29,10 +29,10 @@ class Ssd(nn.Module):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
 
     def initialize(self, seed: int) -> None:
-        """Draw fresh weights, the same ones for the same seed on every device.
+        """Draw new weights; the same seed gives the same weights on every device.
 
-        The heads get Xavier's uniform distribution with biases 0, as in mmdetection, but for the
-        background logit's.
+        The heads get Xavier's uniform distribution with biases 0, as in mmdetection, except for
+        the bias of the background logit.
         """
         generator = torch.Generator().manual_seed(seed)
         self.backbone.initialize(generator)
@@ -47,41 +47,48 @@ class Ssd(nn.Module):
         return images.permute(0, 3, 1, 2).float().sub_(self.mean).div_(self.std)
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits [B, A, K + 1] and offsets [B, A, 4], anchors as `generate_anchors` has."""
+        """Return logits [B, A, K + 1] and offsets [B, A, 4] in the order of `generate_anchors`."""
         features = compute_features(self.backbone, self.extras, inputs)
         logits = _flatten(self.heads["cls"], features, self._num_outputs)
         return logits, _flatten(self.heads["bbox"], features, 4)
 
 
 def build_model(config: ModelConfig, num_classes: int) -> Ssd:
-    """Return an `Ssd` on the CPU, its weights not yet meaningful.
+    """Return an `Ssd` on the CPU with arbitrary weights.
 
     Raises:
-        UsageError: the anchors do not fit the feature maps of the backbone.
+        UsageError: the anchors do not fit the feature maps of the backbone, or this backend does
+            not implement a part of the configuration.
     """
+    if config.padding != "symmetric":
+        raise UsageError(
+            f"model.padding: backbone '{config.backbone}' of framework 'torch' does not implement "
+            f"'{config.padding}'; use 'symmetric'"
+        )
     with torch.device("meta"):
         side = config.image_size
-        levels = compute_features(*BACKBONES[config.backbone](), torch.empty(2, 3, side, side))
+        parts = BACKBONES[config.backbone](config.norm)
+        levels = compute_features(*parts, torch.empty(2, 3, side, side))
         found = tuple(level.shape[-1] for level in levels)
     wanted = feature_sizes(config.anchors, side)
     if found != wanted:
         raise UsageError(
-            f"model.anchors.strides: backbone '{config.backbone}' at {side} px has feature maps of "
-            f"{found} cells a side, the strides {config.anchors.strides} make {wanted}"
+            f"model.anchors: backbone '{config.backbone}' at {side} px has feature maps of {found} "
+            f"cells per side, the strides of the anchors give {wanted}"
         )
     return Ssd(config, num_classes)
 
 
 def _head(config: ModelConfig, channels: tuple[int, ...], num_outputs: int) -> nn.ModuleList:
-    """Return one 3x3 convolution a level with `num_outputs` for each anchor."""
+    """Return one 3x3 convolution per level with `num_outputs` for each anchor."""
     return nn.ModuleList(
-        nn.Conv2d(width, num_boxes * num_outputs, 3, padding=1)
-        for width, num_boxes in zip(channels, config.anchors.boxes_per_cell, strict=True)
+        nn.Conv2d(width, len(level.shapes) * num_outputs, 3, padding=1)
+        for width, level in zip(channels, config.anchors, strict=True)
     )
 
 
 def _flatten(head: nn.Module, features: list[Tensor], num_outputs: int) -> Tensor:
-    """Apply a head and put the anchors of all levels, rows and columns behind each other."""
+    """Apply a head and concatenate the anchors of all levels, rows and columns."""
     return torch.cat(
         [
             convolution(level).permute(0, 2, 3, 1).reshape(len(level), -1, num_outputs)

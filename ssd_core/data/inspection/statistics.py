@@ -5,11 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from ssd_core.config import AnchorSpec
+from ssd_core.config import AnchorLevel
 from ssd_core.data.checking.duplicates import find_near_images
 from ssd_core.data.inspection.table import SIZES, Objects, SplitTable, join_objects
-from ssd_core.detection.anchors import feature_sizes, generate_anchors
-from ssd_core.detection.reach import find_best_anchors
+from ssd_core.detection.anchors import feature_sizes, find_best_anchors
 from ssd_core.structures import Array, ClassInfo, FloatArray, IntArray
 
 SIDE_BINS = 2
@@ -168,7 +167,12 @@ IOU_EDGES = np.linspace(0, 1, 21)
 
 
 def describe_reach(
-    objects: Objects, spec: AnchorSpec, image_size: int, *, iou_threshold: float, num_classes: int
+    objects: Objects,
+    levels: Sequence[AnchorLevel],
+    image_size: int,
+    *,
+    iou_threshold: float,
+    num_classes: int,
 ) -> dict[str, Any]:
     """Return how well anchors reach the objects as they are, before any augmentation.
 
@@ -177,12 +181,12 @@ def describe_reach(
 
     Args:
         objects: of the data set.
-        spec: the anchors.
+        levels: the anchors.
         image_size: side of the square network input in pixels.
         iou_threshold: lowest IoU at which an anchor is positive.
         num_classes: K.
     """
-    iou, levels = find_best_anchors(objects.boxes, spec, image_size)
+    iou, best_levels = find_best_anchors(objects.boxes, levels, image_size)
     is_unreached = iou < np.float32(iou_threshold)
     return {
         "image_size": image_size,
@@ -196,30 +200,23 @@ def describe_reach(
         "best_iou": spread(iou),
         "best_iou_histogram": np.histogram(iou, IOU_EDGES)[0].tolist(),
         "unreached_side_histogram": side_histogram(objects.sides[is_unreached]),
-        "levels": _describe_levels(spec, image_size, levels),
+        "levels": _describe_levels(levels, image_size, best_levels),
     }
 
 
-def _describe_levels(spec: AnchorSpec, image_size: int, levels: IntArray) -> list[dict[str, Any]]:
-    """Return a row for each level of anchors; `levels` are those of the best anchors."""
-    anchors = generate_anchors(spec, image_size) * image_size
-    columns = zip(
-        spec.strides,
-        feature_sizes(spec, image_size),
-        spec.boxes_per_cell,
-        np.bincount(levels, minlength=len(spec.strides)).tolist(),
-        strict=True,
-    )
-    rows: list[dict[str, Any]] = []
-    start = 0
-    for stride, cells, per_cell, num_objects in columns:
-        rows.append(
-            {
-                "stride": stride,
-                "shapes": anchors[start : start + per_cell, 2:].round(1).tolist(),
-                "anchors": cells * cells * per_cell,
-                "objects": num_objects,
-            }
+def _describe_levels(
+    levels: Sequence[AnchorLevel], image_size: int, best_levels: IntArray
+) -> list[dict[str, Any]]:
+    """Return one row per level of anchors; `best_levels` holds the level of each best anchor."""
+    num_objects = np.bincount(best_levels, minlength=len(levels)).tolist()
+    return [
+        {
+            "stride": level.stride,
+            "shapes": np.round(level.shapes, 1).tolist(),
+            "anchors": cells * cells * len(level.shapes),
+            "objects": objects,
+        }
+        for level, cells, objects in zip(
+            levels, feature_sizes(levels, image_size), num_objects, strict=True
         )
-        start += cells * cells * per_cell
-    return rows
+    ]

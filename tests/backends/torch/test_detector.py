@@ -5,7 +5,7 @@ import torch
 from ssd_core.backends.torch.backend import TorchBackend
 from ssd_core.config import PostprocessSpec
 from ssd_core.detection.anchors import generate_anchors
-from ssd_core.detection.box_coder import BoxCoder
+from ssd_core.detection.boxes import BoxCoder
 from ssd_core.detection.postprocess import select_detections
 from ssd_core.recipes import load_recipe
 

@@ -3,8 +3,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ssd_core.backends.torch.loss import MultiBoxLoss
+from ssd_core.backends.torch.loss import TorchLoss
 from ssd_core.backends.torch.model import build_model
+from ssd_core.config import FocalLossSpec, MatchingSpec, SoftmaxLossSpec
 from ssd_core.detection.anchors import generate_anchors
 from ssd_core.detection.boxes import to_xyxy
 from ssd_core.detection.matcher import BACKGROUND, match_anchors
@@ -15,12 +16,13 @@ ANCHORS = generate_anchors(MODEL.anchors, MODEL.image_size)
 SYNCHRONISATIONS = {"_local_scalar_dense", "nonzero"}
 
 
-def build_loss():
-    return MultiBoxLoss(
+def build_loss(classification=None, divisor="batch"):
+    return TorchLoss(
         ANCHORS,
         variances=(0.1, 0.2),
-        iou_threshold=0.5,
-        neg_to_pos_ratio=3.0,
+        matching=MatchingSpec(),
+        classification=classification or SoftmaxLossSpec(),
+        divisor=divisor,
         device=torch.device("cpu"),
     )
 
@@ -43,9 +45,9 @@ def random_targets(rng, num_images, num_rows=8):
     return torch.from_numpy(np.concatenate([low, low + sides], axis=2)), torch.from_numpy(labels)
 
 
-def record_calls(num_images):
+def record_calls(loss, num_images):
     """Aten calls of normalisation, matching and loss, forward and backward, of one batch."""
-    model, loss = build_model(MODEL, 3), build_loss()
+    model = build_model(MODEL, 3)
     rng = np.random.default_rng(0)
     boxes, labels = random_targets(rng, num_images)
     logits = torch.randn(num_images, len(ANCHORS), 4, requires_grad=True)
@@ -54,12 +56,17 @@ def record_calls(num_images):
     with AtenCalls() as calls:
         model.normalize(images)
         sums = loss(logits, offsets, boxes, labels)
-        ((sums.cls + sums.bbox) / sums.positives.clamp(min=1)).backward()
+        ((sums.cls + sums.bbox) / sums.divisor.clamp(min=1)).backward()
     return calls.names
 
 
-def test_launches_are_few_whatever_the_batch_and_nothing_synchronises():
-    recorded = {num_images: record_calls(num_images) for num_images in (2, 8, 64)}
+@pytest.mark.parametrize(
+    "loss",
+    [build_loss(), build_loss(FocalLossSpec(), "image")],
+    ids=["softmax", "focal, by image"],
+)
+def test_launches_are_few_whatever_the_batch_and_nothing_synchronises(loss):
+    recorded = {num_images: record_calls(loss, num_images) for num_images in (2, 8, 64)}
     assert recorded[2] == recorded[8] == recorded[64]
     assert len(recorded[2]) <= 200
     assert not SYNCHRONISATIONS & set(recorded[2])
@@ -71,7 +78,7 @@ def test_matching_equals_the_oracle_exactly(seed):
     matched, positive = build_loss().match(boxes, labels)
     for image in range(2):
         expected = match_anchors(
-            to_xyxy(ANCHORS), boxes[image].numpy(), labels[image].numpy(), iou_threshold=0.5
+            to_xyxy(ANCHORS), boxes[image].numpy(), labels[image].numpy(), MatchingSpec()
         )
         found = torch.where(positive[image], matched[image], BACKGROUND).numpy()
         np.testing.assert_array_equal(found, expected)

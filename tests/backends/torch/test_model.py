@@ -10,6 +10,8 @@ from ssd_core.backends.torch.model import build_model
 from ssd_core.config import PostprocessSpec
 from ssd_core.errors import UsageError
 from ssd_core.recipes import load_recipe
+from ssd_core.recipes.anchors import paper_levels
+from ssd_core.recipes.ssd300_vgg16 import SSD300_COCO_SIZES, SSD300_RATIOS, SSD300_STRIDES
 
 VGG16 = load_recipe("ssd300_vgg16").train.model
 RESIDUAL = load_recipe("demo").train.model
@@ -36,7 +38,7 @@ def test_strides_that_do_not_fit_the_backbone_are_refused():
 
 def test_levels_that_do_not_fit_the_backbone_are_refused():
     config = RESIDUAL.model_copy(update={"anchors": VGG16.anchors})
-    with pytest.raises(UsageError, match="model.anchors.strides"):
+    with pytest.raises(UsageError, match="model.anchors: backbone 'residual' at 256 px"):
         build_model(config, 3)
 
 
@@ -100,9 +102,10 @@ def twins():
         for convolution, level in zip(head, theirs.backbone(inputs).values(), strict=True):
             convolution.weight.mul_(1.5 / convolution(level).std())
             convolution.bias.view(-1, TORCHVISION_CLASSES)[:, 0] = 9.0
-    config = VGG16.model_copy(
-        update={"anchors": VGG16.anchors.model_copy(update={"clip_sizes": True})}
+    limited = paper_levels(
+        strides=SSD300_STRIDES, sizes=SSD300_COCO_SIZES, ratios=SSD300_RATIOS, limit=300
     )
+    config = VGG16.model_copy(update={"anchors": limited})
     ours = build_model(config, TORCHVISION_CLASSES - 1)
     copy_weights(theirs, ours)
     return theirs, ours, config, inputs

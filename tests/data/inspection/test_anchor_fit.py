@@ -2,11 +2,14 @@
 
 import numpy as np
 
-from ssd_core.config import AnchorSpec
+from ssd_core.config import AnchorLevel
 from ssd_core.data.inspection.statistics import describe_reach
 from ssd_core.data.inspection.table import Objects
 
-SPEC = AnchorSpec(strides=(50, 100), min_sizes=(20, 60), max_sizes=(45, 100), ratios=((), (4,)))
+LEVELS = (
+    AnchorLevel(stride=50, shapes=((20, 20), (30, 30))),
+    AnchorLevel(stride=100, shapes=((60, 60), (77.5, 77.5), (120, 30), (30, 120))),
+)
 """On 100 px: 2 x 2 cells of squares of 20 and 30, one cell of 60, 77.5, 120 x 30 and 30 x 120."""
 
 BOXES = np.array(
@@ -28,7 +31,7 @@ def reach(iou_threshold=0.49, boxes=BOXES):
         labels=np.array([1, 1, 2, 2][:count], np.int64),
         areas=np.array([100, 9999, 2000, 1][:count], np.float64),
     )
-    return describe_reach(objects, SPEC, 100, iou_threshold=iou_threshold, num_classes=3)
+    return describe_reach(objects, LEVELS, 100, iou_threshold=iou_threshold, num_classes=3)
 
 
 def test_objects_below_the_threshold_are_unreached():

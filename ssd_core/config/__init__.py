@@ -3,21 +3,40 @@
 Each field is documented by the string under it. Defaults live here and in recipes, nowhere else.
 """
 
-import json
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    ValidationError,
-    model_validator,
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from ssd_core.config.method import (
+    AnchorLevel,
+    ClassificationLossSpec,
+    FocalLossSpec,
+    LossDivisor,
+    MatchingSpec,
+    ModelConfig,
+    NormSpec,
+    PostprocessOverrides,
+    PostprocessSpec,
+    SoftmaxLossSpec,
 )
+from ssd_core.config.section import Section, Share, differences, first_problem, parse_section
 
-from ssd_core.errors import UsageError, unknown_name
+__all__ = [
+    "AnchorLevel",
+    "ClassificationLossSpec",
+    "FocalLossSpec",
+    "LossDivisor",
+    "MatchingSpec",
+    "ModelConfig",
+    "NormSpec",
+    "PostprocessOverrides",
+    "PostprocessSpec",
+    "Section",
+    "SoftmaxLossSpec",
+    "differences",
+    "first_problem",
+    "parse_section",
+]
 
 SourceFormat = Literal["auto", "coco", "voc", "yolo", "txt", "mindrecord"]
 Policy = Literal["strict", "repair", "skip"]
@@ -29,19 +48,6 @@ Precision = Literal["auto", "fp32", "bf16"]
 SplitName = Literal["train", "val"]
 FrameworkName = Literal["torch", "mindspore"]
 DeviceName = Literal["auto", "cpu", "cuda", "npu"]
-Share = Annotated[float, Field(ge=0, le=1)]
-"""A part of a whole, or a probability."""
-
-
-class Section(BaseModel):
-    """Base of all configuration: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
-    )
-
-
-SectionT = TypeVar("SectionT", bound=Section)
 
 
 class ConvertConfig(Section):
@@ -79,54 +85,6 @@ class ConvertConfig(Section):
     """Format of the result; `mindrecord` is what MindSpore's SSD reads, and needs MindSpore."""
     shard_bytes: PositiveInt = 64 * 2**20
     """An Arrow shard is closed when its images reach this size; MindRecord has a file a split."""
-
-
-class AnchorSpec(Section):
-    """Anchors of an SSD, one entry a level, in pixels of the input (SSD paper, section 2.2)."""
-
-    strides: tuple[PositiveInt, ...] = Field(min_length=1)
-    """Distance of neighbouring anchor centres."""
-    min_sizes: tuple[PositiveFloat, ...]
-    """Side of the first square."""
-    max_sizes: tuple[PositiveFloat, ...]
-    """The second square has the side sqrt(min * max)."""
-    ratios: tuple[tuple[PositiveFloat, ...], ...]
-    """For each r one wide box (r : 1) and one tall box (1 : r) of the first square's area."""
-    clip_sizes: bool = False
-    """Limit width and height to the input size: torchvision and NVIDIA do, mmdetection does not."""
-
-    @model_validator(mode="after")
-    def _levels_agree(self) -> "AnchorSpec":
-        lengths = {len(self.strides), len(self.min_sizes), len(self.max_sizes), len(self.ratios)}
-        if len(lengths) != 1:
-            raise ValueError(
-                "strides, min_sizes, max_sizes and ratios must have one entry a level each"
-            )
-        return self
-
-    @property
-    def boxes_per_cell(self) -> tuple[int, ...]:
-        """Number of anchors at each cell, one entry a level."""
-        return tuple(2 + 2 * len(ratios) for ratios in self.ratios)
-
-
-class ModelConfig(Section):
-    """The network and what its input must look like; a model directory carries it."""
-
-    backbone: Literal["vgg16", "residual"]
-    """`vgg16`: the paper's network with conv4_3 normalised; `residual`: five small basic blocks
-    with batch normalisation."""
-    image_size: PositiveInt
-    """Side of the square network input in pixels."""
-    mean: tuple[float, float, float]
-    """Subtracted from the RGB values 0..255."""
-    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat]
-    """Divides the RGB values after the mean is subtracted."""
-    anchors: AnchorSpec
-    background_bias: float = 0.0
-    """Initial bias of the background logit; positive where training starts from random weights."""
-    variances: tuple[PositiveFloat, PositiveFloat] = (0.1, 0.2)
-    """Scale of the centre and of the size offsets; torchvision's weights are their inverses."""
 
 
 class AugmentConfig(Section):
@@ -199,10 +157,13 @@ class TrainConfig(Section):
     """Passes over the training split."""
     steps: PositiveInt | None = None
     """Number of optimizer steps; None computes it from `epochs`."""
-    iou_threshold: float = Field(default=0.5, gt=0, lt=1)
-    """Lowest IoU at which an anchor is positive."""
-    neg_to_pos_ratio: PositiveFloat = 3.0
-    """Hard negatives kept for each positive."""
+    matching: MatchingSpec = MatchingSpec()
+    classification_loss: ClassificationLossSpec = SoftmaxLossSpec()
+    loss_divisor: LossDivisor = "batch"
+    """`batch`: the sum of all losses is divided by the positives of the global batch, at least 1
+    (torchvision, MindSpore); `batch_at_least_one`: an image without positives counts as one in that
+    divisor (mmdetection); `image`: the loss of each image is divided by its own positives, at least
+    1, and the batch takes the mean (NVIDIA)."""
     precision: Precision = "auto"
     """`auto` takes bf16 where the device is faster with it."""
     seed: int = Field(default=1, ge=0)
@@ -217,24 +178,21 @@ class TrainConfig(Section):
     loader_threads: PositiveInt = 2
     """Threads that decode and augment."""
 
-
-class PostprocessSpec(Section):
-    """How raw outputs become detections."""
-
-    score_threshold: float = Field(default=0.02, gt=0, lt=1)
-    """A detection scores more than this."""
-    nms_iou_threshold: float = Field(default=0.45, gt=0, le=1)
-    """A box that overlaps a better one of its class by more than this is dropped."""
-    topk_candidates: PositiveInt = 400
-    """Best candidates a class that enter NMS."""
-    max_detections_per_image: PositiveInt = 200
-    """The best ones of all classes are kept."""
+    @model_validator(mode="after")
+    def _scores_fit_the_loss(self) -> "TrainConfig":
+        scores = "softmax" if self.classification_loss.name == "softmax" else "sigmoid"
+        if self.model.postprocess.scores != scores:
+            raise ValueError(
+                f"classification_loss '{self.classification_loss.name}' needs "
+                f"model.postprocess.scores '{scores}'"
+            )
+        return self
 
 
 class EvaluateConfig(Section):
     """How accuracy is measured."""
 
-    postprocess: PostprocessSpec = PostprocessSpec()
+    postprocess: PostprocessOverrides = PostprocessOverrides()
     split: SplitName = "val"
     """Whose images are looked at."""
     batch_size: PositiveInt = 8
@@ -244,7 +202,7 @@ class EvaluateConfig(Section):
 class BenchmarkConfig(Section):
     """How speed is measured."""
 
-    postprocess: PostprocessSpec = PostprocessSpec()
+    postprocess: PostprocessOverrides = PostprocessOverrides()
     batch_sizes: tuple[PositiveInt, ...] = Field(default=(1, 8), min_length=1)
     """Images a forward pass, each measured apart."""
     seconds: PositiveFloat = 3.0
@@ -288,73 +246,3 @@ class Recipe(Section):
     benchmark: BenchmarkConfig = BenchmarkConfig()
     report: ReportConfig = ReportConfig()
     publish: PublishConfig = PublishConfig()
-
-
-def parse_section(kind: type[SectionT], values: Mapping[str, Any], path: str) -> SectionT:
-    """Turn plain values, for example from JSON, into the frozen model `kind`.
-
-    Args:
-        kind: model to build.
-        values: nested mappings, lists and scalars.
-        path: name of the section in error messages, for example "train"; "" for a whole recipe.
-
-    Raises:
-        UsageError: an unknown key, with the nearest known one, or a value that does not fit.
-    """
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        details = error.errors(include_url=False)[0]
-        if details["type"] == "extra_forbidden":
-            raise _unknown_key(kind, details["loc"], path) from None
-        raise UsageError(first_problem(error, path)) from None
-
-
-def first_problem(error: ValidationError, path: str = "") -> str:
-    """Say in one line what the first value is that does not fit, and where.
-
-    Args:
-        error: of a pydantic model.
-        path: name of the whole, before the place inside of it; "" for none.
-    """
-    details = error.errors(include_url=False)[0]
-    place = ".".join(str(part) for part in (path, *details["loc"]) if part != "")
-    if details["type"] == "missing":
-        return f"{place} is missing"
-    before = f"{place}: " if place else ""
-    expected = details["msg"].lower().partition(" or instance of")[0]
-    shown = json.dumps(details["input"], default=str)
-    return f"{before}{expected}, got {shown[:80]}"
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> list[str]:
-    """List the leaves that differ between two nested mappings, as `path: old -> new`."""
-    lines = []
-    for key in sorted({*old, *new}):
-        place, before, after = f"{path}{key}", old.get(key), new.get(key)
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            lines += differences(before, after, f"{place}.")
-        elif before != after:
-            lines.append(f"{place}: {json.dumps(before)} -> {json.dumps(after)}")
-    return lines
-
-
-def _unknown_key(kind: type[Section], location: tuple[int | str, ...], path: str) -> UsageError:
-    """Name the unknown key with the nearest key of the model it was given to."""
-    *parents, key = location
-    prefix = "".join(f"{part}." for part in [path, *parents] if part != "")
-    known = _model_at(kind, parents).model_fields
-    return unknown_name("key", f"{prefix}{key}", [f"{prefix}{name}" for name in known])
-
-
-def _model_at(kind: type[Section], location: Sequence[int | str]) -> type[Section]:
-    """Return the model of a nested value, which may also be optional, or one of several."""
-    for name in location:
-        if isinstance(name, str):  # a number is a place in a list
-            annotation = kind.model_fields[name].annotation
-            (kind,) = [
-                part
-                for part in (annotation, *get_args(annotation))
-                if hasattr(part, "model_fields")
-            ]
-    return kind

@@ -1,0 +1,134 @@
+"""The method as data: what the network, its training and its detections are made of.
+
+`ssd_core/detection` implements every alternative of this page in NumPy; a backend implements those
+that its recipes use and refuses the others. `docs/recipes.md` shows how a recipe combines them.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from ssd_core.config.section import Section, Share
+
+IouThreshold = Annotated[float, Field(gt=0, lt=1)]
+ScoreThreshold = Annotated[float, Field(gt=0, lt=1)]
+NmsIouThreshold = Annotated[float, Field(gt=0, le=1)]
+LossDivisor = Literal["batch", "batch_at_least_one", "image"]
+
+
+class AnchorLevel(Section):
+    """The anchors of one feature map: the same shapes around the centre of every cell."""
+
+    stride: PositiveFloat
+    """Pixels of the network input between neighbouring centres, at stride * (index + 0.5). The
+    feature map has image size / stride cells per side, rounded up."""
+    shapes: tuple[tuple[PositiveFloat, PositiveFloat], ...] = Field(min_length=1)
+    """Width and height of each anchor of a cell, in pixels of the network input."""
+
+
+class MatchingSpec(Section):
+    """Which anchors are positive, and for which object (`detection/matcher.py`)."""
+
+    iou_threshold: IouThreshold = 0.5
+    """IoU from which an anchor is positive."""
+    inclusive: bool = True
+    """Whether an IoU equal to the threshold suffices: it does for mmdetection and torchvision, not
+    for MindSpore and NVIDIA."""
+    contested_anchor: Literal["last", "first"] = "last"
+    """Which of several objects with the same best anchor gets it: the last one (mmdetection,
+    torchvision, NVIDIA), or the first one (MindSpore)."""
+
+
+class SoftmaxLossSpec(Section):
+    """Softmax cross entropy of the positives and the hardest negatives (SSD paper, section 2.2)."""
+
+    name: Literal["softmax"] = "softmax"
+    neg_to_pos_ratio: PositiveFloat = 3.0
+    """Hard negatives per positive, image by image."""
+
+
+class FocalLossSpec(Section):
+    """Sigmoid focal loss of all anchors (Lin et al. 2017)."""
+
+    name: Literal["focal"] = "focal"
+    alpha: Share = 0.25
+    """Weight of the target 1; the target 0 has 1 - alpha. MindSpore's 300-pixel models: 0.75."""
+    gamma: float = Field(default=2.0, ge=0)
+    """Exponent that lowers the weight of what is classified well."""
+    background_column: bool = False
+    """Whether the background is a class that is trained too, as in MindSpore; else its column of
+    the logits has no gradient."""
+
+
+ClassificationLossSpec = Annotated[SoftmaxLossSpec | FocalLossSpec, Field(discriminator="name")]
+
+
+class PostprocessSpec(Section):
+    """How raw outputs become detections."""
+
+    scores: Literal["softmax", "sigmoid"] = "softmax"
+    """How logits become scores; `sigmoid` belongs to the focal loss."""
+    score_threshold: ScoreThreshold = 0.02
+    """The score of a detection exceeds this."""
+    nms_iou_threshold: NmsIouThreshold = 0.45
+    """A box is dropped if its IoU with a better box of its class exceeds this."""
+    plus_one_areas: bool = False
+    """Whether NMS adds 1 to the width and height of boxes in pixels of the image (MindSpore)."""
+    topk_candidates: PositiveInt | None = 400
+    """Best candidates per class that enter NMS; None for all."""
+    max_detections_per_class: PositiveInt | None = None
+    """Best detections kept per class of an image; None for all."""
+    max_detections_per_image: PositiveInt | None = 200
+    """Best detections kept per image, over all classes; None for all."""
+
+
+class PostprocessOverrides(Section):
+    """Changes of a model's own post-processing; None keeps its value."""
+
+    score_threshold: ScoreThreshold | None = None
+    nms_iou_threshold: NmsIouThreshold | None = None
+    plus_one_areas: bool | None = None
+    topk_candidates: PositiveInt | None = None
+    max_detections_per_class: PositiveInt | None = None
+    max_detections_per_image: PositiveInt | None = None
+
+    def apply(self, spec: PostprocessSpec) -> PostprocessSpec:
+        """Return `spec` with these values in place of its own."""
+        return spec.model_copy(update=self.model_dump(exclude_none=True))
+
+
+class NormSpec(Section):
+    """Batch normalisation."""
+
+    epsilon: PositiveFloat = 1e-5
+    """Added to the variance."""
+    momentum: float = Field(default=0.1, gt=0, le=1)
+    """Weight of a new batch in the running statistics, as torch counts; MindSpore's and
+    TensorFlow's momentum is 1 minus this."""
+
+
+class ModelConfig(Section):
+    """A network, its input and its outputs; a model directory carries this section."""
+
+    backbone: Literal["vgg16", "residual"]
+    """`vgg16`: the paper's network with conv4_3 normalised; `residual`: five small basic blocks
+    with batch normalisation."""
+    image_size: PositiveInt
+    """Side of the square network input in pixels."""
+    mean: tuple[float, float, float]
+    """Subtracted from the RGB values 0..255."""
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat]
+    """Divides the RGB values after the mean is subtracted."""
+    padding: Literal["symmetric", "same"] = "symmetric"
+    """How convolutions pad: equally on both sides, or as TensorFlow's SAME, which at stride 2 pads
+    the end only or more."""
+    norm: NormSpec = NormSpec()
+    """Batch normalisation, in backbones that have it."""
+    anchors: tuple[AnchorLevel, ...] = Field(min_length=1)
+    """One entry per feature map, finest first; `recipes/anchors.py` computes the usual ones."""
+    background_bias: float = 0.0
+    """Initial bias of the background logit; positive where training starts from random weights."""
+    variances: tuple[PositiveFloat, PositiveFloat] = (0.1, 0.2)
+    """Scale of the centre and of the size offsets; torchvision's weights are their inverses."""
+    postprocess: PostprocessSpec = PostprocessSpec()
+    """How its outputs become detections; `evaluate`, `benchmark` and `predict` may override it."""
