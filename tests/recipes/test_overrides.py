@@ -1,7 +1,14 @@
 """Assignments that change a recipe: what they accept, and what a mistake is told."""
 
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from ssd_core.config import TrainConfig, parse_section
+from ssd_core.detection.anchors import generate_anchors
 from ssd_core.errors import UsageError
 from ssd_core.recipes import load_recipe
 from ssd_core.recipes.overrides import override
@@ -74,3 +81,20 @@ def test_override_takes_json_and_plain_text() -> None:
 def test_override_leaves_the_rest_alone() -> None:
     recipe = load_recipe("demo")
     assert override(recipe, []) == recipe
+
+
+def test_the_examples_of_the_page_are_accepted() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text()
+    (command,) = re.findall(r"^    (--set .*)$", page, re.MULTILINE)
+    assignments = [word for word in shlex.split(command) if word != "--set"]
+    assert override(load_recipe("demo"), assignments).train.classification_loss.name == "focal"
+    (block,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    values: dict[str, Any] = {}
+    exec(block, values)
+    assert len(generate_anchors(values["anchors"], 300)) == 1917
+    model = load_recipe("ssd300_vgg16").train.model.model_copy(
+        update={"postprocess": values["postprocess"], "anchors": values["anchors"]}
+    )
+    parts = {"matching": values["matching"], "classification_loss": values["classification_loss"]}
+    train = load_recipe("ssd300_vgg16").train.model_copy(update={"model": model, **parts})
+    assert parse_section(TrainConfig, train.model_dump(mode="json"), "train") == train
