@@ -8,7 +8,7 @@ from kfp.dsl.base_component import BaseComponent
 from components.benchmark.component import benchmark as measure
 from components.fetch_model.component import fetch_model
 from components.resolve_config.component import resolve_config
-from pipelines.placement import Placement, apply_device, apply_tools
+from pipelines.placement import Placement, place
 
 
 def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
@@ -36,11 +36,7 @@ def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
                 {"benchmark.fail_if_slower": true}.
         """
         fetched = fetch_model(uri=model)
-        apply_tools(placement, fetched, "Fetch model")
-
         resolved = resolve_config(recipe=fetched.outputs["recipe"], overrides=overrides)
-        apply_tools(placement, resolved, "Resolve configuration")
-
         measured = measure(
             config=resolved.outputs["benchmark"],
             framework=placement.framework,
@@ -50,6 +46,8 @@ def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
             series=series,
             model=fetched.outputs["model"],
         )
-        apply_device(placement, measured, "Benchmark speed")
+
+        for task in (fetched, resolved, measured):
+            place(placement, task)
 
     return benchmark

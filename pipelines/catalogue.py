@@ -7,7 +7,7 @@ import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ssd_core.errors import UsageError, unknown_name
 from ssd_core.store.local import write_file
@@ -16,51 +16,55 @@ if TYPE_CHECKING:
     from pipelines.placement import Placement
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class StepInfo:
     """Knowledge about a step beside its component."""
 
+    title: str
+    """Name on the pages of Kubeflow."""
+    room: Literal["tools", "convert", "device", "all_devices", "launcher"] = "tools"
+    """Image and resources of the placement; a `device` step has one accelerator of the pod."""
     artifact: str = ""
     """Name of the input through which other steps read its output."""
 
 
 STEPS = {
-    "fetch_model": StepInfo(artifact="model"),
-    "resolve_config": StepInfo(),
-    "convert": StepInfo(artifact="dataset"),
-    "train": StepInfo(artifact="model"),
-    "train_distributed": StepInfo(artifact="model"),
-    "evaluate": StepInfo(artifact="evaluation"),
-    "benchmark": StepInfo(artifact="speed"),
-    "report": StepInfo(),
-    "publish": StepInfo(),
+    "fetch_model": StepInfo("Fetch model", artifact="model"),
+    "resolve_config": StepInfo("Resolve configuration"),
+    "convert": StepInfo("Convert to shards", "convert", artifact="dataset"),
+    "train": StepInfo("Train", "all_devices", artifact="model"),
+    "train_distributed": StepInfo("Train", "launcher", artifact="model"),
+    "evaluate": StepInfo("Evaluate accuracy", "device", artifact="evaluation"),
+    "benchmark": StepInfo("Benchmark speed", "device", artifact="speed"),
+    "report": StepInfo("Report"),
+    "publish": StepInfo("Publish"),
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """What a user must know of a pipeline."""
+class PipelineInfo:
+    """Parameters of a pipeline."""
 
-    steps: tuple[str, ...]
-    """In the order in which they run."""
     required: tuple[str, ...]
-    """Parameters without a default; all pipelines have `data_root`."""
+    """Those without a default; all pipelines have `data_root`."""
     optional: tuple[str, ...]
+
+    @property
+    def trains(self) -> bool:
+        """Whether the pipeline trains a model."""
+        return "recipe" in self.required
 
 
 PIPELINES = {
-    "training": Entry(
-        steps=("resolve_config", "convert", "train", "evaluate", "benchmark", "report", "publish"),
+    "training": PipelineInfo(
         required=("dataset", "recipe", "data_root"),
         optional=("overrides", "model_name", "model_version"),
     ),
-    "evaluation": Entry(
-        steps=("fetch_model", "resolve_config", "convert", "evaluate", "report"),
+    "evaluation": PipelineInfo(
         required=("model", "dataset", "data_root"),
         optional=("overrides",),
     ),
-    "benchmark": Entry(
-        steps=("fetch_model", "resolve_config", "benchmark"),
+    "benchmark": PipelineInfo(
         required=("model", "series", "data_root"),
         optional=("overrides",),
     ),
@@ -89,7 +93,7 @@ def build(pipeline: str, placement: "Placement", *, nodes: int = 1) -> Any:
         UsageError: no such pipeline, or the placement cannot train on several nodes.
     """
     check_pipeline(pipeline)
-    if nodes > 1 and placement.job is None and "train" in PIPELINES[pipeline].steps:
+    if nodes > 1 and placement.job is None and PIPELINES[pipeline].trains:
         raise UsageError(
             "the placement cannot train on several nodes: it has no `job: {kind: ...}`"
         )

@@ -10,7 +10,7 @@ from components.evaluate.component import evaluate
 from components.fetch_model.component import fetch_model
 from components.report.component import report
 from components.resolve_config.component import resolve_config
-from pipelines.placement import Placement, apply_device, apply_tools
+from pipelines.placement import Placement, place
 
 
 def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
@@ -39,14 +39,11 @@ def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
                 {"evaluate.split": "train"}.
         """
         fetched = fetch_model(uri=model)
-        apply_tools(placement, fetched, "Fetch model")
 
         resolved = resolve_config(recipe=fetched.outputs["recipe"], overrides=overrides)
-        apply_tools(placement, resolved, "Resolve configuration")
         sections = resolved.outputs
 
         converted = convert(config=sections["convert"], source=dataset, data_root=data_root)
-        apply_tools(placement, converted, "Convert to shards", placement.convert_image)
 
         inputs = {
             "data_root": data_root,
@@ -56,11 +53,12 @@ def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
         evaluated = evaluate(
             config=sections["evaluate"], model=fetched.outputs["model"], **on_device, **inputs
         )
-        apply_device(placement, evaluated, "Evaluate accuracy")
 
         reported = report(
             config=sections["report"], evaluation=evaluated.outputs["evaluation"], **inputs
         )
-        apply_tools(placement, reported, "Report")
+
+        for task in (fetched, resolved, converted, evaluated, reported):
+            place(placement, task)
 
     return evaluation

@@ -9,6 +9,7 @@ from kfp import dsl, kubernetes
 from pydantic import AfterValidator, ConfigDict
 
 from components import images
+from pipelines.catalogue import STEPS
 from ssd_core import __version__
 from ssd_core.config import DeviceName, FrameworkName, parse_section
 from ssd_core.errors import UsageError, unknown_name
@@ -72,34 +73,25 @@ def load_placement(name: str, path: Path | None = None) -> Placement:
     return parse_section(Placement, rows[name], name)
 
 
-def apply_tools(
-    placement: Placement, task: dsl.PipelineTask, title: str, image: str | None = None
-) -> dsl.PipelineTask:
-    """Place a step that needs no accelerator, name it for the dashboard, and return it.
+def place(placement: Placement, task: dsl.PipelineTask) -> None:
+    """Give a step its title, and the image and resources of its room in the catalogue."""
+    step = STEPS[task.component_spec.name.replace("-", "_")]
+    image = {
+        "tools": placement.tools_image,
+        "convert": placement.convert_image or placement.tools_image,
+        "device": placement.image,
+        "all_devices": placement.image,
+        "launcher": placement.launcher_image,
+    }
+    _apply_common(placement, task, image[step.room])
+    if step.room in {"device", "all_devices"}:
+        _apply_device(placement, task, placement.count if step.room == "all_devices" else 1)
+    else:
+        _apply_resources(placement.tools_resources, task)
+    task.set_display_name(step.title)
 
-    Args:
-        placement: the surroundings.
-        task: the step.
-        title: its name on the pages of Kubeflow.
-        image: where it runs; None for `tools_image`.
-    """
-    _apply_surroundings(placement, task, image or placement.tools_image)
-    _apply_resources(placement.tools_resources, task)
-    return task.set_display_name(title)
 
-
-def apply_device(
-    placement: Placement, task: dsl.PipelineTask, title: str, count: int = 1
-) -> dsl.PipelineTask:
-    """Place a step that runs a framework, name it for the dashboard, and return it.
-
-    Args:
-        placement: the surroundings.
-        task: the step.
-        title: its name on the pages of Kubeflow.
-        count: accelerators that it uses, where the placement has any.
-    """
-    _apply_surroundings(placement, task, placement.image)
+def _apply_device(placement: Placement, task: dsl.PipelineTask, count: int) -> None:
     _apply_resources(placement.resources, task)
     if placement.resource:
         task.set_accelerator_type(placement.resource)
@@ -121,10 +113,9 @@ def apply_device(
             medium="Memory",
             size_limit=placement.shared_memory,
         )
-    return task.set_display_name(title)
 
 
-def _apply_surroundings(placement: Placement, task: dsl.PipelineTask, image: str) -> None:
+def _apply_common(placement: Placement, task: dsl.PipelineTask, image: str) -> None:
     """Give a step what all of them have: an image, a place for files, the way to the store."""
     task.set_container_image(image)
     # The store is the cache: a step returns what is there already, and looks whether it is. That of

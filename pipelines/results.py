@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipelines.catalogue import PIPELINES
+from pipelines.catalogue import STEPS
 from ssd_core.errors import UsageError
 from ssd_core.stages.invocation import RESULTS_FILE, read_record
 from ssd_core.store import open_store
@@ -21,7 +21,7 @@ def read_results(places: Places, run: str) -> dict[str, dict[str, Any]]:
         DataError: what a step has left is broken.
     """
     found = {}
-    for step in dict.fromkeys(step for entry in PIPELINES.values() for step in entry.steps):
+    for step in STEPS:
         place = places.run(run, step)
         if open_store(place).head(RESULTS_FILE) is not None:
             _, found[step] = read_record(place)

@@ -14,7 +14,7 @@ from components.report.component import report
 from components.resolve_config.component import resolve_config
 from components.train.component import train
 from components.train_distributed.component import train_distributed
-from pipelines.placement import Placement, apply_device, apply_tools
+from pipelines.placement import Placement, place
 
 
 def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
@@ -47,12 +47,10 @@ def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
             model_version: Version to publish; empty for the id of the training.
         """
         resolved = resolve_config(recipe=recipe, overrides=overrides)
-        apply_tools(placement, resolved, "Resolve configuration")
         sections = resolved.outputs
         placed = {"data_root": data_root, "run": dsl.PIPELINE_JOB_ID_PLACEHOLDER}
 
         converted = convert(config=sections["convert"], source=dataset, data_root=data_root)
-        apply_tools(placement, converted, "Convert to shards", placement.convert_image)
         shards = {**placed, "dataset": converted.outputs["dataset"]}
 
         words = {"config": sections["train"], "recipe": recipe, **on_device, **shards}
@@ -61,20 +59,18 @@ def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
         inputs = {**shards, **model}
 
         evaluated = evaluate(config=sections["evaluate"], **on_device, **inputs)
-        apply_device(placement, evaluated, "Evaluate accuracy")
-
         measured = benchmark(config=sections["benchmark"], series="", **on_device, **inputs)
-        apply_device(placement, measured, "Benchmark speed")
         measured.after(evaluated)  # nothing of this run may compete with a measurement of speed
 
         found = {"evaluation": evaluated.outputs["evaluation"], "speed": measured.outputs["speed"]}
         reported = report(config=sections["report"], **found, **inputs)
-        apply_tools(placement, reported, "Report")
 
         label = {"name": model_name, "version": model_version}
         published = publish(config=sections["publish"], **label, **found, **placed, **model)
-        apply_tools(placement, published, "Publish")
         published.after(reported)  # where a bar is missed, the report says why
+
+        for task in (resolved, converted, trained, evaluated, measured, reported, published):
+            place(placement, task)
 
     return training
 
@@ -82,8 +78,6 @@ def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
 def _train(placement: Placement, nodes: int, words: Mapping[str, Any]) -> dsl.PipelineTask:
     """Add the step that trains, or for several nodes the one that starts a job over them."""
     if nodes == 1:
-        task = train(num_devices=placement.processes, **words)
-        return apply_device(placement, task, "Train", placement.count)
+        return train(num_devices=placement.processes, **words)
     facts = placement.model_dump(mode="json", exclude_none=True)
-    job = train_distributed(nodes=nodes, placement=facts, **words)
-    return apply_tools(placement, job, "Train", placement.launcher_image)
+    return train_distributed(nodes=nodes, placement=facts, **words)

@@ -30,7 +30,7 @@ def compile_pipeline(
 
     path = out or Path(f"{pipeline}.yaml")
     write_package(pipeline, load_placement(placement, placements), path, nodes=nodes)
-    if nodes > 1 and "train" not in PIPELINES[pipeline].steps:
+    if nodes > 1 and not PIPELINES[pipeline].trains:
         print(
             f"note: the pipeline '{pipeline}' trains nothing: one node is enough", file=sys.stderr
         )

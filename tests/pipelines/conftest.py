@@ -25,6 +25,20 @@ BENCHMARK = (
     "--root=s3://detectors",
     "--placement=torch-cuda",
 )
+STEPS = {
+    "training": (
+        "resolve_config",
+        "convert",
+        "train",
+        "evaluate",
+        "benchmark",
+        "report",
+        "publish",
+    ),
+    "evaluation": ("fetch_model", "resolve_config", "convert", "evaluate", "report"),
+    "benchmark": ("fetch_model", "resolve_config", "benchmark"),
+}
+"""In the order in which they run."""
 STANDARD_VARIABLES = (
     "KFP_ENDPOINT",
     "KFP_EXISTING_TOKEN",

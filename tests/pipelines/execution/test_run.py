@@ -17,13 +17,12 @@ from urllib.parse import quote
 
 import pytest
 
-from pipelines.catalogue import PIPELINES
 from pipelines.cli.run import format_figures
 from ssd_core.metrics import summarize
+from tests.pipelines.conftest import STEPS
 from tests.processes import descendants, wait_until_gone
 
 ROOT = Path(__file__).parents[3]
-STEPS = PIPELINES["training"].steps
 HEADLINE = re.compile(r"(AP \S+ · AP50 \S+ · .+ images/s · latency .+ ms) · report (.+\.html)")
 QUICK = (
     "train.batch_size=2",
@@ -146,14 +145,18 @@ def test_a_model_that_misses_a_bar_is_not_published(few_photographs: Path, root:
 
 
 def test_it_says_what_each_step_does_and_nothing_of_kubeflow(lines: list[str]) -> None:
-    assert [line.split(":")[0] for line in lines if line.endswith(": begins")] == list(STEPS)
-    assert [line.split(":")[0] for line in lines if ": done after " in line] == list(STEPS)
+    assert [line.split(":")[0] for line in lines if line.endswith(": begins")] == list(
+        STEPS["training"]
+    )
+    assert [line.split(":")[0] for line in lines if ": done after " in line] == list(
+        STEPS["training"]
+    )
     assert not any("KFP" in line or "{" in line for line in lines)
 
 
 def test_the_log_has_everything(lines: list[str]) -> None:
     log = Path(lines[-3].removeprefix("log ")).read_text()
-    assert log.count("Got executor_input") == len(STEPS)
+    assert log.count("Got executor_input") == len(STEPS["training"])
 
 
 def test_ctrl_c_saves_the_work_and_leaves_nothing_running(

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.catalogue import PIPELINES
 from ssd_core.store import join_location, open_store
+from tests.pipelines.conftest import STEPS
 from tests.store.conftest import run_server, use_server
 from tests.store.s3_servers import SECRET_KEY, S3Server, VersityServer
 
@@ -63,7 +63,7 @@ def trained(work: Path, few_photographs: Path) -> list[str]:
 
 
 def test_a_training_leaves_everything_in_the_store(trained: list[str]) -> None:
-    assert begun(trained) == list(PIPELINES["training"].steps)
+    assert begun(trained) == list(STEPS["training"])
     report = re.fullmatch(r"AP \S+ · AP50 .+ ms · report (s3://.*)/report\.html", trained[-1])
     assert report
     assert b"<html" in open_store(report[1]).get("report.html")
@@ -82,7 +82,7 @@ def test_the_published_model_is_evaluated(
 ) -> None:
     words = ["--model", f"{ROOT}/models/cells/1", "--dataset", str(few_photographs)]
     lines = run(work, "evaluation", *words)
-    assert begun(lines) == list(PIPELINES["evaluation"].steps)
+    assert begun(lines) == list(STEPS["evaluation"])
     figure = re.match(r"(AP \S+ · AP50 \S+) · report s3://", lines[-1])
     assert figure
     assert trained[-1].startswith(figure[1])
@@ -93,7 +93,7 @@ def test_benchmarks_of_a_series_are_compared(work: Path, trained: list[str]) -> 
     for change in ("benchmark.seconds=0.05", "benchmark.batch_sizes=[1]", "benchmark.tolerance=1"):
         words += ["--set", change]
     first, second = run(work, "benchmark", *words), run(work, "benchmark", *words)
-    assert begun(first) == list(PIPELINES["benchmark"].steps)
+    assert begun(first) == list(STEPS["benchmark"])
     assert any("the first of the series" in line for line in first)
     assert any(", the median of 1 before" in line for line in second)
     assert re.fullmatch(r"\S+ images/s \((same|faster)\) · latency \S+ ms", second[-1])
