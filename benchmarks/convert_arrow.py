@@ -12,6 +12,7 @@ from benchmarks.packed_file import hash_files, hash_shards, pack_files
 from benchmarks.photographs import make_photographs
 from benchmarks.row import Row, Size, main, ratio_row
 from ssd_core.stages import convert
+from ssd_core.store import LocalDirectory
 
 
 def measure(size: Size) -> Iterator[Row]:
@@ -21,7 +22,7 @@ def measure(size: Size) -> Iterator[Row]:
 
     def convert_anew() -> None:
         shutil.rmtree(shards, ignore_errors=True)
-        convert.run({}, str(source), shards)
+        convert.run({}, str(source), LocalDirectory(shards))
 
     def pack_anew() -> list[int]:
         packed.unlink(missing_ok=True)

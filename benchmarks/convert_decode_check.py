@@ -15,6 +15,7 @@ from benchmarks.photographs import make_photographs
 from benchmarks.row import Row, Size, main, ratio_row
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.stages import convert
+from ssd_core.store import LocalDirectory
 
 
 def measure(size: Size) -> Iterator[Row]:
@@ -24,7 +25,7 @@ def measure(size: Size) -> Iterator[Row]:
 
     def convert_anew() -> None:
         shutil.rmtree(shards, ignore_errors=True)
-        convert.run({"decode_check": True}, str(source), shards)
+        convert.run({"decode_check": True}, str(source), LocalDirectory(shards))
 
     def decode() -> int:
         """Return the number of pixels."""
@@ -58,8 +59,8 @@ def finds_damage(source: Path, damaged: Path) -> bool:
     image.write_bytes(content)
     shards = damaged.with_suffix(".shards")
     shutil.rmtree(shards, ignore_errors=True)
-    convert.run({"decode_check": True}, str(damaged), shards)
-    return "image_damaged" in read_manifest(shards).findings
+    convert.run({"decode_check": True}, str(damaged), LocalDirectory(shards))
+    return "image_damaged" in read_manifest(LocalDirectory(shards)).findings
 
 
 if __name__ == "__main__":

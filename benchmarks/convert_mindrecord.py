@@ -18,6 +18,7 @@ from benchmarks.packed_file import hash_files, hash_shards
 from benchmarks.photographs import make_photographs
 from benchmarks.row import Row, Size, SkippedError, main, ratio_row
 from ssd_core.stages import convert
+from ssd_core.store import LocalDirectory
 
 _NUM_FILES = 8
 _SCHEMA = {
@@ -39,7 +40,7 @@ def measure(size: Size) -> Iterator[Row]:
 
     def convert_anew() -> None:
         shutil.rmtree(shards, ignore_errors=True)
-        convert.run({"shards": "mindrecord"}, str(source), shards)
+        convert.run({"shards": "mindrecord"}, str(source), LocalDirectory(shards))
 
     def write_anew() -> None:
         shutil.rmtree(rows, ignore_errors=True)

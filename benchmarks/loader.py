@@ -22,6 +22,7 @@ from ssd_core.config import AugmentConfig
 from ssd_core.data.batches.loader import Loader
 from ssd_core.data.shards.reader import open_split
 from ssd_core.stages import convert
+from ssd_core.store import LocalDirectory
 from ssd_core.structures import Array
 
 _BATCH = 32
@@ -32,8 +33,8 @@ def measure(size: Size) -> Iterator[Row]:
     """Yield the one row."""
     source = make_photographs(size.work_dir, size.images)
     shards = size.work_dir / f"shards-{size.images}"
-    convert.run({}, str(source), shards)
-    reader = open_split(shards, "train")
+    convert.run({}, str(source), LocalDirectory(shards))
+    reader = open_split(LocalDirectory(shards), "train")
     loader = Loader(
         reader,
         image_size=mmdet_order.SIDE,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ssd_core.data.shards.reader import open_split
+from ssd_core.store import LocalDirectory
 
 
 def pack_files(paths: Iterable[Path], packed: Path) -> list[int]:
@@ -38,7 +39,7 @@ def hash_shards(shards: Path) -> dict[str, str]:
     return {
         record.image_path: hashlib.sha256(record.image).hexdigest()
         for split in ("train", "val")
-        for reader in [open_split(shards, split)]
+        for reader in [open_split(LocalDirectory(shards), split)]
         for record in reader.read(range(len(reader)))
     }
 

@@ -15,6 +15,7 @@ from benchmarks.row import Row, Size, main, ratio_row
 from ssd_core.data.batches.order import SampleOrder
 from ssd_core.data.shards.reader import open_split
 from ssd_core.stages import convert
+from ssd_core.store import LocalDirectory
 
 _PAGE = 4096
 
@@ -23,8 +24,8 @@ def measure(size: Size) -> Iterator[Row]:
     """Yield the one row."""
     source = make_photographs(size.work_dir, size.images)
     shards, packed = size.work_dir / f"shards-{size.images}", size.work_dir / "packed"
-    convert.run({}, str(source), shards)
-    reader = open_split(shards, "train")
+    convert.run({}, str(source), LocalDirectory(shards))
+    reader = open_split(LocalDirectory(shards), "train")
     records = reader.read(range(len(reader)))
     starts = pack_files([source / record.image_path for record in records], packed)
     order = SampleOrder(reader.shard_rows, seed=1)

@@ -14,7 +14,7 @@ from pipelines.placement import load_placement
 from ssd_core.data.batches.loader import check_batch_size
 from ssd_core.errors import UsageError
 from ssd_core.stages import resolve_config
-from ssd_core.store import read_location
+from ssd_core.store import Location
 
 _PLACES = {"dataset": "--dataset", "model": "--model", "data_root": "--root"}
 """Parameters that name a place, which the steps on the cluster must be able to read."""
@@ -78,4 +78,4 @@ def compile_package(
 def _check_place(flag: str, place: str) -> None:
     if not place.startswith("s3://"):
         raise UsageError(f"{flag} {place}: a cluster cannot read it; expected s3://bucket/prefix")
-    read_location(place)
+    Location.parse(place)

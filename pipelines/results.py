@@ -5,7 +5,6 @@ from typing import Any
 from pipelines.catalogue import STEPS
 from ssd_core.errors import UsageError
 from ssd_core.stages.invocation import RESULTS_FILE, read_record
-from ssd_core.store import open_store
 from ssd_core.store.places import Places
 
 
@@ -23,7 +22,7 @@ def read_results(places: Places, run: str) -> dict[str, dict[str, Any]]:
     found = {}
     for step in STEPS:
         place = places.run(run, step)
-        if open_store(place).head(RESULTS_FILE) is not None:
+        if place.head(RESULTS_FILE) is not None:
             _, found[step] = read_record(place)
     if not found:
         raise UsageError(

@@ -17,10 +17,9 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from ssd_core.config import ModelConfig, first_problem
 from ssd_core.errors import DataError, UsageError
-from ssd_core.store import Location, join_location, open_store
-from ssd_core.store.arrays import FileEntry, describe, read_arrays, read_verified, write_arrays
-from ssd_core.store.base import holds
-from ssd_core.store.local import LocalStore, own_temporary_directory
+from ssd_core.store import Location
+from ssd_core.store.known_file import KnownFile, read_arrays, write_arrays
+from ssd_core.store.local import LocalDirectory, own_temporary_directory
 from ssd_core.structures import Array, ClassInfo
 
 CONFIG_FILE = "config.json"
@@ -51,8 +50,12 @@ class ModelDescription(BaseModel):
     dataset_digest: str
     core_version: str
     """Version of this package when the model was written."""
-    files: dict[str, FileEntry] = {}
-    """By name; filled by `write_model`."""
+    files: tuple[KnownFile, ...] = ()
+    """The other files of the directory; filled by `write_model`."""
+
+    def file(self, name: str) -> KnownFile:
+        """Return one of `files`."""
+        return next(file for file in self.files if file.name == name)
 
     def summary(self) -> dict[str, object]:
         """Say which model this is, for the results of a stage."""
@@ -79,16 +82,13 @@ def write_model(
     Raises:
         SurroundingsError: the disk is full or refuses, or the store is away.
     """
-    store = open_store(model_dir)
-    store.delete(CONFIG_FILE)
+    model_dir.delete(CONFIG_FILE)
     class_list = (json.dumps([asdict(entry) for entry in classes], indent=2) + "\n").encode()
-    store.put(CLASSES_FILE, class_list)
-    files = {
-        CLASSES_FILE: describe(class_list),
-        WEIGHTS_FILE: write_arrays(model_dir, WEIGHTS_FILE, weights),
-    }
+    model_dir.put(CLASSES_FILE, class_list)
+    weights_file = write_arrays(model_dir, WEIGHTS_FILE, weights)
+    files = (KnownFile.of(CLASSES_FILE, class_list), weights_file)
     complete = description.model_copy(update={"files": files})
-    store.put(CONFIG_FILE, _format(complete))
+    model_dir.put(CONFIG_FILE, _format(complete))
 
 
 def read_model(place: Location) -> Model:
@@ -99,11 +99,11 @@ def read_model(place: Location) -> Model:
         DataError: a file is missing or damaged.
         SurroundingsError: the store is away.
     """
-    model_dir = local_model(place)
+    model_dir = LocalDirectory(local_model(place))
     with _remedied():
         description = _read_config(model_dir)
         classes = _read_classes(model_dir, description)
-        weights = read_arrays(model_dir, WEIGHTS_FILE, description.files[WEIGHTS_FILE])
+        weights = read_arrays(model_dir, description.file(WEIGHTS_FILE))
     return Model(description=description, classes=classes, weights=weights)
 
 
@@ -114,12 +114,8 @@ def read_description(place: Location) -> ModelDescription:
 
 
 def is_whole(place: Location, description: ModelDescription) -> bool:
-    """Say whether the files of a model directory are those that its description lists."""
-    store = open_store(place)
-    return all(
-        holds(store, name, sha256=entry.sha256, num_bytes=entry.bytes)
-        for name, entry in description.files.items()
-    )
+    """Return whether the files of a model directory are those that its description lists."""
+    return all(file.is_in(place) for file in description.files)
 
 
 def local_model(place: Location) -> Path:
@@ -137,22 +133,22 @@ def local_model(place: Location) -> Path:
         SurroundingsError: the store is away, or the disk is full.
     """
     found = _find(place)
-    if isinstance(found, Path):
-        return found
+    if found.local is not None:
+        return found.local
     with _remedied():
         return _copy(_read_config(found), found)
 
 
-def _copy(description: ModelDescription, place: str) -> Path:
+def _copy(description: ModelDescription, place: Location) -> Path:
     """Copy what is not there yet, so that a killed or damaged copy is completed."""
     config = _format(description)
-    model_dir = own_temporary_directory("models") / describe(config).sha256
-    copy = LocalStore(model_dir)
-    for name, entry in description.files.items():
-        if not holds(copy, name, sha256=entry.sha256, num_bytes=entry.bytes):
-            copy.put(name, read_verified(place, name, entry))
+    sha256 = KnownFile.of(CONFIG_FILE, config).sha256
+    copy = LocalDirectory(own_temporary_directory("models") / sha256)
+    for file in description.files:
+        if not file.is_in(copy):
+            copy.put(file.name, file.read(place))
     copy.put(CONFIG_FILE, config)
-    return model_dir
+    return copy.local
 
 
 @contextmanager
@@ -174,36 +170,37 @@ def _find(place: Location) -> Location:
     Raises:
         UsageError: there is neither.
     """
-    inner = join_location(place, MODEL_DIR)
-    if isinstance(place, Path):
-        if not os.path.isdir(place):
+    inner = place / MODEL_DIR
+    if folder := place.local:
+        if not os.path.isdir(folder):
             raise UsageError(f"{place}: no such model directory")
-        is_here = (place / CONFIG_FILE).exists() or not (place / MODEL_DIR).is_dir()
+        is_here = (folder / CONFIG_FILE).exists() or not (folder / MODEL_DIR).is_dir()
         return place if is_here else inner
     for candidate in (place, inner):
-        if open_store(candidate).head(CONFIG_FILE) is not None:
+        if candidate.head(CONFIG_FILE) is not None:
             return candidate
     raise UsageError(f"{place}: no such model directory")
 
 
 def _read_config(model_dir: Location) -> ModelDescription:
-    config_place = join_location(model_dir, CONFIG_FILE)
+    config_place = model_dir / CONFIG_FILE
     try:
-        content = open_store(model_dir).get(CONFIG_FILE)
+        content = model_dir.get(CONFIG_FILE)
         description = ModelDescription.model_validate_json(content)
     except FileNotFoundError:
         raise DataError(f"{config_place} is missing") from None
     except ValidationError as error:
         raise DataError(f"{config_place}: {first_problem(error)}") from None
+    listed = {file.name for file in description.files}
     for name in (CLASSES_FILE, WEIGHTS_FILE):
-        if name not in description.files:
+        if name not in listed:
             raise DataError(f"{config_place} does not list {name}")
     return description
 
 
-def _read_classes(model_dir: Path, description: ModelDescription) -> tuple[ClassInfo, ...]:
+def _read_classes(model_dir: Location, description: ModelDescription) -> tuple[ClassInfo, ...]:
     classes_path = model_dir / CLASSES_FILE
-    content = read_verified(model_dir, CLASSES_FILE, description.files[CLASSES_FILE])
+    content = description.file(CLASSES_FILE).read(model_dir)
     try:
         classes = _CLASSES.validate_json(content)
     except ValidationError as error:

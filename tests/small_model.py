@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ssd_core.model_dir import ModelDescription, write_model
 from ssd_core.recipes import load_recipe
+from ssd_core.store import LocalDirectory
 from ssd_core.structures import Array, ClassInfo
 
 
@@ -25,4 +26,4 @@ def describe_model(*, num_classes: int = 1, step: int = 1) -> ModelDescription:
 def write_small_model(model_dir: Path, weights: Mapping[str, Array]) -> None:
     """Write a model of one class with these weights."""
     classes = [ClassInfo(label=1, name="cell", category_id=1)]
-    write_model(model_dir, describe_model(), classes, dict(weights))
+    write_model(LocalDirectory(model_dir), describe_model(), classes, dict(weights))

@@ -8,6 +8,7 @@ import pytest
 
 from ssd_core.errors import DataError, UsageError
 from ssd_core.model_dir import read_description, read_model, write_model
+from ssd_core.store import LocalDirectory
 from ssd_core.structures import ClassInfo
 from tests.small_model import describe_model
 
@@ -22,20 +23,20 @@ FILES = ("config.json", "classes.json", "weights.safetensors")
 
 @pytest.fixture
 def out_dir(tmp_path: Path) -> Path:
-    write_model(tmp_path / "model", DESCRIPTION, CLASSES, WEIGHTS)
+    write_model(LocalDirectory(tmp_path / "model"), DESCRIPTION, CLASSES, WEIGHTS)
     return tmp_path
 
 
 @pytest.mark.parametrize("place", [".", "model"])
 def test_what_is_written_is_read(out_dir: Path, place: str) -> None:
-    model = read_model(out_dir / place)
+    model = read_model(LocalDirectory(out_dir / place))
     assert model.classes == CLASSES
     assert model.description.model_copy(update={"files": {}}) == DESCRIPTION
     assert model.weights.keys() == WEIGHTS.keys()
     for name, array in WEIGHTS.items():
         assert model.weights[name].dtype == array.dtype
         assert np.array_equal(model.weights[name], array)
-    assert read_description(out_dir / place) == model.description
+    assert read_description(LocalDirectory(out_dir / place)) == model.description
 
 
 def test_the_directory_holds_three_files(out_dir: Path) -> None:
@@ -47,24 +48,24 @@ def test_the_directory_holds_three_files(out_dir: Path) -> None:
 
 
 def test_writing_again_replaces_the_model(out_dir: Path) -> None:
-    write_model(out_dir / "model", DESCRIPTION, CLASSES, {"count": np.array(4)})
-    assert read_model(out_dir).weights == {"count": np.array(4)}
+    write_model(LocalDirectory(out_dir / "model"), DESCRIPTION, CLASSES, {"count": np.array(4)})
+    assert read_model(LocalDirectory(out_dir)).weights == {"count": np.array(4)}
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_missing_file_is_named_with_the_remedy(out_dir: Path, name: str) -> None:
     (out_dir / "model" / name).unlink()
     with pytest.raises(DataError, match=rf"{name} is missing; the model is incomplete: repeat"):
-        read_model(out_dir)
+        read_model(LocalDirectory(out_dir))
 
 
 def test_a_place_without_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"config.json is missing; the model is incomplete"):
-        read_model(tmp_path)
+        read_model(LocalDirectory(tmp_path))
     with pytest.raises(UsageError, match="nowhere: no such model directory"):
-        read_model(tmp_path / "nowhere")
+        read_model(LocalDirectory(tmp_path / "nowhere"))
     with pytest.raises(UsageError, match="nowhere: no such model directory"):
-        read_description(tmp_path / "nowhere")
+        read_description(LocalDirectory(tmp_path / "nowhere"))
 
 
 @pytest.mark.parametrize("name", FILES[1:])
@@ -77,7 +78,7 @@ def test_every_damage_is_noticed(out_dir: Path, name: str) -> None:
         for damaged in (bytes(flipped), content[:position]):
             path.write_bytes(damaged)
             with pytest.raises(DataError, match=f"{name} is damaged"):
-                read_model(out_dir)
+                read_model(LocalDirectory(out_dir))
 
 
 def test_a_cut_description_is_noticed(out_dir: Path) -> None:
@@ -86,7 +87,7 @@ def test_a_cut_description_is_noticed(out_dir: Path) -> None:
     for length in range(len(content)):
         path.write_bytes(content[:length])
         with pytest.raises(DataError, match=r"config\.json: invalid json"):
-            read_model(out_dir)
+            read_model(LocalDirectory(out_dir))
 
 
 @pytest.mark.parametrize(
@@ -104,4 +105,4 @@ def test_a_wrong_description_is_explained(
     path = out_dir / "model" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
     with pytest.raises(DataError, match=message):
-        read_model(out_dir)
+        read_model(LocalDirectory(out_dir))

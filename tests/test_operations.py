@@ -16,6 +16,7 @@ from pipelines.placement import load_placement
 from ssd_core import __version__
 from ssd_core.stages.doorway import keep_record
 from ssd_core.stages.invocation import write_invocation, write_results
+from ssd_core.store import LocalDirectory, Location
 from tests.launch.api_server import find_program
 from tests.pipelines.conftest import STANDARD_VARIABLES
 from tests.pipelines.kfp_server import KfpServer, running
@@ -170,15 +171,17 @@ def test_our_commands_lead_from_an_empty_cluster_to_a_scheduled_benchmark(
     kfp.history = ("SUCCEEDED",)
     evaluation = tmp_path / "evaluation"
     evaluation.mkdir()
-    write_invocation(evaluation, "evaluate", {}, inputs={})
-    write_results(evaluation, {"metrics": {"ap50": 0.9}})
+    write_invocation(LocalDirectory(evaluation), "evaluate", {}, inputs={})
+    write_results(LocalDirectory(evaluation), {"metrics": {"ap50": 0.9}})
     with running_store(tmp_path, monkeypatch) as store:
         run = PageRun(tmp_path, kfp.endpoint, store.endpoint)
         printed = {}
         for block in OURS:
             if "pipelines results" in block:
                 (run_id,) = kfp.runs
-                keep_record(evaluation, f"s3://mlpipeline/ssd/runs/{run_id}/evaluate")
+                keep_record(
+                    evaluation, Location.parse(f"s3://mlpipeline/ssd/runs/{run_id}/evaluate")
+                )
             if "schedule remove" in block:
                 (schedule,) = kfp.recurring_runs.values()
             printed[block] = run(block)
@@ -205,7 +208,7 @@ def test_a_step_is_repeated_from_its_record_and_only_lacks_docker(
         path = f"{client.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
         said = {"RUN": "night", "PATH": path, "AWS_ENDPOINT_URL": store.endpoint}
         lost = run.run(block, **said)
-        keep_record(trained_dir, "s3://mlpipeline/ssd/runs/night/train")
+        keep_record(trained_dir, Location.parse("s3://mlpipeline/ssd/runs/night/train"))
         found = run.run(block, **said)
     assert lost.returncode == 2
     assert "night: no invocation.json of 'train' here" in lost.stderr

@@ -5,6 +5,7 @@ from typing import Any
 from kfp import dsl
 
 from components import images
+from ssd_core.store import LocalDirectory
 
 
 @dsl.component(base_image=images.TOOLS, install_kfp_package=False)  # the placement sets the image
@@ -47,7 +48,9 @@ def benchmark(
         places, out_dir = Places(data_root), Path(speed.path)
         photos = find_dataset(dataset.metadata, dataset.path) if dataset else None
         on_device = {"framework": framework, "device": device}
-        result = stage.run(config, Path(model.path), out_dir, data_dir=photos, **on_device)
+        result = stage.run(
+            config, LocalDirectory(Path(model.path)), out_dir, data_dir=photos, **on_device
+        )
         if series:
             result = stage.compare(config, result, out_dir, places.benchmarks(series), run)
         keep_output(out_dir, places.run(run, "benchmark"))

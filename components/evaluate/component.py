@@ -5,6 +5,7 @@ from typing import Any
 from kfp import dsl
 
 from components import images
+from ssd_core.store import LocalDirectory
 
 
 @dsl.component(base_image=images.TOOLS, install_kfp_package=False)  # the placement sets the image
@@ -45,7 +46,7 @@ def evaluate(
     with doorway():
         out_dir, data_dir = Path(evaluation.path), find_dataset(dataset.metadata, dataset.path)
         on_device = {"framework": framework, "device": device}
-        result = stage.run(config, Path(model.path), data_dir, out_dir, **on_device)
+        result = stage.run(config, LocalDirectory(Path(model.path)), data_dir, out_dir, **on_device)
         keep_output(out_dir, Places(data_root).run(run, "evaluate"))
         evaluation.metadata.update(result.metadata)
         metrics.metadata.update(result.metrics)

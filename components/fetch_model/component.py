@@ -24,9 +24,9 @@ def fetch_model(uri: str, model: dsl.Output[dsl.Model]) -> NamedTuple(  # type: 
 
     from ssd_core.stages import fetch_model as stage
     from ssd_core.stages.doorway import doorway
-    from ssd_core.store import read_location
+    from ssd_core.store import Location
 
     with doorway():
-        result = stage.run(read_location(uri), Path(model.path))
+        result = stage.run(Location.parse(uri), Path(model.path))
         model.metadata.update(result.metadata)
         return (result.metadata["recipe"],)

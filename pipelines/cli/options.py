@@ -10,7 +10,7 @@ from pipelines.catalogue import PIPELINES, check_pipeline
 from ssd_core.errors import UsageError
 from ssd_core.recipes import RECIPES
 from ssd_core.stages import resolve_config
-from ssd_core.store import location_uri, read_location
+from ssd_core.store import Location
 from ssd_core.store.places import Places
 
 Pipeline = Annotated[
@@ -72,7 +72,7 @@ def pipeline_arguments(
     given: dict[str, Any] = {name: word for name, word in words.items() if word is not None}
     if unasked := sorted(set(given) - {*entry.required, *entry.optional}):
         raise UsageError(f"the pipeline '{pipeline}' takes no {_option(unasked[0])}")
-    given["data_root"] = location_uri(read_location(root))
+    given["data_root"] = Location.parse(root).uri
     _check_names(Places(given["data_root"]), given)
     if missing := [name for name in entry.required if not given.get(name)]:
         raise UsageError(f"the pipeline '{pipeline}' needs {_option(missing[0])}")

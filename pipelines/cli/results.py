@@ -10,7 +10,6 @@ from pipelines.cli.wait import RunId
 from pipelines.results import read_results
 from pipelines.server_settings import ServerSettings
 from ssd_core.errors import UsageError
-from ssd_core.store import join_location
 from ssd_core.store.places import Places
 
 
@@ -40,7 +39,7 @@ def results(
         if "verdict" in result:
             print(f"{step:<14} {'verdict':<24} {result['verdict']['word']}")
         if step == "report":
-            print(f"{step:<14} {join_location(places.run(run, step), REPORT_FILE)}")
+            print(f"{step:<14} {places.run(run, step) / REPORT_FILE}")
     if figures := format_figures(found):
         print(figures)
 

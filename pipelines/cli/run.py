@@ -24,7 +24,7 @@ from ssd_core.cli.options import Assignments, Device, Framework
 from ssd_core.config import DeviceName
 from ssd_core.errors import unlisted_name
 from ssd_core.metrics import summarize
-from ssd_core.store import Location, join_location, location_uri, read_location
+from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.places import Places
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def run(
     except KeyboardInterrupt:
         print("stopped; the same command continues", file=sys.stderr)
         raise
-    print(f"log {_relative(done.log_path)}")
+    print(f"log {_relative(LocalDirectory(done.log_path))}")
     _print_results(Places(arguments["data_root"]), done.name)
 
 
@@ -88,12 +88,12 @@ def format_figures(found: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _print_results(places: Places, name: str) -> None:
     found, report_dir = read_results(places, name), places.run(name, "report")
-    print(f"results {_relative(_parent(report_dir))}")
+    print(f"results {_relative(report_dir.parent)}")
     last = [format_figures(found)]
     if "report" in found:
         from ssd_core.stages.report import REPORT_FILE
 
-        last.append(f"report {_relative(join_location(report_dir, REPORT_FILE))}")
+        last.append(f"report {_relative(report_dir / REPORT_FILE)}")
     print(" · ".join(last))
 
 
@@ -109,22 +109,18 @@ def _find_inputs(arguments: Mapping[str, Any]) -> dict[str, str]:
     found = {}
     if "dataset" in arguments:
         open_source(arguments["dataset"])
-        found["dataset"] = location_uri(read_location(arguments["dataset"]))
+        found["dataset"] = Location.parse(arguments["dataset"]).uri
     if "model" in arguments:
-        read_description(read_location(arguments["model"]))
-        found["model"] = location_uri(read_location(arguments["model"]))
+        read_description(Location.parse(arguments["model"]))
+        found["model"] = Location.parse(arguments["model"]).uri
     return found
 
 
-def _parent(place: Location) -> Location:
-    return place.parent if isinstance(place, Path) else place.rpartition("/")[0]
-
-
-def _relative(place: Location) -> Location:
-    """Return a path as seen from here, where that is shorter."""
-    if isinstance(place, Path) and place.is_relative_to(Path.cwd()):
-        return place.relative_to(Path.cwd())
-    return place
+def _relative(place: Location) -> str:
+    """Return a local path relative to the working directory if it lies below it."""
+    if place.local is not None and place.local.is_relative_to(Path.cwd()):
+        return str(place.local.relative_to(Path.cwd()))
+    return str(place)
 
 
 def _choose_runner(docker: bool, framework: str, device: str) -> "tuple[Placement, Launcher]":

@@ -16,7 +16,7 @@ from ssd_core.errors import DataError, UsageError, unknown_name
 from ssd_core.model_dir import read_description
 from ssd_core.stages.doorway import find_dataset
 from ssd_core.stages.invocation import INVOCATION_FILE, read_invocation, read_output
-from ssd_core.store import Location, join_location, location_uri, open_store, read_location
+from ssd_core.store import Location
 from ssd_core.store.places import Places
 
 _INPUT_OF_RECORD = {
@@ -74,12 +74,12 @@ def find_record(name: str, text: str, root: str) -> Location:
     Raises:
         UsageError: the record does not exist.
     """
-    place = read_location(text)
-    places = [place, join_location(place, name)]
+    place = Location.parse(text)
+    places = [place, place / name]
     if is_id := not ("/" in text or text.startswith(".")):
         places.append(Places(root).run(text, name))
     for place in places:
-        if open_store(place).head(INVOCATION_FILE) is not None:
+        if place.head(INVOCATION_FILE) is not None:
             return place
     below = f", nor of a run of this name below {root}" if is_id else ""
     raise UsageError(f"{text}: no {INVOCATION_FILE} of '{name}' here{below}")
@@ -194,21 +194,21 @@ def read_parameter(name: str, kind: str, text: str) -> Any:
 
 
 def _read_place(name: str, text: str) -> str:
-    place = read_location(text)
-    if name != "data_root" and isinstance(place, Path) and not place.exists():
+    place = Location.parse(text)
+    if name != "data_root" and place.local is not None and not place.local.exists():
         raise UsageError(f"--param {name}: {text} does not exist")
-    return location_uri(place)
+    return place.uri
 
 
 def _read_artifact(name: str, kind: Mapping[str, str], text: str) -> dict[str, Any]:
-    place = read_location(text)
+    place = Location.parse(text)
     title = kind["schemaTitle"]
-    if isinstance(place, str) and title != _DATASET:
+    if place.local is None and title != _DATASET:
         raise UsageError(f"--input {name}: {text} is not on this machine; expected a local path")
-    if isinstance(place, Path) and not place.exists():
+    if place.local is not None and not place.local.exists():
         raise UsageError(f"--input {name}: {text} does not exist")
     try:
-        return artifact_list(name, kind, location_uri(_open_artifact(name, title, place)))
+        return artifact_list(name, kind, _open_artifact(name, title, place).uri)
     except DataError as error:
         raise UsageError(f"--input {name}: {error}") from None
 
@@ -216,12 +216,12 @@ def _read_artifact(name: str, kind: Mapping[str, str], text: str) -> dict[str, A
 def _open_artifact(name: str, title: str, place: Location) -> Location:
     """Return the directory of the data itself, verified to be of this kind."""
     if title == _DATASET:
-        place = find_dataset({}, str(place)) if isinstance(place, Path) else place
+        place = find_dataset({}, str(place.local)) if place.local else place
         read_manifest(place)
     elif title == _MODEL:
         read_description(place)
-    elif isinstance(place, Path):
-        stage = read_output(place).invocation["stage"]
+    elif place.local is not None:
+        stage = read_output(place.local).invocation["stage"]
         (expected,) = (step for step, entry in STEPS.items() if entry.artifact == name)
         if stage != expected:
             raise UsageError(f"--input {name}: expected the output of '{expected}', got '{stage}'")

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ssd_core.config import first_problem
 from ssd_core.errors import DataError
 from ssd_core.metrics import METRICS
-from ssd_core.store import Location, open_store
+from ssd_core.store import Location
 
 Word = Literal["first", "faster", "same", "slower"]
 
@@ -99,19 +99,17 @@ def read_series(place: Location) -> list[Measurement]:
     Raises:
         DataError: a file is not a measurement.
     """
-    store = open_store(place)
-    keys = [stored.key for stored in store.list() if stored.key.endswith(".json")]
-    return [_parse(f"{place}/{key}", store.get(key)) for key in keys]
+    keys = [stored.key for stored in place.list() if stored.key.endswith(".json")]
+    return [_parse(f"{place}/{key}", place.get(key)) for key in keys]
 
 
 def append(place: Location, new: Measurement, earlier: Sequence[Measurement]) -> None:
     """Append a measurement to a series, unless the series contains its run."""
     if any(other.run == new.run for other in earlier):
         return
-    store = open_store(place)
     content = (json.dumps(new.model_dump(), indent=2, sort_keys=True) + "\n").encode()
     for number in count(len(earlier) + 1):
-        if store.put_if_absent(f"{number:06}.json", content):
+        if place.put_if_absent(f"{number:06}.json", content):
             return
 
 

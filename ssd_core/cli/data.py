@@ -15,7 +15,7 @@ from ssd_core.config import (
 )
 from ssd_core.errors import DataError, UsageError
 from ssd_core.recipes.overrides import assign
-from ssd_core.store import local_path, read_location
+from ssd_core.store import Location, local_path
 
 _WHERE = (
     "Where this split is inside SOURCE: COCO file.json[:folder], VOC an ImageSets "
@@ -108,7 +108,7 @@ def convert(
         "shards": shards,
     }
     config = assign("convert", config, assignments or ())
-    stage.run(config, source, read_location(out), workers=workers)
+    stage.run(config, source, Location.parse(out), workers=workers)
 
 
 def check(

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from ssd_core.cli.options import Assignments, Data, Out
-from ssd_core.store import read_location
+from ssd_core.store import Location
 
 
 def inspect(
@@ -28,4 +28,4 @@ def inspect(
     """
     from ssd_core.stages import inspect as stage
 
-    stage.run(read_location(data), out, recipe=recipe, assignments=assignments or ())
+    stage.run(Location.parse(data), out, recipe=recipe, assignments=assignments or ())

@@ -19,7 +19,7 @@ from ssd_core.config import Recipe, Section, TrainConfig, parse_section
 from ssd_core.logs import logger
 from ssd_core.recipes import RECIPES, load_recipe
 from ssd_core.recipes.overrides import assign
-from ssd_core.store import Location, local_path, read_location
+from ssd_core.store import Location, local_path
 
 
 def train(
@@ -60,8 +60,8 @@ def train(
         raise typer.Exit(launch_ranks(framework, words, nodes))
     stage.run(
         config,
-        read_location(data),
-        read_location(out),
+        Location.parse(data),
+        Location.parse(out),
         recipe=recipe,
         framework=framework,
         device=device,
@@ -82,7 +82,7 @@ def evaluate(
     """
     from ssd_core.stages import evaluate as stage
 
-    place, data_dir = read_location(model), read_location(data)
+    place, data_dir = Location.parse(model), Location.parse(data)
     config = _recipe_section(place, "evaluate", assignments)
     stage.run(config, place, data_dir, out, framework=framework, device=device)
 
@@ -109,12 +109,12 @@ def benchmark(
     """
     from ssd_core.stages import benchmark as stage
 
-    place = read_location(model)
+    place = Location.parse(model)
     config = _recipe_section(place, "benchmark", assignments)
     photos, on_device = _optional(data), {"framework": framework, "device": device}
     result = stage.run(config, place, out, data_dir=photos, **on_device)
     if series is not None:
-        result = stage.compare(config, result, out, read_location(series))
+        result = stage.compare(config, result, out, Location.parse(series))
     stage.check_verdict(config, result)
 
 
@@ -135,7 +135,7 @@ def predict(
     """
     from ssd_core.stages import predict as stage
 
-    place, change = read_location(model), f"evaluate.postprocess.score_threshold={score}"
+    place, change = Location.parse(model), f"evaluate.postprocess.score_threshold={score}"
     config = _recipe_section(place, "evaluate", [change])
     stage.run(config["postprocess"], place, images, out, framework=framework, device=device)
 
@@ -163,7 +163,7 @@ def report(
 
 
 def _optional(data: str | None) -> Location | None:
-    return None if data is None else read_location(data)
+    return None if data is None else Location.parse(data)
 
 
 def _recipe_section(model: Location, name: str, assignments: list[str] | None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from ssd_core.errors import DataError
-from ssd_core.store import read_location
+from ssd_core.store import Location
 
 
 def verify(
@@ -26,7 +26,7 @@ def verify(
     from ssd_core.stages import verify as stage
 
     num_faults = 0
-    for found, faults in stage.run(read_location(place)):
+    for found, faults in stage.run(Location.parse(place)):
         for line in faults or [f"{found}: all is right"]:
             print(line)
         num_faults += len(faults)
@@ -58,7 +58,7 @@ def gc(
     from ssd_core.stages import gc as stage
 
     count, num_bytes = 0, 0
-    for garbage in stage.run(read_location(root), is_removed=not dry_run):
+    for garbage in stage.run(Location.parse(root), is_removed=not dry_run):
         print(f"{garbage.num_bytes:>12} {garbage.place}")
         count, num_bytes = count + 1, num_bytes + garbage.num_bytes
     done = "would remove" if dry_run else "removed"

@@ -24,7 +24,7 @@ from ssd_core.stages.invocation import (
     write_invocation,
     write_results,
 )
-from ssd_core.store import Location, location_uri
+from ssd_core.store import LocalDirectory, Location
 from ssd_core.structures import StageResult
 
 _MAX_IMAGES = 64
@@ -68,7 +68,7 @@ def run(
     else:
         images, inputs["data_dir"] = _read_images(data_dir)
         origin = "val split"
-    prepare_out_dir(out_dir, "benchmark")
+    prepare_out_dir(LocalDirectory(out_dir), "benchmark")
     logger.info("measuring on %s, %s images", model.device.name, origin)
     with located(str(data_dir or "generated images")):
         speeds = list(_measure(model.detector, images, section))
@@ -86,9 +86,13 @@ def run(
     }
     options = {"framework": framework, "device": device}
     write_invocation(
-        out_dir, "benchmark", section.model_dump(mode="json"), inputs=inputs, **options
+        LocalDirectory(out_dir),
+        "benchmark",
+        section.model_dump(mode="json"),
+        inputs=inputs,
+        **options,
     )
-    write_results(out_dir, results)
+    write_results(LocalDirectory(out_dir), results)
     return StageResult(metrics=metrics, metadata={"device": model.device.name})
 
 
@@ -131,7 +135,7 @@ def compare(
     history.append(series, new, earlier)
     verdict = history.judge(new, earlier, section.tolerance)
     logger.info("%s", verdict.describe())
-    write_results(out_dir, results | {"verdict": asdict(verdict)})
+    write_results(LocalDirectory(out_dir), results | {"verdict": asdict(verdict)})
     said = {"verdict": verdict.word, "comparison": verdict.describe()}
     return replace(result, metadata={**result.metadata, **said})
 
@@ -154,7 +158,7 @@ def _read_images(data_dir: Location) -> tuple[list[bytes], dict[str, str]]:
         raise DataError(f"{data_dir}: the val split has no images to measure with")
     records = islice(reader.read(range(reader.num_images)), _MAX_IMAGES)
     images = [bytes(record.image) for record in records]
-    return images, {"uri": location_uri(data_dir), "digest": reader.manifest.digest}
+    return images, {"uri": data_dir.uri, "digest": reader.manifest.digest}
 
 
 def _measure(

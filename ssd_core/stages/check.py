@@ -14,6 +14,7 @@ from ssd_core.report import findings as findings_page
 from ssd_core.report.page import render_page
 from ssd_core.stages.convert import check_apart
 from ssd_core.stages.invocation import prepare_out_dir, write_invocation, write_results
+from ssd_core.store import LocalDirectory
 from ssd_core.store.local import write_file
 
 PAGE_FILE = "findings.html"
@@ -35,8 +36,8 @@ def run(config: Mapping[str, Any], source: str, out_dir: Path | None = None) -> 
     section = parse_section(ConvertConfig, {"decode_check": True} | dict(config), "convert")
     opened = open_source(source)
     if out_dir is not None:
-        check_apart(opened, out_dir)
-        prepare_out_dir(out_dir, "check")
+        check_apart(opened, LocalDirectory(out_dir))
+        prepare_out_dir(LocalDirectory(out_dir), "check")
     checked = check_dataset(opened, section)
     if out_dir is not None:
         content = json.dumps(checked.findings.content(), indent=1)
@@ -45,8 +46,10 @@ def run(config: Mapping[str, Any], source: str, out_dir: Path | None = None) -> 
         write_file(out_dir / PAGE_FILE, page)
         logger.info("findings: %s (%d kB)", out_dir / PAGE_FILE, len(page) // 1000)
         options = section.model_dump(mode="json")
-        write_invocation(out_dir, "check", options, inputs={"source": {"uri": opened.uri}})
-        write_results(out_dir, _results(checked))
+        write_invocation(
+            LocalDirectory(out_dir), "check", options, inputs={"source": {"uri": opened.uri}}
+        )
+        write_results(LocalDirectory(out_dir), _results(checked))
     return checked
 
 

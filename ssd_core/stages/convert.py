@@ -30,7 +30,7 @@ from ssd_core.stages.invocation import (
     write_invocation,
     write_results,
 )
-from ssd_core.store import Location, location_uri
+from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.local import make_directory, own_temporary_directory
 from ssd_core.store.places import Places
 from ssd_core.structures import StageResult
@@ -65,28 +65,30 @@ def run(
     check_apart(opened, out_dir)
     if section.shards == "mindrecord":
         require_mindspore()
-    if isinstance(out_dir, str):
+    if out_dir.local is None:
         return _result(_convert_into_store(section, opened, out_dir, workers), out_dir)
-    make_directory(out_dir)
-    with lock_dataset(out_dir):
-        return _result(_convert(section, opened, out_dir, workers), out_dir)
+    make_directory(out_dir.local)
+    with lock_dataset(out_dir.local):
+        return _result(_convert(section, opened, out_dir.local, workers), out_dir)
 
 
-def _convert_into_store(section: ConvertConfig, source: Source, uri: str, workers: int) -> Manifest:
+def _convert_into_store(
+    section: ConvertConfig, source: Source, place: Location, workers: int
+) -> Manifest:
     """Convert in a folder that the listing key names, so that a rerun continues; then upload."""
     options = section.model_dump(mode="json")
     key = listing_key(source.files, options)
     staging_dir = own_temporary_directory("staging") / key
     make_directory(staging_dir)
     with lock_dataset(staging_dir):
-        manifest = _existing_manifest(uri, options)
-        if manifest is not None and _is_current(manifest, key, uri):
-            logger.info("%s: already converted, and nothing has changed", uri)
+        manifest = _existing_manifest(place, options)
+        if manifest is not None and _is_current(manifest, key, place):
+            logger.info("%s: already converted, and nothing has changed", place)
         else:
-            check_writable(uri)
+            check_writable(place)
             _convert(section, source, staging_dir, workers)
-            manifest = publish_dataset(staging_dir, uri, beside=_BESIDE)
-            logger.info("data set: %s", uri)
+            manifest = publish_dataset(staging_dir, place, beside=_BESIDE)
+            logger.info("data set: %s", place)
         for path in staging_dir.iterdir():  # the folder stays: others may wait for its lock
             remove(path)
     return manifest
@@ -96,12 +98,12 @@ def _convert(section: ConvertConfig, source: Source, out_dir: Path, workers: int
     started = time.monotonic()
     options = section.model_dump(mode="json")
     key = listing_key(source.files, options)
-    existing = _existing_manifest(out_dir, options)
-    if existing is not None and _is_current(existing, key, out_dir):
+    existing = _existing_manifest(LocalDirectory(out_dir), options)
+    if existing is not None and _is_current(existing, key, LocalDirectory(out_dir)):
         logger.info("%s: already converted, and nothing has changed", out_dir)
         manifest = existing
     else:
-        prepare_out_dir(out_dir, "convert")
+        prepare_out_dir(LocalDirectory(out_dir), "convert")
         manifest = pack_dataset(
             source, section, out_dir, listing_key=key, existing=existing, workers=workers
         )
@@ -110,8 +112,8 @@ def _convert(section: ConvertConfig, source: Source, out_dir: Path, workers: int
     for path in find_strays(out_dir, manifest):
         remove(path)
     inputs = {"source": {"uri": source.uri, "digest": key}}
-    write_invocation(out_dir, "convert", options, inputs=inputs)
-    write_results(out_dir, _results(manifest))
+    write_invocation(LocalDirectory(out_dir), "convert", options, inputs=inputs)
+    write_results(LocalDirectory(out_dir), _results(manifest))
     return manifest
 
 
@@ -119,7 +121,7 @@ def _result(manifest: Manifest, out_dir: Location) -> StageResult:
     return StageResult(
         metrics={"images": _total(manifest, "images"), "boxes": _total(manifest, "boxes")},
         metadata={
-            "uri": location_uri(out_dir),
+            "uri": out_dir.uri,
             "digest": manifest.digest,
             "classes": len(manifest.classes),
         },
@@ -148,10 +150,12 @@ def check_apart(source: Source, out_dir: Location) -> None:
     Raises:
         UsageError: it lies inside the source.
     """
-    if isinstance(out_dir, str):
+    if out_dir.local is None:
         is_inside = f"{out_dir}/".startswith(f"{source.uri.rstrip('/')}/")
     else:
-        is_inside = Path(os.path.realpath(out_dir)).is_relative_to(os.path.realpath(source.uri))
+        is_inside = Path(os.path.realpath(out_dir.local)).is_relative_to(
+            os.path.realpath(source.uri)
+        )
     if is_inside:
         raise UsageError(
             f"--out {out_dir} lies inside the source {source.uri}; choose a place outside of it"
@@ -194,7 +198,7 @@ def _total(manifest: Manifest, field: str) -> int:
 
 
 def _num_bytes(manifest: Manifest) -> int:
-    return sum(shard.bytes for shard in manifest.shards())
+    return sum(shard.num_bytes for shard in manifest.shards())
 
 
 def _summary(manifest: Manifest) -> str:

@@ -6,7 +6,7 @@ from ssd_core.backends import open_backend
 from ssd_core.backends.base import Detector, DeviceInfo
 from ssd_core.config import PostprocessOverrides
 from ssd_core.model_dir import WEIGHTS_FILE, ModelDescription, read_model
-from ssd_core.store import Location, location_uri
+from ssd_core.store import Location
 from ssd_core.structures import ClassInfo
 
 
@@ -43,7 +43,7 @@ def open_model(
         classes=model.classes,
         device=backend.info,
         source={
-            "uri": location_uri(model_dir),
-            "digest": model.description.files[WEIGHTS_FILE].sha256,
+            "uri": model_dir.uri,
+            "digest": model.description.file(WEIGHTS_FILE).sha256,
         },
     )

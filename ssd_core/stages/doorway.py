@@ -12,7 +12,7 @@ from ssd_core import __version__
 from ssd_core.errors import SsdError, UsageError, format_error_line
 from ssd_core.logs import LINE_SECONDS, logger, set_up_logging
 from ssd_core.stages.invocation import INVOCATION_FILE, RESULTS_FILE
-from ssd_core.store import Location, open_store, read_location
+from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.transfer import upload_directory
 
 PROGRESS_VARIABLE = "SSD_PROGRESS_SECONDS"
@@ -54,15 +54,15 @@ def find_dataset(metadata: Mapping[str, Any], path: str) -> Location:
         UsageError: it is neither.
     """
     if isinstance(uri := metadata.get("uri"), str):
-        return read_location(uri)
+        return Location.parse(uri)
     if Path(path).is_dir():
-        return Path(path)
+        return LocalDirectory(Path(path))
     try:
         content = json.loads(Path(path).read_bytes())
     except (OSError, ValueError):
         content = None
     if isinstance(content, dict) and isinstance(uri := content.get("uri"), str):
-        return read_location(uri)
+        return Location.parse(uri)
     raise UsageError(f"{path}: no data set here; expected the output of 'convert'")
 
 
@@ -81,6 +81,5 @@ def keep_record(directory: Path, place: Location) -> None:
     Raises:
         SurroundingsError: the store is away, or the disk is full.
     """
-    store = open_store(place)
     for name in (INVOCATION_FILE, RESULTS_FILE):
-        store.put(name, directory / name)
+        place.put(name, directory / name)

@@ -21,7 +21,7 @@ from ssd_core.stages.invocation import (
     write_invocation,
     write_results,
 )
-from ssd_core.store import Location, location_uri
+from ssd_core.store import LocalDirectory, Location
 from ssd_core.structures import ClassInfo, StageResult
 
 _MAX_CONFUSED = 50
@@ -66,21 +66,21 @@ def run(
     model = open_model(model_dir, section.postprocess, framework=framework, device=device)
     reader = open_split(data_dir, section.split)
     check_classes(model.classes, reader.classes)
-    prepare_out_dir(out_dir, "evaluate")
+    prepare_out_dir(LocalDirectory(out_dir), "evaluate")
     result = evaluate_detector(model.detector, reader, batch_size=section.batch_size)
     logger.info("%s", format_summary(result.scores.values))
     found = zip(result.image_ids, result.detections, strict=True)
     write_detections(out_dir / DETECTIONS_FILE, found, reader.classes)
-    data = {"uri": location_uri(data_dir), "digest": reader.manifest.digest}
+    data = {"uri": data_dir.uri, "digest": reader.manifest.digest}
     write_invocation(
-        out_dir,
+        LocalDirectory(out_dir),
         "evaluate",
         section.model_dump(mode="json"),
         inputs={"model_dir": model.source, "data_dir": data},
         framework=framework,
         device=device,
     )
-    write_results(out_dir, _results(result, model, reader))
+    write_results(LocalDirectory(out_dir), _results(result, model, reader))
     return StageResult(
         metrics=result.metrics,
         metadata={"split": section.split, "images": len(result.detections)},

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ssd_core.logs import logger
 from ssd_core.model_dir import CONFIG_FILE, WEIGHTS_FILE, local_model, read_model
-from ssd_core.store import Location, location_uri
+from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.transfer import upload_directory
 from ssd_core.structures import StageResult
 
@@ -24,14 +24,14 @@ def run(place: Location, out_dir: Path) -> StageResult:
         DataError: a file is missing or damaged.
         SurroundingsError: the store is away, or the disk is full.
     """
-    upload_directory(local_model(place), out_dir, last=CONFIG_FILE)
-    description = read_model(out_dir).description
+    upload_directory(local_model(place), LocalDirectory(out_dir), last=CONFIG_FILE)
+    description = read_model(LocalDirectory(out_dir)).description
     logger.info("%s: %s, %d steps", place, description.recipe, description.step)
     return StageResult(
         metadata={
             "recipe": description.recipe,
-            "uri": location_uri(place),
-            "digest": description.files[WEIGHTS_FILE].sha256,
+            "uri": place.uri,
+            "digest": description.file(WEIGHTS_FILE).sha256,
             "training_id": description.training_id,
         }
     )

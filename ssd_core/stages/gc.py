@@ -18,9 +18,9 @@ from ssd_core.data.conversion.ownership import (
 from ssd_core.data.shards.manifest import MANIFEST_FILE, read_if_any
 from ssd_core.errors import DataError, UsageError
 from ssd_core.logs import logger
-from ssd_core.store import Location, open_store
-from ssd_core.store.base import PARTIAL_PREFIX, Store
-from ssd_core.store.s3 import S3Store
+from ssd_core.store import LocalDirectory, Location
+from ssd_core.store.location import PARTIAL_PREFIX
+from ssd_core.store.s3.directory import S3Directory
 
 
 class Garbage(NamedTuple):
@@ -51,8 +51,9 @@ def run(
         SurroundingsError: the store is away.
     """
     oldest = time.time() - abandoned_seconds
-    if isinstance(root, Path):
-        return _run_in_folder(root, oldest, is_removed=is_removed)
+    if root.local is not None:
+        return _run_in_folder(root.local, oldest, is_removed=is_removed)
+    assert isinstance(root, S3Directory)
     return _run_in_store(root, oldest, is_removed=is_removed)
 
 
@@ -87,7 +88,7 @@ def _find_garbage(directory: Path, oldest: float, *, is_locked: bool) -> list[Pa
 
 def _dataset_garbage(data_dir: Path) -> list[Path]:
     try:
-        return find_strays(data_dir, read_if_any(data_dir))
+        return find_strays(data_dir, read_if_any(LocalDirectory(data_dir)))
     except DataError as error:
         logger.warning("%s; nothing is removed here", error)
         return []
@@ -102,32 +103,30 @@ def _num_bytes(path: Path) -> int:
     return sum(file.lstat().st_size for file in files if not file.is_dir())
 
 
-def _run_in_store(uri: str, oldest: float, *, is_removed: bool) -> Iterator[Garbage]:
+def _run_in_store(root: S3Directory, oldest: float, *, is_removed: bool) -> Iterator[Garbage]:
     """Do without a lock: nothing goes while anything of its data set is young.
 
     A writer uploads something every few minutes, and uses nothing again that is about to be old.
     """
-    store = open_store(uri)
-    assert isinstance(store, S3Store)
-    uploads = list(store.unfinished_uploads())
+    uploads = list(root.unfinished_uploads())
     young = {dataset_of(upload.key) for upload in uploads if upload.changed >= oldest}
-    for folder, strays in find_unowned(uri, store.list()).items():
+    for folder, strays in find_unowned(root, root.list()).items():
         if folder in young or any(stray.changed >= oldest for stray in strays):
-            logger.info("%s/%s: something was uploaded lately, left alone", uri, folder)
+            logger.info("%s/%s: something was uploaded lately, left alone", root, folder)
             continue
         for stray in strays:
-            if _is_still_old(store, stray.key, oldest):
+            if _is_still_old(root, stray.key, oldest):
                 if is_removed:
-                    store.delete(stray.key)
-                yield Garbage(f"{uri}/{stray.key}", stray.num_bytes)
+                    root.delete(stray.key)
+                yield Garbage(f"{root}/{stray.key}", stray.num_bytes)
     for upload in uploads:
         if upload.changed < oldest:
             if is_removed:
-                store.abort_upload(upload)
-            yield Garbage(f"{uri}/{upload.key} (unfinished upload)", upload.num_bytes)
+                root.abort_upload(upload)
+            yield Garbage(f"{root}/{upload.key} (unfinished upload)", upload.num_bytes)
 
 
-def _is_still_old(store: Store, key: str, oldest: float) -> bool:
+def _is_still_old(root: Location, key: str, oldest: float) -> bool:
     """Say whether nobody has stored the object again since it was listed."""
-    found = store.head(key)
+    found = root.head(key)
     return found is not None and found.changed < oldest

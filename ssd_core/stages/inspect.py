@@ -28,7 +28,7 @@ from ssd_core.report.findings import find_remarks
 from ssd_core.report.images import AnnotatedImage, annotate_image, take_while_small
 from ssd_core.report.page import render_page
 from ssd_core.stages.invocation import prepare_out_dir, write_invocation, write_results
-from ssd_core.store import Location, location_uri
+from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.local import write_file
 from ssd_core.structures import StageResult
 
@@ -62,7 +62,7 @@ def run(
     manifest = read_manifest(data_dir)
     splits: list[str] = sorted(manifest.splits)
     readers = {split: open_split(data_dir, split) for split in splits}
-    prepare_out_dir(out_dir, "inspect")
+    prepare_out_dir(LocalDirectory(out_dir), "inspect")
     tables = {split: read_table(reader) for split, reader in readers.items()}
     results = _results(manifest, tables, recipes)
     results |= {"data": _describe_data(data_dir, manifest), "recipe": recipe}
@@ -74,11 +74,16 @@ def run(
     for remark in results["remarks"]:
         logger.info("worth a look: %s", remark)
     logger.info("inspection: %s (%d kB)", out_dir / INSPECT_FILE, len(page) // 1000)
-    inputs = {"data_dir": {"uri": location_uri(data_dir), "digest": manifest.digest}}
+    inputs = {"data_dir": {"uri": data_dir.uri, "digest": manifest.digest}}
     write_invocation(
-        out_dir, "inspect", {}, inputs=inputs, recipe=recipe, assignments=results["assignments"]
+        LocalDirectory(out_dir),
+        "inspect",
+        {},
+        inputs=inputs,
+        recipe=recipe,
+        assignments=results["assignments"],
     )
-    write_results(out_dir, results)
+    write_results(LocalDirectory(out_dir), results)
     return StageResult(metrics=results["metrics"], metadata={"title": content["title"]})
 
 
@@ -135,7 +140,7 @@ def _describe_data(data_dir: Location, manifest: Manifest) -> dict[str, str]:
     source = str(manifest.source.get("uri", ""))
     return {
         "name": Path(source).name,
-        "uri": location_uri(data_dir),
+        "uri": data_dir.uri,
         "digest": manifest.digest,
         "source": source,
         "format": str(manifest.source.get("format", "")),

@@ -9,8 +9,8 @@ from typing import Any
 
 from ssd_core import __version__
 from ssd_core.errors import DataError, OwnershipError, UsageError
-from ssd_core.store import Location, join_location, location_uri, open_store
-from ssd_core.store.local import file_sha256, make_directory
+from ssd_core.store import Location
+from ssd_core.store.local import LocalDirectory, file_sha256, make_directory
 
 INVOCATION_FILE = "invocation.json"
 RESULTS_FILE = "results.json"
@@ -31,7 +31,7 @@ class StageOutput:
     def described(self) -> dict[str, str]:
         """Return what the invocation of a stage that reads this output says of it."""
         digest = file_sha256(self.directory / RESULTS_FILE)
-        return {"uri": location_uri(self.directory), "digest": digest}
+        return {"uri": LocalDirectory(self.directory).uri, "digest": digest}
 
 
 def prepare_out_dir(out_dir: Location, stage: str) -> None:
@@ -42,16 +42,15 @@ def prepare_out_dir(out_dir: Location, stage: str) -> None:
         UsageError: nothing can be written there.
         SurroundingsError: the store is away.
     """
-    store = open_store(out_dir)
-    if store.head(INVOCATION_FILE) is not None:
+    if out_dir.head(INVOCATION_FILE) is not None:
         owner = _read_json(out_dir, INVOCATION_FILE).get("stage")
         if owner != stage:
             raise OwnershipError(
                 f"{out_dir} holds the output of '{owner}'; choose another place for '{stage}'"
             )
-    if isinstance(out_dir, Path):
-        make_directory(out_dir)
-    store.delete(RESULTS_FILE)
+    if out_dir.local is not None:
+        make_directory(out_dir.local)
+    out_dir.delete(RESULTS_FILE)
 
 
 def write_invocation(
@@ -80,14 +79,14 @@ def write_invocation(
         "options": options,
     }
     text = json.dumps(content, indent=2, sort_keys=True) + "\n"
-    open_store(out_dir).put(INVOCATION_FILE, text.encode())
+    out_dir.put(INVOCATION_FILE, text.encode())
 
 
 def write_results(out_dir: Location, results: Mapping[str, Any]) -> None:
     """Write the numbers of a stage; it comes last, so a directory with results is complete."""
     content = {"format_version": RESULTS_VERSION, **results}
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-    open_store(out_dir).put(RESULTS_FILE, text.encode())
+    out_dir.put(RESULTS_FILE, text.encode())
 
 
 def read_output(directory: Path) -> StageOutput:
@@ -97,7 +96,7 @@ def read_output(directory: Path) -> StageOutput:
         UsageError: no stage has worked in this directory.
         DataError: the stage has not finished, or a file is broken.
     """
-    invocation, results = read_record(directory)
+    invocation, results = read_record(LocalDirectory(directory))
     return StageOutput(directory=directory, invocation=invocation, results=results)
 
 
@@ -120,7 +119,7 @@ def read_invocation(place: Location) -> dict[str, Any]:
         DataError: the file is broken.
         SurroundingsError: the store is away.
     """
-    if open_store(place).head(INVOCATION_FILE) is None:
+    if place.head(INVOCATION_FILE) is None:
         raise UsageError(
             f"{place}: no {INVOCATION_FILE} here; expected the output directory of a stage"
         )
@@ -132,16 +131,16 @@ def _read_results(directory: Location) -> dict[str, Any]:
     version = results.pop("format_version", None)
     if version != RESULTS_VERSION:
         raise DataError(
-            f"{join_location(directory, RESULTS_FILE)} has format version {version}, this program "
+            f"{directory / RESULTS_FILE} has format version {version}, this program "
             f"reads {RESULTS_VERSION}; run the stage again"
         )
     return results
 
 
 def _read_json(directory: Location, name: str) -> dict[str, Any]:
-    place = join_location(directory, name)
+    place = directory / name
     try:
-        content = json.loads(open_store(directory).get(name))
+        content = json.loads(directory.get(name))
     except FileNotFoundError:
         raise DataError(f"{place} is missing: the stage has not finished; run it again") from None
     except ValueError as error:

@@ -16,7 +16,7 @@ from ssd_core.logs import Progress, logger
 from ssd_core.report.images import draw_detections
 from ssd_core.stages.detector import OpenedModel, open_model
 from ssd_core.stages.invocation import prepare_out_dir, write_invocation, write_results
-from ssd_core.store import Location, location_uri
+from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.local import write_file
 from ssd_core.structures import ClassInfo, Detections, StageResult
 
@@ -52,7 +52,7 @@ def run(
     section = parse_section(PostprocessOverrides, config, "postprocess")
     paths = find_images(images, leave_out=out_dir)
     model = open_model(model_dir, section, framework=framework, device=device)
-    prepare_out_dir(out_dir, "predict")
+    prepare_out_dir(LocalDirectory(out_dir), "predict")
     lines = []
     with Progress("predict: image", len(paths)) as progress:
         for path, name in zip(paths, picture_names(paths), strict=True):
@@ -69,15 +69,15 @@ def run(
         out_dir / PICTURES_DIR,
     )
     write_invocation(
-        out_dir,
+        LocalDirectory(out_dir),
         "predict",
         section.model_dump(mode="json"),
         inputs={"model_dir": model.source},
-        images=[location_uri(path) for path in images],
+        images=[str(path.resolve()) for path in images],
         framework=framework,
         device=device,
     )
-    write_results(out_dir, counts)
+    write_results(LocalDirectory(out_dir), counts)
     return StageResult(metadata={name: float(count) for name, count in counts.items()})
 
 

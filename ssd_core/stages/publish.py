@@ -26,8 +26,8 @@ from ssd_core.stages.invocation import (
     write_results,
 )
 from ssd_core.stages.report import read_outputs
-from ssd_core.store import Location, location_uri, open_store
-from ssd_core.store.arrays import describe
+from ssd_core.store import LocalDirectory, Location
+from ssd_core.store.known_file import KnownFile
 from ssd_core.store.places import Places
 from ssd_core.structures import StageResult
 
@@ -75,10 +75,10 @@ def run(
     section = parse_section(PublishConfig, config, "publish")
     outputs = read_outputs(inputs)
     description = _check_inputs(outputs)
-    prepare_out_dir(out_dir, "publish")
+    prepare_out_dir(LocalDirectory(out_dir), "publish")
     metrics = _check_bars(section, outputs)
     write_invocation(
-        out_dir,
+        LocalDirectory(out_dir),
         "publish",
         section.model_dump(mode="json"),
         inputs={stage: output.described() for stage, output in outputs.items()},
@@ -92,8 +92,8 @@ def run(
         version = label.version or description.training_id
         place = places.model(label.name, version)
         _publish(place, f"{label.name} {version}", outputs, description)
-        metadata |= {"uri": location_uri(place), "name": label.name, "version": version}
-    write_results(out_dir, {"metrics": metrics, **metadata})
+        metadata |= {"uri": place.uri, "name": label.name, "version": version}
+    write_results(LocalDirectory(out_dir), {"metrics": metrics, **metadata})
     return StageResult(metrics=metrics, metadata=metadata)
 
 
@@ -102,8 +102,8 @@ def _check_inputs(outputs: Mapping[str, StageOutput]) -> ModelDescription:
     for stage in ("train", "evaluate"):
         if stage not in outputs:
             raise UsageError(f"nothing to publish without the output directory of '{stage}'")
-    description = read_model(outputs["train"].directory / MODEL_DIR).description
-    digest = description.files[WEIGHTS_FILE].sha256
+    description = read_model(LocalDirectory(outputs["train"].directory / MODEL_DIR)).description
+    digest = description.file(WEIGHTS_FILE).sha256
     for stage in set(outputs) - {"train"}:
         if outputs[stage].invocation["inputs"]["model_dir"]["digest"] != digest:
             raise UsageError(
@@ -140,26 +140,26 @@ def _publish(
 
     config.json holds the hashes of the other files, so it stands for the model.
     """
-    store, model_dir = open_store(place), outputs["train"].directory / MODEL_DIR
+    model_dir = outputs["train"].directory / MODEL_DIR
     config = (model_dir / CONFIG_FILE).read_bytes()
-    if not store.put_if_absent(CONFIG_FILE, config) and store.get(CONFIG_FILE) != config:
+    if not place.put_if_absent(CONFIG_FILE, config) and place.get(CONFIG_FILE) != config:
         raise OwnershipError(
             f"{place} holds another model; choose another version, or remove that one"
         )
-    if store.head(PUBLISHED_FILE) is not None:
+    if place.head(PUBLISHED_FILE) is not None:
         logger.info("%s: is published already", place)
         return
     for name in (CLASSES_FILE, WEIGHTS_FILE):
-        store.put(name, model_dir / name)
+        place.put(name, model_dir / name)
     results = {stage: output.results for stage, output in outputs.items()}
-    card = write_card(title, location_uri(place), description, results).encode()
-    if not store.put_if_absent(CARD_FILE, card):
-        card = store.get(CARD_FILE)  # of another run of the same model, whose figures differ a bit
-    entries = {CONFIG_FILE: describe(config), CARD_FILE: describe(card), **description.files}
+    card = write_card(title, place.uri, description, results).encode()
+    if not place.put_if_absent(CARD_FILE, card):
+        card = place.get(CARD_FILE)  # of another run of the same model, whose figures differ a bit
+    own = (KnownFile.of(CONFIG_FILE, config), KnownFile.of(CARD_FILE, card))
     manifest = {
-        "format_version": 1,
+        "format_version": 2,
         "version": __version__,
-        "files": {name: entry.model_dump() for name, entry in entries.items()},
+        "files": [file.model_dump() for file in (*own, *description.files)],
     }
-    store.put_if_absent(PUBLISHED_FILE, (json.dumps(manifest, indent=2) + "\n").encode())
+    place.put_if_absent(PUBLISHED_FILE, (json.dumps(manifest, indent=2) + "\n").encode())
     logger.info("published as %s", place)

@@ -26,7 +26,7 @@ from ssd_core.stages.invocation import (
     write_invocation,
     write_results,
 )
-from ssd_core.store import Location, location_uri, open_store, read_location
+from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.local import write_file
 from ssd_core.structures import ClassInfo, Detections, Record, StageResult
 from ssd_core.train_log import LOG_FILE, read_log
@@ -63,7 +63,7 @@ def run(
     """
     section = parse_section(ReportConfig, config, "report")
     outputs = read_outputs(inputs)
-    prepare_out_dir(out_dir, "report")
+    prepare_out_dir(LocalDirectory(out_dir), "report")
     content = _content(section, outputs, data_dir)
     page = render_page("report", content)
     write_file(out_dir / REPORT_FILE, page)
@@ -72,10 +72,12 @@ def run(
     read = {stage: output.described() for stage, output in outputs.items()}
     if data_dir is not None:
         digest = read_manifest(data_dir).digest
-        read["data_dir"] = {"uri": location_uri(data_dir), "digest": digest}
-    write_invocation(out_dir, "report", section.model_dump(mode="json"), inputs=read)
+        read["data_dir"] = {"uri": data_dir.uri, "digest": digest}
+    write_invocation(
+        LocalDirectory(out_dir), "report", section.model_dump(mode="json"), inputs=read
+    )
     metrics = _metrics(outputs)
-    write_results(out_dir, {"metrics": metrics})
+    write_results(LocalDirectory(out_dir), {"metrics": metrics})
     return StageResult(metrics=metrics, metadata={"title": content["title"]})
 
 
@@ -141,8 +143,8 @@ def _open_images(
         return None
     invocation = outputs["evaluate"].invocation
     evaluated = invocation["inputs"]["data_dir"]
-    place = data_dir or read_location(evaluated["uri"])
-    if data_dir is None and open_store(place).head(MANIFEST_FILE) is None:
+    place = data_dir or Location.parse(evaluated["uri"])
+    if data_dir is None and place.head(MANIFEST_FILE) is None:
         logger.info("no images in the report: %s no longer holds a data set", place)
         return None
     reader = open_split(place, invocation["config"]["split"])

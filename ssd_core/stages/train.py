@@ -32,7 +32,7 @@ from ssd_core.stages.invocation import (
     write_invocation,
     write_results,
 )
-from ssd_core.store import Location, join_location, location_uri
+from ssd_core.store import Location
 from ssd_core.store.local import explain_disk_errors
 from ssd_core.store.transfer import MirroredFile
 from ssd_core.structures import StageResult
@@ -95,9 +95,9 @@ def run(
         backend = open_backend(framework, device, section.precision, ranks)
         with _log_dir(out_dir) as log_dir:
             log_path = log_dir / LOG_FILE
-            is_mirrored = log_dir != out_dir and ranks.rank == 0
+            is_mirrored = out_dir.local is None and ranks.rank == 0
             log = MirroredFile(log_path, out_dir) if is_mirrored else None
-            checkpoints = CheckpointDir(join_location(out_dir, CHECKPOINT_DIR), training, log=log)
+            checkpoints = CheckpointDir(out_dir / CHECKPOINT_DIR, training, log=log)
             work = _prepare(
                 section, data_dir, log_path, backend=backend, checkpoints=checkpoints, ranks=ranks
             )
@@ -120,7 +120,7 @@ def run(
 
             def finish() -> dict[str, Any]:
                 weights = state.best_weights or work.learner.weights()
-                model_dir = join_location(out_dir, MODEL_DIR)
+                model_dir = out_dir / MODEL_DIR
                 checkpoints.check_newest()
                 write_model(model_dir, description, manifest.class_infos(), weights)
                 if log is not None:
@@ -140,7 +140,7 @@ def finished(out_dir: Location, training: str) -> StageResult | None:
 
 
 def _read_finished(out_dir: Location, training: str) -> dict[str, Any] | None:
-    model_dir = join_location(out_dir, MODEL_DIR)
+    model_dir = out_dir / MODEL_DIR
     try:
         description, (_, results) = read_description(model_dir), read_record(out_dir)
     except (DataError, UsageError):
@@ -159,7 +159,7 @@ def _begin(
         out_dir,
         "train",
         identity["train"],
-        inputs={"data_dir": {"uri": location_uri(data_dir), "digest": identity["dataset"]}},
+        inputs={"data_dir": {"uri": data_dir.uri, "digest": identity["dataset"]}},
         recipe=recipe,
         framework=identity["framework"],
         device=device,
@@ -173,8 +173,8 @@ def _log_dir(out_dir: Location) -> Iterator[Path]:
 
     What a killed attempt leaves in it is never needed again: the store has the log too.
     """
-    if isinstance(out_dir, Path):
-        yield out_dir
+    if out_dir.local is not None:
+        yield out_dir.local
         return
     with explain_disk_errors(Path(tempfile.gettempdir())):
         folder = tempfile.TemporaryDirectory(prefix="ssd-train-")
@@ -267,7 +267,7 @@ def _results(state: TrainState, description: ModelDescription, info: DeviceInfo)
 def _report(out_dir: Location, results: Mapping[str, Any]) -> StageResult:
     metrics = results["metrics"]
     duration = format_duration(results["seconds"])
-    model_dir = join_location(out_dir, MODEL_DIR)
+    model_dir = out_dir / MODEL_DIR
     logger.info(
         "trained %d steps in %s, loss %.3f: %s",
         results["steps"],
@@ -278,7 +278,7 @@ def _report(out_dir: Location, results: Mapping[str, Any]) -> StageResult:
     return StageResult(
         metrics=metrics,
         metadata={
-            "uri": location_uri(model_dir),
+            "uri": model_dir.uri,
             "training_id": results["model"]["training_id"],
             "steps": results["steps"],
             "device": results["environment"]["device_name"],

@@ -11,7 +11,7 @@ from ssd_core.errors import SsdError
 from ssd_core.launch.command import train_command
 from ssd_core.recipes import load_recipe
 from ssd_core.stages import train
-from ssd_core.store import Location, location_uri
+from ssd_core.store import Location
 from ssd_core.structures import StageResult
 
 
@@ -47,8 +47,8 @@ def run(
     words = train_command(
         section.model_dump(mode="json"),
         load_recipe(options["recipe"]).train.model_dump(mode="json"),
-        data=location_uri(data_dir),
-        out=location_uri(out_dir),
+        data=data_dir.uri,
+        out=out_dir.uri,
         **options,
     )
     if code := launch_ranks(framework, words, Nodes(num_devices)):

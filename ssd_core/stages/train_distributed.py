@@ -79,7 +79,7 @@ def plan(
     if placement.job is None:
         raise UsageError("placement: no job, so it says nothing about more than one node")
     for what, place in {"the data": data_dir, "the output": out_dir}.items():
-        if not isinstance(place, str):
+        if place.local is not None:
             raise UsageError(f"{what} lies at {place}, which other nodes cannot see; use s3://")
     check_batch_size(section.batch_size, team.nodes * placement.processes)
     command = train_command(

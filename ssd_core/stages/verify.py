@@ -1,15 +1,14 @@
 """Read everything under a place again and compare it with what its manifests promise."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from ssd_core.data.shards.files import find_faults
 from ssd_core.data.shards.manifest import MANIFEST_FILE, read_manifest
 from ssd_core.errors import DataError, UsageError
 from ssd_core.model_dir import CLASSES_FILE, CONFIG_FILE, WEIGHTS_FILE, read_description
-from ssd_core.store import Location, join_location, open_store
-from ssd_core.store.verified import KnownObject
+from ssd_core.store import Location
+from ssd_core.store.known_file import KnownFile
 
 
 class Verified(NamedTuple):
@@ -31,10 +30,10 @@ def run(place: Location) -> Iterator[Verified]:
         DataError: it holds neither.
         SurroundingsError: the store is away.
     """
-    if isinstance(place, Path) and not place.is_dir():
+    if place.local is not None and not place.local.is_dir():
         raise UsageError(f"{place}: no such directory")
     folders: dict[str, set[str]] = {}
-    for found in open_store(place).list():
+    for found in place.list():
         folder, _, name = found.key.rpartition("/")
         if name in {MANIFEST_FILE, CONFIG_FILE, CLASSES_FILE, WEIGHTS_FILE}:
             folders.setdefault(folder, set()).add(name)
@@ -47,7 +46,7 @@ def run(place: Location) -> Iterator[Verified]:
         )
     for promises, found_in in ((_dataset_promises, datasets), (_model_promises, models)):
         for folder in found_in:
-            directory = join_location(place, *filter(None, [folder]))
+            directory = place / folder
             yield Verified(directory, _faults(directory, promises))
 
 
@@ -55,16 +54,15 @@ def _is_model(names: set[str]) -> bool:
     return CONFIG_FILE in names and not names.isdisjoint({CLASSES_FILE, WEIGHTS_FILE})
 
 
-def _dataset_promises(place: Location) -> list[KnownObject]:
-    return [shard.known for shard in read_manifest(place).shards()]
+def _dataset_promises(place: Location) -> list[KnownFile]:
+    return list(read_manifest(place).shards())
 
 
-def _model_promises(place: Location) -> list[KnownObject]:
-    files = read_description(place).files
-    return [KnownObject(name, entry.sha256, entry.bytes) for name, entry in files.items()]
+def _model_promises(place: Location) -> list[KnownFile]:
+    return list(read_description(place).files)
 
 
-def _faults(place: Location, promises: Callable[[Location], list[KnownObject]]) -> list[str]:
+def _faults(place: Location, promises: Callable[[Location], list[KnownFile]]) -> list[str]:
     try:
         return list(find_faults(place, promises(place)))
     except DataError as error:

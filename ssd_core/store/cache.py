@@ -18,15 +18,14 @@ from pathlib import Path
 
 from ssd_core.errors import SsdError, UsageError
 from ssd_core.logs import logger
-from ssd_core.store.base import PARTIAL_PREFIX, Store
+from ssd_core.store.known_file import KnownFile
 from ssd_core.store.local import (
-    LocalStore,
     explain_disk_errors,
     file_sha256,
     make_directory,
     own_temporary_directory,
 )
-from ssd_core.store.verified import KnownObject, copy_verified
+from ssd_core.store.location import PARTIAL_PREFIX, Location
 
 _LOCK_PREFIX, _NAMES_PREFIX = ".lock-", ".names-"
 _SHARE_OF_DISK = 0.5
@@ -50,11 +49,11 @@ class Cache:
         self._keep_seconds = keep_seconds
         self._verified: set[tuple[str, int]] = set()
         """Hash and inode of the files whose content this process has compared."""
-        self._wanted: deque[tuple[Store, KnownObject]] = deque()
+        self._wanted: deque[tuple[Location, KnownFile]] = deque()
         self._wanted_lock = threading.Lock()
         self._is_fetching = False
 
-    def fetch(self, store: Store, file: KnownObject) -> Path:
+    def fetch(self, directory: Location, file: KnownFile) -> Path:
         """Return a local file with the content of an object; open it at once.
 
         An object of a local store is its own file, and is not verified here. Everything else is
@@ -65,28 +64,28 @@ class Cache:
             SurroundingsError: the store is away, or the disk is full.
             UsageError: the object is larger than the whole cache.
         """
-        if isinstance(store, LocalStore):
-            return store.path(file.key)
+        if directory.local is not None:
+            return directory.local / file.name
         if file.num_bytes > self.max_bytes:
             raise UsageError(
-                f"{file.key} has {file.num_bytes} bytes, the cache in {self.directory} only "
+                f"{file.name} has {file.num_bytes} bytes, the cache in {self.directory} only "
                 f"{self.max_bytes}; set SSD_CACHE_BYTES"
             )
         path = self.directory / file.sha256
         with explain_disk_errors(path), self._lock(_object_lock(file.sha256)):
             if not self._touch(file):
-                self._download(store, file)
+                self._download(directory, file)
         return path
 
-    def prefetch(self, store: Store, files: Iterable[KnownObject]) -> None:
+    def prefetch(self, directory: Location, files: Iterable[KnownFile]) -> None:
         """Fetch `files` in the background, after those asked for before; errors wait for `fetch`.
 
         The caller bounds how far it looks ahead: together with what is in use it must fit.
         """
-        if isinstance(store, LocalStore):
+        if directory.local is not None:
             return
         with self._wanted_lock:
-            self._wanted.extend((store, file) for file in files)
+            self._wanted.extend((directory, file) for file in files)
             if not self._is_fetching:
                 self._is_fetching = True
                 threading.Thread(target=self._fetch_wanted, name="prefetch", daemon=True).start()
@@ -117,13 +116,13 @@ class Cache:
                 self._is_fetching = bool(self._wanted)
                 if not self._is_fetching:
                     return
-                store, file = self._wanted.popleft()
+                directory, file = self._wanted.popleft()
             try:
-                self.fetch(store, file)
+                self.fetch(directory, file)
             except (SsdError, OSError) as error:
                 logger.debug("not fetched ahead: %s", error)
 
-    def _touch(self, file: KnownObject) -> bool:
+    def _touch(self, file: KnownFile) -> bool:
         """Say whether the file is there and right; then it is the most recent one."""
         path = self.directory / file.sha256
         with self._lock("files"):
@@ -145,7 +144,7 @@ class Cache:
         path.unlink(missing_ok=True)
         return False
 
-    def _download(self, store: Store, file: KnownObject) -> None:
+    def _download(self, directory: Location, file: KnownFile) -> None:
         path = self.directory / file.sha256
         partial_path = self.directory / f"{PARTIAL_PREFIX}{file.sha256}"
         try:
@@ -154,7 +153,7 @@ class Cache:
                 self._make_room(file.num_bytes)
                 partial_path.touch(mode=0o600)
                 os.truncate(partial_path, file.num_bytes)  # so that others count it already
-            copy_verified(store, file, partial_path)
+            file.copy_to(directory, partial_path)
             self._verified.add((file.sha256, partial_path.stat().st_ino))
             with self._lock("files"):
                 os.replace(partial_path, path)

@@ -1,7 +1,4 @@
-"""The local disk as an object store.
-
-Here is also the one way in which this project writes a file: whole or not at all.
-"""
+"""Directories on the local disk, and the one way to write a file: whole or not at all."""
 
 import errno
 import hashlib
@@ -12,9 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
+from urllib.parse import unquote
 
 from ssd_core.errors import SurroundingsError, UsageError
-from ssd_core.store.base import PARTIAL_PREFIX, StoredObject, check_key
+from ssd_core.store.location import PARTIAL_PREFIX, Location, StoredObject, check_key
 
 _HASH_BLOCK = 2**22
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -156,20 +154,61 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-class LocalStore:
-    """A folder as an object store."""
+def local_path(text: str, *, expected: str = "a path or file://") -> Path:
+    """Return the path that a plain path or a `file://` URI names.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    Raises:
+        UsageError: it is empty, has another scheme, or names another machine.
+    """
+    if not text:
+        raise UsageError(f"the name of a place is empty; expected {expected}")
+    scheme, is_uri, rest = text.partition("://")
+    if not is_uri:
+        return Path(text)
+    if scheme != "file":
+        raise UsageError(f"'{scheme}://…' cannot be used here; expected {expected}")
+    host, _, path = rest.partition("/")
+    if host not in {"", "localhost"} or not path:
+        raise UsageError(f"'{text}' names no place on this machine; expected file:///path")
+    return Path("/", unquote(path))
+
+
+class LocalDirectory(Location):
+    """A directory on the local disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @property
+    def uri(self) -> str:
+        """Absolute path without symbolic links."""
+        return str(self._path.resolve())
+
+    @property
+    def local(self) -> Path:
+        """The path as it was given."""
+        return self._path
+
+    @property
+    def parent(self) -> "LocalDirectory":
+        """The directory that contains this one."""
+        return LocalDirectory(self._path.parent)
+
+    def __truediv__(self, name: str) -> "LocalDirectory":
+        """Return the directory `name` below this one."""
+        return LocalDirectory(self._path / name)
+
+    def __str__(self) -> str:
+        return str(self._path)
 
     def path(self, key: str) -> Path:
-        """Return the file of `key`.
+        """Return the path of `key`.
 
         Raises:
-            UsageError: the key would leave the root.
+            UsageError: the key leaves the directory.
         """
-        check_key(key, self.root)
-        return self.root / key
+        check_key(key, self)
+        return self._path / key
 
     def put(self, key: str, content: bytes | Path) -> None:
         """Store bytes or a file under `key`, replacing what is there."""
@@ -216,9 +255,9 @@ class LocalStore:
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """Yield the objects whose key starts with `prefix`, sorted by key."""
-        paths = (Path(folder, name) for folder, _, names in os.walk(self.root) for name in names)
-        for key in sorted(path.relative_to(self.root).as_posix() for path in paths):
-            path = self.root / key
+        paths = (Path(folder, name) for folder, _, names in os.walk(self._path) for name in names)
+        for key in sorted(path.relative_to(self._path).as_posix() for path in paths):
+            path = self._path / key
             if key.startswith(prefix) and not path.name.startswith(PARTIAL_PREFIX):
                 with suppress(FileNotFoundError):  # somebody has just removed it
                     if path.is_file():

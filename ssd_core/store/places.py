@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ssd_core.errors import UsageError
-from ssd_core.store import Location, join_location, read_location
+from ssd_core.store import Location
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,4 +36,7 @@ class Places:
         for name in names:
             if not name or name.startswith(".") or "/" in name or "\0" in name:
                 raise UsageError(f"'{name}' cannot name a place: expected one plain folder name")
-        return join_location(read_location(self.root), *names)
+        location = Location.parse(self.root)
+        for name in names:
+            location /= name
+        return location

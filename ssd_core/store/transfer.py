@@ -8,9 +8,9 @@ from pathlib import Path
 
 from ssd_core.errors import DataError, UsageError
 from ssd_core.logs import logger
-from ssd_core.store import Location, open_store
-from ssd_core.store.base import Store, holds
-from ssd_core.store.local import LocalStore, file_sha256
+from ssd_core.store.known_file import KnownFile
+from ssd_core.store.local import LocalDirectory, file_sha256, write_file
+from ssd_core.store.location import Location
 
 
 def upload_directory(directory: Path, place: Location, *, last: str) -> None:
@@ -28,16 +28,16 @@ def upload_directory(directory: Path, place: Location, *, last: str) -> None:
         SurroundingsError: the store is away, or the disk is full; the same call continues.
         UsageError: nothing can be written there.
     """
-    source, target = LocalStore(directory), open_store(place)
+    source = LocalDirectory(directory)
     keys = [found.key for found in source.list()]
     if last not in keys:
         raise DataError(f"{directory / last} is missing; nothing is uploaded without it")
-    changed = [key for key in keys if not _is_there(target, key, source.path(key))]
-    if changed and target.head(last) is not None:
-        target.delete(last)
+    changed = [key for key in keys if not _is_there(place, key, source.path(key))]
+    if changed and place.head(last) is not None:
+        place.delete(last)
         changed.append(last)
     for key in sorted(set(changed), key=lambda key: (key == last, key)):
-        target.put(key, source.path(key))
+        place.put(key, source.path(key))
     logger.debug("%s: uploaded %d of %d files", place, len(set(changed)), len(keys))
 
 
@@ -54,23 +54,24 @@ def download_directory(place: Location, directory: Path, *, leave_out: str | Non
         DataError: an object does not have the content it was stored with.
         SurroundingsError: the store is away, or the disk is full; the same call continues.
     """
-    source, target = open_store(place), LocalStore(directory)
+    target = LocalDirectory(directory)
     keys = [
         found.key
-        for found in source.list()
+        for found in place.list()
         if leave_out is None or not found.key.startswith(leave_out)
     ]
     if not keys:
         raise UsageError(f"{place}: nothing is there")
     for key in keys:
         path = target.path(key)
-        if not path.is_file() or not _is_there(source, key, path):
-            target.put(key, source.get(key))
+        if not path.is_file() or not _is_there(place, key, path):
+            target.put(key, place.get(key))
 
 
-def _is_there(store: Store, key: str, path: Path) -> bool:
-    """Say whether the store has the content of a local file."""
-    return holds(store, key, sha256=file_sha256(path), num_bytes=path.stat().st_size)
+def _is_there(directory: Location, key: str, path: Path) -> bool:
+    """Return whether `key` has the content of a local file."""
+    known = KnownFile(name=key, num_bytes=path.stat().st_size, sha256=file_sha256(path))
+    return known.is_in(directory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +80,15 @@ class MirroredFile:
 
     path: Path
     place: Location
-    """The directory that holds the copy, under the same name."""
+    """The directory of the copy, which has the same name."""
 
     def fetch(self) -> None:
-        """Give the local file the content of the copy; without a copy it is removed."""
+        """Replace the local file by the copy; without a copy it is removed."""
         try:
-            LocalStore(self.path.parent).put(
-                self.path.name, open_store(self.place).get(self.path.name)
-            )
+            write_file(self.path, self.place.get(self.path.name))
         except FileNotFoundError:
             self.path.unlink(missing_ok=True)
 
     def publish(self) -> None:
-        """Give the copy the content of the local file."""
-        open_store(self.place).put(self.path.name, self.path)
+        """Replace the copy by the local file."""
+        self.place.put(self.path.name, self.path)

@@ -5,6 +5,7 @@ step-00000100/state.safetensors      the arrays of the learner, and the best wei
 step-00000100/checkpoint.json        everything else, with size and hash of the arrays; written last
 """
 
+import hashlib
 import re
 import shutil
 from collections.abc import Mapping
@@ -14,10 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ssd_core.errors import DataError, SurroundingsError
 from ssd_core.logs import logger
-from ssd_core.store import Location, join_location, open_store
-from ssd_core.store.arrays import FileEntry, describe, read_arrays, write_arrays
-from ssd_core.store.base import holds
-from ssd_core.store.local import LocalStore
+from ssd_core.store import Location
+from ssd_core.store.known_file import KnownFile, read_arrays, write_arrays
 from ssd_core.store.transfer import MirroredFile
 from ssd_core.structures import Array
 
@@ -62,7 +61,7 @@ class _Commit(BaseModel):
     training_id: str
     state: TrainState
     state_sha256: str
-    arrays: FileEntry
+    arrays: KnownFile
 
 
 class CheckpointDir:
@@ -80,7 +79,6 @@ class CheckpointDir:
         """
         self.training_id = training_id
         self._place, self._log = place, log
-        self._store = open_store(place)
         self._attempt = 0
         self._names: set[str] = set()
         """Of what this attempt found or made: it removes nothing else, nothing of a newer one."""
@@ -111,21 +109,21 @@ class CheckpointDir:
             except DataError as error:
                 logger.warning("%s; falling back to an earlier checkpoint", error)
                 continue
-            self.last_dir = join_location(self._place, name)
+            self.last_dir = self._place / name
             return state, arrays
         return None
 
     def _claim(self) -> int:
         attempt = self._newest_attempt() + 1
-        while not self._store.put_if_absent(_attempt_name(attempt), b""):
+        while not self._place.put_if_absent(_attempt_name(attempt), b""):
             attempt += 1
-        for found in list(self._store.list(_ATTEMPT)):
+        for found in list(self._place.list(_ATTEMPT)):
             if found.key < _attempt_name(attempt):
-                self._store.delete(found.key)
+                self._place.delete(found.key)
         return attempt
 
     def _newest_attempt(self) -> int:
-        words = [found.key.removeprefix(_ATTEMPT) for found in self._store.list(_ATTEMPT)]
+        words = [found.key.removeprefix(_ATTEMPT) for found in self._place.list(_ATTEMPT)]
         return max((int(word) for word in words if word.isdecimal()), default=0)
 
     def check_newest(self) -> None:
@@ -153,7 +151,7 @@ class CheckpointDir:
         self._remove(name)
         self._names.add(name)
         best = {_BEST + key: array for key, array in state.best_weights.items()}
-        step_dir = join_location(self._place, name)
+        step_dir = self._place / name
         entry = write_arrays(step_dir, _ARRAYS_FILE, {**learner_arrays, **best})
         commit = _Commit(
             training_id=self.training_id,
@@ -165,26 +163,26 @@ class CheckpointDir:
         if self._log is not None:
             self._log.publish()
         content = commit.model_dump_json(indent=2) + "\n"
-        self._store.put(f"{name}/{_COMMIT_FILE}", content.encode())
+        self._place.put(f"{name}/{_COMMIT_FILE}", content.encode())
         self._remove_all_but(name, entry)
         self.last_dir = step_dir
 
-    def _remove_all_but(self, name: str, entry: FileEntry) -> None:
+    def _remove_all_but(self, name: str, entry: KnownFile) -> None:
         """Remove what the new checkpoint replaces, if it is right and still ours to decide."""
-        key = f"{name}/{_ARRAYS_FILE}"
-        if not holds(self._store, key, sha256=entry.sha256, num_bytes=entry.bytes):
-            place = join_location(self._place, key)
+        step_dir = self._place / name
+        if not entry.is_in(step_dir):
+            place = step_dir / _ARRAYS_FILE
             raise SurroundingsError(f"{place} is damaged, though it was just written")
         self.check_newest()
         for other in self._names - {name}:
-            if join_location(self._place, other) != self.last_dir:
+            if self._place / other != self.last_dir:
                 self._remove(other)
                 self._names.remove(other)
 
     def _checkpoints(self) -> dict[str, set[str]]:
         """Return the names of all files of all checkpoints, whole or not."""
         checkpoints: dict[str, set[str]] = {}
-        for found in self._store.list(_STEP):
+        for found in self._place.list(_STEP):
             name, _, file = found.key.partition("/")
             if re.fullmatch(rf"{_STEP}\d{{8,}}", name):
                 checkpoints.setdefault(name, set()).add(file)
@@ -193,15 +191,15 @@ class CheckpointDir:
     def _remove(self, name: str) -> None:
         """Remove a checkpoint, its commit first, so that a half-removed one never looks whole."""
         for file in (_COMMIT_FILE, _ARRAYS_FILE):
-            self._store.delete(f"{name}/{file}")
-        if isinstance(self._store, LocalStore):  # the folder, with what was half written
-            shutil.rmtree(self._store.path(name), ignore_errors=True)
+            self._place.delete(f"{name}/{file}")
+        if folder := (self._place / name).local:  # with what was half written
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _read(self, name: str) -> tuple[TrainState, dict[str, Array]]:
-        step_dir = join_location(self._place, name)
-        place = join_location(step_dir, _COMMIT_FILE)
+        step_dir = self._place / name
+        place = step_dir / _COMMIT_FILE
         try:
-            content = self._store.get(f"{name}/{_COMMIT_FILE}")
+            content = self._place.get(f"{name}/{_COMMIT_FILE}")
             commit = _Commit.model_validate_json(content)
         except (ValidationError, FileNotFoundError):
             raise DataError(f"{place} is damaged") from None
@@ -209,7 +207,7 @@ class CheckpointDir:
             raise DataError(f"{place} is damaged: its state has another hash")
         if commit.training_id != self.training_id:
             raise DataError(f"{place} belongs to training {commit.training_id}")
-        arrays = read_arrays(step_dir, _ARRAYS_FILE, commit.arrays)
+        arrays = read_arrays(step_dir, commit.arrays)
         best = {name for name in arrays if name.startswith(_BEST)}
         commit.state.best_weights = {name.removeprefix(_BEST): arrays.pop(name) for name in best}
         return commit.state, arrays
@@ -220,4 +218,4 @@ def _attempt_name(attempt: int) -> str:
 
 
 def _digest(state: TrainState) -> str:
-    return describe(state.model_dump_json().encode()).sha256
+    return hashlib.sha256(state.model_dump_json().encode()).hexdigest()

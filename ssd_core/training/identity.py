@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 import ssd_core
 from ssd_core.config import TrainConfig, differences
 from ssd_core.errors import OwnershipError
-from ssd_core.store import Location, join_location, open_store
+from ssd_core.store import Location
 
 IDENTITY_FILE = "training.json"
 
@@ -42,14 +42,13 @@ def own_place(out_dir: Location, identity: Identity) -> None:
         SurroundingsError: the disk is full or refuses, or the store is away.
     """
     content = json.dumps(identity, indent=2, sort_keys=True) + "\n"
-    store = open_store(out_dir)
-    if store.put_if_absent(IDENTITY_FILE, content.encode()):
+    if out_dir.put_if_absent(IDENTITY_FILE, content.encode()):
         return
     try:
-        owner = TypeAdapter(Identity).validate_json(store.get(IDENTITY_FILE))
+        owner = TypeAdapter(Identity).validate_json(out_dir.get(IDENTITY_FILE))
     except ValidationError:
         raise OwnershipError(
-            f"{join_location(out_dir, IDENTITY_FILE)} is damaged, so the training there cannot "
+            f"{out_dir / IDENTITY_FILE} is damaged, so the training there cannot "
             "continue; choose another --out"
         ) from None
     if changes := differences(owner, identity):

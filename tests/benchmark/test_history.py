@@ -6,6 +6,7 @@ import pytest
 
 from ssd_core.benchmark.history import Measurement, append, judge, now, read_series
 from ssd_core.errors import DataError
+from ssd_core.store import LocalDirectory
 
 CPU = {"device": "cpu", "device_name": "small", "batch_sizes": "1,8"}
 
@@ -51,8 +52,12 @@ def test_a_run_is_not_compared_with_itself():
 
 def test_measurements_come_back_in_order(tmp_path):
     for added in SERIES:
-        append(tmp_path / "series", added, read_series(tmp_path / "series"))
-    assert read_series(tmp_path / "series") == SERIES
+        append(
+            LocalDirectory(tmp_path / "series"),
+            added,
+            read_series(LocalDirectory(tmp_path / "series")),
+        )
+    assert read_series(LocalDirectory(tmp_path / "series")) == SERIES
     assert [path.name for path in sorted((tmp_path / "series").iterdir())] == [
         "000001.json",
         "000002.json",
@@ -62,16 +67,16 @@ def test_measurements_come_back_in_order(tmp_path):
 
 def test_a_run_is_recorded_once(tmp_path):
     for _ in range(2):
-        append(tmp_path, SERIES[0], read_series(tmp_path))
-    assert read_series(tmp_path) == SERIES[:1]
+        append(LocalDirectory(tmp_path), SERIES[0], read_series(LocalDirectory(tmp_path)))
+    assert read_series(LocalDirectory(tmp_path)) == SERIES[:1]
 
 
 def test_none_is_lost_when_many_are_added_at_once(tmp_path):
     """Each of them expects to be the first."""
     added = [measurement(float(number), f"run-{number}") for number in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda each: append(tmp_path, each, []), added))
-    found = read_series(tmp_path)
+        list(pool.map(lambda each: append(LocalDirectory(tmp_path), each, []), added))
+    found = read_series(LocalDirectory(tmp_path))
     assert sorted(entry.run for entry in found) == [entry.run for entry in added]
 
 
@@ -79,4 +84,4 @@ def test_none_is_lost_when_many_are_added_at_once(tmp_path):
 def test_a_damaged_file_is_named(tmp_path, content):
     (tmp_path / "000001.json").write_text(content)
     with pytest.raises(DataError, match=r"000001\.json: .*; expected a measurement"):
-        read_series(tmp_path)
+        read_series(LocalDirectory(tmp_path))

@@ -12,6 +12,7 @@ from ssd_core.cli.data import _read_classes
 from ssd_core.config import ConvertConfig
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.errors import UsageError
+from ssd_core.store import LocalDirectory
 
 SSD = Path(sys.executable).with_name("ssd")
 
@@ -41,14 +42,14 @@ def test_every_key_can_be_set(few_photographs: Path, tmp_path: Path) -> None:
     words = ["convert", few_photographs, "--out", tmp_path / "out", "--policy", "repair"]
     words += ["--set", "convert.shard_bytes=60000", "--set", "convert.max_pixels=400000"]
     run(words)
-    options = read_manifest(tmp_path / "out").options
+    options = read_manifest(LocalDirectory(tmp_path / "out")).options
     changed = {"policy": "repair", "shard_bytes": 60_000, "max_pixels": 400_000}
     assert options == ConvertConfig(**changed).model_dump(mode="json")  # type: ignore[arg-type]
 
 
 def test_nothing_said_is_the_configuration_itself(few_photographs: Path, tmp_path: Path) -> None:
     run(["convert", few_photographs, "--out", tmp_path / "out"])
-    options = read_manifest(tmp_path / "out").options
+    options = read_manifest(LocalDirectory(tmp_path / "out")).options
     assert options == ConvertConfig().model_dump(mode="json")
 
 

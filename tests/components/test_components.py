@@ -21,6 +21,7 @@ from components.train.component import train
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.model_dir import read_model
 from ssd_core.stages.resolve_config import STAGES
+from ssd_core.store import LocalDirectory
 from ssd_core.store.places import Places
 
 OVERRIDES = {
@@ -117,15 +118,15 @@ def test_a_dataset_artifact_only_says_where_the_shards_are(outputs: Outputs, roo
     dataset = outputs["convert"]["dataset"]
     shards = Path(dataset.metadata["uri"])
     assert shards.parent == root / "datasets"
-    assert dataset.metadata["digest"] == read_manifest(shards).digest
+    assert dataset.metadata["digest"] == read_manifest(LocalDirectory(shards)).digest
     assert json.loads(Path(dataset.path).read_text()) == dataset.metadata
-    splits = read_manifest(shards).splits
+    splits = read_manifest(LocalDirectory(shards)).splits
     assert (splits["train"].images, splits["val"].images) == (8, 4)
 
 
 def test_a_model_artifact_holds_all_but_the_checkpoints(outputs: Outputs, root: Path) -> None:
     folder = Path(outputs["train"]["model"].path)
-    assert read_model(folder).description.step == 3
+    assert read_model(LocalDirectory(folder)).description.step == 3
     assert (folder / "train_log.jsonl").is_file()
     assert not (folder / "checkpoints").exists()
     (place,) = (root / "training").iterdir()
@@ -147,12 +148,13 @@ def test_results_also_lie_under_the_root(
     outputs: Outputs, root: Path, step: str, name: str
 ) -> None:
     place = Places(str(root)).run("run-1", step)
-    assert read_results(place) == read_results(Path(outputs[step][name].path))
+    assert place.local is not None
+    assert read_results(place.local) == read_results(Path(outputs[step][name].path))
 
 
 def test_the_report_joins_them(outputs: Outputs, root: Path) -> None:
     page = Path(outputs["report"]["page"].path).read_text()
-    assert page == (Places(str(root)).run("run-1", "report") / "report.html").read_text()
+    assert page.encode() == Places(str(root)).run("run-1", "report").get("report.html")
     assert "<html" in page
     assert Path(outputs["report"]["summary"].path).stat().st_size
 
@@ -210,7 +212,10 @@ def test_a_published_model_can_be_fetched_again(
     model = dsl.Model(uri=str(tmp_path / "model"), metadata={})
     (recipe,) = fetch_model.python_func(uri=str(place), model=model)
     assert recipe == model.metadata["recipe"] == "demo"
-    assert read_model(Path(model.path)).description == read_model(place).description
+    assert (
+        read_model(LocalDirectory(Path(model.path))).description
+        == read_model(LocalDirectory(place)).description
+    )
 
 
 def test_a_benchmark_of_a_series_on_generated_photographs(

@@ -14,6 +14,7 @@ from ssd_core.model_dir import read_model
 from ssd_core.recipes import load_recipe
 from ssd_core.recipes.overrides import override
 from ssd_core.stages.invocation import read_output
+from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.transfer import upload_directory
 from tests.components.test_components import make_artifacts
 from tests.launch.api_server import ControlPlane, run_control_plane
@@ -58,7 +59,7 @@ def arguments(
     """What the pipeline gives to the step; data and cluster are where it looks for them."""
     use_server(monkeypatch, server, tmp_path)
     data = f"{ROOT}/datasets/bccd"
-    upload_directory(bccd_shards, data, last="manifest.json")
+    upload_directory(bccd_shards, Location.parse(data), last="manifest.json")
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(
         yaml.safe_dump(
@@ -106,7 +107,7 @@ def test_two_pods_train_one_model(
         train_distributed.python_func(run="run-1", **arguments)
         assert runner.jobs == ["train-run-1"]
         model = Path(arguments["model"].path)
-        assert read_model(model).description.step == 4
+        assert read_model(LocalDirectory(model)).description.step == 4
         assert (model / "train_log.jsonl").is_file()
         assert not (model / "checkpoints").exists()
         results = read_output(model).results

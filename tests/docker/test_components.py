@@ -9,6 +9,7 @@ import pytest
 from components import images
 from pipelines.execution.component import component_names
 from ssd_core.model_dir import read_model
+from ssd_core.store import LocalDirectory
 from tests.docker.restricted import (
     RESTRICTIONS,
     STRANGER,
@@ -98,7 +99,10 @@ def test_outputs_are_there_and_belong_to_the_caller(
 
 
 def test_the_model_can_be_read(done: dict[str, Done], place: Path) -> None:
-    assert read_model(place / "fetch_model" / "model").description.step == CHANGES["train.steps"]
+    assert (
+        read_model(LocalDirectory(place / "fetch_model" / "model")).description.step
+        == CHANGES["train.steps"]
+    )
 
 
 def test_metrics_reach_kubeflow(done: dict[str, Done], place: Path) -> None:

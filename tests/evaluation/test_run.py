@@ -9,6 +9,7 @@ import pytest
 from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import DataError
 from ssd_core.evaluation.run import evaluate_detector
+from ssd_core.store import LocalDirectory
 from ssd_core.structures import Detections
 
 
@@ -51,7 +52,7 @@ class NucleusFinder:
 
 
 def open_val(data_dir):
-    reader = open_split(data_dir, "val")
+    reader = open_split(LocalDirectory(data_dir), "val")
     [label] = [info.label for info in reader.classes if info.name == "WBC"]
     return reader, label
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from ssd_core.model_dir import read_model
+from ssd_core.store import LocalDirectory
 from ssd_core.train_log import read_log
 
 STEPS = 60
@@ -67,7 +68,7 @@ def newest_checkpoint(out_dir: Path) -> int:
 
 
 def assert_equal_end(out_dir: Path, whole_dir: Path) -> None:
-    ours, theirs = read_model(out_dir), read_model(whole_dir)
+    ours, theirs = read_model(LocalDirectory(out_dir)), read_model(LocalDirectory(whole_dir))
     assert ours.description == theirs.description
     for name, array in theirs.weights.items():
         assert np.array_equal(ours.weights[name], array), name
@@ -112,9 +113,9 @@ def test_a_signal_leaves_a_checkpoint(
     assert f"stopped by {number.name} after step {last} of {STEPS}" in errors
     assert last == max(steps_in(tmp_path)) > 10
     assert run(words)[0] == 0
-    read_model(tmp_path)
-    weights = read_model(whole_dir).weights
-    ours = read_model(tmp_path).weights
+    read_model(LocalDirectory(tmp_path))
+    weights = read_model(LocalDirectory(whole_dir)).weights
+    ours = read_model(LocalDirectory(tmp_path)).weights
     assert all(np.array_equal(ours[name], weights[name]) for name in weights)
 
 

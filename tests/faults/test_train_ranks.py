@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from ssd_core.model_dir import read_model
+from ssd_core.store import LocalDirectory
 from ssd_core.train_log import read_log
 from tests.processes import children, wait_until_gone
 from tests.rank_processes import finish_ranks, start_ranks
@@ -62,7 +63,7 @@ def steps_in(out_dir: Path) -> list[int]:
 
 
 def assert_same_weights(out_dir: Path, whole_dir: Path) -> None:
-    ours, theirs = read_model(out_dir), read_model(whole_dir)
+    ours, theirs = read_model(LocalDirectory(out_dir)), read_model(LocalDirectory(whole_dir))
     assert ours.description.training_id == theirs.description.training_id
     assert ours.description.step == theirs.description.step
     for name, array in theirs.weights.items():

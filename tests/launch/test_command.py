@@ -10,6 +10,7 @@ from ssd_core.launch.command import node_command, train_command
 from ssd_core.model_dir import read_model
 from ssd_core.recipes import load_recipe
 from ssd_core.recipes.overrides import override
+from ssd_core.store import LocalDirectory
 from tests.store.s3_servers import free_port
 
 
@@ -37,6 +38,6 @@ def test_a_pod_of_two_processes_trains(bccd_shards: Path, tmp_path: Path) -> Non
         expanded, env=os.environ | variables | {"PATH": path}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert read_model(tmp_path / "out").description.step == 2
+    assert read_model(LocalDirectory(tmp_path / "out")).description.step == 2
     assert '"learning_rate": 0.001' in (tmp_path / "out" / "invocation.json").read_text()
     assert '"world_size": 2' in (tmp_path / "out" / "train_log.jsonl").read_text()

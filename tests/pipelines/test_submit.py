@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ssd_core.stages.invocation import write_invocation, write_results
+from ssd_core.store import LocalDirectory
 from tests.pipelines.conftest import BENCHMARK, TRAINING, Command
 from tests.pipelines.kfp_server import Fault, KfpServer
 
@@ -281,8 +282,8 @@ def root(tmp_path: Path) -> Path:
     for step, results in found.items():
         folder = tmp_path / "root" / "runs" / "night" / step
         folder.mkdir(parents=True)
-        write_invocation(folder, step, {}, inputs={})
-        write_results(folder, results)
+        write_invocation(LocalDirectory(folder), step, {}, inputs={})
+        write_results(LocalDirectory(folder), results)
     return tmp_path / "root"
 
 

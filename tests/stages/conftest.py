@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from ssd_core.store import LocalDirectory
+
 
 @pytest.fixture(scope="session")
 def evaluation_dir(trained_dir, bccd_shards, tmp_path_factory):
@@ -12,7 +14,9 @@ def evaluation_dir(trained_dir, bccd_shards, tmp_path_factory):
     from ssd_core.stages import evaluate
 
     out_dir = tmp_path_factory.mktemp("evaluation")
-    evaluate.run({}, trained_dir, bccd_shards, out_dir, device="cpu")
+    evaluate.run(
+        {}, LocalDirectory(trained_dir), LocalDirectory(bccd_shards), out_dir, device="cpu"
+    )
     return out_dir
 
 

@@ -17,6 +17,7 @@ from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import DataError
 from ssd_core.stages import check, convert
+from ssd_core.store import LocalDirectory
 from tests.data.image_corpus import BAD, GOOD, JPEG, REMARKABLE, encode, with_orientation
 
 Content = dict[str, Any]
@@ -272,14 +273,14 @@ def test_bad_input(tmp_path: Path, name: str) -> None:
     is_error = any(RULES[code].severity == "error" for code in case.found)
     if is_error:
         with pytest.raises(DataError) as caught:
-            convert.run({"decode_check": True}, str(folder), tmp_path / "strict")
+            convert.run({"decode_check": True}, str(folder), LocalDirectory(tmp_path / "strict"))
         assert str(caught.value).isprintable()
         assert not (tmp_path / "strict/manifest.json").exists()
     config = {"decode_check": True, "policy": "repair" if is_error else "strict"}
     if not case.kept:
         with pytest.raises(DataError):
-            convert.run(config, str(folder), tmp_path / "out")
+            convert.run(config, str(folder), LocalDirectory(tmp_path / "out"))
         return
-    convert.run(config, str(folder), tmp_path / "out")
-    assert read_manifest(tmp_path / "out").findings == case.found
-    assert open_split(tmp_path / "out", "train").num_images == case.kept
+    convert.run(config, str(folder), LocalDirectory(tmp_path / "out"))
+    assert read_manifest(LocalDirectory(tmp_path / "out")).findings == case.found
+    assert open_split(LocalDirectory(tmp_path / "out"), "train").num_images == case.kept

@@ -14,6 +14,7 @@ from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import UsageError
 from ssd_core.stages import check, convert
+from ssd_core.store import LocalDirectory
 
 SSD = Path(sys.executable).with_name("ssd")
 
@@ -98,9 +99,9 @@ def test_faults_are_found_as_a_conversion_finds_them(
     assert results["errors"] + results["warnings"] == sum(expected.values())
     if "split_unusable" not in expected:
         config = {"policy": "repair", "decode_check": True}
-        convert.run(config, str(source), tmp_path / "shards")
-        assert read_manifest(tmp_path / "shards").findings == expected
-        splits = read_manifest(tmp_path / "shards").splits
+        convert.run(config, str(source), LocalDirectory(tmp_path / "shards"))
+        assert read_manifest(LocalDirectory(tmp_path / "shards")).findings == expected
+        splits = read_manifest(LocalDirectory(tmp_path / "shards")).splits
         assert {name: split["images"] for name, split in results["splits"].items()} == {
             name: split.images for name, split in splits.items()
         }
@@ -210,7 +211,7 @@ def test_strange_names_are_written_down(few_photographs: Path, tmp_path: Path) -
         "image_in_both_splits": 1,
     }
     assert all(line.isprintable() for line in check.describe(checked))
-    convert.run(config | {"policy": "repair"}, str(source), tmp_path / "shards")
-    (record,) = open_split(tmp_path / "shards", "train").read([0])
+    convert.run(config | {"policy": "repair"}, str(source), LocalDirectory(tmp_path / "shards"))
+    (record,) = open_split(LocalDirectory(tmp_path / "shards"), "train").read([0])
     assert record.image_path == "my\ncat.jpg"
-    assert read_manifest(tmp_path / "shards").classes[0].name == "a\tcat"
+    assert read_manifest(LocalDirectory(tmp_path / "shards")).classes[0].name == "a\tcat"

@@ -18,6 +18,7 @@ from ssd_core.data.shards.reader import open_split
 from ssd_core.data.sources import open_source
 from ssd_core.errors import DataError, OwnershipError, UsageError
 from ssd_core.stages import convert
+from ssd_core.store import LocalDirectory
 from ssd_core.store.places import Places
 
 SSD = Path(sys.executable).with_name("ssd")
@@ -93,7 +94,7 @@ def content_of(out_dir: Path) -> list[tuple[Any, ...]]:
     """Return everything but the ids of the images, which each format counts in its own way."""
     found = []
     for split in ("train", "val"):
-        reader = open_split(out_dir, split)
+        reader = open_split(LocalDirectory(out_dir), split)
         for record in reader.read(range(len(reader))):
             parts = record.annotations
             arrays = (parts.boxes, parts.labels, parts.areas, parts.is_crowd, parts.is_difficult)
@@ -107,10 +108,13 @@ def test_all_formats_give_the_same_shards(
     all_formats: Path, bccd_shards: Path, tmp_path: Path, name: str
 ) -> None:
     config = {"format": name} | ({"classes": CLASSES} if name == "txt" else {})
-    result = convert.run(config, str(all_formats), tmp_path / name)
+    result = convert.run(config, str(all_formats), LocalDirectory(tmp_path / name))
     assert result.metrics == {"images": 140, "boxes": 1878}
     assert content_of(tmp_path / name) == content_of(bccd_shards)
-    assert read_manifest(tmp_path / name).classes == read_manifest(bccd_shards).classes
+    assert (
+        read_manifest(LocalDirectory(tmp_path / name)).classes
+        == read_manifest(LocalDirectory(bccd_shards)).classes
+    )
 
 
 @pytest.mark.parametrize(("crowd", "expected"), [("keep", [False, True]), ("object", [False] * 2)])
@@ -129,17 +133,17 @@ def test_crowds_are_kept_or_become_objects(
     }
     (source / "all.json").write_text(json.dumps(content))
     config = {"train": "all.json", "val": "all.json", "crowd": crowd}
-    convert.run(config, str(source), tmp_path / "out")
-    (record,) = open_split(tmp_path / "out", "train").read([0])
+    convert.run(config, str(source), LocalDirectory(tmp_path / "out"))
+    (record,) = open_split(LocalDirectory(tmp_path / "out"), "train").read([0])
     assert record.annotations.is_crowd.tolist() == expected
-    assert read_manifest(tmp_path / "out").options["crowd"] == crowd
+    assert read_manifest(LocalDirectory(tmp_path / "out")).options["crowd"] == crowd
 
 
 def test_yolo_gives_the_same_up_to_rounding(
     all_formats: Path, bccd_shards: Path, tmp_path: Path
 ) -> None:
     config = {"format": "yolo", "images": "JPEGImages", "classes": CLASSES}
-    convert.run(config, str(all_formats), tmp_path / "yolo")
+    convert.run(config, str(all_formats), LocalDirectory(tmp_path / "yolo"))
     both = zip(content_of(tmp_path / "yolo"), content_of(bccd_shards), strict=True)
     for (*ours, boxes, labels, areas, crowd, difficult, ids), expected in both:
         assert boxes == [pytest.approx(box, abs=1e-4) for box in expected[5]]
@@ -149,7 +153,7 @@ def test_yolo_gives_the_same_up_to_rounding(
             expected[6],
             *expected[8:],
         ]
-    assert read_manifest(tmp_path / "yolo").classes[0].category_id == 0
+    assert read_manifest(LocalDirectory(tmp_path / "yolo")).classes[0].category_id == 0
 
 
 def test_explicit_places_equal_the_found_ones(all_formats: Path, tmp_path: Path) -> None:
@@ -158,16 +162,19 @@ def test_explicit_places_equal_the_found_ones(all_formats: Path, tmp_path: Path)
         "train": "instances_train.json:JPEGImages",
         "val": "instances_val.json:JPEGImages",
     }
-    convert.run(explicit, str(all_formats), tmp_path / "explicit")
-    convert.run({"format": "coco"}, str(all_formats), tmp_path / "found")
-    assert [split.shards for split in read_manifest(tmp_path / "explicit").splits.values()] == [
-        split.shards for split in read_manifest(tmp_path / "found").splits.values()
+    convert.run(explicit, str(all_formats), LocalDirectory(tmp_path / "explicit"))
+    convert.run({"format": "coco"}, str(all_formats), LocalDirectory(tmp_path / "found"))
+    assert [
+        split.shards
+        for split in read_manifest(LocalDirectory(tmp_path / "explicit")).splits.values()
+    ] == [
+        split.shards for split in read_manifest(LocalDirectory(tmp_path / "found")).splits.values()
     ]
 
 
 def test_outputs(bccd_dir: Path, bccd_shards: Path, tmp_path: Path) -> None:
     out_dir = tmp_path / "out"
-    result = convert.run({}, str(bccd_dir), out_dir)
+    result = convert.run({}, str(bccd_dir), LocalDirectory(out_dir))
     assert list(hashes(out_dir)) == [
         "invocation.json",
         "manifest.json",
@@ -176,7 +183,7 @@ def test_outputs(bccd_dir: Path, bccd_shards: Path, tmp_path: Path) -> None:
         "val-00000.arrow",
     ]
     assert hashes(out_dir) == hashes(bccd_shards)
-    manifest = read_manifest(out_dir)
+    manifest = read_manifest(LocalDirectory(out_dir))
     assert result.metadata == {"uri": str(out_dir), "digest": manifest.digest, "classes": 3}
     assert (manifest.splits["train"].images, manifest.splits["val"].images) == (100, 40)
     assert (manifest.splits["train"].boxes, manifest.splits["val"].boxes) == (1358, 520)
@@ -212,11 +219,11 @@ def test_a_second_run_touches_no_shard(
     own_source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "ssd")
-    first = convert.run({}, str(own_source), tmp_path / "out")
+    first = convert.run({}, str(own_source), LocalDirectory(tmp_path / "out"))
     times = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.arrow")}
     (tmp_path / "out" / "results.json").unlink()  # as if killed before the very last file
     caplog.clear()
-    assert convert.run({}, str(own_source), tmp_path / "out") == first
+    assert convert.run({}, str(own_source), LocalDirectory(tmp_path / "out")) == first
     assert "already converted" in caplog.text
     assert (tmp_path / "out" / "results.json").exists()
     assert times == {p.name: p.stat().st_mtime_ns for p in (tmp_path / "out").glob("*.arrow")}
@@ -225,44 +232,44 @@ def test_a_second_run_touches_no_shard(
 def test_a_touched_source_with_equal_content_is_the_same_data_set(
     own_source: Path, tmp_path: Path
 ) -> None:
-    first = convert.run({}, str(own_source), tmp_path / "out")
-    key = read_manifest(tmp_path / "out").listing_key
+    first = convert.run({}, str(own_source), LocalDirectory(tmp_path / "out"))
+    key = read_manifest(LocalDirectory(tmp_path / "out")).listing_key
     first_photo(own_source).touch()
-    assert convert.run({}, str(own_source), tmp_path / "out") == first
-    assert read_manifest(tmp_path / "out").listing_key != key
+    assert convert.run({}, str(own_source), LocalDirectory(tmp_path / "out")) == first
+    assert read_manifest(LocalDirectory(tmp_path / "out")).listing_key != key
 
 
 def test_a_lost_shard_is_made_again(own_source: Path, tmp_path: Path) -> None:
-    convert.run({}, str(own_source), tmp_path / "out")
+    convert.run({}, str(own_source), LocalDirectory(tmp_path / "out"))
     before = hashes(tmp_path / "out")
     (tmp_path / "out" / "val-00000.arrow").unlink()
-    convert.run({}, str(own_source), tmp_path / "out")
+    convert.run({}, str(own_source), LocalDirectory(tmp_path / "out"))
     assert hashes(tmp_path / "out") == before
 
 
 def test_another_data_set_is_refused(own_source: Path, tmp_path: Path) -> None:
     out_dir = tmp_path / "out"
-    convert.run({}, str(own_source), out_dir)
+    convert.run({}, str(own_source), LocalDirectory(out_dir))
     before = hashes(out_dir)
     with pytest.raises(OwnershipError, match=r'holds another data set: policy: "strict" -> "skip"'):
-        convert.run({"policy": "skip"}, str(own_source), out_dir)
+        convert.run({"policy": "skip"}, str(own_source), LocalDirectory(out_dir))
     train_list = own_source / "ImageSets/Main/train.txt"
     names = train_list.read_text().split()
     for changed in (names[:-1], [*names[1:], names[0]]):
         train_list.write_text("\n".join(changed))
         with pytest.raises(OwnershipError, match="the source has changed"):
-            convert.run({}, str(own_source), out_dir)
+            convert.run({}, str(own_source), LocalDirectory(out_dir))
     (own_source / "ImageSets/Main/val.txt").write_text("\n".join(names[:2]))
     train_list.write_text("\n".join(names))
     with pytest.raises(OwnershipError, match="val-00000.arrow would differ"):
-        convert.run({}, str(own_source), out_dir)
+        convert.run({}, str(own_source), LocalDirectory(out_dir))
     after = hashes(out_dir)
     assert {name: after[name] for name in before if name != "results.json"} == {
         name: value for name, value in before.items() if name != "results.json"
     }
     (out_dir / "manifest.json").write_text("{}")
     with pytest.raises(OwnershipError, match="holds something else"):
-        convert.run({}, str(own_source), out_dir)
+        convert.run({}, str(own_source), LocalDirectory(out_dir))
 
 
 def test_what_is_wrong_stops_strict_and_is_listed(own_source: Path, tmp_path: Path) -> None:
@@ -271,7 +278,7 @@ def test_what_is_wrong_stops_strict_and_is_listed(own_source: Path, tmp_path: Pa
     xml_path = sorted((own_source / "Annotations").iterdir())[1]
     xml_path.write_text(xml_path.read_text().replace("<xmin>", "<xmin>9", 1))
     with pytest.raises(DataError, match=r"error 1 of 2, all in .*findings.json"):
-        convert.run({}, str(own_source), tmp_path / "out")
+        convert.run({}, str(own_source), LocalDirectory(tmp_path / "out"))
     assert not (tmp_path / "out" / "manifest.json").exists()
     assert not list((tmp_path / "out").glob("*results*"))
     listed = json.loads((tmp_path / "out" / "findings.json").read_text())["findings"]
@@ -280,7 +287,7 @@ def test_what_is_wrong_stops_strict_and_is_listed(own_source: Path, tmp_path: Pa
         f"JPEGImages/{xml_path.stem}.jpg",
     }
     with pytest.raises(DataError, match="no converted data set"):
-        open_split(tmp_path / "out", "train")
+        open_split(LocalDirectory(tmp_path / "out"), "train")
 
 
 @pytest.mark.parametrize(("policy", "images"), [("repair", 13), ("skip", 12)])
@@ -292,12 +299,17 @@ def test_repair_and_skip_count_what_they_do(
     xml_path = sorted((own_source / "Annotations").iterdir())[1]
     xml_path.write_text(xml_path.read_text().replace("<xmin>", "<xmin>-5", 1))
     config = {"policy": policy, "max_skipped": 0.2}
-    result = convert.run(config, str(own_source), tmp_path / "out")
+    result = convert.run(config, str(own_source), LocalDirectory(tmp_path / "out"))
     assert result.metrics["images"] == images
-    assert read_manifest(tmp_path / "out").findings == {"box_partly_outside": 1, "image_empty": 1}
+    assert read_manifest(LocalDirectory(tmp_path / "out")).findings == {
+        "box_partly_outside": 1,
+        "image_empty": 1,
+    }
     if policy == "skip":
         with pytest.raises(DataError, match="2 of 14 images have errors"):
-            convert.run(config | {"max_skipped": 0.1}, str(own_source), tmp_path / "other")
+            convert.run(
+                config | {"max_skipped": 0.1}, str(own_source), LocalDirectory(tmp_path / "other")
+            )
 
 
 def drop_objects(source: Path) -> None:
@@ -350,7 +362,7 @@ def test_bad_sets(own_source: Path, tmp_path: Path, name: str) -> None:
     damage, config, message = BAD_SETS[name]
     damage(own_source)
     with pytest.raises(DataError, match=message) as caught:
-        convert.run(config, str(own_source), tmp_path / "out")
+        convert.run(config, str(own_source), LocalDirectory(tmp_path / "out"))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out" / "manifest.json").exists()
     assert not list((tmp_path / "out").glob(".partial*"))
@@ -364,8 +376,8 @@ def test_equal_photographs_are_found(own_source: Path, tmp_path: Path) -> None:
     for name in (train[3], val[1]):
         photos = own_source / "JPEGImages"
         shutil.copyfile(photos / f"{train[0]}.jpg", photos / f"{name}.jpg")
-    convert.run({}, str(own_source), tmp_path / "out", workers=2)
-    assert read_manifest(tmp_path / "out").findings == {
+    convert.run({}, str(own_source), LocalDirectory(tmp_path / "out"), workers=2)
+    assert read_manifest(LocalDirectory(tmp_path / "out")).findings == {
         "equal_images": 1,
         "equal_images_in_both_splits": 1,
     }
@@ -376,10 +388,10 @@ def test_damage_inside_a_photograph_is_found_by_decoding(own_source: Path, tmp_p
     image = bytearray(photo.read_bytes())
     image[6000:6500] = bytes(range(250)) * 2
     photo.write_bytes(image)
-    convert.run({}, str(own_source), tmp_path / "plain")
-    assert read_manifest(tmp_path / "plain").findings == {}
-    convert.run({"decode_check": True}, str(own_source), tmp_path / "decoded")
-    assert read_manifest(tmp_path / "decoded").findings == {"image_damaged": 1}
+    convert.run({}, str(own_source), LocalDirectory(tmp_path / "plain"))
+    assert read_manifest(LocalDirectory(tmp_path / "plain")).findings == {}
+    convert.run({"decode_check": True}, str(own_source), LocalDirectory(tmp_path / "decoded"))
+    assert read_manifest(LocalDirectory(tmp_path / "decoded")).findings == {"image_damaged": 1}
 
 
 @pytest.mark.parametrize(
@@ -392,19 +404,19 @@ def test_damage_inside_a_photograph_is_found_by_decoding(own_source: Path, tmp_p
 )
 def test_wrong_words(bccd_dir: Path, tmp_path: Path, config: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        convert.run(config, str(bccd_dir), tmp_path / "out")
+        convert.run(config, str(bccd_dir), LocalDirectory(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
 def test_output_inside_the_source_is_refused(own_source: Path) -> None:
     with pytest.raises(UsageError, match="lies inside the source"):
-        convert.run({}, str(own_source), own_source / "shards")
+        convert.run({}, str(own_source), LocalDirectory(own_source / "shards"))
 
 
 def test_output_that_is_a_file_is_refused(own_source: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="cannot write there"):
-        convert.run({}, str(own_source), tmp_path / "file")
+        convert.run({}, str(own_source), LocalDirectory(tmp_path / "file"))
 
 
 def test_places_are_shared_by_listing(own_source: Path, tmp_path: Path) -> None:
@@ -417,7 +429,7 @@ def test_places_are_shared_by_listing(own_source: Path, tmp_path: Path) -> None:
 
 
 def read_options(result: Any) -> dict[str, Any]:
-    return read_manifest(Path(result.metadata["uri"])).options
+    return read_manifest(LocalDirectory(Path(result.metadata["uri"]))).options
 
 
 def run_ssd(*words: str | Path, limit: int | None = None) -> subprocess.CompletedProcess[str]:

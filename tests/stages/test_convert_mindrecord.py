@@ -13,6 +13,7 @@ from ssd_core.data.shards.mindrecord import writer as mindrecord_writer
 from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import OwnershipError, UsageError
 from ssd_core.stages import convert
+from ssd_core.store import LocalDirectory
 from tests.requirements import missing
 
 SSD = Path(sys.executable).with_name("ssd")
@@ -36,7 +37,7 @@ def contents(out_dir: Path) -> dict[str, str]:
 def test_without_mindspore_one_line_names_the_remedy(few_photographs: Path, tmp_path: Path) -> None:
     out_dir = tmp_path / "out"
     with pytest.raises(UsageError, match="make setup-mindspore") as caught:
-        convert.run(CONFIG, str(few_photographs), out_dir)
+        convert.run(CONFIG, str(few_photographs), LocalDirectory(out_dir))
     assert "\n" not in str(caught.value)
     assert not out_dir.exists()
 
@@ -44,21 +45,21 @@ def test_without_mindspore_one_line_names_the_remedy(few_photographs: Path, tmp_
 @pytest.fixture(scope="module")
 def whole(few_photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out_dir = tmp_path_factory.mktemp("whole") / "out"
-    convert.run(CONFIG, str(few_photographs), out_dir)
+    convert.run(CONFIG, str(few_photographs), LocalDirectory(out_dir))
     return out_dir
 
 
 @pytest.mark.mindspore
 def test_outputs(whole: Path) -> None:
     assert list(contents(whole)) == FILES
-    train = read_manifest(whole).splits["train"]
+    train = read_manifest(LocalDirectory(whole)).splits["train"]
     assert [(shard.name, shard.rows) for shard in train.shards] == [
         ("ssd.mindrecord0", 8),
         ("ssd.mindrecord0.db", 0),
     ]
     for shard in train.shards:
         path = whole / shard.name
-        assert path.stat().st_size == shard.bytes
+        assert path.stat().st_size == shard.num_bytes
         assert path.stat().st_mode & 0o777 == 0o644
         assert hashlib.sha256(path.read_bytes()).hexdigest() == shard.sha256
 
@@ -78,14 +79,14 @@ def test_the_short_cut_through_mindspore_changes_no_byte(
     few_photographs: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mindrecord_writer, "_make_quick", lambda writer: None)
-    convert.run(CONFIG, str(few_photographs), tmp_path / "out")
+    convert.run(CONFIG, str(few_photographs), LocalDirectory(tmp_path / "out"))
     assert contents(tmp_path / "out") == contents(whole)
 
 
 @pytest.mark.mindspore
 def test_another_format_in_the_same_place_is_refused(few_photographs: Path, whole: Path) -> None:
     with pytest.raises(OwnershipError, match='shards: "mindrecord" -> "arrow"'):
-        convert.run({}, str(few_photographs), whole)
+        convert.run({}, str(few_photographs), LocalDirectory(whole))
 
 
 KILLER = """
@@ -129,7 +130,7 @@ def test_a_killed_conversion_continues(
     assert len(list(out_dir.glob(".partial-*"))) == 1
     assert not (out_dir / "manifest.json").exists()
     times = {name: (out_dir / name).stat().st_mtime_ns for name in left}
-    convert.run(CONFIG, str(few_photographs), out_dir)
+    convert.run(CONFIG, str(few_photographs), LocalDirectory(out_dir))
     assert contents(out_dir) == contents(whole)
     if len(left) == 3:  # the training split was finished, and is kept
         kept = {name: (out_dir / name).stat().st_mtime_ns for name in left[:2]}
@@ -157,6 +158,6 @@ def test_a_full_disk_ends_with_its_exit_code(few_photographs: Path, tmp_path: Pa
 @pytest.mark.mindspore
 def test_a_second_run_changes_nothing(few_photographs: Path, whole: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in whole.glob("ssd*")}
-    convert.run(CONFIG, str(few_photographs), whole)
+    convert.run(CONFIG, str(few_photographs), LocalDirectory(whole))
     assert {path: path.stat().st_mtime_ns for path in whole.glob("ssd*")} == before
-    assert open_split(whole, "val").num_images == 4
+    assert open_split(LocalDirectory(whole), "val").num_images == 4

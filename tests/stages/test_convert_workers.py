@@ -15,6 +15,7 @@ import pytest
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.errors import DataError
 from ssd_core.stages import convert
+from ssd_core.store import LocalDirectory
 from tests.processes import children, wait_until_gone
 
 SSD = Path(sys.executable).with_name("ssd")
@@ -41,12 +42,15 @@ def test_workers_change_nothing(faulty: Path, tmp_path: Path) -> None:
     results = []
     for workers in (1, 2, 3):
         out_dir = tmp_path / f"by-{workers}"
-        convert.run(CONFIG, str(faulty), out_dir, workers=workers)
+        convert.run(CONFIG, str(faulty), LocalDirectory(out_dir), workers=workers)
         results.append(contents(out_dir))
     assert results[0] == results[1] == results[2]
-    names = [shard.name for shard in read_manifest(out_dir).splits["train"].shards]
+    names = [shard.name for shard in read_manifest(LocalDirectory(out_dir)).splits["train"].shards]
     assert names == ["train-00001.arrow", "train-00002.arrow"]  # all of part 0 was dropped
-    assert read_manifest(out_dir).findings == {"box_partly_outside": 1, "image_not_an_image": 4}
+    assert read_manifest(LocalDirectory(out_dir)).findings == {
+        "box_partly_outside": 1,
+        "image_not_an_image": 4,
+    }
 
 
 def test_a_strict_error_is_the_same(faulty: Path, tmp_path: Path) -> None:
@@ -54,7 +58,10 @@ def test_a_strict_error_is_the_same(faulty: Path, tmp_path: Path) -> None:
     for workers in (1, 2):
         with pytest.raises(DataError, match="error 1 of 5") as caught:
             convert.run(
-                {"shard_bytes": 60_000}, str(faulty), tmp_path / f"{workers}", workers=workers
+                {"shard_bytes": 60_000},
+                str(faulty),
+                LocalDirectory(tmp_path / f"{workers}"),
+                workers=workers,
             )
         said.append(str(caught.value).replace(str(tmp_path / f"{workers}"), "OUT"))
         assert not (tmp_path / f"{workers}" / "manifest.json").exists()
@@ -84,7 +91,7 @@ def start_and_wait_for_a_shard(source: Path, out_dir: Path) -> "subprocess.Popen
 
 def test_a_killed_conversion_leaves_no_worker_and_continues(bccd_dir: Path, tmp_path: Path) -> None:
     config: dict[str, Any] = {"shard_bytes": 20_000}
-    convert.run(config, str(bccd_dir), tmp_path / "whole")
+    convert.run(config, str(bccd_dir), LocalDirectory(tmp_path / "whole"))
     process = start_and_wait_for_a_shard(bccd_dir, tmp_path / "out")
     workers = find_workers(process.pid)
     process.kill()
@@ -92,8 +99,8 @@ def test_a_killed_conversion_leaves_no_worker_and_continues(bccd_dir: Path, tmp_
     assert len(workers) == 2
     wait_until_gone(*workers)
     finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.arrow")}
-    assert 0 < len(finished) < len(read_manifest(tmp_path / "whole").shards())
-    convert.run(config, str(bccd_dir), tmp_path / "out", workers=2)
+    assert 0 < len(finished) < len(read_manifest(LocalDirectory(tmp_path / "whole")).shards())
+    convert.run(config, str(bccd_dir), LocalDirectory(tmp_path / "out"), workers=2)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
@@ -135,8 +142,8 @@ def test_killed_at_every_shard_and_repeated(
     few_photographs: Path, tmp_path: Path, victim: str, code: int
 ) -> None:
     config: dict[str, Any] = {"shard_bytes": 100_000}
-    convert.run(config, str(few_photographs), tmp_path / "whole")
-    shards = [shard.name for shard in read_manifest(tmp_path / "whole").shards()]
+    convert.run(config, str(few_photographs), LocalDirectory(tmp_path / "whole"))
+    shards = [shard.name for shard in read_manifest(LocalDirectory(tmp_path / "whole")).shards()]
     assert len(shards) >= 3
     (tmp_path / "killer.py").write_text(KILLER)
     for name in shards:
@@ -151,7 +158,7 @@ def test_killed_at_every_shard_and_repeated(
         assert not (out_dir / "manifest.json").exists()
         finished = {path: path.stat().st_mtime_ns for path in out_dir.glob("*.arrow")}
         journal = (out_dir / "journal.jsonl").read_text()
-        convert.run(config, str(few_photographs), out_dir)
+        convert.run(config, str(few_photographs), LocalDirectory(out_dir))
         assert contents(out_dir) == contents(tmp_path / "whole")
         kept = {path for path, time in finished.items() if path.stat().st_mtime_ns == time}
         assert {path for path in finished if path.name in journal} == kept

@@ -18,6 +18,7 @@ from ssd_core.stages.doorway import (
     keep_output,
     keep_record,
 )
+from ssd_core.store import LocalDirectory
 
 
 def test_a_failing_stage_leaves_with_one_line_and_its_code(
@@ -97,8 +98,8 @@ def test_outputs_are_kept_whole_or_as_a_record(tmp_path: Path) -> None:
     output.mkdir()
     for name in ("invocation.json", "results.json", "weights.bin"):
         (output / name).write_text(name)
-    keep_output(output, tmp_path / "whole")
-    keep_record(output, tmp_path / "record")
+    keep_output(output, LocalDirectory(tmp_path / "whole"))
+    keep_record(output, LocalDirectory(tmp_path / "record"))
     assert {path.name for path in (tmp_path / "whole").iterdir()} == {
         "invocation.json",
         "results.json",

@@ -14,6 +14,7 @@ from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import DataError, UsageError
 from ssd_core.evaluation.coco import COCO_METRICS
 from ssd_core.stages import evaluate
+from ssd_core.store import LocalDirectory
 from ssd_core.structures import ClassInfo
 
 FEW = {"postprocess": {"score_threshold": 0.3}}
@@ -26,7 +27,7 @@ def read(path):
 
 def ground_truth(data_dir, split):
     """The split in the format of pycocotools."""
-    reader = open_split(data_dir, split)
+    reader = open_split(LocalDirectory(data_dir), split)
     categories = {info.label: info.category_id for info in reader.classes}
     images, rows = [], []
     for record in reader.read(range(reader.num_images)):
@@ -75,7 +76,9 @@ def test_results_and_invocation_say_what_was_evaluated(evaluation_dir, trained_d
 
 def test_the_twelve_lines_are_logged(trained_dir, bccd_shards, tmp_path, caplog):
     caplog.set_level("INFO", logger="ssd")
-    result = evaluate.run(FEW, trained_dir, bccd_shards, tmp_path, device="cpu")
+    result = evaluate.run(
+        FEW, LocalDirectory(trained_dir), LocalDirectory(bccd_shards), tmp_path, device="cpu"
+    )
     [text] = [record.getMessage() for record in caplog.records if "maxDets" in record.getMessage()]
     first = text.splitlines()[0]
     assert len(text.splitlines()) == 12
@@ -99,25 +102,49 @@ def test_results_outlive_wrong_words_but_not_a_run_that_fails(
 ):
     out_dir = Path(shutil.copytree(evaluation_dir, tmp_path / "out"))
     with pytest.raises(DataError, match="nothing holds no converted data set"):
-        evaluate.run({}, trained_dir, tmp_path / "nothing", out_dir, device="cpu")
+        evaluate.run(
+            {},
+            LocalDirectory(trained_dir),
+            LocalDirectory(tmp_path / "nothing"),
+            out_dir,
+            device="cpu",
+        )
     assert read(out_dir / "results.json") == read(evaluation_dir / "results.json")
     with pytest.raises(DataError, match=r"\.jpg: the image cannot be decoded"):
-        evaluate.run({}, trained_dir, undecodable_shards, out_dir, device="cpu")
+        evaluate.run(
+            {},
+            LocalDirectory(trained_dir),
+            LocalDirectory(undecodable_shards),
+            out_dir,
+            device="cpu",
+        )
     assert not (out_dir / "results.json").exists()
 
 
 def test_wrong_words_leave_nothing_behind(trained_dir, tmp_path):
     with pytest.raises(DataError):
-        evaluate.run({}, trained_dir, tmp_path / "nothing", tmp_path / "out", device="cpu")
+        evaluate.run(
+            {},
+            LocalDirectory(trained_dir),
+            LocalDirectory(tmp_path / "nothing"),
+            tmp_path / "out",
+            device="cpu",
+        )
     assert not (tmp_path / "out").exists()
 
 
 def test_bad_words_are_named(trained_dir, bccd_shards, tmp_path):
     with pytest.raises(UsageError, match=r"evaluate\.batch_sise.*evaluate\.batch_size"):
-        evaluate.run({"batch_sise": 3}, trained_dir, bccd_shards, tmp_path)
+        evaluate.run(
+            {"batch_sise": 3}, LocalDirectory(trained_dir), LocalDirectory(bccd_shards), tmp_path
+        )
     with pytest.raises(UsageError, match="no such model directory"):
-        evaluate.run({}, tmp_path / "no", bccd_shards, tmp_path, device="cpu")
+        evaluate.run(
+            {}, LocalDirectory(tmp_path / "no"), LocalDirectory(bccd_shards), tmp_path, device="cpu"
+        )
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.raises(UsageError, match="cannot write there"):
-        evaluate.run({}, trained_dir, bccd_shards, blocked, device="cpu")
+        evaluate.run(
+            {}, LocalDirectory(trained_dir), LocalDirectory(bccd_shards), blocked, device="cpu"
+        )

@@ -14,6 +14,7 @@ from ssd_core.data.shards.manifest import Shard
 from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import UsageError
 from ssd_core.stages import gc
+from ssd_core.store import LocalDirectory
 
 SSD = Path(sys.executable).with_name("ssd")
 
@@ -58,7 +59,7 @@ GARBAGE = {
 def found(root: Path, *, is_removed: bool) -> dict[str, int]:
     return {
         Path(garbage.place).relative_to(root).as_posix(): garbage.num_bytes
-        for garbage in gc.run(root, is_removed=is_removed)
+        for garbage in gc.run(LocalDirectory(root), is_removed=is_removed)
     }
 
 
@@ -72,7 +73,7 @@ def test_garbage_goes_and_everything_else_stays(root: Path) -> None:
     before = names(root)
     assert found(root, is_removed=True) == GARBAGE
     assert names(root) == before - set(GARBAGE) - {"datasets/whole/.partial-folder/inside"}
-    assert open_split(root / "datasets/whole", "train").num_images == 100
+    assert open_split(LocalDirectory(root / "datasets/whole"), "train").num_images == 100
     assert found(root, is_removed=False) == {}
 
 
@@ -97,7 +98,7 @@ def test_strays_without_a_manifest_are_all_shards(root: Path) -> None:
 def test_shards_are_strays_by_their_journal_not_by_a_name_that_others_use(tmp_path: Path) -> None:
     for name in ("ssd.mindrecord0", "ssd.mindrecord0.db", "ssd_eval.mindrecord0"):
         (tmp_path / name).write_bytes(b"12")
-    shard = Shard(name="ssd.mindrecord0", bytes=2, rows=1, sha256="ab")
+    shard = Shard(name="ssd.mindrecord0", num_bytes=2, rows=1, sha256="ab")
     entry = Entry(
         split="train",
         index=0,
@@ -117,7 +118,7 @@ def test_shards_are_strays_by_their_journal_not_by_a_name_that_others_use(tmp_pa
 
 def test_no_such_directory(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such directory"):
-        list(gc.run(tmp_path / "nowhere", is_removed=False))
+        list(gc.run(LocalDirectory(tmp_path / "nowhere"), is_removed=False))
 
 
 def test_the_command(root: Path) -> None:

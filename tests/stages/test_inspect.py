@@ -10,6 +10,7 @@ from PIL import Image
 from ssd_core.errors import DataError, UsageError
 from ssd_core.recipes import RECIPES
 from ssd_core.stages import convert, inspect
+from ssd_core.store import LocalDirectory
 from tests.report.outline import Outline
 
 PARTS = ["Images and objects", "Classes", "Sizes", "Anchors", "Sample images"]
@@ -19,7 +20,7 @@ HOSTILE = "<script>alert(1)</script>&\"'"
 
 def run(data_dir, out_dir, **options):
     """Return result, page and numbers."""
-    result = inspect.run(data_dir, out_dir, **options)
+    result = inspect.run(LocalDirectory(data_dir), out_dir, **options)
     page = (out_dir / "inspect.html").read_text()
     return result, page, json.loads((out_dir / "results.json").read_text())
 
@@ -158,9 +159,13 @@ def test_many_classes_with_hostile_names_stay_text(photographs, tmp_path):
 
 def test_wrong_words_and_wrong_places(bccd_shards, tmp_path):
     with pytest.raises(UsageError, match="did you mean 'demo'"):
-        inspect.run(bccd_shards, tmp_path / "out", recipe="dema")
+        inspect.run(LocalDirectory(bccd_shards), tmp_path / "out", recipe="dema")
     with pytest.raises(UsageError, match="changes no recipe; name one with --recipe"):
-        inspect.run(bccd_shards, tmp_path / "out", assignments=["train.matching.iou_threshold=0.7"])
+        inspect.run(
+            LocalDirectory(bccd_shards),
+            tmp_path / "out",
+            assignments=["train.matching.iou_threshold=0.7"],
+        )
     with pytest.raises(DataError, match="no converted data set"):
-        inspect.run(tmp_path, tmp_path / "out")
+        inspect.run(LocalDirectory(tmp_path), tmp_path / "out")
     assert not (tmp_path / "out").exists()

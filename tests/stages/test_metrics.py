@@ -12,6 +12,7 @@ from ssd_core.metrics import METRICS, Metric, group_metrics, summarize
 from ssd_core.model_dir import read_model
 from ssd_core.report.model_card import write_card
 from ssd_core.stages import report
+from ssd_core.store import LocalDirectory
 
 F1 = Metric(
     name="f1",
@@ -84,7 +85,9 @@ def test_a_new_row_is_shown_wherever_results_contain_it(
     assert '<th scope="col">F1</th>' in page
     assert "33.3 %</td>" in page
     assert "| F1 | 71.2 % |" in (tmp_path / "report/summary.md").read_text()
-    card = write_card("a", "b", read_model(trained_dir).description, {"evaluate": results})
+    card = write_card(
+        "a", "b", read_model(LocalDirectory(trained_dir)).description, {"evaluate": results}
+    )
     assert "| F1 | at the best threshold | 71.2 % |" in card
     assert "| 33.3 % |" in card
     assert "F1 71.2 %" in format_figures({"evaluate": results})

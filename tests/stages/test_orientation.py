@@ -12,6 +12,7 @@ from ssd_core.config import AugmentConfig
 from ssd_core.data.batches.loader import Loader
 from ssd_core.data.shards.reader import open_split
 from ssd_core.stages import convert, evaluate, predict
+from ssd_core.store import LocalDirectory
 
 SIZE = (96, 64)
 
@@ -39,12 +40,12 @@ def turned_dir(few_photographs: Path, tmp_path_factory: pytest.TempPathFactory) 
 def turned_shards(turned_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     data_dir = tmp_path_factory.mktemp("orientation") / "shards"
     config = {"val": "train.txt", "classes": ["Platelets", "RBC", "WBC"]}
-    convert.run(config, str(turned_dir), data_dir)
+    convert.run(config, str(turned_dir), LocalDirectory(data_dir))
     return data_dir
 
 
 def test_conversion(turned_shards: Path) -> None:
-    reader = open_split(turned_shards, "train")
+    reader = open_split(LocalDirectory(turned_shards), "train")
     for record in reader.read(range(9)):
         assert (record.width, record.height) == SIZE
         assert record.annotations.boxes.tolist() == [[6, 8, 70, 40]]
@@ -55,7 +56,7 @@ def test_training(turned_shards: Path) -> None:
         zoom_out_probability=0, crop_min_ious=(), flip_probability=0, photometric_probability=0
     )
     loader = Loader(
-        open_split(turned_shards, "train"),
+        open_split(LocalDirectory(turned_shards), "train"),
         image_size=32,
         augment=plain,
         mean=(0, 0, 0),
@@ -72,7 +73,9 @@ def test_training(turned_shards: Path) -> None:
 
 def test_evaluation(turned_shards: Path, trained_dir: Path, tmp_path: Path) -> None:
     config = {"postprocess": {"score_threshold": 0.01}, "batch_size": 3}
-    evaluate.run(config, trained_dir, turned_shards, tmp_path, device="cpu")
+    evaluate.run(
+        config, LocalDirectory(trained_dir), LocalDirectory(turned_shards), tmp_path, device="cpu"
+    )
     found: dict[int, list[object]] = {}
     for row in json.loads((tmp_path / "detections.json").read_text()):
         found.setdefault(row["image_id"], []).append([row["bbox"], row["score"]])
@@ -82,7 +85,7 @@ def test_evaluation(turned_shards: Path, trained_dir: Path, tmp_path: Path) -> N
 
 def test_prediction(turned_dir: Path, trained_dir: Path, tmp_path: Path) -> None:
     config = {"score_threshold": 0.01}
-    predict.run(config, trained_dir, [turned_dir], tmp_path, device="cpu")
+    predict.run(config, LocalDirectory(trained_dir), [turned_dir], tmp_path, device="cpu")
     lines = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
     assert [(line["width"], line["height"]) for line in lines] == [SIZE] * 9
     assert lines[0]["detections"]

@@ -9,6 +9,7 @@ from PIL import Image
 from ssd_core.data.decode import read_size
 from ssd_core.errors import DataError, UsageError
 from ssd_core.stages import predict
+from ssd_core.store import LocalDirectory
 from tests.data.image_corpus import BAD, GOOD, REMARKABLE
 
 PHOTOS = Path(__file__).parents[2] / "examples" / "bccd" / "JPEGImages"
@@ -22,7 +23,7 @@ def test_each_picture_gets_a_line_and_a_copy(trained_dir, tmp_path, caplog):
     caplog.set_level("INFO")
     photos = sorted(PHOTOS.glob("*.jpg"))[:3]
     config = {"score_threshold": 0.2}
-    result = predict.run(config, trained_dir, photos, tmp_path, device="cpu")
+    result = predict.run(config, LocalDirectory(trained_dir), photos, tmp_path, device="cpu")
     lines = read_lines(tmp_path)
     assert [line["image"] for line in lines] == [str(photo) for photo in photos]
     for line in lines:
@@ -45,7 +46,7 @@ def test_a_folder_is_searched_and_other_files_are_passed_over(trained_dir, tmp_p
     Image.new("L", (50, 40)).save(folder / "gray.png")
     Image.new("RGBA", (30, 20)).save(folder.parent / "b.webp")
     (folder / "notes.txt").write_text("no picture")
-    predict.run({}, trained_dir, [tmp_path / "in"], tmp_path / "out", device="cpu")
+    predict.run({}, LocalDirectory(trained_dir), [tmp_path / "in"], tmp_path / "out", device="cpu")
     lines = read_lines(tmp_path / "out")
     assert [Path(line["image"]).name for line in lines] == ["b.webp", "gray.png"]
     assert [(line["width"], line["height"]) for line in lines] == [(30, 20), (50, 40)]
@@ -55,7 +56,7 @@ def test_every_kind_of_image_is_looked_at(trained_dir, tmp_path):
     images = [make() for make in GOOD.values()] + [make() for make, _ in REMARKABLE.values()]
     for number, image in enumerate(images):
         (tmp_path / f"{number:02}.png").write_bytes(image)
-    predict.run({}, trained_dir, [tmp_path], tmp_path / "out", device="cpu")
+    predict.run({}, LocalDirectory(trained_dir), [tmp_path], tmp_path / "out", device="cpu")
     lines = read_lines(tmp_path / "out")
     assert [(line["width"], line["height"]) for line in lines] == list(map(read_size, images))
     for line in lines:
@@ -70,7 +71,7 @@ def test_a_bad_image_is_named(trained_dir, tmp_path, name):
     make, _ = BAD[name]
     (tmp_path / "bad.png").write_bytes(make())
     with pytest.raises(DataError, match=r"^/.*/bad\.png: the (image|file) "):
-        predict.run({}, trained_dir, [tmp_path], tmp_path / "out", device="cpu")
+        predict.run({}, LocalDirectory(trained_dir), [tmp_path], tmp_path / "out", device="cpu")
     assert not (tmp_path / "out" / "results.json").exists()
 
 
@@ -90,7 +91,7 @@ def test_folders_and_earlier_results_are_no_pictures(trained_dir, tmp_path):
     Image.new("L", (40, 30)).save(tmp_path / "a.png")
     (tmp_path / "album.jpg").mkdir()
     for _ in range(2):
-        predict.run({}, trained_dir, [tmp_path], tmp_path / "found", device="cpu")
+        predict.run({}, LocalDirectory(trained_dir), [tmp_path], tmp_path / "found", device="cpu")
         assert [Path(line["image"]).name for line in read_lines(tmp_path / "found")] == ["a.png"]
 
 

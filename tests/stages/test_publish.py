@@ -14,6 +14,7 @@ from ssd_core.metrics import METRICS
 from ssd_core.model_dir import WEIGHTS_FILE, read_model, write_model
 from ssd_core.stages import benchmark, predict, publish, verify
 from ssd_core.stages.publish import Label
+from ssd_core.store import LocalDirectory
 from ssd_core.store.local import file_sha256
 from ssd_core.store.places import Places
 
@@ -22,7 +23,7 @@ from ssd_core.store.places import Places
 def speed_dir(trained_dir, tmp_path_factory):
     out_dir = tmp_path_factory.mktemp("speed")
     config = {"batch_sizes": [1], "seconds": 0.01, "postprocess": {"score_threshold": 0.3}}
-    benchmark.run(config, trained_dir, out_dir, device="cpu")
+    benchmark.run(config, LocalDirectory(trained_dir), out_dir, device="cpu")
     return out_dir
 
 
@@ -49,10 +50,10 @@ def other_model(trained_dir, evaluation_dir, folder):
     train, evaluate = folder / "train", folder / "evaluate"
     shutil.copytree(trained_dir, train)
     shutil.copytree(evaluation_dir, evaluate)
-    model = read_model(train / "model")
+    model = read_model(LocalDirectory(train / "model"))
     weights = {name: array + 1 for name, array in model.weights.items()}
-    write_model(train / "model", model.description, model.classes, weights)
-    digest = read_model(train / "model").description.files[WEIGHTS_FILE].sha256
+    write_model(LocalDirectory(train / "model"), model.description, model.classes, weights)
+    digest = read_model(LocalDirectory(train / "model")).description.file(WEIGHTS_FILE).sha256
     invocation = json.loads((evaluate / "invocation.json").read_text())
     invocation["inputs"]["model_dir"]["digest"] = digest
     (evaluate / "invocation.json").write_text(json.dumps(invocation))
@@ -68,9 +69,14 @@ def test_a_published_model_is_whole_and_works(inputs, trained_dir, bccd_dir, roo
     for name, entry in manifest["files"].items():
         path = place / name
         assert (entry["bytes"], entry["sha256"]) == (path.stat().st_size, file_sha256(path))
-    assert read_model(place).description == read_model(trained_dir).description
+    assert (
+        read_model(LocalDirectory(place)).description
+        == read_model(LocalDirectory(trained_dir)).description
+    )
     photo = min((bccd_dir / "JPEGImages").iterdir())
-    predict.run({"score_threshold": 0.1}, place, [photo], tmp_path / "found", device="cpu")
+    predict.run(
+        {"score_threshold": 0.1}, LocalDirectory(place), [photo], tmp_path / "found", device="cpu"
+    )
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert results["uri"] == str(place)
     assert set(results["metrics"]) == {"ap", "images_per_second"}
@@ -82,7 +88,7 @@ def test_the_card_says_all_that_a_user_needs(inputs, trained_dir, evaluation_dir
     run(inputs, root)
     place = root / "models" / "cells" / "1"
     card = (place / "README.md").read_text()
-    description = read_model(trained_dir).description
+    description = read_model(LocalDirectory(trained_dir)).description
     assert card.startswith("# cells 1\n")
     assert f"`{description.recipe}`" in card
     assert f"digest `{description.dataset_digest}`" in card
@@ -103,7 +109,7 @@ def test_a_model_that_was_not_timed_says_so(trained_dir, evaluation_dir, root):
 
 
 def test_without_a_version_it_is_the_training(inputs, trained_dir, root):
-    training_id = read_model(trained_dir).description.training_id
+    training_id = read_model(LocalDirectory(trained_dir)).description.training_id
     result = run(inputs, root, label=Label(name="cells"))
     assert result.metadata["version"] == training_id
     assert (root / "models" / "cells" / training_id / "published.json").is_file()
@@ -179,7 +185,7 @@ def test_of_models_that_race_one_wins_and_is_whole(
         winners = {winner for winner in pool.map(attempt, range(4)) if winner is not None}
     assert len(winners) == 1
     expected = read_model((inputs if winners == {1} else others)[0] / "model").description
-    assert read_model(root / "models" / "cells" / "1").description == expected
+    assert read_model(LocalDirectory(root / "models" / "cells" / "1")).description == expected
 
 
 def test_a_publication_that_was_cut_short_is_completed(inputs, root):
@@ -193,7 +199,7 @@ def test_a_publication_that_was_cut_short_is_completed(inputs, root):
     manifest = json.loads((place / "published.json").read_text())
     assert (place / "README.md").read_text() == "other figures"
     assert manifest["files"]["README.md"]["sha256"] == file_sha256(place / "README.md")
-    read_model(place)
+    read_model(LocalDirectory(place))
 
 
 def test_measurements_of_another_model_are_refused(
@@ -251,7 +257,9 @@ def test_the_command(inputs, root, tmp_path, words, code, message):
 def test_a_published_model_is_verified_as_a_model(inputs, root):
     run(inputs, root)
     place = root / "models" / "cells" / "1"
-    assert [(found.place, found.faults) for found in verify.run(root)] == [(place, [])]
+    assert [(found.place, found.faults) for found in verify.run(LocalDirectory(root))] == [
+        (place, [])
+    ]
     (place / WEIGHTS_FILE).write_bytes(b"damaged")
-    (found,) = verify.run(root)
+    (found,) = verify.run(LocalDirectory(root))
     assert found.faults

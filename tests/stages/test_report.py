@@ -16,6 +16,7 @@ from ssd_core.errors import DataError, UsageError
 from ssd_core.report import images
 from ssd_core.stages import benchmark, convert, report
 from ssd_core.stages.invocation import read_output
+from ssd_core.store import LocalDirectory
 from ssd_core.store.local import file_sha256
 from tests.requirements import missing
 
@@ -28,7 +29,13 @@ def outputs(trained_dir, bccd_shards, evaluation_dir, tmp_path_factory):
     speed_dir = tmp_path_factory.mktemp("speed")
     few = {"postprocess": {"score_threshold": 0.3}}
     config = {"batch_sizes": [1], "seconds": 0.01, **few}
-    benchmark.run(config, trained_dir, speed_dir, data_dir=bccd_shards, device="cpu")
+    benchmark.run(
+        config,
+        LocalDirectory(trained_dir),
+        speed_dir,
+        data_dir=LocalDirectory(bccd_shards),
+        device="cpu",
+    )
     return [trained_dir, evaluation_dir, speed_dir]
 
 
@@ -79,12 +86,12 @@ def take_picture(folder, name):
 
 
 def test_the_record_says_what_was_read(outputs, bccd_shards, tmp_path):
-    report.run({}, outputs, tmp_path, data_dir=bccd_shards)
+    report.run({}, outputs, tmp_path, data_dir=LocalDirectory(bccd_shards))
     inputs = read_output(tmp_path).invocation["inputs"]
     assert set(inputs) == {"train", "evaluate", "benchmark", "data_dir"}
     digest = file_sha256(outputs[1] / "results.json")
     assert inputs["evaluate"] == {"uri": str(outputs[1]), "digest": digest}
-    assert inputs["data_dir"]["digest"] == read_manifest(bccd_shards).digest
+    assert inputs["data_dir"]["digest"] == read_manifest(LocalDirectory(bccd_shards)).digest
 
 
 def test_the_same_input_gives_the_same_page(outputs, tmp_path):
@@ -121,13 +128,13 @@ def test_images_that_are_gone_are_left_out_unless_requested(outputs, tmp_path):
     report.run({}, [moved], tmp_path / "a")
     assert "Sample images" not in (tmp_path / "a/report.html").read_text()
     with pytest.raises(DataError, match="no converted data set"):
-        report.run({}, [moved], tmp_path / "b", data_dir=tmp_path / "gone")
+        report.run({}, [moved], tmp_path / "b", data_dir=LocalDirectory(tmp_path / "gone"))
 
 
 def test_images_of_another_data_set_are_refused(outputs, few_photographs, tmp_path):
-    convert.run({}, str(few_photographs), tmp_path / "few")
+    convert.run({}, str(few_photographs), LocalDirectory(tmp_path / "few"))
     with pytest.raises(UsageError, match="few is not the data set that was evaluated, /.*/shards"):
-        report.run({}, outputs, tmp_path / "out", data_dir=tmp_path / "few")
+        report.run({}, outputs, tmp_path / "out", data_dir=LocalDirectory(tmp_path / "few"))
 
 
 def test_images_of_a_data_set_that_has_changed_are_left_out(
@@ -142,7 +149,7 @@ def test_images_of_a_data_set_that_has_changed_are_left_out(
     report.run({}, [moved], tmp_path / "a")
     assert "Sample images" in (tmp_path / "a/report.html").read_text()
     shutil.rmtree(place)
-    convert.run({}, str(few_photographs), place)
+    convert.run({}, str(few_photographs), LocalDirectory(place))
     report.run({}, [moved], tmp_path / "b")
     assert "Sample images" not in (tmp_path / "b/report.html").read_text()
 

@@ -15,6 +15,7 @@ from ssd_core.model_dir import read_model
 from ssd_core.recipes import load_recipe
 from ssd_core.recipes.overrides import override
 from ssd_core.stages import train
+from ssd_core.store import LocalDirectory
 from ssd_core.train_log import read_log
 
 SMALL = ("model.image_size=64", "batch_size=2", "steps=6", "log_interval=2")
@@ -26,7 +27,13 @@ def make_config(*changes: str) -> dict[str, Any]:
 
 
 def run(data_dir: Path, out_dir: Path, *changes: str):
-    return train.run(make_config(*changes), data_dir, out_dir, recipe="demo", device="cpu")
+    return train.run(
+        make_config(*changes),
+        LocalDirectory(data_dir),
+        LocalDirectory(out_dir),
+        recipe="demo",
+        device="cpu",
+    )
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -59,11 +66,11 @@ def snapshot(directory: Path) -> dict[str, tuple[int, bytes]]:
 
 
 def test_the_directory_tells_the_whole_story(finished_dir: Path, bccd_shards: Path) -> None:
-    model = read_model(finished_dir)
+    model = read_model(LocalDirectory(finished_dir))
     results = json.loads((finished_dir / "results.json").read_text())
     invocation = json.loads((finished_dir / "invocation.json").read_text())
     log = read_log(finished_dir / "train_log.jsonl")
-    training = train.training_id(make_config("evaluate_every=3"), bccd_shards)
+    training = train.training_id(make_config("evaluate_every=3"), LocalDirectory(bccd_shards))
 
     assert [info.name for info in model.classes] == ["Platelets", "RBC", "WBC"]
     assert model.description.recipe == "demo"
@@ -116,7 +123,10 @@ def test_training_twice_gives_the_same_weights(
     finished_dir: Path, bccd_shards: Path, tmp_path: Path
 ) -> None:
     run(bccd_shards, tmp_path, "evaluate_every=3")
-    first, second = read_model(finished_dir).weights, read_model(tmp_path).weights
+    first, second = (
+        read_model(LocalDirectory(finished_dir)).weights,
+        read_model(LocalDirectory(tmp_path)).weights,
+    )
     assert first.keys() == second.keys()
     assert all(np.array_equal(first[name], second[name]) for name in first)
 
@@ -125,7 +135,7 @@ def test_without_evaluation_the_last_weights_are_the_model(
     bccd_shards: Path, tmp_path: Path
 ) -> None:
     result = run(bccd_shards, tmp_path, "steps=2")
-    assert read_model(tmp_path).description.step == 2
+    assert read_model(LocalDirectory(tmp_path)).description.step == 2
     assert result.metrics.keys() == {"loss", "images_per_second"}
 
 
@@ -138,8 +148,14 @@ def test_another_training_is_refused_with_the_difference(copy_dir: Path, bccd_sh
 
 def test_a_recipe_s_name_is_no_part_of_the_training(copy_dir: Path, bccd_shards: Path) -> None:
     config = make_config("evaluate_every=3")
-    train.run(config, bccd_shards, copy_dir, recipe="renamed", device="cpu")
-    assert read_model(copy_dir).description.recipe == "demo"
+    train.run(
+        config,
+        LocalDirectory(bccd_shards),
+        LocalDirectory(copy_dir),
+        recipe="renamed",
+        device="cpu",
+    )
+    assert read_model(LocalDirectory(copy_dir)).description.recipe == "demo"
 
 
 def test_a_diverging_training_names_its_last_good_checkpoint(
@@ -165,7 +181,11 @@ def test_wrong_words_leave_nothing_behind(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         train.run(
-            {**make_config(), **changes}, bccd_shards, tmp_path / "out", recipe="x", device=device
+            {**make_config(), **changes},
+            LocalDirectory(bccd_shards),
+            LocalDirectory(tmp_path / "out"),
+            recipe="x",
+            device=device,
         )
     assert not (tmp_path / "out").exists()
 

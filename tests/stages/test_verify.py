@@ -10,6 +10,7 @@ import pytest
 
 from ssd_core.errors import DataError, UsageError
 from ssd_core.stages import verify
+from ssd_core.store import LocalDirectory
 from tests.small_model import write_small_model
 
 SSD = Path(sys.executable).with_name("ssd")
@@ -32,15 +33,17 @@ def change(path: Path) -> None:
 
 def test_all_is_right(root: Path) -> None:
     places = [root / "datasets/one", root / "training/two/model"]
-    assert list(verify.run(root)) == [(place, []) for place in places]
-    assert [verified.place for place in places for verified in verify.run(place)] == places
+    assert list(verify.run(LocalDirectory(root))) == [(place, []) for place in places]
+    assert [
+        verified.place for place in places for verified in verify.run(LocalDirectory(place))
+    ] == places
 
 
 def test_each_wrong_file_is_named(root: Path) -> None:
     change(root / "datasets/one/train-00000.arrow")
     (root / "datasets/one/val-00000.arrow").unlink()
     (root / "training/two/model/weights.safetensors").unlink()
-    dataset, model = verify.run(root)
+    dataset, model = verify.run(LocalDirectory(root))
     shards, model_dir = root / "datasets/one", root / "training/two/model"
     assert dataset.faults[0].startswith(f"{shards}/train-00000.arrow is damaged: sha256 ")
     assert dataset.faults[1:] == [f"{shards}/val-00000.arrow is missing"]
@@ -49,20 +52,20 @@ def test_each_wrong_file_is_named(root: Path) -> None:
 
 def test_a_wrong_size_is_told_without_reading(root: Path) -> None:
     (root / "training/two/model/classes.json").write_text("[]")
-    _, model = verify.run(root)
+    _, model = verify.run(LocalDirectory(root))
     assert model.faults[0].endswith("classes.json is damaged: 2 bytes, expected 69")
 
 
 def test_a_manifest_that_cannot_be_read_is_a_fault(root: Path) -> None:
     (root / "datasets/one/manifest.json").write_text("{")
-    assert "is not JSON" in next(verify.run(root)).faults[0]
+    assert "is not JSON" in next(verify.run(LocalDirectory(root))).faults[0]
 
 
 def test_nothing_to_verify(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds neither a converted data set nor a model"):
-        list(verify.run(tmp_path))
+        list(verify.run(LocalDirectory(tmp_path)))
     with pytest.raises(UsageError, match="nowhere: no such directory"):
-        list(verify.run(tmp_path / "nowhere"))
+        list(verify.run(LocalDirectory(tmp_path / "nowhere")))
 
 
 def test_the_command(root: Path) -> None:

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from ssd_core.errors import SsdError
-from ssd_core.store.base import Store
-from ssd_core.store.local import LocalStore
-from ssd_core.store.s3 import S3Store
-from ssd_core.store.s3_settings import Patience, S3Settings
+from ssd_core.store.local import LocalDirectory
+from ssd_core.store.location import Location
+from ssd_core.store.s3.directory import S3Directory
+from ssd_core.store.s3.settings import Patience, S3Settings
 from tests.faults.fault_proxy import FaultProxy
 from tests.requirements import missing
 from tests.store.s3_servers import (
@@ -104,8 +104,8 @@ def use_server(patch: pytest.MonkeyPatch, server: S3Server, folder: Path) -> Non
     patch.setattr(tempfile, "tempdir", None)
 
 
-def open_s3(server: S3Server, prefix: str = "", **changes: object) -> S3Store:
-    return S3Store(BUCKET, prefix, settings_of(server, **changes))
+def open_s3(server: S3Server, prefix: str = "", **changes: object) -> S3Directory:
+    return S3Directory(BUCKET, prefix, settings_of(server, **changes))
 
 
 def own_prefix() -> str:
@@ -120,21 +120,21 @@ def server(request: pytest.FixtureRequest) -> S3Server:
 
 
 @pytest.fixture(params=["local", *SERVERS, "rclone"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
     """An empty store of each kind."""
     if request.param == "local":
-        return LocalStore(tmp_path / "store")
+        return LocalDirectory(tmp_path / "store")
     return open_s3(request.getfixturevalue(request.param), own_prefix())
 
 
 @pytest.fixture(params=["local", *SERVERS, "rclone"])
-def raced_store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+def raced_store(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
     """The same, with the time that racing writers take on a busy machine.
 
     versitygw needs none: it checks and writes in one step.
     """
     if request.param == "local":
-        return LocalStore(tmp_path / "store")
+        return LocalDirectory(tmp_path / "store")
     settle_seconds = 0 if request.param == "versitygw" else RACE_SECONDS
     patience = replace(PATIENCE, settle_seconds=settle_seconds)
     return open_s3(request.getfixturevalue(request.param), own_prefix(), patience=patience)

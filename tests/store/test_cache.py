@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,10 +15,9 @@ from pathlib import Path
 import pytest
 
 from ssd_core.errors import DataError, SurroundingsError, UsageError
-from ssd_core.store.base import StoredObject
 from ssd_core.store.cache import Cache, open_cache
-from ssd_core.store.local import LocalStore, file_sha256
-from ssd_core.store.verified import KnownObject
+from ssd_core.store.known_file import KnownFile
+from ssd_core.store.local import LocalDirectory, file_sha256
 from tests.faults.fault_proxy import FaultProxy
 from tests.store.conftest import open_s3, own_prefix
 from tests.store.s3_servers import ROOT, S3Server
@@ -27,11 +25,13 @@ from tests.store.s3_servers import ROOT, S3Server
 SIZE = 1000
 
 
-class CountingStore:
-    """A remote store: counts what is read of it, and may be told to wait or to lie."""
+class CountingDirectory(LocalDirectory):
+    """A remote directory: counts what is read of it, and can be told to wait or to corrupt."""
 
-    def __init__(self, root: Path) -> None:
-        self._store = LocalStore(root)
+    local = None  # type: ignore[assignment]
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
         self.read: list[str] = []
         self.open = threading.Event()
         self.open.set()
@@ -40,27 +40,12 @@ class CountingStore:
     def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         self.open.wait(60)
         self.read.append(key)
-        return self.lies.pop() if self.lies else self._store.get(key, start, length)
-
-    def put(self, key: str, content: bytes | Path) -> None:
-        self._store.put(key, content)
-
-    def put_if_absent(self, key: str, content: bytes) -> bool:
-        raise NotImplementedError
-
-    def head(self, key: str) -> StoredObject | None:
-        raise NotImplementedError
-
-    def list(self, prefix: str = "") -> Iterator[StoredObject]:
-        raise NotImplementedError
-
-    def delete(self, key: str) -> None:
-        self._store.delete(key)
+        return self.lies.pop() if self.lies else super().get(key, start, length)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> CountingStore:
-    return CountingStore(tmp_path / "remote")
+def store(tmp_path: Path) -> CountingDirectory:
+    return CountingDirectory(tmp_path / "remote")
 
 
 @pytest.fixture
@@ -69,13 +54,13 @@ def cache(tmp_path: Path) -> Cache:
     return Cache(tmp_path / "cache", 3 * SIZE, keep_seconds=0)
 
 
-def add(store: CountingStore, key: str) -> KnownObject:
+def add(store: CountingDirectory, key: str) -> KnownFile:
     content = (key.encode() * SIZE)[:SIZE]
     store.put(key, content)
-    return KnownObject(key, hashlib.sha256(content).hexdigest(), SIZE)
+    return KnownFile(name=key, sha256=hashlib.sha256(content).hexdigest(), num_bytes=SIZE)
 
 
-def fetch(cache: Cache, store: CountingStore, file: KnownObject) -> Path:
+def fetch(cache: Cache, store: CountingDirectory, file: KnownFile) -> Path:
     path = cache.fetch(store, file)
     assert hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256
     return path
@@ -86,7 +71,7 @@ def names(cache: Cache) -> set[str]:
     return {name for name in found if not name.startswith(".lock-")}
 
 
-def test_an_object_is_fetched_once(cache: Cache, store: CountingStore) -> None:
+def test_an_object_is_fetched_once(cache: Cache, store: CountingDirectory) -> None:
     file = add(store, "a")
     assert fetch(cache, store, file) == fetch(cache, store, file)
     assert store.read == ["a"]
@@ -95,19 +80,19 @@ def test_an_object_is_fetched_once(cache: Cache, store: CountingStore) -> None:
 
 def test_a_local_store_gives_its_own_file(cache: Cache, tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(b"x")
-    path = cache.fetch(LocalStore(tmp_path), KnownObject("key", "", 1))
+    path = cache.fetch(LocalDirectory(tmp_path), KnownFile(name="key", sha256="", num_bytes=1))
     assert path == tmp_path / "key"
     assert not cache.directory.exists()
 
 
-def test_equal_content_is_kept_once(cache: Cache, store: CountingStore) -> None:
+def test_equal_content_is_kept_once(cache: Cache, store: CountingDirectory) -> None:
     file = add(store, "a")
     store.put("b", store.get("a"))
-    other = KnownObject("b", file.sha256, SIZE)
+    other = KnownFile(name="b", sha256=file.sha256, num_bytes=SIZE)
     assert fetch(cache, store, file) == fetch(cache, store, other)
 
 
-def test_the_least_recently_fetched_goes_first(cache: Cache, store: CountingStore) -> None:
+def test_the_least_recently_fetched_goes_first(cache: Cache, store: CountingDirectory) -> None:
     a, b, c, d = (add(store, key) for key in "abcd")
     for file in (a, b, c, a, d):
         fetch(cache, store, file)
@@ -116,7 +101,7 @@ def test_the_least_recently_fetched_goes_first(cache: Cache, store: CountingStor
 
 
 def test_what_was_fetched_lately_stays_beyond_the_limit(
-    store: CountingStore, tmp_path: Path
+    store: CountingDirectory, tmp_path: Path
 ) -> None:
     cache = Cache(tmp_path / "cache", SIZE, keep_seconds=60)
     a, b = add(store, "a"), add(store, "b")
@@ -128,7 +113,7 @@ def test_what_was_fetched_lately_stays_beyond_the_limit(
     assert not path.exists()
 
 
-def test_an_open_file_keeps_its_content(cache: Cache, store: CountingStore) -> None:
+def test_an_open_file_keeps_its_content(cache: Cache, store: CountingDirectory) -> None:
     file = add(store, "a")
     with fetch(cache, store, file).open("rb") as opened:
         for key in "bcde":
@@ -137,12 +122,12 @@ def test_an_open_file_keeps_its_content(cache: Cache, store: CountingStore) -> N
         assert hashlib.sha256(opened.read()).hexdigest() == file.sha256
 
 
-def test_an_object_larger_than_the_cache(cache: Cache, store: CountingStore) -> None:
+def test_an_object_larger_than_the_cache(cache: Cache, store: CountingDirectory) -> None:
     with pytest.raises(UsageError, match="large has 3001 bytes.* only 3000; set SSD_CACHE_BYTES"):
-        cache.fetch(store, KnownObject("large", "0" * 64, 3 * SIZE + 1))
+        cache.fetch(store, KnownFile(name="large", sha256="0" * 64, num_bytes=3 * SIZE + 1))
 
 
-def test_damage_on_the_way_is_repaired(cache: Cache, store: CountingStore) -> None:
+def test_damage_on_the_way_is_repaired(cache: Cache, store: CountingDirectory) -> None:
     file = add(store, "a")
     store.lies = [b"x" * SIZE]
     fetch(cache, store, file)
@@ -154,7 +139,7 @@ def test_damage_on_the_way_is_repaired(cache: Cache, store: CountingStore) -> No
     [([b"x" * SIZE] * 2, DataError), ([b"x" * SIZE, b"y"], SurroundingsError)],
 )
 def test_damage_that_stays(
-    cache: Cache, store: CountingStore, lies: list[bytes], kind: type[Exception]
+    cache: Cache, store: CountingDirectory, lies: list[bytes], kind: type[Exception]
 ) -> None:
     file = add(store, "a")
     store.lies = lies
@@ -164,14 +149,16 @@ def test_damage_that_stays(
     fetch(cache, store, file)
 
 
-def test_a_missing_object(cache: Cache, store: CountingStore) -> None:
-    with pytest.raises(DataError, match="nothing: there is no such object"):
-        cache.fetch(store, KnownObject("nothing", "0" * 64, SIZE))
+def test_a_missing_object(cache: Cache, store: CountingDirectory) -> None:
+    with pytest.raises(DataError, match="nothing is missing"):
+        cache.fetch(store, KnownFile(name="nothing", sha256="0" * 64, num_bytes=SIZE))
     assert names(cache) == set()
 
 
 @pytest.mark.parametrize("damage", [b"x", b"x" * SIZE])
-def test_damage_on_the_disk_is_repaired(cache: Cache, store: CountingStore, damage: bytes) -> None:
+def test_damage_on_the_disk_is_repaired(
+    cache: Cache, store: CountingDirectory, damage: bytes
+) -> None:
     """A process believes no file that it has not hashed itself."""
     file = add(store, "a")
     fetch(cache, store, file).write_bytes(damage)
@@ -179,7 +166,7 @@ def test_damage_on_the_disk_is_repaired(cache: Cache, store: CountingStore, dama
     assert store.read == ["a", "a"]
 
 
-def test_threads_that_want_the_same_object(cache: Cache, store: CountingStore) -> None:
+def test_threads_that_want_the_same_object(cache: Cache, store: CountingDirectory) -> None:
     file = add(store, "a")
     with ThreadPoolExecutor(8) as pool:
         paths = list(pool.map(lambda _: fetch(cache, store, file), range(8)))
@@ -187,14 +174,14 @@ def test_threads_that_want_the_same_object(cache: Cache, store: CountingStore) -
     assert store.read == ["a"]
 
 
-def _read_all(root: Path, directory: Path, files: list[KnownObject], seed: int) -> None:
+def _read_all(root: Path, directory: Path, files: list[KnownFile], seed: int) -> None:
     """Fetch in a disorder of one's own; `fetch` compares every content."""
-    store, cache = CountingStore(root), Cache(directory, 3 * SIZE, keep_seconds=60)
+    store, cache = CountingDirectory(root), Cache(directory, 3 * SIZE, keep_seconds=60)
     for number in range(40):
         fetch(cache, store, files[(number * (seed + 1) + seed) % len(files)])
 
 
-def test_processes_share_a_cache(cache: Cache, store: CountingStore, tmp_path: Path) -> None:
+def test_processes_share_a_cache(cache: Cache, store: CountingDirectory, tmp_path: Path) -> None:
     files = [add(store, str(number)) for number in range(6)]
     context = multiprocessing.get_context("spawn")
     processes = [
@@ -210,7 +197,7 @@ def test_processes_share_a_cache(cache: Cache, store: CountingStore, tmp_path: P
 
 
 def test_a_process_that_is_killed_while_it_fetches(
-    cache: Cache, store: CountingStore, tmp_path: Path
+    cache: Cache, store: CountingDirectory, tmp_path: Path
 ) -> None:
     """Its lock opens, its partial file is removed, and a whole one takes its place."""
     file, other = add(store, "a"), add(store, "b")
@@ -218,11 +205,13 @@ def test_a_process_that_is_killed_while_it_fetches(
     code = (
         "import sys, time; from pathlib import Path\n"
         "from ssd_core.store.cache import Cache\n"
-        "from ssd_core.store.verified import KnownObject\n"
+        "from ssd_core.store.known_file import KnownFile\n"
         "class Slow:\n"
+        "    local = None\n"
         "    def get(self, *_):\n"
         "        print('fetching', flush=True); time.sleep(60)\n"
-        "Cache(Path(sys.argv[1]), 3000).fetch(Slow(), KnownObject('a', sys.argv[2], 1000))"
+        "Cache(Path(sys.argv[1]), 3000).fetch(Slow(), "
+        "KnownFile(name='a', sha256=sys.argv[2], num_bytes=1000))"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(cache.directory), file.sha256],
@@ -240,7 +229,7 @@ def test_a_process_that_is_killed_while_it_fetches(
     fetch(cache, store, file)
 
 
-def test_a_download_counts_before_it_is_complete(cache: Cache, store: CountingStore) -> None:
+def test_a_download_counts_before_it_is_complete(cache: Cache, store: CountingDirectory) -> None:
     files = [add(store, str(number)) for number in range(5)]
     for file in files[:3]:
         fetch(cache, store, file)
@@ -257,7 +246,7 @@ def test_a_download_counts_before_it_is_complete(cache: Cache, store: CountingSt
     assert taken <= cache.max_bytes
 
 
-def test_prefetch_goes_ahead_in_order(cache: Cache, store: CountingStore) -> None:
+def test_prefetch_goes_ahead_in_order(cache: Cache, store: CountingDirectory) -> None:
     files = [add(store, key) for key in "abc"]
     cache.prefetch(store, files[:2])
     cache.prefetch(store, files[2:])
@@ -271,8 +260,8 @@ def test_prefetch_goes_ahead_in_order(cache: Cache, store: CountingStore) -> Non
     assert store.read == ["a", "b", "c"]
 
 
-def test_an_error_of_prefetch_waits_for_fetch(cache: Cache, store: CountingStore) -> None:
-    missing, file = KnownObject("missing", "0" * 64, SIZE), add(store, "a")
+def test_an_error_of_prefetch_waits_for_fetch(cache: Cache, store: CountingDirectory) -> None:
+    missing, file = KnownFile(name="missing", sha256="0" * 64, num_bytes=SIZE), add(store, "a")
     cache.prefetch(store, [missing, file])
     deadline = time.monotonic() + 60
     while file.sha256 not in names(cache):
@@ -282,18 +271,19 @@ def test_an_error_of_prefetch_waits_for_fetch(cache: Cache, store: CountingStore
         fetch(cache, store, missing)
 
 
-def test_a_full_disk(store: CountingStore, tmp_path: Path) -> None:
+def test_a_full_disk(store: CountingDirectory, tmp_path: Path) -> None:
     """A file size limit fails a write as a full disk does, without needing a disk to fill."""
     code = (
         "import resource, signal, sys; from pathlib import Path\n"
         "from ssd_core.errors import SurroundingsError; from ssd_core.store.cache import Cache\n"
-        "from ssd_core.store.verified import KnownObject\n"
+        "from ssd_core.store.known_file import KnownFile\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))\n"
         "class Remote:\n"
+        "    local = None\n"
         "    def get(self, *_): return b'x' * 1000\n"
         "cache = Cache(Path(sys.argv[1]), 3000)\n"
-        "try: cache.fetch(Remote(), KnownObject('a', '0' * 64, 1000))\n"
+        "try: cache.fetch(Remote(), KnownFile(name='a', sha256='0' * 64, num_bytes=1000))\n"
         "except SurroundingsError as error: print(error)"
     )
     directory = tmp_path / "cache"
@@ -304,7 +294,7 @@ def test_a_full_disk(store: CountingStore, tmp_path: Path) -> None:
     assert not [name for name in os.listdir(directory) if not name.startswith(".lock-")]
 
 
-def test_files_with_names(cache: Cache, store: CountingStore) -> None:
+def test_files_with_names(cache: Cache, store: CountingDirectory) -> None:
     """The names are links: they outlast the removal of a file, and lead to it when it is back."""
     a, b = add(store, "a"), add(store, "b")
     paths = {"set/one": fetch(cache, store, a), "set/one.db": fetch(cache, store, b)}
@@ -320,7 +310,7 @@ def test_files_with_names(cache: Cache, store: CountingStore) -> None:
     assert cache.name_files({"set/one": paths["set/one.db"]}) != folder
 
 
-def test_files_of_a_clock_that_was_wrong_may_go(store: CountingStore, tmp_path: Path) -> None:
+def test_files_of_a_clock_that_was_wrong_may_go(store: CountingDirectory, tmp_path: Path) -> None:
     """A time in the future protects nothing, or the cache would stay full for years."""
     cache = Cache(tmp_path / "cache", SIZE, keep_seconds=60)
     path = fetch(cache, store, add(store, "a"))
@@ -333,12 +323,16 @@ def test_files_of_a_clock_that_was_wrong_may_go(store: CountingStore, tmp_path: 
 READER = """
 import sys
 from pathlib import Path
-from tests.store.test_cache import CountingStore, SIZE
+from tests.store.test_cache import CountingDirectory, SIZE
 from ssd_core.store.cache import Cache
-from ssd_core.store.verified import KnownObject
+from ssd_core.store.known_file import KnownFile
 
-files = [KnownObject(key, sha256, SIZE) for key, sha256 in zip("abcdef", sys.argv[3:])]
-store, cache = CountingStore(Path(sys.argv[1])), Cache(Path(sys.argv[2]), 3 * SIZE, keep_seconds=0)
+files = [
+    KnownFile(name=key, sha256=sha256, num_bytes=SIZE)
+    for key, sha256 in zip("abcdef", sys.argv[3:])
+]
+store = CountingDirectory(Path(sys.argv[1]))
+cache = Cache(Path(sys.argv[2]), 3 * SIZE, keep_seconds=0)
 print("reading", flush=True)
 while True:
     for file in files:
@@ -351,7 +345,7 @@ def start_reader(command: list[str]) -> "subprocess.Popen[str]":
 
 
 def test_readers_that_are_killed_at_any_moment(
-    cache: Cache, store: CountingStore, tmp_path: Path
+    cache: Cache, store: CountingDirectory, tmp_path: Path
 ) -> None:
     """The others fetch on, all in half the space they need, and what is left is whole."""
     files = [add(store, key) for key in "abcdef"]
@@ -376,7 +370,9 @@ def test_readers_that_are_killed_at_any_moment(
 
 def test_through_a_store_that_fails(versitygw: S3Server, tmp_path: Path) -> None:
     content = os.urandom(20 * 2**20)
-    file = KnownObject("large", hashlib.sha256(content).hexdigest(), len(content))
+    file = KnownFile(
+        name="large", sha256=hashlib.sha256(content).hexdigest(), num_bytes=len(content)
+    )
     cache = Cache(tmp_path / "cache", 2**30)
     with FaultProxy(versitygw.port) as proxy:
         store = open_s3(versitygw, own_prefix(), endpoint=proxy.endpoint)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ssd_core.errors import UsageError
-from ssd_core.store.base import Store, StoredObject
+from ssd_core.store.location import Location, StoredObject
 
 ODD_KEYS = [
     "a b/c d.txt",
@@ -23,7 +23,7 @@ ODD_KEYS = [
 ]
 
 
-def test_an_object_comes_back(store: Store, tmp_path: Path) -> None:
+def test_an_object_comes_back(store: Location, tmp_path: Path) -> None:
     store.put("a/b.bin", b"0123456789")
     (tmp_path / "file").write_bytes(b"from a file")
     store.put("a/c.bin", tmp_path / "file")
@@ -32,7 +32,7 @@ def test_an_object_comes_back(store: Store, tmp_path: Path) -> None:
     assert store.head("a/b.bin") == StoredObject("a/b.bin", 10)
 
 
-def test_a_put_replaces(store: Store) -> None:
+def test_a_put_replaces(store: Location) -> None:
     store.put("key", b"old and long")
     store.put("key", b"new")
     assert store.get("key") == b"new"
@@ -52,12 +52,12 @@ def test_a_put_replaces(store: Store) -> None:
         (3, 0, b""),
     ],
 )
-def test_ranges(store: Store, start: int, length: int | None, expected: bytes) -> None:
+def test_ranges(store: Location, start: int, length: int | None, expected: bytes) -> None:
     store.put("key", b"0123456789")
     assert store.get("key", start, length) == expected
 
 
-def test_an_empty_object(store: Store, tmp_path: Path) -> None:
+def test_an_empty_object(store: Location, tmp_path: Path) -> None:
     store.put("bytes", b"")
     (tmp_path / "file").touch()
     store.put("file", tmp_path / "file")
@@ -67,7 +67,7 @@ def test_an_empty_object(store: Store, tmp_path: Path) -> None:
     assert store.put_if_absent("claim", b"") is False
 
 
-def test_what_does_not_exist(store: Store) -> None:
+def test_what_does_not_exist(store: Location) -> None:
     store.put("folder/key", b"x")
     for key in ("nothing", "folder", "folder/nothing"):
         assert store.head(key) is None
@@ -82,7 +82,7 @@ def test_what_does_not_exist(store: Store) -> None:
         store.put("key", Path("/does/not/exist"))
 
 
-def test_delete(store: Store) -> None:
+def test_delete(store: Location) -> None:
     store.put("key", b"x")
     store.delete("key")
     store.delete("key")
@@ -90,7 +90,7 @@ def test_delete(store: Store) -> None:
     assert list(store.list()) == []
 
 
-def test_a_listing_is_sorted_by_key(store: Store) -> None:
+def test_a_listing_is_sorted_by_key(store: Location) -> None:
     keys = ["a-b/x", "a.b", "a/b", "a/c/d", "a0", "b"]
     for key in reversed(keys):
         store.put(key, key.encode())
@@ -100,7 +100,7 @@ def test_a_listing_is_sorted_by_key(store: Store) -> None:
     assert list(store.list("nothing/")) == []
 
 
-def test_other_verbs_while_listing(store: Store) -> None:
+def test_other_verbs_while_listing(store: Location) -> None:
     for key in ("a", "b", "c"):
         store.put(key, key.encode())
     seen = []
@@ -111,7 +111,7 @@ def test_other_verbs_while_listing(store: Store) -> None:
 
 
 @pytest.mark.parametrize("key", ODD_KEYS)
-def test_odd_keys(store: Store, key: str) -> None:
+def test_odd_keys(store: Location, key: str) -> None:
     store.put(key, b"x")
     assert store.get(key) == b"x"
     assert list(store.list()) == [StoredObject(key, 1)]
@@ -119,7 +119,7 @@ def test_odd_keys(store: Store, key: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "../x", "a/../../x", "/etc/passwd"])
-def test_a_key_cannot_leave_the_root(store: Store, key: str) -> None:
+def test_a_key_cannot_leave_the_root(store: Location, key: str) -> None:
     for call in (store.get, store.head, store.delete):
         with pytest.raises(UsageError, match="leaves the store"):
             call(key)
@@ -128,7 +128,7 @@ def test_a_key_cannot_leave_the_root(store: Store, key: str) -> None:
             put(key, b"")
 
 
-def test_a_large_file(store: Store, tmp_path: Path) -> None:
+def test_a_large_file(store: Location, tmp_path: Path) -> None:
     """Larger than one request of an S3 store, and no multiple of its parts."""
     path = tmp_path / "large"
     path.write_bytes(os.urandom(2**20) * 33 + b"end")
@@ -140,7 +140,7 @@ def test_a_large_file(store: Store, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["the same", None])
-def test_one_of_16_writers_wins(raced_store: Store, content: str | None) -> None:
+def test_one_of_16_writers_wins(raced_store: Location, content: str | None) -> None:
     contents = [(content or str(number)).encode() for number in range(16)]
     barrier = threading.Barrier(16)
 

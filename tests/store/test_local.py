@@ -11,20 +11,20 @@ from pathlib import Path
 import pytest
 
 from ssd_core.errors import SurroundingsError, UsageError
-from ssd_core.store import local_path, open_store
-from ssd_core.store.base import StoredObject
+from ssd_core.store import Location, local_path
 from ssd_core.store.local import (
-    LocalStore,
+    LocalDirectory,
     explain_disk_errors,
     make_directory,
     own_temporary_directory,
     replace_file,
     write_file,
 )
+from ssd_core.store.location import StoredObject
 
 
 def test_round_trip(tmp_path: Path) -> None:
-    store = LocalStore(tmp_path)
+    store = LocalDirectory(tmp_path)
     store.put("a/b.bin", b"0123456789")
     (tmp_path / "file").write_bytes(b"from a file")
     store.put("a/c.bin", tmp_path / "file")
@@ -44,7 +44,7 @@ def test_round_trip(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", ["../x", "a/../../x", "/etc/passwd"])
 def test_key_cannot_leave_the_root(tmp_path: Path, key: str) -> None:
     with pytest.raises(UsageError, match="leaves the store"):
-        LocalStore(tmp_path).put(key, b"")
+        LocalDirectory(tmp_path).put(key, b"")
 
 
 def test_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
 
 def _put_if_absent(root: Path, barrier: object, number: int, winners: object) -> None:
     barrier.wait()  # type: ignore[attr-defined]
-    if LocalStore(root).put_if_absent("claim", str(number).encode()):
+    if LocalDirectory(root).put_if_absent("claim", str(number).encode()):
         winners.put(number)  # type: ignore[attr-defined]
 
 
@@ -82,7 +82,7 @@ def test_one_of_many_writers_wins(tmp_path: Path) -> None:
     winner = winners.get()
     assert winners.empty()
     assert (tmp_path / "claim").read_text() == str(winner)
-    assert [entry.key for entry in LocalStore(tmp_path).list()] == ["claim"]
+    assert [entry.key for entry in LocalDirectory(tmp_path).list()] == ["claim"]
 
 
 def test_full_disk_says_what_to_do(tmp_path: Path) -> None:
@@ -138,8 +138,8 @@ def test_a_place_where_no_folder_can_be_made() -> None:
     text = "/proc/ssd/x: cannot write there: no folder can be made"
     for call in (
         lambda: write_file(Path("/proc/ssd/x/file"), "x"),
-        lambda: LocalStore(Path("/proc/ssd/x")).put("key", b"x"),
-        lambda: LocalStore(Path("/proc/ssd/x")).put_if_absent("key", b"x"),
+        lambda: LocalDirectory(Path("/proc/ssd/x")).put("key", b"x"),
+        lambda: LocalDirectory(Path("/proc/ssd/x")).put_if_absent("key", b"x"),
     ):
         with pytest.raises(UsageError, match=f"^{text}$"):
             call()
@@ -149,7 +149,7 @@ def test_a_name_that_is_too_long(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot write there: file name too long"):
         make_directory(tmp_path / ("x" * 300))
     with pytest.raises(UsageError, match="cannot read there: file name too long"):
-        LocalStore(tmp_path).get("x" * 300)
+        LocalDirectory(tmp_path).get("x" * 300)
 
 
 def test_a_failed_read_is_not_called_a_write(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_failed_read_is_not_called_a_write(tmp_path: Path) -> None:
         tmp_path.read_bytes()
     # Its first bytes cannot be read by anybody: the system answers as a broken disk does.
     with pytest.raises(SurroundingsError, match="mem: the disk failed: input/output error"):
-        LocalStore(Path("/proc/self")).get("mem")
+        LocalDirectory(Path("/proc/self")).get("mem")
 
 
 def test_kill_during_a_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -179,11 +179,11 @@ def test_kill_during_a_write_leaves_the_old_file(tmp_path: Path) -> None:
         assert process.stdout.readline() == "writing\n"
         process.kill()
     assert path.read_text() == "old"
-    assert [entry.key for entry in LocalStore(tmp_path).list()] == ["file"]
+    assert [entry.key for entry in LocalDirectory(tmp_path).list()] == ["file"]
 
 
 def test_uris(tmp_path: Path) -> None:
-    store = open_store(f"file://{tmp_path}")
+    store = Location.parse(f"file://{tmp_path}")
     store.put("key", b"x")
     assert (tmp_path / "key").read_bytes() == b"x"
     assert local_path("relative/path") == local_path("./relative/path") == Path("relative/path")
@@ -195,7 +195,7 @@ def test_uris(tmp_path: Path) -> None:
 @pytest.mark.parametrize("uri", ["ftp://host/path", "http://[", "s3:/x://"])
 def test_another_scheme(uri: str) -> None:
     with pytest.raises(UsageError, match="cannot be used here; expected a path, file:// or s3://"):
-        open_store(uri)
+        Location.parse(uri)
     with pytest.raises(UsageError, match="cannot be used here; expected a path or file://"):
         local_path(uri)
 
@@ -203,4 +203,4 @@ def test_another_scheme(uri: str) -> None:
 @pytest.mark.parametrize("uri", ["file://data/set", "file://", "file:///"])
 def test_a_file_uri_of_another_machine_or_without_a_path(uri: str) -> None:
     with pytest.raises(UsageError, match="names no place on this machine; expected file:///path"):
-        open_store(uri)
+        Location.parse(uri)

@@ -3,21 +3,22 @@ from pathlib import Path
 import pytest
 
 from ssd_core.errors import UsageError
+from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.places import Places
 
 
 @pytest.mark.parametrize("root", ["/data/ssd", "file:///data/ssd"])
 def test_the_layout(root: str) -> None:
     places = Places(root)
-    assert places.dataset("ab12") == Path("/data/ssd/datasets/ab12")
-    assert places.training("cd34") == Path("/data/ssd/training/cd34")
-    assert places.run("r-1", "evaluate") == Path("/data/ssd/runs/r-1/evaluate")
-    assert places.benchmarks("nightly") == Path("/data/ssd/benchmarks/nightly")
-    assert places.model("cells", "1.0") == Path("/data/ssd/models/cells/1.0")
+    assert places.dataset("ab12") == LocalDirectory(Path("/data/ssd/datasets/ab12"))
+    assert places.training("cd34") == LocalDirectory(Path("/data/ssd/training/cd34"))
+    assert places.run("r-1", "evaluate") == LocalDirectory(Path("/data/ssd/runs/r-1/evaluate"))
+    assert places.benchmarks("nightly") == LocalDirectory(Path("/data/ssd/benchmarks/nightly"))
+    assert places.model("cells", "1.0") == LocalDirectory(Path("/data/ssd/models/cells/1.0"))
 
 
 def test_a_relative_root_stays_relative() -> None:
-    assert Places("runs_here").training("x") == Path("runs_here/training/x")
+    assert Places("runs_here").training("x").local == Path("runs_here/training/x")
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../up", "a/b", "/abs", ".hidden", "nul\0"])
@@ -28,9 +29,9 @@ def test_a_name_cannot_leave_its_place(name: str) -> None:
 
 def test_the_layout_in_a_store() -> None:
     places = Places("s3://bucket/ssd/")
-    assert places.dataset("ab12") == "s3://bucket/ssd/datasets/ab12"
-    assert places.run("r-1", "evaluate") == "s3://bucket/ssd/runs/r-1/evaluate"
-    assert Places("s3://bucket").training("x") == "s3://bucket/training/x"
+    assert places.dataset("ab12") == Location.parse("s3://bucket/ssd/datasets/ab12")
+    assert places.run("r-1", "evaluate") == Location.parse("s3://bucket/ssd/runs/r-1/evaluate")
+    assert Places("s3://bucket").training("x") == Location.parse("s3://bucket/training/x")
 
 
 def test_a_store_that_nobody_speaks_is_refused() -> None:

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from ssd_core.errors import UsageError
-from ssd_core.store.base import StoredObject
-from ssd_core.store.s3 import S3Store
+from ssd_core.store.location import StoredObject
+from ssd_core.store.s3.directory import S3Directory
 from tests.faults.fault_proxy import FaultProxy
 from tests.store.conftest import (
     BUCKET,
@@ -43,7 +43,7 @@ def public_bucket(versitygw: S3Server) -> str:
 
 
 def test_an_anonymous_user(versitygw: S3Server, public_bucket: str) -> None:
-    store = S3Store(public_bucket, own_prefix(), settings_of(versitygw, **ANONYMOUS))
+    store = S3Directory(public_bucket, own_prefix(), settings_of(versitygw, **ANONYMOUS))
     store.put("key", b"0123456789")
     assert store.get("key", 2, 3) == b"234"
     assert list(store.list()) == [StoredObject("key", 10)]
@@ -67,7 +67,7 @@ def test_one_of_16_writers_wins_where_conditions_are_ignored(
         )
         changes = {"endpoint": proxy.endpoint, "patience": patience}
         settings = settings_of(versitygw, **ANONYMOUS, **changes)
-        store = S3Store(public_bucket, own_prefix(), settings)
+        store = S3Directory(public_bucket, own_prefix(), settings)
         won = list(pool.map(lambda n: store.put_if_absent("key", str(n).encode()), range(16)))
         assert dropped.times == 0  # every writer wrote
     assert won.count(True) == 1
@@ -85,10 +85,10 @@ def test_the_winner_of_a_race_has_the_content_too(rclone: S3Server) -> None:
     assert open_s3(rclone, prefix).get("claim") == b"mine"
 
 
-def store_content(server: S3Server, store: S3Store) -> bytes:
+def store_content(server: S3Server, store: S3Directory) -> bytes:
     """Read past the proxy."""
     prefix = store.uri.removeprefix(f"s3://{PUBLIC}/")
-    return S3Store(PUBLIC, prefix, settings_of(server)).get("key")
+    return S3Directory(PUBLIC, prefix, settings_of(server)).get("key")
 
 
 def test_a_listing_of_several_pages(versitygw: S3Server) -> None:
@@ -109,8 +109,8 @@ def test_objects_of_others(server: S3Server) -> None:
     name = store.uri.removeprefix(f"s3://{BUCKET}/")
     client = store._client
     put = {"bucket_name": BUCKET, "headers": {"Content-Encoding": "gzip"}}
-    client._execute("PUT", object_name=f"{name}packed", body=b"not unpacked", **put)
-    client._execute("PUT", BUCKET, f"{name}folder/", body=b"")
+    client._execute("PUT", object_name=f"{name}/packed", body=b"not unpacked", **put)
+    client._execute("PUT", BUCKET, f"{name}/folder/", body=b"")
     assert store.get("packed") == b"not unpacked"
     assert list(store.list()) == [StoredObject("packed", 12)]
 

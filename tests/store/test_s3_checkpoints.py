@@ -14,7 +14,7 @@ from ssd_core.model_dir import CONFIG_FILE, local_model, read_description, read_
 from ssd_core.recipes import load_recipe
 from ssd_core.recipes.overrides import override
 from ssd_core.stages import evaluate, train
-from ssd_core.store import open_store
+from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.transfer import MirroredFile, upload_directory
 from ssd_core.training.checkpoints import CheckpointDir, TrainState
 from tests.store.conftest import BUCKET, own_prefix, use_server
@@ -32,7 +32,7 @@ def place(server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def save_steps(place: str, *steps: int, log: MirroredFile | None = None) -> CheckpointDir:
-    checkpoints = CheckpointDir(place, TRAINING, log=log)
+    checkpoints = CheckpointDir(Location.parse(place), TRAINING, log=log)
     checkpoints.resume()
     for step in steps:
         checkpoints.save(TrainState(step=step, samples=8 * step), ARRAYS | {"n": np.array(step)})
@@ -41,19 +41,19 @@ def save_steps(place: str, *steps: int, log: MirroredFile | None = None) -> Chec
 
 def step_of(place: str) -> tuple[int, int]:
     """Return the step of the state and of the arrays that an attempt would begin with."""
-    found = CheckpointDir(place, TRAINING).resume()
+    found = CheckpointDir(Location.parse(place), TRAINING).resume()
     assert found is not None
     assert np.array_equal(found[1]["weight"], ARRAYS["weight"])
     return found[0].step, int(found[1]["n"])
 
 
 def steps(place: str) -> list[str]:
-    return sorted({found.key.partition("/")[0] for found in open_store(place).list("step-")})
+    return sorted({found.key.partition("/")[0] for found in Location.parse(place).list("step-")})
 
 
 def test_the_two_newest_are_kept_and_the_newest_is_read(place: str) -> None:
     checkpoints = save_steps(place, 10, 20, 30)
-    assert checkpoints.last_dir == f"{place}/step-00000030"
+    assert checkpoints.last_dir == Location.parse(f"{place}/step-00000030")
     assert steps(place) == ["step-00000020", "step-00000030"]
     assert step_of(place) == (30, 30)
 
@@ -62,7 +62,7 @@ def test_the_two_newest_are_kept_and_the_newest_is_read(place: str) -> None:
 @pytest.mark.parametrize("change", ["cut", "flip", "remove"])
 def test_damage_falls_back(place: str, name: str, change: str) -> None:
     save_steps(place, 10, 20)
-    store, key = open_store(place), f"step-00000020/{name}"
+    store, key = Location.parse(place), f"step-00000020/{name}"
     content = bytearray(store.get(key))
     if change == "remove":
         store.delete(key)
@@ -83,17 +83,17 @@ def test_the_newer_attempt_wins_and_keeps_its_checkpoints(place: str) -> None:
 
 
 def test_the_log_is_there_before_the_checkpoint(place: str, tmp_path: Path) -> None:
-    log = MirroredFile(tmp_path / "train_log.jsonl", place)
+    log = MirroredFile(tmp_path / "train_log.jsonl", Location.parse(place))
     log.path.write_text("to step 10\n")
     save_steps(f"{place}/checkpoints", 10, log=None)
-    assert open_store(place).head("train_log.jsonl") is None
-    checkpoints = CheckpointDir(f"{place}/checkpoints", TRAINING, log=log)
+    assert Location.parse(place).head("train_log.jsonl") is None
+    checkpoints = CheckpointDir(Location.parse(f"{place}/checkpoints"), TRAINING, log=log)
     checkpoints.resume()
     assert not log.path.exists()  # nobody has published it
     log.path.write_text("to step 20\n")
     checkpoints.save(TrainState(step=20), ARRAYS)
     log.path.write_text("to step 20\nto step 22\n")
-    CheckpointDir(f"{place}/checkpoints", TRAINING, log=log).resume()
+    CheckpointDir(Location.parse(f"{place}/checkpoints"), TRAINING, log=log).resume()
     assert log.path.read_text() == "to step 20\n"
 
 
@@ -101,30 +101,37 @@ def test_the_log_is_there_before_the_checkpoint(place: str, tmp_path: Path) -> N
 def test_a_model_in_a_store_is_the_same_model(
     place: str, trained_dir: Path, tmp_path: Path, inside: str
 ) -> None:
-    upload_directory(trained_dir / "model", f"{place}/model", last=CONFIG_FILE)
-    ours, theirs = read_model(f"{place}{inside}"), read_model(trained_dir)
-    assert ours.description == theirs.description == read_description(f"{place}{inside}")
+    upload_directory(trained_dir / "model", Location.parse(f"{place}/model"), last=CONFIG_FILE)
+    ours, theirs = (
+        read_model(Location.parse(f"{place}{inside}")),
+        read_model(LocalDirectory(trained_dir)),
+    )
+    assert (
+        ours.description
+        == theirs.description
+        == read_description(Location.parse(f"{place}{inside}"))
+    )
     assert ours.classes == theirs.classes
     assert all(np.array_equal(ours.weights[name], theirs.weights[name]) for name in theirs.weights)
-    copy = local_model(f"{place}{inside}")
+    copy = local_model(Location.parse(f"{place}{inside}"))
     assert copy.is_relative_to(tmp_path / "tmp")
     before = {path: path.stat().st_mtime_ns for path in copy.glob("*.safetensors")}
     (copy / "classes.json").write_text("damaged")
-    assert local_model(f"{place}{inside}") == copy
+    assert local_model(Location.parse(f"{place}{inside}")) == copy
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert read_model(copy).classes == theirs.classes
+    assert read_model(LocalDirectory(copy)).classes == theirs.classes
 
 
 def test_a_model_that_is_not_there_or_not_whole_is_named(place: str, trained_dir: Path) -> None:
     with pytest.raises(UsageError, match=f"{place}: no such model directory"):
-        read_model(place)
-    upload_directory(trained_dir / "model", place, last=CONFIG_FILE)
-    open_store(place).put("classes.json", b"[]")
+        read_model(Location.parse(place))
+    upload_directory(trained_dir / "model", Location.parse(place), last=CONFIG_FILE)
+    Location.parse(place).put("classes.json", b"[]")
     with pytest.raises(DataError, match=r"classes\.json is damaged: .*; the model is incomplete"):
-        read_model(place)
-    open_store(place).delete("classes.json")
+        read_model(Location.parse(place))
+    Location.parse(place).delete("classes.json")
     with pytest.raises(DataError, match=r"classes\.json is missing; the model is incomplete"):
-        read_model(place)
+        read_model(Location.parse(place))
 
 
 @pytest.mark.parametrize("server", ["versitygw"], indirect=True)
@@ -134,24 +141,34 @@ def test_a_diverged_training_leaves_its_log(place: str, bccd_shards: Path) -> No
     recipe = override(load_recipe("demo"), [f"train.{change}" for change in changes])
     config = recipe.train.model_dump(mode="json")
     with pytest.raises(DivergedError, match="last good checkpoint: none"):
-        train.run(config, bccd_shards, place, recipe="demo", device="cpu")
-    log = open_store(place).get("train_log.jsonl").decode()
+        train.run(
+            config, LocalDirectory(bccd_shards), Location.parse(place), recipe="demo", device="cpu"
+        )
+    log = Location.parse(place).get("train_log.jsonl").decode()
     assert [json.loads(line)["event"] for line in log.splitlines()][:2] == ["start", "step"]
-    assert open_store(place).head("invocation.json") is not None
-    assert open_store(place).head("results.json") is None
+    assert Location.parse(place).head("invocation.json") is not None
+    assert Location.parse(place).head("results.json") is None
 
 
 @pytest.mark.parametrize("server", ["versitygw"], indirect=True)
 def test_evaluation_does_not_depend_on_the_places(
     place: str, trained_dir: Path, bccd_shards: Path, tmp_path: Path
 ) -> None:
-    upload_directory(trained_dir / "model", f"{place}/trained/model", last=CONFIG_FILE)
-    publish_dataset(bccd_shards, f"{place}/shards")
+    upload_directory(
+        trained_dir / "model", Location.parse(f"{place}/trained/model"), last=CONFIG_FILE
+    )
+    publish_dataset(bccd_shards, Location.parse(f"{place}/shards"))
     words = ["evaluate", "--model", f"{place}/trained", "--data", f"{place}/shards"]
     done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "there"), "--device", "cpu"])
     assert done.exit_code == 0, done.output
     config = json.loads((tmp_path / "there" / "invocation.json").read_text())["config"]
-    evaluate.run(config, trained_dir, bccd_shards, tmp_path / "here", device="cpu")
+    evaluate.run(
+        config,
+        LocalDirectory(trained_dir),
+        LocalDirectory(bccd_shards),
+        tmp_path / "here",
+        device="cpu",
+    )
     there, here = (
         json.loads((tmp_path / name / "results.json").read_text()) for name in ("there", "here")
     )

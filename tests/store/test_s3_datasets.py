@@ -23,6 +23,7 @@ from ssd_core.model_dir import read_model
 from ssd_core.recipes import load_recipe
 from ssd_core.recipes.overrides import override
 from ssd_core.stages import convert, inspect, train
+from ssd_core.store import LocalDirectory, Location
 from ssd_core.structures import Record
 from tests.faults.fault_proxy import FaultProxy
 from tests.store.conftest import BUCKET, open_s3, own_prefix, refusal, run_killed, use_server
@@ -55,7 +56,7 @@ def proxy(versitygw: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faul
 def local_dir(bccd_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundled photographs in many small shards; read only."""
     data_dir = tmp_path_factory.mktemp("many") / "shards"
-    convert.run(CONFIG, str(bccd_dir), data_dir)
+    convert.run(CONFIG, str(bccd_dir), LocalDirectory(data_dir))
     return data_dir
 
 
@@ -65,7 +66,7 @@ def uri(local_dir: Path, versitygw: S3Server, tmp_path_factory: pytest.TempPathF
     place = own_uri()
     with pytest.MonkeyPatch.context() as patch:
         use_server(patch, versitygw, tmp_path_factory.mktemp("published"))
-        publish_dataset(local_dir, place)
+        publish_dataset(local_dir, Location.parse(place))
     return place
 
 
@@ -86,15 +87,18 @@ def test_what_is_converted_into_a_store_equals_what_is_converted_here(
     few_photographs: Path, tmp_path: Path, proxy: FaultProxy
 ) -> None:
     place = own_uri()
-    result = convert.run(CONFIG, str(few_photographs), place)
-    convert.run(CONFIG, str(few_photographs), tmp_path / "local")
-    here, there = read_manifest(tmp_path / "local"), read_manifest(place)
+    result = convert.run(CONFIG, str(few_photographs), Location.parse(place))
+    convert.run(CONFIG, str(few_photographs), LocalDirectory(tmp_path / "local"))
+    here, there = (
+        read_manifest(LocalDirectory(tmp_path / "local")),
+        read_manifest(Location.parse(place)),
+    )
     assert there.digest == here.digest == result.metadata["digest"]
     assert result.metadata["uri"] == place
     assert len(there.shards()) == len(here.shards()) > 2
     for split in ("train", "val"):
-        reader = open_split(place, split)
-        expected = list(open_split(tmp_path / "local", split).read_in_order())
+        reader = open_split(Location.parse(place), split)
+        expected = list(open_split(LocalDirectory(tmp_path / "local"), split).read_in_order())
         assert_same(list(reader.read_in_order()), expected)
         assert_same(list(reader.read(range(len(reader))[::-1])), expected[::-1])
     assert [request for request in proxy.seen if request.method == "PUT"][-1].target.endswith(
@@ -102,7 +106,7 @@ def test_what_is_converted_into_a_store_equals_what_is_converted_here(
     )
     assert [path for path in (tmp_path / "tmp").rglob("*") if path.is_file()] == []
     proxy.heal()
-    convert.run(CONFIG, str(few_photographs), place)
+    convert.run(CONFIG, str(few_photographs), Location.parse(place))
     assert not [request for request in proxy.seen if request.method == "PUT"]
 
 
@@ -125,7 +129,7 @@ def test_a_killed_upload_is_completed(
     )
     done = [r.target for r in proxy.seen if r.method == "PUT" and moment not in r.target]
     if moment != "manifest.json":  # this request goes on although its sender is dead
-        refusal(lambda: open_split(place, "train"), DataError)
+        refusal(lambda: open_split(Location.parse(place), "train"), DataError)
     proxy.heal()
     rerun = subprocess.run(command(few_photographs, place), capture_output=True, text=True)
     assert rerun.returncode == 0, rerun.stderr
@@ -133,24 +137,26 @@ def test_a_killed_upload_is_completed(
     assert not again & {target for target in done if ".arrow" in target}
     assert [path for path in (tmp_path / "tmp").rglob("*") if path.is_file()] == []
     for split, count in {"train": 8, "val": 4}.items():
-        assert len(list(open_split(place, split).read_in_order())) == count
+        assert len(list(open_split(Location.parse(place), split).read_in_order())) == count
 
 
 def test_no_manifest_means_no_data_set(proxy: FaultProxy, few_photographs: Path) -> None:
     place = own_uri()
     proxy.fail("error", times=99, method="PUT", target="val-", status=403, code="AccessDenied")
     with pytest.raises(UsageError, match="val-00000"):
-        convert.run({}, str(few_photographs), place)
+        convert.run({}, str(few_photographs), Location.parse(place))
     assert any("train-00000" in request.target for request in proxy.seen)
     with pytest.raises(DataError, match=f"{place} holds no converted data set"):
-        open_split(place, "train")
+        open_split(Location.parse(place), "train")
 
 
 def test_a_place_that_may_only_be_read_is_named_before_the_work(
     proxy: FaultProxy, few_photographs: Path, tmp_path: Path
 ) -> None:
     proxy.fail("error", times=99, method="PUT", status=403, code="AccessDenied")
-    text = refusal(lambda: convert.run({}, str(few_photographs), own_uri()), UsageError)
+    text = refusal(
+        lambda: convert.run({}, str(few_photographs), Location.parse(own_uri())), UsageError
+    )
     assert "access denied; the access key needs the right to list, read and write there" in text
     assert not list((tmp_path / "tmp").rglob("*.arrow"))
 
@@ -163,15 +169,15 @@ def test_the_first_of_two_data_sets_stays(
         "call",
         method="PUT",
         target="manifest.json",
-        call=lambda: publish_dataset(local_dir, place) and None,
+        call=lambda: publish_dataset(local_dir, Location.parse(place)) and None,
     )
     with pytest.raises(OwnershipError, match=f"{place} holds another data set"):
-        convert.run(CONFIG, str(few_photographs), place)
+        convert.run(CONFIG, str(few_photographs), Location.parse(place))
     for split in ("train", "val"):
-        expected = list(open_split(local_dir, split).read_in_order())
-        assert_same(list(open_split(place, split).read_in_order()), expected)
+        expected = list(open_split(LocalDirectory(local_dir), split).read_in_order())
+        assert_same(list(open_split(Location.parse(place), split).read_in_order()), expected)
     with pytest.raises(OwnershipError, match="policy"):
-        convert.run(CONFIG | {"policy": "skip"}, str(few_photographs), place)
+        convert.run(CONFIG | {"policy": "skip"}, str(few_photographs), Location.parse(place))
 
 
 @pytest.mark.parametrize(
@@ -188,9 +194,9 @@ def test_the_first_of_two_data_sets_stays(
 def test_a_passing_fault_is_outlasted(
     uri: str, local_dir: Path, proxy: FaultProxy, fault: dict[str, Any]
 ) -> None:
-    reader = open_split(uri, "val")
+    reader = open_split(Location.parse(uri), "val")
     hit = proxy.fail(**fault, method="GET", target="val-0000[0-2]")
-    expected = list(open_split(local_dir, "val").read_in_order())[:9]
+    expected = list(open_split(LocalDirectory(local_dir), "val").read_in_order())[:9]
     records = reader.read_in_order()
     assert_same([next(records) for _ in expected], expected)
     assert hit.times == 0
@@ -200,10 +206,10 @@ def test_a_lasting_fault_is_one_line(
     uri: str, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSD_STORE_PATIENCE", "1")
-    reader = open_split(uri, "val")
+    reader = open_split(Location.parse(uri), "val")
     fault = proxy.fail("corrupt", times=99, method="GET", target="val-00000", offset=1000)
     text = refusal(lambda: next(reader.read([0])), DataError)
-    assert text.startswith(f"{uri}: shards-")
+    assert text.startswith(f"{uri}/shards-")
     assert "is damaged: sha256" in text
     fault.mode = "error"
     text = refusal(lambda: next(reader.read([0])), SurroundingsError)
@@ -216,27 +222,29 @@ def test_a_missing_shard_is_found_before_the_work(
     local_dir: Path, versitygw: S3Server, tmp_path: Path
 ) -> None:
     place = own_uri()
-    manifest = publish_dataset(local_dir, place)
+    manifest = publish_dataset(local_dir, Location.parse(place))
     name = manifest.splits["val"].shards[1].name
     open_s3(versitygw, place.removeprefix(f"s3://{BUCKET}/") + "/").delete(name)
-    with pytest.raises(DataError, match=f"{place}/{name}: the shard is missing"):
-        open_split(place, "train")
-    publish_dataset(local_dir, place)
-    assert len(open_split(place, "train")) == 100
+    with pytest.raises(
+        DataError, match=f"{place}/{name} is missing; delete the file, if any, and convert"
+    ):
+        open_split(Location.parse(place), "train")
+    publish_dataset(local_dir, Location.parse(place))
+    assert len(open_split(Location.parse(place), "train")) == 100
 
 
 def test_reading_goes_on_when_the_server_was_killed(
     uri: str, local_dir: Path, versitygw: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSD_STORE_PATIENCE", "300")
-    records = open_split(uri, "val").read_in_order()
+    records = open_split(Location.parse(uri), "val").read_in_order()
     read = [next(records)]
     versitygw.stop(signal.SIGKILL)
     starter = threading.Timer(0.5, versitygw.start)
     starter.start()
     read += records
     starter.join()
-    assert_same(read, list(open_split(local_dir, "val").read_in_order()))
+    assert_same(read, list(open_split(LocalDirectory(local_dir), "val").read_in_order()))
 
 
 def make_loader(reader: SplitReader) -> Loader:
@@ -254,7 +262,10 @@ def make_loader(reader: SplitReader) -> Loader:
 def test_batches_are_the_same_and_two_groups_are_held(
     uri: str, local_dir: Path, tmp_path: Path
 ) -> None:
-    reader, own = open_split(uri, "train"), open_split(local_dir, "train")
+    reader, own = (
+        open_split(Location.parse(uri), "train"),
+        open_split(LocalDirectory(local_dir), "train"),
+    )
     assert len(reader.shard_rows) > 3 * SHARDS_PER_GROUP
     most, steps = 0, 60  # more than two epochs
     pairs = zip(make_loader(reader).batches(0, steps), make_loader(own).batches(0, steps), strict=1)
@@ -266,7 +277,7 @@ def test_batches_are_the_same_and_two_groups_are_held(
 
 
 def test_the_next_group_is_fetched_before_it_is_read(uri: str, tmp_path: Path) -> None:
-    reader = open_split(uri, "train")
+    reader = open_split(Location.parse(uri), "train")
     batches = make_loader(reader).batches(0, 1)
     next(batches)
     cache = tmp_path / "cache"
@@ -282,12 +293,15 @@ def test_training_does_not_depend_on_the_place(uri: str, local_dir: Path, tmp_pa
     changes = ["steps=10", "batch_size=4", "model.image_size=64"]
     recipe = override(load_recipe("demo"), [f"train.{change}" for change in changes])
     config = recipe.train.model_dump(mode="json")
-    for name, place in {"here": local_dir, "there": uri}.items():
-        train.run(config, place, tmp_path / name, recipe="demo", device="cpu")
-    here, there = (read_model(tmp_path / name) for name in ("here", "there"))
+    for name, place in {
+        "here": LocalDirectory(local_dir),
+        "there": Location.parse(uri),
+    }.items():
+        train.run(config, place, LocalDirectory(tmp_path / name), recipe="demo", device="cpu")
+    here, there = (read_model(LocalDirectory(tmp_path / name)) for name in ("here", "there"))
     assert here.description == there.description
     assert here.weights.keys() == there.weights.keys()
     for name, weights in here.weights.items():
         assert np.array_equal(weights, there.weights[name])
-    inspect.run(uri, tmp_path / "inspection")
+    inspect.run(Location.parse(uri), tmp_path / "inspection")
     assert "s3://" in (tmp_path / "inspection" / "results.json").read_text()

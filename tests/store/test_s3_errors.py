@@ -10,8 +10,8 @@ import minio.time
 import pytest
 
 from ssd_core.errors import SsdError, SurroundingsError, UsageError
-from ssd_core.store.s3 import S3Store
-from ssd_core.store.s3_settings import S3Settings
+from ssd_core.store.s3.directory import S3Directory
+from ssd_core.store.s3.settings import S3Settings
 from tests.faults.fault_proxy import FaultProxy
 from tests.requirements import missing
 from tests.store.conftest import (
@@ -29,7 +29,7 @@ SSD = Path(sys.executable).with_name("ssd")
 IMPATIENT = PATIENCE.__class__(connect_seconds=5, idle_seconds=5, budget_seconds=0)
 
 
-def refusals(store: S3Store, kind: type[SsdError]) -> set[str]:
+def refusals(store: S3Directory, kind: type[SsdError]) -> set[str]:
     """Return what every verb says, without the place."""
     texts = {
         refusal(call, kind)
@@ -44,7 +44,7 @@ def refusals(store: S3Store, kind: type[SsdError]) -> set[str]:
             lambda: list(store.unfinished_uploads()),
         )
     }
-    places = (f"{store.uri}key: ", f"{store.uri}: ")
+    places = (f"{store.uri}/key: ", f"{store.uri}/: ")
     return {text.removeprefix(places[0]).removeprefix(places[1]) for text in texts}
 
 
@@ -63,7 +63,7 @@ def test_an_unknown_access_key(versitygw: S3Server) -> None:
 
 
 def test_an_unknown_bucket(server: S3Server) -> None:
-    store = S3Store("no-such-bucket", "", settings_of(server))
+    store = S3Directory("no-such-bucket", "", settings_of(server))
     kept = {
         f"there is no such bucket at {server.endpoint}; create it, or correct the name or "
         "AWS_ENDPOINT_URL"
@@ -196,5 +196,5 @@ def test_a_server_that_is_no_store(versitygw: S3Server, page: dict[str, object])
 )
 def test_an_endpoint_that_is_not_there(endpoint: str, expected: str) -> None:
     settings = S3Settings(endpoint=endpoint, region="us-east-1", patience=IMPATIENT)
-    for text in refusals(S3Store("bucket", "", settings), SurroundingsError):
+    for text in refusals(S3Directory("bucket", "", settings), SurroundingsError):
         assert f"no answer from {endpoint} for 0 s: {expected}; check the network" in text

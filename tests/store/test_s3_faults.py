@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from ssd_core.errors import DataError, SurroundingsError
-from ssd_core.store.base import StoredObject
-from ssd_core.store.s3 import S3Store
-from ssd_core.store.s3_settings import Patience
+from ssd_core.store.location import StoredObject
+from ssd_core.store.s3.directory import S3Directory
+from ssd_core.store.s3.settings import Patience
 from tests.faults.fault_proxy import FaultProxy
 from tests.store.conftest import (
     PATIENCE,
@@ -56,7 +56,7 @@ def patience_for(fault: dict[str, object]) -> Patience:
 
 
 @pytest.fixture
-def store(server: S3Server, proxy: FaultProxy) -> S3Store:
+def store(server: S3Server, proxy: FaultProxy) -> S3Directory:
     """A store behind the proxy."""
     return open_s3(server, own_prefix(), endpoint=proxy.endpoint)
 
@@ -127,7 +127,7 @@ def large_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def store_content(server: S3Server, store: S3Store) -> bytes:
+def store_content(server: S3Server, store: S3Directory) -> bytes:
     """Read past the proxy."""
     return open_s3(server, store.uri.removeprefix("s3://bucket/")).get("large")
 
@@ -208,7 +208,7 @@ def test_an_error_inside_a_200_is_one(versitygw: S3Server, large_file: Path) -> 
         assert hit.times == 0
         proxy.fail(**failure, code="AccessDenied")
         text = refusal(lambda: store.put("other", large_file), SurroundingsError)
-        assert "did not keep what was uploaded" in text
+        assert "lost the upload" in text
     clean_uploads(versitygw)
 
 
@@ -231,7 +231,7 @@ def test_the_budget_ends_every_verb(
         check_every_verb_gives_up(store, large_file)
 
 
-def check_every_verb_gives_up(store: S3Store, large_file: Path) -> None:
+def check_every_verb_gives_up(store: S3Directory, large_file: Path) -> None:
     for call in (
         lambda: store.put("key", b"x"),
         lambda: store.put("key", large_file),
@@ -246,7 +246,7 @@ def check_every_verb_gives_up(store: S3Store, large_file: Path) -> None:
         assert any(word in text for word in ("throttles", "store failed", "no answer from"))
 
 
-def test_a_cut_body_is_continued(store: S3Store, proxy: FaultProxy) -> None:
+def test_a_cut_body_is_continued(store: S3Directory, proxy: FaultProxy) -> None:
     content = os.urandom(100_000)
     store.put("key", content)
     proxy.heal()
@@ -256,7 +256,7 @@ def test_a_cut_body_is_continued(store: S3Store, proxy: FaultProxy) -> None:
     assert starts == [50_000, 75_000, 87_500, 93_750, 96_875]
 
 
-def test_a_cut_range_is_continued_to_its_end(store: S3Store, proxy: FaultProxy) -> None:
+def test_a_cut_range_is_continued_to_its_end(store: S3Directory, proxy: FaultProxy) -> None:
     content = os.urandom(100_000)
     store.put("key", content)
     proxy.heal()
@@ -266,7 +266,7 @@ def test_a_cut_range_is_continued_to_its_end(store: S3Store, proxy: FaultProxy) 
     assert ranges == ["bytes=1000-2999", "bytes=2000-2999", "bytes=2500-2999"]
 
 
-def test_a_cut_listing_is_repeated(store: S3Store, proxy: FaultProxy) -> None:
+def test_a_cut_listing_is_repeated(store: S3Directory, proxy: FaultProxy) -> None:
     store.put("key", b"x")
     hit = proxy.fail("cut", times=2, method="GET")
     assert list(store.list()) == [StoredObject("key", 1)]
@@ -275,7 +275,7 @@ def test_a_cut_listing_is_repeated(store: S3Store, proxy: FaultProxy) -> None:
 
 @pytest.mark.parametrize("new", [b"new!" * 25_000, b"short", b""], ids=["equal", "short", "empty"])
 def test_an_object_that_is_replaced_while_it_is_read_comes_whole(
-    store: S3Store, proxy: FaultProxy, server: S3Server, new: bytes
+    store: S3Directory, proxy: FaultProxy, server: S3Server, new: bytes
 ) -> None:
     old = b"old!" * 25_000
     store.put("key", old)
@@ -302,7 +302,7 @@ def test_a_body_that_only_drips_is_given_up(server: S3Server, proxy: FaultProxy)
     assert "less than 1 MiB came in 0.3 s" in refusal(lambda: store.get("key"), SurroundingsError)
 
 
-def test_a_slow_body_is_waited_for(store: S3Store, proxy: FaultProxy) -> None:
+def test_a_slow_body_is_waited_for(store: S3Directory, proxy: FaultProxy) -> None:
     content = os.urandom(100_000)
     store.put("key", content)
     proxy.fail("slow", method="GET", bytes_per_second=100_000)
@@ -323,7 +323,7 @@ def test_a_slow_upload_is_waited_for(versitygw: S3Server, large_file: Path) -> N
     assert store_content(versitygw, store) == large_file.read_bytes()
 
 
-def test_a_damaged_download_is_repeated(store: S3Store, proxy: FaultProxy) -> None:
+def test_a_damaged_download_is_repeated(store: S3Directory, proxy: FaultProxy) -> None:
     store.put("key", b"0123456789")
     hit = proxy.fail("corrupt", method="GET", offset=5)
     assert store.get("key") == b"0123456789"
@@ -331,7 +331,7 @@ def test_a_damaged_download_is_repeated(store: S3Store, proxy: FaultProxy) -> No
 
 
 def test_damage_in_the_store_is_told_from_damage_on_the_way(
-    store: S3Store, proxy: FaultProxy
+    store: S3Directory, proxy: FaultProxy
 ) -> None:
     store.put("key", b"0123456789")
     proxy.fail("corrupt", times=2, method="GET", offset=5)
@@ -352,14 +352,14 @@ def test_damage_on_the_disk_of_the_store(versitygw: S3Server) -> None:
     assert "is damaged" in refusal(lambda: store.get("key"), DataError)
 
 
-def test_a_damaged_upload_is_repeated(store: S3Store, proxy: FaultProxy) -> None:
+def test_a_damaged_upload_is_repeated(store: S3Directory, proxy: FaultProxy) -> None:
     hit = proxy.fail("corrupt_upload", method="PUT", offset=3)
     store.put("key", b"0123456789")
     assert hit.times == 0
     assert store.get("key") == b"0123456789"
 
 
-def test_a_claim_whose_answer_is_lost_is_ours(store: S3Store, proxy: FaultProxy) -> None:
+def test_a_claim_whose_answer_is_lost_is_ours(store: S3Directory, proxy: FaultProxy) -> None:
     hit = proxy.fail("lost_answer", times=2, method="PUT")
     assert store.put_if_absent("claim", b"mine") is True
     assert hit.times == 0
@@ -400,8 +400,8 @@ def test_a_client_that_is_killed_in_the_middle_of_an_upload(
     store = open_s3(server, prefix)
     store.put("large", b"old")
     code = (
-        "import sys; from pathlib import Path; from ssd_core.store import open_store\n"
-        "open_store(sys.argv[1]).put('large', Path(sys.argv[2]))"
+        "import sys; from pathlib import Path; from ssd_core.store import Location, Location\n"
+        "Location.parse(sys.argv[1]).put('large', Path(sys.argv[2]))"
     )
     environment = os.environ | {
         "AWS_ENDPOINT_URL": proxy.endpoint,

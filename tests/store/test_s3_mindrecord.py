@@ -12,7 +12,7 @@ from ssd_core.data.shards.mindrecord.format import FILE_NAMES
 from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import DataError
 from ssd_core.stages import convert, verify
-from ssd_core.store import Location, open_store
+from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.transfer import download_directory
 from tests.faults.fault_proxy import FaultProxy
 from tests.store.conftest import BUCKET, open_s3, own_prefix, use_server
@@ -32,7 +32,7 @@ def environment(
 @pytest.fixture(scope="module")
 def local_dir(few_photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out_dir = tmp_path_factory.mktemp("mindrecord") / "out"
-    convert.run(CONFIG, str(few_photographs), out_dir)
+    convert.run(CONFIG, str(few_photographs), LocalDirectory(out_dir))
     return out_dir
 
 
@@ -44,13 +44,13 @@ def uri(
     place = f"s3://{BUCKET}/{own_prefix()}".rstrip("/")
     with pytest.MonkeyPatch.context() as patch:
         use_server(patch, versitygw, tmp_path_factory.mktemp("converted"))
-        convert.run(CONFIG, str(few_photographs), place)
+        convert.run(CONFIG, str(few_photographs), Location.parse(place))
     return place
 
 
 def assert_same_records(place: Location, local_dir: Path) -> None:
     for split in FILE_NAMES:
-        there, here = open_split(place, split), open_split(local_dir, split)
+        there, here = open_split(place, split), open_split(LocalDirectory(local_dir), split)
         order = np.random.default_rng(2).permutation(len(here))
         for ours, theirs in zip(there.read(order), here.read(order), strict=True):
             assert bytes(ours.image) == bytes(theirs.image)
@@ -59,19 +59,19 @@ def assert_same_records(place: Location, local_dir: Path) -> None:
 
 
 def test_what_is_converted_into_a_store_is_read_from_there(uri: str, local_dir: Path) -> None:
-    there, here = read_manifest(uri), read_manifest(local_dir)
+    there, here = read_manifest(Location.parse(uri)), read_manifest(LocalDirectory(local_dir))
     assert there.digest == here.digest
     folder = f"shards-{here.digest[:16]}"
     assert [shard.name for shard in there.shards()] == [
         f"{folder}/{shard.name}" for shard in here.shards()
     ]
-    assert_same_records(uri, local_dir)
-    assert list(verify.run(uri)) == [(uri, [])]
+    assert_same_records(Location.parse(uri), local_dir)
+    assert list(verify.run(Location.parse(uri))) == [(uri, [])]
 
 
 def test_training_sees_the_same_batches(uri: str, local_dir: Path) -> None:
     batches = []
-    for place in (uri, local_dir):
+    for place in (Location.parse(uri), LocalDirectory(local_dir)):
         loader = Loader(
             open_split(place, "train"),
             image_size=32,
@@ -91,7 +91,7 @@ def test_it_is_fetched_once_for_all_readers(
     with FaultProxy(versitygw.port) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
         for _ in range(2):
-            assert_same_records(uri, local_dir)
+            assert_same_records(Location.parse(uri), local_dir)
         fetched = [r.target for r in proxy.seen if r.method == "GET" and "shards-" in r.target]
     assert len(fetched) == len(set(fetched)) == 4
 
@@ -99,7 +99,7 @@ def test_it_is_fetched_once_for_all_readers(
 def test_a_file_that_went_from_the_cache_comes_back(
     uri: str, local_dir: Path, tmp_path: Path
 ) -> None:
-    reader = open_split(uri, "val")
+    reader = open_split(Location.parse(uri), "val")
     first = [bytes(record.image) for record in reader.read(range(4))]
     for path in (tmp_path / "cache").glob("?" * 64):
         path.unlink()
@@ -111,9 +111,9 @@ def test_damage_in_the_store_is_told_before_the_first_row(
 ) -> None:
     place = f"s3://{BUCKET}/{own_prefix()}".rstrip("/")
     copy = tmp_path / "copy"
-    download_directory(uri, copy)
+    download_directory(Location.parse(uri), copy)
     store = open_s3(versitygw, place.removeprefix(f"s3://{BUCKET}/") + "/")
-    name = next(shard.name for shard in read_manifest(uri).shards() if shard.rows)
+    name = next(shard.name for shard in read_manifest(Location.parse(uri)).shards() if shard.rows)
     content = bytearray((copy / name).read_bytes())
     content[2000] ^= 1
     (copy / name).write_bytes(content)
@@ -121,7 +121,7 @@ def test_damage_in_the_store_is_told_before_the_first_row(
         if path.is_file():
             store.put(path.relative_to(copy).as_posix(), path)
     with pytest.raises(DataError, match=f"{place}: {name} is damaged: sha256"):
-        next(open_split(place, "train").read([0]))
+        next(open_split(Location.parse(place), "train").read([0]))
 
 
 def test_a_copy_of_the_store_is_a_data_set_that_mindspore_reads(
@@ -129,8 +129,8 @@ def test_a_copy_of_the_store_is_a_data_set_that_mindspore_reads(
 ) -> None:
     from mindspore.dataset import MindDataset
 
-    download_directory(uri, tmp_path / "copy")
-    assert_same_records(tmp_path / "copy", local_dir)
+    download_directory(Location.parse(uri), tmp_path / "copy")
+    assert_same_records(LocalDirectory(tmp_path / "copy"), local_dir)
     (folder,) = (tmp_path / "copy").glob("shards-*")
     rows = MindDataset(str(folder / FILE_NAMES["train"]), columns_list=["img_id"], shuffle=False)
     assert len(list(rows.create_dict_iterator(num_epochs=1, output_numpy=True))) == 8
@@ -138,15 +138,15 @@ def test_a_copy_of_the_store_is_a_data_set_that_mindspore_reads(
 
 def test_files_in_a_store_are_adopted(local_dir: Path, tmp_path: Path) -> None:
     source = f"s3://{BUCKET}/{own_prefix()}records"
-    store = open_store(source)
+    store = Location.parse(source)
     for path in local_dir.glob("ssd*"):
         store.put(path.name, path)
     options = CONFIG | {"format": "mindrecord", "classes": ["Platelets", "RBC", "WBC"]}
-    convert.run(options, source, tmp_path / "out")
-    assert_same_records(tmp_path / "out", local_dir)
+    convert.run(options, source, LocalDirectory(tmp_path / "out"))
+    assert_same_records(LocalDirectory(tmp_path / "out"), local_dir)
     assert not list(tmp_path.glob("out/.partial-*"))
-    manifest = read_manifest(tmp_path / "out")
+    manifest = read_manifest(LocalDirectory(tmp_path / "out"))
     assert manifest.source["uri"] == source
     assert [shard.sha256 for shard in manifest.shards()] == [
-        shard.sha256 for shard in read_manifest(local_dir).shards()
+        shard.sha256 for shard in read_manifest(LocalDirectory(local_dir)).shards()
     ]

@@ -9,6 +9,7 @@ import pytest
 
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.stages import convert, verify
+from ssd_core.store import LocalDirectory, Location
 from tests.store.conftest import BUCKET, RACE_SECONDS, own_prefix, use_server
 from tests.store.s3_servers import S3Server
 
@@ -20,13 +21,14 @@ from pathlib import Path
 
 from ssd_core.data.conversion.publish import publish_dataset
 from ssd_core.errors import OwnershipError
-from ssd_core.store import s3_settings
+from ssd_core.store import Location
+from ssd_core.store.s3 import settings
 
-s3_settings.Patience = partial(s3_settings.Patience, settle_seconds=float(sys.argv[3]))
+settings.Patience = partial(settings.Patience, settle_seconds=float(sys.argv[3]))
 print("ready", flush=True)
 sys.stdin.readline()
 try:
-    publish_dataset(Path(sys.argv[1]), sys.argv[2])
+    publish_dataset(Path(sys.argv[1]), Location.parse(sys.argv[2]))
 except OwnershipError as error:
     sys.exit(str(error))
 """
@@ -38,7 +40,7 @@ def data_dirs(few_photographs: Path, tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("racers")
     places = [folder / str(number) for number in range(NUM_WRITERS)]
     for number, place in enumerate(places):
-        convert.run({"shard_bytes": 50_000 + number}, str(few_photographs), place)
+        convert.run({"shard_bytes": 50_000 + number}, str(few_photographs), LocalDirectory(place))
     return places
 
 
@@ -85,21 +87,23 @@ def race(data_dirs: list[Path], place: str) -> list[str]:
 def test_one_of_many_data_sets_is_there(
     place: str, data_dirs: list[Path], num_writers: int
 ) -> None:
-    digests = [read_manifest(data_dir).digest for data_dir in data_dirs[:num_writers]]
+    digests = [
+        read_manifest(LocalDirectory(data_dir)).digest for data_dir in data_dirs[:num_writers]
+    ]
     said = race(data_dirs[:num_writers], place)
     assert said.count("") == 1
     winner = digests[said.index("")]
-    assert read_manifest(place).digest == winner
+    assert read_manifest(Location.parse(place)).digest == winner
     for digest, text in zip(digests, said, strict=True):
         if digest != winner:
             named = re.match(rf"{place} holds another data set, with the digest (\w+)…; ", text)
             assert named is not None, text
             # Where conditions are ignored, it may be one that was there for a moment.
             assert named[1] in {other[:12] for other in digests} - {digest[:12]}
-    assert list(verify.run(place)) == [(place, [])]
+    assert list(verify.run(Location.parse(place))) == [(place, [])]
 
 
 @pytest.mark.parametrize("place", ["versitygw", "rclone"], indirect=True)
 def test_writers_of_the_same_data_all_succeed(place: str, data_dirs: list[Path]) -> None:
     assert race([data_dirs[0]] * 3, place) == ["", "", ""]
-    assert list(verify.run(place)) == [(place, [])]
+    assert list(verify.run(Location.parse(place))) == [(place, [])]

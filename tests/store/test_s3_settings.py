@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from ssd_core.errors import UsageError
-from ssd_core.store import open_store
-from ssd_core.store.s3 import S3Store
-from ssd_core.store.s3_settings import Patience, S3Settings, read_settings, split_uri
+from ssd_core.store import Location
+from ssd_core.store.s3.directory import S3Directory
+from ssd_core.store.s3.settings import Patience, S3Settings, read_settings, split_uri
 from tests.store.conftest import refusal
 
 KEYS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "canary"}
@@ -82,7 +82,9 @@ def test_values_that_cannot_be(environment: dict[str, str], expected: str) -> No
 
 def test_a_region_that_cannot_be() -> None:
     settings = S3Settings(endpoint="http://store", region="no region")
-    assert "AWS_REGION" in refusal(lambda: S3Store("bucket", "", settings), UsageError)
+    assert "AWS_REGION" in refusal(
+        lambda: S3Directory("bucket", "", settings).head("key"), UsageError
+    )
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,7 @@ def test_a_region_that_cannot_be() -> None:
     [
         ("s3://bucket", ("bucket", "")),
         ("s3://bucket/", ("bucket", "")),
-        ("s3://bucket/a/b", ("bucket", "a/b/")),
+        ("s3://bucket/a/b", ("bucket", "a/b")),
         ("s3://my.bucket-1/a b%20c/", ("my.bucket-1", "a b%20c/")),
     ],
 )
@@ -108,13 +110,13 @@ def test_credentials_do_not_belong_into_a_uri() -> None:
     assert "AWS_SECRET_ACCESS_KEY" in text
 
 
-def test_open_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_parse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-    store = open_store("s3://bucket/a/b")
-    assert isinstance(store, S3Store)
+    store = Location.parse("s3://bucket/a/b")
+    assert isinstance(store, S3Directory)
     assert store.uri == "s3://bucket/a/b/"
     with pytest.raises(UsageError, match="cannot be used here"):
-        open_store("gs://bucket/a")
+        Location.parse("gs://bucket/a")
 
 
 def test_the_page_names_every_variable() -> None:

@@ -13,6 +13,7 @@ from ssd_core.data.sources.base import read_head
 from ssd_core.data.sources.store import StoreSource
 from ssd_core.errors import DataError, SurroundingsError, UsageError
 from ssd_core.stages import check, convert
+from ssd_core.store import LocalDirectory
 from tests.faults.fault_proxy import FaultProxy
 from tests.store.conftest import BUCKET, open_s3, own_prefix
 from tests.store.s3_servers import SECRET_KEY, S3Server
@@ -62,13 +63,16 @@ def test_the_shards_are_those_of_a_folder(
     few_photographs: Path, photographs: str, tmp_path: Path, workers: int
 ) -> None:
     config = {"shard_bytes": 30_000}
-    convert.run(config, str(few_photographs), tmp_path / "near")
-    convert.run(config, photographs, tmp_path / "far", workers=workers)
+    convert.run(config, str(few_photographs), LocalDirectory(tmp_path / "near"))
+    convert.run(config, photographs, LocalDirectory(tmp_path / "far"), workers=workers)
     assert hashes(tmp_path / "far") == hashes(tmp_path / "near")
-    near, far = read_manifest(tmp_path / "near"), read_manifest(tmp_path / "far")
+    near, far = (
+        read_manifest(LocalDirectory(tmp_path / "near")),
+        read_manifest(LocalDirectory(tmp_path / "far")),
+    )
     assert far.digest == near.digest
     assert far.source["uri"] == photographs.rstrip("/")
-    again = convert.run(config, photographs, tmp_path / "far")
+    again = convert.run(config, photographs, LocalDirectory(tmp_path / "far"))
     assert again.metadata["digest"] == near.digest
 
 
@@ -147,7 +151,7 @@ def test_a_store_that_is_away_says_so(photographs: str, tmp_path: Path, proxy: F
     with pytest.raises(SurroundingsError):
         source.read(next(iter(source.files)))
     with pytest.raises(SurroundingsError):
-        convert.run({}, photographs, tmp_path / "out")
+        convert.run({}, photographs, LocalDirectory(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
@@ -156,10 +160,10 @@ def test_a_store_that_goes_away_leaves_no_manifest(
 ) -> None:
     cut = proxy.fail("error", times=10_000, target=r"BloodImage_00010\.jpg")
     with pytest.raises(SurroundingsError):
-        convert.run({"shard_bytes": 30_000}, photographs, tmp_path / "out")
+        convert.run({"shard_bytes": 30_000}, photographs, LocalDirectory(tmp_path / "out"))
     assert cut.times < 10_000
     assert not (tmp_path / "out/manifest.json").exists()
     finished = hashes(tmp_path / "out")
     proxy.heal()
-    convert.run({"shard_bytes": 30_000}, photographs, tmp_path / "out")
+    convert.run({"shard_bytes": 30_000}, photographs, LocalDirectory(tmp_path / "out"))
     assert finished.items() <= hashes(tmp_path / "out").items()

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from ssd_core.model_dir import Model, read_model
-from ssd_core.store import Location, open_store
+from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.transfer import download_directory
 from ssd_core.train_log import read_log
 from tests.faults.fault_proxy import FaultProxy
@@ -104,7 +104,7 @@ def run(
 def whole_dir(code_dir: Path, bccd_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the output of a training into a folder that nobody disturbed."""
     out_dir = tmp_path_factory.mktemp("whole") / "out"
-    code, log = run(bccd_shards, out_dir)
+    code, log = run(bccd_shards, LocalDirectory(out_dir))
     assert code == 0, log
     return out_dir
 
@@ -117,8 +117,8 @@ def lines_of(out_dir: Path) -> list[dict[str, object]]:
 
 def assert_equal_end(place: str, whole_dir: Path, folder: Path) -> None:
     """Compare model, checkpoints and log with those of the training that nobody disturbed."""
-    download_directory(place, folder)
-    ours, theirs = read_model(folder), read_model(whole_dir)
+    download_directory(Location.parse(place), folder)
+    ours, theirs = read_model(LocalDirectory(folder)), read_model(LocalDirectory(whole_dir))
     assert ours.description == theirs.description
     assert_same_weights(ours, theirs)
     assert lines_of(folder) == lines_of(whole_dir)
@@ -137,7 +137,7 @@ def assert_same_weights(ours: Model, theirs: Model) -> None:
 
 
 def keys(place: str) -> set[str]:
-    return {found.key for found in open_store(place).list()}
+    return {found.key for found in Location.parse(place).list()}
 
 
 @pytest.mark.parametrize(("server", "moments"), MOMENTS.items(), ids=MOMENTS, indirect=["server"])
@@ -156,21 +156,21 @@ def test_killed_at_every_kind_of_moment(
 
     for moment in moments:
         proxy.fail("call", method="PUT", target=moment, call=kill)
-        code, log = run(bccd_shards, place, victim.append)
+        code, log = run(bccd_shards, Location.parse(place), victim.append)
         assert code == -signal.SIGKILL, log
         if moment == "results.json":  # it goes on although its sender is dead
             assert wait_until(lambda: "results.json" in keys(place))
-            open_store(place).delete("results.json")
+            Location.parse(place).delete("results.json")
         assert "results.json" not in keys(place)
         proxy.heal()
-    code, log = run(bccd_shards, place)
+    code, log = run(bccd_shards, Location.parse(place))
     assert code == 0, log
     assert f"continuing after step {STEPS} of {STEPS}" in log
     assert_equal_end(place, whole_dir, tmp_path / "end")
     before = {request.target for request in proxy.seen if request.method == "PUT"}
     assert any("results.json" in target for target in before)
     proxy.heal()
-    code, log = run(bccd_shards, place)
+    code, log = run(bccd_shards, Location.parse(place))
     assert code == 0, log
     assert "continuing" not in log
     assert {request.method for request in proxy.seen} <= {"GET", "HEAD"}
@@ -187,7 +187,7 @@ def test_a_passing_failure_is_outlasted(
         proxy.fail("error", times=3, method="GET", target="attempt-"),
         proxy.fail("corrupt_upload", method="PUT", target="checkpoint.json", offset=30),
     ]
-    code, log = run(bccd_shards, place)
+    code, log = run(bccd_shards, Location.parse(place))
     assert code == 0, log
     assert [fault.times for fault in faults] == [0] * len(faults)
     assert_equal_end(place, whole_dir, tmp_path / "end")
@@ -215,7 +215,7 @@ def test_a_store_that_is_killed_and_comes_back(
         proxy.fail("call", method="PUT", target="step-00000008/state", call=stop)
         back = threading.Thread(target=lambda: gone.wait() and server.start())
         back.start()
-        code, log = run(bccd_shards, place)
+        code, log = run(bccd_shards, Location.parse(place))
         back.join()
         assert code == 0, log
         assert_equal_end(place, whole_dir, tmp_path / "end")
@@ -233,12 +233,12 @@ def test_a_store_that_stays_away_ends_the_attempt(
     proxy.fail("error", times=9999, method="PUT", target="step-00000008/")
     with monkeypatch.context() as patch:
         patch.setenv("SSD_STORE_PATIENCE", "1")
-        code, log = run(bccd_shards, place)
+        code, log = run(bccd_shards, Location.parse(place))
     assert code == 75
     assert log.splitlines()[-1].startswith(f"error: {place}/checkpoints/step-00000008/")
     assert "Traceback" not in log
     proxy.heal()
-    code, log = run(bccd_shards, place)
+    code, log = run(bccd_shards, Location.parse(place))
     assert code == 0, log
     assert f"continuing after step 4 of {STEPS}" in log
     assert_equal_end(place, whole_dir, tmp_path / "end")
@@ -257,10 +257,10 @@ def test_an_attempt_that_was_overtaken_stops(
         stopped.set()
 
     proxy.fail("call", method="PUT", target="step-00000004/state", call=pause)
-    zombie = start(bccd_shards, place, tmp_path / "zombie")
+    zombie = start(bccd_shards, Location.parse(place), tmp_path / "zombie")
     pid.append(zombie.pid)
     assert stopped.wait(120)
-    code, log = run(bccd_shards, place)
+    code, log = run(bccd_shards, Location.parse(place))
     assert code == 0, log
     zombie.send_signal(signal.SIGCONT)
     _, errors = zombie.communicate()
@@ -280,20 +280,20 @@ def test_a_signal_leaves_a_checkpoint_in_the_store(
         target="step-00000004/checkpoint.json",
         call=lambda: os.kill(pid[0], signal.SIGTERM),
     )
-    code, log = run(bccd_shards, place, pid.append)
+    code, log = run(bccd_shards, Location.parse(place), pid.append)
     assert code == 128 + signal.SIGTERM, log
     assert f"stopped by SIGTERM after step 5 of {STEPS}" in log
     assert "checkpoints/step-00000005/checkpoint.json" in keys(place)
-    assert run(bccd_shards, place)[0] == 0
-    assert_same_weights(read_model(place), read_model(whole_dir))
+    assert run(bccd_shards, Location.parse(place))[0] == 0
+    assert_same_weights(read_model(Location.parse(place)), read_model(LocalDirectory(whole_dir)))
 
 
 @only_versitygw
 def test_a_place_of_another_training_is_refused(
     bccd_shards: Path, tmp_path: Path, proxy: FaultProxy, place: str
 ) -> None:
-    open_store(place).put("training.json", b'{"train": {"seed": 7}}\n')
-    code, log = run(bccd_shards, place)
+    Location.parse(place).put("training.json", b'{"train": {"seed": 7}}\n')
+    code, log = run(bccd_shards, Location.parse(place))
     assert code == 2
     assert log.splitlines()[-1].startswith(f"error: {place} holds another training (")
     assert keys(place) == {"training.json"}

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from ssd_core.errors import SurroundingsError, UsageError
-from ssd_core.store import open_store
-from ssd_core.store.base import Store
-from ssd_core.store.s3_settings import Patience
-from ssd_core.store.s3_transport import Tries
+from ssd_core.store import Location
+from ssd_core.store.s3.settings import Patience
+from ssd_core.store.s3.transport import Tries
 from tests.faults.fault_proxy import FaultProxy
 from tests.store.conftest import BUCKET, own_prefix, refusal, run_server
 from tests.store.s3_servers import SECRET_KEY, S3Server, VersityServer, free_port
@@ -27,14 +26,14 @@ def environment(versitygw: S3Server, monkeypatch: pytest.MonkeyPatch) -> pytest.
     return monkeypatch
 
 
-def works(store: Store) -> bool:
+def works(store: Location) -> bool:
     store.put("key", b"0123456789")
     listed = [found.key for found in store.list()]
     return store.get("key", 3, 4) == b"3456" and listed == ["key"]
 
 
 def test_a_store_from_the_environment(environment: pytest.MonkeyPatch) -> None:
-    assert works(open_store(f"s3://{BUCKET}/{own_prefix()}"))
+    assert works(Location.parse(f"s3://{BUCKET}/{own_prefix()}"))
 
 
 def test_a_forward_proxy_with_a_password(
@@ -43,7 +42,7 @@ def test_a_forward_proxy_with_a_password(
     with FaultProxy(versitygw.port) as proxy:
         address = proxy.endpoint.replace("//", "//user:canary%20word@")
         environment.setenv("HTTP_PROXY", address)
-        store = open_store(f"s3://{BUCKET}/{own_prefix()}")
+        store = Location.parse(f"s3://{BUCKET}/{own_prefix()}")
         assert works(store)
         login = base64.b64encode(b"user:canary word").decode()
         assert {r.headers["proxy-authorization"] for r in proxy.seen} == {f"Basic {login}"}
@@ -53,13 +52,13 @@ def test_a_forward_proxy_with_a_password(
 def test_a_store_that_needs_no_proxy(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
     environment.setenv("NO_PROXY", "other,127.0.0.1")
-    assert works(open_store(f"s3://{BUCKET}/{own_prefix()}"))
+    assert works(Location.parse(f"s3://{BUCKET}/{own_prefix()}"))
 
 
 def test_a_proxy_that_is_away(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("HTTP_PROXY", f"http://user:canary@127.0.0.1:{free_port()}")
     environment.setenv("SSD_STORE_PATIENCE", "0.1")
-    store = open_store(f"s3://{BUCKET}/")
+    store = Location.parse(f"s3://{BUCKET}/")
     text = refusal(lambda: store.get("key"), SurroundingsError)
     assert "the proxy fails; check HTTPS_PROXY, HTTP_PROXY and NO_PROXY" in text
 
@@ -76,7 +75,7 @@ def test_a_proxy_that_wants_a_login(
     with FaultProxy(server.port) as proxy:
         environment.setenv(variable, proxy.endpoint)
         proxy.fail("error", times=100, status=407, code="")
-        store = open_store(f"s3://{BUCKET}/")
+        store = Location.parse(f"s3://{BUCKET}/")
         text = refusal(lambda: store.get("key"), UsageError)
         assert "the proxy wants a login; give http://user:password@host:port" in text
         assert len(proxy.seen) == 1
@@ -84,7 +83,7 @@ def test_a_proxy_that_wants_a_login(
 
 def test_a_proxy_that_cannot_be(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("HTTP_PROXY", "socks5://user:canary@host:1")
-    text = refusal(lambda: open_store(f"s3://{BUCKET}/"), UsageError)
+    text = refusal(lambda: Location.parse(f"s3://{BUCKET}/"), UsageError)
     assert text == "HTTP_PROXY cannot be used; expected http://host:port"
 
 
@@ -94,7 +93,7 @@ def test_virtual_hosts(versitygw: S3Server, environment: pytest.MonkeyPatch) -> 
         environment.setenv("HTTP_PROXY", proxy.endpoint)
         environment.setenv("AWS_ENDPOINT_URL", "http://s3.test")
         environment.setenv("AWS_S3_ADDRESSING_STYLE", "virtual")
-        assert works(open_store(f"s3://{BUCKET}/{own_prefix()}"))
+        assert works(Location.parse(f"s3://{BUCKET}/{own_prefix()}"))
         assert {request.headers["host"] for request in proxy.seen} == {f"{BUCKET}.s3.test"}
 
 
@@ -103,7 +102,7 @@ def test_the_bucket_in_the_path(versitygw: S3Server, environment: pytest.MonkeyP
         environment.setenv("HTTP_PROXY", proxy.endpoint)
         environment.setenv("AWS_ENDPOINT_URL", "http://s3.test")
         environment.setenv("AWS_S3_ADDRESSING_STYLE", "path")
-        assert works(open_store(f"s3://{BUCKET}/{own_prefix()}"))
+        assert works(Location.parse(f"s3://{BUCKET}/{own_prefix()}"))
         assert {request.headers["host"] for request in proxy.seen} == {"s3.test"}
         assert all(request.target.startswith(f"/{BUCKET}") for request in proxy.seen)
 
@@ -112,7 +111,7 @@ def test_a_session_token_is_sent(versitygw: S3Server, environment: pytest.Monkey
     with FaultProxy(versitygw.port) as proxy:
         environment.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
         environment.setenv("AWS_SESSION_TOKEN", "canary token")
-        text = refusal(lambda: open_store(f"s3://{BUCKET}/").get("key"), UsageError)
+        text = refusal(lambda: Location.parse(f"s3://{BUCKET}/").get("key"), UsageError)
         assert "the session token is not valid; renew or remove AWS_SESSION_TOKEN" in text
         assert {r.headers["x-amz-security-token"] for r in proxy.seen} == {"canary token"}
 
@@ -136,7 +135,7 @@ def test_an_authority_of_ones_own(
 ) -> None:
     environment.setenv("AWS_ENDPOINT_URL", tls_server.endpoint)
     environment.setenv(variable, str(tls_server.certificate))
-    assert works(open_store(f"s3://{BUCKET}/{own_prefix()}"))
+    assert works(Location.parse(f"s3://{BUCKET}/{own_prefix()}"))
 
 
 def test_a_tunnel_through_a_proxy(tls_server: S3Server, environment: pytest.MonkeyPatch) -> None:
@@ -144,7 +143,7 @@ def test_a_tunnel_through_a_proxy(tls_server: S3Server, environment: pytest.Monk
     environment.setenv("AWS_CA_BUNDLE", str(tls_server.certificate))
     with FaultProxy(tls_server.port) as proxy:
         environment.setenv("HTTPS_PROXY", proxy.endpoint)
-        assert works(open_store(f"s3://{BUCKET}/{own_prefix()}"))
+        assert works(Location.parse(f"s3://{BUCKET}/{own_prefix()}"))
         assert {request.method for request in proxy.seen} == {"CONNECT"}
 
 
@@ -152,7 +151,7 @@ def test_a_certificate_that_is_not_trusted(
     tls_server: S3Server, environment: pytest.MonkeyPatch
 ) -> None:
     environment.setenv("AWS_ENDPOINT_URL", tls_server.endpoint)
-    store = open_store(f"s3://{BUCKET}/")
+    store = Location.parse(f"s3://{BUCKET}/")
     text = refusal(lambda: store.get("key"), UsageError)
     assert f"the certificate of {tls_server.endpoint} is not trusted" in text
     assert "AWS_CA_BUNDLE" in text
@@ -160,7 +159,7 @@ def test_a_certificate_that_is_not_trusted(
 
 def test_tls_where_there_is_none(versitygw: S3Server, environment: pytest.MonkeyPatch) -> None:
     environment.setenv("AWS_ENDPOINT_URL", versitygw.endpoint.replace("http:", "https:"))
-    store = open_store(f"s3://{BUCKET}/")
+    store = Location.parse(f"s3://{BUCKET}/")
     assert "speaks no TLS; expected http://" in refusal(lambda: store.get("key"), UsageError)
 
 
@@ -173,7 +172,7 @@ def test_authorities_that_cannot_be_read(
         path.write_text(content)
     environment.setenv("AWS_ENDPOINT_URL", "https://127.0.0.1:1")
     environment.setenv("AWS_CA_BUNDLE", str(path))
-    text = refusal(lambda: open_store(f"s3://{BUCKET}/"), UsageError)
+    text = refusal(lambda: Location.parse(f"s3://{BUCKET}/"), UsageError)
     assert text == f"{path}: no certificates can be read there; see AWS_CA_BUNDLE"
 
 

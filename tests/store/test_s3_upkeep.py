@@ -15,7 +15,8 @@ from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import DataError, SurroundingsError
 from ssd_core.stages import convert, gc, verify
-from ssd_core.store.s3 import S3Store
+from ssd_core.store import LocalDirectory, Location
+from ssd_core.store.s3.directory import S3Directory
 from ssd_core.store.transfer import upload_directory
 from tests.faults.fault_proxy import FaultProxy
 from tests.small_model import write_small_model
@@ -33,7 +34,7 @@ LOST = "shards-0123456789abcdef"
 def local_dir(few_photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set of several shards; read only."""
     data_dir = tmp_path_factory.mktemp("few") / "shards"
-    convert.run({"shard_bytes": 50_000}, str(few_photographs), data_dir)
+    convert.run({"shard_bytes": 50_000}, str(few_photographs), LocalDirectory(data_dir))
     return data_dir
 
 
@@ -46,45 +47,51 @@ def server(request: pytest.FixtureRequest) -> S3Server:
 @pytest.fixture
 def store(
     own_environment: None, monkeypatch: pytest.MonkeyPatch, server: S3Server, tmp_path: Path
-) -> S3Store:
+) -> S3Directory:
     """An empty prefix, with its server in the environment."""
     use_server(monkeypatch, server, tmp_path)
     return open_s3(server, own_prefix())
 
 
-def uri_of(store: S3Store) -> str:
+def uri_of(store: S3Directory) -> str:
     return store.uri.rstrip("/")
 
 
-def keys(store: S3Store) -> set[str]:
+def keys(store: S3Directory) -> set[str]:
     return {found.key for found in store.list()}
 
 
-def run_gc(store: S3Store, *, is_removed: bool, abandoned_seconds: float) -> dict[str, int]:
+def run_gc(store: S3Directory, *, is_removed: bool, abandoned_seconds: float) -> dict[str, int]:
     return {
         garbage.place.removeprefix(store.uri): garbage.num_bytes
         for garbage in gc.run(
-            uri_of(store), is_removed=is_removed, abandoned_seconds=abandoned_seconds
+            Location.parse(uri_of(store)),
+            is_removed=is_removed,
+            abandoned_seconds=abandoned_seconds,
         )
     }
 
 
 def test_verify_reads_all_data_sets_and_models(
-    store: S3Store, local_dir: Path, tmp_path: Path
+    store: S3Directory, local_dir: Path, tmp_path: Path
 ) -> None:
     uri = uri_of(store)
-    publish_dataset(local_dir, f"{uri}/datasets/one")
+    publish_dataset(local_dir, Location.parse(f"{uri}/datasets/one"))
     write_small_model(tmp_path / "model", {"weight": np.arange(100, dtype=np.float32)})
-    upload_directory(tmp_path / "model", f"{uri}/training/two/model", last="config.json")
+    upload_directory(
+        tmp_path / "model", Location.parse(f"{uri}/training/two/model"), last="config.json"
+    )
     places = [f"{uri}/datasets/one", f"{uri}/training/two/model"]
-    assert list(verify.run(uri)) == [(place, []) for place in places]
-    assert [found.place for place in places for found in verify.run(place)] == places
+    assert list(verify.run(Location.parse(uri))) == [(place, []) for place in places]
+    assert [
+        found.place for place in places for found in verify.run(Location.parse(place))
+    ] == places
 
-    first, second, *_ = read_manifest(places[0]).shards()
-    store.put(f"datasets/one/{first.name}", bytes(first.bytes))
+    first, second, *_ = read_manifest(Location.parse(places[0])).shards()
+    store.put(f"datasets/one/{first.name}", bytes(first.num_bytes))
     store.delete(f"datasets/one/{second.name}")
     store.put("training/two/model/weights.safetensors", b"short")
-    dataset, model = verify.run(uri)
+    dataset, model = verify.run(Location.parse(uri))
     assert dataset.faults[0].startswith(f"{places[0]}/{first.name} is damaged: sha256 ")
     assert dataset.faults[1:] == [f"{places[0]}/{second.name} is missing"]
     (fault,) = model.faults
@@ -96,33 +103,33 @@ def test_verify_reads_all_data_sets_and_models(
     assert f"{uri} is damaged in 3 places" in done.stderr
 
 
-def test_verify_tells_an_empty_place_and_a_broken_manifest(store: S3Store) -> None:
+def test_verify_tells_an_empty_place_and_a_broken_manifest(store: S3Directory) -> None:
     with pytest.raises(DataError, match="holds neither a converted data set nor a model"):
-        list(verify.run(uri_of(store)))
+        list(verify.run(Location.parse(uri_of(store))))
     store.put("manifest.json", b"{")
-    ((_, (fault,)),) = verify.run(uri_of(store))
+    ((_, (fault,)),) = verify.run(Location.parse(uri_of(store)))
     assert "manifest.json is not JSON" in fault
 
 
 def test_verify_tells_a_bad_line_from_a_bad_store(
-    store: S3Store, server: S3Server, local_dir: Path, monkeypatch: pytest.MonkeyPatch
+    store: S3Directory, server: S3Server, local_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish_dataset(local_dir, uri_of(store))
+    publish_dataset(local_dir, Location.parse(uri_of(store)))
     with FaultProxy(server.port) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
         once = proxy.fail("corrupt", method="GET", target="train-00000", offset=7)
-        assert list(verify.run(uri_of(store))) == [(uri_of(store), [])]
+        assert list(verify.run(Location.parse(uri_of(store)))) == [(uri_of(store), [])]
         assert once.times == 0
         for offset in (7, 8):
             proxy.fail("corrupt", method="GET", target="train-00000", offset=offset)
         with pytest.raises(SurroundingsError, match="is damaged"):
-            list(verify.run(uri_of(store)))
+            list(verify.run(Location.parse(uri_of(store))))
 
 
 @pytest.fixture
-def littered(store: S3Store, local_dir: Path) -> dict[str, int]:
+def littered(store: S3Directory, local_dir: Path) -> dict[str, int]:
     """Fill the store: a data set, the remains of lost and killed uploads, and foreign objects."""
-    publish_dataset(local_dir, f"{uri_of(store)}/whole")
+    publish_dataset(local_dir, Location.parse(f"{uri_of(store)}/whole"))
     for key in (
         "notes.txt",
         "whole/findings.json",
@@ -143,7 +150,7 @@ def littered(store: S3Store, local_dir: Path) -> dict[str, int]:
 
 
 def test_gc_lists_what_no_manifest_owns_and_removes_only_that(
-    store: S3Store, littered: dict[str, int], local_dir: Path
+    store: S3Directory, littered: dict[str, int], local_dir: Path
 ) -> None:
     before = keys(store)
     assert run_gc(store, is_removed=False, abandoned_seconds=ANY_AGE) == littered
@@ -151,11 +158,11 @@ def test_gc_lists_what_no_manifest_owns_and_removes_only_that(
     assert run_gc(store, is_removed=True, abandoned_seconds=ANY_AGE) == littered
     assert keys(store) == before - set(littered)
     assert run_gc(store, is_removed=True, abandoned_seconds=ANY_AGE) == {}
-    assert list(verify.run(uri_of(store))) == [(f"{uri_of(store)}/whole", [])]
+    assert list(verify.run(Location.parse(uri_of(store)))) == [(f"{uri_of(store)}/whole", [])]
 
 
 def test_gc_leaves_alone_what_is_younger_than_a_day(
-    store: S3Store, littered: dict[str, int]
+    store: S3Directory, littered: dict[str, int]
 ) -> None:
     before = keys(store)
     store._client._create_multipart_upload(BUCKET, f"{store._prefix}large", {})
@@ -168,7 +175,7 @@ def test_gc_leaves_alone_what_is_younger_than_a_day(
 
 
 def test_a_manifest_that_cannot_be_read_protects_all_shards(
-    store: S3Store, littered: dict[str, int], caplog: pytest.LogCaptureFixture
+    store: S3Directory, littered: dict[str, int], caplog: pytest.LogCaptureFixture
 ) -> None:
     store.put("whole/manifest.json", b"{")
     found = run_gc(store, is_removed=True, abandoned_seconds=ANY_AGE)
@@ -176,7 +183,7 @@ def test_a_manifest_that_cannot_be_read_protects_all_shards(
     assert "nothing is removed here" in caplog.text
 
 
-def begin_upload(store: S3Store, key: str) -> str:
+def begin_upload(store: S3Directory, key: str) -> str:
     """Begin an upload in parts as somebody does who is then killed; return its id."""
     name = f"{store._prefix}{key}"
     upload_id: str = store._client._create_multipart_upload(BUCKET, name, {})
@@ -185,7 +192,7 @@ def begin_upload(store: S3Store, key: str) -> str:
     return upload_id
 
 
-def test_gc_cancels_uploads_that_nobody_finishes(store: S3Store) -> None:
+def test_gc_cancels_uploads_that_nobody_finishes(store: S3Directory) -> None:
     for key in ("a/large", "a/other"):
         begin_upload(store, key)
     begin_upload(open_s3_beside(store), "not below the place")
@@ -198,12 +205,12 @@ def test_gc_cancels_uploads_that_nobody_finishes(store: S3Store) -> None:
     assert [upload.num_bytes for upload in beside.unfinished_uploads()] == [2000]
 
 
-def open_s3_beside(store: S3Store) -> S3Store:
-    return S3Store(BUCKET, f"beside-{store._prefix}", store._settings)
+def open_s3_beside(store: S3Directory) -> S3Directory:
+    return S3Directory(BUCKET, f"beside-{store._prefix}", store._settings)
 
 
 def test_an_upload_that_goes_on_outlives_gc(
-    store: S3Store, server: S3Server, tmp_path: Path
+    store: S3Directory, server: S3Server, tmp_path: Path
 ) -> None:
     path = tmp_path / "large"
     path.write_bytes(os.urandom(2**20) * 33)
@@ -219,7 +226,7 @@ def test_an_upload_that_goes_on_outlives_gc(
         writing = pool.submit(writer.put, f"{LOST}/ssd.mindrecord0", path)
         assert reached.wait(60)
         assert [upload.num_bytes for upload in store.unfinished_uploads()] == [2**24]
-        found = list(gc.run(uri_of(store), is_removed=True))
+        found = list(gc.run(Location.parse(uri_of(store)), is_removed=True))
         gone_on.set()
         writing.result()
     assert found == []
@@ -229,7 +236,7 @@ def test_an_upload_that_goes_on_outlives_gc(
 class AgeingStore:
     """A store on versitygw, whose objects and parts lie in files that can be made older."""
 
-    def __init__(self, store: S3Store, server: S3Server) -> None:
+    def __init__(self, store: S3Directory, server: S3Server) -> None:
         self.store = store
         self._bucket = server.folder / "objects" / BUCKET
         self._folder = self._bucket / store._prefix
@@ -263,7 +270,10 @@ def ageing(
 
 def remove_old(ageing: AgeingStore) -> set[str]:
     uri = uri_of(ageing.store)
-    return {found.place.removeprefix(f"{uri}/") for found in gc.run(uri, is_removed=True)}
+    return {
+        found.place.removeprefix(f"{uri}/")
+        for found in gc.run(Location.parse(uri), is_removed=True)
+    }
 
 
 def test_one_young_object_protects_its_data_set(ageing: AgeingStore) -> None:
@@ -293,7 +303,7 @@ def test_what_is_stored_again_meanwhile_stays(ageing: AgeingStore) -> None:
     for name in ("one", "two", "three"):
         ageing.store.put(f"{LOST}/{name}", b"x")
     ageing.age()
-    garbage = gc.run(uri_of(ageing.store), is_removed=True)
+    garbage = gc.run(Location.parse(uri_of(ageing.store)), is_removed=True)
     assert next(garbage).place.endswith("/one")
     ageing.store.put(f"{LOST}/two", b"again")
     ageing.store.delete(f"{LOST}/three")
@@ -302,7 +312,7 @@ def test_what_is_stored_again_meanwhile_stays(ageing: AgeingStore) -> None:
 
 
 def kill_at(
-    target: str, source: Path, store: S3Store, server: S3Server, patch: pytest.MonkeyPatch
+    target: str, source: Path, store: S3Directory, server: S3Server, patch: pytest.MonkeyPatch
 ) -> list[str | Path]:
     """Convert into a store, killed when an object of this name is stored; return the command."""
     command: list[str | Path] = [SSD, "convert", source, "--out", uri_of(store)]
@@ -319,7 +329,7 @@ def kill_at(
 
 @pytest.mark.parametrize("moment", ["val-00000", "invocation.json"])
 def test_a_killed_upload_is_no_data_set_and_is_completed(
-    store: S3Store,
+    store: S3Directory,
     server: S3Server,
     few_photographs: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -328,10 +338,10 @@ def test_a_killed_upload_is_no_data_set_and_is_completed(
     uri = uri_of(store)
     convert_there = kill_at(moment, few_photographs, store, server, monkeypatch)
     with pytest.raises(DataError, match="holds no converted data set"):
-        open_split(uri, "train")
+        open_split(Location.parse(uri), "train")
     done = subprocess.run(convert_there, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert list(verify.run(uri)) == [(uri, [])]
+    assert list(verify.run(Location.parse(uri))) == [(uri, [])]
 
 
 def test_a_killed_upload_is_listed_removed_and_done_again(
@@ -351,19 +361,19 @@ def test_a_killed_upload_is_listed_removed_and_done_again(
     assert remove_old(ageing) == left
     done = subprocess.run(convert_there, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert list(verify.run(uri)) == [(uri, [])]
+    assert list(verify.run(Location.parse(uri))) == [(uri, [])]
 
 
 def test_an_upload_relies_on_nothing_that_gc_may_soon_remove(
     ageing: AgeingStore, versitygw: S3Server, local_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = uri_of(ageing.store)
-    shards = publish_dataset(local_dir, uri).shards()
+    shards = publish_dataset(local_dir, Location.parse(uri)).shards()
     ageing.store.delete("manifest.json")
     ageing.age(shards[0].name)
     with FaultProxy(versitygw.port) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
-        publish_dataset(local_dir, uri)
+        publish_dataset(local_dir, Location.parse(uri))
         stored = [r.target for r in proxy.seen if r.method == "PUT" and "shards-" in r.target]
     assert len(stored) == 1
     assert stored[0].endswith(shards[0].name)
@@ -373,12 +383,12 @@ def test_what_is_removed_before_the_manifest_is_there_is_brought_back(
     ageing: AgeingStore, versitygw: S3Server, local_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = uri_of(ageing.store)
-    digest = read_manifest(local_dir).digest[:16]
+    digest = read_manifest(LocalDirectory(local_dir)).digest[:16]
     key = f"shards-{digest}/train-00000.arrow"
     with FaultProxy(versitygw.port) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
         proxy.fail(
             "call", method="PUT", target="manifest.json", call=lambda: ageing.store.delete(key)
         )
-        publish_dataset(local_dir, uri)
-        assert len(list(open_split(uri, "train").read_in_order())) == 8
+        publish_dataset(local_dir, Location.parse(uri))
+        assert len(list(open_split(Location.parse(uri), "train").read_in_order())) == 8

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ssd_core.errors import DataError, UsageError
-from ssd_core.store import Location, open_store
+from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.transfer import MirroredFile, download_directory, upload_directory
 from tests.faults.fault_proxy import FaultProxy
 from tests.store.conftest import BUCKET, own_prefix, use_server
@@ -26,9 +26,9 @@ def place(
 ) -> Location:
     """An empty place of each kind."""
     if request.param == "local":
-        return tmp_path / "place"
+        return LocalDirectory(tmp_path / "place")
     use_server(monkeypatch, request.getfixturevalue(request.param), tmp_path)
-    return f"s3://{BUCKET}/{own_prefix()}".rstrip("/")
+    return Location.parse(f"s3://{BUCKET}/{own_prefix()}")
 
 
 @pytest.fixture
@@ -53,8 +53,7 @@ def directory(tmp_path: Path) -> Path:
 
 
 def content(place: Location) -> dict[str, bytes]:
-    store = open_store(place)
-    return {found.key: store.get(found.key) for found in store.list()}
+    return {found.key: place.get(found.key) for found in place.list()}
 
 
 def puts(proxy: FaultProxy) -> list[str]:
@@ -67,17 +66,17 @@ def test_there_and_back(place: Location, directory: Path, tmp_path: Path) -> Non
     assert content(place) == FILES
     upload_directory(directory, place, last=LAST)
     download_directory(place, tmp_path / "back")
-    assert content(tmp_path / "back") == FILES
+    assert content(LocalDirectory(tmp_path / "back")) == FILES
     (tmp_path / "back" / "a.bin").write_bytes(b"b" * 1000)
     (tmp_path / "back" / "own").write_bytes(b"mine")
     download_directory(place, tmp_path / "back")
-    assert content(tmp_path / "back") == {**FILES, "own": b"mine"}
+    assert content(LocalDirectory(tmp_path / "back")) == {**FILES, "own": b"mine"}
 
 
 def test_a_part_can_be_left_out(place: Location, directory: Path, tmp_path: Path) -> None:
     upload_directory(directory, place, last=LAST)
     download_directory(place, tmp_path / "back", leave_out="sub/")
-    assert content(tmp_path / "back").keys() == FILES.keys() - {"sub/b.txt"}
+    assert content(LocalDirectory(tmp_path / "back")).keys() == FILES.keys() - {"sub/b.txt"}
 
 
 def test_what_is_not_there_is_named(place: Location, directory: Path, tmp_path: Path) -> None:
@@ -91,13 +90,13 @@ def test_what_is_not_there_is_named(place: Location, directory: Path, tmp_path: 
 
 def test_the_last_file_comes_last_and_equal_ones_stay(directory: Path, proxy: FaultProxy) -> None:
     place = f"s3://{BUCKET}/{own_prefix()}".rstrip("/")
-    upload_directory(directory, place, last=LAST)
+    upload_directory(directory, Location.parse(place), last=LAST)
     assert puts(proxy) == ["a.bin", "empty", "sub/b.txt", LAST]
     proxy.heal()
-    upload_directory(directory, place, last=LAST)
+    upload_directory(directory, Location.parse(place), last=LAST)
     assert puts(proxy) == []
     (directory / "a.bin").write_bytes(b"b" * 1000)
-    upload_directory(directory, place, last=LAST)
+    upload_directory(directory, Location.parse(place), last=LAST)
     changes = [request for request in proxy.seen if request.method in {"PUT", "DELETE"}]
     assert [request.method for request in changes] == ["DELETE", "PUT", "PUT"]
     assert changes[0].target.endswith(LAST)
@@ -117,19 +116,19 @@ def test_a_killed_upload_is_continued(directory: Path, proxy: FaultProxy) -> Non
     with subprocess.Popen(words, stderr=subprocess.DEVNULL) as process:
         victim.append(process.pid)
     assert process.returncode == -signal.SIGKILL
-    assert LAST not in content(place)
+    assert LAST not in content(Location.parse(place))
     proxy.heal()
-    upload_directory(directory, place, last=LAST)
-    assert content(place) == FILES
+    upload_directory(directory, Location.parse(place), last=LAST)
+    assert content(Location.parse(place)) == FILES
     assert not {"a.bin", "empty"} & set(puts(proxy))
 
 
 def test_a_damaged_download_is_repeated(directory: Path, proxy: FaultProxy, tmp_path: Path) -> None:
     place = f"s3://{BUCKET}/{own_prefix()}".rstrip("/")
-    upload_directory(directory, place, last=LAST)
+    upload_directory(directory, Location.parse(place), last=LAST)
     proxy.fail("corrupt", method="GET", target=r"a\.bin", offset=10)
-    download_directory(place, tmp_path / "back")
-    assert content(tmp_path / "back") == FILES
+    download_directory(Location.parse(place), tmp_path / "back")
+    assert content(LocalDirectory(tmp_path / "back")) == FILES
 
 
 def test_a_mirrored_file_is_the_last_one_published(place: Location, tmp_path: Path) -> None:
@@ -145,6 +144,6 @@ def test_a_mirrored_file_is_the_last_one_published(place: Location, tmp_path: Pa
     assert elsewhere.read_text() == "one\ntwo\n"
     log.fetch()
     assert here.read_text() == "one\ntwo\n"
-    open_store(place).delete("log")
+    place.delete("log")
     log.fetch()
     assert not here.exists()

@@ -4,6 +4,7 @@ Usage: python kill_everywhere.py ROOT. Prints a JSON line for each training: the
 before (0: none), how many processes were killed, and how it ended. A process a training, forked.
 """
 
+import hashlib
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from ssd_core.model_dir import ModelDescription, read_model, write_model
-from ssd_core.store.arrays import describe
+from ssd_core.store import LocalDirectory
 from ssd_core.structures import ClassInfo
 from ssd_core.train_log import read_log
 from ssd_core.training.loop import train
@@ -68,7 +69,7 @@ def attempt(out_dir: Path, act: int) -> None:
 
     run.learner.step = step_between_ticks  # type: ignore[method-assign]
     state = train(run)
-    write_model(out_dir / "model", DESCRIPTION, CLASSES, state.best_weights)
+    write_model(LocalDirectory(out_dir / "model"), DESCRIPTION, CLASSES, state.best_weights)
 
 
 def fork_attempt(out_dir: Path, act: int) -> bool:
@@ -95,8 +96,8 @@ def outcome(out_dir: Path) -> dict[str, Any]:
     lines = [line for line in read_log(run.log_path) if line["event"] != "start"]
     return {
         "state": state.model_dump(exclude={"seconds"}),
-        "arrays": describe((last_dir / "state.safetensors").read_bytes()).sha256,
-        "model": read_model(out_dir).description.model_dump(mode="json"),
+        "arrays": hashlib.sha256(last_dir.get("state.safetensors")).hexdigest(),
+        "model": read_model(LocalDirectory(out_dir)).description.model_dump(mode="json"),
         "log": [{k: v for k, v in line.items() if k not in VOLATILE} for line in lines],
         "checkpoints": sorted(path.name for path in (out_dir / "checkpoints").glob("step-*")),
         "leftovers": [str(path) for path in out_dir.glob("**/step-*/.partial-*")],

@@ -11,6 +11,7 @@ from ssd_core.backends.base import Detector
 from ssd_core.config import PostprocessSpec, TrainConfig
 from ssd_core.errors import DataError
 from ssd_core.recipes import load_recipe
+from ssd_core.store import LocalDirectory
 from ssd_core.structures import Array, Batch
 from ssd_core.training.checkpoints import CheckpointDir
 from ssd_core.training.loop import Run
@@ -95,7 +96,7 @@ def make_run(out_dir: Path, config: TrainConfig | None = None) -> Run:
         num_images=NUM_IMAGES,
         learner=learner,
         batches=make_batches,
-        checkpoints=CheckpointDir(out_dir / "checkpoints", TRAINING),
+        checkpoints=CheckpointDir(LocalDirectory(out_dir / "checkpoints"), TRAINING),
         log_path=out_dir / "train_log.jsonl",
         facts={"training_id": TRAINING, "world_size": 1},
         evaluate=evaluate if config.evaluate_every else None,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ssd_core.errors import SurroundingsError
+from ssd_core.store import LocalDirectory
 from ssd_core.training.checkpoints import CheckpointDir, TrainState
 
 TRAINING = "0123456789abcdef"
@@ -21,7 +22,7 @@ ARRAYS = {
 
 
 def save_steps(directory: Path, *steps: int) -> CheckpointDir:
-    checkpoints = CheckpointDir(directory, TRAINING)
+    checkpoints = CheckpointDir(LocalDirectory(directory), TRAINING)
     checkpoints.resume()
     for step in steps:
         checkpoints.save(TrainState(step=step, samples=8 * step), ARRAYS | {"n": np.array(step)})
@@ -42,10 +43,10 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
         best_metrics={"ap": 0.5},
         best_weights={"weight": np.ones(3, np.float32)},
     )
-    checkpoints = CheckpointDir(tmp_path, TRAINING)
+    checkpoints = CheckpointDir(LocalDirectory(tmp_path), TRAINING)
     checkpoints.resume()
     checkpoints.save(state, ARRAYS)
-    found = CheckpointDir(tmp_path, TRAINING).resume()
+    found = CheckpointDir(LocalDirectory(tmp_path), TRAINING).resume()
     assert found is not None
     loaded, arrays = found
     assert loaded.model_dump() == state.model_dump()
@@ -60,17 +61,17 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
 
 def test_arrays_in_any_memory_order_keep_their_values(tmp_path: Path) -> None:
     turned = np.arange(24, dtype=np.float32).reshape(2, 3, 4).transpose(2, 0, 1)
-    checkpoints = CheckpointDir(tmp_path, TRAINING)
+    checkpoints = CheckpointDir(LocalDirectory(tmp_path), TRAINING)
     checkpoints.resume()
     checkpoints.save(TrainState(step=1), {"a": turned, "b": turned[::2]})
-    found = CheckpointDir(tmp_path, TRAINING).resume()
+    found = CheckpointDir(LocalDirectory(tmp_path), TRAINING).resume()
     assert found is not None
     assert np.array_equal(found[1]["a"], turned)
     assert np.array_equal(found[1]["b"], turned[::2])
 
 
 def test_an_empty_place_has_no_checkpoint(tmp_path: Path) -> None:
-    assert CheckpointDir(tmp_path / "new", TRAINING).resume() is None
+    assert CheckpointDir(LocalDirectory(tmp_path / "new"), TRAINING).resume() is None
 
 
 def test_the_two_newest_are_kept(tmp_path: Path) -> None:
@@ -81,7 +82,7 @@ def test_the_two_newest_are_kept(tmp_path: Path) -> None:
 def test_a_damaged_newer_one_does_not_push_out_a_good_one(tmp_path: Path) -> None:
     save_steps(tmp_path, 10, 20)
     (tmp_path / "step-00000020" / "state.safetensors").write_bytes(b"")
-    checkpoints = CheckpointDir(tmp_path, TRAINING)
+    checkpoints = CheckpointDir(LocalDirectory(tmp_path), TRAINING)
     found = checkpoints.resume()
     assert found is not None
     assert found[0].step == 10
@@ -149,13 +150,13 @@ def test_when_all_are_damaged_training_starts_again(tmp_path: Path, caplog) -> N
 
 def test_the_checkpoint_of_another_training_is_passed_over(tmp_path: Path, caplog) -> None:
     save_steps(tmp_path, 10)
-    assert CheckpointDir(tmp_path, "other").resume() is None
+    assert CheckpointDir(LocalDirectory(tmp_path), "other").resume() is None
     assert f"belongs to training {TRAINING}" in caplog.text
 
 
 def test_the_newer_attempt_wins(tmp_path: Path) -> None:
     older = save_steps(tmp_path, 10)
-    newer = CheckpointDir(tmp_path, TRAINING)
+    newer = CheckpointDir(LocalDirectory(tmp_path), TRAINING)
     newer.resume()
     newer.save(TrainState(step=15), ARRAYS)
     with pytest.raises(SurroundingsError, match="attempt 2 .* attempt 1 stops"):
@@ -205,6 +206,6 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     files = {path: path.read_bytes() for path in tmp_path.rglob("step-*/*") if path.is_file()}
     assert files == before
-    found = CheckpointDir(tmp_path, TRAINING).resume()
+    found = CheckpointDir(LocalDirectory(tmp_path), TRAINING).resume()
     assert found is not None
     assert found[0].step == 10

@@ -10,6 +10,7 @@ import pytest
 
 import ssd_core
 from ssd_core.errors import OwnershipError
+from ssd_core.store import LocalDirectory
 from ssd_core.training.identity import digest_identity, identify, own_place
 from tests.training.small_run import make_config
 
@@ -62,11 +63,11 @@ def name_of_training(folder: Path) -> str:
 
 def test_a_place_belongs_to_its_first_training(tmp_path: Path) -> None:
     mine = identify(make_config(), DIGEST, "torch")
-    own_place(tmp_path / "out", mine)
-    own_place(tmp_path / "out", mine)
+    own_place(LocalDirectory(tmp_path / "out"), mine)
+    own_place(LocalDirectory(tmp_path / "out"), mine)
     other = identify(make_config(seed=9, batch_size=2), "cd" * 32, "torch")
     with pytest.raises(OwnershipError) as error:
-        own_place(tmp_path / "out", other)
+        own_place(LocalDirectory(tmp_path / "out"), other)
     message = str(error.value)
     assert f'dataset: "{DIGEST}" -> "{"cd" * 32}"' in message
     assert "train.seed: 1 -> 9" in message
@@ -81,4 +82,4 @@ def test_a_place_belongs_to_its_first_training(tmp_path: Path) -> None:
 def test_a_damaged_owner_file_is_explained(tmp_path: Path, content: str) -> None:
     (tmp_path / "training.json").write_text(content)
     with pytest.raises(OwnershipError, match=r"training.json is damaged.*choose another --out"):
-        own_place(tmp_path, identify(make_config(), DIGEST, "torch"))
+        own_place(LocalDirectory(tmp_path), identify(make_config(), DIGEST, "torch"))

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from ssd_core.errors import DivergedError, StoppedError, SurroundingsError
+from ssd_core.store import LocalDirectory
 from ssd_core.structures import Batch
 from ssd_core.train_log import read_log
 from ssd_core.training.loop import Run, train
@@ -159,7 +160,9 @@ def test_a_signal_ends_the_run_after_its_step(
         train(replace(run, batches=batches_with_signal))
     assert error.value.exit_code == code
     assert signal.getsignal(number) is before
-    assert run.checkpoints.last_dir == tmp_path / "stopped" / "checkpoints" / "step-00000006"
+    assert run.checkpoints.last_dir == LocalDirectory(
+        tmp_path / "stopped" / "checkpoints" / "step-00000006"
+    )
 
     again = make_run(tmp_path / "stopped")
     train(again)
@@ -181,4 +184,4 @@ def test_the_older_of_two_attempts_stops_and_leaves_no_trace(tmp_path: Path) -> 
         train(replace(older, batches=batches_overtaken))
     assert events(older, "step") == [2, 4, 6, 8, 10, 12]
     assert events(older, "end") == [12]
-    assert older.checkpoints.last_dir == tmp_path / "checkpoints" / "step-00000004"
+    assert older.checkpoints.last_dir == LocalDirectory(tmp_path / "checkpoints" / "step-00000004")

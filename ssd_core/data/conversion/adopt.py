@@ -31,8 +31,8 @@ from ssd_core.data.sources.base import Source
 from ssd_core.data.sources.folder import FolderSource
 from ssd_core.errors import DataError, OwnershipError, UsageError
 from ssd_core.logs import Progress, logger
-from ssd_core.store.base import PARTIAL_PREFIX
 from ssd_core.store.local import explain_disk_errors, make_directory, replace_file
+from ssd_core.store.location import PARTIAL_PREFIX
 
 
 def is_adopted(source: Source, config: ConvertConfig) -> bool:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ssd_core.config import SplitName
 from ssd_core.data.findings import Finding
 from ssd_core.data.shards.manifest import Shard
-from ssd_core.store.local import explain_disk_errors, file_sha256, write_file
+from ssd_core.store.local import LocalDirectory, explain_disk_errors, write_file
 
 JOURNAL_FILE = "journal.jsonl"
 
@@ -43,7 +43,7 @@ class Journal:
         self._entries = {
             (entry.split, entry.index): entry
             for entry in _read(self._path, listing_key)
-            if all(_is_right(out_dir, shard) for shard in entry.shards)
+            if all(shard.is_in(LocalDirectory(out_dir)) for shard in entry.shards)
         }
         lines = [json.dumps(listing_key)]
         lines += [entry.model_dump_json() for entry in self._entries.values()]
@@ -81,10 +81,3 @@ def _read(path: Path, listing_key: str | None = None) -> list[Entry]:
         except ValidationError:
             break
     return entries
-
-
-def _is_right(out_dir: Path, shard: Shard) -> bool:
-    path = out_dir / shard.name
-    return (
-        path.is_file() and path.stat().st_size == shard.bytes and file_sha256(path) == shard.sha256
-    )

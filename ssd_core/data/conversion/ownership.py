@@ -13,9 +13,9 @@ from ssd_core.data.conversion.journal import JOURNAL_FILE, journalled_shards
 from ssd_core.data.shards.manifest import Manifest, read_if_any
 from ssd_core.errors import DataError
 from ssd_core.logs import logger
-from ssd_core.store import join_location
-from ssd_core.store.base import PARTIAL_PREFIX, StoredObject
+from ssd_core.store import Location
 from ssd_core.store.local import explain_disk_errors
+from ssd_core.store.location import PARTIAL_PREFIX, StoredObject
 
 ABANDONED_SECONDS = 24 * 3600.0
 """Where no lock tells whether something is still being written, it counts as abandoned after this
@@ -98,11 +98,11 @@ def dataset_of(key: str) -> str | None:
     return None if match is None else match[1] or ""
 
 
-def find_unowned(uri: str, objects: Iterable[StoredObject]) -> dict[str, list[StoredObject]]:
+def find_unowned(root: Location, objects: Iterable[StoredObject]) -> dict[str, list[StoredObject]]:
     """Return the shards in a store that no manifest names, by the folder of their data set.
 
     Args:
-        uri: what the keys of the objects are relative to.
+        root: what the keys of the objects are relative to.
         objects: a listing.
 
     Raises:
@@ -115,7 +115,7 @@ def find_unowned(uri: str, objects: Iterable[StoredObject]) -> dict[str, list[St
             shards.setdefault(folder, []).append(found)
     unowned = {}
     for folder, stored in shards.items():
-        place = join_location(uri, *filter(None, [folder]))
+        place = root / folder
         try:
             manifest = read_if_any(place)
         except DataError as error:

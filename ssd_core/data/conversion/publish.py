@@ -20,20 +20,20 @@ from ssd_core.data.shards.manifest import (
 )
 from ssd_core.errors import OwnershipError
 from ssd_core.logs import Progress, logger
-from ssd_core.store import open_store
-from ssd_core.store.base import PARTIAL_PREFIX, Store, StoredObject
+from ssd_core.store import LocalDirectory, Location
+from ssd_core.store.location import PARTIAL_PREFIX, StoredObject
 
 _THREADS = 4
 _REUSED_SECONDS = ABANDONED_SECONDS / 2
 """What an interrupted upload has left is used for so long: well before `ssd gc` may remove it."""
 
 
-def publish_dataset(data_dir: Path, uri: str, *, beside: Sequence[str] = ()) -> Manifest:
-    """Copy the data set in `data_dir` to the store at `uri`; what is there already is kept.
+def publish_dataset(data_dir: Path, place: Location, *, beside: Sequence[str] = ()) -> Manifest:
+    """Copy the data set in `data_dir` to the store at `place`; what is there already is kept.
 
     Args:
         data_dir: a complete data set.
-        uri: its place in the store.
+        place: its directory in the store.
         beside: names of further files, which are copied before the manifest where they exist.
 
     Returns:
@@ -43,35 +43,35 @@ def publish_dataset(data_dir: Path, uri: str, *, beside: Sequence[str] = ()) -> 
         OwnershipError: another data set is there.
         SurroundingsError: the store is away or full; the same call continues.
     """
-    store, manifest = open_store(uri), read_manifest(data_dir)
+    manifest = read_manifest(LocalDirectory(data_dir))
     paths = [data_dir / shard.name for shard in manifest.shards()]
-    if store.head(MANIFEST_FILE) is None:
+    if place.head(MANIFEST_FILE) is None:
         renamed = _rename_shards(manifest)
-        _upload(store, paths, renamed.shards(), max_age=_REUSED_SECONDS)
+        _upload(place, paths, renamed.shards(), max_age=_REUSED_SECONDS)
         for name in beside:
-            _mirror(store, data_dir, name)
-        store.put_if_absent(MANIFEST_FILE, format_manifest(renamed).encode())
-    published = read_manifest(uri)
+            _mirror(place, data_dir, name)
+        place.put_if_absent(MANIFEST_FILE, format_manifest(renamed).encode())
+    published = read_manifest(place)
     if published.digest != manifest.digest:
         raise OwnershipError(
-            f"{uri} holds another data set, with the digest {published.digest[:12]}…; choose "
+            f"{place} holds another data set, with the digest {published.digest[:12]}…; choose "
             "another --out, or remove it"
         )
     # From now on the shards are owned; this brings back what somebody has removed until then.
-    _upload(store, paths, published.shards(), max_age=float("inf"))
+    _upload(place, paths, published.shards(), max_age=float("inf"))
     return published
 
 
-def check_writable(uri: str) -> None:
+def check_writable(place: Location) -> None:
     """Store something small and remove it, so that hours of work do not end with a refusal.
 
     Raises:
         UsageError: nothing may be stored there.
         SurroundingsError: the store is away or full.
     """
-    store, key = open_store(uri), f"{PARTIAL_PREFIX}writable"
-    store.put(key, b"")
-    store.delete(key)
+    key = f"{PARTIAL_PREFIX}writable"
+    place.put(key, b"")
+    place.delete(key)
 
 
 def _rename_shards(manifest: Manifest) -> Manifest:
@@ -89,16 +89,16 @@ def _rename_shards(manifest: Manifest) -> Manifest:
 
 
 def _upload(
-    store: Store, paths: Sequence[Path], shards: Sequence[Shard], *, max_age: float
+    place: Location, paths: Sequence[Path], shards: Sequence[Shard], *, max_age: float
 ) -> None:
     """Store the files of shards that are not there, or older than `max_age` seconds."""
 
     def upload(file: tuple[Path, Shard]) -> bool:
         path, shard = file
-        stored = store.head(shard.name)
+        stored = place.head(shard.name)
         if stored is not None and _is_usable(stored, shard, max_age):
             return False
-        store.put(shard.name, path)
+        place.put(shard.name, path)
         return True
 
     num_stored = 0
@@ -114,13 +114,13 @@ def _upload(
 
 def _is_usable(stored: StoredObject, shard: Shard, max_age: float) -> bool:
     """Say whether an object can stay; its name already stands for its content."""
-    return stored.num_bytes == shard.bytes and time.time() - stored.changed < max_age
+    return stored.num_bytes == shard.num_bytes and time.time() - stored.changed < max_age
 
 
-def _mirror(store: Store, data_dir: Path, name: str) -> None:
+def _mirror(place: Location, data_dir: Path, name: str) -> None:
     """Store a small file, or remove what an earlier conversion left under its name."""
     path = data_dir / name
     if path.exists():
-        store.put(name, path)
-    elif store.head(name) is not None:
-        store.delete(name)
+        place.put(name, path)
+    elif place.head(name) is not None:
+        place.delete(name)

@@ -126,7 +126,7 @@ class ArrowWriter:
             self._writer.close()
         shard = Shard(
             name=self._path.name,
-            bytes=self._file.num_bytes,
+            num_bytes=self._file.num_bytes,
             rows=self._rows,
             sha256=self._file.sha256.hexdigest(),
         )

@@ -1,18 +1,17 @@
 """Where a reader finds the files of a data set: in its folder, or in the cache of the node."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
 from typing import Protocol
 
 from ssd_core.data.ahead import map_ahead
 from ssd_core.data.shards.manifest import Manifest, Shard
-from ssd_core.errors import DataError, OwnershipError, located
-from ssd_core.store import Location, open_store
-from ssd_core.store.base import Store
+from ssd_core.errors import DataError, OwnershipError
+from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.cache import Cache, open_cache
-from ssd_core.store.local import explain_disk_errors, file_sha256
-from ssd_core.store.verified import KnownObject, verify_object
+from ssd_core.store.known_file import KnownFile
 
 
 class ShardFiles(Protocol):
@@ -47,14 +46,13 @@ class OwnFiles:
     are_copies = False
 
     def __init__(self, data_dir: Path) -> None:
-        self.place: Location = data_dir
+        self.place: Location = LocalDirectory(data_dir)
         self._data_dir = data_dir
 
     def locate(self, shard: Shard) -> Path:
         """Return the file of a shard, which is hashed before its first use."""
-        path = self._data_dir / shard.name
-        verify_shard(path, shard)
-        return path
+        verify_shard(self._data_dir, shard)
+        return self._data_dir / shard.name
 
     def gather(self, shards: Sequence[Shard]) -> Path:
         """Return the folder of the data set."""
@@ -71,15 +69,14 @@ class CachedFiles:
 
     are_copies = True
 
-    def __init__(self, uri: str, store: Store, cache: Cache) -> None:
-        self.place: Location = uri
-        self._store, self._cache = store, cache
+    def __init__(self, place: Location, cache: Cache) -> None:
+        self.place = place
+        self._cache = cache
         self._expected: set[str] = set()
 
     def locate(self, shard: Shard) -> Path:
         """Return the copy of a shard; it is fetched where there is none."""
-        with located(str(self.place)):
-            return self._cache.fetch(self._store, shard.known)
+        return self._cache.fetch(self.place, shard)
 
     def gather(self, shards: Sequence[Shard]) -> Path:
         """Return a folder of links to the copies, which are fetched where they are not here."""
@@ -87,13 +84,13 @@ class CachedFiles:
 
     def expect(self, shards: Sequence[Shard]) -> None:
         """Fetch in the background what is new among `shards`, as far as the cache holds it."""
-        ends = accumulate(shard.bytes for shard in shards)
+        ends = accumulate(shard.num_bytes for shard in shards)
         fitting = [
             shard for shard, end in zip(shards, ends, strict=True) if end <= self._cache.max_bytes
         ]
         new = [shard for shard in fitting if shard.sha256 not in self._expected]
         self._expected = {shard.sha256 for shard in fitting}
-        self._cache.prefetch(self._store, [shard.known for shard in new])
+        self._cache.prefetch(self.place, new)
 
 
 def open_files(data_dir: Location) -> ShardFiles:
@@ -102,9 +99,9 @@ def open_files(data_dir: Location) -> ShardFiles:
     Raises:
         UsageError: a store or a cache that cannot be used.
     """
-    if isinstance(data_dir, Path):
-        return OwnFiles(data_dir)
-    return CachedFiles(data_dir, open_store(data_dir), open_cache())
+    if data_dir.local is not None:
+        return OwnFiles(data_dir.local)
+    return CachedFiles(data_dir, open_cache())
 
 
 _verified: set[tuple[str, int, int, str]] = set()
@@ -114,57 +111,49 @@ _THREADS = 8
 
 
 def check_shard_sizes(data_dir: Location, manifest: Manifest) -> None:
-    """Check that every shard of every split is there with its size; cheap.
+    """Check that every shard of every split exists with its size; cheap.
 
     Raises:
-        DataError: the first shard that is not.
-        SurroundingsError: a store that is away.
+        DataError: the first shard that does not.
     """
-    store, shards = open_store(data_dir), manifest.shards()
-    found = map_ahead(
-        lambda shard: store.head(shard.name), shards, num_threads=_THREADS, depth=_THREADS
-    )
-    for shard, stored in zip(shards, found, strict=True):
-        _compare_size(f"{data_dir}/{shard.name}", stored.num_bytes if stored else None, shard)
+    with _remedied():
+        checks = map_ahead(
+            lambda shard: shard.check_size(data_dir),
+            manifest.shards(),
+            num_threads=_THREADS,
+            depth=_THREADS,
+        )
+        for _ in checks:
+            pass
 
 
-def verify_shard(path: Path, shard: Shard) -> None:
-    """Compare a shard with its size and SHA-256; an unchanged file is read once a process.
+def verify_shard(data_dir: Path, shard: Shard) -> None:
+    """Compare a local shard with its size and SHA-256; a process reads an unchanged file once.
 
     Raises:
         DataError: the shard is missing or has another content.
     """
-    _compare_size(str(path), path.stat().st_size if path.is_file() else None, shard)
-    status = path.stat()
-    key = (str(path.resolve()), status.st_size, status.st_mtime_ns, shard.sha256)
-    if key in _verified:
-        return
-    with explain_disk_errors(path, "read"):
-        actual = file_sha256(path)
-    if actual != shard.sha256:
-        raise DataError(
-            f"{path}: the content has SHA-256 {actual[:12]}…, the manifest says "
-            f"{shard.sha256[:12]}…; delete the shard and convert the data set again"
-        )
-    _verified.add(key)
+    directory, path = LocalDirectory(data_dir), data_dir / shard.name
+    with _remedied():
+        shard.check_size(directory)
+        status = path.stat()
+        key = (str(path.resolve()), status.st_size, status.st_mtime_ns, shard.sha256)
+        if key not in _verified:
+            shard.verify(directory)
+            _verified.add(key)
 
 
-def find_faults(place: Location, objects: Sequence[KnownObject]) -> Iterator[str]:
-    """Read what must lie at a place again and yield what is wrong, a line an object.
+def find_faults(directory: Location, files: Sequence[KnownFile]) -> Iterator[str]:
+    """Read files again and yield what is wrong, one line per damaged file."""
 
-    Raises:
-        SurroundingsError: a store that is away.
-    """
-    store = open_store(place)
-
-    def find_fault(known: KnownObject) -> str | None:
+    def find_fault(file: KnownFile) -> str | None:
         try:
-            verify_object(store, known)
+            file.verify(directory)
         except DataError as error:
-            return f"{place}/{error}"
+            return str(error)
         return None
 
-    faults = map_ahead(find_fault, objects, num_threads=_THREADS, depth=_THREADS)
+    faults = map_ahead(find_fault, files, num_threads=_THREADS, depth=_THREADS)
     yield from filter(None, faults)
 
 
@@ -187,11 +176,12 @@ def check_unchanged(data_dir: Path, shards: Iterable[Shard], expected: Mapping[s
             )
 
 
-def _compare_size(place: str, size: int | None, shard: Shard) -> None:
-    if size is None:
-        raise DataError(f"{place}: the shard is missing; convert the data set again")
-    if size != shard.bytes:
+@contextmanager
+def _remedied() -> Iterator[None]:
+    """Add the remedy to a DataError about a shard."""
+    try:
+        yield
+    except DataError as error:
         raise DataError(
-            f"{place}: the shard has {size} bytes, the manifest says {shard.bytes}; "
-            "convert the data set again"
-        )
+            f"{error}; delete the file, if any, and convert the data set again"
+        ) from None

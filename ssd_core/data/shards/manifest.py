@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from ssd_core.config import ShardFormat, SplitName, first_problem
 from ssd_core.data.sources.base import SourceFile, is_inside
 from ssd_core.errors import DataError
-from ssd_core.store import Location, open_store
+from ssd_core.store import Location
+from ssd_core.store.known_file import KnownFile
 from ssd_core.store.local import write_file
-from ssd_core.store.verified import KnownObject
 from ssd_core.structures import ClassInfo
 
 MANIFEST_FILE = "manifest.json"
@@ -37,15 +37,11 @@ class ClassEntry(_Model):
     """Id in the source; equal to `label` where the source has no ids."""
 
 
-class Shard(_Model):
+class Shard(KnownFile):
     """One file of a split."""
 
-    name: str
-    """Relative to the data set, and inside of it."""
-    bytes: int
     rows: int
     """Images in it; 0 for a file that only helps to read another."""
-    sha256: str
 
     @field_validator("name")
     @classmethod
@@ -53,11 +49,6 @@ class Shard(_Model):
         if not is_inside(name):
             raise ValueError(f"'{name}' leaves the data set")
         return name
-
-    @property
-    def known(self) -> KnownObject:
-        """What a store must have under the name of this file."""
-        return KnownObject(self.name, self.sha256, self.bytes)
 
 
 class Split(_Model):
@@ -144,7 +135,7 @@ def read_manifest(data_dir: Location) -> Manifest:
     """
     path = f"{data_dir}/{MANIFEST_FILE}"
     try:
-        values = json.loads(open_store(data_dir).get(MANIFEST_FILE))
+        values = json.loads(data_dir.get(MANIFEST_FILE))
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(
             f"{data_dir} holds no converted data set: {MANIFEST_FILE} is missing; "
@@ -173,5 +164,5 @@ def read_if_any(place: Location) -> Manifest | None:
         DataError: it cannot be read.
         SurroundingsError: a store that is away.
     """
-    is_there = open_store(place).head(MANIFEST_FILE) is not None
+    is_there = place.head(MANIFEST_FILE) is not None
     return read_manifest(place) if is_there else None

@@ -3,7 +3,7 @@
 from ssd_core.data.sources.base import Source
 from ssd_core.data.sources.folder import FolderSource
 from ssd_core.data.sources.store import StoreSource
-from ssd_core.store import read_location
+from ssd_core.store import Location
 
 
 def open_source(uri: str) -> Source:
@@ -12,5 +12,5 @@ def open_source(uri: str) -> Source:
     Raises:
         UsageError: the folder does not exist, the prefix is empty, or the scheme is unknown.
     """
-    location = read_location(uri)
-    return StoreSource(location) if isinstance(location, str) else FolderSource(location)
+    place = Location.parse(uri)
+    return StoreSource(place) if place.local is None else FolderSource(place.local)

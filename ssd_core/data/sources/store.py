@@ -7,8 +7,7 @@ from ssd_core.data.ahead import map_ahead
 from ssd_core.data.sources.base import SourceFile, is_inside, look_up
 from ssd_core.errors import DataError, UsageError
 from ssd_core.logs import logger
-from ssd_core.store import open_store
-from ssd_core.store.base import Store
+from ssd_core.store.location import Location
 
 _THREADS = 16
 _DEPTH = 32
@@ -20,21 +19,21 @@ Ahead = Generator[bytes | DataError, None, None]
 class StoreSource:
     """Objects below a URI such as `s3://bucket/prefix`; it may be sent to other processes."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, place: Location) -> None:
         """List the objects.
 
         Raises:
             UsageError: there is none, or the URI cannot be opened.
             SurroundingsError: the store is away.
         """
-        self.uri = uri
-        self._store = open_store(uri)
+        self.uri = place.uri
+        self._place = place
         self.files: Mapping[str, SourceFile]
         self.left_aside: Mapping[str, str]
-        self.files, self.left_aside = _list(self._store)
+        self.files, self.left_aside = _list(place)
         if not self.files:
-            raise UsageError(f"{uri}: holds no objects; expected a data set")
-        logger.info("%s: %d objects", uri, len(self.files))
+            raise UsageError(f"{place}: holds no objects; expected a data set")
+        logger.info("%s: %d objects", place, len(self.files))
         self._expected: list[str] = []
         self._ahead: Ahead | None = None
 
@@ -64,12 +63,12 @@ class StoreSource:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the connections behind."""
-        return {"uri": self.uri, "files": self.files, "left_aside": self.left_aside}
+        return {"place": self._place, "files": self.files, "left_aside": self.left_aside}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         """Connect anew, in another process."""
-        self.uri, self.files, self.left_aside = state["uri"], state["files"], state["left_aside"]
-        self._store = open_store(self.uri)
+        self._place, self.uri = state["place"], state["place"].uri
+        self.files, self.left_aside = state["files"], state["left_aside"]
         self._expected, self._ahead = [], None
 
     def _take(self, name: str) -> bytes | DataError:
@@ -89,7 +88,7 @@ class StoreSource:
     def _fetch(self, name: str, start: int = 0, length: int | None = None) -> bytes | DataError:
         """Return the content or a part of it, or what is wrong with this one object."""
         try:
-            return self._store.get(name, start, length)
+            return self._place.get(name, start, length)
         except FileNotFoundError:
             return DataError(f"{name}: is gone from {self.uri}")
         except DataError as error:
@@ -102,10 +101,10 @@ def _or_raise(content: bytes | DataError) -> bytes:
     return content
 
 
-def _list(store: Store) -> tuple[dict[str, SourceFile], dict[str, str]]:
+def _list(place: Location) -> tuple[dict[str, SourceFile], dict[str, str]]:
     """Return the objects, hidden ones left out, and those that cannot be used with the reason."""
     files, aside = {}, {}
-    for item in store.list():
+    for item in place.list():
         if any(part.startswith(".") and part not in {".", ".."} for part in item.key.split("/")):
             continue
         if is_inside(item.key) and "//" not in f"/{item.key}":

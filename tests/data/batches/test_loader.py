@@ -18,6 +18,7 @@ from ssd_core.data.batches.loader import Loader
 from ssd_core.data.batches.order import SampleOrder, sample_stream
 from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import DataError, UsageError
+from ssd_core.store import LocalDirectory
 from ssd_core.structures import Annotations, Batch, Record, make_annotations
 
 REPOSITORY = Path(__file__).parents[3]
@@ -236,7 +237,7 @@ def test_ctrl_c_ends_the_process():
 
 
 def test_shards_are_read_from_many_threads(bccd_shards):
-    reader = open_split(bccd_shards, "train")
+    reader = open_split(LocalDirectory(bccd_shards), "train")
     options = {"batch_size": 20, "augment": AugmentConfig(crop_min_ious=())}
     made = batches(make_loader(reader, num_threads=4, **options), 0, 5)
     assert_same(batches(make_loader(reader, num_threads=1, **options), 0, 5), made)
@@ -256,6 +257,6 @@ def test_the_message_names_a_damaged_shard(bccd_shards, tmp_path):
     content = bytearray(shard.read_bytes())
     content[100_000] ^= 1
     shard.write_bytes(content)
-    stream = make_loader(open_split(tmp_path / "shards", "train")).batches(0, 1)
+    stream = make_loader(open_split(LocalDirectory(tmp_path / "shards"), "train")).batches(0, 1)
     with pytest.raises(DataError, match="train-00000.arrow: the content has SHA-256"):
         next(stream)

@@ -16,6 +16,7 @@ from ssd_core.data.shards.mindrecord.format import SCHEMA
 from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import DataError, OwnershipError, UsageError
 from ssd_core.stages import convert
+from ssd_core.store import LocalDirectory
 
 pytestmark = pytest.mark.mindspore
 
@@ -67,9 +68,11 @@ def test_files_are_linked_counted_and_read(
     records: Path, photographs: list[bytes], tmp_path: Path
 ) -> None:
     before = {path.name: path.stat() for path in records.iterdir()}
-    result = convert.run(CONFIG | {"classes": ["cat", "dog"]}, str(records), tmp_path / "out")
+    result = convert.run(
+        CONFIG | {"classes": ["cat", "dog"]}, str(records), LocalDirectory(tmp_path / "out")
+    )
     assert result.metrics == {"images": 9, "boxes": 13 + 5}
-    manifest = read_manifest(tmp_path / "out")
+    manifest = read_manifest(LocalDirectory(tmp_path / "out"))
     assert manifest.source["format"] == "mindrecord"
     assert [(entry.label, entry.name, entry.category_id) for entry in manifest.classes] == [
         (1, "cat", 1),
@@ -81,11 +84,14 @@ def test_files_are_linked_counted_and_read(
     ]
     assert (train.images, train.boxes, train.max_boxes) == (7, 13, 3)
     assert sum(shard.rows for shard in train.shards) == 7
-    assert list(find_faults(tmp_path / "out", [shard.known for shard in manifest.shards()])) == []
+    assert (
+        list(find_faults(LocalDirectory(tmp_path / "out"), [shard for shard in manifest.shards()]))
+        == []
+    )
     for name, status in before.items():
         assert (tmp_path / "out" / name).stat().st_ino == status.st_ino
         assert (records / name).stat().st_mode == status.st_mode
-    reader = open_split(tmp_path / "out", "train")
+    reader = open_split(LocalDirectory(tmp_path / "out"), "train")
     assert sorted(record.image_id for record in reader.read(range(7))) == list(range(100, 107))
     for record in reader.read([6, 0, 3]):
         number = record.image_id - 100
@@ -103,28 +109,31 @@ def test_files_are_linked_counted_and_read(
 def test_a_second_run_takes_it_as_it_is_and_a_changed_set_is_refused(
     own_records: Path, photographs: list[bytes], tmp_path: Path
 ) -> None:
-    first = convert.run(CONFIG, str(own_records), tmp_path / "out")
-    assert convert.run(CONFIG, str(own_records), tmp_path / "out") == first
+    first = convert.run(CONFIG, str(own_records), LocalDirectory(tmp_path / "out"))
+    assert convert.run(CONFIG, str(own_records), LocalDirectory(tmp_path / "out")) == first
     for path in own_records.glob("ssd_eval*"):
         path.unlink()
     write(own_records / "ssd_eval.mindrecord0", [(1, photographs[0], boxes_of(0))], REFERENCE, 1)
     with pytest.raises(OwnershipError, match="the source has changed since"):
-        convert.run(CONFIG, str(own_records), tmp_path / "out")
-    manifest = read_manifest(tmp_path / "out")
-    assert list(find_faults(tmp_path / "out", [shard.known for shard in manifest.shards()])) == []
+        convert.run(CONFIG, str(own_records), LocalDirectory(tmp_path / "out"))
+    manifest = read_manifest(LocalDirectory(tmp_path / "out"))
+    assert (
+        list(find_faults(LocalDirectory(tmp_path / "out"), [shard for shard in manifest.shards()]))
+        == []
+    )
 
 
 def test_a_set_more_or_less_is_another_data_set(own_records: Path, tmp_path: Path) -> None:
-    convert.run(CONFIG, str(own_records), tmp_path / "out")
+    convert.run(CONFIG, str(own_records), LocalDirectory(tmp_path / "out"))
     for path in own_records.glob("ssd_eval*"):
         path.rename(tmp_path / path.name)
     with pytest.raises(OwnershipError, match="the source has changed since"):
-        convert.run(CONFIG, str(own_records), tmp_path / "out")
-    convert.run(CONFIG, str(own_records), tmp_path / "train")
+        convert.run(CONFIG, str(own_records), LocalDirectory(tmp_path / "out"))
+    convert.run(CONFIG, str(own_records), LocalDirectory(tmp_path / "train"))
     for path in tmp_path.glob("ssd_eval*"):
         path.rename(own_records / path.name)
     with pytest.raises(OwnershipError, match="the source has changed since"):
-        convert.run(CONFIG, str(own_records), tmp_path / "train")
+        convert.run(CONFIG, str(own_records), LocalDirectory(tmp_path / "train"))
 
 
 def test_sets_in_folders_of_their_own(records: Path, tmp_path: Path) -> None:
@@ -132,23 +141,25 @@ def test_sets_in_folders_of_their_own(records: Path, tmp_path: Path) -> None:
         (tmp_path / "source" / split).mkdir(parents=True)
         for path in records.glob(pattern):
             shutil.copy2(path, tmp_path / "source" / split)
-    convert.run(CONFIG | {"format": "auto"}, str(tmp_path / "source"), tmp_path / "out")
-    manifest = read_manifest(tmp_path / "out")
+    convert.run(
+        CONFIG | {"format": "auto"}, str(tmp_path / "source"), LocalDirectory(tmp_path / "out")
+    )
+    manifest = read_manifest(LocalDirectory(tmp_path / "out"))
     assert manifest.splits["val"].shards[0].name == "val/ssd_eval.mindrecord0"
     assert [entry.name for entry in manifest.classes] == ["1", "2"]
-    assert open_split(tmp_path / "out", "train").num_images == 7
+    assert open_split(LocalDirectory(tmp_path / "out"), "train").num_images == 7
 
 
 def test_files_of_ours_lose_nothing(few_photographs: Path, tmp_path: Path) -> None:
-    convert.run({"shards": "mindrecord"}, str(few_photographs), tmp_path / "first")
+    convert.run({"shards": "mindrecord"}, str(few_photographs), LocalDirectory(tmp_path / "first"))
     (tmp_path / "moved").mkdir()
     for path in (tmp_path / "first").glob("ssd*"):
         path.rename(tmp_path / "moved" / path.name)
-    convert.run(CONFIG, str(tmp_path / "moved"), tmp_path / "second")
-    convert.run({}, str(few_photographs), tmp_path / "arrow")
+    convert.run(CONFIG, str(tmp_path / "moved"), LocalDirectory(tmp_path / "second"))
+    convert.run({}, str(few_photographs), LocalDirectory(tmp_path / "arrow"))
     pairs = zip(
-        open_split(tmp_path / "second", "val").read(range(4)),
-        open_split(tmp_path / "arrow", "val").read(range(4)),
+        open_split(LocalDirectory(tmp_path / "second"), "val").read(range(4)),
+        open_split(LocalDirectory(tmp_path / "arrow"), "val").read(range(4)),
         strict=True,
     )
     for adopted, arrow in pairs:
@@ -174,12 +185,12 @@ def test_the_command_says_what_is_missing(records: Path, tmp_path: Path) -> None
 )
 def test_wrong_words(records: Path, tmp_path: Path, config: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        convert.run(CONFIG | config, str(records), tmp_path / "out")
+        convert.run(CONFIG | config, str(records), LocalDirectory(tmp_path / "out"))
 
 
 def test_too_few_names(records: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="class 2 occurs, but --classes has 1 names"):
-        convert.run(CONFIG | {"classes": ["cat"]}, str(records), tmp_path / "out")
+        convert.run(CONFIG | {"classes": ["cat"]}, str(records), LocalDirectory(tmp_path / "out"))
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
@@ -187,7 +198,7 @@ def test_too_few_names(records: Path, tmp_path: Path) -> None:
 def test_an_incomplete_set_is_refused(own_records: Path, tmp_path: Path, name: str) -> None:
     (own_records / name).unlink()
     with pytest.raises(DataError, match=rf"belongs to {name}, which is not in "):
-        convert.run(CONFIG, str(own_records), tmp_path / "out")
+        convert.run(CONFIG, str(own_records), LocalDirectory(tmp_path / "out"))
 
 
 def test_files_of_another_kind_are_refused(photographs: list[bytes], tmp_path: Path) -> None:
@@ -196,15 +207,15 @@ def test_files_of_another_kind_are_refused(photographs: list[bytes], tmp_path: P
     (source / "a").write_text("no MindRecord")
     (source / "a.db").touch()
     with pytest.raises(DataError, match="a: is not a MindRecord file"):
-        convert.run(CONFIG, str(source), tmp_path / "out")
+        convert.run(CONFIG, str(source), LocalDirectory(tmp_path / "out"))
     for path in source.iterdir():
         path.unlink()
     with pytest.raises(DataError, match="holds no MindRecord file"):
-        convert.run(CONFIG, str(source), tmp_path / "out")
+        convert.run(CONFIG, str(source), LocalDirectory(tmp_path / "out"))
     schema = REFERENCE | {"annotation": {"type": "int32", "shape": [-1, 4]}}
     write(source / "train.mindrecord", [(1, photographs[0], [[1, 2, 3, 4]])], schema, 1)
     with pytest.raises(DataError, match=r"expected those of MindSpore's SSD: .* \[-1, 5\]"):
-        convert.run(CONFIG, str(source), tmp_path / "out")
+        convert.run(CONFIG, str(source), LocalDirectory(tmp_path / "out"))
 
 
 def test_faulty_boxes_stop_or_are_repaired_when_they_are_read(
@@ -216,12 +227,14 @@ def test_faulty_boxes_stop_or_are_repaired_when_they_are_read(
     ]
     write(tmp_path / "source/train.mindrecord", rows, REFERENCE, 1)
     with pytest.raises(DataError, match="row 0: box 1 .* has no area .*error 1 of 2"):
-        convert.run(CONFIG, str(tmp_path / "source"), tmp_path / "strict")
-    convert.run(CONFIG | {"policy": "repair"}, str(tmp_path / "source"), tmp_path / "out")
-    manifest = read_manifest(tmp_path / "out")
+        convert.run(CONFIG, str(tmp_path / "source"), LocalDirectory(tmp_path / "strict"))
+    convert.run(
+        CONFIG | {"policy": "repair"}, str(tmp_path / "source"), LocalDirectory(tmp_path / "out")
+    )
+    manifest = read_manifest(LocalDirectory(tmp_path / "out"))
     assert manifest.findings == {"box_partly_outside": 1, "box_without_area": 1}
     assert (manifest.splits["train"].boxes, manifest.splits["train"].max_boxes) == (2, 2)
-    first, second = open_split(tmp_path / "out", "train").read([0, 1])
+    first, second = open_split(LocalDirectory(tmp_path / "out"), "train").read([0, 1])
     assert first.annotations.boxes.tolist() == [[2, 1, 40, 30], [0, 0, 20, 20]]
     assert len(second.annotations) == 0
 
@@ -234,7 +247,11 @@ def test_an_unusable_image_stops(photographs: list[bytes], tmp_path: Path) -> No
         ("repair", "row 1: .* adopted as they are, so no image can be left out"),
     ):
         with pytest.raises(DataError, match=message):
-            convert.run(CONFIG | {"policy": policy}, str(tmp_path / "source"), tmp_path / policy)
+            convert.run(
+                CONFIG | {"policy": policy},
+                str(tmp_path / "source"),
+                LocalDirectory(tmp_path / policy),
+            )
         assert not (tmp_path / policy / "manifest.json").exists()
 
 
@@ -243,5 +260,5 @@ def test_a_conversion_does_not_write_over_files_of_others(
 ) -> None:
     before = (own_records / "ssd_eval.mindrecord0").read_bytes()
     with pytest.raises(OwnershipError, match="is there already, and not from this converter"):
-        convert.run({"shards": "mindrecord"}, str(few_photographs), own_records)
+        convert.run({"shards": "mindrecord"}, str(few_photographs), LocalDirectory(own_records))
     assert (own_records / "ssd_eval.mindrecord0").read_bytes() == before

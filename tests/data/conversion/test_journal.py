@@ -14,7 +14,7 @@ from ssd_core.store.local import file_sha256
 def entry(out_dir: Path, index: int, split: SplitName = "train") -> Entry:
     path = out_dir / f"{split}-{index:05d}.arrow"
     path.write_bytes(bytes([index]) * 100)
-    shard = Shard(name=path.name, bytes=100, rows=2, sha256=file_sha256(path))
+    shard = Shard(name=path.name, num_bytes=100, rows=2, sha256=file_sha256(path))
     findings = Findings("repair")
     place = "two\u2028lines\x85.xml"  # which Python would split, but JSON does not escape
     findings.add("box_outside", place, "detail", count=index + 1)

@@ -72,7 +72,7 @@ def test_rows_come_back(source: FolderSource, tmp_path: Path) -> None:
     shard = write(source, tmp_path / "out", names)
     content = (tmp_path / "out" / shard.name).read_bytes()
     assert shard.name == "train-00000.arrow"
-    assert (shard.rows, shard.bytes) == (5, len(content))
+    assert (shard.rows, shard.num_bytes) == (5, len(content))
     assert shard.sha256 == hashlib.sha256(content).hexdigest()
     read = rows(tmp_path / "out" / shard.name)
     assert [row["image"] for row in read] == [CONTENTS[name] for name in names]

@@ -19,8 +19,9 @@ from ssd_core.data.shards.manifest import (
 )
 from ssd_core.data.sources.base import SourceFile
 from ssd_core.errors import DataError
+from ssd_core.store import LocalDirectory
 
-SHARD = Shard(name="train-00000.arrow", bytes=10, rows=2, sha256="ab")
+SHARD = Shard(name="train-00000.arrow", num_bytes=10, rows=2, sha256="ab")
 CLASSES = (ClassEntry(label=1, name="cat", category_id=17),)
 SPLIT = Split(images=2, boxes=3, max_boxes=2, shards=(SHARD,))
 MANIFEST = Manifest(
@@ -38,7 +39,7 @@ MANIFEST = Manifest(
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     write_manifest(tmp_path, MANIFEST)
-    assert read_manifest(tmp_path) == MANIFEST
+    assert read_manifest(LocalDirectory(tmp_path)) == MANIFEST
     (info,) = MANIFEST.class_infos()
     assert (info.label, info.name, info.category_id) == (1, "cat", 17)
 
@@ -48,7 +49,7 @@ def test_no_manifest_names_the_remedy(tmp_path: Path) -> None:
         with pytest.raises(
             DataError, match="holds no converted data set: manifest.json is missing"
         ):
-            read_manifest(place)
+            read_manifest(LocalDirectory(place))
 
 
 def cut(text: str) -> str:
@@ -77,7 +78,7 @@ def test_damage_is_named(tmp_path: Path, damage: Callable[[str], str], message: 
     path = tmp_path / "manifest.json"
     path.write_text(damage(path.read_text()))
     with pytest.raises(DataError, match=message):
-        read_manifest(tmp_path)
+        read_manifest(LocalDirectory(tmp_path))
 
 
 def test_digest_is_of_content_and_options() -> None:

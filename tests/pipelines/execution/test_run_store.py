@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from ssd_core.store import join_location, open_store
 from tests.pipelines.conftest import STEPS
 from tests.store.conftest import run_server, use_server
 from tests.store.s3_servers import SECRET_KEY, S3Server, VersityServer
@@ -66,14 +65,14 @@ def test_a_training_leaves_everything_in_the_store(trained: list[str]) -> None:
     assert begun(trained) == list(STEPS["training"])
     report = re.fullmatch(r"AP \S+ · AP50 .+ ms · report (s3://.*)/report\.html", trained[-1])
     assert report
-    assert b"<html" in open_store(report[1]).get("report.html")
+    assert b"<html" in Location.parse(report[1]).get("report.html")
     results = trained[-2].removeprefix("results ")
     assert results == report[1].rpartition("/")[0]
     for step in ("train", "evaluate", "benchmark", "report", "publish"):
-        store = open_store(join_location(results, step))
+        store = Location.parse(f"{results}/{step}")
         assert json.loads(store.get("results.json"))["metrics"] is not None
         assert json.loads(store.get("invocation.json"))["stage"] == step
-    published = {stored.key for stored in open_store(f"{ROOT}/models/cells/1").list()}
+    published = {stored.key for stored in Location.parse(f"{ROOT}/models/cells/1").list()}
     assert "published.json" in published
 
 
@@ -97,9 +96,9 @@ def test_benchmarks_of_a_series_are_compared(work: Path, trained: list[str]) -> 
     assert any("the first of the series" in line for line in first)
     assert any(", the median of 1 before" in line for line in second)
     assert re.fullmatch(r"\S+ images/s \((same|faster)\) · latency \S+ ms", second[-1])
-    assert len(list(open_store(f"{ROOT}/benchmarks/nightly").list())) == 2
+    assert len(list(Location.parse(f"{ROOT}/benchmarks/nightly").list())) == 2
     results = second[-2].removeprefix("results ")
-    found = json.loads(open_store(f"{results}/benchmark").get("results.json"))
+    found = json.loads(Location.parse(f"{results}/benchmark").get("results.json"))
     assert found["verdict"]["compared"] == 1
 
 

@@ -94,7 +94,7 @@ def describe_files(folder: Path, names: Iterable[str]) -> tuple[Shard, ...]:
     return tuple(
         Shard(
             name=name,
-            bytes=(folder / name).stat().st_size,
+            num_bytes=(folder / name).stat().st_size,
             rows=rows,
             sha256=file_sha256(folder / name),
         )

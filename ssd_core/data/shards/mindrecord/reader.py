@@ -13,7 +13,7 @@ from ssd_core.data.shards.manifest import Shard
 from ssd_core.data.shards.mindrecord.format import columns_to_read, read_header, read_row
 from ssd_core.data.shards.mindrecord.writer import describe_error, import_mindspore
 from ssd_core.errors import DataError
-from ssd_core.store import Location, join_location
+from ssd_core.store import Location
 from ssd_core.structures import Record, Sample
 
 _ROWS_PER_PIPELINE = 64
@@ -65,7 +65,7 @@ class MindRecordRows:
 
     @property
     def _place(self) -> Location:
-        return join_location(self._files.place, self._names[0])
+        return self._files.place / self._names[0]
 
     def _read_rows(self, paths: Sequence[Path], indices: Sequence[int]) -> Iterator[Any]:
         dataset = self._mindspore.dataset

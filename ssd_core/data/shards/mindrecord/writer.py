@@ -25,8 +25,8 @@ from ssd_core.data.shards.mindrecord.format import (
 )
 from ssd_core.data.sources.base import Source
 from ssd_core.errors import DataError, OwnershipError, SurroundingsError, UsageError
-from ssd_core.store.base import PARTIAL_PREFIX
 from ssd_core.store.local import commit_file, explain_disk_errors, flush, make_directory
+from ssd_core.store.location import PARTIAL_PREFIX
 from ssd_core.structures import Sample
 
 _ROWS_PER_CALL = 200

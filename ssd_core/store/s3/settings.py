@@ -82,7 +82,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> S3Settings:
 
 
 def split_uri(uri: str) -> tuple[str, str]:
-    """Return bucket and prefix of `s3://bucket/prefix`; the prefix is empty or ends with a slash.
+    """Return bucket and prefix of `s3://bucket/prefix`.
 
     Raises:
         UsageError: no bucket, a name that no bucket can have, or credentials in the URI.
@@ -98,8 +98,7 @@ def split_uri(uri: str) -> tuple[str, str]:
             f"'{uri}' names no bucket, whose name has 3 to 63 characters; "
             "expected s3://bucket/prefix"
         )
-    prefix = prefix.strip("/")
-    return bucket, f"{prefix}/" if prefix else ""
+    return bucket, prefix
 
 
 def _check_endpoint(url: str) -> str:

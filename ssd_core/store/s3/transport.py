@@ -25,7 +25,7 @@ from urllib3.response import BaseHTTPResponse
 
 from ssd_core.errors import UsageError
 from ssd_core.logs import logger
-from ssd_core.store.s3_settings import Patience, S3Settings
+from ssd_core.store.s3.settings import Patience, S3Settings
 
 _LONGEST_PAUSE_SECONDS = 5.0
 _TRANSIENT_STATUS = {408, 429, 500, 502, 503, 504}

@@ -7,8 +7,8 @@ from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
 from ssd_core.errors import SurroundingsError
-from ssd_core.store.s3_errors import ANSWERS, error_code
-from ssd_core.store.s3_transport import Tries, describe, is_transient
+from ssd_core.store.s3.errors import ANSWERS, error_code
+from ssd_core.store.s3.transport import Tries, describe, is_transient
 
 _PIECE_BYTES = 2**18
 _STEP_BYTES = 2**20

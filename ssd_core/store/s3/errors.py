@@ -12,8 +12,8 @@ from minio.error import InvalidResponseError, S3Error, ServerError
 from urllib3.exceptions import HTTPError, LocationValueError, ProxyError
 
 from ssd_core.errors import SsdError, SurroundingsError, UsageError
-from ssd_core.store.s3_settings import S3Settings
-from ssd_core.store.s3_transport import NO_LOGIN, NO_TLS, NO_TRUST, describe
+from ssd_core.store.s3.settings import S3Settings
+from ssd_core.store.s3.transport import NO_LOGIN, NO_TLS, NO_TRUST, describe
 
 ANSWERS = (S3Error, ServerError, InvalidResponseError)
 """What the client raises for an answer of a server that is no success."""

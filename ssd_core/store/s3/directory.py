@@ -1,4 +1,4 @@
-"""An S3 bucket as an object store.
+"""Directories in an S3 bucket.
 
 Every object is written with its SHA-256 as user metadata, and `get` of a whole object checks it.
 What is written elsewhere has none, and what is read in part cannot be checked by it: who knows the
@@ -7,13 +7,14 @@ hash, from a manifest, compares it himself, as the cache does.
 
 import hashlib
 import io
+import os
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,18 +24,19 @@ from minio.datatypes import ListMultipartUploadsResult
 from urllib3.response import BaseHTTPResponse
 
 from ssd_core.errors import SurroundingsError, UsageError
-from ssd_core.store.base import (
+from ssd_core.store.known_file import KnownFile
+from ssd_core.store.local import file_sha256
+from ssd_core.store.location import (
     PARTIAL_PREFIX,
+    Location,
     StoredObject,
     check_key,
-    holds,
     read_verified_content,
 )
-from ssd_core.store.local import file_sha256
-from ssd_core.store.s3_download import read_body
-from ssd_core.store.s3_errors import ANSWERS, error_code, explain_store_errors, status_of
-from ssd_core.store.s3_settings import S3Settings
-from ssd_core.store.s3_transport import PatientPool, Tries, open_pool
+from ssd_core.store.s3.download import read_body
+from ssd_core.store.s3.errors import ANSWERS, error_code, explain_store_errors, status_of
+from ssd_core.store.s3.settings import S3Settings, read_settings, split_uri
+from ssd_core.store.s3.transport import PatientPool, Tries, open_pool
 
 _SHA256 = "x-amz-meta-sha256"
 _WRITER = "x-amz-meta-writer"
@@ -55,35 +57,75 @@ class UnfinishedUpload:
     """When the last part came, or the upload began: seconds since 1970, by the store's clock."""
 
 
-class S3Store:
-    """The objects of a bucket below a prefix. May be shared by threads, not by processes."""
+class S3Directory(Location):
+    """The objects of a bucket below a prefix; may be shared by threads and sent to processes."""
 
-    def __init__(self, bucket: str, prefix: str, settings: S3Settings) -> None:
+    def __init__(self, bucket: str, prefix: str = "", settings: S3Settings | None = None) -> None:
         """Connect to nothing yet.
 
         Args:
             bucket: its name.
-            prefix: empty, or ending with a slash.
-            settings: where the store is, and who asks.
+            prefix: common prefix of the keys, with or without a trailing slash.
+            settings: endpoint and credentials; None reads the environment at the first request.
+        """
+        prefix = prefix.strip("/")
+        self._bucket, self._prefix = bucket, f"{prefix}/" if prefix else ""
+        self._settings = settings
+
+    @classmethod
+    def parse(cls, uri: str) -> "S3Directory":
+        """Return the directory that `s3://bucket/prefix` names.
 
         Raises:
-            UsageError: settings that cannot be used.
+            UsageError: not a bucket name, or credentials in the URI.
         """
-        self.uri = f"s3://{bucket}/{prefix}"
-        self._bucket = bucket
-        self._prefix = prefix
-        self._settings = settings
-        self._pool = open_pool(settings)
-        self._client = _open_client(settings, self._pool)
+        return cls(*split_uri(uri))
+
+    @property
+    def uri(self) -> str:
+        """`s3://bucket/prefix` without a trailing slash."""
+        return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
+
+    @property
+    def local(self) -> None:
+        """None."""
+        return None
+
+    @property
+    def parent(self) -> "S3Directory":
+        """The directory that contains this one; the bucket contains itself."""
+        above = self._prefix.rstrip("/").rpartition("/")[0]
+        return S3Directory(self._bucket, above, self._settings)
+
+    def __truediv__(self, name: str) -> "S3Directory":
+        """Return the directory `name` below this one."""
+        return S3Directory(self._bucket, f"{self._prefix}{name}", self._settings)
+
+    def __str__(self) -> str:
+        return self.uri
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Leave the connections behind on the way to another process."""
+        return S3Directory, (self._bucket, self._prefix, self._settings)
+
+    @cached_property
+    def _connection(self) -> "_Connection":
+        return _connect(self._settings or read_settings(), os.getpid())
+
+    @property
+    def _client(self) -> minio.Minio:
+        return self._connection.client
 
     def put(self, key: str, content: bytes | Path) -> None:
         """Store bytes or a file under `key`, replacing what is there."""
         name = self._name(key)
         if isinstance(content, Path):
-            num_bytes, sha256 = content.stat().st_size, file_sha256(content)
+            file = KnownFile(
+                name=key, num_bytes=content.stat().st_size, sha256=file_sha256(content)
+            )
         else:
-            num_bytes, sha256 = len(content), hashlib.sha256(content).hexdigest()
-        part_bytes = max(_PART_BYTES, -(-num_bytes // _MOST_PARTS))
+            file = KnownFile.of(key, content)
+        part_bytes = max(_PART_BYTES, -(-file.num_bytes // _MOST_PARTS))
         with self._verb(key):
             # An upload that is gone may be complete: its answer was lost, and the repetition late.
             with _open_content(content) as stream, _ignoring("NoSuchUpload"):
@@ -91,15 +133,15 @@ class S3Store:
                     self._bucket,
                     name,
                     stream,
-                    num_bytes,
-                    metadata={_SHA256: sha256},
+                    file.num_bytes,
+                    metadata={_SHA256: file.sha256},
                     part_size=part_bytes,
                     # One at a time: all requests then share the budget of this thread.
                     num_parallel_uploads=1,
                 )
-            if num_bytes > part_bytes and not holds(self, key, sha256=sha256, num_bytes=num_bytes):
+            if file.num_bytes > part_bytes and not file.is_in(self):
                 raise SurroundingsError(
-                    f"{self.uri}{key}: the store did not keep what was uploaded; repeat the command"
+                    f"{self.uri}/{key}: the store lost the upload; repeat the command"
                 )
 
     def put_if_absent(self, key: str, content: bytes) -> bool:
@@ -120,7 +162,7 @@ class S3Store:
             # Where an answer was lost, the repetition is refused because of ourselves.
             if is_refused and self._writer(name) != writer:
                 return False
-            time.sleep(self._settings.patience.settle_seconds)
+            time.sleep(self._connection.settings.patience.settle_seconds)
             if self._writer(name) != writer:
                 return False
             # A store that ignores conditions may join the name of one writer to another's content.
@@ -133,7 +175,7 @@ class S3Store:
         name = self._name(key)
         if length == 0:
             if self.head(key) is None:
-                raise FileNotFoundError(f"{self.uri}{key}")
+                raise FileNotFoundError(f"{self.uri}/{key}")
             return b""
         with self._verb(key) as tries:
             if start or length:
@@ -143,7 +185,7 @@ class S3Store:
                 content, expected = self._read(name, 0, None, tries)
                 return content, hashlib.sha256(content).hexdigest(), expected
 
-            return read_verified_content(f"{self.uri}{key}", read_whole)
+            return read_verified_content(f"{self.uri}/{key}", read_whole)
 
     def head(self, key: str) -> StoredObject | None:
         """Return what a listing would say of `key`, or None where it does not exist."""
@@ -231,14 +273,14 @@ class S3Store:
         return upload
 
     def _name(self, key: str) -> str:
-        check_key(key, self.uri)
+        check_key(key, self)
         return f"{self._prefix}{key}"
 
     @contextmanager
     def _verb(self, key: str) -> Iterator[Tries]:
         with (
-            explain_store_errors(f"{self.uri}{key}", self._settings),
-            self._pool.verb() as tries,
+            explain_store_errors(f"{self.uri}/{key}", self._connection.settings),
+            self._connection.pool.verb() as tries,
         ):
             yield tries
 
@@ -312,6 +354,21 @@ def _ignoring(*codes: str) -> Iterator[None]:
     except ANSWERS as error:
         if error_code(error) not in codes:
             raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Connection:
+    settings: S3Settings
+    pool: PatientPool
+    client: minio.Minio
+
+
+@lru_cache(maxsize=16)
+def _connect(settings: S3Settings, process: int) -> _Connection:
+    """Return the connection that all directories of this process share; a fork gets its own."""
+    del process
+    pool = open_pool(settings)
+    return _Connection(settings, pool, _open_client(settings, pool))
 
 
 def _open_client(settings: S3Settings, pool: PatientPool) -> minio.Minio:

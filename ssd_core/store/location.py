@@ -1,0 +1,149 @@
+"""A directory somewhere, and what can be done with the objects below it.
+
+Keys are relative paths with forward slashes; they never leave the directory.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from ssd_core.errors import DataError, SurroundingsError, UsageError
+from ssd_core.logs import logger
+
+ContentT = TypeVar("ContentT")
+
+PARTIAL_PREFIX = ".partial-"
+"""Prefix of the names of unfinished objects; no listing returns them."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One object of a listing."""
+
+    key: str
+    num_bytes: int
+    version: str = field(default="", compare=False)
+    """Changes with the content: the ETag, or the modification time in nanoseconds."""
+    changed: float = field(default=0.0, compare=False)
+    """Modification time in seconds since 1970, by the clock of the store."""
+    sha256: str = field(default="", compare=False)
+    """Of the content as it was stored, where the store keeps it; only `head` returns it."""
+
+
+class Location(ABC):
+    """A directory on the local disk or in an S3 bucket.
+
+    Every verb raises SurroundingsError when the disk or the store fails.
+    """
+
+    @staticmethod
+    def parse(text: str) -> "Location":
+        """Return the directory that a path, a `file://` URI or `s3://bucket/prefix` names.
+
+        Raises:
+            UsageError: another scheme, or not a bucket name.
+        """
+        if text.startswith("s3://"):
+            from ssd_core.store.s3.directory import S3Directory
+
+            return S3Directory.parse(text)
+        from ssd_core.store.local import LocalDirectory, local_path
+
+        return LocalDirectory(local_path(text, expected="a path, file:// or s3://bucket/prefix"))
+
+    @property
+    @abstractmethod
+    def uri(self) -> str:
+        """Absolute path or URI, which names the same directory in every process."""
+
+    @property
+    @abstractmethod
+    def local(self) -> Path | None:
+        """Path of the directory; None in a store."""
+
+    @property
+    @abstractmethod
+    def parent(self) -> "Location":
+        """The directory that contains this one."""
+
+    @abstractmethod
+    def __truediv__(self, name: str) -> "Location":
+        """Return the directory `name` below this one."""
+
+    @abstractmethod
+    def put(self, key: str, content: bytes | Path) -> None:
+        """Store bytes or a local file under `key`, whole or not at all; replace what is there."""
+
+    @abstractmethod
+    def put_if_absent(self, key: str, content: bytes) -> bool:
+        """Store `content` unless `key` exists, and return whether it was stored.
+
+        Exactly one of many concurrent writers succeeds.
+        """
+
+    @abstractmethod
+    def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        """Return the object, or at most `length` bytes of it from `start`.
+
+        Raises:
+            FileNotFoundError: the object does not exist.
+            DataError: the content of a whole object differs from what was stored.
+        """
+
+    @abstractmethod
+    def head(self, key: str) -> StoredObject | None:
+        """Return the listing entry of `key`, or None if it does not exist."""
+
+    @abstractmethod
+    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+        """Yield the objects whose key starts with `prefix`, sorted by key."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Remove the object if it exists."""
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether both are the same directory."""
+        return isinstance(other, Location) and self.uri == other.uri
+
+    def __hash__(self) -> int:
+        return hash(self.uri)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
+
+def check_key(key: str, directory: Location) -> None:
+    """Refuse a key that does not name an object below the directory.
+
+    Raises:
+        UsageError: the key is empty or leaves the directory.
+    """
+    if not key or key.startswith("/") or ".." in key.split("/"):
+        raise UsageError(f"'{key}' leaves the store {directory}")
+
+
+def read_verified_content(
+    name: str, read: Callable[[], tuple[ContentT, str, str | None]]
+) -> ContentT:
+    """Return the content that `read` returns; a damaged one is read a second time.
+
+    Args:
+        name: the object, for the message.
+        read: returns content, its SHA-256, and the expected one, or None if that is unknown.
+
+    Raises:
+        DataError: the same damage twice: the stored object is damaged.
+        SurroundingsError: different damage each time: the transfer damages it.
+    """
+    wrong: list[str] = []
+    for _ in range(2):
+        content, actual, expected = read()
+        if expected in {None, actual}:
+            return content
+        wrong.append(actual)
+        logger.warning("%s was read with a wrong SHA-256", name)
+    kind = DataError if wrong[0] == wrong[1] else SurroundingsError
+    raise kind(f"{name} is damaged: sha256 {wrong[1][:12]}…, expected {str(expected)[:12]}…")
