@@ -14,16 +14,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import minio
 from minio.datatypes import ListMultipartUploadsResult
 from urllib3.response import BaseHTTPResponse
 
-from ssd_core.errors import SurroundingsError, UsageError
+from ssd_core.errors import SurroundingsError
 from ssd_core.store.known_file import KnownFile
 from ssd_core.store.local import file_sha256
 from ssd_core.store.location import (
@@ -33,10 +32,11 @@ from ssd_core.store.location import (
     check_key,
     read_verified_content,
 )
+from ssd_core.store.s3.connection import Connection, connect
 from ssd_core.store.s3.download import read_body
 from ssd_core.store.s3.errors import ANSWERS, error_code, explain_store_errors, status_of
 from ssd_core.store.s3.settings import S3Settings, read_settings, split_uri
-from ssd_core.store.s3.transport import PatientPool, Tries, open_pool
+from ssd_core.store.s3.transport import Tries
 
 _SHA256 = "x-amz-meta-sha256"
 _WRITER = "x-amz-meta-writer"
@@ -109,8 +109,8 @@ class S3Directory(Location):
         return S3Directory, (self._bucket, self._prefix, self._settings)
 
     @cached_property
-    def _connection(self) -> "_Connection":
-        return _connect(self._settings or read_settings(), os.getpid())
+    def _connection(self) -> Connection:
+        return connect(self._settings or read_settings(), os.getpid())
 
     @property
     def _client(self) -> minio.Minio:
@@ -354,44 +354,6 @@ def _ignoring(*codes: str) -> Iterator[None]:
     except ANSWERS as error:
         if error_code(error) not in codes:
             raise
-
-
-@dataclass(frozen=True, slots=True)
-class _Connection:
-    settings: S3Settings
-    pool: PatientPool
-    client: minio.Minio
-
-
-@lru_cache(maxsize=16)
-def _connect(settings: S3Settings, process: int) -> _Connection:
-    """Return the connection that all directories of this process share; a fork gets its own."""
-    del process
-    pool = open_pool(settings)
-    return _Connection(settings, pool, _open_client(settings, pool))
-
-
-def _open_client(settings: S3Settings, pool: PatientPool) -> minio.Minio:
-    parts = urlsplit(settings.endpoint)
-    try:
-        client = minio.Minio(
-            parts.netloc,
-            access_key=settings.access_key,
-            secret_key=settings.secret_key,
-            session_token=settings.session_token,
-            secure=parts.scheme == "https",
-            region=settings.region,
-            http_client=pool,
-        )
-    except ValueError as error:
-        raise UsageError(
-            f"{settings.endpoint}: {error}; check AWS_ENDPOINT_URL and AWS_REGION"
-        ) from None
-    if settings.addressing == "virtual":
-        client.enable_virtual_style_endpoint()
-    elif settings.addressing == "path":
-        client.disable_virtual_style_endpoint()
-    return client
 
 
 def _seconds(moment: datetime | None) -> float:

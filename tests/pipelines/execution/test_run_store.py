@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ssd_core.store import Location
 from tests.pipelines.conftest import STEPS
 from tests.store.conftest import run_server, use_server
 from tests.store.s3_servers import SECRET_KEY, S3Server, VersityServer
