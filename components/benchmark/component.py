@@ -5,7 +5,6 @@ from typing import Any
 from kfp import dsl
 
 from components import images
-from ssd_core.store import LocalDirectory
 
 
 @dsl.component(base_image=images.TOOLS, install_kfp_package=False)  # the placement sets the image
@@ -42,6 +41,7 @@ def benchmark(
 
     from ssd_core.stages import benchmark as stage
     from ssd_core.stages.doorway import doorway, find_dataset, keep_output
+    from ssd_core.store import Location
     from ssd_core.store.places import Places
 
     with doorway():
@@ -49,7 +49,7 @@ def benchmark(
         photos = find_dataset(dataset.metadata, dataset.path) if dataset else None
         on_device = {"framework": framework, "device": device}
         result = stage.run(
-            config, LocalDirectory(Path(model.path)), out_dir, data_dir=photos, **on_device
+            config, Location.parse(model.path), out_dir, data_dir=photos, **on_device
         )
         if series:
             result = stage.compare(config, result, out_dir, places.benchmarks(series), run)

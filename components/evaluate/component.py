@@ -5,7 +5,6 @@ from typing import Any
 from kfp import dsl
 
 from components import images
-from ssd_core.store import LocalDirectory
 
 
 @dsl.component(base_image=images.TOOLS, install_kfp_package=False)  # the placement sets the image
@@ -41,12 +40,13 @@ def evaluate(
 
     from ssd_core.stages import evaluate as stage
     from ssd_core.stages.doorway import doorway, find_dataset, keep_output
+    from ssd_core.store import Location
     from ssd_core.store.places import Places
 
     with doorway():
         out_dir, data_dir = Path(evaluation.path), find_dataset(dataset.metadata, dataset.path)
         on_device = {"framework": framework, "device": device}
-        result = stage.run(config, LocalDirectory(Path(model.path)), data_dir, out_dir, **on_device)
+        result = stage.run(config, Location.parse(model.path), data_dir, out_dir, **on_device)
         keep_output(out_dir, Places(data_root).run(run, "evaluate"))
         evaluation.metadata.update(result.metadata)
         metrics.metadata.update(result.metrics)
