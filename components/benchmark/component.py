@@ -47,9 +47,13 @@ def benchmark(
     with doorway():
         places, out_dir = Places(data_root), Path(speed.path)
         photos = find_dataset(dataset.metadata, dataset.path) if dataset else None
-        on_device = {"framework": framework, "device": device}
         result = stage.run(
-            config, Location.parse(model.path), out_dir, data_dir=photos, **on_device
+            config,
+            Location.parse(model.path),
+            out_dir,
+            data_dir=photos,
+            framework=framework,
+            device=device,
         )
         if series:
             result = stage.compare(config, result, out_dir, places.benchmarks(series), run)
