@@ -1,4 +1,4 @@
-"""What the commands say on standard error: log lines, and the progress of long work."""
+"""Standard error of the commands: log lines, and the progress of long work."""
 
 import logging
 import shutil
@@ -9,20 +9,20 @@ from typing import TextIO
 
 _REDRAW_SECONDS = 0.1
 LINE_SECONDS = 10.0
-"""Time between two lines of progress where there is no terminal."""
+"""Time between two progress lines without a terminal."""
 _BAR_WIDTH = 24
 _CLEAR_LINE = "\r\x1b[K"
-"""Empties the line of a terminal, whatever stood there, and begins it anew."""
+"""Clears the current line of a terminal and returns to its start."""
 
 logger = logging.getLogger("ssd")
 
 
 def set_up_logging(*, verbose: bool = False, line_seconds: float = LINE_SECONDS) -> None:
-    """Send log lines to standard error; called once by a command, never by the library.
+    """Send log lines to standard error; called once per command, never by the library.
 
     Args:
-        verbose: show the details too.
-        line_seconds: time between two lines of progress where there is no terminal.
+        verbose: include debug lines.
+        line_seconds: time between two progress lines without a terminal.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_LineFormatter(_CLEAR_LINE if sys.stderr.isatty() else ""))
@@ -32,19 +32,19 @@ def set_up_logging(*, verbose: bool = False, line_seconds: float = LINE_SECONDS)
 
 
 class _LineFormatter(logging.Formatter):
-    """Plain messages behind a common start; from warning on the level comes first."""
+    """Plain messages after a common prefix; warnings and errors name their level."""
 
-    def __init__(self, start: str) -> None:
+    def __init__(self, prefix: str) -> None:
         super().__init__()
-        self._start = start
+        self._prefix = prefix
 
     def format(self, record: logging.LogRecord) -> str:
         level = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
-        return f"{self._start}{level}{super().format(record)}"
+        return f"{self._prefix}{level}{super().format(record)}"
 
 
 class Progress:
-    """Progress of long work: one redrawn line on a terminal, elsewhere a line now and then.
+    """Progress of long work: one redrawn line on a terminal, otherwise a line every few seconds.
 
     Use as a context manager; `update` is cheap enough for every item.
     """
@@ -74,7 +74,7 @@ class Progress:
             self._stream.flush()
 
     def update(self, done: int, figures: str = "") -> None:
-        """Say that `done` of the total are finished; `figures` is shown as it is."""
+        """Show that `done` of the total are finished, followed by `figures`."""
         now = time.monotonic()
         if now - self._shown < (_REDRAW_SECONDS if self._is_terminal else self.line_seconds):
             return
@@ -87,7 +87,7 @@ class Progress:
         self._stream.flush()
 
     def _bar_line(self, done: int, text: str) -> str:
-        """Put a bar before the text, as long as there is room for it: a broken line would stay."""
+        """Put a bar before the text if it fits: a wrapped line could not be cleared."""
         width = shutil.get_terminal_size().columns - 1
         bar_width = max(0, min(_BAR_WIDTH, width - len(text) - 1))
         filled = round(bar_width * done / max(self._total, 1))
@@ -102,7 +102,7 @@ class Progress:
 
 
 def format_duration(seconds: float) -> str:
-    """Write a duration as `42 s`, `3:05 min` or `2:03:05 h`."""
+    """Return a duration as `42 s`, `3:05 min` or `2:03:05 h`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

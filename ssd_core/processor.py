@@ -1,4 +1,4 @@
-"""The processor that this process runs on, and the share of it that it may use."""
+"""The processor that this process runs on, and its share of it."""
 
 import os
 import platform
@@ -6,16 +6,17 @@ from pathlib import Path
 
 
 def read_processor_name(info_path: Path = Path("/proc/cpuinfo")) -> str:
-    """Return the name that the processor gives itself, else its architecture."""
+    """Return the processor's name, or its architecture if it has none."""
     lines = info_path.read_text().splitlines() if info_path.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 
 
 def count_processors(limit_path: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """Return the processors that this process may use.
+    """Return the number of processors that this process may use.
 
-    Python counts those of the machine; a container may be held to some of them, or to their time.
+    Python counts those of the machine; a container may be limited to some of them, or to a share of
+    their time.
     """
     own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota, _, period = (

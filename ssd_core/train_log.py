@@ -1,7 +1,7 @@
-"""The log of a training: one JSON object a line, in the order of the steps.
+"""The log of a training: one JSON object per line, in the order of the steps.
 
-{"event": "start", "step": 0, ...}        how this attempt runs; another one follows each resume
-{"event": "step", "step": 20, ...}        means since the line before
+{"event": "start", "step": 0, ...}        how this attempt runs; every resume adds one
+{"event": "step", "step": 20, ...}        means since the previous line
 {"event": "evaluation", "step": 100, ...}
 {"event": "end", "step": 800, ...}
 """
@@ -18,21 +18,21 @@ LOG_FILE = "train_log.jsonl"
 
 
 def append(path: Path, line: Mapping[str, Any]) -> None:
-    """Add one line, which has an `event` and a `step`; its numbers are finite."""
+    """Append one line, which has an `event` and a `step`; its numbers must be finite."""
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line, allow_nan=False) + "\n")
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a log; a last line that is still being written is left out.
+    """Return the lines of a log, without a last line that is still being written.
 
     Raises:
-        DataError: there is no such file, or a line is not a JSON object.
+        DataError: the file does not exist, or a line is not a JSON object.
     """
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
-        raise DataError(f"{path}: no such training log") from None
+        raise DataError(f"{path}: the training log does not exist") from None
     whole = text.split("\n")[:-1]
     lines = [_parse(line) for line in whole]
     for number, line in enumerate(lines, 1):
@@ -42,9 +42,9 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def rewind(path: Path, step: int) -> None:
-    """Cut the log back to what was known when the checkpoint of `step` was written.
+    """Remove the lines that were written after the checkpoint of `step`.
 
-    Steps only grow from line to line, so what has to go is a tail, and one truncation is enough.
+    Steps only grow from line to line, so these lines are a tail, and one truncation is enough.
     """
     if not path.exists():
         return
@@ -59,7 +59,7 @@ def rewind(path: Path, step: int) -> None:
 
 
 def _is_later(line: Mapping[str, Any], step: int) -> bool:
-    """Say whether a line came after the checkpoint of `step`, which only follows a `step` line."""
+    """Return whether a line is later than the checkpoint of `step`, which follows a `step` line."""
     return bool(line["step"] > step or (line["step"] == step and line["event"] != "step"))
 
 

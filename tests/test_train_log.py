@@ -57,7 +57,7 @@ def test_no_log_needs_no_rewinding(tmp_path: Path) -> None:
 
 
 def test_a_missing_log_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="none.jsonl: no such training log"):
+    with pytest.raises(DataError, match="none.jsonl: the training log does not exist"):
         read_log(tmp_path / "none.jsonl")
 
 

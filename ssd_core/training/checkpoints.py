@@ -1,8 +1,8 @@
-"""Checkpoints that survive a kill at any instant; of two attempts the newer one may write.
+"""Checkpoints that survive a kill at any instant; of several attempts only the newest may write.
 
-attempt-00000002                     one empty file; the highest number may write
+attempt-00000002                     empty; the attempt with the highest number may write
 step-00000100/state.safetensors      the arrays of the learner, and the best weights so far
-step-00000100/checkpoint.json        everything else, with size and hash of the arrays; written last
+step-00000100/checkpoint.json        everything else, and the hash of the arrays; written last
 """
 
 import hashlib
@@ -27,22 +27,22 @@ _BEST = "best/"
 
 
 class TrainState(BaseModel):
-    """Where a training stands: with the learner's arrays, all that the next step depends on."""
+    """The progress of a training: with the learner's arrays, all that the next step depends on."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     step: int = 0
     """Finished optimizer steps."""
     samples: int = 0
-    """Images seen, over all devices."""
+    """Images seen by all devices."""
     seconds: float = 0.0
-    """Time spent in steps by all attempts, waiting for data included."""
+    """Time that all attempts spent in steps, waiting for data included."""
     loss: float | None = None
     """Mean of the last interval."""
     best_step: int | None = None
     """Step of the best evaluation so far."""
     best_metrics: dict[str, float] = {}
-    """What that evaluation measured."""
+    """Results of that evaluation."""
     best_weights: dict[str, Any] = Field(default_factory=dict, exclude=True)
     """The arrays that were evaluated."""
 
@@ -65,7 +65,7 @@ class _Commit(BaseModel):
 
 
 class CheckpointDir:
-    """The checkpoints of one training, in the hands of one attempt at it; begins with `resume`."""
+    """The checkpoints of one training, in the hands of one attempt; call `resume` first."""
 
     def __init__(
         self, place: Location, training_id: str, *, log: MirroredFile | None = None
@@ -73,28 +73,25 @@ class CheckpointDir:
         """Read and write nothing yet.
 
         Args:
-            place: a directory that is only theirs, on the disk or in a store.
-            training_id: checkpoints of any other are passed over.
-            log: kept up to date with the checkpoints, where it is not written in its final place.
+            place: a directory with nothing else in it, on disk or in a store.
+            training_id: checkpoints of any other training are skipped.
+            log: published with each checkpoint, unless it is written in its final location.
         """
         self.training_id = training_id
         self._place, self._log = place, log
         self._attempt = 0
         self._names: set[str] = set()
-        """Of what this attempt found or made: it removes nothing else, nothing of a newer one."""
+        """Checkpoints that this attempt found or wrote; it never removes those of a newer one."""
         self.last_dir: Location | None = None
-        """The newest checkpoint known to be good."""
+        """The newest checkpoint that was verified."""
 
     def resume(self) -> tuple[TrainState, dict[str, Array]] | None:
-        """Become the newest attempt, and return the newest whole checkpoint, or None.
+        """Become the newest attempt; return the newest complete checkpoint, or None.
 
-        A damaged one is passed over with a warning; one without its last file was never finished.
+        A damaged one is skipped with a warning; one without its last file was never finished.
 
         Returns:
             The state, and the arrays of the learner.
-
-        Raises:
-            SurroundingsError: the disk is full or fails, or the store is away.
         """
         self._attempt = self._claim()
         if self._log is not None:
@@ -127,10 +124,10 @@ class CheckpointDir:
         return max((int(word) for word in words if word.isdecimal()), default=0)
 
     def check_newest(self) -> None:
-        """Make sure that no newer attempt has taken over since `resume`.
+        """Verify that no newer attempt has taken over since `resume`.
 
         Raises:
-            SurroundingsError: one has, or the store is away.
+            SurroundingsError: one has.
         """
         newest = self._newest_attempt()
         if newest != self._attempt:
@@ -140,11 +137,10 @@ class CheckpointDir:
             )
 
     def save(self, state: TrainState, learner_arrays: Mapping[str, Array]) -> None:
-        """Commit a checkpoint; only then remove all others but the one before it.
+        """Commit a checkpoint; only then remove all others but the previous one.
 
         Raises:
-            SurroundingsError: a newer attempt has taken over, the disk is full or fails, or the
-                store is away.
+            SurroundingsError: a newer attempt has taken over, or the arrays read back are damaged.
         """
         self.check_newest()
         name = f"{_STEP}{state.step:08}"
@@ -168,11 +164,11 @@ class CheckpointDir:
         self.last_dir = step_dir
 
     def _remove_all_but(self, name: str, entry: KnownFile) -> None:
-        """Remove what the new checkpoint replaces, if it is right and still ours to decide."""
+        """Remove the checkpoints that a new one replaces, if it is intact and still ours."""
         step_dir = self._place / name
         if not entry.is_in(step_dir):
             place = step_dir / _ARRAYS_FILE
-            raise SurroundingsError(f"{place} is damaged, though it was just written")
+            raise SurroundingsError(f"{place} is damaged although it was just written")
         self.check_newest()
         for other in self._names - {name}:
             if self._place / other != self.last_dir:
@@ -180,7 +176,7 @@ class CheckpointDir:
                 self._names.remove(other)
 
     def _checkpoints(self) -> dict[str, set[str]]:
-        """Return the names of all files of all checkpoints, whole or not."""
+        """Return the file names of every checkpoint, complete or not."""
         checkpoints: dict[str, set[str]] = {}
         for found in self._place.list(_STEP):
             name, _, file = found.key.partition("/")
@@ -189,10 +185,10 @@ class CheckpointDir:
         return checkpoints
 
     def _remove(self, name: str) -> None:
-        """Remove a checkpoint, its commit first, so that a half-removed one never looks whole."""
+        """Remove a checkpoint, its commit first: a partly removed one must not look complete."""
         for file in (_COMMIT_FILE, _ARRAYS_FILE):
             self._place.delete(f"{name}/{file}")
-        if folder := (self._place / name).local:  # with what was half written
+        if folder := (self._place / name).local:  # with partly written files
             shutil.rmtree(folder, ignore_errors=True)
 
     def _read(self, name: str) -> tuple[TrainState, dict[str, Array]]:
@@ -204,7 +200,7 @@ class CheckpointDir:
         except (ValidationError, FileNotFoundError):
             raise DataError(f"{place} is damaged") from None
         if _digest(commit.state) != commit.state_sha256:
-            raise DataError(f"{place} is damaged: its state has another hash")
+            raise DataError(f"{place} is damaged: the hash of its state differs")
         if commit.training_id != self.training_id:
             raise DataError(f"{place} belongs to training {commit.training_id}")
         arrays = read_arrays(step_dir, commit.arrays)

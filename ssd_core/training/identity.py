@@ -1,4 +1,4 @@
-"""What a training is: on one device, two runs of the same identity end with the same weights."""
+"""The identity of a training: on a CPU, two runs of the same identity end with equal weights."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ Identity = dict[str, Any]
 
 
 def identify(config: TrainConfig, dataset_digest: str, framework: str) -> Identity:
-    """Return everything that decides how a training ends, apart from the device."""
+    """Return everything that determines the result of a training, except the device."""
     return {
         "train": config.model_dump(mode="json"),
         "dataset": dataset_digest,
@@ -30,16 +30,15 @@ def identify(config: TrainConfig, dataset_digest: str, framework: str) -> Identi
 
 
 def digest_identity(identity: Identity) -> str:
-    """Return the short name of an identity."""
+    """Return the id of a training."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def own_place(out_dir: Location, identity: Identity) -> None:
-    """Make `out_dir` the place of this training; of several that try, the first one gets it.
+    """Claim `out_dir` for this training; if several try, the first one gets it.
 
     Raises:
         OwnershipError: it holds another training; the message lists the fields that differ.
-        SurroundingsError: the disk is full or refuses, or the store is away.
     """
     content = json.dumps(identity, indent=2, sort_keys=True) + "\n"
     if out_dir.put_if_absent(IDENTITY_FILE, content.encode()):
@@ -48,8 +47,8 @@ def own_place(out_dir: Location, identity: Identity) -> None:
         owner = TypeAdapter(Identity).validate_json(out_dir.get(IDENTITY_FILE))
     except ValidationError:
         raise OwnershipError(
-            f"{out_dir / IDENTITY_FILE} is damaged, so the training there cannot "
-            "continue; choose another --out"
+            f"{out_dir / IDENTITY_FILE} is damaged, so the training in it "
+            "cannot continue; choose another --out"
         ) from None
     if changes := differences(owner, identity):
         raise OwnershipError(
@@ -60,7 +59,7 @@ def own_place(out_dir: Location, identity: Identity) -> None:
 
 @cache
 def _digest_code() -> str:
-    """Hash all Python files of this package with their places in it, as they were at first."""
+    """Hash all Python files of this package with their paths, as the first call finds them."""
     package_dir = Path(ssd_core.__file__).parent
     digest = hashlib.sha256()
     for path in sorted(package_dir.rglob("*.py")):

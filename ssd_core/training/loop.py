@@ -1,11 +1,15 @@
 """The training loop, the same for every framework: from the last checkpoint to the last step."""
 
 import math
+import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -21,46 +25,45 @@ from ssd_core.structures import Batch
 from ssd_core.train_log import append, rewind
 from ssd_core.training.checkpoints import CheckpointDir, TrainState
 from ssd_core.training.schedule import learning_rate
-from ssd_core.training.stopping import stop_requests
 
 BEST_METRIC = "ap"
-"""The evaluation with the highest one keeps its weights."""
+"""The weights of the evaluation with the highest value are kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What the loop works with."""
+    """All that the loop works with."""
 
     config: TrainConfig
     num_images: int
-    """Size of the training split."""
+    """Of the training split."""
     learner: Learner
     batches: Callable[[int, int], Iterator[Batch]]
-    """Yields the batches of the steps first .. last - 1."""
+    """Yields the batches of steps first .. last - 1."""
     checkpoints: CheckpointDir
     log_path: Path
     facts: Mapping[str, Any]
-    """What the `start` line of the log says besides."""
+    """Further entries of the `start` line of the log."""
     ranks: Ranks = ALONE
-    """The processes that train together; each runs this loop, rank 0 alone writes and evaluates."""
+    """Each process runs this loop; only rank 0 writes and evaluates."""
     evaluate: Callable[[], dict[str, float]] | None = None
-    """Measures the learner's present weights; called when `evaluate_every` is set."""
+    """Measures the learner's current weights; called when `evaluate_every` is set."""
 
     @property
     def is_first(self) -> bool:
-        """Whether this process is the one that writes."""
+        """Whether this process writes the files."""
         return self.ranks.rank == 0
 
     @property
     def total_steps(self) -> int:
-        """Optimizer steps from beginning to end; a broken one at the end of the epochs is whole."""
+        """Optimizer steps of the whole run; `epochs` are rounded up to whole steps."""
         steps = self.config.epochs * self.num_images / self.config.batch_size
         return self.config.steps or max(1, math.ceil(round(steps, 6)))
 
 
 @dataclass(slots=True, kw_only=True)
 class _Interval:
-    """What happened since the last line of the log."""
+    """The steps since the last line of the log."""
 
     started: float = field(default_factory=time.monotonic)
     idle_since: float = field(default_factory=time.monotonic)
@@ -69,17 +72,16 @@ class _Interval:
 
 
 def train(run: Run) -> TrainState:
-    """Train to the last step; what a killed run left behind is continued.
+    """Train to the last step, from the last checkpoint if there is one.
 
     Raises:
         DivergedError: a loss or a weight is no longer finite.
         StoppedError: SIGTERM or Ctrl-C, after a checkpoint.
-        SurroundingsError: the disk is full, or a newer attempt has taken over.
     """
     config, total = run.config, run.total_steps
     state = _resume(run)
     interval, figures = _Interval(), ""
-    with stop_requests() as stop, Progress("train: step", total, done=state.step) as progress:
+    with _stop_requests() as stop, Progress("train: step", total, done=state.step) as progress:
         for batch in run.batches(state.step, total):
             interval.data_seconds += time.monotonic() - interval.idle_since
             rate = learning_rate(state.step, total, config.optimizer.learning_rate, config.schedule)
@@ -110,7 +112,7 @@ def train(run: Run) -> TrainState:
 
 
 def _resume(run: Run) -> TrainState:
-    """Load the last checkpoint, and repeat the evaluation that may have followed it."""
+    """Load the last checkpoint, and repeat the evaluation that followed it if it was lost."""
     state = TrainState()
 
     def begin() -> dict[str, Any]:
@@ -157,7 +159,7 @@ def _is_due(run: Run, step: int, every: int | None) -> bool:
 
 
 def _log(run: Run, state: TrainState, interval: _Interval, rate: float) -> str:
-    """Wait for the device, write the line of an interval, and return its figures for people."""
+    """Wait for the device, log an interval, and return its figures for the progress line."""
     losses = _read_losses(run, state, interval.results)
     seconds = time.monotonic() - interval.started
     state.seconds += seconds
@@ -183,7 +185,7 @@ def _log(run: Run, state: TrainState, interval: _Interval, rate: float) -> str:
 
 
 def _read_losses(run: Run, state: TrainState, results: list[StepResult]) -> dict[str, float]:
-    """Return the means of an interval; every single loss must be finite."""
+    """Return the means of an interval; the losses of every step must be finite."""
     readings = [result.read() for result in results]
     for step, losses in enumerate(readings, state.step - len(results) + 1):
         if not all(math.isfinite(value) for value in losses.values()):
@@ -194,7 +196,7 @@ def _read_losses(run: Run, state: TrainState, results: list[StepResult]) -> dict
 
 
 def _save(run: Run, state: TrainState) -> None:
-    """Commit a checkpoint, unless the last update has spoilt the weights."""
+    """Commit a checkpoint, unless the last update has made a weight infinite or NaN."""
     arrays = run.learner.state()
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -203,8 +205,8 @@ def _save(run: Run, state: TrainState) -> None:
 
 
 def _evaluate(run: Run, state: TrainState) -> None:
-    """Measure the present weights, and keep them when they are the best so far."""
-    assert run.evaluate is not None, "evaluate_every needs something that evaluates"
+    """Measure the current weights, and keep them if they are the best so far."""
+    assert run.evaluate is not None, "evaluate_every needs `evaluate`"
     metrics = run.ranks.on_first(run.evaluate)
     _append(run, {"event": "evaluation", "step": state.step, **metrics})
     best = state.best_metrics.get(BEST_METRIC, -math.inf)
@@ -220,12 +222,11 @@ def _append(run: Run, line: Mapping[str, Any]) -> None:
         append(run.log_path, line)
 
 
-def _diverged(run: Run, what: str) -> DivergedError:
-    last = run.checkpoints.last_dir if run.is_first else "known to rank 0"
+def _diverged(run: Run, problem: str) -> DivergedError:
+    last = run.checkpoints.last_dir if run.is_first else "see rank 0"
     return DivergedError(
-        f"training diverged: {what}; last good checkpoint: {last or 'none'}; "
-        f"expected finite values, try a lower train.optimizer.learning_rate "
-        f"(now {run.config.optimizer.learning_rate:g})"
+        f"training diverged: {problem}; last good checkpoint: {last or 'none'}; "
+        f"try a lower train.optimizer.learning_rate (now {run.config.optimizer.learning_rate:g})"
     )
 
 
@@ -235,3 +236,27 @@ def _stopped(run: Run, state: TrainState, number: signal.Signals) -> StoppedErro
         "the same command continues from there",
         number,
     )
+
+
+@contextmanager
+def _stop_requests() -> Iterator[list[signal.Signals]]:
+    """Collect SIGTERM and SIGINT, which the loop reads after each step; a second one exits at once.
+
+    Python delivers signals to the main thread only; in any other thread the list stays empty.
+    """
+    received: list[signal.Signals] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if received:
+            os._exit(128 + number)  # the default action does not end process 1 of a container
+        received.append(signal.Signals(number))
+
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    previous = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -11,12 +11,12 @@ def learning_rate(step: int, total_steps: int, peak: float, schedule: ScheduleCo
     """Return the rate of the update that follows `step` finished ones.
 
     The rate rises linearly from `warmup_ratio * peak` to `peak` during the warm-up. Schedule `step`
-    multiplies it by 0.1 at each milestone; `cosine` lets it fall along half a cosine that would
-    reach 0 at `total_steps`.
+    multiplies it by 0.1 at each milestone; `cosine` follows half a cosine that reaches 0 at
+    `total_steps`.
 
     Args:
         step: 0..total_steps - 1.
-        total_steps: length of the run in optimizer steps.
+        total_steps: optimizer steps of the whole run.
         peak: the highest rate.
         schedule: shape of the curve.
     """

@@ -11,7 +11,7 @@ from ssd_core.structures import Array
 
 
 def copy_to_arrays(tensors: Mapping[str, Tensor]) -> dict[str, Array]:
-    """Return copies in plain row-major order, whatever the tensors' place and memory format."""
+    """Return copies in row-major order, whatever the tensors' device and memory format."""
     return {
         name: np.array(tensor.detach().cpu().numpy(), order="C", copy=True)
         for name, tensor in tensors.items()
@@ -19,7 +19,7 @@ def copy_to_arrays(tensors: Mapping[str, Tensor]) -> dict[str, Array]:
 
 
 def copy_to_tensors(arrays: Mapping[str, Array], tensors: Mapping[str, Tensor]) -> None:
-    """Overwrite all `tensors` with the arrays of the same names; nothing changes on an error.
+    """Overwrite `tensors` with the arrays of the same names; on an error nothing changes.
 
     Raises:
         DataError: a name is missing or unknown, or a shape or type differs.
@@ -29,9 +29,9 @@ def copy_to_tensors(arrays: Mapping[str, Array], tensors: Mapping[str, Tensor]) 
         sorted(arrays.keys() - tensors.keys()),
     )
     if missing or unknown:
-        what = f"'{missing[0]}' is missing" if missing else f"'{unknown[0]}' is unknown"
+        problem = f"'{missing[0]}' is missing" if missing else f"'{unknown[0]}' is unknown"
         raise DataError(
-            f"weights: {what} ({len(missing)} missing, {len(unknown)} unknown, {len(tensors)} "
+            f"weights: {problem} ({len(missing)} missing, {len(unknown)} unknown, {len(tensors)} "
             "expected): they belong to another network"
         )
     sources = {name: torch.tensor(arrays[name]) for name in tensors}
