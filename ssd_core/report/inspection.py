@@ -1,37 +1,56 @@
-"""What the page about a data set says, from the results of `inspect`: plain values to show."""
+"""The page about a data set, from the results of `inspect`: headline, order, charts."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from ssd_core import __version__
+from ssd_core.data.inspection.statistics import IOU_EDGES, NUM_OCTAVES, SHAPE_BINS, SIDE_BINS
 from ssd_core.data.inspection.table import SIZES
-from ssd_core.report import inspection_charts as charts
-from ssd_core.report.charts import NUM_COLOURS, class_colour
+from ssd_core.report.charts import (
+    NUM_COLOURS,
+    Chart,
+    Line,
+    Series,
+    bar_chart,
+    class_colour,
+    heat_map,
+    line_chart,
+    round_ticks,
+    tick_text,
+)
 from ssd_core.report.images import AnnotatedImage
 from ssd_core.report.page import percent
-from ssd_core.structures import IntArray
+from ssd_core.structures import Array, IntArray
 
 _IMAGE_TITLES = {
     "smallest": "The smallest objects",
     "most": "The most objects",
     "fewest": "The fewest objects",
 }
+_SPLIT_COLOURS = {"train": "var(--part-3)", "val": "var(--part-4)"}
+_MAX_BARS = 26
+_PERCENTS = (0.5, 1, 2, 5, 10, 20, 50, 100)
 
 
 def content(
     results: Mapping[str, Any], shapes: IntArray, images: Mapping[str, Sequence[AnnotatedImage]]
 ) -> dict[str, Any]:
-    """Return what the page shows, part by part.
+    """Return the values of the page that are not in the results themselves.
 
     Args:
         results: content of `results.json`.
-        shapes: [N, N] objects by width and height, as `count_shapes` has them.
+        shapes: [N, N] objects by width and height, from `count_shapes`.
         images: by kind, the keys of `find_extremes`.
     """
     data, classes, changes = results["data"], results["classes"], results["assignments"]
     has_colours = len(classes) <= NUM_COLOURS
     colours = {row["name"]: class_colour(row["label"]) for row in classes if has_colours}
-    has_objects = any(split["objects"] for split in results["splits"].values())
+    counts = {row["name"]: sum(row["objects"].values()) for row in classes}
+    reach = results["anchors"].get(results["recipe"])
+    has_objects = any(counts.values())
     return {
         "title": data["name"] or "Data set",
         "subtitle": [
@@ -40,35 +59,36 @@ def content(
             f"ssd-core {__version__}",
             *([f"{results['recipe']} with {', '.join(changes)}"] if changes else []),
         ],
-        "headline": _headline(results),
-        "remarks": results["remarks"],
-        "split_names": list(results["splits"]),
-        "counts": _counts(results["splits"]),
-        "objects_chart": charts.objects_chart(results),
-        "classes": _classes(results, colours),
-        "recipe": results["recipe"],
-        "size_charts": [charts.side_chart(results), charts.shape_chart(results, shapes)],
-        "anchors": _anchors(results) if has_objects else None,
+        "headline": _headline(results, counts),
+        "results": results,
+        "reach": reach,
+        "counts": counts,
+        "classes": sorted(classes, key=lambda row: -counts[row["name"]]),
+        "colours": colours,
+        "sizes": SIZES,
+        "objects_chart": _objects_chart(results),
+        "size_charts": [_side_chart(results), _shape_chart(results, shapes)],
+        "anchor_charts": [
+            *([_reach_chart(results)] if reach and has_objects else []),
+            *([_recipes_chart(results)] if has_objects else []),
+        ],
         "images": [(_IMAGE_TITLES[kind], found) for kind, found in images.items() if found],
-        "image_classes": list(colours.items()),
-        "repeated": results["repeated"],
-        "near": results["near"],
-        "findings": results["findings"],
-        "origins": [("shards", data["uri"], data["digest"]), ("source", data["source"], "")],
     }
 
 
-def _headline(results: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Return the key figures: value, name, note."""
-    splits, classes, metrics = results["splits"], results["classes"], results["metrics"]
-    images, objects = metrics["images"], metrics["objects"]
-    by_split = ", ".join(f"{split['images']:,} {name}" for name, split in splits.items())
-    most = max(classes, key=lambda row: sum(row["objects"].values()))
-    share = percent(sum(most["objects"].values()), objects)
+def _headline(results: Mapping[str, Any], counts: Mapping[str, int]) -> list[tuple[str, str, str]]:
+    """Return the key figures: value, title, note."""
+    images, objects = results["metrics"]["images"], results["metrics"]["objects"]
+    by_split = ", ".join(f"{split['images']:,} {name}" for name, split in results["splits"].items())
+    most = max(counts, key=counts.__getitem__)
     figures = [
         (f"{images:,}", "images", by_split),
-        (f"{objects:,}", "objects", f"{objects / max(images, 1):.1f} an image"),
-        (f"{len(classes):,}", "classes", f"{share} of the objects are {most['name']}"),
+        (f"{objects:,}", "objects", f"{objects / max(images, 1):.1f} per image"),
+        (
+            f"{len(counts):,}",
+            "classes",
+            f"{percent(counts[most], objects)} of the objects are {most}",
+        ),
     ]
     if results["recipe"]:
         reach = results["anchors"][results["recipe"]]
@@ -77,98 +97,129 @@ def _headline(results: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     return figures
 
 
-def _counts(splits: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Return the table of counts: name, then a text and a note for each split."""
-    columns = [_count_column(split) for split in splits.values()]
-    return [(name, [column[name] for column in columns]) for name in columns[0]]
+def _objects_chart(results: Mapping[str, Any]) -> Chart:
+    counts = {name: s["objects_per_image_histogram"] for name, s in results["splits"].items()}
+    longest = max(len(values) for values in counts.values())
+    bin_size = -(-longest // _MAX_BARS)
+    series = [
+        Series(name, _percents(_rebin(values, bin_size, longest)), _SPLIT_COLOURS[name])
+        for name, values in counts.items()
+    ]
+    ticks = [value for value in round_ticks(0, longest) if value % 1 == 0 and value < longest]
+    return bar_chart(
+        "Objects per image",
+        series,
+        labels=("objects", "% of the images"),
+        x_ticks=[((value + 0.5) / bin_size, tick_text(value)) for value in ticks],
+    )
 
 
-def _count_column(split: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    images, objects = split["images"], split["objects"]
-    without = split["images_without_objects"]
-    return {
-        "images": (f"{images:,}", f"{split['bytes'] / 1e6:,.1f} MB"),
-        "without objects": (f"{without:,}", percent(without, images)),
-        "width, px": _middle(split["width"]),
-        "height, px": _middle(split["height"]),
-        "objects": (f"{objects:,}", ""),
-        "in an image": _middle(split["objects_per_image"]),
-        **{size: (f"{count:,}", percent(count, objects)) for size, count in split["sizes"].items()},
-        "difficult": (f"{split['difficult']:,}", ""),
-        "crowds, not counted": (f"{split['crowds']:,}", ""),
-    }
+def _side_chart(results: Mapping[str, Any]) -> Chart:
+    series = [
+        Series(name, _percents(split["side_histogram"]), _SPLIT_COLOURS[name])
+        for name, split in results["splits"].items()
+    ]
+    return bar_chart(
+        "Size of the objects",
+        series,
+        labels=(f"root of the area, {_unit(results)}", "% of the objects"),
+        x_ticks=_log_ticks(results, SIDE_BINS),
+    )
 
 
-def _classes(results: Mapping[str, Any], colours: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return the table of classes, the most frequent first."""
+def _shape_chart(results: Mapping[str, Any], shapes: IntArray) -> Chart:
+    """Return the map of widths and heights, with the anchors of the chosen recipe as rings."""
     reach = results["anchors"].get(results["recipe"])
-    whole, unit = (reach["image_size"], "px") if reach else (100, "%")
-    totals = [sum(row["objects"].values()) for row in results["classes"]]
-    rows = [
-        {
-            "name": row["name"],
-            "colour": colours.get(row["name"]),
-            "objects": total,
-            "share": 100 * total / max(*totals, 1),
-            "by_split": list(row["objects"].values()),
-            "images": sum(row["images"].values()),
-            "side": f"{row['side']['median'] * whole:.0f} {unit}" if row["side"] else "–",
-            "unreached": percent(reach["unreached_classes"][k], total) if reach else "",
-        }
-        for k, (row, total) in enumerate(zip(results["classes"], totals, strict=True))
+    rings = [
+        (width / reach["image_size"], height / reach["image_size"], f"{width:g} × {height:g} px")
+        for level in (reach["levels"] if reach else ())
+        for width, height in level["shapes"]
     ]
-    return sorted(rows, key=lambda row: -row["objects"])
-
-
-def _anchors(results: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the comparison of all recipes, and the levels of the chosen one."""
-    sizes = {
-        size: sum(split["sizes"][size] for split in results["splits"].values()) for size in SIZES
-    }
-    rows = [
-        {
-            "name": name,
-            "image_size": reach["image_size"],
-            "anchors": sum(level["anchors"] for level in reach["levels"]),
-            "iou_threshold": reach["iou_threshold"],
-            "median": reach["best_iou"]["median"],
-            "share": 100 * reach["unreached"] / reach["objects"],
-            "unreached": percent(reach["unreached"], reach["objects"]),
-            "sizes": [percent(reach["unreached_sizes"][size], sizes[size]) for size in SIZES],
-        }
-        for name, reach in results["anchors"].items()
-    ]
-    return {
-        "sizes": SIZES,
-        "recipes": sorted(rows, key=lambda row: row["share"]),
-        "charts": [
-            chart
-            for chart in (charts.reach_chart(results), charts.recipes_chart(results))
-            if chart is not None
+    unit = _unit(results)
+    return heat_map(
+        "Width and height of the objects" + (", anchors as rings" if reach else ""),
+        shapes,
+        [
+            (_log_position(x, SHAPE_BINS), _log_position(y, SHAPE_BINS), name)
+            for x, y, name in rings
         ],
-        "levels": _levels(results["anchors"].get(results["recipe"])),
-    }
+        labels=(f"width, {unit}", f"height, {unit}"),
+        ticks=_log_ticks(results, SHAPE_BINS),
+    )
 
 
-def _levels(reach: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    if reach is None:
-        return []
-    return [
-        {
-            "stride": f"{level['stride']:g}",
-            "shapes": ", ".join(f"{width:.0f} × {height:.0f}" for width, height in level["shapes"]),
-            "anchors": level["anchors"],
-            "objects": level["objects"],
-            "share": 100 * level["objects"] / reach["objects"],
-            "percent": percent(level["objects"], reach["objects"]),
-        }
-        for level in reach["levels"]
-    ]
+def _reach_chart(results: Mapping[str, Any]) -> Chart:
+    """Return the sizes of the objects that the anchors of the chosen recipe reach or miss."""
+    reach = results["anchors"][results["recipe"]]
+    every = np.sum([split["side_histogram"] for split in results["splits"].values()], axis=0)
+    unreached = np.array(reach["unreached_side_histogram"])
+    return bar_chart(
+        f"Objects that the anchors of {results['recipe']} reach",
+        [
+            Series("reached", every - unreached, "var(--part-3)"),
+            Series("out of reach", unreached, "var(--alert)"),
+        ],
+        labels=(f"root of the area, {_unit(results)}", "objects"),
+        x_ticks=_log_ticks(results, SIDE_BINS),
+        is_stacked=True,
+    )
 
 
-def _middle(spread: Mapping[str, float] | None) -> tuple[str, str]:
-    """Write a median with the smallest and the largest value as a note."""
-    if spread is None:
-        return "–", ""
-    low, middle, high = (f"{spread[name]:,g}" for name in ("min", "median", "max"))
-    return middle, "" if low == high else f"{low} to {high}"
+def _recipes_chart(results: Mapping[str, Any]) -> Chart:
+    """Return one curve per recipe: the share of objects with an anchor of at least some IoU."""
+    lines = []
+    for row, (name, reach) in enumerate(results["anchors"].items()):
+        is_chosen = name == results["recipe"]
+        colour = "var(--ink)" if is_chosen else class_colour(row + 2)
+        shares = _percent_above(reach["best_iou_histogram"])
+        lines.append(Line(name, IOU_EDGES, shares, colour, is_chosen))
+    lines.sort(key=lambda line: line.is_strong)  # the chosen recipe last, on top of the others
+    return line_chart(
+        "Objects with an anchor of at least this IoU, %",
+        lines,
+        x_label="IoU",
+        x_range=(0, 1),
+        y_range=(0, 100),
+        width=480,
+    )
+
+
+def _unit(results: Mapping[str, Any]) -> str:
+    """Return the unit of sides: pixels of the chosen recipe's input, or relative."""
+    reach = results["anchors"].get(results["recipe"])
+    return f"px at {reach['image_size']} px input" if reach else "% of the image"
+
+
+def _log_ticks(results: Mapping[str, Any], per_octave: int) -> list[tuple[float, str]]:
+    """Return round numbers of the unit with their positions on an axis of octaves."""
+    reach = results["anchors"].get(results["recipe"])
+    whole = reach["image_size"] if reach else 100
+    octaves = range(math.ceil(math.log2(whole)) - NUM_OCTAVES, math.floor(math.log2(whole)) + 1)
+    values = [2**k for k in octaves] if reach else _PERCENTS
+    return [(_log_position(value / whole, per_octave), tick_text(value)) for value in values]
+
+
+def _log_position(value: float, per_octave: int) -> float:
+    """Return the position of a relative length in bins from the left, clipped to the axis."""
+    position = (math.log2(value) + NUM_OCTAVES) * per_octave
+    return min(max(position, 0), NUM_OCTAVES * per_octave)
+
+
+def _rebin(counts: Sequence[int], bin_size: int, length: int) -> Array:
+    """Join neighbouring bins; the result covers at least `length` of the old bins."""
+    num_bins = -(-length // bin_size)
+    padded = np.pad(counts, (0, num_bins * bin_size - len(counts)))
+    sums: Array = padded.reshape(num_bins, bin_size).sum(axis=1)
+    return sums
+
+
+def _percents(counts: Sequence[int] | Array) -> Array:
+    percents: Array = 100 * np.asarray(counts) / max(np.sum(counts), 1)
+    return percents
+
+
+def _percent_above(counts: Sequence[int]) -> Array:
+    """Return the share at or above each edge of a histogram, the last edge included."""
+    above = np.append(np.cumsum(counts[::-1])[::-1], 0)
+    percents: Array = 100 * above / max(np.sum(counts), 1)
+    return percents

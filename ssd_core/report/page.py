@@ -38,7 +38,7 @@ def _environment(*, autoescape: bool) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=not autoescape,
     )
-    environment.filters["figure"] = _figure
+    environment.filters |= {"figure": _figure, "percent": percent}
     return environment
 
 
