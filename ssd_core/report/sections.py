@@ -1,4 +1,4 @@
-"""What each part of the page says, from the files of the stages: plain values for the templates."""
+"""Headline, speed and training in the report: values for the template from the stages' files."""
 
 import json
 import re
@@ -16,7 +16,7 @@ _MAIN = "var(--ink)"
 def overview(
     results: Mapping[str, Mapping[str, Any]], invocations: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Return title, headline, and where everything comes from, from the files of the stages given.
+    """Return title, headline, configuration, environment and inputs.
 
     Args:
         results: content of `results.json` by stage.
@@ -30,48 +30,38 @@ def overview(
         "configuration": [
             (stage, flatten(invocation["config"])) for stage, invocation in invocations.items()
         ],
-        "environment": flatten(results[stages[0]]["environment"]) if stages else [],
+        "environment": list(results[stages[0]]["environment"].items()) if stages else [],
         "origins": [
-            (stage, name, place["uri"], place.get("digest", ""))
+            (stage, name, source["uri"], source.get("digest", ""))
             for stage, invocation in invocations.items()
-            for name, place in invocation["inputs"].items()
+            for name, source in invocation["inputs"].items()
         ],
     }
 
 
 def speed(results: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the table of times, and for each batch size the share of its parts."""
-    batches = results["batches"]
-    per_image = [
-        [batch["milliseconds"][part]["p50"] / batch["batch_size"] for part in PARTS]
-        for batch in batches
-    ]
-    longest = max(sum(times) for times in per_image)
-    bars = [
-        {
-            "batch_size": batch["batch_size"],
-            "total": sum(times),
-            "parts": [
-                {"name": part, "ms": ms, "percent": 100 * ms / longest}
-                for part, ms in zip(PARTS, times, strict=True)
-            ],
+    """Return the metrics, the table of times, and one bar per batch size.
+
+    A bar holds the median milliseconds per image of each part.
+    """
+    bars = {
+        batch["batch_size"]: {
+            part: batch["milliseconds"][part]["p50"] / batch["batch_size"] for part in PARTS
         }
-        for batch, times in zip(batches, per_image, strict=True)
-    ]
-    columns = {part: part.replace("_", " ") for part in (*PARTS, END_TO_END)}
-    groups = group_metrics(results["metrics"])
+        for batch in results["batches"]
+    }
     return {
-        "metrics": [row for rows in groups.values() for row in rows],
+        "metrics": [row for rows in group_metrics(results["metrics"]).values() for row in rows],
         "rate": METRICS["images_per_second"],
-        "columns": columns,
-        "batches": batches,
+        "columns": {part: part.replace("_", " ") for part in (*PARTS, END_TO_END)},
+        "batches": results["batches"],
         "bars": bars,
         "images": results["images"],
     }
 
 
 def training(log: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Return the charts of a training log, or None where it has no finished interval."""
+    """Return the charts of a training log; None without a finished interval."""
     steps = [line for line in log if line["event"] == "step"]
     tests = [line for line in log if line["event"] == "evaluation"]
     if not steps:
@@ -110,7 +100,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]
 def _title(
     results: Mapping[str, Mapping[str, Any]], invocations: Mapping[str, Mapping[str, Any]]
 ) -> str:
-    """Name the recipe and the data set, as far as they are known."""
+    """Return the recipe and the data set, as far as they are known."""
     recipes = [stage["model"]["recipe"] for stage in results.values() if "model" in stage]
     recipes += [
         stage["options"]["recipe"] for stage in invocations.values() if "recipe" in stage["options"]
@@ -146,20 +136,20 @@ def _headline(results: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, 
 
 def _note(metric: Metric, results: Mapping[str, Any]) -> str:
     """Return the conditions under which a key metric was measured."""
-    if "batches" not in results:
-        return f"{metric.description}, {results['images']:,} images"
-    batches = results["batches"]
+    batches = results.get("batches", ())
     if metric.name == "images_per_second":
-        batch = max(batches, key=lambda batch: batch["images_per_second"])
-        condition = _short(results["environment"]["device_name"])
-    else:
-        batch, worst = batches[0], METRICS["latency_ms_p99"]
-        condition = f"p99 {worst.format(results['metrics'][worst.name])}"
-    return f"batch {batch['batch_size']}, {condition}"
+        best = max(batches, key=lambda batch: batch["images_per_second"])
+        return f"batch {best['batch_size']}, {_shorten(results['environment']['device_name'])}"
+    if metric.name == "latency_ms_p50":
+        worst = METRICS["latency_ms_p99"]
+        p99 = worst.format(results["metrics"][worst.name])
+        return f"batch {batches[0]['batch_size']}, p99 {p99}"
+    images = "" if batches else f", {results['images']:,} images"
+    return f"{metric.description}{images}"
 
 
-def _short(device_name: str) -> str:
-    """Leave out of a processor's name what does not tell it apart: (R), (TM), CPU, the clock."""
+def _shorten(device_name: str) -> str:
+    """Remove (R), (TM), CPU and the clock from the name of a processor."""
     return re.sub(r"\((R|TM)\)| CPU| @.*", "", device_name)
 
 

@@ -100,7 +100,7 @@ def test_the_card_says_all_that_a_user_needs(inputs, trained_dir, evaluation_dir
     for name in ("Platelets", "RBC", "WBC"):
         assert f" | {name} | " in card
     assert "| ssd-core |" in card
-    assert f"ssd predict --model {place} photo.jpg" in card
+    assert f"ssd predict --model {place} image.jpg" in card
 
 
 def test_a_model_that_was_not_timed_says_so(trained_dir, evaluation_dir, root):
