@@ -6,17 +6,21 @@ import pytest
 from ssd_core.backends import FRAMEWORKS, open_backend
 from ssd_core.errors import DataError, UsageError
 from ssd_core.recipes import load_recipe
+from ssd_core.recipes.overrides import override
 from ssd_core.structures import Batch
 
 RECIPE = load_recipe("demo").train
 CONFIGS = {
-    "adamw": RECIPE.model_copy(update={"batch_size": 2}),
-    "sgd": RECIPE.model_copy(
-        update={
-            "batch_size": 2,
-            "optimizer": RECIPE.optimizer.model_copy(update={"name": "sgd"}),
-        }
-    ),
+    name: override(load_recipe("demo"), ["train.batch_size=2", *assignments]).train
+    for name, assignments in {
+        "adamw": [],
+        "sgd": ["train.optimizer.name=sgd"],
+        "focal": [
+            'train.classification_loss={"name": "focal"}',
+            "train.model.postprocess.scores=sigmoid",
+            "train.matching.contested_anchor=first",
+        ],
+    }.items()
 }
 NUM_CLASSES = 3
 SIZE = RECIPE.model.image_size
@@ -114,8 +118,9 @@ def test_the_rate_is_that_of_the_step(framework):
     }
 
 
-def test_training_finds_the_objects_it_saw(framework):
-    learner = new_learner(framework)
+@pytest.mark.parametrize("config", ["adamw", "focal"])
+def test_training_finds_the_objects_it_saw(framework, config):
+    learner = new_learner(framework, CONFIGS[config])
     losses = [learner.step(make_batch(step % 4), 2e-3).read()["loss"] for step in range(40)]
     assert losses[-1] < losses[0] / 4
     assert np.isfinite(losses).all()

@@ -7,7 +7,8 @@ from torchvision.models.detection.image_list import ImageList
 from ssd_core.backends.torch.backbones import compute_features
 from ssd_core.backends.torch.backend import TorchBackend
 from ssd_core.backends.torch.model import build_model
-from ssd_core.config import PostprocessSpec
+from ssd_core.backends.torch.norms import BatchNorm
+from ssd_core.config import NormSpec, PostprocessSpec
 from ssd_core.errors import UsageError
 from ssd_core.recipes import load_recipe
 from ssd_core.recipes.anchors import paper_levels
@@ -40,6 +41,18 @@ def test_levels_that_do_not_fit_the_backbone_are_refused():
     config = RESIDUAL.model_copy(update={"anchors": VGG16.anchors})
     with pytest.raises(UsageError, match="model.anchors: backbone 'residual' at 256 px"):
         build_model(config, 3)
+
+
+def test_padding_that_is_not_implemented_is_refused():
+    with pytest.raises(UsageError, match="model.padding: backbone 'vgg16' .* 'same'; use 'symm"):
+        build_model(VGG16.model_copy(update={"padding": "same"}), 3)
+
+
+def test_norms_have_the_epsilon_and_momentum_of_the_configuration():
+    norm = NormSpec(epsilon=1e-3, momentum=0.03)
+    model = build_model(RESIDUAL.model_copy(update={"norm": norm}), 3)
+    found = {(part.eps, part.momentum) for part in model.modules() if isinstance(part, BatchNorm)}
+    assert found == {(1e-3, 0.03)}
 
 
 @pytest.mark.parametrize("config", [RESIDUAL, VGG16], ids=["residual", "vgg16"])
