@@ -1,6 +1,6 @@
 """One frozen model per stage.
 
-Each field is documented by the string under it. Defaults live here and in recipes, nowhere else.
+The string below a field documents it. Defaults live here and in recipes, nowhere else.
 """
 
 from typing import Literal
@@ -54,67 +54,66 @@ class ConvertConfig(Section):
     """How a source data set becomes shards."""
 
     format: SourceFormat = "auto"
-    """Format of the source; `auto` looks at its content and says what it saw."""
+    """Format of the source; `auto` detects it from the content and logs what it found."""
     train: str | None = None
-    """Where the training split is inside the source; None finds the usual names."""
+    """Path of the training split inside the source; None tries the usual names."""
     val: str | None = None
-    """Where the evaluation split is; None finds the usual names, else takes a fixed fifth by image
-    hash."""
+    """Path of the evaluation split; None tries the usual names, else takes a fixed fifth of the
+    images by hash."""
     images: str | None = None
-    """Folder of the images inside the source, where the annotations do not say."""
+    """Folder of the images inside the source, for annotations that do not name it."""
     classes: tuple[str, ...] | None = None
     """Classes in label order, each `name` or `old=new`; None takes those of the source. Objects of
-    other classes are left out and counted; several with the same new name become one class."""
+    other classes are dropped and counted; several with the same new name become one class."""
     policy: Policy = "strict"
-    """What an error finding does: stop, apply the documented repair, or drop the sample."""
+    """Effect of an error finding: stop, apply the documented repair, or drop the sample."""
     max_skipped: Share = 0.01
-    """Largest share of samples that policy `skip` may drop."""
+    """Largest fraction of samples that policy `skip` may drop."""
     txt_order: TxtOrder = "xy"
-    """Column order of TXT boxes: x first as its documentation says, or y first as its code read."""
+    """Column order of TXT boxes: x first as MindSpore documents, or y first as its code read."""
     crowd: Crowd = "keep"
-    """What a box around a group is: `keep` leaves it out of matching and evaluation, as COCO does;
-    `object` trains on it like on any other, as MindSpore's SSD did."""
+    """Meaning of a box around a group: `keep` excludes it from matching and evaluation, as COCO
+    does; `object` trains on it like on any other box, as MindSpore's SSD did."""
     voc_offset: Literal[0, 1] = 0
-    """Subtracted from VOC coordinates; 1 where pixels are counted from 1, as in original VOC."""
+    """Subtracted from VOC coordinates; 1 if pixels are counted from 1, as in original VOC."""
     max_pixels: PositiveInt = 50_000_000
     """Largest accepted image, width times height."""
     decode_check: bool = False
-    """Also decode every image, which finds damage inside of JPEG, at several times the cost; all
-    other formats are checked completely without it."""
+    """Whether to decode every image, which finds damage inside JPEG data at several times the cost;
+    all other formats are checked completely without it."""
     shards: ShardFormat = "arrow"
     """Format of the result; `mindrecord` is what MindSpore's SSD reads, and needs MindSpore."""
     shard_bytes: PositiveInt = 64 * 2**20
-    """An Arrow shard is closed when its images reach this size; MindRecord has a file a split."""
+    """Size of the images at which an Arrow shard is closed; MindRecord has one file per split."""
 
 
 class AugmentConfig(Section):
     """Random changes of a training image, in the order of application (SSD paper, section 2.2)."""
 
     zoom_out_probability: Share = 0.5
-    """Chance of being put on a larger canvas, filled with the mean."""
+    """Probability of placing the image on a larger canvas, filled with the mean."""
     zoom_out_max: float = Field(default=4.0, ge=1)
     """Largest side of the canvas relative to the image."""
     crop_rule: CropRule = "mmdetection"
-    """Whose crops are drawn: with enough overlap of every box (`mmdetection`, and the SSD paper's
-    words), of the best one (`torchvision`), or by MindSpore's odd test; see
-    `data/batches/windows.py`."""
+    """Condition of a crop: enough overlap with every box (`mmdetection`, and the text of the SSD
+    paper), with the best one (`torchvision`), or MindSpore's own; see `data/batches/windows.py`."""
     crop_min_ious: tuple[Share, ...] = (0.1, 0.3, 0.5, 0.7, 0.9, 0.0)
-    """One is drawn for each crop, with the choice of no crop added; empty for no crops at all.
-    MindSpore's own list ends without the 0."""
+    """One is drawn per crop, with "no crop" as a further choice; empty for no crops at all.
+    MindSpore's list lacks the 0."""
     crop_min_scale: float = Field(default=0.3, gt=0, le=1)
     """Smallest side of a crop relative to the image."""
     flip_probability: Share = 0.5
-    """Chance of being mirrored from left to right."""
+    """Probability of a horizontal flip."""
     photometric_probability: Share = 0.5
-    """Chance of each of brightness, contrast, saturation, hue and channel permutation."""
+    """Probability of each of brightness, contrast, saturation, hue and channel permutation."""
     brightness: float = Field(default=32.0, ge=0)
-    """Added value is drawn from -b..b, on 0..255."""
+    """The added value is drawn from -b..b, on a scale of 0..255."""
     contrast: float = Field(default=0.5, ge=0, lt=1)
-    """Factor is drawn from 1-c..1+c."""
+    """The factor is drawn from 1-c..1+c."""
     saturation: float = Field(default=0.5, ge=0, lt=1)
-    """Factor is drawn from 1-s..1+s."""
+    """The factor is drawn from 1-s..1+s."""
     hue: float = Field(default=18.0, ge=0, le=180)
-    """Turn is drawn from -h..h degrees."""
+    """The rotation is drawn from -h..h degrees."""
 
 
 class OptimizerConfig(Section):
@@ -123,25 +122,25 @@ class OptimizerConfig(Section):
     name: Literal["sgd", "adamw"]
     """`sgd` with momentum, or `adamw`."""
     learning_rate: PositiveFloat
-    """Peak rate for the global batch as it is configured; it is never scaled silently."""
+    """Peak rate for the configured global batch; it is never scaled implicitly."""
     weight_decay: float = Field(ge=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
-    """Used by sgd only."""
+    """Only used by `sgd`."""
     decay_norms_and_biases: bool = True
-    """False leaves normalisation weights and biases without decay."""
+    """Whether weight decay applies to normalisation weights and biases."""
 
 
 class ScheduleConfig(Section):
-    """How the learning rate moves during a run."""
+    """How the learning rate changes during a run."""
 
     name: Literal["step", "cosine"]
-    """`step` falls at the milestones, `cosine` all the time after the warm-up, to 0."""
+    """`step` decays at the milestones, `cosine` throughout the rest of the run, to 0."""
     warmup: float = Field(default=0.0, ge=0)
-    """Length of the linear warm-up: below 1 a share of the run, from 1 on a number of steps."""
+    """Length of the linear warm-up: below 1 a fraction of the run, else a number of steps."""
     warmup_ratio: Share = 0.001
-    """Rate at the first step relative to the peak."""
+    """Rate of the first step relative to the peak."""
     milestones: tuple[Share, ...] = ()
-    """Shares of the run at which `step` multiplies the rate by 0.1."""
+    """Fractions of the run after which `step` multiplies the rate by 0.1."""
 
 
 class TrainConfig(Section):
@@ -152,7 +151,7 @@ class TrainConfig(Section):
     optimizer: OptimizerConfig
     schedule: ScheduleConfig
     batch_size: PositiveInt
-    """Images an optimizer step, over all devices."""
+    """Images per optimizer step, over all devices."""
     epochs: PositiveFloat
     """Passes over the training split."""
     steps: PositiveInt | None = None
@@ -165,9 +164,9 @@ class TrainConfig(Section):
     divisor (mmdetection); `image`: the loss of each image is divided by its own positives, at least
     1, and the batch takes the mean (NVIDIA)."""
     precision: Precision = "auto"
-    """`auto` takes bf16 where the device is faster with it."""
+    """`auto` selects bf16 if the device is faster with it."""
     seed: int = Field(default=1, ge=0)
-    """Of the initial weights, the order of the images and their augmentation."""
+    """Seed of the initial weights, of the order of the images and of their augmentation."""
     checkpoint_interval: PositiveInt = 200
     """Steps between checkpoints."""
     log_interval: PositiveInt = 20
@@ -176,7 +175,7 @@ class TrainConfig(Section):
     """Steps between evaluations on the val split, with the defaults of `evaluate`; the best weights
     are kept. None keeps the last weights."""
     loader_threads: PositiveInt = 2
-    """Threads that decode and augment."""
+    """Threads that decode and augment images."""
 
     @model_validator(mode="after")
     def _scores_fit_the_loss(self) -> "TrainConfig":
@@ -194,9 +193,9 @@ class EvaluateConfig(Section):
 
     postprocess: PostprocessOverrides = PostprocessOverrides()
     split: SplitName = "val"
-    """Whose images are looked at."""
+    """Split to evaluate."""
     batch_size: PositiveInt = 8
-    """Images a forward pass; does not change the result."""
+    """Images per forward pass; does not change the result."""
 
 
 class BenchmarkConfig(Section):
@@ -204,40 +203,40 @@ class BenchmarkConfig(Section):
 
     postprocess: PostprocessOverrides = PostprocessOverrides()
     batch_sizes: tuple[PositiveInt, ...] = Field(default=(1, 8), min_length=1)
-    """Images a forward pass, each measured apart."""
+    """Images per forward pass; each size is measured separately."""
     seconds: PositiveFloat = 3.0
-    """Time spent on each batch size after the warm-up."""
+    """Measuring time per batch size, after the warm-up."""
     tolerance: Share = 0.05
-    """Part by which images/second may differ from the median of a series and count as the same."""
+    """Relative difference to the median of a series up to which a speed counts as the same."""
     fail_if_slower: bool = False
-    """Whether a result that is slower than its series fails the run."""
+    """Whether a result slower than its series fails the run."""
 
 
 class ReportConfig(Section):
     """What the report shows."""
 
     title: str | None = None
-    """Headline; None names recipe and data set."""
+    """Headline; None composes it of recipe and data set."""
     images: int = Field(default=9, ge=0)
-    """Sample images with true and found boxes."""
+    """Number of sample images with true and detected boxes."""
     score_threshold: float = Field(default=0.5, gt=0, lt=1)
-    """Lowest score of a box drawn."""
+    """Lowest score of a box that is drawn."""
 
 
 class PublishConfig(Section):
-    """What a model must reach to be published."""
+    """What a model must achieve to be published."""
 
     min_ap: Share = 0.0
-    """Lowest AP (IoU 0.50:0.95, all areas); 0 asks for none."""
+    """Lowest AP (IoU 0.50:0.95, all areas); 0 for no requirement."""
     min_images_per_second: float = Field(default=0.0, ge=0)
-    """Lowest throughput; 0 asks for none."""
+    """Lowest throughput; 0 for no requirement."""
 
 
 class Recipe(Section):
-    """A complete configuration: one section a stage."""
+    """A complete configuration: one section per stage."""
 
     name: str
-    """What `--recipe` calls it."""
+    """The name that `--recipe` takes."""
     description: str
     """One line for the list of recipes."""
     convert: ConvertConfig = ConvertConfig()

@@ -1,6 +1,6 @@
 """Named complete configurations.
 
-To add one, write a function that returns a `Recipe` and name it in RECIPES.
+To add one, write a function that returns a `Recipe` and list it in RECIPES; see `docs/recipes.md`.
 """
 
 from collections.abc import Callable
@@ -14,10 +14,10 @@ RECIPES: dict[str, Callable[[], Recipe]] = {"demo": demo, "ssd300_vgg16": ssd300
 
 
 def load_recipe(name: str) -> Recipe:
-    """Return the recipe called `name`.
+    """Return a recipe by its name.
 
     Raises:
-        UsageError: there is none; the message names the nearest one.
+        UsageError: the name is unknown; the message suggests the nearest one.
     """
     if name not in RECIPES:
         raise unknown_name("recipe", name, RECIPES)

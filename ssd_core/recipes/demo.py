@@ -1,4 +1,4 @@
-"""A small detector that learns from a hundred photographs in minutes, from random weights."""
+"""A small detector that learns from a hundred images in minutes, from random weights."""
 
 from ssd_core.config import (
     AugmentConfig,
@@ -31,9 +31,9 @@ def demo() -> Recipe:
                     ratios=((2,), (2,), (2,), (2,)),
                 ),
             ),
-            # A hundred photographs through one microscope: colour tells the cells apart, and their
-            # size hardly varies. With colour changes AP50 was .05 lower after 800 steps, with
-            # zoom-out as well .17.
+            # A hundred images from one microscope: cells differ by colour, and their size hardly
+            # varies. AP50 after 800 steps was 0.05 lower with colour changes, and 0.17 lower with
+            # zoom-out in addition.
             augment=AugmentConfig(
                 zoom_out_probability=0, crop_rule="mmdetection", photometric_probability=0
             ),

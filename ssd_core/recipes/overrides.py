@@ -1,4 +1,4 @@
-"""Change single values of a recipe or of one section: `section.key=value`, as `--set` takes it."""
+"""Change single values of a recipe or of one section by `--set section.key=value`."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -11,10 +11,10 @@ from ssd_core.errors import UsageError, unknown_name
 def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
     """Return `recipe` with `section.key=value` assignments applied, later ones winning.
 
-    A value is read as JSON where it is JSON (`12`, `true`, `[0.5, 0.9]`, `null`), else as text.
+    A value that is valid JSON (`12`, `true`, `[0.5, 0.9]`, `null`) is parsed, any other is text.
 
     Raises:
-        UsageError: no `=`, an unknown key, or a value that does not fit.
+        UsageError: an assignment has no `=` or an unknown key, or a value is invalid.
     """
     values = recipe.model_dump(mode="json")
     _apply(values, assignments)
@@ -24,10 +24,10 @@ def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
 def assign(section: str, values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
     """Return the plain values of one section with `section.key=value` assignments applied.
 
-    Keys and values are looked at by whoever reads the section, see `parse_section`.
+    Keys and values are not validated here but by `parse_section`.
 
     Raises:
-        UsageError: no `=`, or another section.
+        UsageError: an assignment has no `=`, or names another section.
     """
     whole: dict[str, Any] = {section: dict(values)}
     _apply(whole, assignments)
@@ -52,7 +52,7 @@ def _parse_value(text: str) -> Any:
 
 
 def _assign(values: dict[str, Any], keys: list[str], value: Any) -> None:
-    """Set a nested key; the last key may be new: the model itself refuses or accepts it."""
+    """Set a nested key; the last key may be new, and the model accepts or refuses it later."""
     node = values
     for depth, key in enumerate(keys[:-1]):
         if not isinstance(node.get(key), dict):

@@ -20,7 +20,7 @@ SSD300_RATIOS = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
 
 
 def ssd300_vgg16() -> Recipe:
-    """Return the paper's SSD300: 120 epochs at batch 64, a tenth of the rate after 80 and 110."""
+    """Return the paper's SSD300: 120 epochs, batch size 64, learning rate / 10 after 80 and 110."""
     return Recipe(
         name="ssd300_vgg16",
         description="SSD300 with VGG16, 300 px, 8,732 anchors; crops and training of mmdetection",

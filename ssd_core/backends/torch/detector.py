@@ -16,11 +16,11 @@ from ssd_core.detection.postprocess import select_detections
 from ssd_core.structures import Array, Detections, ImageArray
 
 _ROUNDING = 1e-3
-"""Margin, in units of a logit, that keeps the selection on the device on the safe side."""
+"""Tolerance in units of a logit: rounding on the device must not reject a candidate."""
 
 
 class TorchDetector:
-    """A network with its post-processing; the weights may go on changing between two calls."""
+    """A network with its post-processing; its weights may change between two calls."""
 
     def __init__(
         self,
@@ -97,11 +97,10 @@ class TorchDetector:
 
 
 def _lowest_margin(spec: PostprocessSpec) -> float:
-    """Return a bound of the margin of a detection.
+    """Return a lower bound of the margin of every detection.
 
     The margin is the logit, whose sigmoid is the score, or the difference to the logit of the
     background, whose exponential is greater than the score of a softmax.
     """
-    if spec.scores == "sigmoid":
-        return math.log(spec.score_threshold / (1 - spec.score_threshold))
-    return math.log(spec.score_threshold)
+    score = spec.score_threshold * (1 - 1e-6)  # scores are rounded to single precision
+    return math.log(score / (1 - score)) if spec.scores == "sigmoid" else math.log(score)
