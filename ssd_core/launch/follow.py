@@ -1,83 +1,116 @@
-"""Follow a job to its end, whatever happens to the connection meanwhile."""
+"""Poll a job and its pods, show the log of rank 0 in between, and end as the job ends."""
 
+import logging
 import time
 from collections.abc import Mapping
 
-from ssd_core.errors import SurroundingsError, UsageError
-from ssd_core.launch.adopt import Submitted
+from ssd_core.errors import SsdError, SurroundingsError, UsageError
 from ssd_core.launch.cluster import Cluster
-from ssd_core.launch.failure import explain_failure
-from ssd_core.launch.job import Manifest
-from ssd_core.logs import logger
+from ssd_core.launch.job import KubeObject
+from ssd_core.launch.manifests import JobKind
+from ssd_core.launch.rank_log import RankLog
+from ssd_core.launch.status import explain_failure, true_conditions, waiting_reason
+from ssd_core.logs import format_duration, logger
 
-_DONE = ("Complete", "Succeeded")
+_SUCCEEDED = {"Complete", "Succeeded"}
 _QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+_LAST_LINES_SECONDS = 15.0
+"""Timeout for the rest of the log after the end of the job."""
 
 
-def follow(cluster: Cluster, job: Submitted) -> None:
-    """Return when the job has succeeded.
+class Follower:
+    """Follows one job to its end."""
 
-    A list says what is, a watch what changes from there; when the watch ends, for whatever reason,
-    the next list takes over.
+    def __init__(self, cluster: Cluster, kind: JobKind, name: str, uid: str) -> None:
+        self._cluster, self._timeouts = cluster, cluster.timeouts
+        self._kind, self._name, self._uid = kind, name, uid
+        self._log = RankLog(cluster, kind.container)
+        self._logged: set[str] = set()
+        self._last_pods = time.monotonic()
 
-    Raises:
-        UsageError, DataError, CrashedError: the training failed with that.
-        SurroundingsError: it failed for another reason, was deleted or suspended, reached its
-            deadline, or the API stays away.
-    """
-    seen = ""
-    while True:
-        found, version = cluster.find(job.kind, job.name)
-        if found is None or found["metadata"]["uid"] != job.uid:
-            raise _deleted(job)
-        if _has_ended(cluster, job, found):
-            return
-        seen = _report(found, seen)
-        for event, state in cluster.watch(job.kind, job.name, version):
-            if event == "DELETED":
-                raise _deleted(job)
-            if _has_ended(cluster, job, state):
+    def run(self) -> None:
+        """Return when the job has succeeded; `run_job` lists the errors."""
+        poll_seconds = self._timeouts.poll_seconds
+        while True:
+            next_poll = time.monotonic() + poll_seconds
+            state, pods = self._cluster.find(self._kind, self._name), self._list_pods()
+            conditions = true_conditions(state or {})
+            error = self._error(state, conditions, pods)
+            is_over = error is not None or bool(_SUCCEEDED & conditions.keys())
+            if not is_over:
+                self._log_news(conditions, pods)
+            self._log.show(self._rank_0(pods), _LAST_LINES_SECONDS if is_over else poll_seconds)
+            if error:
+                raise error
+            if is_over:
                 return
-            seen = _report(state, seen)
-        time.sleep(cluster.patience.pause_seconds)
+            time.sleep(max(next_poll - time.monotonic(), 0))
 
+    def _list_pods(self) -> list[KubeObject]:
+        """Return the pods of the job, oldest first; none without the right to list them."""
+        try:
+            pods = self._cluster.pods(self._kind, self._name)
+        except UsageError as error:
+            self._log_once(f"cannot show the log of job {self._name}: {error}", is_bad=True)
+            self._last_pods = time.monotonic()
+            return []
+        if pods:
+            self._last_pods = time.monotonic()
+        return sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
 
-def _deleted(job: Submitted) -> SurroundingsError:
-    return SurroundingsError(f"job {job.name} was deleted before its end; a rerun continues")
+    def _rank_0(self, pods: list[KubeObject]) -> list[KubeObject]:
+        """Return the pods that hold or held rank 0."""
+        wanted = self._kind.rank_0.items()
+        return [pod for pod in pods if wanted <= pod["metadata"]["labels"].items()]
 
+    def _error(
+        self,
+        state: KubeObject | None,
+        conditions: Mapping[str, KubeObject],
+        pods: list[KubeObject],
+    ) -> SsdError | None:
+        """Return the error that the job has ended with, if it has."""
+        name, kind = self._name, self._kind
+        if state is None or state["metadata"]["uid"] != self._uid:
+            return SurroundingsError(f"job {name} was deleted before its end; a rerun continues")
+        if _SUCCEEDED & conditions.keys():
+            return None
+        if failed := conditions.get("Failed"):
+            return explain_failure(name, failed, pods, kind.container)
+        if "Suspended" in conditions and _QUEUE_LABEL not in state["metadata"].get("labels", {}):
+            return SurroundingsError(
+                f"job {name} is suspended, and no queue will resume it; resume it and run again"
+            )
+        limit = self._timeouts.pickup_seconds
+        if "status" not in state and self._seconds_without_pods() > limit:
+            return SurroundingsError(
+                f"{kind.operator} has not reacted to job {name} for {format_duration(limit)}; "
+                "check that it is running"
+            )
+        return None
 
-def _has_ended(cluster: Cluster, job: Submitted, state: Manifest) -> bool:
-    conditions = _true_conditions(state)
-    if any(name in conditions for name in _DONE):
-        return True
-    if "Failed" in conditions:
-        pods = _pods(cluster, job)
-        raise explain_failure(job.name, conditions["Failed"], pods, job.kind.container)
-    if "Suspended" in conditions and _QUEUE_LABEL not in state["metadata"].get("labels", {}):
-        raise SurroundingsError(
-            f"job {job.name} is suspended, and no queue will resume it; resume it and run again"
-        )
-    return False
+    def _log_news(self, conditions: Mapping[str, KubeObject], pods: list[KubeObject]) -> None:
+        name, kind = self._name, self._kind
+        self._log_once(f"job {name}: {['waiting for pods', *conditions][-1]}")
+        if "Suspended" in conditions:
+            self._last_pods = time.monotonic()
+        if self._seconds_without_pods() > self._timeouts.no_pods_seconds:
+            self._log_once(
+                f"job {name} has no pods; for the cause run: kubectl get events "
+                f"-n {self._cluster.namespace} --sort-by=.lastTimestamp",
+                is_bad=True,
+            )
+        for pod in pods:
+            if reason := waiting_reason(pod, kind.container):
+                self._log_once(f"pod {pod['metadata']['name']} waits: {reason}", is_bad=True)
+            restarts = pod["metadata"]["labels"].get(kind.restart_label, "0")
+            if restarts != "0":
+                self._log_once(f"job {name}: restart {restarts}")
 
+    def _seconds_without_pods(self) -> float:
+        return time.monotonic() - self._last_pods
 
-def _pods(cluster: Cluster, job: Submitted) -> list[Manifest]:
-    """Return the pods that may tell a reason; not seeing them is none."""
-    try:
-        return cluster.pods(job.kind.pods.format(name=job.name))
-    except (UsageError, SurroundingsError) as error:
-        logger.warning("cannot see the pods of %s: %s", job.name, error)
-        return []
-
-
-def _true_conditions(state: Manifest) -> Mapping[str, Manifest]:
-    conditions = state.get("status", {}).get("conditions", [])
-    return {entry["type"]: entry for entry in conditions if entry["status"] == "True"}
-
-
-def _report(state: Manifest, seen: str) -> str:
-    """Say once what the job has come to; return what was said last."""
-    conditions = _true_conditions(state)
-    now = ["waiting for pods", *conditions][-1]
-    if now != seen:
-        logger.info("job %s: %s", state["metadata"]["name"], now)
-    return now
+    def _log_once(self, text: str, *, is_bad: bool = False) -> None:
+        if text not in self._logged:
+            self._logged.add(text)
+            logger.log(logging.WARNING if is_bad else logging.INFO, "%s", text)

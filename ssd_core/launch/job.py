@@ -1,37 +1,37 @@
-"""A training over several pods, in plain values, and the name and digest it goes by."""
+"""The request for a training over several pods, its name and its digest."""
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ssd_core.launch.placement import JobSpec, Placement
+from ssd_core.launch.placement import JobPlacement, JobSpec
 
 MANAGER = "ssd-on-kubeflow"
 DIGEST = f"{MANAGER}/digest"
 RUN = f"{MANAGER}/run"
 LAUNCHER = f"{MANAGER}/launcher"
 
-Manifest = dict[str, Any]
+KubeObject = dict[str, Any]
+"""A resource of the Kubernetes API, or a part of one, as JSON."""
 
 _MAX_NAME = 44
-"""The pods' names add up to 19 characters, and all of it must stay below 64."""
+"""The names of the pods are up to 19 characters longer, and limited to 63."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """What is asked of the cluster."""
+class JobRequest:
+    """A training over several pods."""
 
     name: str
     run: str
-    """Id of the pipeline run, for the record."""
+    """Id of the pipeline run, as a note for the reader of the job."""
     framework: str
-    command: tuple[str, ...]
-    """Of every pod; `$(NAME)` stands for a variable of the pod's environment."""
+    arguments: tuple[str, ...]
+    """Of `ssd`, the same in every pod."""
     nodes: int
-    placement: Placement
+    placement: JobPlacement
     spec: JobSpec
 
 
@@ -45,31 +45,13 @@ def job_name(run: str, task: str) -> str:
     return f"{name[: _MAX_NAME - 11].rstrip('-')}-{digest}"
 
 
-def metadata(job: Job) -> Manifest:
-    """Return what both kinds of job say about themselves."""
-    labels = {"app.kubernetes.io/managed-by": MANAGER, **job.spec.labels}
-    return {"name": job.name, "labels": labels, "annotations": {RUN: job.run}}
+def signed(manifest: KubeObject, launcher: str, owners: list[KubeObject]) -> KubeObject:
+    """Return a manifest with its SHA-256, the id of its launcher, and its owners.
 
-
-def digest_manifest(manifest: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a rendered job, before anybody adds owners to it."""
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
-
-
-def signed(manifest: Manifest, launcher: str, owners: list[Manifest]) -> Manifest:
-    """Return the manifest as it is sent: with its digest, its maker and its owners.
-
-    Args:
-        manifest: a rendered job.
-        launcher: a word that no other process uses.
-        owners: references to what must be there for the job to stay.
+    The owners are references to the objects whose removal also removes the job.
     """
-    about = manifest["metadata"]
-    marks = {DIGEST: digest_manifest(manifest), LAUNCHER: launcher}
-    about = about | {"annotations": about["annotations"] | marks}
-    return manifest | {"metadata": about | ({"ownerReferences": owners} if owners else {})}
-
-
-def filled(content: Mapping[str, Any]) -> Manifest:
-    """Return a mapping without what is absent: None, and empty lists and mappings."""
-    return {key: value for key, value in content.items() if value not in (None, {}, [])}
+    digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+    metadata = manifest["metadata"]
+    marks = {DIGEST: digest, LAUNCHER: launcher}
+    metadata = metadata | {"annotations": metadata["annotations"] | marks}
+    return manifest | {"metadata": metadata | ({"ownerReferences": owners} if owners else {})}

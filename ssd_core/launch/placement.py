@@ -1,4 +1,4 @@
-"""What a job needs to know of the placement of a pipeline: a row of `pipelines/placements.yaml`."""
+"""The part of a placement, a row of `pipelines/placements.yaml`, that describes a job."""
 
 from typing import Annotated, Literal
 
@@ -16,7 +16,7 @@ Id = Annotated[int, Field(ge=0)]
 
 
 class Toleration(Section):
-    """A taint of nodes that the pods accept, in the words of Kubernetes."""
+    """A node taint that the pods tolerate; the fields are those of Kubernetes."""
 
     key: str
     operator: Literal["Exists", "Equal"] = "Equal"
@@ -25,7 +25,7 @@ class Toleration(Section):
 
 
 class Resources(Section):
-    """Processors and memory of one pod; None leaves it to the cluster."""
+    """CPU and memory of one pod; None for the default of the cluster."""
 
     cpu_request: Cpu | None = None
     cpu_limit: Cpu | None = None
@@ -34,10 +34,10 @@ class Resources(Section):
 
 
 class StoreSecret(Section):
-    """The secret that holds the credentials of the store; its values never leave the cluster."""
+    """The secret with the credentials of the store; its values never leave the cluster."""
 
     name: str = "mlpipeline-minio-artifact"
-    """In the namespace of the run; the default is the one that Kubeflow Pipelines brings along."""
+    """In the namespace of the run; the default is the secret that Kubeflow Pipelines creates."""
     keys: dict[str, str] = {
         "AWS_ACCESS_KEY_ID": "accesskey",
         "AWS_SECRET_ACCESS_KEY": "secretkey",
@@ -46,11 +46,11 @@ class StoreSecret(Section):
 
 
 class JobSpec(Section):
-    """The kind of job, and what only the cluster's administrator can say about it."""
+    """The kind of job, and the settings that depend on the cluster."""
 
     kind: JobKindName
     runtime: str | None = None
-    """TrainJob: the TrainingRuntime of the namespace that the pods are made from."""
+    """TrainJob: the TrainingRuntime of the namespace that is the template of the pods."""
     labels: dict[str, str] = {}
     """Of the job, for example `kueue.x-k8s.io/queue-name` or `ring-controller.atlas`."""
     scheduler: str | None = None
@@ -58,24 +58,24 @@ class JobSpec(Section):
     queue: str | None = None
     """AscendJob: the queue of that scheduler."""
     deadline_seconds: int | None = Field(default=None, gt=0)
-    """Longest life of the whole job; None for any."""
+    """Time limit of the whole job; None for no limit."""
 
 
-class Placement(Section):
-    """Surroundings of one pod; the keys of the row that only a pipeline needs are passed over."""
+class JobPlacement(Section):
+    """Environment of one pod; keys of the row that only a pipeline needs are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
     image: str
     resource: str | None = None
-    """Name of the accelerator as Kubernetes counts it; None for none."""
+    """Resource name of the accelerator in Kubernetes; None for no accelerator."""
     count: int = Field(default=1, gt=0)
-    """Accelerators of one pod, and processes in it."""
+    """Accelerators per pod, with one process each."""
     resources: Resources = Resources()
     node_selector: dict[str, str] = {}
     tolerations: tuple[Toleration, ...] = ()
     shared_memory: Memory | None = None
-    """Size of /dev/shm, for example 8Gi; None keeps the 64 MB of a container."""
+    """Size of /dev/shm, for example 8Gi; None keeps the default of 64 MB."""
     user: Id | None = None
     group: Id | None = None
     store_secret: StoreSecret | None = None
@@ -84,5 +84,5 @@ class Placement(Section):
 
     @property
     def processes(self) -> int:
-        """Processes of one pod: one for each accelerator, one where there is none."""
+        """Processes per pod: one per accelerator, one without accelerators."""
         return self.count if self.resource else 1

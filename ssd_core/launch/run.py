@@ -1,56 +1,86 @@
-"""Run a job on the cluster from its first moment to its last, and end as it ends."""
+"""Run a job on the cluster: create or adopt it, poll it, and end as it ends."""
 
 import signal
 import threading
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-import urllib3
-from kubernetes.client.exceptions import ApiException
-
-from ssd_core.errors import StoppedError
-from ssd_core.launch.adopt import Submitted, submit
-from ssd_core.launch.cluster import Cluster
-from ssd_core.launch.follow import follow
-from ssd_core.launch.job import Job, Manifest
-from ssd_core.launch.node_log import shown_log
+from ssd_core.errors import OwnershipError, StoppedError, SurroundingsError
+from ssd_core.launch.cluster import FAILED_REQUEST, Cluster
+from ssd_core.launch.follow import Follower
+from ssd_core.launch.job import DIGEST, LAUNCHER, JobRequest, KubeObject, signed
+from ssd_core.launch.manifests import KINDS, JobKind, render
 from ssd_core.logs import logger
 
 
-def run_job(cluster: Cluster, job: Job, owners: list[Manifest]) -> None:
+def run_job(cluster: Cluster, request: JobRequest, owners: list[KubeObject]) -> None:
     """Create or adopt the job, show its log, and return when it has succeeded.
 
-    Stopped by SIGTERM or Ctrl-C, the launcher deletes the job if it made it: a terminated pipeline
-    run keeps its pods for a while, and the job with them.
+    On SIGTERM or Ctrl-C a job that this process created is deleted: the pods of a terminated
+    pipeline run stay for a while, and the job would stay with its owner.
 
     Raises:
-        SsdError: what `submit` and `follow` raise; StoppedError.
+        OwnershipError: another job has that name.
+        UsageError, DataError, CrashedError: the training failed with that error, or the cluster
+            refuses the job.
+        SurroundingsError: the job failed for another reason, was deleted or suspended, reached its
+            deadline, or the API has been away for too long.
+        StoppedError: SIGTERM or Ctrl-C.
     """
+    kind, launcher = KINDS[request.spec.kind], uuid.uuid4().hex
+    manifest = signed(render(request), launcher, owners)
     with _stopped_by_signals():
-        submitted = submit(cluster, job, owners)
         try:
-            with shown_log(cluster, submitted):
-                follow(cluster, submitted)
-        except StoppedError:
-            _remove(cluster, submitted)
+            uid = _submit(cluster, kind, manifest)
+            Follower(cluster, kind, request.name, uid).run()
+        except _Signal:
+            with suppress(*FAILED_REQUEST):
+                if cluster.delete(kind, request.name, launcher):
+                    logger.info("deleted %s %s", kind.resource, request.name)
             raise
 
 
-def _remove(cluster: Cluster, job: Submitted) -> None:
-    if not job.is_ours:
-        return
-    with suppress(ApiException, urllib3.exceptions.HTTPError):
-        cluster.delete(job.kind, job.name, job.uid)
-        logger.info("deleted %s %s", job.kind.resource, job.name)
+def _submit(cluster: Cluster, kind: JobKind, manifest: KubeObject) -> str:
+    """Create the job or adopt the one of an earlier attempt, and return its uid."""
+    name, wanted = manifest["metadata"]["name"], manifest["metadata"]["annotations"]
+    deadline = time.monotonic() + cluster.timeouts.removal_seconds
+    while True:
+        cluster.create(kind, manifest)
+        # Also after a success: a repeated request may have met the job that the first one created.
+        found = cluster.find(kind, name)
+        if found and "deletionTimestamp" not in found["metadata"]:
+            break
+        if time.monotonic() > deadline:
+            raise SurroundingsError(f"job {name} is still being deleted; try again later")
+        if found:
+            logger.info("job %s is being deleted; waiting for its end", name)
+        time.sleep(cluster.timeouts.poll_seconds)
+    marks = found["metadata"].get("annotations", {})
+    if marks.get(DIGEST) != wanted[DIGEST]:
+        raise OwnershipError(
+            f"{kind.resource} {name} exists with another content; delete it, or start another run"
+        )
+    verb = "created" if marks.get(LAUNCHER) == wanted[LAUNCHER] else "adopted"
+    logger.info("%s %s %s", verb, kind.resource, name)
+    return str(found["metadata"]["uid"])
+
+
+class _Signal(BaseException):
+    """SIGTERM or Ctrl-C. Not an Exception, because `logging` swallows those."""
 
 
 @contextmanager
 def _stopped_by_signals() -> Iterator[None]:
-    """Turn SIGTERM and Ctrl-C into a StoppedError at once; only the main thread gets signals."""
+    """Raise a _Signal inside the block at once, and a StoppedError outside of it.
+
+    Only the main thread receives signals.
+    """
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise StoppedError(f"stopped by {signal.Signals(number).name}", number)
+        raise _Signal(number)
 
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -58,6 +88,9 @@ def _stopped_by_signals() -> Iterator[None]:
     previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
+    except _Signal as stopped:
+        (number,) = stopped.args
+        raise StoppedError(f"stopped by {signal.Signals(number).name}", number) from None
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -7,9 +7,9 @@ from typing import Any
 from ssd_core.config import TrainConfig, parse_section
 from ssd_core.data.batches.loader import check_batch_size
 from ssd_core.errors import DataError, UsageError
-from ssd_core.launch.command import node_command, train_command
-from ssd_core.launch.job import Job, job_name
-from ssd_core.launch.placement import Placement
+from ssd_core.launch.command import train_command
+from ssd_core.launch.job import JobRequest, job_name
+from ssd_core.launch.placement import JobPlacement
 from ssd_core.recipes import load_recipe
 from ssd_core.stages.train import finished, training_id
 from ssd_core.store import Location
@@ -68,21 +68,21 @@ def run(
 
 def plan(
     config: Mapping[str, Any], data_dir: Location, out_dir: Location, *, recipe: str, team: Team
-) -> Job:
+) -> JobRequest:
     """Return the job that `run` would ask for.
 
     Raises:
         UsageError: something that cannot work on several nodes.
     """
     section = parse_section(TrainConfig, config, "train")
-    placement = parse_section(Placement, team.placement, "placement")
+    placement = parse_section(JobPlacement, team.placement, "placement")
     if placement.job is None:
         raise UsageError("placement: no job, so it says nothing about more than one node")
     for what, place in {"the data": data_dir, "the output": out_dir}.items():
         if place.local is not None:
             raise UsageError(f"{what} lies at {place}, which other nodes cannot see; use s3://")
     check_batch_size(section.batch_size, team.nodes * placement.processes)
-    command = train_command(
+    arguments = train_command(
         section.model_dump(mode="json"),
         load_recipe(recipe).train.model_dump(mode="json"),
         data=str(data_dir),
@@ -91,27 +91,20 @@ def plan(
         framework=team.framework,
         device=team.device,
     )
-    return Job(
+    return JobRequest(
         name=job_name(team.run, TASK),
         run=team.run,
         framework=team.framework,
-        command=node_command(
-            command,
-            placement.job.kind,
-            team.framework,
-            nodes=team.nodes,
-            processes=placement.processes,
-        ),
+        arguments=arguments,
         nodes=team.nodes,
         placement=placement,
         spec=placement.job,
     )
 
 
-def _launch(job: Job) -> None:
+def _launch(job: JobRequest) -> None:
     try:
-        from ssd_core.launch.cluster import Cluster
-        from ssd_core.launch.own_pod import connect, owner_references
+        from ssd_core.launch.cluster import Cluster, connect, owner_references
         from ssd_core.launch.run import run_job
     except ModuleNotFoundError as error:
         if error.name != "kubernetes":

@@ -1,4 +1,4 @@
-"""Training over two pods: the real launcher, API server, store and `ssd train`; no Kubernetes."""
+"""Training over two pods: real launcher, API server, store and `ssd train`, without a cluster."""
 
 import copy
 from collections.abc import Iterator
@@ -56,7 +56,7 @@ def arguments(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> dict[str, Any]:
-    """What the pipeline gives to the step; data and cluster are where it looks for them."""
+    """The arguments of the pipeline step; data and cluster are where it looks for them."""
     use_server(monkeypatch, server, tmp_path)
     data = f"{ROOT}/datasets/bccd"
     upload_directory(bccd_shards, Location.parse(data), last="manifest.json")
@@ -118,12 +118,12 @@ def test_two_pods_train_one_model(
         assert "step" in log
         assert SECRET_KEY not in log
 
-        # Another run asks for the same: it is there already, and no job is needed.
+        # Another run of the same training finds the model and needs no job.
         train_distributed.python_func(run="run-2", **arguments)
         assert runner.jobs == ["train-run-1"]
 
 
-def test_a_pod_that_is_refused_by_the_store_ends_the_step(
+def test_a_pod_without_access_to_the_store_ends_the_step(
     plane: ControlPlane,
     server: S3Server,
     arguments: dict[str, Any],
@@ -156,7 +156,7 @@ def test_a_pod_that_is_refused_by_the_store_ends_the_step(
         ({"recipe": "dmo"}, "unknown recipe 'dmo'; did you mean 'demo'?"),
     ],
 )
-def test_what_cannot_work_is_said_before_anything_is_made(
+def test_wrong_arguments_fail_before_any_request(
     plane: ControlPlane,
     arguments: dict[str, Any],
     change: dict[str, Any],

@@ -1,7 +1,6 @@
 """A real Kubernetes API server for custom resources, over etcd, with the core API beside it."""
 
 import http.client
-import json
 import os
 import shutil
 import signal
@@ -15,7 +14,7 @@ from typing import Any
 import yaml
 from kubernetes import client
 
-from ssd_core.launch.kinds import JobKind
+from ssd_core.launch.manifests import JobKind
 from tests.launch.core_server import ADMIN, LAUNCHER, NAMESPACE, CoreServer
 from tests.requirements import missing
 from tests.store.s3_servers import free_port, is_listening, wait_until
@@ -32,7 +31,7 @@ def find_program(name: str) -> Path | None:
 
 
 def trainer_file(path: str) -> Path:
-    """Return a file of Kubeflow Trainer as published; skip the test where it is not here."""
+    """Return a file of the published Kubeflow Trainer; skip the test if it is not downloaded."""
     file = Path(_go_env("GOMODCACHE")) / TRAINER / path
     if not file.is_file():
         missing("trainer-crds", f"go mod download {TRAINER} has not been run")
@@ -82,7 +81,7 @@ class ControlPlane:
         self.start_api()
 
     def start_api(self) -> None:
-        """Start the API server, again too, and wait until it answers."""
+        """Start or restart the API server, and wait until it answers."""
         kubeconfig = self.folder / "kubeconfig"
         plugins = (
             "NamespaceLifecycle,MutatingAdmissionPolicy,MutatingAdmissionWebhook,"
@@ -118,7 +117,7 @@ class ControlPlane:
             process.wait()
 
     def define(self, crd: dict[str, Any]) -> None:
-        """Make the server know a kind of resource, and wait until it serves it."""
+        """Define a kind of resource, and wait until the server serves it."""
         api = client.ApiextensionsV1Api(self._client(ADMIN))
         api.create_custom_resource_definition(crd)
         names, group = crd["spec"]["names"], crd["spec"]["group"]
@@ -126,13 +125,23 @@ class ControlPlane:
         path = f"/apis/{group}/{version}/namespaces/{NAMESPACE}/{names['plural']}"
         assert wait_until(lambda: self._get(path) == 200), self._log("api")
 
+    def find(self, kind: JobKind, name: str) -> Any:
+        """Return a job; None if it does not exist."""
+        jobs = self.api.list_namespaced_custom_object(*_path(kind))["items"]
+        return next((job for job in jobs if job["metadata"]["name"] == name), None)
+
     def delete(self, kind: JobKind, name: str) -> None:
         """Delete a job, as a user does."""
-        place = (kind.group, kind.version, NAMESPACE, kind.plural, name)
-        self.api.delete_namespaced_custom_object(*place)
+        self.api.delete_namespaced_custom_object(*_path(kind), name)
+
+    def set_conditions(self, kind: JobKind, name: str, *conditions: dict[str, Any]) -> None:
+        """Write the status of a job, as its operator does."""
+        job = self.api.get_namespaced_custom_object(*_path(kind), name)
+        job["status"] = {"conditions": list(conditions)}
+        self.api.replace_namespaced_custom_object_status(*_path(kind), name, job)
 
     def configuration(self, token: str = LAUNCHER) -> client.Configuration:
-        """Return how a client reaches this cluster."""
+        """Return the configuration of a client of this cluster."""
         configuration = client.Configuration()
         configuration.host = self.core.url
         configuration.api_key = {"authorization": f"Bearer {token}"}
@@ -173,7 +182,7 @@ class ControlPlane:
 
 @contextmanager
 def run_control_plane(folder: Path) -> Iterator[ControlPlane]:
-    """Run a control plane that knows TrainJobs and AscendJobs; skip where a part is missing."""
+    """Run a control plane with TrainJobs and AscendJobs; skip the test if a part is missing."""
     etcd, api_server = find_program("etcd"), find_program("apiextensions-apiserver")
     if etcd is None:
         missing("kubernetes-api", "etcd is not installed: apt-get install etcd-server")
@@ -190,12 +199,8 @@ def run_control_plane(folder: Path) -> Iterator[ControlPlane]:
         plane.stop()
 
 
-def set_conditions(plane: ControlPlane, kind: Any, name: str, *conditions: dict[str, Any]) -> None:
-    """Write the status of a job, as its operator does."""
-    place = (kind.group, kind.version, NAMESPACE, kind.plural, name)
-    job = plane.api.get_namespaced_custom_object(*place)
-    job["status"] = {"conditions": list(conditions)}
-    plane.api.replace_namespaced_custom_object_status(*place, json.loads(json.dumps(job)))
+def _path(kind: JobKind) -> tuple[str, str, str, str]:
+    return kind.group, kind.version, NAMESPACE, kind.plural
 
 
 def condition(name: str, message: str = "", *, reason: str = "", is_true: bool = True) -> Any:

@@ -1,25 +1,27 @@
 """The part of a Kubernetes API that a server of custom resources alone does not have.
 
-It keeps pods and their logs, says who a token belongs to and what he may do, and passes everything
-about custom resources on to the real API server, which in turn asks it for permission. Every
-permission that was asked for is recorded.
+It keeps pods and their logs, authenticates and authorises users, and forwards every request about
+custom resources to the real API server, which in turn authorises it here. Every permission that was
+checked is recorded.
 """
 
 import http.client
 import json
+import socket
 import ssl
 import threading
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 ADMIN = "admin"
 LAUNCHER = "launcher"
-"""Bearer tokens, and the names of the users they belong to."""
+"""Bearer tokens, and the names of their users."""
 NAMESPACE = "team"
 
 Permission = tuple[str, str, str]
@@ -28,7 +30,7 @@ Permission = tuple[str, str, str]
 
 @dataclass
 class Log:
-    """What a container has written so far: time stamp and text."""
+    """Time stamps and lines of a container; the stamps are neither unique nor in order."""
 
     lines: list[tuple[str, str]] = field(default_factory=list)
     is_complete: bool = False
@@ -37,8 +39,9 @@ class Log:
     def write(self, *texts: str) -> None:
         with self.changed:
             for text in texts:
-                stamp = f"2026-11-20T08:00:00.{len(self.lines):09}Z"
-                self.lines.append((stamp, text))
+                seconds = 3 * ((len(self.lines) // 2) ^ 1)
+                time = datetime(2026, 11, 20, 8) + timedelta(seconds=seconds)
+                self.lines.append((f"{time.isoformat()}.000000000Z", text))
             self.changed.notify_all()
 
     def close(self) -> None:
@@ -48,7 +51,7 @@ class Log:
 
 
 class CoreServer:
-    """The server, and what the tests may ask and change."""
+    """The server and its state, which the tests read and change."""
 
     def __init__(self) -> None:
         self.upstream: int | None = None
@@ -56,13 +59,13 @@ class CoreServer:
         self.pods: dict[str, dict[str, Any]] = {}
         self.logs: dict[str, Log] = {}
         self.allowed: set[Permission] | None = None
-        """What the launcher may do; None for everything."""
+        """Permissions of the launcher; None for all."""
         self.asked: set[Permission] = set()
-        """What the launcher wanted to do."""
+        """Permissions that the launcher has used or tried to use."""
         self.faults: deque[tuple[str, int]] = deque()
-        """Answers to give instead of the real one: a piece of the path, a status; 0 hangs up."""
-        self.watches = 0
-        """Watches of the launcher that have begun."""
+        """Answers instead of the real one: a piece of the path, a status; 0 hangs up."""
+        self.polls = 0
+        """Lists of jobs that the launcher has requested."""
         self.is_stopping = threading.Event()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._http.daemon_threads = True
@@ -84,7 +87,7 @@ class CoreServer:
         self._http.server_close()
 
     def add_pod(self, name: str, labels: dict[str, str], container: str) -> Log:
-        """Start a pod, and return its log."""
+        """Start a pod and return its log."""
         self.logs[name] = Log()
         self.pods[name] = {
             "metadata": {"name": name, "uid": f"uid-{name}", "labels": labels},
@@ -96,7 +99,7 @@ class CoreServer:
         return self.logs[name]
 
     def end_pod(self, name: str, code: int, *, message: str = "", reason: str = "Error") -> None:
-        """End the container of a pod, in the words of the kubelet."""
+        """End the container of a pod with the status that the kubelet reports."""
         end = {"exitCode": code, "reason": reason, "message": message}
         end["finishedAt"] = f"2026-11-20T09:00:{len(self.pods):02}Z"
         status = self.pods[name]["status"]
@@ -135,9 +138,9 @@ class _Handler(BaseHTTPRequestHandler):
         if parts.path == pods:
             self._list_pods(query.get("labelSelector", ""))
         elif parts.path.startswith(pods) and parts.path.endswith("/log"):
-            self._show_log(parts.path.split("/")[-2])
+            self._show_log(parts.path.split("/")[-2], query.get("sinceTime", ""))
         elif "kubeflow.org" in parts.path or "gitee.com" in parts.path or "apiext" in parts.path:
-            self.core.watches += "watch" in query and self._user() == LAUNCHER
+            self.core.polls += self._user() == LAUNCHER
             self._pass_on()
         else:
             self._list_nothing(parts.path, is_watch="watch" in query)
@@ -175,7 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self.headers.get("Authorization", "").removeprefix("Bearer ")
 
     def _misbehave(self) -> bool:
-        """Give the answer of the next fault, if it is meant for this request of the launcher."""
+        """Answer with the next fault if it is meant for this request of the launcher."""
         status = self.core.take_fault(self.path) if self._user() == LAUNCHER else None
         if status is None:
             return False
@@ -203,24 +206,34 @@ class _Handler(BaseHTTPRequestHandler):
         ]
         self._answer({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": found})
 
-    def _show_log(self, pod: str) -> None:
+    def _show_log(self, pod: str, since: str) -> None:
         if not self._may("get", "pods/log"):
             return
-        log, shown = self.core.logs[pod], 0
+        log, sent = self.core.logs[pod], 0
         self._begin_stream()
-        while True:
+        while not self._is_client_gone():
             with log.changed:
-                while len(log.lines) == shown and not log.is_complete:
-                    log.changed.wait()
-                lines, is_complete = log.lines[shown:], log.is_complete
-            self._send_chunk("".join(f"{stamp} {text}\n" for stamp, text in lines).encode())
-            shown += len(lines)
+                if len(log.lines) == sent and not log.is_complete:
+                    log.changed.wait(0.2)
+                lines, is_complete = log.lines[sent:], log.is_complete
+            new = [f"{stamp} {text}\n" for stamp, text in lines if stamp >= since[:19]]
+            if new:
+                self._send_chunk("".join(new).encode())
+            sent += len(lines)
             if is_complete:
                 self._send_chunk(b"")
                 return
 
+    def _is_client_gone(self) -> bool:
+        try:
+            return not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
     def _list_nothing(self, path: str, *, is_watch: bool) -> None:
-        """Answer the questions that every API server asks about things that nobody has."""
+        """Answer the API server, which lists and watches kinds that do not exist here."""
         if is_watch:
             self._begin_stream()
             self.core.is_stopping.wait()
@@ -233,7 +246,7 @@ class _Handler(BaseHTTPRequestHandler):
         )
 
     def _pass_on(self) -> None:
-        """Let the real server answer; where it is away, hang up as it would have done."""
+        """Forward to the real server; while it is away, hang up as it would."""
         body = self._read_body()
         context = ssl._create_unverified_context()  # it makes its own certificate
         upstream = http.client.HTTPSConnection(
@@ -294,7 +307,7 @@ def _status(code: int, message: str) -> dict[str, Any]:
 
 
 def permissions(rules: Iterable[dict[str, Any]]) -> set[Permission]:
-    """Return what the rules of a Role allow, one by one."""
+    """Return the permissions that the rules of a Role grant."""
     return {
         (verb, group, resource)
         for rule in rules

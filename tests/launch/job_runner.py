@@ -1,4 +1,4 @@
-"""Runs the pods of TrainJobs as processes here: the operator and the kubelet of the tests."""
+"""Runs the pods of TrainJobs as processes: the operator and the kubelet of the tests."""
 
 import os
 import re
@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ssd_core.launch.kinds import KINDS
-from tests.launch.api_server import ControlPlane, condition, set_conditions
+from ssd_core.launch.manifests import KINDS
+from tests.launch.api_server import ControlPlane, condition
+from tests.launch.conftest import pod_labels
 from tests.launch.core_server import NAMESPACE
 from tests.store.s3_servers import free_port
 
@@ -18,11 +19,11 @@ _KIND = KINDS["TrainJob"]
 
 
 class JobRunner:
-    """A context in which every TrainJob that is made also runs, and ends as its pods do."""
+    """A context in which every new TrainJob runs, and ends as its pods end."""
 
     def __init__(self, plane: ControlPlane, folder: Path, secrets: dict[str, str]) -> None:
         self.jobs: list[str] = []
-        """Names of those that ran."""
+        """Names of the jobs that ran."""
         self._plane, self._folder, self._secrets = plane, folder, secrets
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._work)
@@ -57,13 +58,12 @@ class JobRunner:
         nodes = [self._start(name, trainer, node, port) for node in range(trainer["numNodes"])]
         codes = [self._finish(name, node, process) for node, process in enumerate(nodes)]
         end = condition("Failed", "a pod failed") if any(codes) else condition("Complete")
-        set_conditions(self._plane, _KIND, name, end)
+        self._plane.set_conditions(_KIND, name, end)
 
     def _start(
         self, name: str, trainer: dict[str, Any], node: int, port: int
     ) -> "subprocess.Popen[str]":
-        labels = dict(pair.split("=") for pair in _KIND.node_zero.format(name=name).split(","))
-        labels["batch.kubernetes.io/job-completion-index"] = str(node)
+        labels = pod_labels(_KIND, name, node)
         self._plane.core.add_pod(f"{name}-{node}", labels, _KIND.container)
         variables = {
             "PET_NODE_RANK": str(node),
@@ -73,7 +73,7 @@ class JobRunner:
         for entry in trainer["env"]:
             reference = entry.get("valueFrom", {}).get("secretKeyRef", {})
             variables[entry["name"]] = entry.get("value") or self._secrets[reference["key"]]
-        variables["SSD_TERMINATION_LOG"] = str(self._last_words(name, node))
+        variables["SSD_TERMINATION_LOG"] = str(self._termination_log(name, node))
         command = [
             re.sub(r"\$\((\w+)\)", lambda found: variables[found[1]], word)
             for word in trainer["command"]
@@ -91,10 +91,10 @@ class JobRunner:
         output, _ = process.communicate()
         pod = f"{name}-{node}"
         self._plane.core.logs[pod].write(*output.splitlines())
-        path = self._last_words(name, node)
+        path = self._termination_log(name, node)
         message = path.read_text() if path.exists() else ""
         self._plane.core.end_pod(pod, process.returncode, message=message)
         return process.returncode
 
-    def _last_words(self, name: str, node: int) -> Path:
-        return self._folder / f"{name}-{node}.last-words"
+    def _termination_log(self, name: str, node: int) -> Path:
+        return self._folder / f"{name}-{node}.termination-log"

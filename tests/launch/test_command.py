@@ -1,4 +1,4 @@
-"""The rendered command is run as a pod would run it, in the environment of the Ascend operator."""
+"""The rendered command runs like in a pod, with the variables of the Ascend operator."""
 
 import os
 import re
@@ -6,24 +6,26 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ssd_core.launch.command import node_command, train_command
+from ssd_core.launch.command import train_command
+from ssd_core.launch.manifests import node_command
 from ssd_core.model_dir import read_model
 from ssd_core.recipes import load_recipe
 from ssd_core.recipes.overrides import override
 from ssd_core.store import LocalDirectory
+from tests.launch.conftest import make_request
 from tests.store.s3_servers import free_port
 
 
 def test_a_pod_of_two_processes_trains(bccd_shards: Path, tmp_path: Path) -> None:
-    """The operator names itself in the variables of torchrun, with other meanings."""
+    """The operator uses the variables of torchrun with other meanings."""
     recipe = load_recipe("demo")
     changes = ["train.steps=2", "train.batch_size=2", "train.optimizer.learning_rate=0.001"]
     section = override(recipe, changes).train.model_dump(mode="json")
-    words = train_command(
+    arguments = train_command(
         section, recipe.train.model_dump(mode="json"),
         data=str(bccd_shards), out=str(tmp_path / "out"), recipe="demo", device="cpu",
     )  # fmt: skip
-    command = node_command(words, "AscendJob", "torch", nodes=1, processes=2)
+    command = node_command(make_request("AscendJob", {"count": 2}, arguments=arguments, nodes=1))
     variables = {
         "RANK": "0",
         "WORLD_SIZE": "2",

@@ -1,4 +1,4 @@
-"""What is asked of the cluster, held to the published schemas."""
+"""The manifests of both kinds of job, validated against the published schemas."""
 
 import json
 from typing import Any
@@ -8,15 +8,15 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from ssd_core.errors import UsageError
-from ssd_core.launch.command import node_command, train_command
-from ssd_core.launch.job import DIGEST, LAUNCHER, digest_manifest, job_name, signed
-from ssd_core.launch.kinds import KINDS
-from ssd_core.launch.placement import Placement
+from ssd_core.launch.command import train_command
+from ssd_core.launch.job import DIGEST, LAUNCHER, job_name, signed
+from ssd_core.launch.manifests import node_command, render
 from tests.launch.api_server import ASCENDJOB_CRD
-from tests.launch.conftest import OWNERS, PLACEMENTS, make_job
+from tests.launch.conftest import OWNERS, make_request
 from tests.launch.crd_schemas import closed_schema, read_schema, trainer_schema
 
 KUBERNETES = "1.34"
+JOBS = [("TrainJob", "torch"), ("AscendJob", "torch"), ("AscendJob", "mindspore")]
 
 
 def problems(kind: str, manifest: Any) -> list[str]:
@@ -25,25 +25,24 @@ def problems(kind: str, manifest: Any) -> list[str]:
     return [f"{'.'.join(map(str, error.path))}: {error.message}" for error in errors]
 
 
-@pytest.mark.parametrize(
-    ("kind", "framework"),
-    [("TrainJob", "torch"), ("AscendJob", "torch"), ("AscendJob", "mindspore")],
-)
+@pytest.mark.parametrize(("kind", "framework"), JOBS)
 def test_a_manifest_fits_the_schema(kind: str, framework: str) -> None:
-    manifest = signed(KINDS[kind].render(make_job(kind, framework=framework)), "me", OWNERS)
+    manifest = signed(render(make_request(kind, framework=framework)), "me", OWNERS)
     assert problems(kind, manifest) == []
     assert json.loads(json.dumps(manifest)) == manifest
-
-
-@pytest.mark.parametrize("kind", ["TrainJob", "AscendJob"])
-def test_the_schema_would_refuse_an_unknown_field(kind: str) -> None:
-    manifest = KINDS[kind].render(make_job(kind))
+    # The schema of an AscendJob accepts any pod; the schema of Kubernetes does not.
+    for replica in manifest["spec"].get("replicaSpecs", {}).values():
+        pod = {"apiVersion": "v1", "kind": "Pod"} | replica["template"]
+        kubernetes_validate.validate(pod, KUBERNETES, strict=True)
+    reference = {"secretKeyRef": {"name": "mlpipeline-minio-artifact", "key": "secretkey"}}
+    secret = json.dumps({"name": "AWS_SECRET_ACCESS_KEY", "valueFrom": reference})
+    assert secret in json.dumps(manifest)
     manifest["spec"]["numberOfNodes"] = 2
     assert any("numberOfNodes" in problem for problem in problems(kind, manifest))
 
 
-def test_a_train_job_says_how_many_processes_a_node_has() -> None:
-    spec = KINDS["TrainJob"].render(make_job(nodes=4))["spec"]
+def test_a_train_job_sets_the_processes_per_node() -> None:
+    spec = render(make_request(nodes=4))["spec"]
     trainer = spec["trainer"]
     assert (trainer["numNodes"], trainer["numProcPerNode"]) == (4, 2)
     assert trainer["resourcesPerNode"]["limits"] == {"memory": "32Gi", "nvidia.com/gpu": "2"}
@@ -53,47 +52,36 @@ def test_a_train_job_says_how_many_processes_a_node_has() -> None:
 
 
 def test_without_accelerators_a_node_has_one_process() -> None:
-    row = PLACEMENTS["TrainJob"] | {"resource": None, "count": 8}
-    spec = KINDS["TrainJob"].render(make_job(placement=Placement.model_validate(row)))["spec"]
-    assert spec["trainer"]["numProcPerNode"] == 1
-    assert "nvidia.com/gpu" not in json.dumps(spec["trainer"]["resourcesPerNode"])
+    trainer = render(make_request(change={"resource": None, "count": 8}))["spec"]["trainer"]
+    assert trainer["numProcPerNode"] == 1
+    assert "nvidia.com/gpu" not in json.dumps(trainer["resourcesPerNode"])
 
 
-def test_a_train_job_carries_the_placement_to_its_pods() -> None:
-    (patch,) = KINDS["TrainJob"].render(make_job())["spec"]["runtimePatches"]
+def test_a_train_job_applies_the_placement_to_its_pods() -> None:
+    (patch,) = render(make_request())["spec"]["runtimePatches"]
     (group,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
     pod = group["template"]["spec"]["template"]["spec"]
     assert pod["nodeSelector"] == {"pool": "gpu"}
-    assert pod["tolerations"][0]["key"] == "nvidia.com/gpu"
+    toleration = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+    assert pod["tolerations"] == [toleration]
     assert pod["securityContext"] == {"runAsUser": 12345}
     assert pod["volumes"][1]["emptyDir"] == {"medium": "Memory", "sizeLimit": "8Gi"}
     mounts = pod["containers"][0]["volumeMounts"]
     assert [mount["mountPath"] for mount in mounts] == ["/tmp", "/dev/shm"]
 
 
-@pytest.mark.parametrize("kind", ["TrainJob", "AscendJob"])
-def test_secrets_are_references(kind: str) -> None:
-    text = json.dumps(KINDS[kind].render(make_job(kind)))
-    reference = {"secretKeyRef": {"name": "mlpipeline-minio-artifact", "key": "secretkey"}}
-    assert json.dumps({"name": "AWS_SECRET_ACCESS_KEY", "valueFrom": reference}) in text
-
-
 @pytest.mark.parametrize(
-    ("framework", "word", "leader"),
+    ("framework", "label", "leader"),
     [("torch", "pytorch", "Master"), ("mindspore", "mindspore", "Scheduler")],
 )
-def test_an_ascend_job_has_a_leader_and_workers(framework: str, word: str, leader: str) -> None:
-    manifest = KINDS["AscendJob"].render(make_job("AscendJob", framework=framework, nodes=4))
+def test_an_ascend_job_has_a_leader_and_workers(framework: str, label: str, leader: str) -> None:
+    manifest = render(make_request("AscendJob", framework=framework, nodes=4))
     replicas = manifest["spec"]["replicaSpecs"]
-    assert manifest["metadata"]["labels"]["framework"] == word
-    assert {name: replica["replicas"] for name, replica in replicas.items()} == {
-        leader: 1,
-        "Worker": 3,
-    }
-    assert manifest["spec"]["runPolicy"]["schedulingPolicy"] == {
-        "minAvailable": 4,
-        "queue": "training",
-    }
+    assert manifest["metadata"]["labels"]["framework"] == label
+    counts = {name: replica["replicas"] for name, replica in replicas.items()}
+    assert counts == {leader: 1, "Worker": 3}
+    policy = manifest["spec"]["runPolicy"]["schedulingPolicy"]
+    assert policy == {"minAvailable": 4, "queue": "training"}
     for replica in replicas.values():
         (container,) = replica["template"]["spec"]["containers"]
         assert container["name"] == "ascend"
@@ -101,21 +89,11 @@ def test_an_ascend_job_has_a_leader_and_workers(framework: str, word: str, leade
         assert container["resources"]["limits"] == {"huawei.com/Ascend910": "8"}
 
 
-@pytest.mark.parametrize("framework", ["torch", "mindspore"])
-def test_the_pods_of_an_ascend_job_are_pods(framework: str) -> None:
-    """Its schema takes any pod; the schema of Kubernetes does not."""
-    manifest = KINDS["AscendJob"].render(make_job("AscendJob", framework=framework))
-    for replica in manifest["spec"]["replicaSpecs"].values():
-        pod = {"apiVersion": "v1", "kind": "Pod"} | replica["template"]
-        kubernetes_validate.validate(pod, KUBERNETES, strict=True)
-
-
-def test_an_ascend_job_shows_devices_only_with_volcano() -> None:
-    job = make_job("AscendJob")
-    with_volcano = json.dumps(KINDS["AscendJob"].render(job))
-    plain = job.spec.model_copy(update={"scheduler": None})
-    without = json.dumps(KINDS["AscendJob"].render(make_job("AscendJob", spec=plain)))
-    assert "metadata.annotations['huawei.com/Ascend910']" in with_volcano
+def test_an_ascend_job_names_its_devices_only_with_volcano() -> None:
+    request = make_request("AscendJob")
+    plain = request.spec.model_copy(update={"scheduler": None})
+    without = json.dumps(render(make_request("AscendJob", spec=plain)))
+    assert "metadata.annotations['huawei.com/Ascend910']" in json.dumps(render(request))
     assert "ASCEND_VISIBLE_DEVICES" not in without
 
 
@@ -126,12 +104,11 @@ def test_an_ascend_job_shows_devices_only_with_volcano() -> None:
         ("AscendJob", {"resource": None}, "placement: an AscendJob needs a resource"),
     ],
 )
-def test_a_placement_that_cannot_be_rendered(
+def test_an_incomplete_placement_is_refused(
     kind: str, change: dict[str, Any], message: str
 ) -> None:
-    placement = Placement.model_validate(PLACEMENTS[kind] | change)
     with pytest.raises(UsageError, match=message):
-        KINDS[kind].render(make_job(kind, placement=placement, spec=placement.job))
+        render(make_request(kind, change))
 
 
 def test_the_command_repeats_the_configuration() -> None:
@@ -153,16 +130,15 @@ def test_the_command_repeats_the_configuration() -> None:
         ("AscendJob", "mindspore", "msrun --worker_num=32 --node_rank=$(MS_NODE_RANK) python"),
     ],
 )
-def test_a_node_takes_its_number_from_the_environment(
-    kind: Any, framework: str, words: str
-) -> None:
-    command = node_command(["train", "--out", "s3://b/o"], kind, framework, nodes=4, processes=8)
+def test_a_pod_takes_its_number_from_the_environment(kind: str, framework: str, words: str) -> None:
+    command = node_command(make_request(kind, {"count": 8}, framework=framework, nodes=4))
     assert {*words.split(), "train", "s3://b/o"} < set(command)
 
 
-def test_an_unknown_framework_is_named() -> None:
+@pytest.mark.parametrize("kind", ["TrainJob", "AscendJob"])
+def test_an_unknown_framework_is_named(kind: str) -> None:
     with pytest.raises(UsageError, match="unknown framework 'torhc'; did you mean 'torch'"):
-        node_command(["train"], "TrainJob", "torhc", nodes=4, processes=8)
+        render(make_request(kind, framework="torhc"))
 
 
 @pytest.mark.parametrize(
@@ -190,10 +166,13 @@ def test_names_of_different_runs_differ() -> None:
     assert len(names) == 5
 
 
-def test_a_digest_does_not_depend_on_who_asks() -> None:
-    manifest = KINDS["TrainJob"].render(make_job(name="same"))
-    mine, yours = signed(manifest, "me", OWNERS), signed(manifest, "you", [])
-    assert mine["metadata"]["annotations"][DIGEST] == yours["metadata"]["annotations"][DIGEST]
-    assert mine["metadata"]["annotations"][LAUNCHER] == "me"
-    other = KINDS["TrainJob"].render(make_job(name="same", nodes=3))
-    assert digest_manifest(other) != digest_manifest(manifest)
+def test_a_digest_depends_on_the_manifest_alone() -> None:
+    def annotations(launcher: str, owners: list[Any], nodes: int) -> Any:
+        manifest = render(make_request(name="same", nodes=nodes))
+        return signed(manifest, launcher, owners)["metadata"]["annotations"]
+
+    mine, yours, other = (
+        annotations("me", OWNERS, 2), annotations("you", [], 2), annotations("me", OWNERS, 3),
+    )  # fmt: skip
+    assert mine[DIGEST] == yours[DIGEST] != other[DIGEST]
+    assert (mine[LAUNCHER], yours[LAUNCHER]) == ("me", "you")

@@ -14,11 +14,10 @@ from jsonschema import Draft202012Validator
 
 from pipelines.placement import PLACEMENTS_PATH, load_placement
 from ssd_core import __version__
-from ssd_core.launch.ascendjob import PART_OF
 from ssd_core.launch.job import MANAGER
-from ssd_core.launch.kinds import KINDS
+from ssd_core.launch.manifests import PART_OF, render
 from tests.launch.api_server import find_program
-from tests.launch.conftest import make_job
+from tests.launch.conftest import make_request
 from tests.launch.crd_schemas import closed_schema, trainer_schema
 from tests.requirements import missing
 
@@ -199,7 +198,7 @@ def test_the_network_policy_finds_the_pods_of_both_kinds_of_job() -> None:
     policy = yaml.safe_load((folder / "network-policy.yaml").read_text())
     wanted = policy["spec"]["podSelector"]["matchLabels"]
     assert wanted == {PART_OF: MANAGER}
-    ascend = KINDS["AscendJob"].render(make_job("AscendJob"))["spec"]["replicaSpecs"]
+    ascend = render(make_request("AscendJob"))["spec"]["replicaSpecs"]
     templates = [replica["template"] for replica in ascend.values()]
     runtime = yaml.safe_load((MANIFESTS / "runtime" / "training-runtime.yaml").read_text())
     templates.append(template_of(runtime))

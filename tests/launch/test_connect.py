@@ -1,11 +1,11 @@
-"""Where the launcher finds its cluster, and what it says where there is none."""
+"""The cluster that the launcher connects to, and its own pod as the owner of the job."""
 
 from pathlib import Path
 
 import pytest
 
 from ssd_core.errors import UsageError
-from ssd_core.launch.own_pod import connect, owner_references
+from ssd_core.launch.cluster import connect, owner_references
 
 KUBECONFIG = """
 apiVersion: v1
@@ -28,7 +28,7 @@ def kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("old", "new", "namespace"), [("", "", "team"), (", namespace: team", "", "default")]
 )
-def test_a_kubeconfig_says_server_and_namespace(
+def test_a_kubeconfig_names_server_and_namespace(
     kubeconfig: Path, old: str, new: str, namespace: str
 ) -> None:
     kubeconfig.write_text(KUBECONFIG.replace(old, new))
@@ -49,7 +49,7 @@ def test_a_kubeconfig_says_server_and_namespace(
         KUBECONFIG.replace("cluster: one, user", "cluster: two, user"),
     ],
 )
-def test_without_a_usable_kubeconfig_there_is_no_cluster(
+def test_an_unusable_kubeconfig_is_refused_without_secrets(
     kubeconfig: Path, content: str | None
 ) -> None:
     if content is not None:
@@ -57,7 +57,9 @@ def test_without_a_usable_kubeconfig_there_is_no_cluster(
     with pytest.raises(UsageError) as caught:
         connect()
     text = str(caught.value)
-    assert text.startswith("no cluster to launch in: this is no pod, and the kubeconfig says: ")
+    assert text.startswith(
+        "no cluster to launch in: not running in a pod, and no usable kubeconfig: "
+    )
     assert "secret-token" not in text
 
 

@@ -1,11 +1,11 @@
-"""Which of several pods is blamed, and what the launcher then ends with."""
+"""The pod that is the cause of a failure, and the error that the launcher ends with."""
 
 from typing import Any
 
 import pytest
 
 from ssd_core.errors import CrashedError, DataError, SsdError, SurroundingsError, UsageError
-from ssd_core.launch.failure import explain_failure
+from ssd_core.launch.status import explain_failure
 
 FAILED = {"type": "Failed", "reason": "FailedJobs", "message": "jobset failed"}
 
@@ -44,14 +44,14 @@ def test_an_exit_code_passes_through(code: int, kind: type[SsdError]) -> None:
     assert str(error) == f"job train-1 failed: pod node-0: Error, exit code {code}"
 
 
-def test_the_last_words_count_more_than_the_code_of_torchrun() -> None:
+def test_the_termination_message_overrides_the_exit_code() -> None:
     words = "error: train.steps must be int, got 2.5 (exit 2)\nerror: stopped by SIGTERM (exit 143)"
     error = explain(ended("node-0", 1, message=words))
     assert error.exit_code == 2
     assert str(error) == "job train-1 failed: pod node-0: train.steps must be int, got 2.5"
 
 
-def test_the_pod_that_failed_first_is_blamed() -> None:
+def test_the_pod_that_failed_first_is_the_cause() -> None:
     error = explain(
         ended("node-0", 75, at=9, message="error: lost the others (exit 75)"),
         ended("node-1", 137, at=8, reason="OOMKilled"),
@@ -60,7 +60,7 @@ def test_the_pod_that_failed_first_is_blamed() -> None:
     assert str(error) == "job train-1 failed: pod node-1: OOMKilled, exit code 137"
 
 
-def test_of_pods_that_ended_together_the_consequence_is_not_the_cause() -> None:
+def test_of_pods_that_ended_together_a_consequence_is_not_the_cause() -> None:
     error = explain(
         ended("node-0", 75, message="error: lost the others (exit 75)"),
         ended("node-1", 137, reason="OOMKilled"),
@@ -68,8 +68,8 @@ def test_of_pods_that_ended_together_the_consequence_is_not_the_cause() -> None:
     assert "node-1: OOMKilled" in str(error)
 
 
-def test_wrong_data_is_blamed_before_what_came_earlier() -> None:
-    """Clocks of nodes differ; a process that knows what is wrong is right."""
+def test_wrong_data_is_the_cause_of_earlier_failures() -> None:
+    """The clocks of nodes differ."""
     error = explain(
         ended("node-0", 75, at=1),
         ended("node-1", 1, at=2, message="error: train-00003.arrow is damaged (exit 3)"),
@@ -84,14 +84,14 @@ def test_an_evicted_pod_has_no_container_status() -> None:
     assert str(error).endswith("pod node-1: Evicted: The node was low on memory.")
 
 
-def test_a_container_that_waits_to_restart_shows_its_last_end() -> None:
+def test_a_container_that_waits_for_a_restart_has_failed() -> None:
     pod = ended("node-0", 3)
     entry = pod["status"]["containerStatuses"][0]
     entry["lastState"], entry["state"] = entry["state"], {"waiting": {"reason": "CrashLoopBackOff"}}
     assert explain(pod).exit_code == 3
 
 
-def test_without_pods_the_job_speaks_for_itself() -> None:
+def test_without_pods_the_condition_is_the_reason() -> None:
     assert str(explain()) == "job train-1 failed: jobset failed"
 
 
@@ -106,7 +106,7 @@ def test_without_pods_the_job_speaks_for_itself() -> None:
         },
     ],
 )
-def test_a_deadline_blames_no_pod(condition: Any) -> None:
+def test_a_deadline_is_not_the_failure_of_a_pod(condition: Any) -> None:
     error = explain(ended("node-0", 137), condition=condition)
     assert error.exit_code == 75
     assert "reached its deadline" in str(error)
