@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from ssd_core.config import SplitName
+from ssd_core.data.checking.samples import ROUNDING_PIXELS
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats.dataset import ImageEntry, Problem, SourceDataset, SourceSplit
 from ssd_core.data.sources.base import IMAGE_SUFFIXES, Source, fold_name, is_inside
@@ -13,6 +14,7 @@ from ssd_core.errors import DataError
 from ssd_core.structures import IntArray
 
 _SHOWN = 20
+_ALMOST_ALL = 0.99
 
 
 def check_listing(
@@ -32,7 +34,10 @@ def check_listing(
     for name, split in dataset.splits.items():
         entries, kept[name] = _check_names(source, split, near, findings)
         splits[name] = replace(split, images=entries)
+        _report_ids(split, findings)
         _report_twins(split, findings)
+        if dataset.format == "coco":  # the one format whose boxes people write in two ways
+            _report_corners(split, findings)
     dataset = replace(dataset, splits=splits)
     _report_shared(dataset, kept, findings)
     _report_unused(source, dataset, findings)
@@ -145,6 +150,31 @@ def _with_equal_hash(columns: Iterable[IntArray]) -> IntArray:
             hashes ^= hashes >> np.uint64(29)
     _, inverse, counts = np.unique(hashes, return_inverse=True, return_counts=True)
     return np.flatnonzero(counts[inverse] > 1)
+
+
+def _report_ids(split: SourceSplit, findings: Findings) -> None:
+    """Count the objects that share an id; all are kept, because no number depends on the id."""
+    values, counts = np.unique(split.annotations.box_ids, return_counts=True)
+    for value, count in zip(values[counts > 1], counts[counts > 1], strict=True):
+        place, detail = f"{split.place}: annotation {value}", f"{count} objects have this id"
+        findings.add("object_id_twice", place, detail, count=int(count) - 1)
+
+
+def _report_corners(split: SourceSplit, findings: Findings) -> None:
+    """Warn where boxes leave their images, and all would fit as two corners."""
+    sizes = np.array([(item.width, item.height) for item in split.images], np.float64)
+    limits = np.repeat(sizes.reshape(-1, 2), np.diff(split.starts), axis=0) + ROUNDING_PIXELS
+    starts, ends = split.annotations.boxes[:, :2], split.annotations.boxes[:, 2:]
+    is_known = limits.min(axis=1, initial=np.inf) > ROUNDING_PIXELS
+    leaves = is_known & (ends > limits).any(axis=1)
+    if not leaves.any():  # as nearly always: this spares the memory for what follows
+        return
+    with np.errstate(invalid="ignore"):  # the checks find what is not finite
+        corners = ends.astype(np.float64) - starts  # what the file has as width and height
+    fits = np.all([corners > starts, corners <= limits], axis=(0, 2))
+    if np.mean(fits[is_known]) >= _ALMOST_ALL:
+        detail = f"{leaves.sum()} boxes leave their image, but fit if bbox were x0, y0, x1, y1"
+        findings.add("boxes_may_be_corners", split.place, detail, count=int(leaves.sum()))
 
 
 def _report_shared(

@@ -4,9 +4,11 @@
 with the same new name become one class.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from ssd_core.data.findings import Findings
 from ssd_core.errors import DataError, UsageError, unknown_name
 from ssd_core.structures import ClassInfo
 
@@ -26,6 +28,29 @@ class ClassChoice(NamedTuple):
     """Label of each class of the source that was asked for."""
     names: Mapping[ClassKey, str]
     """Name of every class of the source."""
+
+
+def common_names(
+    named: Mapping[str, Mapping[ClassKey, str]], findings: Findings
+) -> Mapping[ClassKey, str]:
+    """Return the class names, which all files must share, and record repeated names.
+
+    Args:
+        named: name of each class by the file that defines it.
+        findings: records names that several classes have.
+
+    Raises:
+        DataError: two files differ.
+    """
+    (first, known), *others = named.items()
+    for place, names in others:
+        if names != known:
+            key, name = sorted({*names.items()} ^ {*known.items()}, key=str)[0]
+            raise DataError(f"{place}: its classes differ from those of {first}: {key} '{name}'")
+    for name, count in Counter(known.values()).items():
+        if count > 1:
+            findings.add("class_name_twice", first, f"{count} classes are named '{name}'")
+    return known
 
 
 def choose_classes(known: Mapping[ClassKey, str], wanted: Sequence[str] | None) -> ClassChoice:

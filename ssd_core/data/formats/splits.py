@@ -3,9 +3,9 @@
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from ssd_core.data.sources.base import Source, SourceFile, fold_name, is_inside
+from ssd_core.data.sources.base import Source, SourceFile, fold_name, is_inside, read_head
 from ssd_core.errors import DataError, UsageError
 
 SPLIT_WORDS = {
@@ -79,6 +79,16 @@ def sample_folders(files: Mapping[str, SourceFile], suffix: str) -> Iterator[tup
 _SAMPLE = 50
 
 
+def sniff_files(source: Source, suffix: str, accepts: Callable[[str], bool]) -> list[str]:
+    """Return the files of a suffix, some of each folder, whose beginning is accepted."""
+    return [
+        name
+        for _, names in sample_folders(source.files, suffix)
+        for name in names
+        if accepts(read_head(source, name))
+    ]
+
+
 def check_place(source: Source, where: str, split: str, kind: str) -> None:
     """Check that a place given by the user exists.
 
@@ -102,7 +112,7 @@ def folder_prefix(source: Source, folder: str, option: str) -> str:
     folder = posixpath.normpath(folder)
     prefix = "" if folder == "." else f"{folder}/"
     if not any(name.startswith(prefix) for name in source.files):
-        raise UsageError(f"{option} {folder}: there is no such folder in {source.uri}")
+        raise UsageError(f"{option} {folder}: does not exist in {source.uri}")
     return prefix
 
 
@@ -126,7 +136,7 @@ def find_image_folder(
         DataError: none of the first names is anywhere in the source.
     """
     if images is not None:
-        return folder_prefix(source, images, "--images")
+        return folder_prefix(source, images, "image folder")
     tried = [posixpath.normpath(name) for name in filter(is_inside, names[:_NAMES_TRIED])]
     if not tried:
         return ""
@@ -143,6 +153,14 @@ def find_image_folder(
     depth = name.count("/") + 1
     prefixes = ["".join(f"{folder}/" for folder in path.split("/")[:-depth]) for path in found]
     return _best_folder(source.files, prefixes, names, place)
+
+
+def join_inside(prefix: str, name: str) -> str:
+    """Join folder and name; a name that leaves the folder stays as it is, for the checks to see."""
+    if not is_inside(name):
+        return name
+    path = prefix + name
+    return posixpath.normpath(path) if "./" in path or "//" in path else path
 
 
 def _find_first(names: Sequence[str], paths: Iterable[str]) -> tuple[str, list[str]]:

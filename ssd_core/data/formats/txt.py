@@ -4,7 +4,6 @@ The format of MindSpore's SSD. Its documentation puts x first, its code took y f
 `convert.txt_order=yx` reads files written for the code. Classes are numbers from 1.
 """
 
-import posixpath
 from collections.abc import Mapping, Sequence
 
 from ssd_core.config import ConvertConfig, SplitName
@@ -22,22 +21,17 @@ from ssd_core.data.formats.dataset import (
 from ssd_core.data.formats.splits import (
     check_place,
     find_image_folder,
-    sample_folders,
+    join_inside,
+    sniff_files,
 )
-from ssd_core.data.sources.base import IMAGE_SUFFIXES, Source, is_inside, read_head, read_text
+from ssd_core.data.sources.base import IMAGE_SUFFIXES, Source, read_text
 
-_SNIFFED_BYTES = 4096
 _NUM_FIELDS = 5
 
 
 def find_places(source: Source) -> list[str]:
     """Return the text files whose first line names an image with objects."""
-    return [
-        name
-        for _, names in sample_folders(source.files, ".txt")
-        for name in names
-        if _sniff(source, name)
-    ]
+    return sniff_files(source, ".txt", _is_listing)
 
 
 def read(
@@ -56,8 +50,7 @@ def read(
     return assemble_dataset("txt", parsed, choice, findings)
 
 
-def _sniff(source: Source, name: str) -> bool:
-    head = read_head(source, name, _SNIFFED_BYTES).decode("utf-8-sig", errors="replace")
+def _is_listing(head: str) -> bool:
     fields = next((line.split() for line in head.split("\n") if _is_content(line)), [])
     path, boxes = _split_line(fields)
     return path.lower().endswith(IMAGE_SUFFIXES) and all(
@@ -88,7 +81,7 @@ def _parse(source: Source, place: str, config: ConvertConfig, findings: Findings
     lines = []
     for image_id, (number, path, fields) in enumerate(rows, start=1):
         where = f"{place}: line {number}"
-        name = posixpath.normpath(prefix + path) if is_inside(path) else path
+        name = join_inside(prefix, path)
         parsed = ((where, _parse_box(field, config)) for field in fields)
         boxes, is_dropped = collect_boxes(parsed, name, findings)
         if not is_dropped:

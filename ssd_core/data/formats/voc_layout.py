@@ -12,7 +12,6 @@ from ssd_core.errors import UsageError
 _ANNOTATION_FOLDER = "Annotations"
 _IMAGE_FOLDERS = ("JPEGImages", "Images", "images")
 _XML = (".xml",)
-_SNIFFED_BYTES = 4096
 _SNIFFED_FILES = 20
 """The first file may be the damaged one."""
 
@@ -43,8 +42,8 @@ def find_places(source: Source) -> list[str]:
 
 
 def _is_annotation(source: Source, name: str) -> bool:
-    head = read_head(source, name, _SNIFFED_BYTES).replace(b"\0", b"")  # whatever the encoding
-    return b"<annotation" in head
+    head = read_head(source, name).replace("\0", "")  # UTF-16 without byte order mark
+    return "<annotation" in head
 
 
 def locate(source: Source, place: str, split: str, images: str | None) -> VocSplit:
@@ -75,7 +74,7 @@ def locate(source: Source, place: str, split: str, images: str | None) -> VocSpl
     if not xmls and not has_list:
         raise UsageError(f"--{split} {place}: the folder holds no XML file")
     if images is not None:
-        image_prefix = folder_prefix(source, images, "--images")
+        image_prefix = folder_prefix(source, images, "image folder")
     else:
         usual = (f"{base}{folder}/" for folder in _IMAGE_FOLDERS)
         image_prefix = next((p for p in usual if _files_below(source, p, IMAGE_SUFFIXES)), base)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ssd_core.errors import DataError
+from ssd_core.errors import DataError, located
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,10 @@ IMAGE_SUFFIXES = (
     *(".avif", ".jp2", ".ppm", ".pgm"),
 )
 """Of the formats that `ssd_core.data.decode` opens."""
+
+
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_HEAD_BYTES = 2**16
 
 
 class Source(Protocol):
@@ -63,27 +67,38 @@ class Source(Protocol):
         """
 
 
-def read_head(source: Source, name: str, num_bytes: int) -> bytes:
-    """Return the first bytes of a file, to see what it is; none where it cannot be read."""
+def read_head(source: Source, name: str) -> str:
+    """Return the beginning of a file as text, "" if it is unreadable; wrong bytes are replaced."""
     try:
-        return source.read_part(name, 0, num_bytes)
+        head = source.read_part(name, 0, _HEAD_BYTES)
     except DataError:
-        return b""
+        return ""
+    return head.decode("utf-16" if head.startswith(_UTF16) else "utf-8-sig", errors="replace")
 
 
 def read_text(source: Source, name: str) -> str:
     """Return the content of a text file in UTF-8, with or without byte order mark.
 
     Raises:
-        DataError: it is missing, cannot be read, or is no such text.
+        DataError: it is missing, unreadable, or not such a text.
     """
     content = source.read(name)
+    with located(name):
+        return decode_text(content)
+
+
+def decode_text(content: bytes) -> str:
+    """Return a text in UTF-8, with or without byte order mark.
+
+    Raises:
+        DataError: it is not such a text.
+    """
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        what = "is text in UTF-16" if is_utf16 else "is not text"
-        raise DataError(f"{name}: {what}; expected UTF-8") from None
+        is_utf16 = content.startswith(_UTF16)
+        problem = "is text in UTF-16" if is_utf16 else "is not text"
+        raise DataError(f"{problem}, expected UTF-8") from None
 
 
 def look_up(source: Source, name: str) -> SourceFile:

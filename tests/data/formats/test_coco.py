@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ssd_core.config import ConvertConfig
+from ssd_core.data.checking.listing import check_listing
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats import coco, read_dataset
 from ssd_core.data.formats.dataset import SourceDataset
@@ -86,10 +87,10 @@ def test_chosen_classes_have_the_order_of_the_choice(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("annotation", "code", "detail"),
     [
-        (box(11), "object_of_unknown_image", "there is no image 11"),
-        (box(category_id=4), "class_unknown", "there is no category 4"),
-        (box(bbox=[1, 2, 3]), "object_malformed", "bbox has 3 numbers, expected 4"),
-        (box(bbox=[]), "object_malformed", "bbox has 0 numbers, expected 4"),
+        (box(11), "object_of_unknown_image", "image 11 does not exist"),
+        (box(category_id=4), "class_unknown", "category 4 does not exist"),
+        (box(bbox=[1, 2, 3]), "object_malformed", "expected array of length 4, got 3 at $.bbox"),
+        (box(bbox=[]), "object_malformed", "expected array of length 4, got 0 at $.bbox"),
     ],
 )
 def test_bad_objects(tmp_path: Path, annotation: dict[str, Any], code: str, detail: str) -> None:
@@ -128,7 +129,8 @@ def test_two_images_with_one_id(tmp_path: Path) -> None:
 def test_two_objects_with_one_id(tmp_path: Path) -> None:
     write(tmp_path, box(10, id=4), box(20, id=4), box(20, id=0), box(10, id=4))
     dataset, findings = read(tmp_path, policy="repair")
-    assert findings.counts == {"object_id_twice": 4}
+    check_listing(FolderSource(tmp_path), dataset, findings)
+    assert findings.counts["object_id_twice"] == 4
     assert findings.listed[0].place == "train.json: annotation 4"
     assert findings.listed[0].detail == "3 objects have this id"
     assert dataset.splits["train"].annotations.box_ids.tolist() == [4, 0, 4, 4]
@@ -139,7 +141,7 @@ def test_two_categories_with_one_name(tmp_path: Path) -> None:
     write(tmp_path, box(category_id=1), box(category_id=5, id=2), categories=both)
     dataset, findings = read(tmp_path, policy="repair")
     assert findings.counts == {"class_name_twice": 1}
-    assert findings.listed[0].detail == "2 categories are called 'cat'"
+    assert findings.listed[0].detail == "2 classes are named 'cat'"
     assert [(info.name, info.category_id) for info in dataset.classes] == [("cat", 1)]
     assert dataset.splits["train"].annotations.labels.tolist() == [1, 1]
     assert read(tmp_path)[1].stops
@@ -158,12 +160,12 @@ def test_two_categories_with_one_name(tmp_path: Path) -> None:
 def test_corners_instead_of_sizes_are_suspected(
     tmp_path: Path, boxes: list[list[float]], count: int
 ) -> None:
-    write(tmp_path, *(box(bbox=values, id=number) for number, values in enumerate(boxes)))
-    _, findings = read(tmp_path)
-    assert findings.counts["boxes_may_be_corners"] == 2 * count
-    assert not findings.stops
-    write(tmp_path, *(box(bbox=v) for v in boxes[:1]), images=[{"id": 10, "file_name": "a.jpg"}])
-    assert not read(tmp_path)[1].counts  # no size is known
+    for images, expected in ((IMAGES, 2 * count), ([{"id": 10, "file_name": "a.jpg"}], 0)):
+        write(tmp_path, *(box(bbox=v, id=n) for n, v in enumerate(boxes)), images=images)
+        dataset, findings = read(tmp_path)
+        check_listing(FolderSource(tmp_path), dataset, findings)
+        assert findings.counts["boxes_may_be_corners"] == expected  # none if sizes are unknown
+        assert not findings.stops
 
 
 def test_nan_and_infinity_reach_the_box_checks(tmp_path: Path) -> None:
@@ -180,7 +182,9 @@ def test_splits_must_agree_on_categories(tmp_path: Path) -> None:
     content = json.loads((tmp_path / "train.json").read_text())
     content["categories"][0]["name"] = "wolf"
     (tmp_path / "val.json").write_text(json.dumps(content))
-    with pytest.raises(DataError, match="val.json: its categories differ.*7 'dog'"):
+    with pytest.raises(
+        DataError, match="val.json: its classes differ from those of train.json: 7 'dog'"
+    ):
         read(tmp_path, val="val.json")
     write(tmp_path, categories=[{"id": 1, "name": "a"}, {"id": 1, "name": "b"}])
     with pytest.raises(DataError, match="a category id occurs twice"):
@@ -192,10 +196,10 @@ def test_splits_must_agree_on_categories(tmp_path: Path) -> None:
     [
         ({"train": "nowhere.json"}, "--train nowhere.json: there is no such annotation file"),
         ({"train": "../train.json"}, "--train ../train.json: leaves the source"),
-        ({"train": "train.json:nowhere"}, "nowhere: there is no such folder"),
+        ({"train": "train.json:nowhere"}, "image folder nowhere: does not exist in"),
         ({"train": "train.json:../photos"}, "leaves the source"),
-        ({"images": "nowhere"}, "--images nowhere: there is no such folder"),
-        ({"images": ".."}, "--images ..: leaves the source"),
+        ({"images": "nowhere"}, "image folder nowhere: does not exist in"),
+        ({"images": ".."}, "image folder ..: leaves the source"),
     ],
 )
 def test_places_that_are_not_there(tmp_path: Path, options: dict[str, str], message: str) -> None:

@@ -114,7 +114,7 @@ def test_a_shifted_column_is_no_class(tmp_path: Path) -> None:
     [
         (b"", "no object names a class"),
         (b"a.jpg\nb.jpg\n", "no object names a class"),
-        (b"a.jpg 1,2,3,4,1 \xff\n", "train.txt: is not text; expected UTF-8"),
+        (b"a.jpg 1,2,3,4,1 \xff\n", "train.txt: is not text, expected UTF-8"),
         (b"elsewhere.jpg 1,2,3,4,1\n", r"the first: elsewhere.jpg.*--images"),
     ],
 )

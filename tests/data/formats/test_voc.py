@@ -273,7 +273,7 @@ def test_images_may_be_elsewhere(tmp_path: Path) -> None:
     ("options", "error", "message"),
     [
         ({"train": "no.txt"}, UsageError, "--train no.txt: there is no such ImageSets list"),
-        ({"train": "nowhere"}, UsageError, "--train nowhere: there is no such folder"),
+        ({"train": "nowhere"}, UsageError, "--train nowhere: does not exist in"),
         ({"train": "JPEGImages"}, UsageError, "the folder holds no XML file"),
         ({"train": "../x"}, UsageError, "--train ../x: leaves the source"),
         ({"classes": ("a", "a")}, UsageError, "names a class twice"),

@@ -195,7 +195,7 @@ def test_labels_that_are_no_text(tmp_path: Path) -> None:
     dataset, findings = read(tmp_path, train="labels", val="labels", policy="repair")
     assert findings.counts["annotations_unreadable"] == 4
     assert findings.listed[1].place == "labels/c.txt"
-    assert findings.listed[1].detail == "is text in UTF-16; expected UTF-8"
+    assert findings.listed[1].detail == "is text in UTF-16, expected UTF-8"
     assert dataset.splits["train"].num_listed == 3
     assert len(dataset.splits["train"]) == 1
 
@@ -248,7 +248,7 @@ def test_a_subset_of_named_classes(tmp_path: Path) -> None:
         ("a: &a [x]\ntrain: *a", r"has references \(\*name\)"),
         ("train: " + "[" * 5000 + "]" * 5000, "nested too deeply"),
         ("train: 2020-13-45", "is no YAML"),
-        (b"train: \xff", "is not text; expected UTF-8"),
+        (b"train: \xff", "is not text, expected UTF-8"),
         ("train: \0", "is no YAML"),
     ],
 )
@@ -272,7 +272,7 @@ def test_places_that_are_not_there(tmp_path: Path) -> None:
     )
     for place, message in {
         "data.yaml:val": "there is no 'val' in data.yaml; found: train",
-        "nowhere": "--train nowhere: there is no such folder",
+        "nowhere": "--train nowhere: does not exist in",
         "../images": "leaves the source",
         "empty": "the folder holds no images",
     }.items():

@@ -1,43 +1,31 @@
-"""COCO: one JSON file a split. Crowds, areas and ids are kept, polygons are skipped unread."""
+"""COCO: one JSON file per split. Crowds, areas and ids are kept, outlines are skipped unread."""
 
-import posixpath
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ssd_core.config import ConvertConfig, SplitName
-from ssd_core.data.checking.samples import ROUNDING_PIXELS
 from ssd_core.data.findings import Findings
-from ssd_core.data.formats.classes import ClassChoice, ClassKey, choose_classes
-from ssd_core.data.formats.coco.json_file import is_coco, read_coco
-from ssd_core.data.formats.coco.types import CocoCategory, CocoFile, CocoImage, CocoObjects
-from ssd_core.data.formats.dataset import (
-    ImageEntry,
-    SourceDataset,
-    SourceSplit,
-    report_left_out,
-)
-from ssd_core.data.formats.splits import (
-    check_place,
-    find_image_folder,
-    folder_prefix,
-    sample_folders,
-)
-from ssd_core.data.sources.base import Source, is_inside
+from ssd_core.data.formats.classes import ClassChoice, ClassKey, choose_classes, common_names
+from ssd_core.data.formats.coco.file import UNUSABLE, CocoFile, CocoImage, read_coco
+from ssd_core.data.formats.dataset import ImageEntry, SourceDataset, SourceSplit, report_left_out
+from ssd_core.data.formats.splits import check_place, find_image_folder, join_inside, sniff_files
+from ssd_core.data.sources.base import Source
 from ssd_core.errors import DataError
-from ssd_core.structures import Annotations, IntArray
+from ssd_core.structures import IntArray
 
 
 def find_places(source: Source) -> list[str]:
     """Return the JSON files that begin like COCO annotations."""
-    return [
-        name
-        for _, names in sample_folders(source.files, ".json")
-        for name in names
-        if is_coco(source, name)
-    ]
+    return sniff_files(source, ".json", _is_coco)
+
+
+def _is_coco(head: str) -> bool:
+    keys = ('"images"', '"annotations"', '"categories"')
+    return head.lstrip().startswith("{") and any(key in head for key in keys)
 
 
 def read(
@@ -48,207 +36,110 @@ def read(
     A place is `annotations.json` or `annotations.json:image_folder`. Classes are all categories in
     the order of their ids, or those that `config.classes` names.
     """
-    files: dict[SplitName, tuple[str, CocoFile]] = {}
+    files: dict[SplitName, CocoFile] = {}
     for split, place in places.items():
         name = place if place in source.files else place.partition(":")[0]
         check_place(source, name, split, "annotation file")
-        files[split] = (name, read_coco(source, name, findings))
-    categories = _categories({name: file.categories for name, file in files.values()}, findings)
-    choice = choose_classes(categories, config.classes)
-    return SourceDataset(
-        format="coco",
-        classes=choice.classes,
-        splits={
-            split: _read_split(name, file, prefix, choice, findings)
-            for split, (name, file) in files.items()
-            for prefix in [_image_prefix(source, places[split], name, file, config)]
-        },
-    )
+        files[split] = read_coco(source, name, findings)
+    names = {file.name: _categories(file) for file in files.values()}
+    choice = choose_classes(common_names(names, findings), config.classes)
+    splits: dict[SplitName, SourceSplit] = {}
+    for split, file in files.items():
+        folder = places[split].removeprefix(file.name).removeprefix(":") or config.images
+        paths = [image.file_name for image in file.images.values()]
+        prefix = find_image_folder(source, paths, file.name, folder)
+        splits[split] = _to_split(file, prefix, choice, findings)
+    return SourceDataset(format="coco", classes=choice.classes, splits=splits)
 
 
-def _categories(
-    files: Mapping[str, Sequence[CocoCategory]], findings: Findings
-) -> dict[ClassKey, str]:
-    """Return the names by id, in the order of the ids.
-
-    Raises:
-        DataError: an id occurs twice, there is none, or two files disagree.
-    """
-    known: dict[ClassKey, str] | None = None
-    for name, categories in files.items():
-        found: dict[ClassKey, str] = {
-            item.id: item.name for item in sorted(categories, key=lambda item: item.id)
-        }
-        if len(found) < len(categories):
-            raise DataError(f"{name}: a category id occurs twice; expected different ids")
-        twice = [item.name for item in categories if list(found.values()).count(item.name) > 1]
-        if twice and known is None:
-            detail = f"{len(twice)} categories are called '{twice[0]}'"
-            findings.add("class_name_twice", name, detail)
-        if not found:
-            raise DataError(f"{name}: has no categories; expected at least one")
-        if known is not None and found != known:
-            different = sorted(set(found.items()) ^ set(known.items()))[0]
-            raise DataError(
-                f"{name}: its categories differ from those of the training split, the first: "
-                f"{different[0]} '{different[1]}'"
-            )
-        known = found
-    return known or {}
+def _categories(file: CocoFile) -> dict[ClassKey, str]:
+    """Return the names by id, in the order of the ids."""
+    categories = sorted(file.categories, key=lambda item: item.id)
+    found: dict[ClassKey, str] = {item.id: item.name for item in categories}
+    if not found:
+        raise DataError(f"{file.name}: has no categories; expected at least one")
+    if len(found) < len(categories):
+        raise DataError(f"{file.name}: a category id occurs twice; expected different ids")
+    return found
 
 
-def _image_prefix(
-    source: Source, place: str, name: str, file: CocoFile, config: ConvertConfig
-) -> str:
-    """Return the folder of the images: the one of the place, of the options, else a found one."""
-    folder = place.removeprefix(name).removeprefix(":")
-    if folder:
-        return folder_prefix(source, folder, f"{name}:")
-    names = [image.file_name for image in file.images]
-    return find_image_folder(source, names, name, config.images)
-
-
-def _read_split(
-    name: str, file: CocoFile, prefix: str, choice: ClassChoice, findings: Findings
-) -> SourceSplit:
-    images, unclear = _sound_images(name, file.images, findings)
-    rows, dropped = _sound_rows(name, file.objects, images, choice, findings)
-    dropped |= unclear | file.dropped
+def _to_split(file: CocoFile, prefix: str, choice: ClassChoice, findings: Findings) -> SourceSplit:
+    """Join images and objects; those that belong to nothing known become findings."""
+    images, dropped = _images_by_id(file, findings)
+    rows = _sound_rows(file, images, dropped, choice, findings)
     entries = [
         ImageEntry(
             image_id=image.id,
-            image_path=_join(prefix, image.file_name),
+            image_path=join_inside(prefix, image.file_name),
             width=image.width,
             height=image.height,
-            place=f"{name}: image {image.id}",
+            place=f"{file.name}: image {image.id}",
         )
         for image in images.values()
         if image.id not in dropped
     ]
-    rows = rows[~np.isin(file.objects.image_ids[rows], list(dropped))]
+    rows = rows[~np.isin(file.image_ids[rows], list(dropped))]
     positions = {entry.image_id: position for position, entry in enumerate(entries)}
-    owners = _look_up(positions, file.objects.image_ids[rows])
-    _report_ids(name, file.objects.ids[rows], findings)
+    owners = _look_up(positions, file.image_ids[rows])
     order = np.argsort(owners, kind="stable")
-    split = SourceSplit(
-        place=name,
+    annotations = file.annotations.select(rows[order])
+    return SourceSplit(
+        place=file.name,
         images=entries,
-        annotations=_annotations(file.objects, rows[order], choice.labels),
+        annotations=replace(annotations, labels=_look_up(choice.labels, annotations.labels)),
         starts=np.searchsorted(owners[order], np.arange(len(entries) + 1)),
         num_listed=file.num_listed,
     )
-    _report_corners(split, findings)
-    return split
 
 
-def _join(prefix: str, file_name: str) -> str:
-    """Join folder and name; a name that leaves its folder stays as it is, for the checks to see."""
-    if not is_inside(file_name):
-        return file_name
-    path = prefix + file_name
-    return posixpath.normpath(path) if "./" in path or "//" in path else path
-
-
-def _sound_images(
-    name: str, images: Sequence[CocoImage], findings: Findings
-) -> tuple[dict[int, CocoImage], set[int]]:
-    """Return the images by id, and the ids that several images have: whose objects are whose?"""
+def _images_by_id(file: CocoFile, findings: Findings) -> tuple[dict[int, CocoImage], set[int]]:
+    """Return the images, and the ids to drop: the objects of an id given twice may be of either."""
     found: dict[int, CocoImage] = {}
-    unclear = set()
-    for index, image in enumerate(images):
+    dropped = set(file.dropped)
+    twice = set()
+    for index, image in file.images.items():
         first = found.setdefault(image.id, image)
         if first is image:
             continue
-        if first.file_name != image.file_name and image.id not in unclear:
-            unclear.add(image.id)
+        if first.file_name != image.file_name and image.id not in twice:
+            twice.add(image.id)
             detail = f"image id {image.id} is also that of {image.file_name}"
-            place = f"{name}: image {image.id}"
+            place = f"{file.name}: image {image.id}"
             findings.add("image_id_twice", place, detail, image=first.file_name)
         detail = f"image id {image.id} was already given to {first.file_name}"
-        findings.add("image_id_twice", f"{name}: $.images[{index}]", detail, image=image.file_name)
-    return found, unclear
+        place = f"{file.name}: $.images[{index}]"
+        findings.add("image_id_twice", place, detail, image=image.file_name)
+    return found, dropped | twice
 
 
 def _sound_rows(
-    name: str,
-    objects: CocoObjects,
+    file: CocoFile,
     images: Mapping[int, CocoImage],
+    dropped: set[int],
     choice: ClassChoice,
     findings: Findings,
-) -> tuple[IntArray, set[int]]:
-    """Return the objects with an image, a wanted class and four numbers, and the images dropped."""
-    has_image = np.isin(objects.image_ids, list(images))
-    has_class = np.isin(objects.category_ids, list(choice.names))
-    is_sound = has_image & has_class & (objects.box_lengths == 4)
-    dropped = set()
-    for row in np.flatnonzero(~is_sound).tolist():
-        image_id = int(objects.image_ids[row])
+) -> IntArray:
+    """Return the objects with an image and a wanted class; adds to the images `dropped`."""
+    category_ids = file.annotations.labels
+    has_image = np.isin(file.image_ids, list(images))
+    is_sound = has_image & np.isin(category_ids, list(choice.names))
+    for row in np.flatnonzero(~is_sound & (file.image_ids != UNUSABLE)).tolist():
+        image_id = int(file.image_ids[row])
+        code, detail = "class_unknown", f"category {category_ids[row]} does not exist"
         if not has_image[row]:
-            problem = ("object_of_unknown_image", f"there is no image {image_id}")
-        elif not has_class[row]:
-            problem = ("class_unknown", f"there is no category {objects.category_ids[row]}")
-        else:
-            detail = f"bbox has {objects.box_lengths[row]} numbers, expected 4"
-            problem = ("object_malformed", detail)
-        code, detail = problem
+            code, detail = "object_of_unknown_image", f"image {image_id} does not exist"
+        place = f"{file.name}: $.annotations[{row}]"
         image = images[image_id].file_name if has_image[row] else ""
-        if findings.add(code, f"{name}: $.annotations[{row}]", detail, image=image):
+        if findings.add(code, place, detail, image=image):
             dropped.add(image_id)
-    is_wanted = np.isin(objects.category_ids, list(choice.labels))
-    left_out = Counter[ClassKey](objects.category_ids[is_sound & ~is_wanted].tolist())
-    report_left_out(left_out, choice, name, findings)
-    return np.flatnonzero(is_sound & is_wanted), dropped
-
-
-def _report_ids(name: str, ids: IntArray, findings: Findings) -> None:
-    """Count the objects whose id another one has; both are kept, no number depends on the id."""
-    values, counts = np.unique(ids, return_counts=True)
-    for value, count in zip(values[counts > 1], counts[counts > 1], strict=True):
-        detail = f"{count} objects have this id"
-        findings.add("object_id_twice", f"{name}: annotation {value}", detail, count=int(count) - 1)
-
-
-def _report_corners(split: SourceSplit, findings: Findings) -> None:
-    """Warn where boxes leave their images, and all would fit as two corners."""
-    sizes = np.array([(item.width, item.height) for item in split.images], np.float64)
-    limits = np.repeat(sizes.reshape(-1, 2), np.diff(split.starts), axis=0) + ROUNDING_PIXELS
-    starts, ends = split.annotations.boxes[:, :2], split.annotations.boxes[:, 2:]
-    is_known = limits.min(axis=1, initial=np.inf) > ROUNDING_PIXELS
-    leaves = is_known & (ends > limits).any(axis=1)
-    if not leaves.any():  # as nearly always: this spares the memory for what follows
-        return
-    with np.errstate(invalid="ignore"):  # the checks find what is not finite
-        corners = ends.astype(np.float64) - starts  # what the file has as width and height
-    fits = np.all([corners > starts, corners <= limits], axis=(0, 2))
-    if np.mean(fits[is_known]) >= _ALMOST_ALL:
-        detail = f"{leaves.sum()} boxes leave their image, but fit if bbox were x0, y0, x1, y1"
-        findings.add("boxes_may_be_corners", split.place, detail, count=int(leaves.sum()))
-
-
-_ALMOST_ALL = 0.99
-
-
-def _annotations(
-    objects: CocoObjects, rows: IntArray, labels: Mapping[ClassKey, int]
-) -> Annotations:
-    boxes, areas = objects.boxes[rows], objects.areas[rows]
-    with np.errstate(over="ignore", invalid="ignore"):  # the checks find what is not finite
-        is_known = np.isfinite(areas) & (areas >= 0)
-        areas = np.where(is_known, areas, boxes[:, 2] * boxes[:, 3])
-        boxes[:, 2:] += boxes[:, :2]
-        corners = boxes.astype(np.float32)
-    return Annotations(
-        boxes=corners,
-        labels=_look_up(labels, objects.category_ids[rows]),
-        areas=areas,
-        is_crowd=objects.is_crowd[rows],
-        is_difficult=np.zeros(len(rows), np.bool_),
-        box_ids=objects.ids[rows],
-    )
+    is_wanted = np.isin(category_ids, list(choice.labels))
+    left_out = Counter[ClassKey](category_ids[is_sound & ~is_wanted].tolist())
+    report_left_out(left_out, choice, file.name, findings)
+    return np.flatnonzero(is_sound & is_wanted)
 
 
 def _look_up(table: Mapping[Any, int], keys: IntArray) -> IntArray:
-    """Return the value of each key; all keys are whole numbers and in the table."""
+    """Return the value of each key; all keys are integers and in the table."""
     known = np.array(sorted(table), np.int64)
     values = np.array([table[key] for key in known.tolist()], np.int64)
     return values[np.searchsorted(known, keys)]

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from ssd_core.data.formats.splits import (
     find_image_folder,
     folder_prefix,
+    join_inside,
     sample_folders,
 )
 from ssd_core.data.formats.yolo.data_file import (
@@ -24,7 +25,6 @@ from ssd_core.errors import DataError, UsageError
 
 _LABELS = ".txt"
 _ROW = re.compile(r"\d+(\s+[-+.\deE]+){4,}\s*")
-_SNIFFED_BYTES = 4096
 
 
 class LabelledImage(NamedTuple):
@@ -60,7 +60,7 @@ def find_places(source: Source) -> list[str]:
 
 
 def _first_line(source: Source, name: str) -> str:
-    head = read_head(source, name, _SNIFFED_BYTES).decode("utf-8-sig", errors="replace")
+    head = read_head(source, name)
     return next((line.strip() for line in head.split("\n") if line.strip()), "")
 
 
@@ -129,7 +129,7 @@ def _read_folder(
     given = folder_prefix(source, place, f"--{split}")
     own_images = [f"{given}images/", _swap(given, "labels", "images"), given]
     if images is not None:
-        own_images = [folder_prefix(source, images, "--images")]
+        own_images = [folder_prefix(source, images, "image folder")]
     image_prefix = _first_with(source, IMAGE_SUFFIXES, own_images)
     own_labels = [_swap(image_prefix, "images", "labels"), image_prefix]
     if images is not None:
@@ -179,7 +179,7 @@ def _read_list(source: Source, place: str, images: str | None) -> Iterator[Label
     rows = [(n, line.strip().removeprefix("./")) for n, line in enumerate(lines, 1) if line.strip()]
     prefix = find_image_folder(source, [path for _, path in rows], place, images)
     for number, path in rows:
-        image = posixpath.normpath(prefix + path) if is_inside(path) else path
+        image = join_inside(prefix, path)
         stem = posixpath.splitext(image)[0]
         labels = (f"{_swap(stem, 'images', 'labels')}{_LABELS}", f"{stem}{_LABELS}")
         known = next((name for name in labels if name in source.files), None)

@@ -1,4 +1,4 @@
-"""COCO files that are no JSON, no COCO, or malformed in places: an error or findings."""
+"""COCO files: the same objects wherever a piece ends; an error or findings for malformed ones."""
 
 import json
 from pathlib import Path
@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from ssd_core.data.findings import Findings
-from ssd_core.data.formats.coco.json_file import is_coco, read_coco
-from ssd_core.data.formats.coco.types import CocoFile
+from ssd_core.data.formats import coco
+from ssd_core.data.formats.coco import file as coco_file
+from ssd_core.data.formats.coco.file import UNUSABLE, CocoFile, read_coco
 from ssd_core.data.sources.folder import FolderSource
 from ssd_core.errors import DataError
 
@@ -33,7 +34,18 @@ def read(folder: Path, text: str | bytes, policy: Any = "repair") -> tuple[CocoF
     return read_coco(FolderSource(folder), "train.json", findings), findings
 
 
-UNUSABLE: dict[str, tuple[str | bytes, str]] = {
+def rows(file: CocoFile) -> list[tuple[Any, ...]]:
+    """Return id, image, category, corners, area and crowd of each usable annotation."""
+    objects = file.annotations
+    columns = (objects.box_ids, file.image_ids, objects.labels)
+    values = zip(
+        *(c.tolist() for c in (*columns, objects.boxes, objects.areas, objects.is_crowd)),
+        strict=True,
+    )
+    return [row for row in values if row[1] != UNUSABLE]
+
+
+NOT_COCO: dict[str, tuple[str | bytes, str]] = {
     "empty": ("", "line 1 column 1: expecting value"),
     "truncated": (GOOD[:60], "line 1 column "),
     "truncated in a list": ('{"images": [', "line 1 column 13: "),
@@ -68,25 +80,25 @@ UNUSABLE: dict[str, tuple[str | bytes, str]] = {
     ),
     "category: half an id": (content(categories=[CATEGORY | {"id": 2.5}]), "got float at"),
     "category: half a surrogate pair": (
-        GOOD.replace('"cat"', '"\\ud800"'),
-        "a category name holds half of a surrogate pair",
+        content(categories=["\ud800"]),
+        "holds half of a surrogate pair",
     ),
     "category: negative id": (content(categories=[CATEGORY | {"id": -2}]), r">= 0 at \$.id"),
-    "images twice": (GOOD[:-1] + ', "images": []}', "the key 'images' is there twice"),
-    "annotations twice": (GOOD[:-1] + ', "annotations": []}', "'annotations' is there twice"),
+    "images twice": (GOOD[:-1] + ', "images": []}', "the key 'images' occurs twice"),
+    "annotations twice": (GOOD[:-1] + ', "annotations": []}', "'annotations' occurs twice"),
     "bbox twice": (GOOD.replace('"area"', '"bbox": [1], "area"'), "'bbox' of the object with id 5"),
     "name twice": (GOOD.replace('"width"', '"file_name": "b", "width"'), "'file_name' of the obj"),
     "twice, with NaN": (
         GOOD.replace('"area": 6', '"area": NaN, "area": 6'),
-        "the key 'area' of the object with id 5 is there twice",
+        "the key 'area' of the object with id 5 occurs twice",
     ),
 }
 
 
-@pytest.mark.parametrize("name", UNUSABLE)
+@pytest.mark.parametrize("name", NOT_COCO)
 @pytest.mark.parametrize("policy", ["strict", "repair", "skip"])
 def test_unusable_files(tmp_path: Path, name: str, policy: str) -> None:
-    text, message = UNUSABLE[name]
+    text, message = NOT_COCO[name]
     with pytest.raises(DataError, match=message) as caught:
         read(tmp_path, text, policy)
     assert str(caught.value).startswith("train.json: ")
@@ -159,7 +171,7 @@ def test_malformed_entries(tmp_path: Path, name: str) -> None:
     ((key, _),) = changes.items()
     assert findings.listed[0].place == f"train.json: $.{key}[0]"
     assert detail in findings.listed[0].detail
-    assert len(file.images) + len(file.objects.ids) == 1
+    assert len(file.images) + len(rows(file)) == 1
     assert file.num_listed == 1
     assert read(tmp_path, content(**changes), "strict")[1].stops
 
@@ -172,8 +184,8 @@ def test_all_malformed_entries_are_found_and_the_others_kept(tmp_path: Path) -> 
     assert [finding.place for finding in findings.listed] == [
         f"train.json: $.annotations[{number}]" for number in (3, 20, 29)
     ]
-    assert file.objects.ids.tolist() == [n for n in range(30) if n not in {3, 20, 29}]
-    assert file.dropped == frozenset()
+    assert [row[0] for row in rows(file)] == [n for n in range(30) if n not in {3, 20, 29}]
+    assert file.dropped == set()
     assert read(tmp_path, content(annotations=objects), "skip")[0].dropped == {1}
 
 
@@ -196,8 +208,7 @@ def test_whole_numbers_written_with_a_point_are_taken(
         assert findings.counts == {"number_not_whole": 1}
         assert not findings.stops
         assert (file.images, file.categories) == (expected.images, expected.categories)
-        for ours, theirs in zip(file.objects, expected.objects, strict=True):
-            assert ours.tolist() == theirs.tolist()
+        assert rows(file) == rows(expected)
 
 
 @pytest.mark.parametrize(
@@ -216,19 +227,87 @@ def test_whole_numbers_written_with_a_point_are_taken(
 def test_what_may_differ(tmp_path: Path, text: str | bytes) -> None:
     file, findings = read(tmp_path, text)
     assert not findings.counts
-    assert file.objects.boxes.tolist() == [[1, 2, 3, 4]]
-    assert file.objects.is_crowd.tolist() == [False]
+    assert rows(file) in [[(5, 1, 2, [1, 2, 4, 6], area, False)] for area in (6, 12)]
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
 def test_numbers_that_are_none_reach_the_checks(tmp_path: Path, number: str) -> None:
     file, findings = read(tmp_path, GOOD.replace("[1, 2", f"[{number}, 2"))
     is_refused = findings.counts == {"object_malformed": 1}
-    assert is_refused or not (findings.counts or np.isfinite(file.objects.boxes).all())
+    assert is_refused or not (findings.counts or np.isfinite(file.annotations.boxes).all())
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
 def test_an_encoding_does_not_hide_a_file(tmp_path: Path, encoding: str) -> None:
     (tmp_path / "train.json").write_bytes(GOOD.encode(encoding))
-    is_seen = is_coco(FolderSource(tmp_path), "train.json")
-    assert is_seen is (encoding != "utf-16-le")
+    found = coco.find_places(FolderSource(tmp_path))
+    assert found == [] if encoding == "utf-16-le" else ["train.json"]
+
+
+CATEGORIES = [{"id": 2, "name": "}, {"}]
+POLYGONS = {"segmentation": [[1.5, 2, 3, 4], [5, 6]]}
+RLE = {"segmentation": {"counts": [1, 2], "size": [3, 4]}, "iscrowd": 1}
+TEXT = {"caption": 'a "}, {" b }], "annotations": ['}
+NESTED = {"parts": [{"id": 1}, {"id": 2}], "last": {"annotations": [{"id": 9}]}}
+
+
+def annotation(number: int, **more: Any) -> dict[str, Any]:
+    plain = {"id": number, "image_id": 1, "category_id": 2, "bbox": [number, 1, 2.5, 3]}
+    return {**more, **plain, "area": number / 2} if number % 2 else {**plain, **more}
+
+
+@pytest.mark.parametrize("order", ["iac", "aic", "ica"])
+@pytest.mark.parametrize("extra", [{}, POLYGONS, RLE, TEXT, NESTED])
+def test_all_objects_are_read_wherever_a_piece_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: str, extra: dict[str, Any]
+) -> None:
+    annotations = [annotation(number, **extra) for number in range(8)]
+    parts = {"images": [IMAGE], "annotations": annotations, "categories": CATEGORIES}
+    whole = {key: parts[key] for letter in order for key in parts if key[0] == letter}
+    expected = [
+        (n, 1, 2, [n, 1, n + 2.5, 4], n / 2 if n % 2 else 7.5, "iscrowd" in extra) for n in range(8)
+    ]
+    for piece_bytes in (1, 60, 300, 2**22):
+        monkeypatch.setattr(coco_file, "_PIECE_BYTES", piece_bytes)
+        for indent in (None, 1):
+            file, findings = read(tmp_path, json.dumps({"info": {}} | whole, indent=indent))
+            assert rows(file) == expected
+            assert [image.file_name for image in file.images.values()] == ["a.jpg"]
+            assert [category.name for category in file.categories] == ["}, {"]
+            assert not findings.counts
+
+
+def test_a_list_of_the_same_name_elsewhere(tmp_path: Path) -> None:
+    own = json.dumps([annotation(1)])
+    rest = f'"images": {json.dumps([IMAGE])}, "categories": {json.dumps(CATEGORIES)}'
+    expected, _ = read(tmp_path, f'{{"annotations": {own}, {rest}}}')
+    nested = f'"info": {{"annotations": {own}}}'
+    assert rows(read(tmp_path, f'{{{nested}, "annotations": [], {rest}}}')[0]) == []
+    for other in (json.dumps([annotation(3)]), "[]"):
+        for text in (
+            f'{{"info": {{"annotations": {other}}}, "annotations": {own}, {rest}}}',
+            f'{{"annotations": {own}, {rest}, "info": {{"annotations": {other}}}}}',
+        ):
+            assert rows(read(tmp_path, text)[0]) == rows(expected)
+        with pytest.raises(DataError, match="the key 'annotations' occurs twice"):
+            read(tmp_path, f'{{"annotations": {other}, "annotations": {own}, {rest}}}')
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 2**22])
+def test_a_mistake_is_named_with_its_place_in_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece_bytes: int
+) -> None:
+    monkeypatch.setattr(coco_file, "_PIECE_BYTES", piece_bytes)
+    annotations = [annotation(number) for number in range(8)]
+    whole = {"annotations": annotations, "images": [IMAGE], "categories": CATEGORIES}
+    annotations[6]["bbox"] = [1, "2", 3, 4]
+    file, findings = read(tmp_path, json.dumps(whole))
+    assert len(rows(file)) == 7
+    assert findings.counts == {"object_malformed": 1}
+    assert findings.listed[0].place == "train.json: $.annotations[6]"
+    assert findings.listed[0].detail == "expected float, got str at $.bbox[1]"
+    annotations[6]["bbox"] = []
+    text = json.dumps(whole, indent=0)
+    line = text[: text.index('"images"')].count("\n") + 1
+    with pytest.raises(DataError, match=f"line {line} column 10"):
+        read(tmp_path, text.replace('"images":', '"images"'))
