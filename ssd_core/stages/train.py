@@ -38,7 +38,7 @@ from ssd_core.store.transfer import MirroredFile
 from ssd_core.structures import StageResult
 from ssd_core.train_log import LOG_FILE
 from ssd_core.training.checkpoints import CheckpointDir, TrainState
-from ssd_core.training.identity import Identity, digest_identity, identify, own_place
+from ssd_core.training.identity import Identity, claim_directory, digest_identity, identify
 from ssd_core.training.loop import Run, train
 
 CHECKPOINT_DIR = "checkpoints"
@@ -153,7 +153,7 @@ def _begin(
     out_dir: Location, data_dir: Location, identity: Identity, *, recipe: str, device: str
 ) -> None:
     """Take the place of the training, and record what it was asked."""
-    own_place(out_dir, identity)
+    claim_directory(out_dir, identity)
     prepare_out_dir(out_dir, "train")
     write_invocation(
         out_dir,

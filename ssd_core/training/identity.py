@@ -34,7 +34,7 @@ def digest_identity(identity: Identity) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def own_place(out_dir: Location, identity: Identity) -> None:
+def claim_directory(out_dir: Location, identity: Identity) -> None:
     """Claim `out_dir` for this training; if several try, the first one gets it.
 
     Raises:

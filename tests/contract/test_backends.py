@@ -67,30 +67,22 @@ def test_unknown_device_is_refused(framework):
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_a_resumed_learner_goes_on_bit_by_bit(framework, config):
-    whole = new_learner(framework, config)
-    for step in range(2):
-        whole.step(make_batch(step), 1e-3)
-    saved = whole.state()
-    kept = {name: array.copy() for name, array in saved.items()}
-    resumed = new_learner(framework, config.model_copy(update={"seed": 99}))
-    resumed.load_state(saved)
-    for step in range(2, 5):
-        first = whole.step(make_batch(step), 1e-3 * step).read()
-        second = resumed.step(make_batch(step), 1e-3 * step).read()
-        assert first == second
-    assert_same_arrays(resumed.state(), whole.state())
-    assert_same_arrays(saved, kept)
-
-
-def test_state_before_the_first_step_can_be_saved_and_restored(framework):
-    first, second = new_learner(framework), new_learner(framework)
-    assert_same_arrays(second.state(), first.state())
-    first.step(make_batch(0), 1e-3)
-    assert first.state().keys() == second.state().keys()
-    first.load_state(second.state())
-    assert first.step(make_batch(0), 1e-3).read() == second.step(make_batch(0), 1e-3).read()
-    assert_same_arrays(first.state(), second.state())
+def test_a_learner_resumes_after_every_step(framework, config):
+    """Restore each state, from the last one to the initial one, and repeat the remaining steps."""
+    whole, resumed = (
+        new_learner(framework, config.model_copy(update={"seed": seed})) for seed in (1, 99)
+    )
+    states, losses = [whole.state()], []
+    for step in range(4):
+        losses.append(whole.step(make_batch(step), 1e-3 * step).read())
+        states.append(whole.state())
+    for finished in reversed(range(len(states))):
+        resumed.load_state(states[finished])
+        assert_same_arrays(resumed.state(), states[finished])
+        for step in range(finished, 4):
+            assert resumed.step(make_batch(step), 1e-3 * step).read() == losses[step]
+        assert_same_arrays(resumed.state(), states[-1])
+        assert_same_arrays(resumed.weights(), whole.weights())
 
 
 def test_a_state_of_another_network_is_refused_and_changes_nothing(framework):

@@ -1,10 +1,9 @@
-"""Kill small trainings at every act on the disk and around every step, and continue each of them.
+"""Kill small trainings at every disk operation and around every step, and continue each of them.
 
-Usage: python kill_everywhere.py ROOT. Prints a JSON line for each training: the act it was killed
-before (0: none), how many processes were killed, and how it ended. A process a training, forked.
+Usage: python kill_everywhere.py ROOT. Prints one JSON line per training: the act before which it
+was killed (0: none), the number of killed processes, and the outcome. Every attempt is a fork.
 """
 
-import hashlib
 import json
 import os
 import signal
@@ -18,9 +17,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from ssd_core.model_dir import ModelDescription, read_model, write_model
 from ssd_core.store import LocalDirectory
 from ssd_core.structures import ClassInfo
-from ssd_core.train_log import read_log
 from ssd_core.training.loop import train
-from tests.training.small_run import TRAINING, make_config, make_run
+from tests.training.small_run import TRAINING, make_config, make_run, outcome
 
 CONFIG = make_config(steps=7, log_interval=2, checkpoint_interval=3, evaluate_every=2)
 CLASSES = [ClassInfo(label=1, name="mean", category_id=1)]
@@ -34,11 +32,10 @@ DESCRIPTION = ModelDescription(
     dataset_digest="",
     core_version="",
 )
-VOLATILE = {"seconds", "images_per_second", "data_wait"}
 
 
 def kill_before(act: int, out_dir: Path) -> Callable[[], None]:
-    """Send SIGKILL to this process before its `act`-th one; returns what counts an act."""
+    """Send SIGKILL to this process before its `act`-th act; return a function that counts one."""
     count = 0
 
     def tick() -> None:
@@ -56,7 +53,7 @@ def kill_before(act: int, out_dir: Path) -> Callable[[], None]:
 
 
 def attempt(out_dir: Path, act: int) -> None:
-    """Train in this process; it dies before its `act`-th act, or ends."""
+    """Train in this process, which dies before its `act`-th act."""
     tick = kill_before(act, out_dir)
     run = make_run(out_dir, CONFIG)
     step = run.learner.step
@@ -73,7 +70,7 @@ def attempt(out_dir: Path, act: int) -> None:
 
 
 def fork_attempt(out_dir: Path, act: int) -> bool:
-    """Run an attempt in a process of its own; say whether it was killed."""
+    """Run an attempt in its own process; return whether it was killed."""
     child = os.fork()
     if child == 0:
         attempt(out_dir, act)
@@ -85,32 +82,22 @@ def fork_attempt(out_dir: Path, act: int) -> bool:
     return False
 
 
-def outcome(out_dir: Path) -> dict[str, Any]:
-    """Return all that has to be equal between two trainings, and nothing that measures time."""
-    run = make_run(out_dir, CONFIG)
-    found = run.checkpoints.resume()
-    assert found is not None
-    state, _ = found
-    last_dir = run.checkpoints.last_dir
-    assert last_dir is not None
-    lines = [line for line in read_log(run.log_path) if line["event"] != "start"]
-    return {
-        "state": state.model_dump(exclude={"seconds"}),
-        "arrays": hashlib.sha256(last_dir.get("state.safetensors")).hexdigest(),
+def end(out_dir: Path) -> dict[str, Any]:
+    """Return the outcome of a finished training, and the files that it left."""
+    return outcome(make_run(out_dir, CONFIG)) | {
         "model": read_model(LocalDirectory(out_dir)).description.model_dump(mode="json"),
-        "log": [{k: v for k, v in line.items() if k not in VOLATILE} for line in lines],
         "checkpoints": sorted(path.name for path in (out_dir / "checkpoints").glob("step-*")),
         "leftovers": [str(path) for path in out_dir.glob("**/step-*/.partial-*")],
     }
 
 
 def report(name: str, act: int, num_killed: int, out_dir: Path) -> None:
-    line = {"name": name, "act": act, "killed": num_killed, "outcome": outcome(out_dir)}
+    line = {"name": name, "act": act, "killed": num_killed, "outcome": end(out_dir)}
     print(json.dumps(line), flush=True)
 
 
 def main(root: Path) -> None:
-    """Kill once at each act; then one training at a later act each time it is started."""
+    """Kill one training per act; then a single training again and again, at ever later acts."""
     fork_attempt(root / "whole", 0)
     report("whole", 0, 0, root / "whole")
     act = 1

@@ -1,5 +1,6 @@
-"""A real training at a small scale: a linear model with momentum, in NumPy, on generated images."""
+"""A real training at a small scale: a linear model with momentum in NumPy, on random images."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,14 @@ from ssd_core.errors import DataError
 from ssd_core.recipes import load_recipe
 from ssd_core.store import LocalDirectory
 from ssd_core.structures import Array, Batch
+from ssd_core.train_log import read_log
 from ssd_core.training.checkpoints import CheckpointDir
 from ssd_core.training.loop import Run
 
 IMAGE_SIZE, NUM_IMAGES, BATCH_SIZE = 4, 10, 4
 TRAINING = "0123456789abcdef"
+VOLATILE = {"seconds", "images_per_second", "data_wait"}
+"""Entries of the log that measure time."""
 
 
 @dataclass
@@ -58,11 +62,11 @@ class LinearLearner:
         return {"weight": self.arrays["weight"].copy()}
 
     def detector(self, postprocess: PostprocessSpec) -> Detector:
-        raise NotImplementedError("this model detects nothing")
+        raise NotImplementedError
 
 
 def make_batches(first_step: int, last_step: int) -> Iterator[Batch]:
-    """Yield batches that are a pure function of the step, in arrays that are used again."""
+    """Yield batches that are a pure function of the step, in arrays that are reused."""
     images = np.empty((BATCH_SIZE, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
     for step in range(first_step, last_step):
         images[:] = np.random.default_rng(step).integers(0, 256, images.shape, np.uint8)
@@ -83,11 +87,11 @@ def make_config(**changes: Any) -> TrainConfig:
 
 
 def make_run(out_dir: Path, config: TrainConfig | None = None) -> Run:
-    """Open a training in `out_dir`; where evaluation is asked for, a nearer weight is better."""
+    """Open a training in `out_dir`, with evaluation if the configuration has an interval for it."""
     config, learner = config or make_config(), LinearLearner()
 
     def evaluate() -> dict[str, float]:
-        # Not monotonic over the steps, so that the best one lies in the middle of the training.
+        # Not monotonic, so that the best step lies in the middle of the training.
         return {"ap": float(np.sin(learner.arrays["weight"].sum() * 40))}
 
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -101,3 +105,17 @@ def make_run(out_dir: Path, config: TrainConfig | None = None) -> Run:
         facts={"training_id": TRAINING, "world_size": 1},
         evaluate=evaluate if config.evaluate_every else None,
     )
+
+
+def outcome(run: Run) -> dict[str, Any]:
+    """Return everything that must be equal between two finished trainings, as JSON."""
+    found = run.checkpoints.resume()
+    assert found is not None
+    last_dir = run.checkpoints.last_dir
+    assert last_dir is not None
+    lines = [line for line in read_log(run.log_path) if line["event"] != "start"]
+    return {
+        "state": found[0].model_dump(exclude={"seconds"}),
+        "arrays": hashlib.sha256(last_dir.get("state.safetensors")).hexdigest(),
+        "log": [{k: v for k, v in line.items() if k not in VOLATILE} for line in lines],
+    }

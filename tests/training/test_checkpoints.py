@@ -3,6 +3,7 @@
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,29 +12,48 @@ import pytest
 from ssd_core.errors import SurroundingsError
 from ssd_core.store import LocalDirectory
 from ssd_core.training.checkpoints import CheckpointDir, TrainState
+from tests.training.small_run import TRAINING
 
-TRAINING = "0123456789abcdef"
+TURNED = np.arange(24, dtype=np.float32).reshape(2, 3, 4).transpose(2, 0, 1)
 ARRAYS = {
     "weight": np.arange(12, dtype=np.float32).reshape(3, 4),
     "step": np.array(7.0, np.float32),
     "count": np.array([1, 2], np.int64),
     "empty": np.zeros((0, 3), np.float32),
+    "turned": TURNED,
+    "sliced": TURNED[::2],
 }
+STATES = {step: TrainState(step=step, samples=8 * step) for step in (10, 20, 30)}
+FILES = ("state.safetensors", "checkpoint.json")
+
+
+def open_checkpoints(directory: Path, training_id: str = TRAINING) -> CheckpointDir:
+    return CheckpointDir(LocalDirectory(directory), training_id)
 
 
 def save_steps(directory: Path, *steps: int) -> CheckpointDir:
-    checkpoints = CheckpointDir(LocalDirectory(directory), TRAINING)
+    checkpoints = open_checkpoints(directory)
     checkpoints.resume()
     for step in steps:
-        checkpoints.save(TrainState(step=step, samples=8 * step), ARRAYS | {"n": np.array(step)})
+        checkpoints.save(STATES[step], {"n": np.array(step)})
     return checkpoints
+
+
+def resumed_step(checkpoints: CheckpointDir) -> int | None:
+    """Resume; return the step after a check that state and arrays belong together."""
+    found = checkpoints.resume()
+    if found is None:
+        return None
+    state, arrays = found
+    assert state == STATES[int(arrays["n"])]
+    return state.step
 
 
 def names(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.glob("step-*"))
 
 
-def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+def test_state_and_arrays_are_restored(tmp_path: Path) -> None:
     state = TrainState(
         step=3,
         samples=24,
@@ -43,35 +63,19 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
         best_metrics={"ap": 0.5},
         best_weights={"weight": np.ones(3, np.float32)},
     )
-    checkpoints = CheckpointDir(LocalDirectory(tmp_path), TRAINING)
-    checkpoints.resume()
+    checkpoints = open_checkpoints(tmp_path / "new")
+    assert checkpoints.resume() is None
     checkpoints.save(state, ARRAYS)
-    found = CheckpointDir(LocalDirectory(tmp_path), TRAINING).resume()
+    found = open_checkpoints(tmp_path / "new").resume()
     assert found is not None
     loaded, arrays = found
     assert loaded.model_dump() == state.model_dump()
     assert np.array_equal(loaded.best_weights["weight"], np.ones(3, np.float32))
     assert arrays.keys() == ARRAYS.keys()
     for name, array in ARRAYS.items():
-        assert arrays[name].dtype == array.dtype
-        assert arrays[name].shape == array.shape
+        assert (arrays[name].dtype, arrays[name].shape) == (array.dtype, array.shape)
         assert np.array_equal(arrays[name], array)
         assert arrays[name].flags.writeable
-
-
-def test_arrays_in_any_memory_order_keep_their_values(tmp_path: Path) -> None:
-    turned = np.arange(24, dtype=np.float32).reshape(2, 3, 4).transpose(2, 0, 1)
-    checkpoints = CheckpointDir(LocalDirectory(tmp_path), TRAINING)
-    checkpoints.resume()
-    checkpoints.save(TrainState(step=1), {"a": turned, "b": turned[::2]})
-    found = CheckpointDir(LocalDirectory(tmp_path), TRAINING).resume()
-    assert found is not None
-    assert np.array_equal(found[1]["a"], turned)
-    assert np.array_equal(found[1]["b"], turned[::2])
-
-
-def test_an_empty_place_has_no_checkpoint(tmp_path: Path) -> None:
-    assert CheckpointDir(LocalDirectory(tmp_path / "new"), TRAINING).resume() is None
 
 
 def test_the_two_newest_are_kept(tmp_path: Path) -> None:
@@ -79,68 +83,50 @@ def test_the_two_newest_are_kept(tmp_path: Path) -> None:
     assert names(tmp_path) == ["step-00000020", "step-00000030"]
 
 
-def test_a_damaged_newer_one_does_not_push_out_a_good_one(tmp_path: Path) -> None:
-    save_steps(tmp_path, 10, 20)
-    (tmp_path / "step-00000020" / "state.safetensors").write_bytes(b"")
-    checkpoints = CheckpointDir(LocalDirectory(tmp_path), TRAINING)
-    found = checkpoints.resume()
-    assert found is not None
-    assert found[0].step == 10
-    checkpoints.save(TrainState(step=15), ARRAYS)
-    assert names(tmp_path) == ["step-00000010", "step-00000015"]
+def test_a_damaged_newer_one_does_not_replace_a_good_one(tmp_path: Path) -> None:
+    save_steps(tmp_path, 10, 30)
+    (tmp_path / "step-00000030" / "state.safetensors").write_bytes(b"")
+    checkpoints = open_checkpoints(tmp_path)
+    assert resumed_step(checkpoints) == 10
+    checkpoints.save(STATES[20], ARRAYS)
+    assert names(tmp_path) == ["step-00000010", "step-00000020"]
 
 
-@pytest.mark.parametrize("name", ["state.safetensors", "checkpoint.json"])
-def test_every_truncation_falls_back(tmp_path: Path, name: str, caplog) -> None:
+def truncate(content: bytes) -> Iterator[bytes]:
+    """Yield every proper prefix; the last byte of the JSON is its line end."""
+    return (content[:length] for length in range(len(content) - 1))
+
+
+def flip(content: bytes) -> Iterator[bytes]:
+    """Yield the content with a flipped bit in every byte."""
+    for position in range(len(content)):
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << position % 8
+        yield bytes(damaged)
+
+
+@pytest.mark.parametrize("damage", [truncate, flip])
+@pytest.mark.parametrize("name", FILES)
+def test_all_damage_falls_back(tmp_path: Path, name: str, damage, caplog) -> None:
+    """Except for a flipped bit in the commit's layout, which changes nothing."""
     checkpoints = save_steps(tmp_path, 10, 20)
     path = tmp_path / "step-00000020" / name
-    content = path.read_bytes()
-    for length in range(len(content) - 1):  # the last byte of the JSON is its line end
-        path.write_bytes(content[:length])
+    for content in damage(path.read_bytes()):
+        path.write_bytes(content)
         caplog.clear()
-        found = checkpoints.resume()
-        assert found is not None
-        assert (found[0].step, int(found[1]["n"])) == (10, 10), length
-        assert "falling back" in caplog.text
+        step = resumed_step(checkpoints)
+        assert step == 10 or (step == 20 and name == "checkpoint.json" and damage is flip)
+        assert ("falling back" in caplog.text) == (step == 10)
 
 
-def test_every_flipped_bit_of_the_arrays_falls_back(tmp_path: Path) -> None:
-    checkpoints = save_steps(tmp_path, 10, 20)
-    path = tmp_path / "step-00000020" / "state.safetensors"
-    content = path.read_bytes()
-    for position in range(len(content)):
-        damaged = bytearray(content)
-        damaged[position] ^= 1 << position % 8
-        path.write_bytes(damaged)
-        found = checkpoints.resume()
-        assert found is not None
-        assert found[0].step == 10
-
-
-def test_a_flipped_bit_of_the_commit_falls_back_or_changes_nothing(tmp_path: Path) -> None:
-    checkpoints = save_steps(tmp_path, 10, 20)
-    whole = {step: TrainState(step=step, samples=8 * step) for step in (10, 20)}
-    path = tmp_path / "step-00000020" / "checkpoint.json"
-    content = path.read_bytes()
-    for position in range(len(content)):
-        damaged = bytearray(content)
-        damaged[position] ^= 1 << position % 8
-        path.write_bytes(damaged)
-        found = checkpoints.resume()
-        assert found is not None
-        assert found[0] == whole[int(found[1]["n"])]
-
-
-@pytest.mark.parametrize("name", ["state.safetensors", "checkpoint.json"])
+@pytest.mark.parametrize("name", FILES)
 def test_a_missing_file_falls_back(tmp_path: Path, name: str) -> None:
     checkpoints = save_steps(tmp_path, 10, 20)
     (tmp_path / "step-00000020" / name).unlink()
-    found = checkpoints.resume()
-    assert found is not None
-    assert found[0].step == 10
+    assert resumed_step(checkpoints) == 10
 
 
-def test_when_all_are_damaged_training_starts_again(tmp_path: Path, caplog) -> None:
+def test_training_starts_again_if_all_are_damaged(tmp_path: Path, caplog) -> None:
     checkpoints = save_steps(tmp_path, 10, 20)
     for path in tmp_path.glob("step-*/state.safetensors"):
         path.write_bytes(path.read_bytes()[:-1])
@@ -148,64 +134,56 @@ def test_when_all_are_damaged_training_starts_again(tmp_path: Path, caplog) -> N
     assert len(caplog.records) == 2
 
 
-def test_the_checkpoint_of_another_training_is_passed_over(tmp_path: Path, caplog) -> None:
+def test_the_checkpoint_of_another_training_is_skipped(tmp_path: Path, caplog) -> None:
     save_steps(tmp_path, 10)
-    assert CheckpointDir(LocalDirectory(tmp_path), "other").resume() is None
+    assert open_checkpoints(tmp_path, "other").resume() is None
     assert f"belongs to training {TRAINING}" in caplog.text
 
 
 def test_the_newer_attempt_wins(tmp_path: Path) -> None:
     older = save_steps(tmp_path, 10)
-    newer = CheckpointDir(LocalDirectory(tmp_path), TRAINING)
-    newer.resume()
-    newer.save(TrainState(step=15), ARRAYS)
+    newer = save_steps(tmp_path, 20)
     with pytest.raises(SurroundingsError, match="attempt 2 .* attempt 1 stops"):
-        older.save(TrainState(step=20), ARRAYS)
-    assert names(tmp_path) == ["step-00000010", "step-00000015"]
+        older.save(STATES[30], ARRAYS)
+    assert names(tmp_path) == ["step-00000010", "step-00000020"]
     newer.check_newest()
 
 
 def test_of_many_attempts_at_once_exactly_one_may_write(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path\n"
+        "import sys; from pathlib import Path; from ssd_core.store import LocalDirectory\n"
         "from ssd_core.training.checkpoints import CheckpointDir\n"
-        "sys.stdin.read()\n"
-        "checkpoints = CheckpointDir(Path(sys.argv[1]), 'id')\n"
+        "sys.stdin.readline()\n"
+        "checkpoints = CheckpointDir(LocalDirectory(Path(sys.argv[1])), 'id')\n"
         "checkpoints.resume()\n"
         "print('ready', flush=True)\n"
-        "while not (Path(sys.argv[1]) / 'all').exists(): pass\n"
+        "sys.stdin.read()\n"
         "checkpoints.check_newest()\n"
     )
+    words, pipe = [sys.executable, "-c", program, str(tmp_path)], subprocess.PIPE
     attempts = [
-        subprocess.Popen(
-            [sys.executable, "-c", program, str(tmp_path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
+        subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
         for _ in range(4)
     ]
     for process in attempts:
-        process.stdin.close()
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+    assert [process.stdout.readline() for process in attempts] == [b"ready\n"] * 4
     for process in attempts:
-        assert process.stdout.readline() == b"ready\n"
-        process.stdout.close()
-    (tmp_path / "all").touch()
-    assert sorted(process.wait() for process in attempts) == [0, 1, 1, 1]
+        process.communicate()
+    assert sorted(process.returncode for process in attempts) == [0, 1, 1, 1]
 
 
 def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path: Path) -> None:
     checkpoints = save_steps(tmp_path, 10)
     before = {path: path.read_bytes() for path in tmp_path.rglob("step-*/*")}
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
     try:
         with pytest.raises(SurroundingsError, match="disk is full"):
-            checkpoints.save(TrainState(step=20), ARRAYS)
+            checkpoints.save(STATES[20], ARRAYS)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     files = {path: path.read_bytes() for path in tmp_path.rglob("step-*/*") if path.is_file()}
     assert files == before
-    found = CheckpointDir(LocalDirectory(tmp_path), TRAINING).resume()
-    assert found is not None
-    assert found[0].step == 10
+    assert resumed_step(open_checkpoints(tmp_path)) == 10

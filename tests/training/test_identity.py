@@ -1,4 +1,4 @@
-"""What makes a training the same training, and whose a place is."""
+"""The identity of a training, and the directory that it owns."""
 
 import json
 import shutil
@@ -11,13 +11,13 @@ import pytest
 import ssd_core
 from ssd_core.errors import OwnershipError
 from ssd_core.store import LocalDirectory
-from ssd_core.training.identity import digest_identity, identify, own_place
+from ssd_core.training.identity import claim_directory, digest_identity, identify
 from tests.training.small_run import make_config
 
 DIGEST = "ab" * 32
 
 
-def test_the_same_words_name_the_same_training() -> None:
+def test_equal_arguments_make_the_same_training() -> None:
     first, second = (identify(make_config(), DIGEST, "torch") for _ in range(2))
     assert digest_identity(first) == digest_identity(second)
     assert len(digest_identity(first)) == 16
@@ -50,7 +50,7 @@ def test_every_change_of_the_code_makes_another_training(tmp_path: Path) -> None
 
 
 def name_of_training(folder: Path) -> str:
-    """Return the name that the code in `folder` gives to the demo."""
+    """Return the id of the demo by the code in `folder`."""
     code = (
         "from ssd_core.recipes import load_recipe\n"
         "from ssd_core.training.identity import digest_identity, identify\n"
@@ -61,13 +61,13 @@ def name_of_training(folder: Path) -> str:
     ).stdout
 
 
-def test_a_place_belongs_to_its_first_training(tmp_path: Path) -> None:
+def test_a_directory_belongs_to_its_first_training(tmp_path: Path) -> None:
     mine = identify(make_config(), DIGEST, "torch")
-    own_place(LocalDirectory(tmp_path / "out"), mine)
-    own_place(LocalDirectory(tmp_path / "out"), mine)
+    claim_directory(LocalDirectory(tmp_path / "out"), mine)
+    claim_directory(LocalDirectory(tmp_path / "out"), mine)
     other = identify(make_config(seed=9, batch_size=2), "cd" * 32, "torch")
     with pytest.raises(OwnershipError) as error:
-        own_place(LocalDirectory(tmp_path / "out"), other)
+        claim_directory(LocalDirectory(tmp_path / "out"), other)
     message = str(error.value)
     assert f'dataset: "{DIGEST}" -> "{"cd" * 32}"' in message
     assert "train.seed: 1 -> 9" in message
@@ -82,4 +82,4 @@ def test_a_place_belongs_to_its_first_training(tmp_path: Path) -> None:
 def test_a_damaged_owner_file_is_explained(tmp_path: Path, content: str) -> None:
     (tmp_path / "training.json").write_text(content)
     with pytest.raises(OwnershipError, match=r"training.json is damaged.*choose another --out"):
-        own_place(LocalDirectory(tmp_path), identify(make_config(), DIGEST, "torch"))
+        claim_directory(LocalDirectory(tmp_path), identify(make_config(), DIGEST, "torch"))

@@ -1,7 +1,8 @@
-"""The loop with a small learner: intervals, kills, signals, divergence."""
+"""The loop with a small learner: intervals, resuming, signals, divergence."""
 
 import json
 import math
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from ssd_core.store import LocalDirectory
 from ssd_core.structures import Batch
 from ssd_core.train_log import read_log
 from ssd_core.training.loop import Run, train
-from tests.training.small_run import make_batches, make_config, make_run
+from tests.training.small_run import BATCH_SIZE, make_batches, make_config, make_run, outcome
 
 
 def events(run: Run, event: str) -> list[int]:
@@ -93,6 +94,27 @@ def test_the_best_weights_are_kept(tmp_path: Path) -> None:
     assert events(run, "evaluation") == [2, 4, 6, 8, 10, 12]
 
 
+def test_a_training_resumes_after_every_step(tmp_path: Path) -> None:
+    """Copy it after each checkpoint; the remainder of every copy is that of the original."""
+    config = make_config(checkpoint_interval=1, evaluate_every=3)
+    whole = make_run(tmp_path / "whole", config)
+    first_steps = []
+
+    def batches_with_copies(first: int, last: int) -> Iterator[Batch]:
+        for batch in make_batches(first, last):
+            step = int(batch.indices[0]) // BATCH_SIZE
+            shutil.copytree(tmp_path / "whole", tmp_path / str(step))
+            yield batch
+
+    train(replace(whole, batches=batches_with_copies))
+    for step in range(12):
+        resumed = make_run(tmp_path / str(step), config)
+        train(resumed)
+        assert outcome(resumed) == outcome(whole), step
+        first_steps.append(events(resumed, "start")[-1])
+    assert first_steps == list(range(12))
+
+
 def test_a_kill_at_any_instant_changes_nothing(tmp_path: Path) -> None:
     program = Path(__file__).with_name("kill_everywhere.py")
     output = subprocess.run(
@@ -103,11 +125,11 @@ def test_a_kill_at_any_instant_changes_nothing(tmp_path: Path) -> None:
     assert killed[-1]["killed"] > 20
     assert len(killed) > 80
     for training in killed:
-        place = f"{training['name']} {training['act']}"
+        name = f"{training['name']} {training['act']}"
         for part in ("state", "arrays", "model", "log", "leftovers"):
-            assert training["outcome"][part] == whole["outcome"][part], place
-        # A kill between the last commit and the removal of the oldest one leaves that one behind.
-        assert training["outcome"]["checkpoints"][-2:] == whole["outcome"]["checkpoints"], place
+            assert training["outcome"][part] == whole["outcome"][part], name
+        # A kill between the last commit and the removal of the oldest one keeps that one.
+        assert training["outcome"]["checkpoints"][-2:] == whole["outcome"]["checkpoints"], name
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
@@ -125,7 +147,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.glob("checkpoints/step-*")] == ["step-00000004"]
 
 
-def test_spoilt_weights_are_never_saved(tmp_path: Path) -> None:
+def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     step = run.learner.step
 
@@ -145,9 +167,6 @@ def test_spoilt_weights_are_never_saved(tmp_path: Path) -> None:
 def test_a_signal_ends_the_run_after_its_step(
     tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    whole = make_run(tmp_path / "whole")
-    train(whole)
-
     def batches_with_signal(first: int, last: int) -> Iterator[Batch]:
         for batch in make_batches(first, last):
             if batch.indices[0] == 5 * 4:
@@ -155,23 +174,18 @@ def test_a_signal_ends_the_run_after_its_step(
             yield batch
 
     before = signal.getsignal(number)
-    run = make_run(tmp_path / "stopped")
+    run = make_run(tmp_path)
     with pytest.raises(StoppedError, match=f"{number.name} after step 6 of 12") as error:
         train(replace(run, batches=batches_with_signal))
     assert error.value.exit_code == code
     assert signal.getsignal(number) is before
-    assert run.checkpoints.last_dir == LocalDirectory(
-        tmp_path / "stopped" / "checkpoints" / "step-00000006"
-    )
-
-    again = make_run(tmp_path / "stopped")
-    train(again)
-    assert np.array_equal(again.learner.weights()["weight"], whole.learner.weights()["weight"])
-    assert events(again, "start") == [0, 6]
-    assert events(again, "step") == [2, 4, 6, 8, 10, 12]
+    assert run.checkpoints.last_dir == LocalDirectory(tmp_path / "checkpoints" / "step-00000006")
+    train(make_run(tmp_path))
+    assert events(run, "start") == [0, 6]
+    assert events(run, "step") == [2, 4, 6, 8, 10, 12]
 
 
-def test_the_older_of_two_attempts_stops_and_leaves_no_trace(tmp_path: Path) -> None:
+def test_the_older_of_two_attempts_stops_without_a_trace(tmp_path: Path) -> None:
     older = make_run(tmp_path)
 
     def batches_overtaken(first: int, last: int) -> Iterator[Batch]:
