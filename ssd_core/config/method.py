@@ -6,7 +6,7 @@ that its recipes use and refuses the others. `docs/recipes.md` shows how a recip
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from ssd_core.config.section import Section, Share
 
@@ -74,12 +74,12 @@ class PostprocessSpec(Section):
     """A box is dropped if its IoU with a better box of its class exceeds this."""
     plus_one_areas: bool = False
     """Whether NMS adds 1 to the width and height of boxes in pixels of the image (MindSpore)."""
-    topk_candidates: PositiveInt | None = 400
-    """Best candidates per class that enter NMS; None for all."""
-    max_detections_per_class: PositiveInt | None = None
-    """Best detections kept per class of an image; None for all."""
-    max_detections_per_image: PositiveInt | None = 200
-    """Best detections kept per image, over all classes; None for all."""
+    topk_candidates: NonNegativeInt = 400
+    """Best candidates per class that enter NMS; 0 for all."""
+    max_detections_per_class: NonNegativeInt = 0
+    """Best detections kept per class of an image; 0 for all."""
+    max_detections_per_image: NonNegativeInt = 200
+    """Best detections kept per image, over all classes; 0 for all."""
 
 
 class PostprocessOverrides(Section):
@@ -88,9 +88,9 @@ class PostprocessOverrides(Section):
     score_threshold: ScoreThreshold | None = None
     nms_iou_threshold: NmsIouThreshold | None = None
     plus_one_areas: bool | None = None
-    topk_candidates: PositiveInt | None = None
-    max_detections_per_class: PositiveInt | None = None
-    max_detections_per_image: PositiveInt | None = None
+    topk_candidates: NonNegativeInt | None = None
+    max_detections_per_class: NonNegativeInt | None = None
+    max_detections_per_image: NonNegativeInt | None = None
 
     def apply(self, spec: PostprocessSpec) -> PostprocessSpec:
         """Return `spec` with these values in place of its own."""

@@ -78,9 +78,9 @@ def _suppress_by_class(
     groups = np.split(order, np.flatnonzero(np.diff(classes[order])) + 1)
     kept = []
     for group in groups:
-        candidates = group[: spec.topk_candidates]
+        candidates = group[: spec.topk_candidates or None]
         survivors = suppress(boxes[candidates], spec.nms_iou_threshold)
-        kept.append(candidates[survivors[: spec.max_detections_per_class]])
+        kept.append(candidates[survivors[: spec.max_detections_per_class or None]])
     rows = np.concatenate(kept)
     best_first = np.argsort(-scores[rows], kind="stable")
-    return rows[best_first][: spec.max_detections_per_image]
+    return rows[best_first][: spec.max_detections_per_image or None]

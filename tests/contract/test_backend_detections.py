@@ -28,9 +28,9 @@ METHODS = {
         score_threshold=0.8,
         nms_iou_threshold=0.6,
         plus_one_areas=True,
-        topk_candidates=None,
+        topk_candidates=0,
         max_detections_per_class=100,
-        max_detections_per_image=None,
+        max_detections_per_image=0,
     ),
 }
 

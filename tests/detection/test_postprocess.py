@@ -90,12 +90,12 @@ def test_sigmoid_scores_do_not_depend_on_other_classes():
 
 def test_a_limit_per_class_leaves_the_best_of_each():
     spec = SPEC.model_copy(
-        update={"max_detections_per_class": 1, "nms_iou_threshold": 0.99, "topk_candidates": None}
+        update={"max_detections_per_class": 1, "nms_iou_threshold": 0.99, "topk_candidates": 0}
     )
     found = select([[0.5, 0.4], [0.6, 0.3], [0.7, 0.2]], spec)
     np.testing.assert_allclose(found.scores, [0.7, 0.4], rtol=1e-5)
     unlimited = spec.model_copy(
-        update={"max_detections_per_class": None, "max_detections_per_image": None}
+        update={"max_detections_per_class": 0, "max_detections_per_image": 0}
     )
     assert len(select([[0.5, 0.4], [0.6, 0.3], [0.7, 0.2]], unlimited)) == 6
 

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from ssd_core.config import PostprocessSpec
 from ssd_core.data.decode import read_size
 from ssd_core.errors import DataError, UsageError
+from ssd_core.model_dir import read_model, write_model
 from ssd_core.stages import predict
 from ssd_core.store import LocalDirectory
 from tests.data.image_corpus import BAD, GOOD, REMARKABLE
@@ -38,6 +40,20 @@ def test_each_picture_gets_a_line_and_a_copy(trained_dir, tmp_path, caplog):
     assert f"objects in 3 images: {tmp_path / 'pictures'}" in caplog.text
     assert result.metadata["images"] == 3
     assert result.metadata["detections"] == sum(len(line["detections"]) for line in lines) > 0
+
+
+def test_the_model_decides_on_its_post_processing_unless_overridden(trained_dir, tmp_path):
+    trained = read_model(LocalDirectory(trained_dir))
+    own = PostprocessSpec(score_threshold=0.01, max_detections_per_image=2)
+    model = trained.description.model.model_copy(update={"postprocess": own})
+    changed = trained.description.model_copy(update={"model": model})
+    place = LocalDirectory(tmp_path / "model")
+    write_model(place, changed, trained.classes, trained.weights)
+    image = next(PHOTOS.glob("*.jpg"))
+    for config, expected in (({}, 2), ({"max_detections_per_image": 3}, 3)):
+        predict.run(config, place, [image], tmp_path / f"{expected}", device="cpu")
+        [line] = read_lines(tmp_path / f"{expected}")
+        assert len(line["detections"]) == expected
 
 
 def test_a_folder_is_searched_and_other_files_are_passed_over(trained_dir, tmp_path):
