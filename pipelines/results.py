@@ -1,23 +1,25 @@
-"""What the steps of a run found, read from the store; the cluster is not asked."""
+"""Results of the steps of a run, read from the store; the cluster is not needed."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from pipelines.catalogue import STEPS
 from ssd_core.errors import UsageError
+from ssd_core.metrics import summarize
 from ssd_core.stages.invocation import RESULTS_FILE, read_record
 from ssd_core.store.places import Places
 
 
 def read_results(places: Places, run: str) -> dict[str, dict[str, Any]]:
-    """Return the results of the steps that have finished, by step.
+    """Return the results of the finished steps by name.
 
     Args:
-        places: the root that the run was given.
-        run: id of the run.
+        places: the root of the run.
+        run: its id.
 
     Raises:
-        UsageError: the run has left nothing below this root.
-        DataError: what a step has left is broken.
+        UsageError: the run has no results below this root.
+        DataError: the results of a step are damaged.
     """
     found = {}
     for step in STEPS:
@@ -26,7 +28,20 @@ def read_results(places: Places, run: str) -> dict[str, dict[str, Any]]:
             _, found[step] = read_record(place)
     if not found:
         raise UsageError(
-            f"{places.root}: the run '{run}' has left no results there; either no step has "
-            "finished or this is not the root that it was given"
+            f"{places.root}: no results of the run '{run}' there; either no step has finished or "
+            "the run had another root"
         )
     return found
+
+
+def format_figures(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Describe accuracy and speed, from the results by step."""
+    figures: list[str] = []
+    if "evaluate" in results:
+        figures += summarize("evaluate", results["evaluate"]["metrics"])
+    if "benchmark" in results:
+        rate, *latency = summarize("benchmark", results["benchmark"]["metrics"])
+        if "verdict" in results["benchmark"]:
+            rate += f" ({results['benchmark']['verdict']['word']})"
+        figures += [rate, *latency]
+    return " · ".join(figures)

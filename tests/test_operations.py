@@ -18,8 +18,8 @@ from ssd_core.stages.doorway import keep_record
 from ssd_core.stages.invocation import write_invocation, write_results
 from ssd_core.store import LocalDirectory, Location
 from tests.launch.api_server import find_program
+from tests.pipelines.cluster.kfp_server import KfpServer, running
 from tests.pipelines.conftest import STANDARD_VARIABLES
-from tests.pipelines.kfp_server import KfpServer, running
 from tests.requirements import missing
 from tests.store.conftest import open_s3, run_server, use_server
 from tests.store.s3_servers import SECRET_KEY, VersityServer

@@ -1,18 +1,13 @@
-"""The command `python -m pipelines`; each module beside this one holds a verb."""
+"""The command `python -m pipelines`."""
 
 from importlib.util import find_spec
 from typing import NoReturn
 
 import typer
 
-from pipelines.cli.compile import compile_pipeline
-from pipelines.cli.component import component
-from pipelines.cli.results import results
-from pipelines.cli.run import run
+from pipelines.cli.cluster import compile_pipeline, results, status, submit, wait
+from pipelines.cli.local import component, run
 from pipelines.cli.schedule import app as schedule_app
-from pipelines.cli.status import status
-from pipelines.cli.submit import submit
-from pipelines.cli.wait import wait
 from ssd_core.cli import exits
 from ssd_core.errors import UsageError
 
@@ -37,8 +32,8 @@ app.command("component")(component)
 def pipelines() -> None:
     """Compile pipelines for Kubeflow, and run them here or on a cluster.
 
-    Exit codes: 0 done, 1 a bug, 2 wrong words, 3 wrong data or a missed goal,
-    75 try again, 130 or 143 stopped. `--debug` shows the trace of an error.
+    Exit codes: 0 done, 1 a bug, 2 a usage error, 3 wrong data or a missed bar,
+    75 try again, 130 or 143 stopped. `--debug` shows the traceback of an error.
     """
     if find_spec("kfp") is None:
         raise UsageError("kfp is not installed here: pip install '.[pipelines]' in the checkout")

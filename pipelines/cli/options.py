@@ -1,12 +1,16 @@
-"""Options that several verbs share, so that a word means the same everywhere."""
+"""Options that several verbs share, so that a flag means the same everywhere."""
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from pipelines.catalogue import PIPELINES, check_pipeline
+from ssd_core.cli.options import Assignments
 from ssd_core.errors import UsageError
 from ssd_core.recipes import RECIPES
 from ssd_core.stages import resolve_config
@@ -18,79 +22,107 @@ Pipeline = Annotated[
 ]
 PlacementName = Annotated[
     str,
-    typer.Option(
-        "--placement", metavar="NAME", help="Where the steps run: a row of placements.yaml."
-    ),
+    typer.Option("--placement", metavar="NAME", help="Row of placements.yaml to run the steps on."),
 ]
 Placements = Annotated[
     Path | None,
-    typer.Option("--placements", metavar="FILE", help="Rows of your own, which come first."),
+    typer.Option(metavar="FILE", help="Your own rows, which take precedence."),
 ]
-Nodes = Annotated[int, typer.Option("--nodes", min=1, help="Machines that train together.")]
-Recipe = Annotated[str | None, typer.Option("--recipe", metavar="NAME", help="See `ssd recipes`.")]
-Dataset = Annotated[
-    str | None,
-    typer.Option(
-        "--dataset", metavar="DIR", help="Labelled photographs, as `ssd convert` takes them."
-    ),
-]
-Model = Annotated[
-    str | None,
-    typer.Option("--model", metavar="DIR", help="A model that exists: a folder or s3://..."),
-]
-Series = Annotated[
-    str | None, typer.Option("--series", metavar="NAME", help="Series of benchmarks to add to.")
-]
-ModelName = Annotated[
-    str | None, typer.Option("--model-name", metavar="NAME", help="Publish the model as this.")
-]
-ModelVersion = Annotated[
-    str | None,
-    typer.Option(
-        "--model-version", metavar="TEXT", help="Version; by default the id of its training."
-    ),
-]
+Nodes = Annotated[int, typer.Option(min=1, help="Machines that train together.")]
+
+_recipe = typer.Option(metavar="NAME", help="See `ssd recipes`.")
+_dataset = typer.Option(metavar="DIR", help="Labelled images, as `ssd convert` takes them.")
+_model = typer.Option(metavar="DIR", help="An existing model: a directory or s3://...")
+_series = typer.Option(metavar="NAME", help="Series of benchmarks to add to.")
+_model_name = typer.Option(metavar="NAME", help="Publish the model under this name.")
+_model_version = typer.Option(metavar="TEXT", help="Version; by default the id of the training.")
 
 
-def pipeline_arguments(
-    pipeline: str, root: str, assignments: Sequence[str] | None, **words: str | None
-) -> dict[str, Any]:
-    """Return the parameters of a pipeline from what the user gave, checked without any server.
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineOptions:
+    """Parameters of a pipeline."""
 
-    Args:
-        pipeline: its name.
-        root: path or URI that keeps everything.
-        assignments: `section.key=value` changes of the recipe.
-        words: the other options by the name of their parameter; None where it was not given.
+    recipe: Annotated[str | None, _recipe] = None
+    dataset: Annotated[str | None, _dataset] = None
+    model: Annotated[str | None, _model] = None
+    series: Annotated[str | None, _series] = None
+    model_name: Annotated[str | None, _model_name] = None
+    model_version: Annotated[str | None, _model_version] = None
+    assignments: Assignments = None
 
-    Raises:
-        UsageError: an unknown pipeline or recipe, a word that the pipeline needs and has not or
-            does not take, or a change that does not fit.
-    """
-    check_pipeline(pipeline)
-    entry = PIPELINES[pipeline]
-    given: dict[str, Any] = {name: word for name, word in words.items() if word is not None}
-    if unasked := sorted(set(given) - {*entry.required, *entry.optional}):
-        raise UsageError(f"the pipeline '{pipeline}' takes no {_option(unasked[0])}")
-    given["data_root"] = Location.parse(root).uri
-    _check_names(Places(given["data_root"]), given)
-    if missing := [name for name in entry.required if not given.get(name)]:
-        raise UsageError(f"the pipeline '{pipeline}' needs {_option(missing[0])}")
-    if "model_version" in given and "model_name" not in given:
-        raise UsageError("--model-version without --model-name: nothing would be published")
-    # Any recipe knows the keys; that of a model is only known where the model is.
-    resolve_config.run(given.get("recipe", next(iter(RECIPES))), assignments or ())
-    given["overrides"] = dict(text.split("=", 1) for text in assignments or ())
-    return given
+    def arguments(self, pipeline: str, root: str) -> dict[str, Any]:
+        """Return the arguments of a pipeline, checked without any server.
+
+        Args:
+            pipeline: its name.
+            root: path or URI of the data, trainings and results.
+
+        Raises:
+            UsageError: an unknown pipeline or recipe, an option that the pipeline lacks or does not
+                take, or a change that does not fit the recipe.
+        """
+        check_pipeline(pipeline)
+        entry = PIPELINES[pipeline]
+        given: dict[str, Any] = dataclasses.asdict(self)
+        changes = given.pop("assignments") or ()
+        given = {name: value for name, value in given.items() if value is not None}
+        if foreign := sorted(set(given) - {*entry.required, *entry.optional}):
+            raise UsageError(f"the pipeline '{pipeline}' does not take {_flag(foreign[0])}")
+        given["data_root"] = Location.parse(root).uri
+        _check_names(Places(given["data_root"]), given)
+        if missing := [name for name in entry.required if not given.get(name)]:
+            raise UsageError(f"the pipeline '{pipeline}' needs {_flag(missing[0])}")
+        if "model_version" in given and "model_name" not in given:
+            raise UsageError("--model-version without --model-name: nothing would be published")
+        # The keys are those of any recipe; the recipe of a model is unknown before it is fetched.
+        resolve_config.run(given.get("recipe", next(iter(RECIPES))), changes)
+        given["overrides"] = dict(text.split("=", 1) for text in changes)
+        return given
+
+
+def with_bundles(verb: Callable[..., None]) -> Callable[..., None]:
+    """Replace each parameter of a verb that is a dataclass by its fields, as options for typer."""
+    entries = inspect.signature(verb).parameters.values()
+    bundles = {one.name: one.annotation for one in entries if _is_bundle(one.annotation)}
+    fields = [field for kind in bundles.values() for field in dataclasses.fields(kind)]
+
+    @functools.wraps(verb)
+    def wrapped(**options: Any) -> None:
+        for name, kind in bundles.items():
+            values = {field.name: options.pop(field.name) for field in dataclasses.fields(kind)}
+            options[name] = kind(**values)
+        verb(**options)
+
+    parameters = [
+        *(one.replace(kind=one.KEYWORD_ONLY) for one in entries if one.name not in bundles),
+        *map(_parameter, fields),
+    ]
+    wrapped.__annotations__ = {one.name: one.annotation for one in parameters}
+    vars(wrapped)["__signature__"] = inspect.Signature(parameters)
+    return wrapped
+
+
+def _is_bundle(annotation: Any) -> bool:
+    return inspect.isclass(annotation) and dataclasses.is_dataclass(annotation)
+
+
+def _parameter(field: "dataclasses.Field[Any]") -> inspect.Parameter:
+    is_required = field.default is dataclasses.MISSING
+    return inspect.Parameter(
+        field.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        annotation=field.type,
+        default=inspect.Parameter.empty if is_required else field.default,
+    )
 
 
 def _check_names(places: Places, given: Mapping[str, str]) -> None:
-    """Refuse what cannot name a place, before a run ends with it."""
+    """Refuse names that are not valid in a path, before a run fails at its end."""
     if "series" in given:
         places.benchmarks(given["series"])
     for name in {"model_name", "model_version"} & set(given):
         places.model(given[name], given[name])
 
 
-def _option(parameter: str) -> str:
+def _flag(parameter: str) -> str:
     return f"--{parameter.replace('_', '-')}"

@@ -8,10 +8,10 @@ import typer
 from typer.core import TyperGroup
 
 from pipelines.catalogue import PIPELINES, check_pipeline
-from pipelines.cli.bundles import with_bundles
-from pipelines.cli.package import PackageOptions
-from pipelines.cron import Cron, read_cron
-from pipelines.server_settings import ServerSettings
+from pipelines.cli.cluster import SubmitOptions, compile_checked
+from pipelines.cli.options import PipelineOptions, with_bundles
+from pipelines.cluster.cron import Cron, read_cron
+from pipelines.cluster.settings import ServerSettings
 from ssd_core.errors import unknown_name
 
 _SHOWN_TIMES = 3
@@ -31,7 +31,7 @@ app = typer.Typer(cls=_Group, no_args_is_help=True, add_completion=False)
 
 @app.callback()
 def schedule() -> None:
-    """Run a pipeline again and again, for example a benchmark every night.
+    """Run a pipeline on a schedule, for example a benchmark every night.
 
     Example: python -m pipelines schedule nightly --cron "0 0 3 * * *"
     --pipeline benchmark --placement torch-cuda --root s3://detectors
@@ -42,7 +42,7 @@ def schedule() -> None:
 @app.command()
 @with_bundles
 def create(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="One that exists is replaced.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="An existing one is replaced.")],
     pipeline: Annotated[
         str, typer.Option(metavar="PIPELINE", help=f"One of: {', '.join(PIPELINES)}.")
     ],
@@ -53,15 +53,16 @@ def create(
             help='Six fields, seconds first: "0 0 3 * * *" is 3 o\'clock every night.',
         ),
     ],
-    package: PackageOptions,
+    given: PipelineOptions,
+    options: SubmitOptions,
     server: ServerSettings,
 ) -> None:
-    """Make a schedule; `schedule NAME ...` without `create` is the same.
+    """Create a schedule; `schedule NAME ...` without `create` is the same.
 
-    One run at a time, a missed one is not made up for, and no step is taken
-    from the cache. A schedule of this name that exists is replaced: the new
-    one is made before the old one is removed. The server's clock counts, by
-    default UTC.
+    One run at a time; a missed one is not made up for, and no step is taken
+    from the cache. An existing schedule of this name is replaced: the new one
+    is created before the old one is deleted. Times are those of the server's
+    clock, by default UTC.
 
     Example: python -m pipelines schedule nightly --cron "0 0 3 * * *"
     --pipeline benchmark --placement torch-cuda --root s3://detectors
@@ -70,18 +71,18 @@ def create(
     now = datetime.now(timezone.utc)
     when = read_cron(cron, now)
     check_pipeline(pipeline)
-    content = package.compile(pipeline)
-    from pipelines import submission
-    from pipelines.client import Client
+    package = compile_checked(pipeline, given, options)
+    from pipelines.cluster import submission
+    from pipelines.cluster.client import Client
 
     client = Client(server)
     made = submission.put_schedule(
         client,
-        content,
+        package,
         name=name,
         cron=when.line,
-        experiment=package.experiment,
-        service_account=package.service_account,
+        experiment=options.experiment,
+        service_account=options.service_account,
     )
     print(f"{name}: {pipeline} at {_format_times(when, now)}")
     print(client.schedule_url(made))
@@ -94,7 +95,7 @@ def list_schedules(server: ServerSettings) -> None:
 
     Example: python -m pipelines schedule list
     """
-    from pipelines.client import Client
+    from pipelines.cluster.client import Client
 
     for found in Client(server).list_schedules():
         state = "enabled" if found.is_enabled else "disabled"
@@ -111,7 +112,7 @@ def remove(
 
     Example: python -m pipelines schedule remove nightly
     """
-    from pipelines.client import Client
+    from pipelines.cluster.client import Client
 
     client = Client(server)
     schedules = client.list_schedules()

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
+from pipelines.execution.docker import DEVICE_OPTIONS, check_image, launch_container
 from pipelines.execution.live_list import LiveList, State
 from pipelines.execution.spec import (
     Task,
@@ -18,12 +20,20 @@ from pipelines.execution.spec import (
     read_outputs,
     read_tasks,
 )
-from pipelines.execution.steps import Launcher, Step, make_step, run_step, write_step
+from pipelines.execution.steps import (
+    Launcher,
+    Step,
+    launch_process,
+    make_step,
+    run_step,
+    write_step,
+)
 from pipelines.placement import Placement, load_placement
 from ssd_core import __version__
 from ssd_core.config import parse_section
 from ssd_core.errors import SsdError, SurroundingsError
 from ssd_core.metrics import summarize
+from ssd_core.stages.doorway import PROGRESS_VARIABLE
 from ssd_core.store.local import explain_disk_errors
 from ssd_core.store.places import Places
 
@@ -40,20 +50,33 @@ class LocalRun:
     log_path: Path
 
 
-def process_placement(framework: str, device: str) -> Placement:
-    """Return the placement of steps that run as processes of this Python."""
-    row = {"framework": framework, "device": device, "image": "python:local"}
-    return parse_section(Placement, row | {"environment": {}, "store_secret": None}, "placement")
+def choose_runner(
+    framework: str, device: str, *, docker: bool, stream: TextIO
+) -> tuple[Placement, Launcher]:
+    """Return the placement of the steps and the launcher that runs one.
 
+    With docker, the placement is a row of placements.yaml, and `auto` is the CPU.
 
-def docker_placement(framework: str, device: str) -> Placement:
-    """Return the row of placements.yaml whose images run the steps; `auto` is the CPU here.
+    Args:
+        framework: its name.
+        device: its name.
+        docker: run each step in its image.
+        stream: shows the progress of the steps.
 
     Raises:
-        UsageError: no row has this framework and device.
+        UsageError: no row has this framework and device, or an image is not on this machine.
     """
+    progress = f"{PROGRESS_VARIABLE}={1 if stream.isatty() else 10}"
+    nothing: dict[str, Any] = {"environment": {}, "store_secret": None}
+    if not docker:
+        row = {"framework": framework, "device": device, "image": "python:local", **nothing}
+        placement = parse_section(Placement, row, "placement")
+        return placement, partial(launch_process, variables=[progress])
     placement = load_placement(f"{framework}-{'cpu' if device == 'auto' else device}")
-    return placement.model_copy(update={"environment": {}, "store_secret": None})
+    for image in {placement.tools_image, placement.convert_image, placement.image} - {None}:
+        check_image(str(image))
+    options = [*DEVICE_OPTIONS[device], "--env", progress]
+    return placement.model_copy(update=nothing), partial(launch_container, options=options)
 
 
 def run_pipeline(
@@ -119,18 +142,15 @@ def _claim_run(places: Places) -> tuple[str, Path]:
     The name is the time, and a number where it is taken; another machine that shares the store
     does not see the directory, so its own name is a part as well.
     """
-    now = f"{datetime.now():%Y%m%d-%H%M%S}"
-    is_here = isinstance(places.run(now, "local"), Path)
-    if not is_here:
-        now = f"{now}-{_machine()}"
-    here = places if is_here else Places(str(Path(_WORK_ROOT).absolute()))
+    now, here = f"{datetime.now():%Y%m%d-%H%M%S}", places
+    if places.run(now, "local").local is None:
+        now, here = f"{now}-{_machine()}", Places(str(Path(_WORK_ROOT).absolute()))
     for name in (now, *(f"{now}-{number}" for number in range(2, 100))):
-        local_dir = here.run(name, "local")
-        assert isinstance(local_dir, Path)
+        local_dir = Path(here.run(name, "local").uri)
         with explain_disk_errors(local_dir), suppress(FileExistsError):
             local_dir.mkdir(parents=True)
             return name, local_dir
-    raise SurroundingsError(f"{local_dir}: too many runs begin at once")
+    raise SurroundingsError(f"{local_dir}: too many runs start at once")
 
 
 def _machine() -> str:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TextIO
+from typing import IO, Any
 
 from pipelines.execution.processes import run_line
 from pipelines.execution.spec import OUTPUT_FILE, Task
@@ -17,7 +17,6 @@ from ssd_core.errors import (
     UsageError,
     parse_error_line,
 )
-from ssd_core.stages.doorway import PROGRESS_VARIABLE
 from ssd_core.store.local import explain_disk_errors, make_directory, write_file
 
 SOURCE_FILE = "component.py"
@@ -82,11 +81,6 @@ def launch_process(step: Step, *, variables: Sequence[str] = ()) -> Launch:
     """Run a step as a process of this Python, with further environment variables."""
     words = ["env", "_KFP_RUNTIME=true", "PYTHONUNBUFFERED=1", *variables, sys.executable]
     return Launch(line=f"{shlex.join(words)} {executor_arguments(step)}")
-
-
-def progress_variable(stream: TextIO) -> str:
-    """Return the environment variable that makes a stage log as often as a stream shows it."""
-    return f"{PROGRESS_VARIABLE}={1 if stream.isatty() else 10}"
 
 
 def executor_arguments(step: Step) -> str:

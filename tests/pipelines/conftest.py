@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.cli.app import main
-from tests.pipelines.kfp_server import KfpServer, running
+from tests.pipelines.cluster.kfp_server import KfpServer, running
 
 TRAINING = (
     "training",

@@ -20,6 +20,7 @@ from pipelines.execution.component import (
 from pipelines.execution.docker import launch_container
 from pipelines.execution.steps import PLACE_PARAMETERS, find_mounts
 from ssd_core.errors import UsageError
+from ssd_core.store import LocalDirectory
 
 ROOT = Path(__file__).parents[3]
 ON_CPU = {"framework": "torch", "device": "cpu", "config": "{}"}
@@ -152,7 +153,7 @@ def test_a_record_fills_in_what_is_not_said(
     (dataset,) = step.executor_input["inputs"]["artifacts"]["dataset"]["artifacts"]
     assert dataset["uri"] == str(bccd_shards)
     with pytest.raises(UsageError, match="is the output of 'train', not of 'evaluate'"):
-        prepare("evaluate", tmp_path, record=trained_dir)
+        prepare("evaluate", tmp_path, record=LocalDirectory(trained_dir))
 
 
 def test_a_record_is_found_by_the_id_of_its_run(trained_dir: Path, tmp_path: Path) -> None:
@@ -161,8 +162,8 @@ def test_a_record_is_found_by_the_id_of_its_run(trained_dir: Path, tmp_path: Pat
     step_dir.mkdir(parents=True)
     (step_dir / "invocation.json").write_bytes((trained_dir / "invocation.json").read_bytes())
     for text in (str(step_dir), str(step_dir.parent), f"file://{step_dir}", "run-1"):
-        assert find_record("train", text, str(tmp_path)) == step_dir
-    step = prepare("train", tmp_path / "out", record=step_dir)
+        assert find_record("train", text, str(tmp_path)).local == step_dir
+    step = prepare("train", tmp_path / "out", record=LocalDirectory(step_dir))
     assert step.executor_input["inputs"]["parameterValues"]["recipe"] == "demo"
     with pytest.raises(UsageError, match=f"run-2: no .* of a run of this name below {tmp_path}"):
         find_record("train", "run-2", str(tmp_path))

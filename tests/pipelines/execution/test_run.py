@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import pytest
 
-from pipelines.cli.run import format_figures
+from pipelines.results import format_figures
 from ssd_core.metrics import summarize
 from tests.pipelines.conftest import STEPS
 from tests.processes import descendants, wait_until_gone
@@ -245,9 +245,12 @@ def test_wrong_words(words: list[str], message: str, few_photographs: Path, tmp_
         ("benchmark --model x", "the pipeline 'benchmark' needs --series"),
         (
             "benchmark --model x --series a --dataset y",
-            "the pipeline 'benchmark' takes no --dataset",
+            "the pipeline 'benchmark' does not take --dataset",
         ),
-        ("benchmark --model x --series a --recipe y", "the pipeline 'benchmark' takes no --recipe"),
+        (
+            "benchmark --model x --series a --recipe y",
+            "the pipeline 'benchmark' does not take --recipe",
+        ),
         ("benchmark --model x --series a/b", "'a/b' cannot name a place"),
         ("benchmark --model nowhere --series a", "nowhere: no such model directory"),
         ("benchmark --model examples --series a", "examples/config.json is missing"),

@@ -1,6 +1,6 @@
-"""One connection to a server of Kubeflow Pipelines, and what each failure means to the user.
+"""One connection to a server of Kubeflow Pipelines, and the error for each kind of failure.
 
-`kfp_server_api`, the generated client below `kfp.Client`, speaks: see decision 9.
+It uses `kfp_server_api`, the generated client below `kfp.Client`: see decision 9.
 """
 
 import json
@@ -11,24 +11,24 @@ import kfp_server_api
 import urllib3
 from kfp_server_api.exceptions import ApiException
 
-from pipelines.server_settings import ServerSettings
+from pipelines.cluster.settings import ServerSettings
 from ssd_core.errors import SsdError, SurroundingsError, UsageError
 
 _CONNECT_SECONDS = 10.0
-_SHOWN_SIGNS = 300
-"""Of what the server says; its messages repeat themselves."""
-_PASSING = {408, 425, 429}
-"""Refusals that may be gone later, beside all from 500 on."""
+_SHOWN_CHARACTERS = 300
+"""Of a message of the server, which repeats itself."""
+_RETRYABLE = {408, 425, 429}
+"""Status codes that are worth a retry, besides all from 500 on."""
 
 
 class Connection:
-    """Calls the generated client, and raises what the user can act on."""
+    """Calls the generated client, and raises errors that the user can act on."""
 
     def __init__(self, settings: ServerSettings) -> None:
         self.endpoint = settings.read_endpoint()
         self._settings = settings
         configuration = kfp_server_api.Configuration(host=self.endpoint)
-        # None is repeated: a repeated POST would submit twice. A redirection leads to a login page.
+        # No retries: a repeated POST would submit twice. A redirect leads to a login page.
         configuration.retries = urllib3.Retry(0, raise_on_redirect=False)
         if settings.ca_cert:
             settings.check_ca_cert()
@@ -39,16 +39,16 @@ class Connection:
             configuration.refresh_api_key_hook = _refresh_token(settings)
         self.api = kfp_server_api.ApiClient(configuration, cookie=settings.read_cookies())
 
-    def ask(self, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        """Make one call of the generated client, whose API object was made with `self.api`.
+    def call(self, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Call a method of the generated client, whose API object was made with `self.api`.
 
         Raises:
-            UsageError: who asks, what is asked for, or the address is wrong.
-            SurroundingsError: the server is away, slow or broken; later the same may succeed.
+            UsageError: the credentials, the request or the address is wrong.
+            SurroundingsError: the server is unreachable, slow or broken; a retry may succeed.
         """
         timeout = (_CONNECT_SECONDS, self._settings.timeout)
         try:
-            answer = call(*arguments, **options, _request_timeout=timeout)
+            answer = method(*arguments, **options, _request_timeout=timeout)
         except ApiException as error:
             raise self._explain(error.status, error.body) from None
         except urllib3.exceptions.HTTPError as error:
@@ -62,30 +62,29 @@ class Connection:
         return answer
 
     def _explain(self, status: int, body: str | None) -> SsdError:
-        said = _read_message(body)
+        message = _read_message(body)
+        quoted = f": {message[:_SHOWN_CHARACTERS]}" if message else ""
         if 300 <= status < 400 or status == 401:
             return UsageError(
                 f"{self.endpoint}: not logged in ({status}); give --token-file, --token or "
-                f"--cookies of a valid session{_quoted(said)}"
+                f"--cookies of a valid session{quoted}"
             )
         if status == 403:
-            asked = self._settings.namespace
-            place = f"the namespace '{asked}'" if asked else "this server"
+            namespace = self._settings.namespace
+            where = f"the namespace '{namespace}'" if namespace else "this server"
             return UsageError(
-                f"{self.endpoint}: not allowed in {place} (403); choose another --namespace or ask "
-                f"for the right to edit there{_quoted(said)}"
+                f"{self.endpoint}: not allowed in {where} (403); choose another --namespace or "
+                f"request edit rights there{quoted}"
             )
-        if status >= 500 or status in _PASSING:
-            return SurroundingsError(
-                f"{self.endpoint}: answered {status}, try later{_quoted(said)}"
-            )
-        if status == 404 and said is None:
+        if status >= 500 or status in _RETRYABLE:
+            return SurroundingsError(f"{self.endpoint}: returned {status}, try later{quoted}")
+        if status == 404 and message is None:
             return self._wrong_address("404")
-        return UsageError(f"{self.endpoint}: refused ({status}){_quoted(said)}")
+        return UsageError(f"{self.endpoint}: refused ({status}){quoted}")
 
     def _wrong_address(self, answer: str) -> UsageError:
         return UsageError(
-            f"{self.endpoint} answers {answer}; expected the address of Kubeflow Pipelines, for "
+            f"{self.endpoint} returned {answer}; expected the address of Kubeflow Pipelines, for "
             "example http://localhost:8888 or https://kubeflow.example.com/pipeline"
         )
 
@@ -97,9 +96,11 @@ class Connection:
                 f"--ca-cert ({reason})"
             ) from None
         if isinstance(reason, urllib3.exceptions.ReadTimeoutError):
-            why = f"no answer within {self._settings.timeout:g} s; --timeout waits longer"
+            why = f"no answer within {self._settings.timeout:g} s; --timeout raises the limit"
         else:
-            why = f"cannot be reached ({_last_words(reason)}); is the address right, is it running?"
+            # urllib3 puts the address of a Python object before the cause.
+            cause = str(reason).rpartition("): ")[2].rpartition("] ")[2]
+            why = f"cannot be reached ({cause}); is the address right, is it running?"
         raise SurroundingsError(f"{self.endpoint}: {why}") from None
 
 
@@ -111,19 +112,10 @@ def _refresh_token(settings: ServerSettings) -> Callable[[Any], None]:
 
 
 def _read_message(body: str | None) -> str | None:
-    """Return what an error of Kubeflow Pipelines says, None where somebody else answered."""
+    """Return the message in an error of Kubeflow Pipelines, None in that of another server."""
     try:
         content = json.loads(body or "")
     except ValueError:
         return None
-    said = content.get("message") or content.get("error") if isinstance(content, dict) else None
-    return said if isinstance(said, str) else None
-
-
-def _quoted(said: str | None) -> str:
-    return f": {said[:_SHOWN_SIGNS]}" if said else ""
-
-
-def _last_words(reason: BaseException) -> str:
-    """Return what an error of urllib3 says, without the address of a Python object before it."""
-    return str(reason).rpartition("): ")[2].rpartition("] ")[2]
+    found = content.get("message") or content.get("error") if isinstance(content, dict) else None
+    return found if isinstance(found, str) else None

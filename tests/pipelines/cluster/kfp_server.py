@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.pipelines.kfp_schema import Json, Refused, asked, check_pipeline, checked
+from tests.pipelines.cluster.kfp_schema import Json, Refused, asked, check_pipeline, checked
 
 EPOCH = datetime(2026, 11, 20, 3, 0, tzinfo=timezone.utc)
 SUCCEEDS = ("PENDING", "RUNNING", "SUCCEEDED")

@@ -12,10 +12,10 @@ import pytest
 
 from ssd_core.stages.invocation import write_invocation, write_results
 from ssd_core.store import LocalDirectory
+from tests.pipelines.cluster.kfp_server import Fault, KfpServer
 from tests.pipelines.conftest import BENCHMARK, TRAINING, Command
-from tests.pipelines.kfp_server import Fault, KfpServer
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TERMINATED = ("PENDING", "RUNNING", "CANCELING", "FAILED")
 QUICK = ("--interval=0.01",)
 
@@ -100,7 +100,7 @@ def test_nodes_train_together(pipelines: Command, kfp_server: KfpServer) -> None
         ([*TRAINING, "--nodes=3"], "train.batch_size 64 does not divide over 3 devices"),
         ([*TRAINING, "--nodes=two"], "invalid value for '--nodes'"),
         ([*TRAINING, "--model-version=2"], "--model-version without --model-name"),
-        ([*TRAINING, "--series=x"], "the pipeline 'training' takes no --series"),
+        ([*TRAINING, "--series=x"], "the pipeline 'training' does not take --series"),
         (["benchmark", "--root=s3://detectors"], "the pipeline 'benchmark' needs --model"),
         (
             [*TRAINING, "--dataset=photos"],
@@ -137,7 +137,7 @@ def test_while_a_run_is_under_way_the_same_command_finds_it(
 def test_an_answer_that_is_lost_leaves_one_run(pipelines: Command, kfp_server: KfpServer) -> None:
     kfp_server.faults.append(Fault(is_done=True, is_silent=True, after="POST /runs"))
     message = pipelines.fails(75, "submit", *TRAINING, "--timeout=0.5")
-    assert message.endswith("should the run have begun, the same command finds it")
+    assert message.endswith("if the run has started, the same command finds it")
     (run,) = kfp_server.runs
     assert submitted(pipelines) == run
 
@@ -149,7 +149,7 @@ def test_a_server_that_breaks_leaves_nothing_half_submitted(
     pipelines: Command, kfp_server: KfpServer, after: str
 ) -> None:
     kfp_server.faults.append(Fault(503, after=after))
-    assert "answered 503, try later" in pipelines.fails(75, "submit", *TRAINING)
+    assert "returned 503, try later" in pipelines.fails(75, "submit", *TRAINING)
     assert kfp_server.runs == {}
     submitted(pipelines)
     assert len(kfp_server.runs) == len(kfp_server.experiments) == 1
@@ -219,7 +219,7 @@ def test_waiting_outlasts_an_outage(pipelines: Command, kfp_server: KfpServer) -
     code, out, err = pipelines("wait", run, *QUICK, "--timeout=0.3")
     assert code == 0, err
     assert out.endswith("succeeded\n")
-    assert err.count("answered 503, try later") == 3
+    assert err.count("returned 503, try later") == 3
     assert err.count("no answer within 0.3 s") == 1
 
 
@@ -229,7 +229,7 @@ def test_waiting_ends_when_the_server_is_away_for_too_long(
     run = submitted(pipelines)
     kfp_server.faults.append(Fault(503, after=f"GET /runs/{run}", times=1_000_000))
     message = pipelines.fails(75, "wait", run, *QUICK, "--patience=0.1")
-    assert message.endswith("no news for 0.1 s, the run goes on without being watched")
+    assert message.endswith("gave up after 0.1 s, the run itself continues")
 
 
 def test_interrupted_waiting_leaves_the_run_alone(
@@ -315,7 +315,7 @@ def test_without_a_root_the_server_says_which(
 @pytest.mark.parametrize(
     ("run", "content", "exit_code", "message"),
     [
-        ("day", None, 2, "the run 'day' has left no results there; either no step has finished"),
+        ("day", None, 2, "no results of the run 'day' there; either no step has finished"),
         ("../night", None, 2, "'../night' cannot name a place"),
         ("night", "{", 3, "evaluate/results.json is not JSON"),
         ("night", '{"metrics": {}}', 3, "evaluate/results.json has format version None"),

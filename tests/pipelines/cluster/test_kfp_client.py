@@ -6,8 +6,8 @@ from pathlib import Path
 import kfp
 import pytest
 
+from tests.pipelines.cluster.kfp_server import KfpServer
 from tests.pipelines.conftest import BENCHMARK, TRAINING, Command
-from tests.pipelines.kfp_server import KfpServer
 
 
 @pytest.fixture

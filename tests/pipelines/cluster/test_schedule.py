@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.pipelines.cluster.kfp_server import Fault, KfpServer
 from tests.pipelines.conftest import BENCHMARK, Command
-from tests.pipelines.kfp_server import Fault, KfpServer
 
 NIGHTLY = ("schedule", "nightly", "--cron=0 0 3 * * *", *BENCHMARK)
 LATER = ("schedule", "nightly", "--cron=0 30 4 * * *", *BENCHMARK)
@@ -68,7 +68,7 @@ def test_what_was_left_over_is_removed_by_the_same_command(
     pipelines.lines(*NIGHTLY)
     kfp_server.faults.append(Fault(503, after="DELETE /recurringruns"))
     message = pipelines.fails(75, *LATER)
-    assert message.endswith("but an older one fires too: the same command removes it")
+    assert message.endswith("but an older one is still active; the same command removes it")
     assert crons(kfp_server) == ["0 0 3 * * *", "0 30 4 * * *"]
     pipelines.lines(*LATER)
     assert crons(kfp_server) == ["0 30 4 * * *"]
@@ -133,7 +133,7 @@ def test_a_schedule_that_is_not_there(pipelines: Command) -> None:
         (["--placement=torch-gpu"], "unknown placement 'torch-gpu'"),
         (["--model=out/model"], "--model out/model: a cluster cannot read it"),
         (["--set=benchmark.seconds=long"], "benchmark.seconds"),
-        (["--recipe=demo"], "the pipeline 'benchmark' takes no --recipe"),
+        (["--recipe=demo"], "the pipeline 'benchmark' does not take --recipe"),
     ],
 )
 def test_wrong_words_are_refused_before_any_server_is_asked(

@@ -5,7 +5,7 @@ from itertools import islice
 
 import pytest
 
-from pipelines.cron import read_cron
+from pipelines.cluster.cron import read_cron
 from ssd_core.errors import UsageError
 
 NOW = datetime(2026, 11, 21, 15, 4, 5)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.pipelines.cluster.kfp_server import Fault, KfpServer, running
 from tests.pipelines.conftest import BENCHMARK, TRAINING, Command
-from tests.pipelines.kfp_server import Fault, KfpServer, running
 
 PAGE = b"<!doctype html><title>Sign in</title>"
 RUN = "0b7c2b1e-5a5f-4f0e-9a38-6d0c9a3f2f10"
@@ -55,20 +55,20 @@ def test_every_verb_says_that_nobody_answers(
         (
             Fault(404, body=PAGE, content_type="text/html"),
             2,
-            "answers 404; expected the address of Kubeflow Pipelines, for example http://",
+            "returned 404; expected the address of Kubeflow Pipelines, for example http://",
         ),
         (
             Fault(200, body=PAGE, content_type="text/html"),
             2,
-            "answers something else than JSON; expected the address of Kubeflow Pipelines",
+            "returned something else than JSON; expected the address of Kubeflow Pipelines",
         ),
         (Fault(200, body=b'{"state": "LOST", "runs": 1', content_type="text/x"), 2, "than JSON"),
         (Fault(200, body=b"\xff\xfe"), 2, "an answer that cannot be read"),
         (Fault(400), 2, "refused (400): Internal Server Error"),
-        (Fault(429), 75, "answered 429, try later"),
-        (Fault(500), 75, "answered 500, try later: Internal Server Error"),
-        (Fault(502, body=b"\xff<html>", content_type="text/html"), 75, "answered 502, try later"),
-        (Fault(503, headers={"Retry-After": "3600"}), 75, "answered 503, try later"),
+        (Fault(429), 75, "returned 429, try later"),
+        (Fault(500), 75, "returned 500, try later: Internal Server Error"),
+        (Fault(502, body=b"\xff<html>", content_type="text/html"), 75, "returned 502, try later"),
+        (Fault(503, headers={"Retry-After": "3600"}), 75, "returned 503, try later"),
     ],
     ids=lambda value: f"{value.status} {value.content_type}" if isinstance(value, Fault) else None,
 )
@@ -97,7 +97,7 @@ def test_a_server_that_never_answers_is_left(
 ) -> None:
     kfp_server.faults.append(Fault(is_silent=True, after=after))
     message = pipelines.fails(75, "status", RUN, "--timeout=0.3")
-    assert message == f"{kfp_server.endpoint}: no answer within 0.3 s; --timeout waits longer"
+    assert message == f"{kfp_server.endpoint}: no answer within 0.3 s; --timeout raises the limit"
 
 
 def test_a_server_that_hangs_up(pipelines: Command) -> None:
@@ -115,7 +115,9 @@ def test_a_run_that_is_not_there(pipelines: Command) -> None:
 
 @pytest.mark.parametrize("run", ["", "..", "a/b", "a b"])
 def test_what_cannot_be_the_id_of_a_run(pipelines: Command, run: str) -> None:
-    assert pipelines.fails(2, "status", run) == f"'{run}' is no id of a run; `submit` prints it"
+    assert (
+        pipelines.fails(2, "status", run) == f"'{run}' is not the id of a run; `submit` prints it"
+    )
 
 
 @pytest.mark.parametrize(
@@ -126,7 +128,7 @@ def test_what_cannot_be_the_id_of_a_run(pipelines: Command, run: str) -> None:
         ("http://", "expected http://HOST"),
         ("http://[::1", "expected http://HOST"),
         ("http://localhost:x", "expected http://HOST"),
-        ("http://me:canary@localhost", "the endpoint holds a password"),
+        ("http://me:canary@localhost", "the endpoint contains a password"),
     ],
 )
 def test_an_endpoint_that_is_none(pipelines: Command, endpoint: str, message: str) -> None:
@@ -158,12 +160,15 @@ def test_the_token_comes_from_an_option_a_variable_or_a_file(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--token=canary\nX-Evil: 1"], "the token: empty, or with signs that no header can carry"),
-        (["--token=canäry"], "the token: empty, or with signs"),
-        (["--cookies=canary\n"], "--cookies: empty, or with signs"),
+        (
+            ["--token=canary\nX-Evil: 1"],
+            "the token: empty, or with characters that are not valid in a header",
+        ),
+        (["--token=canäry"], "the token: empty, or with characters"),
+        (["--cookies=canary\n"], "--cookies: empty, or with characters"),
         (["--token-file=missing"], "--token-file missing: No such file or directory"),
         (["--token-file=."], "--token-file .: Is a directory"),
-        (["--ca-cert=missing"], "--ca-cert missing: no certificates can be read there"),
+        (["--ca-cert=missing"], "--ca-cert missing: contains no readable certificates"),
         (["--timeout=soon"], "--timeout"),
     ],
 )

@@ -1,0 +1,245 @@
+"""Verbs for a cluster: `compile`, `submit`, `wait`, `status` and `results`."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipelines.catalogue import PIPELINES, check_pipeline, write_package
+from pipelines.cli.options import (
+    Nodes,
+    Pipeline,
+    PipelineOptions,
+    PlacementName,
+    Placements,
+    with_bundles,
+)
+from pipelines.cluster.settings import ServerSettings
+from pipelines.results import format_figures, read_results
+from ssd_core.errors import RunFailedError, SurroundingsError, UsageError
+from ssd_core.logs import format_duration, set_up_logging
+from ssd_core.store.places import Places
+
+if TYPE_CHECKING:
+    from pipelines.cluster.client import Client, RunState, StepState
+    from pipelines.cluster.submission import Package
+
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="The id that `submit` printed.")]
+
+_INTERVAL_SECONDS = 10.0
+_OUTAGE_SECONDS = 600.0
+_root = typer.Option(metavar="URI", help="Keeps everything: s3://bucket/prefix.")
+_experiment = typer.Option(
+    envvar="KF_PIPELINES_DEFAULT_EXPERIMENT_NAME",
+    metavar="NAME",
+    help="Group of runs on the pages of Kubeflow; created where it does not exist.",
+)
+_service_account = typer.Option(metavar="NAME", help="Of the pods; by default the cluster's.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitOptions:
+    """Options of every verb that sends a pipeline to a cluster."""
+
+    root: Annotated[str, _root]
+    placement: PlacementName = "torch-cpu"
+    placements: Placements = None
+    nodes: Nodes = 1
+    experiment: Annotated[str, _experiment] = "Default"
+    service_account: Annotated[str | None, _service_account] = None
+
+
+def compile_checked(pipeline: str, given: PipelineOptions, options: SubmitOptions) -> "Package":
+    """Check every option and compile a pipeline; nothing is sent.
+
+    Raises:
+        UsageError: an option is wrong.
+    """
+    arguments = given.arguments(pipeline, options.root)
+    from pipelines.cluster.submission import compile_package
+
+    return compile_package(
+        pipeline,
+        arguments,
+        placement=options.placement,
+        placements=options.placements,
+        nodes=options.nodes,
+    )
+
+
+def compile_pipeline(
+    pipeline: Pipeline,
+    placement: PlacementName = "torch-cpu",
+    placements: Placements = None,
+    nodes: Nodes = 1,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="FILE", help="Default: PIPELINE.yaml.")
+    ] = None,
+) -> None:
+    """Compile a pipeline for one placement to the YAML of Kubeflow Pipelines.
+
+    Equal arguments give equal bytes; no server is needed.
+
+    Example: python -m pipelines compile training --placement torch-cuda -o training.yaml
+    """
+    check_pipeline(pipeline)
+    from pipelines.placement import load_placement
+
+    path = out or Path(f"{pipeline}.yaml")
+    write_package(pipeline, load_placement(placement, placements), path, nodes=nodes)
+    if nodes > 1 and not PIPELINES[pipeline].trains:
+        print(
+            f"note: the pipeline '{pipeline}' does not train: one node is enough", file=sys.stderr
+        )
+    print(path)
+
+
+@with_bundles
+def submit(
+    pipeline: Pipeline,
+    given: PipelineOptions,
+    options: SubmitOptions,
+    server: ServerSettings,
+    wait: Annotated[bool, typer.Option("--wait", help="Stay until the run is over.")] = False,
+) -> None:
+    """Run a pipeline on a cluster; prints the id of the run and its page.
+
+    Everything is checked before anything is sent. While the same run is
+    active, the same command finds it instead of starting another; after a run
+    has failed or was terminated, it continues.
+
+    Example: python -m pipelines submit training --placement torch-cuda
+    --recipe ssd300_vgg16 --dataset s3://photos/coco --root s3://detectors
+    """
+    package = compile_checked(pipeline, given, options)
+    from pipelines.cluster import submission
+    from pipelines.cluster.client import Client
+
+    set_up_logging()
+    client = Client(server)
+    run = submission.submit(
+        client, package, experiment=options.experiment, service_account=options.service_account
+    )
+    print(run.id)
+    print(client.run_url(run.id), flush=True)
+    if wait:
+        _watch(client, run.id, _INTERVAL_SECONDS, _OUTAGE_SECONDS)
+
+
+@with_bundles
+def wait(
+    run: RunId,
+    server: ServerSettings,
+    interval: Annotated[
+        float, typer.Option(min=0.01, metavar="SECONDS", help="Time between two polls.")
+    ] = _INTERVAL_SECONDS,
+    outage: Annotated[
+        float,
+        typer.Option("--patience", min=0, metavar="SECONDS", help="Longest outage of the server."),
+    ] = _OUTAGE_SECONDS,
+) -> None:
+    """Wait for the end of a run, and print the state of its steps.
+
+    Exit codes: 0 it succeeded, 3 it failed, 75 it was terminated (the same
+    submission continues it) or the server was unreachable for too long.
+    Ctrl-C ends the waiting, not the run.
+
+    Example: python -m pipelines wait 8f0c1c52-6f0e-4c0b-9d6b-0d8f7f1f2a3b
+    """
+    from pipelines.cluster.client import Client
+
+    set_up_logging()
+    _watch(Client(server), run, interval, outage)
+
+
+@with_bundles
+def status(run: RunId, server: ServerSettings) -> None:
+    """Print the state of a run, and of each step that has begun.
+
+    A run that a user terminated is called so, though the server calls it
+    failed. The exit code is 0 for every state; `wait` exits with that of the
+    run.
+
+    Example: python -m pipelines status 8f0c1c52-6f0e-4c0b-9d6b-0d8f7f1f2a3b
+    """
+    from pipelines.cluster.client import Client
+
+    client = Client(server)
+    found = client.get_run(run)
+    why = f": {found.error}" if found.error else ""
+    print(f"{found.name} · {found.state}{why}")
+    for step in found.steps:
+        print(f"  {_describe_step(step)}")
+    print(client.run_url(run))
+
+
+@with_bundles
+def results(
+    run: RunId,
+    server: ServerSettings,
+    root: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Root of the run; by default the server returns it."),
+    ] = None,
+) -> None:
+    """Print the metrics of the finished steps of a run, from their `results.json`.
+
+    Example: python -m pipelines results 8f0c1c52-6f0e-4c0b-9d6b-0d8f7f1f2a3b
+    --root s3://detectors
+    """
+    from ssd_core.stages.report import REPORT_FILE
+
+    places = Places(root or _fetch_root(run, server))
+    found = read_results(places, run)
+    for step, result in found.items():
+        for name, value in result["metrics"].items():
+            print(f"{step:<14} {name:<24} {'–' if value is None else f'{value:.6g}'}")
+        if "verdict" in result:
+            print(f"{step:<14} {'verdict':<24} {result['verdict']['word']}")
+        if step == "report":
+            print(f"{step:<14} {places.run(run, step) / REPORT_FILE}")
+    if figures := format_figures(found):
+        print(figures)
+
+
+def _fetch_root(run: str, server: ServerSettings) -> str:
+    from pipelines.cluster.client import Client
+
+    root = Client(server).get_run(run).arguments.get("data_root")
+    if not isinstance(root, str):
+        raise UsageError(f"the run {run} has no parameter 'data_root', so it is not one of ours")
+    return root
+
+
+def _watch(client: "Client", run_id: str, interval: float, outage: float) -> None:
+    """Print changes until the run is over; raise unless it succeeded."""
+    from pipelines.cluster.submission import follow
+
+    shown: dict[str, str] = {}
+    for run in follow(client, run_id, interval=interval, timeout=outage):
+        for step in run.steps:
+            if shown.get(step.name) != step.state:
+                print(_describe_step(step), flush=True)
+                shown[step.name] = step.state
+    print(run.state)
+    _check_end(run, client.run_url(run_id))
+
+
+def _describe_step(step: "StepState") -> str:
+    took = "" if step.seconds is None else f" after {format_duration(step.seconds)}"
+    why = f": {step.error}" if step.error else ""
+    return f"{step.name}: {step.state}{took}{why}"
+
+
+def _check_end(run: "RunState", url: str) -> None:
+    if run.state == "terminated":
+        raise SurroundingsError(f"the run {run.id} was terminated; the same submission continues")
+    if run.state == "failed":
+        failed = [step.name for step in run.steps if step.state == "failed"]
+        where = f" in {', '.join(failed)}" if failed else ""
+        why = f" ({run.error})" if run.error else ""
+        raise RunFailedError(
+            f"the run {run.id} failed{where}{why}; the log of the step is at {url}"
+        )

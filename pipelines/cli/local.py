@@ -1,0 +1,149 @@
+"""Verbs for this machine: `run` and `component`."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+
+from pipelines.catalogue import build
+from pipelines.cli.options import Pipeline, PipelineOptions, with_bundles
+from pipelines.results import format_figures, read_results
+from ssd_core.cli.options import Device, Framework
+from ssd_core.config import DeviceName
+from ssd_core.errors import UsageError, unlisted_name
+from ssd_core.store import LocalDirectory, Location
+from ssd_core.store.places import Places
+
+_root = typer.Option(metavar="DIR", help="Keeps shards, trainings and results; also s3://...")
+_docker = typer.Option("--docker", help="Run each step in its image; see `make images`.")
+
+
+@with_bundles
+def run(
+    pipeline: Pipeline,
+    given: PipelineOptions,
+    root: Annotated[str, _root] = "out",
+    framework: Framework = "torch",
+    device: Device = "auto",
+    docker: Annotated[bool, _docker] = False,
+) -> None:
+    """Run a pipeline on this machine, each step in its own process or container.
+
+    Stopped or killed at any moment, the same command continues.
+
+    Example: python -m pipelines run training --recipe demo --dataset examples/bccd
+    """
+    arguments = given.arguments(pipeline, root)
+    if device not in get_args(DeviceName):
+        raise unlisted_name("device", device, get_args(DeviceName))
+    arguments |= _check_inputs(arguments)
+    from pipelines.execution.run import choose_runner, run_pipeline
+
+    placement, launcher = choose_runner(framework, device, docker=docker, stream=sys.stdout)
+    subjects = f"{given.recipe or given.model} · {given.dataset or given.series}"
+    print(f"{pipeline} · {subjects} → {root}", flush=True)
+    try:
+        done = run_pipeline(build(pipeline, placement), arguments, launcher, sys.stdout)
+    except KeyboardInterrupt:
+        print("stopped; the same command continues", file=sys.stderr)
+        raise
+    print(f"log {_relative(LocalDirectory(done.log_path))}")
+    _print_results(Places(arguments["data_root"]), done.name)
+
+
+def component(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A directory of components/.")],
+    image: Annotated[str, typer.Option(metavar="IMAGE", help="See `make images`.")],
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="NAME=PATH", help="An artifact; repeat for more."),
+    ] = None,
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--param", metavar="NAME=VALUE", help="JSON, or text, or @FILE; repeat for more."
+        ),
+    ] = None,
+    from_run: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN_OR_DIR",
+            help="Repeat this step of a run: its id, or the directory of its records; also s3://...",
+        ),
+    ] = None,
+    root: Annotated[str, typer.Option(metavar="DIR", help="Root of the run with that id.")] = "out",
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Default: out/components/NAME.")
+    ] = None,
+    docker_options: Annotated[
+        list[str] | None, typer.Argument(metavar="-- OPTION...", help="Options of `docker run`.")
+    ] = None,
+) -> None:
+    """Run one component in its container, on files of this machine.
+
+    The first line is the plain `docker run` command that does the same.
+
+    Example: python -m pipelines component convert --image ssd-on-kubeflow/tools:0.1.0
+    --param source=examples/bccd --param config={}
+    """
+    pairs = _pairs("--input", inputs), _pairs("--param", parameters)
+    from pipelines.execution.component import Given, find_record, prepare_component
+    from pipelines.execution.docker import check_image, launch_container
+    from pipelines.execution.steps import run_step, write_step
+
+    record = find_record(name, from_run, root) if from_run else None
+    given = Given(inputs=pairs[0], parameters=pairs[1])
+    out_dir = out or Path("out/components") / name
+    step = prepare_component(name, image, given, out_dir, record=record)
+    check_image(image)
+    write_step(step)
+    launch = launch_container(step, options=docker_options or ())
+    print(launch.line, flush=True)
+    run_step(step, launch, on_line=sys.stderr.write)
+    print(out_dir)
+
+
+def _pairs(option: str, texts: Sequence[str] | None) -> dict[str, str]:
+    for text in texts or ():
+        if "=" not in text:
+            raise UsageError(f"{option} {text}: expected NAME=VALUE")
+    return dict(text.split("=", 1) for text in texts or ())
+
+
+def _check_inputs(arguments: Mapping[str, Any]) -> dict[str, str]:
+    """Return the inputs as absolute paths or URIs, after opening each.
+
+    Raises:
+        UsageError: an input does not exist or is of another kind.
+    """
+    from ssd_core.data.sources import open_source
+    from ssd_core.model_dir import read_description
+
+    found = {}
+    if "dataset" in arguments:
+        open_source(arguments["dataset"])
+        found["dataset"] = Location.parse(arguments["dataset"]).uri
+    if "model" in arguments:
+        read_description(Location.parse(arguments["model"]))
+        found["model"] = Location.parse(arguments["model"]).uri
+    return found
+
+
+def _print_results(places: Places, name: str) -> None:
+    found, report_dir = read_results(places, name), places.run(name, "report")
+    print(f"results {_relative(report_dir.parent)}")
+    last = [format_figures(found)]
+    if "report" in found:
+        from ssd_core.stages.report import REPORT_FILE
+
+        last.append(f"report {_relative(report_dir / REPORT_FILE)}")
+    print(" · ".join(last))
+
+
+def _relative(place: Location) -> str:
+    """Return a local path relative to the working directory if it lies below it."""
+    if place.local is not None and place.local.is_relative_to(Path.cwd()):
+        return str(place.local.relative_to(Path.cwd()))
+    return str(place)

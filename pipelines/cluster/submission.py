@@ -1,0 +1,185 @@
+"""A pipeline submitted to a cluster, once or on a schedule; a run followed to its end."""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import kfp_server_api
+from google.protobuf.json_format import MessageToDict
+
+from pipelines.catalogue import PIPELINES, build
+from pipelines.cluster.client import Client, RunState, Schedule
+from pipelines.placement import load_placement
+from ssd_core.data.batches.loader import check_batch_size
+from ssd_core.errors import SurroundingsError, UsageError
+from ssd_core.logs import logger
+from ssd_core.stages import resolve_config
+from ssd_core.store import Location
+
+_PLACES = {"dataset": "--dataset", "model": "--model", "data_root": "--root"}
+"""Parameters with a path or URI, which the steps on the cluster must be able to read."""
+_SUBJECTS = ("recipe", "series", "model")
+"""Parameters that describe a run best, in this order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """A compiled pipeline with its arguments."""
+
+    pipeline: str
+    content: Mapping[str, Any]
+    """`pipeline_spec` and `platform_spec`, as kfp.Client sends them."""
+    arguments: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """A name shared by equal packages only."""
+        text = json.dumps([self.content, self.arguments], sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        subject = next((self.arguments[name] for name in _SUBJECTS if name in self.arguments), "")
+        return f"{self.pipeline} {subject.rpartition('/')[2]} {digest}"
+
+    def specification(self) -> dict[str, Any]:
+        """Return the package as the fields of a run or schedule."""
+        config = kfp_server_api.V2beta1RuntimeConfig(parameters=self.arguments)
+        return {"pipeline_spec": self.content, "runtime_config": config}
+
+
+def compile_package(
+    pipeline: str,
+    arguments: Mapping[str, Any],
+    *,
+    placement: str,
+    placements: Path | None,
+    nodes: int,
+) -> Package:
+    """Compile a pipeline for a cluster.
+
+    Args:
+        pipeline: its name.
+        arguments: its parameters, as `pipeline_arguments` returns them.
+        placement: name of a row of placements.yaml or of the user's file.
+        placements: the user's file.
+        nodes: machines that train together.
+
+    Raises:
+        UsageError: an unknown placement, a path that only this machine can read, or a batch that
+            does not divide over the devices.
+    """
+    for name, flag in _PLACES.items():
+        if name in arguments:
+            _check_uri(flag, arguments[name])
+    place = load_placement(placement, placements)
+    if PIPELINES[pipeline].trains:
+        sections = resolve_config.run(arguments["recipe"], arguments["overrides"])
+        check_batch_size(sections["train"]["batch_size"], nodes * place.processes)
+    built = build(pipeline, place, nodes=nodes)
+    content = {
+        "pipeline_spec": MessageToDict(built.pipeline_spec),
+        "platform_spec": MessageToDict(built.platform_spec),
+    }
+    return Package(pipeline=pipeline, content=content, arguments=arguments)
+
+
+def submit(
+    client: Client, package: Package, *, experiment: str, service_account: str | None
+) -> RunState:
+    """Start a run, or return an active one of the same package.
+
+    The name of a run identifies its package, so a submission whose answer was lost is found when
+    it is repeated. Two trainings of the same model would only hinder each other.
+
+    Raises:
+        SurroundingsError: the server is unreachable; submitting again is safe.
+    """
+    experiment_id = client.ensure_experiment(experiment)
+    for run in client.find_runs(package.name, experiment_id):
+        if not run.is_stopping:
+            logger.info("the same run is already active")
+            return run
+    try:
+        return client.create_run(
+            package.specification(),
+            display_name=package.name,
+            experiment_id=experiment_id,
+            service_account=service_account,
+        )
+    except SurroundingsError as error:
+        raise SurroundingsError(
+            f"{error}; if the run has started, the same command finds it"
+        ) from None
+
+
+def put_schedule(
+    client: Client,
+    package: Package,
+    *,
+    name: str,
+    cron: str,
+    experiment: str,
+    service_account: str | None,
+) -> Schedule:
+    """Create a schedule, and then delete the older ones of its name, so that one always exists.
+
+    After a failure in between, the same command finishes the job.
+
+    Raises:
+        SurroundingsError: the server is unreachable; older schedules may be left.
+    """
+    older = [schedule for schedule in client.list_schedules() if schedule.name == name]
+    made = client.create_schedule(
+        package.specification(),
+        cron,
+        display_name=name,
+        experiment_id=client.ensure_experiment(experiment),
+        service_account=service_account,
+    )
+    try:
+        for schedule in older:
+            client.delete_schedule(schedule)
+    except SurroundingsError as error:
+        raise SurroundingsError(
+            f"{error}; the new schedule '{name}' exists, but an older one is still active; "
+            "the same command removes it"
+        ) from None
+    return made
+
+
+def follow(client: Client, run_id: str, *, interval: float, timeout: float) -> Iterator[RunState]:
+    """Yield the state of a run again and again, until it is over.
+
+    Args:
+        client: its server.
+        run_id: its id.
+        interval: seconds between two polls.
+        timeout: seconds for which the server may be unreachable or broken.
+
+    Raises:
+        SurroundingsError: it was for longer.
+    """
+    reached = time.monotonic()
+    while True:
+        try:
+            run = client.get_run(run_id)
+        except SurroundingsError as error:
+            if time.monotonic() - reached >= timeout:
+                raise SurroundingsError(
+                    f"{error}; gave up after {timeout:g} s, the run itself continues"
+                ) from None
+            logger.warning("%s", error)
+        else:
+            reached = time.monotonic()
+            yield run
+            if run.is_over:
+                return
+        time.sleep(interval)
+
+
+def _check_uri(flag: str, uri: str) -> None:
+    if not uri.startswith("s3://"):
+        raise UsageError(f"{flag} {uri}: a cluster cannot read it; expected s3://bucket/prefix")
+    Location.parse(uri)
