@@ -2,12 +2,12 @@
 
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +23,7 @@ from tests.store.s3_servers import wait_until
 
 COMPLETE = condition("Complete")
 TRAIN_JOBS = ("trainer.kubeflow.org", "v1alpha1", NAMESPACE, "trainjobs")
+JOB_PERMISSIONS = {(verb, "trainer.kubeflow.org", "trainjobs") for verb in ("create", "list")}
 QUEUED = {"job": {"kind": "TrainJob", "runtime": "r", "labels": {"kueue.x-k8s.io/queue-name": "q"}}}
 
 
@@ -270,46 +271,34 @@ def test_a_pod_that_cannot_start_is_a_warning(
 
 @pytest.mark.parametrize("verb", ["create", "list"])
 def test_a_missing_permission_is_named(plane: ControlPlane, launch: Launch, verb: str) -> None:
-    plane.core.allowed = {
-        (other, "trainer.kubeflow.org", "trainjobs")
-        for other in ("create", "list")
-        if other != verb
-    }
+    plane.core.allowed = JOB_PERMISSIONS - {(verb, "trainer.kubeflow.org", "trainjobs")}
     error = launch(timeouts=replace(TIMEOUTS, outage_seconds=0.5)).error()
     assert type(error) is UsageError
-    assert "(403)" in str(error)
     assert f'cannot {verb} resource "trainjobs"' in str(error)
+    assert "(403)" in str(error)
     assert "manifests/README.md" in str(error)
 
 
-def test_without_permission_for_pods_the_job_gives_the_reason(
-    plane: ControlPlane, launch: Launch, log: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("granted", "warning"),
+    [([], "cannot show the log of job {}: "), (["pods"], "cannot read the log of pod {}-0")],
+)
+def test_a_job_is_followed_without_permission_for_its_pods(
+    plane: ControlPlane,
+    launch: Launch,
+    log: pytest.LogCaptureFixture,
+    granted: list[str],
+    warning: str,
 ) -> None:
-    plane.core.allowed = {(v, "trainer.kubeflow.org", "trainjobs") for v in ("create", "list")}
-    launcher = launch()
-    launcher.set_conditions(condition("Failed", "jobset failed"))
-    assert str(launcher.error()) == f"job {launcher.request.name} failed: jobset failed"
-    assert f"cannot show the log of job {launcher.request.name}: " in log.text
-
-
-def test_without_permission_for_the_log_the_job_goes_on(
-    plane: ControlPlane, launch: Launch, log: pytest.LogCaptureFixture
-) -> None:
-    allowed = {(v, "trainer.kubeflow.org", "trainjobs") for v in ("create", "list")}
-    plane.core.allowed = allowed | {("list", "", "pods")}
+    plane.core.allowed = JOB_PERMISSIONS | {("list", "", resource) for resource in granted}
     launcher = launch()
     launcher.add_pod()
-    wanted = f"cannot read the log of pod {launcher.pod()}"
-    assert wait_until(lambda: wanted in log.text)
-    launcher.wait_for_polls(4)
-    launcher.end(COMPLETE)
-    assert log.text.count(wanted) == 1
-
-
-def test_a_cluster_without_the_operator_is_named(plane: ControlPlane) -> None:
-    kind = replace(KINDS["TrainJob"], version="v9")
-    with pytest.raises(UsageError, match="install Kubeflow Trainer v2"):
-        Cluster(plane.configuration(), NAMESPACE, TIMEOUTS).find(kind, "any")
+    job = launcher.request.name
+    assert wait_until(lambda: warning.format(job) in log.text)
+    launcher.wait_for_polls()
+    launcher.set_conditions(condition("Failed", "jobset failed"))
+    assert str(launcher.error()) == f"job {job} failed: jobset failed"
+    assert log.text.count(warning.format(job)) == 1
 
 
 def test_a_job_that_the_server_refuses_is_not_repeated(launch: Launch) -> None:
@@ -319,30 +308,39 @@ def test_a_job_that_the_server_refuses_is_not_repeated(launch: Launch) -> None:
     assert "manifests/README.md" not in str(error)
 
 
-def test_a_server_that_does_not_exist(plane: ControlPlane) -> None:
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (
+            {"host": "http://127.0.0.1:1"},
+            SurroundingsError,
+            "at http://127.0.0.1:1 does not answer",
+        ),
+        ({"host": "https://127.0.0.1:{port}"}, UsageError, "certificate verify failed"),
+        (
+            {"ssl_ca_cert": "/nowhere", "host": "https://127.0.0.1:{port}"},
+            UsageError,
+            "No such file",
+        ),
+        ({"api_key": {"authorization": "Bearer a\nb"}}, SurroundingsError, "token of the launcher"),
+    ],
+)
+def test_a_wrong_configuration_is_explained_without_secrets(
+    plane: ControlPlane, change: dict[str, Any], error: type[Exception], message: str
+) -> None:
     configuration = plane.configuration()
-    configuration.host = "http://127.0.0.1:1"
+    for name, value in change.items():
+        setattr(configuration, name, value if name == "api_key" else value.format(port=plane.port))
     cluster = Cluster(configuration, NAMESPACE, replace(TIMEOUTS, outage_seconds=0))
-    with pytest.raises(SurroundingsError, match=r"the Kubernetes API at http://127\.0\.0\.1:1 "):
+    with pytest.raises(error, match=re.escape(message)) as caught:
         cluster.find(KINDS["TrainJob"], "any")
+    assert "Bearer" not in str(caught.value)
 
 
-def test_a_malformed_token_is_not_printed(plane: ControlPlane) -> None:
-    configuration = plane.configuration("top\nsecret")
-    cluster = Cluster(configuration, NAMESPACE, replace(TIMEOUTS, outage_seconds=0))
-    with pytest.raises(SurroundingsError, match="token of the launcher") as caught:
-        cluster.find(KINDS["TrainJob"], "any")
-    assert "secret" not in str(caught.value)
-
-
-def test_an_untrusted_certificate_is_not_an_outage(plane: ControlPlane, tmp_path: Path) -> None:
-    configuration = plane.configuration()
-    configuration.host = f"https://127.0.0.1:{plane.port}"
-    with pytest.raises(UsageError, match="certificate verify failed"):
-        Cluster(configuration, NAMESPACE).find(KINDS["TrainJob"], "any")
-    configuration.ssl_ca_cert = str(tmp_path / "nowhere.pem")
-    with pytest.raises(UsageError, match="No such file"):
-        Cluster(configuration, NAMESPACE).find(KINDS["TrainJob"], "any")
+def test_a_cluster_without_the_operator_is_explained(plane: ControlPlane) -> None:
+    kind = replace(KINDS["TrainJob"], version="v9")
+    with pytest.raises(UsageError, match="install Kubeflow Trainer v2"):
+        Cluster(plane.configuration(), NAMESPACE, TIMEOUTS).find(kind, "any")
 
 
 STOPPED = """
