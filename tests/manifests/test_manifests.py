@@ -1,5 +1,6 @@
-"""The manifests as kustomize builds them, held to the schemas of Kubernetes and of Trainer."""
+"""The output of kustomize, validated against the schemas of Kubernetes and of Trainer."""
 
+import functools
 import re
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ from tests.launch.crd_schemas import closed_schema, trainer_schema
 from tests.requirements import missing
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
+NETWORK_POLICY = MANIFESTS / "components" / "network-policy" / "network-policy.yaml"
 OVERLAYS = ("local", "gpu", "ascend")
 COMPONENTS = ("kfp-launcher", "network-policy", "store-secret")
 KUBERNETES = "1.34"
@@ -29,6 +31,7 @@ KUBERNETES = "1.34"
 Manifest = dict[str, Any]
 
 
+@functools.cache
 def build(folder: Path) -> list[Manifest]:
     kustomize = find_program("kustomize")
     if kustomize is None:
@@ -51,7 +54,7 @@ def overlay(request: pytest.FixtureRequest) -> list[Manifest]:
 def with_component(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> list[Manifest]:
-    """The gpu overlay with one of the optional parts, as a user's own kustomization has it."""
+    """The gpu overlay with one of the optional parts, as in a user's own kustomization."""
     folder = tmp_path_factory.mktemp("user")
     shutil.copytree(MANIFESTS, folder / "manifests")
     lines = {
@@ -64,7 +67,7 @@ def with_component(
 
 
 def check(manifest: Manifest) -> None:
-    """Hold a manifest to the schema of its kind; a kind without one is an error."""
+    """Validate a manifest against the schema of its kind; a kind without one is an error."""
     if manifest["kind"] == "TrainingRuntime":
         schema = closed_schema(trainer_schema("trainingruntimes"))
         errors = Draft202012Validator(schema).iter_errors(manifest)
@@ -108,7 +111,9 @@ def test_optional_parts_fit_their_schema(with_component: list[Manifest]) -> None
         ({"kind": "TrainingRuntime", "spec": {"mlpolicy": {}}}, AssertionError),
     ],
 )
-def test_the_check_refuses_what_it_does_not_know(change: Manifest, error: type[Exception]) -> None:
+def test_the_check_refuses_unknown_kinds_and_fields(
+    change: Manifest, error: type[Exception]
+) -> None:
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x"}}
     check(secret)
     with pytest.raises(error):
@@ -122,7 +127,7 @@ def test_there_are_no_wildcards(overlay: list[Manifest]) -> None:
     assert not {"ClusterRole", "ClusterRoleBinding"} & {manifest["kind"] for manifest in overlay}
 
 
-def test_everything_lies_in_one_namespace(overlay: list[Manifest]) -> None:
+def test_everything_is_in_one_namespace(overlay: list[Manifest]) -> None:
     assert {manifest["metadata"]["namespace"] for manifest in overlay} == {"kubeflow"}
     assert {subject["namespace"] for subject in only(overlay, "RoleBinding")["subjects"]} == {
         "kubeflow"
@@ -137,15 +142,15 @@ def test_a_runtime_runs_the_image_of_this_version(overlay: list[Manifest]) -> No
     assert container["name"] == "node"
 
 
-def test_a_runtime_repeats_only_what_may_succeed(overlay: list[Manifest]) -> None:
+def test_a_runtime_restarts_only_failures_that_may_pass(overlay: list[Manifest]) -> None:
     job = only(overlay, "TrainingRuntime")["spec"]["template"]["spec"]["replicatedJobs"][0]
     (rule,) = job["template"]["spec"]["podFailurePolicy"]["rules"]
     assert (rule["action"], rule["onExitCodes"]["values"]) == ("FailJob", [2, 3])
     assert job["template"]["spec"]["template"]["spec"]["restartPolicy"] == "Never"
 
 
-def test_the_rules_of_a_runtime_have_names_that_jobset_takes(overlay: list[Manifest]) -> None:
-    """Its webhook checks them when a job is made; the schema has the pattern only in words."""
+def test_the_rules_of_a_runtime_have_names_that_jobset_accepts(overlay: list[Manifest]) -> None:
+    """Its webhook checks them on creation; the schema has the pattern only in a description."""
     schema = trainer_schema("trainingruntimes")["properties"]["spec"]["properties"]["template"]
     policy = schema["properties"]["spec"]["properties"]["failurePolicy"]["properties"]
     text = policy["rules"]["items"]["properties"]["name"]["description"]
@@ -156,16 +161,12 @@ def test_the_rules_of_a_runtime_have_names_that_jobset_takes(overlay: list[Manif
 
 
 def test_the_pods_of_a_runtime_are_pods(overlay: list[Manifest]) -> None:
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "x"},
-        "spec": pod_of(only(overlay, "TrainingRuntime")),
-    }
+    spec = pod_of(only(overlay, "TrainingRuntime"))
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": spec}
     kubernetes_validate.validate(pod, KUBERNETES, strict=True)
 
 
-def test_the_runtimes_that_placements_name_are_here() -> None:
+def test_the_runtimes_of_all_placements_exist() -> None:
     wanted = set()
     for row in yaml.safe_load(PLACEMENTS_PATH.read_text()):
         if (job := load_placement(row).job) and job.kind == "TrainJob":
@@ -182,7 +183,7 @@ def test_every_secret_is_a_template(with_component: list[Manifest]) -> None:
             assert set(manifest["stringData"].values()) == {"REPLACE-ME"}
 
 
-def test_the_example_of_a_store_refers_to_the_template_of_its_secret(tmp_path: Path) -> None:
+def test_the_example_of_a_store_refers_to_the_template_of_its_secret() -> None:
     folder = MANIFESTS / "components"
     secret = yaml.safe_load((folder / "store-secret" / "secret.yaml").read_text())
     config = yaml.safe_load((folder / "kfp-launcher" / "config-map.yaml").read_text())
@@ -194,8 +195,7 @@ def test_the_example_of_a_store_refers_to_the_template_of_its_secret(tmp_path: P
 
 
 def test_the_network_policy_finds_the_pods_of_both_kinds_of_job() -> None:
-    folder = MANIFESTS / "components" / "network-policy"
-    policy = yaml.safe_load((folder / "network-policy.yaml").read_text())
+    policy = yaml.safe_load(NETWORK_POLICY.read_text())
     wanted = policy["spec"]["podSelector"]["matchLabels"]
     assert wanted == {PART_OF: MANAGER}
     ascend = render(make_request("AscendJob"))["spec"]["replicaSpecs"]
@@ -206,9 +206,8 @@ def test_the_network_policy_finds_the_pods_of_both_kinds_of_job() -> None:
         assert wanted.items() <= template["metadata"]["labels"].items()
 
 
-def test_the_network_policy_lets_names_be_found() -> None:
-    path = MANIFESTS / "components" / "network-policy" / "network-policy.yaml"
-    rules = yaml.safe_load(path.read_text())["spec"]["egress"]
+def test_the_network_policy_allows_dns() -> None:
+    rules = yaml.safe_load(NETWORK_POLICY.read_text())["spec"]["egress"]
     ports = [(port["protocol"], port["port"]) for rule in rules for port in rule.get("ports", [])]
     assert {("UDP", 53), ("TCP", 53)} <= set(ports)
 
