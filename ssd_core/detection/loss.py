@@ -98,7 +98,7 @@ def softmax_loss(logits: Array, targets: IntArray, spec: SoftmaxLossSpec) -> tup
     """Return the cross entropy of positives and hard negatives of an image, and its gradient.
 
     Of the background anchors the ratio times positives hardest ones take part, the first of equals;
-    so an image without positives teaches nothing.
+    so an image without positives contributes nothing.
 
     Args:
         logits: [A, K + 1], background first.

@@ -88,7 +88,10 @@ OPTIONS = {
     "--train /etc/passwd": (2, "--train /etc/passwd: leaves the source"),
     "--val nowhere": (2, "--val nowhere: does not exist"),
     "--images nowhere": (2, "image folder nowhere: does not exist"),
-    "--images ../..": (2, "image folder ../..: leaves the source; expected a name inside it; where"),
+    "--images ../..": (
+        2,
+        "image folder ../..: leaves the source; expected a name inside it; where",
+    ),
     "--format coco": (2, "found no coco training split"),
     "--format mindrecord": (2, "add --shards mindrecord"),
     "--classes ,": (2, "has no name"),

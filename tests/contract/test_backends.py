@@ -1,4 +1,4 @@
-"""What every backend promises to the loop and to the stages."""
+"""The contract of every backend with the loop and the stages."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def assert_same_arrays(found, expected):
         np.testing.assert_array_equal(found[name], array, err_msg=name)
 
 
-def test_info_says_where_a_run_computes(framework):
+def test_info_describes_framework_and_device(framework):
     info = open_backend(framework, "cpu", "fp32").info
     assert info.framework.split()[0] == framework
     assert (info.device, info.precision) == ("cpu", "fp32")
@@ -100,7 +100,7 @@ def test_a_state_of_another_network_is_refused_and_changes_nothing(framework):
     assert_same_arrays(learner.state(), state)
 
 
-def test_the_rate_is_that_of_the_step(framework):
+def test_a_step_uses_the_given_learning_rate(framework):
     learner = new_learner(framework)
     before = learner.weights()
     learner.step(make_batch(0), 0.0)
@@ -111,21 +111,21 @@ def test_the_rate_is_that_of_the_step(framework):
 
 
 @pytest.mark.parametrize("config", ["adamw", "focal"])
-def test_training_finds_the_objects_it_saw(framework, config):
+def test_training_lowers_the_loss(framework, config):
     learner = new_learner(framework, CONFIGS[config])
     losses = [learner.step(make_batch(step % 4), 2e-3).read()["loss"] for step in range(40)]
     assert losses[-1] < losses[0] / 4
     assert np.isfinite(losses).all()
 
 
-def test_a_step_reports_its_losses(framework):
+def test_a_step_returns_its_losses(framework):
     values = new_learner(framework).step(make_batch(0), 1e-3).read()
     assert set(values) == {"loss", "loss_cls", "loss_bbox", "positives"}
     assert values["loss"] == pytest.approx(values["loss_cls"] + values["loss_bbox"], rel=1e-5)
     assert values["positives"] >= 1
 
 
-def test_a_loss_that_is_not_finite_is_reported(framework):
+def test_a_loss_that_is_not_finite_is_returned(framework):
     learner = new_learner(framework)
     broken = {
         name: array * np.nan if name.startswith("weights/") else array
@@ -135,7 +135,7 @@ def test_a_loss_that_is_not_finite_is_reported(framework):
     assert not np.isfinite(learner.step(make_batch(0), 1e-3).read()["loss"])
 
 
-def test_a_detector_of_saved_weights_equals_the_learners(framework):
+def test_a_detector_from_saved_weights_equals_that_of_the_learner(framework):
     learner = new_learner(framework)
     for step in range(3):
         learner.step(make_batch(step), 1e-3)
@@ -161,7 +161,7 @@ def test_weights_of_another_network_are_refused(framework):
         backend.detector(RECIPE.model, NUM_CLASSES, {}, POSTPROCESS)
 
 
-def test_the_four_steps_compose_to_detect(framework):
+def test_detect_composes_the_other_steps(framework):
     detector = new_learner(framework).detector(POSTPROCESS)
     images, sizes = make_batch(1).images, [(64, 64), (300, 200)]
     outputs = detector.forward(detector.preprocess(images))

@@ -72,7 +72,7 @@ def test_the_divisor_counts_positives_of_the_batch_or_of_each_image(divisor, exp
     assert terms.loss_cls == pytest.approx(expected * math.log(2))
 
 
-def test_an_image_without_objects_teaches_nothing():
+def test_an_image_without_objects_has_no_softmax_loss():
     logits = np.random.default_rng(0).normal(size=(1, 4, 3))
     terms = LOSS.compute(logits, np.ones((1, 4, 4)), ONE_OBJECT[0], np.zeros((1, 1), np.int64))
     assert (terms.loss_cls, terms.loss_bbox, terms.positives) == (0, 0, 0)

@@ -1,4 +1,4 @@
-"""Which object an anchor takes, on a few anchors that can be checked by eye."""
+"""Matching of a few anchors that can be checked by eye, and against MindSpore."""
 
 import numpy as np
 import pytest

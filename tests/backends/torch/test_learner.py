@@ -22,7 +22,7 @@ def make_batch():
 
 
 def too_many_images():
-    """Return images that take a byte here, and more than any memory once they are computed with."""
+    """Return images that take one byte here, and more than any memory when they are copied."""
     shape = (2**34, SIZE, SIZE, 3)
     return np.lib.stride_tricks.as_strided(np.zeros(1, np.uint8), shape, strides=(0, 0, 0, 0))
 
@@ -41,7 +41,7 @@ def test_a_batch_that_does_not_fit_into_the_memory_is_explained():
         detector.preprocess(batch.images)
 
 
-def test_other_failures_of_torch_stay_what_they_are():
+def test_other_errors_of_torch_pass_through():
     learner = TorchBackend("cpu", "fp32").learner(RECIPE, 3)
     with pytest.raises(RuntimeError, match="size"):
         learner.step(replace(make_batch(), labels=np.zeros((3, 8), np.int64)), 0.01)
@@ -56,7 +56,7 @@ def weights_after_a_step(precision="fp32", **optimizer):
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
-def test_norms_and_biases_are_left_without_decay_when_told(name):
+def test_weight_decay_of_norms_and_biases_is_optional(name):
     _, plain = weights_after_a_step(name=name, weight_decay=0.0)
     _, spared = weights_after_a_step(name=name, weight_decay=0.5, decay_norms_and_biases=False)
     _, decayed = weights_after_a_step(name=name, weight_decay=0.5, decay_norms_and_biases=True)
@@ -66,7 +66,7 @@ def test_norms_and_biases_are_left_without_decay_when_told(name):
     assert {"backbone.stem.norm.scale", "backbone.stem.conv.weight"} <= changed
 
 
-def test_bf16_computes_in_half_and_keeps_whole_weights():
+def test_bf16_computes_in_half_precision_and_keeps_float32_weights():
     whole_losses, whole = weights_after_a_step("fp32")
     half_losses, half = weights_after_a_step("bf16")
     assert half_losses["loss"] != whole_losses["loss"]

@@ -16,11 +16,11 @@ ANCHORS = generate_anchors(MODEL.anchors, MODEL.image_size)
 SYNCHRONISATIONS = {"_local_scalar_dense", "nonzero"}
 
 
-def build_loss(classification=None, divisor="batch"):
+def build_loss(classification=None, matching=None, divisor="batch"):
     return TorchLoss(
         ANCHORS,
         variances=(0.1, 0.2),
-        matching=MatchingSpec(),
+        matching=matching or MatchingSpec(),
         classification=classification or SoftmaxLossSpec(),
         divisor=divisor,
         device=torch.device("cpu"),
@@ -62,7 +62,7 @@ def record_calls(loss, num_images):
 
 @pytest.mark.parametrize(
     "loss",
-    [build_loss(), build_loss(FocalLossSpec(), "image")],
+    [build_loss(), build_loss(FocalLossSpec(), divisor="image")],
     ids=["softmax", "focal, by image"],
 )
 def test_launches_are_few_whatever_the_batch_and_nothing_synchronises(loss):
@@ -73,20 +73,26 @@ def test_launches_are_few_whatever_the_batch_and_nothing_synchronises(loss):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_matching_equals_the_oracle_exactly(seed):
+@pytest.mark.parametrize(
+    "matching",
+    [MatchingSpec(), MatchingSpec(inclusive=False, contested_anchor="first")],
+    ids=["mmdetection", "mindspore"],
+)
+def test_matching_equals_the_oracle_exactly(matching, seed):
     boxes, labels = random_targets(np.random.default_rng(seed), 2, num_rows=24)
-    matched, positive = build_loss().match(boxes, labels)
+    matched, positive = build_loss(matching=matching).match(boxes, labels)
     for image in range(2):
         expected = match_anchors(
-            to_xyxy(ANCHORS), boxes[image].numpy(), labels[image].numpy(), MatchingSpec()
+            to_xyxy(ANCHORS), boxes[image].numpy(), labels[image].numpy(), matching
         )
         found = torch.where(positive[image], matched[image], BACKGROUND).numpy()
         np.testing.assert_array_equal(found, expected)
 
 
-def test_a_logit_that_is_not_a_number_makes_the_loss_not_a_number():
+@pytest.mark.parametrize("classification", [SoftmaxLossSpec(), FocalLossSpec()])
+def test_a_logit_that_is_not_a_number_makes_the_loss_not_a_number(classification):
     boxes, labels = random_targets(np.random.default_rng(0), 1)
     logits = torch.zeros(1, len(ANCHORS), 4)
     logits[0, 7] = float("nan")
-    sums = build_loss()(logits, torch.zeros(1, len(ANCHORS), 4), boxes, labels)
+    sums = build_loss(classification)(logits, torch.zeros(1, len(ANCHORS), 4), boxes, labels)
     assert sums.cls.isnan()

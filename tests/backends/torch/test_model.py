@@ -19,33 +19,31 @@ RESIDUAL = load_recipe("demo").train.model
 TORCHVISION_CLASSES = 91
 
 
-def test_the_residual_network_has_the_stated_size():
-    model = build_model(RESIDUAL, 3)
-    assert sum(parameter.numel() for parameter in model.parameters()) == 870_272
-    logits, offsets = model(torch.zeros(2, 3, 256, 256))
-    assert logits.shape == (2, 5440, 4)
-    assert offsets.shape == (2, 5440, 4)
+@pytest.mark.parametrize(
+    ("config", "num_classes", "num_parameters", "num_anchors"),
+    [(RESIDUAL, 3, 870_272, 5440), (VGG16, TORCHVISION_CLASSES - 1, 35_641_826, 8732)],
+    ids=["residual", "vgg16 as in torchvision"],
+)
+def test_parameters_and_outputs(config, num_classes, num_parameters, num_anchors):
+    model = build_model(config, num_classes)
+    assert sum(parameter.numel() for parameter in model.parameters()) == num_parameters
+    logits, offsets = model(torch.zeros(2, 3, config.image_size, config.image_size))
+    assert logits.shape == (2, num_anchors, num_classes + 1)
+    assert offsets.shape == (2, num_anchors, 4)
 
 
-def test_vgg16_has_as_many_parameters_as_torchvision():
-    model = build_model(VGG16, TORCHVISION_CLASSES - 1)
-    assert sum(parameter.numel() for parameter in model.parameters()) == 35_641_826
-
-
-def test_strides_that_do_not_fit_the_backbone_are_refused():
-    with pytest.raises(UsageError, match=r"'vgg16' at 512 px has feature maps of \(64, 32"):
-        build_model(VGG16.model_copy(update={"image_size": 512}), 3)
-
-
-def test_levels_that_do_not_fit_the_backbone_are_refused():
-    config = RESIDUAL.model_copy(update={"anchors": VGG16.anchors})
-    with pytest.raises(UsageError, match="model.anchors: backbone 'residual' at 256 px"):
-        build_model(config, 3)
-
-
-def test_padding_that_is_not_implemented_is_refused():
-    with pytest.raises(UsageError, match="model.padding: backbone 'vgg16' .* 'same'; use 'symm"):
-        build_model(VGG16.model_copy(update={"padding": "same"}), 3)
+@pytest.mark.parametrize(
+    ("config", "change", "message"),
+    [
+        (VGG16, {"image_size": 512}, r"anchors: .* 'vgg16' at 512 px has feature maps of \(64, 32"),
+        (RESIDUAL, {"anchors": VGG16.anchors}, "model.anchors: backbone 'residual' at 256 px"),
+        (VGG16, {"padding": "same"}, "model.padding: backbone 'vgg16' .* use 'symmetric'"),
+    ],
+    ids=["strides", "levels", "padding"],
+)
+def test_a_network_that_cannot_be_built_is_refused(config, change, message):
+    with pytest.raises(UsageError, match=message):
+        build_model(config.model_copy(update=change), 3)
 
 
 def test_norms_have_the_epsilon_and_momentum_of_the_configuration():
@@ -88,7 +86,7 @@ def test_initial_features_keep_their_scale_through_vgg16():
     assert max(deviations) < 1000
 
 
-def test_normalize_subtracts_the_mean_and_divides_by_the_deviation():
+def test_normalize_subtracts_the_mean_and_divides_by_the_standard_deviation():
     values = (0, 128, 255)
     pixels = torch.tensor(values, dtype=torch.uint8).expand(1, 2, 2, 3).contiguous()
     found = build_model(RESIDUAL, 3).normalize(pixels)
