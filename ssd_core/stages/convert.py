@@ -15,6 +15,7 @@ from ssd_core.data.shards.files import check_shard_sizes
 from ssd_core.data.shards.manifest import (
     Manifest,
     listing_key,
+    other_dataset,
     read_if_any,
     write_manifest,
 )
@@ -168,16 +169,17 @@ def _existing_manifest(out_dir: Location, options: Mapping[str, Any]) -> Manifes
     Raises:
         OwnershipError: it was made with other options, or cannot be read.
     """
-    remedy = "choose another --out, or remove it"
     try:
         manifest = read_if_any(out_dir)
     except DataError as error:
-        raise OwnershipError(f"{out_dir} holds something else: {error}; {remedy}") from None
+        raise OwnershipError(
+            f"{out_dir} holds something else: {error}; choose another --out, or remove it"
+        ) from None
     if manifest is None:
         return None
     changes = differences(manifest.options, options)
     if changes:
-        raise OwnershipError(f"{out_dir} holds another data set: {'; '.join(changes)}; {remedy}")
+        raise other_dataset(out_dir, "; ".join(changes))
     return manifest
 
 

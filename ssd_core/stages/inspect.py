@@ -105,7 +105,7 @@ def _results(
     manifest: Manifest, tables: Mapping[str, SplitTable], recipes: Mapping[str, TrainConfig]
 ) -> dict[str, Any]:
     objects = join_objects(list(tables.values()))
-    classes = manifest.class_infos()
+    classes = manifest.classes
     anchors = {
         name: describe_reach(
             objects,

@@ -122,7 +122,7 @@ def run(
                 weights = state.best_weights or work.learner.weights()
                 model_dir = out_dir / MODEL_DIR
                 checkpoints.check_newest()
-                write_model(model_dir, description, manifest.class_infos(), weights)
+                write_model(model_dir, description, manifest.classes, weights)
                 if log is not None:
                     log.publish()
                 results = _results(state, description, backend.info)

@@ -1,4 +1,4 @@
-"""Conversion to MindRecord: the same bytes each time, safe against kills and a full disk."""
+"""Conversion to MindRecord: reproducible bytes, safe against kills and a full disk."""
 
 import hashlib
 import subprocess
@@ -14,6 +14,7 @@ from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import OwnershipError, UsageError
 from ssd_core.stages import convert
 from ssd_core.store import LocalDirectory
+from tests.file_hashes import file_hashes
 from tests.requirements import missing
 
 SSD = Path(sys.executable).with_name("ssd")
@@ -27,10 +28,6 @@ FILES = [
     "ssd_eval.mindrecord0",
     "ssd_eval.mindrecord0.db",
 ]
-
-
-def contents(out_dir: Path) -> dict[str, str]:
-    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(out_dir.iterdir())}
 
 
 @pytest.mark.skipif(find_spec("mindspore") is not None, reason="MindSpore is installed")
@@ -51,7 +48,7 @@ def whole(few_photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.mark.mindspore
 def test_outputs(whole: Path) -> None:
-    assert list(contents(whole)) == FILES
+    assert list(file_hashes(whole)) == FILES
     train = read_manifest(LocalDirectory(whole)).splits["train"]
     assert [(shard.name, shard.rows) for shard in train.shards] == [
         ("ssd.mindrecord0", 8),
@@ -71,28 +68,30 @@ def test_the_command_and_workers_give_the_same_bytes(
     words = ["--shards", "mindrecord", "--workers", "2", "--out", tmp_path / "out"]
     done = subprocess.run([SSD, "convert", few_photographs, *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert contents(tmp_path / "out") == contents(whole)
+    assert file_hashes(tmp_path / "out") == file_hashes(whole)
 
 
 @pytest.mark.mindspore
-def test_the_short_cut_through_mindspore_changes_no_byte(
+def test_skipping_repeated_work_changes_no_byte(
     few_photographs: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mindrecord_writer, "_make_quick", lambda writer: None)
+    monkeypatch.setattr(mindrecord_writer, "_skip_repeated_work", lambda writer: None)
     convert.run(CONFIG, str(few_photographs), LocalDirectory(tmp_path / "out"))
-    assert contents(tmp_path / "out") == contents(whole)
+    assert file_hashes(tmp_path / "out") == file_hashes(whole)
 
 
 @pytest.mark.mindspore
-def test_another_format_in_the_same_place_is_refused(few_photographs: Path, whole: Path) -> None:
+def test_another_format_in_the_same_directory_is_refused(
+    few_photographs: Path, whole: Path
+) -> None:
     with pytest.raises(OwnershipError, match='shards: "mindrecord" -> "arrow"'):
         convert.run({}, str(few_photographs), LocalDirectory(whole))
 
 
 KILLER = """
 import os, signal, sys
-from pathlib import Path
 from ssd_core.stages import convert
+from ssd_core.store import Location
 
 event, last = sys.argv[3], int(sys.argv[4])
 count = 0
@@ -105,7 +104,7 @@ def die(name, values):
             os.kill(os.getpid(), signal.SIGKILL)
 
 sys.addaudithook(die)
-convert.run({"shards": "mindrecord"}, sys.argv[1], Path(sys.argv[2]))
+convert.run({"shards": "mindrecord"}, sys.argv[1], Location.parse(sys.argv[2]))
 """
 
 
@@ -113,7 +112,7 @@ convert.run({"shards": "mindrecord"}, sys.argv[1], Path(sys.argv[2]))
 @pytest.mark.parametrize(
     ("event", "last", "left"),
     [
-        ("os.chmod", 1, []),  # MindSpore has written everything
+        ("os.chmod", 1, []),  # MindSpore has written all files
         ("os.rename", 1, []),
         ("os.rename", 2, FILES[3:4]),
         ("os.rename", 4, FILES[3:6]),
@@ -131,8 +130,8 @@ def test_a_killed_conversion_continues(
     assert not (out_dir / "manifest.json").exists()
     times = {name: (out_dir / name).stat().st_mtime_ns for name in left}
     convert.run(CONFIG, str(few_photographs), LocalDirectory(out_dir))
-    assert contents(out_dir) == contents(whole)
-    if len(left) == 3:  # the training split was finished, and is kept
+    assert file_hashes(out_dir) == file_hashes(whole)
+    if len(left) == 3:  # the finished training split is kept
         kept = {name: (out_dir / name).stat().st_mtime_ns for name in left[:2]}
         assert kept == {name: times[name] for name in left[:2]}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ssd_core.data.conversion.journal import Entry, Journal
+from ssd_core.data.conversion.journal import Journal, PackedPart
 from ssd_core.data.conversion.ownership import find_strays, lock_dataset
 from ssd_core.data.shards.manifest import Shard
 from ssd_core.data.shards.reader import open_split
@@ -99,7 +99,7 @@ def test_shards_are_strays_by_their_journal_not_by_a_name_that_others_use(tmp_pa
     for name in ("ssd.mindrecord0", "ssd.mindrecord0.db", "ssd_eval.mindrecord0"):
         (tmp_path / name).write_bytes(b"12")
     shard = Shard(name="ssd.mindrecord0", num_bytes=2, rows=1, sha256="ab")
-    entry = Entry(
+    part = PackedPart(
         split="train",
         index=0,
         shards=(shard,),
@@ -109,7 +109,7 @@ def test_shards_are_strays_by_their_journal_not_by_a_name_that_others_use(tmp_pa
         counts={},
         findings=[],
     )
-    Journal(tmp_path, "key").add(entry)
+    Journal(tmp_path, "key").add(part)
     assert found(tmp_path, is_removed=False) == {
         "journal.jsonl": (tmp_path / "journal.jsonl").stat().st_size,
         "ssd.mindrecord0": 2,

@@ -96,7 +96,7 @@ def test_one_of_many_data_sets_is_there(
     assert read_manifest(Location.parse(place)).digest == winner
     for digest, text in zip(digests, said, strict=True):
         if digest != winner:
-            named = re.match(rf"{place} holds another data set, with the digest (\w+)…; ", text)
+            named = re.match(rf"{place} holds another data set: its digest is (\w+)…; ", text)
             assert named is not None, text
             # Where conditions are ignored, it may be one that was there for a moment.
             assert named[1] in {other[:12] for other in digests} - {digest[:12]}

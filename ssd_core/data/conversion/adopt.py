@@ -1,6 +1,6 @@
-"""Adopt MindRecord files as they are: check, count and hash them, and say what they hold.
+"""Adopt existing MindRecord files unchanged: check, count and hash them.
 
-The files of MindSpore's SSD have no names of classes, no sizes and no crowds. They are not changed.
+Files written by MindSpore's SSD have no class names, no image sizes and no crowds.
 """
 
 import os
@@ -12,34 +12,32 @@ from pathlib import Path
 
 from ssd_core.config import ConvertConfig, SplitName
 from ssd_core.data.checking.samples import check_sample
+from ssd_core.data.conversion.part import Conversion
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats import READERS
 from ssd_core.data.formats.classes import parse_entries
 from ssd_core.data.formats.splits import find_split
-from ssd_core.data.shards.files import OwnFiles
-from ssd_core.data.shards.manifest import (
-    SCHEMA_VERSION,
-    ClassEntry,
-    Manifest,
-    Shard,
-    Split,
-    content_digest,
-)
+from ssd_core.data.shards.files import ShardFiles
+from ssd_core.data.shards.manifest import Contents, Shard, Split, other_dataset
 from ssd_core.data.shards.mindrecord.format import INDEX_SUFFIX, describe_files, read_header
 from ssd_core.data.shards.mindrecord.reader import MindRecordRows
 from ssd_core.data.sources.base import Source
 from ssd_core.data.sources.folder import FolderSource
-from ssd_core.errors import DataError, OwnershipError, UsageError
+from ssd_core.errors import DataError, UsageError
 from ssd_core.logs import Progress, logger
+from ssd_core.store import LocalDirectory
 from ssd_core.store.local import explain_disk_errors, make_directory, replace_file
 from ssd_core.store.location import PARTIAL_PREFIX
+from ssd_core.structures import ClassInfo
+
+_BLOCK_BYTES = 2**25
 
 
 def is_adopted(source: Source, config: ConvertConfig) -> bool:
-    """Say whether the source holds MindRecord files, and no other format is asked for or seen.
+    """Return whether the source contains MindRecord files, and no other format is set or found.
 
     Raises:
-        UsageError: it does, but MindRecord is not what the result should be.
+        UsageError: it does, but the configured shard format is not MindRecord.
     """
     if config.format not in {"auto", "mindrecord"}:
         return False
@@ -49,85 +47,67 @@ def is_adopted(source: Source, config: ConvertConfig) -> bool:
             return False
     if config.shards != "mindrecord":
         raise UsageError(
-            f"{source.uri}: MindRecord files are adopted as they are; add --shards mindrecord"
+            f"{source.uri}: MindRecord files are adopted unchanged; add --shards mindrecord"
         )
     return True
 
 
-def adopt_dataset(
-    source: Source,
-    config: ConvertConfig,
-    out_dir: Path,
-    *,
-    listing_key: str,
-    existing: Manifest | None = None,
-) -> Manifest:
-    """Take the files into `out_dir`, and return their manifest; see `pack_dataset`.
+def adopt_source(conversion: Conversion, findings: Findings) -> Contents:
+    """Link or copy the files into the output directory and check every image.
 
     Raises:
-        UsageError: a policy, split or class that does not fit.
-        OwnershipError: the result would not be the `existing` data set.
+        UsageError: the policy, a split or a class does not fit the files.
+        OwnershipError: the result would differ from the existing data set.
         DataError: the files are damaged, incomplete or of another kind, or an image is unusable.
-        SurroundingsError: the disk is full.
     """
+    config = conversion.config
     if config.policy == "skip":
-        raise UsageError("MindRecord files are adopted as they are: no image can be left out")
-    places, shards = _take_files(source, config, out_dir, existing)
-    findings = Findings(config.policy)
+        raise UsageError(
+            "MindRecord files are adopted unchanged, so images cannot be skipped; "
+            "choose --policy strict or repair"
+        )
+    places, shards = _take_files(conversion)
     splits: dict[SplitName, Split] = {}
     max_label = 0
     for name, files in shards.items():
-        rows = MindRecordRows(OwnFiles(out_dir), files)
+        rows = MindRecordRows(ShardFiles(LocalDirectory(conversion.out_dir)), files)
         splits[name], label = _check_split(rows, name, config, findings)
         max_label = max(max_label, label)
-    findings.write(out_dir)
+    findings.write(conversion.out_dir)
     findings.log()
-    findings.check(out_dir, dropped=0, listed=0, max_skipped=0)
-    classes = _name_classes(config, max_label)
-    options = config.model_dump(mode="json")
-    return Manifest(
-        schema_version=SCHEMA_VERSION,
-        format="mindrecord",
-        classes=classes,
+    findings.check(conversion.out_dir, dropped=0, listed=0, max_skipped=0)
+    return Contents(
+        source_format="mindrecord",
+        places=places,
+        classes=_name_classes(config, max_label),
         splits=splits,
-        source={"uri": source.uri, "format": "mindrecord"} | dict(places),
-        options=options,
-        findings=dict(sorted(findings.counts.items())),
-        digest=content_digest(classes, splits, options),
-        listing_key=listing_key,
     )
 
 
 def _take_files(
-    source: Source, config: ConvertConfig, out_dir: Path, existing: Manifest | None
+    conversion: Conversion,
 ) -> tuple[dict[SplitName, str], dict[SplitName, tuple[Shard, ...]]]:
-    """Bring the files into `out_dir`; return the first file and all of each split."""
+    """Bring the files into the output directory; return the first file and all shards per split."""
+    source, out_dir, existing = conversion.source, conversion.out_dir, conversion.existing
     names = [f"{name}{suffix}" for name in _find_names(source) for suffix in ("", INDEX_SUFFIX)]
-    with folder_with(source, names, out_dir) as folder:
+    with _local_folder(source, names, out_dir) as folder:
         sets = _find_sets(source, folder)
-        places = _choose_splits(sets, config)
+        places = _choose_splits(sets, conversion.config)
         shards = {name: describe_files(folder, sets[place]) for name, place in places.items()}
         if existing is not None and shards != {n: s.shards for n, s in existing.splits.items()}:
-            raise OwnershipError(
-                f"{out_dir} holds another data set: the source has changed since; "
-                "choose another --out, or remove it"
-            )
+            raise other_dataset(out_dir, "the source has changed since")
         for shard in chain(*shards.values()):
-            take_file(folder / shard.name, out_dir / shard.name)
+            _take_file(folder / shard.name, out_dir / shard.name)
     return places, shards
 
 
 def _find_names(source: Source) -> list[str]:
-    """Return the files that have the index of a MindRecord file beside them."""
+    """Return the files that have a MindRecord index file beside them."""
     return [name for name in source.files if f"{name}{INDEX_SUFFIX}" in source.files]
 
 
 def _find_sets(source: Source, folder: Path) -> dict[str, list[str]]:
-    """Return the files of each set by the name of its first file.
-
-    Args:
-        source: where the files are.
-        folder: the same, or copies of them.
+    """Return the files of each set by the name of its first file; `folder` contains copies.
 
     Raises:
         DataError: there are none, or a set is incomplete.
@@ -137,13 +117,15 @@ def _find_sets(source: Source, folder: Path) -> dict[str, list[str]]:
         prefix = name[: name.rfind("/") + 1]
         names = [prefix + file for file in read_header(folder / name).files]
         for other in names:
-            for wanted in (other, f"{other}{INDEX_SUFFIX}"):
-                if wanted not in source.files:
-                    raise DataError(f"{name}: belongs to {wanted}, which is not in {source.uri}")
+            for required in (other, f"{other}{INDEX_SUFFIX}"):
+                if required not in source.files:
+                    raise DataError(
+                        f"{name}: belongs to {required}, which is missing in {source.uri}"
+                    )
         sets[names[0]] = names
     if not sets:
         raise DataError(
-            f"{source.uri}: holds no MindRecord file with its {INDEX_SUFFIX} file beside it"
+            f"{source.uri}: contains no MindRecord file with its {INDEX_SUFFIX} file beside it"
         )
     return sets
 
@@ -153,7 +135,9 @@ def _choose_splits(sets: Mapping[str, object], config: ConvertConfig) -> dict[Sp
     others = [place for place in sets if place != val]
     train = config.train or find_split(others, "train") or (others[0] if len(others) == 1 else None)
     if train is None:
-        raise UsageError(f"which is the training split? Name it with --train: {', '.join(sets)}")
+        raise UsageError(
+            f"the training split is ambiguous; set --train to one of {', '.join(sets)}"
+        )
     places: dict[SplitName, str] = {"train": train}
     if val is not None:
         places["val"] = val
@@ -167,7 +151,7 @@ def _choose_splits(sets: Mapping[str, object], config: ConvertConfig) -> dict[Sp
 def _check_split(
     rows: MindRecordRows, split: SplitName, config: ConvertConfig, findings: Findings
 ) -> tuple[Split, int]:
-    """Check every image of a split; return what the manifest says of it, and the largest label."""
+    """Check every image of a split; return its manifest entry and the largest label."""
     counts, max_label = [0], 0
     num_images = sum(shard.rows for shard in rows.shards)
     with Progress(f"adopt: {split} image", num_images) as progress:
@@ -188,7 +172,7 @@ def _check_split(
             elif not findings.stops:
                 raise DataError(
                     f"{sample.place}: {findings.listed[-1].detail}; MindRecord files are adopted "
-                    "as they are, so no image can be left out"
+                    "unchanged, so images cannot be dropped"
                 )
             progress.update(index + 1)
     return Split(
@@ -196,36 +180,28 @@ def _check_split(
     ), max_label
 
 
-def _name_classes(config: ConvertConfig, max_label: int) -> tuple[ClassEntry, ...]:
-    """Return the classes 1..K; without --classes the number is the name."""
+def _name_classes(config: ConvertConfig, max_label: int) -> tuple[ClassInfo, ...]:
+    """Return the classes 1..K; without --classes, the number is the name."""
     if not max_label:
-        raise DataError("the MindRecord files have no objects; expected at least one")
+        raise DataError("the MindRecord files contain no objects; expected at least one")
     entries = parse_entries(config.classes or [str(k) for k in range(1, max_label + 1)])
     renamed = [old for old, new in entries.items() if old != new]
     if renamed:
         raise UsageError(
             f"--classes {renamed[0]}=...: the labels in MindRecord files cannot be changed; "
-            "expected a name for each label"
+            "give one name per label"
         )
     if len(entries) < max_label:
         raise DataError(f"class {max_label} occurs, but --classes has {len(entries)} names")
     return tuple(
-        ClassEntry(label=label, name=name, category_id=label)
+        ClassInfo(label=label, name=name, category_id=label)
         for label, name in enumerate(entries, start=1)
     )
 
 
-_PIECE_BYTES = 2**25
-
-
 @contextmanager
-def folder_with(source: Source, names: Sequence[str], out_dir: Path) -> Iterator[Path]:
-    """Give a folder that holds files of the source; those of a store are there only meanwhile.
-
-    Raises:
-        DataError: an object is gone.
-        SurroundingsError: the store is away, or the disk is full.
-    """
+def _local_folder(source: Source, names: Sequence[str], out_dir: Path) -> Iterator[Path]:
+    """Yield a folder with the files; files from a store are copied and removed at the end."""
     if isinstance(source, FolderSource):
         yield Path(source.uri)
         return
@@ -241,12 +217,12 @@ def folder_with(source: Source, names: Sequence[str], out_dir: Path) -> Iterator
 
 def _fetch(source: Source, name: str, path: Path) -> None:
     with replace_file(path) as partial_path, partial_path.open("wb") as file:
-        for start in range(0, source.files[name].num_bytes, _PIECE_BYTES):
-            file.write(source.read_part(name, start, _PIECE_BYTES))
+        for start in range(0, source.files[name].num_bytes, _BLOCK_BYTES):
+            file.write(source.read_part(name, start, _BLOCK_BYTES))
 
 
-def take_file(path: Path, new_path: Path) -> None:
-    """Link a file, or copy it to another disk; nothing is done where it is the same file."""
+def _take_file(path: Path, new_path: Path) -> None:
+    """Link a file, or copy it to another disk; do nothing if both paths are the same file."""
     with explain_disk_errors(new_path):
         if new_path.exists() and new_path.samefile(path):
             return

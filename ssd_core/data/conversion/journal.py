@@ -1,4 +1,4 @@
-"""The journal of an unfinished conversion: which parts are done, so that a rerun keeps them."""
+"""The journal of an unfinished conversion: its finished parts, which a rerun keeps."""
 
 import json
 import os
@@ -9,14 +9,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ssd_core.config import SplitName
 from ssd_core.data.findings import Finding
+from ssd_core.data.shards.files import verify_shard
 from ssd_core.data.shards.manifest import Shard
-from ssd_core.store.local import LocalDirectory, explain_disk_errors, write_file
+from ssd_core.errors import DataError
+from ssd_core.store.local import explain_disk_errors, write_file
 
 JOURNAL_FILE = "journal.jsonl"
 
 
-class Entry(BaseModel):
-    """One finished part, with everything that would be lost by not doing its images again."""
+class PackedPart(BaseModel):
+    """The result of packing one part; a rerun needs nothing else of its images."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -24,60 +26,68 @@ class Entry(BaseModel):
     index: int
     """Of the part within the split."""
     shards: tuple[Shard, ...]
-    """Its files; none where all its images were dropped."""
+    """Its files; empty if all its images were dropped."""
     boxes: int
     max_boxes: int
     fingerprints: tuple[int, ...]
-    """Of all images of the part, in order, to find equal ones; 0 for those that were dropped."""
+    """Of all images of the part, in order, to find equal images; 0 for dropped images."""
     counts: Mapping[str, int]
     """Findings by code."""
     findings: Sequence[Finding]
 
 
 class Journal:
-    """Lines of `journal.jsonl`: the listing key, then an entry for each finished part."""
+    """The file `journal.jsonl`: one line for the listing key, then one per finished part."""
 
     def __init__(self, out_dir: Path, listing_key: str) -> None:
-        """Keep what an interrupted run with the same key has finished."""
+        """Keep the intact parts of an interrupted run with the same key."""
         self._path = out_dir / JOURNAL_FILE
-        self._entries = {
-            (entry.split, entry.index): entry
-            for entry in _read(self._path, listing_key)
-            if all(shard.is_in(LocalDirectory(out_dir)) for shard in entry.shards)
+        self._parts = {
+            (part.split, part.index): part
+            for part in _read(self._path, listing_key)
+            if all(_is_intact(out_dir, shard) for shard in part.shards)
         }
         lines = [json.dumps(listing_key)]
-        lines += [entry.model_dump_json() for entry in self._entries.values()]
+        lines += [part.model_dump_json() for part in self._parts.values()]
         write_file(self._path, "".join(f"{line}\n" for line in lines))
 
-    def find(self, split: SplitName, index: int) -> Entry | None:
-        """Return the entry of a part that need not be packed again."""
-        return self._entries.get((split, index))
+    def find(self, split: SplitName, index: int) -> PackedPart | None:
+        """Return a part that is already packed, or None."""
+        return self._parts.get((split, index))
 
-    def add(self, entry: Entry) -> None:
+    def add(self, part: PackedPart) -> None:
         """Record a part whose shards have their final names."""
         with explain_disk_errors(self._path), self._path.open("a") as file:
-            file.write(entry.model_dump_json() + "\n")
+            file.write(part.model_dump_json() + "\n")
             file.flush()
             os.fsync(file.fileno())
 
 
 def journalled_shards(out_dir: Path) -> set[str]:
-    """Return the names of the shards that a journal lists, whichever conversion wrote it."""
-    return {shard.name for entry in _read(out_dir / JOURNAL_FILE) for shard in entry.shards}
+    """Return the names of the shards in a journal, whichever conversion wrote it."""
+    return {shard.name for part in _read(out_dir / JOURNAL_FILE) for shard in part.shards}
 
 
-def _read(path: Path, listing_key: str | None = None) -> list[Entry]:
-    """Return the entries of a journal, if its key is this; a line cut off by a kill ends it."""
+def _read(path: Path, listing_key: str | None = None) -> list[PackedPart]:
+    """Return the parts in a journal with this key, or any key, up to a line that is incomplete."""
     try:
-        key, *lines = path.read_text().rstrip("\n").split("\n")  # names may hold other breaks
+        key, *lines = path.read_text().rstrip("\n").split("\n")  # names may contain other breaks
     except (FileNotFoundError, ValueError):
         return []
-    entries: list[Entry] = []
+    parts: list[PackedPart] = []
     if listing_key is not None and key != json.dumps(listing_key):
-        return entries
+        return parts
     for line in lines:
         try:
-            entries.append(Entry.model_validate_json(line))
+            parts.append(PackedPart.model_validate_json(line))
         except ValidationError:
             break
-    return entries
+    return parts
+
+
+def _is_intact(out_dir: Path, shard: Shard) -> bool:
+    try:
+        verify_shard(out_dir, shard)
+    except DataError:
+        return False
+    return True

@@ -1,4 +1,7 @@
-"""One writer at a time in the directory of a data set; the lock ends with its process."""
+"""Ownership of a data set's directory: one writer at a time, and the files no manifest owns.
+
+Killed runs leave half-written files, a journal, and shards that are not in any manifest.
+"""
 
 import fcntl
 import os
@@ -18,33 +21,36 @@ from ssd_core.store.local import explain_disk_errors
 from ssd_core.store.location import PARTIAL_PREFIX, StoredObject
 
 ABANDONED_SECONDS = 24 * 3600.0
-"""Where no lock tells whether something is still being written, it counts as abandoned after this
-time without a change: writers change something every few minutes."""
+"""Without a lock, files count as abandoned after this time without a change: writers change
+something every few minutes."""
 
 Held = Literal["held", "busy", "unknown"]
-"""Whether the lock was taken; `unknown` where the file system cannot lock a directory."""
+"""State of the lock; `unknown` if the file system cannot lock a directory."""
+
+_SHARDS_FOLDER = re.compile(r"(?:(.*)/)?shards-[0-9a-f]{16}/.+")
+_PATTERNS = ("train-?????.arrow", "val-?????.arrow", JOURNAL_FILE, f"{PARTIAL_PREFIX}*")
 
 
 @contextmanager
 def lock_dataset(data_dir: Path) -> Iterator[None]:
-    """Hold an existing directory alone, after the end of whoever holds it now.
+    """Lock an existing directory exclusively, waiting for its present holder.
 
     Raises:
-        UsageError: this user may not read it.
+        UsageError: this user cannot read it.
     """
     with _open_directory(data_dir) as descriptor:
         if _try_lock(descriptor, data_dir) == "busy":
-            logger.info("%s: another conversion works here, waiting for its end", data_dir)
+            logger.info("%s: waiting for another conversion in this directory", data_dir)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
 
 
 @contextmanager
 def try_lock(data_dir: Path) -> Iterator[Held]:
-    """Hold an existing directory where nobody else does, and say so; never wait.
+    """Lock an existing directory if it is free, without waiting; yield the state of the lock.
 
     Raises:
-        UsageError: this user may not read it.
+        UsageError: this user cannot read it.
     """
     with _open_directory(data_dir) as descriptor:
         yield _try_lock(descriptor, data_dir)
@@ -71,14 +77,11 @@ def _try_lock(descriptor: int, data_dir: Path) -> Held:
     return "held"
 
 
-_SHARDS_FOLDER = re.compile(r"(?:(.*)/)?shards-[0-9a-f]{16}/.+")
-_PATTERNS = ("train-?????.arrow", "val-?????.arrow", JOURNAL_FILE, f"{PARTIAL_PREFIX}*")
-
-
 def find_strays(data_dir: Path, manifest: Manifest | None) -> list[Path]:
-    """Return journal, half-written files and shards that `manifest` does not name, sorted.
+    """Return the journal, half-written files and shards that `manifest` does not name, sorted.
 
-    Nothing else is meant: a directory may hold files of other programs. No manifest owns nothing.
+    Other files are not returned: a directory may contain files of other programs. Without a
+    manifest, no shard is owned.
     """
     paths = {path for pattern in _PATTERNS for path in data_dir.glob(pattern)}
     paths |= {data_dir / name for name in journalled_shards(data_dir)}
@@ -93,7 +96,7 @@ def shards_folder(manifest: Manifest) -> str:
 
 
 def dataset_of(key: str) -> str | None:
-    """Return the folder of the data set, "" for the root, that a key holds a shard of, or None."""
+    """Return the data set folder of a shard's key, "" for the root; None for other keys."""
     match = _SHARDS_FOLDER.fullmatch(key)
     return None if match is None else match[1] or ""
 
@@ -102,11 +105,8 @@ def find_unowned(root: Location, objects: Iterable[StoredObject]) -> dict[str, l
     """Return the shards in a store that no manifest names, by the folder of their data set.
 
     Args:
-        root: what the keys of the objects are relative to.
+        root: directory of the listed objects.
         objects: a listing.
-
-    Raises:
-        SurroundingsError: the store is away.
     """
     shards: dict[str, list[StoredObject]] = {}
     for found in objects:
@@ -130,7 +130,7 @@ def find_unowned(root: Location, objects: Iterable[StoredObject]) -> dict[str, l
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder; no error where another was faster."""
+    """Remove a file or a folder; one that is already gone is not an error."""
     with explain_disk_errors(path), suppress(FileNotFoundError):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

@@ -1,10 +1,10 @@
-"""Pack a source data set: readers, checks and shard writers joined, resumable by shard."""
+"""Convert a source data set: read, check and pack it; a rerun continues after the last shard."""
 
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
@@ -14,22 +14,28 @@ from ssd_core.config import ConvertConfig, SplitName
 from ssd_core.data.ahead import map_on
 from ssd_core.data.checking.duplicates import SeenImage, report_equal_images
 from ssd_core.data.checking.listing import check_listing, check_split
-from ssd_core.data.conversion.adopt import adopt_dataset, is_adopted
-from ssd_core.data.conversion.journal import Entry, Journal
-from ssd_core.data.conversion.part import Job, Part, Plan, pack_part, plan_parts
+from ssd_core.data.conversion.adopt import adopt_source, is_adopted
+from ssd_core.data.conversion.journal import Journal, PackedPart
+from ssd_core.data.conversion.part import Conversion, Part, pack_part, plan_parts
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats import read_dataset
-from ssd_core.data.formats.dataset import SourceDataset
+from ssd_core.data.formats.dataset import SourceDataset, SourceSplit
 from ssd_core.data.shards.manifest import (
-    SCHEMA_VERSION,
-    ClassEntry,
+    Contents,
     Manifest,
     Split,
-    content_digest,
+    make_manifest,
+    other_dataset,
 )
 from ssd_core.data.sources.base import Source
-from ssd_core.errors import OwnershipError, SurroundingsError
+from ssd_core.errors import SurroundingsError
 from ssd_core.logs import Progress
+
+_Task = tuple[Part, SourceSplit, bool]
+"""A part, its images, and whether they are written or only checked."""
+
+_conversion: Conversion
+"""Of a worker process: shared by all its tasks."""
 
 
 def pack_dataset(
@@ -41,205 +47,173 @@ def pack_dataset(
     existing: Manifest | None = None,
     workers: int = 1,
 ) -> Manifest:
-    """Write the shards and `findings.json`, and return the manifest, which is not yet written.
+    """Write the shards and `findings.json`; return the manifest without writing it.
 
     Args:
         source: the data set.
         config: how to convert it.
-        out_dir: place of the shards; finished ones of an interrupted run are kept.
-        listing_key: what an interrupted run must have had in common with this one.
-        existing: manifest of the complete data set in this place, which must come out equal.
+        out_dir: directory of the shards; finished shards of an interrupted run are kept.
+        listing_key: identifies the input; only a run with the same key is continued.
+        existing: manifest of a complete data set in `out_dir`; the result must be equal to it.
         workers: processes that write shards; the result does not depend on it.
 
     Raises:
         UsageError: the options do not fit the source.
-        OwnershipError: the result would not be the `existing` data set.
-        DataError: the data set is wrong.
-        SurroundingsError: the disk is full, or a worker was killed.
+        OwnershipError: the result would differ from the `existing` data set.
+        DataError: the data set has errors.
     """
-    if is_adopted(source, config):
-        return adopt_dataset(source, config, out_dir, listing_key=listing_key, existing=existing)
+    conversion = Conversion(
+        source=source, config=config, out_dir=out_dir, listing_key=listing_key, existing=existing
+    )
     findings = Findings(config.policy)
-    dataset = read_dataset(source, config, findings)
-    dataset, kept = check_listing(source, dataset, findings)
-    expected = {shard.name: shard for shard in existing.shards()} if existing else {}
-    job = Job(source=source, config=config, out_dir=out_dir, expected=expected)
-    plans = plan_parts(job, dataset, kept)
-    journal = Journal(out_dir, listing_key)
-    entries = list(_pack(job, dataset, plans, journal=journal, findings=findings, workers=workers))
-    report_equal_images(source, _seen_images(dataset, plans, entries), findings)
-    splits = {name: _join(name, entries) for name in dataset.splits}
-    findings.write(out_dir)
-    findings.log()
-    _check_result(dataset, splits, job, findings)
-    manifest = _manifest(dataset, splits, job, findings=findings, listing_key=listing_key)
+    if is_adopted(source, config):
+        contents = adopt_source(conversion, findings)
+    else:
+        contents = _pack_source(conversion, findings, workers)
+    manifest = make_manifest(
+        contents,
+        config,
+        source_uri=source.uri,
+        findings=findings.counts,
+        listing_key=listing_key,
+    )
     if existing is not None and existing.digest != manifest.digest:
-        raise OwnershipError(
-            f"{out_dir} holds another data set: the source has changed since; "
-            "choose another --out, or remove it"
-        )
+        raise other_dataset(out_dir, "the source has changed since")
     return manifest
 
 
-def _pack(
-    job: Job,
-    dataset: SourceDataset,
-    plans: Sequence[Plan],
-    *,
-    journal: Journal,
-    findings: Findings,
-    workers: int,
-) -> Iterator[Entry]:
-    """Yield what became of each plan, in order; what an interrupted run has finished is kept."""
-    finished = [journal.find(plan.split, plan.index) for plan in plans]
-    missing = [plan for plan, entry in zip(plans, finished, strict=True) if entry is None]
-    total = sum(len(plan.positions) for plan in plans)
-    done = total - sum(len(plan.positions) for plan in missing)
-    parts = (
-        Part(
-            split=plan.split,
-            index=plan.index,
-            images=dataset.splits[plan.split].select(plan.positions),
-            is_written=not findings.stops,
-        )
-        for plan in missing
-    )
-    with Progress("convert: image", total, done=done) as progress:
-        num_workers = min(workers, len(missing))
-        packed = (
-            pack_in_workers(job, parts, num_workers)
-            if num_workers > 1
-            else pack_here(job, parts, lambda count: progress.update(done + count))
-        )
-        with closing(packed):
-            for plan, found in zip(plans, finished, strict=True):
-                entry = found or next(packed)
-                findings.restore(entry.counts, entry.findings)
-                if found is None:
-                    done += len(plan.positions)
-                    progress.update(done)
-                    if not findings.stops:
-                        journal.add(entry)
-                yield entry
-
-
-def _seen_images(
-    dataset: SourceDataset, plans: Sequence[Plan], entries: Sequence[Entry]
-) -> Iterator[SeenImage]:
-    for plan, entry in zip(plans, entries, strict=True):
-        images = dataset.splits[plan.split].images
-        for position, fingerprint in zip(plan.positions, entry.fingerprints, strict=True):
-            if fingerprint:
-                yield SeenImage(plan.split, images[position].image_path, fingerprint)
-
-
-def _join(name: SplitName, entries: Iterable[Entry]) -> Split:
-    """Return what the manifest says of a split."""
-    own = [entry for entry in entries if entry.split == name]
-    shards = tuple(shard for entry in own for shard in entry.shards)
-    return Split(
-        images=sum(shard.rows for shard in shards),
-        boxes=sum(entry.boxes for entry in own),
-        max_boxes=max((entry.max_boxes for entry in own), default=0),
-        shards=shards,
-    )
-
-
-def _check_result(
-    dataset: SourceDataset, splits: Mapping[SplitName, Split], job: Job, findings: Findings
-) -> None:
-    """Stop where the policy says so, or where a split came out empty.
-
-    Raises:
-        DataError: always with what was expected.
-    """
+def _pack_source(conversion: Conversion, findings: Findings, workers: int) -> Contents:
+    source, out_dir = conversion.source, conversion.out_dir
+    dataset = read_dataset(source, conversion.config, findings)
+    dataset, kept = check_listing(source, dataset, findings)
+    parts = plan_parts(conversion, dataset, kept)
+    packed = list(_pack_parts(conversion, dataset, parts, findings, workers))
+    report_equal_images(source, _seen_images(dataset, parts, packed), findings)
+    splits = {name: _join(name, packed) for name in dataset.splits}
+    findings.write(out_dir)
+    findings.log()
     listed = sum(split.num_listed for split in dataset.splits.values())
     written = sum(split.images for split in splits.values())
     findings.check(
-        job.out_dir,
+        out_dir,
         dropped=listed - written,
         listed=listed,
-        max_skipped=job.config.max_skipped,
+        max_skipped=conversion.config.max_skipped,
     )
     for name, split in splits.items():
         check_split(name, dataset.splits[name], num_images=split.images, num_boxes=split.boxes)
+    return Contents(
+        source_format=dataset.format,
+        places={name: split.place for name, split in dataset.splits.items()},
+        classes=dataset.classes,
+        splits=splits,
+    )
 
 
-def _manifest(
+def _pack_parts(
+    conversion: Conversion,
     dataset: SourceDataset,
-    splits: Mapping[SplitName, Split],
-    job: Job,
-    *,
+    parts: Sequence[Part],
     findings: Findings,
-    listing_key: str,
-) -> Manifest:
-    classes = tuple(
-        ClassEntry(label=info.label, name=info.name, category_id=info.category_id)
-        for info in dataset.classes
+    workers: int,
+) -> Iterator[PackedPart]:
+    """Yield the result of each part, in order; finished parts of an interrupted run are kept."""
+    journal = Journal(conversion.out_dir, conversion.listing_key)
+    finished = [journal.find(part.split, part.index) for part in parts]
+    missing = [part for part, found in zip(parts, finished, strict=True) if found is None]
+    total = sum(len(part.positions) for part in parts)
+    done = total - sum(len(part.positions) for part in missing)
+    tasks = (
+        (part, dataset.splits[part.split].select(part.positions), not findings.stops)
+        for part in missing
     )
-    options = job.config.model_dump(mode="json")
-    places: dict[str, str] = {name: split.place for name, split in dataset.splits.items()}
-    return Manifest(
-        schema_version=SCHEMA_VERSION,
-        format=job.config.shards,
-        classes=classes,
-        splits=dict(splits),
-        source={"uri": job.source.uri, "format": dataset.format} | places,
-        options=options,
-        findings=dict(sorted(findings.counts.items())),
-        digest=content_digest(classes, splits, options),
-        listing_key=listing_key,
-    )
+    with Progress("convert: image", total, done=done) as progress:
+        num_workers = min(workers, len(missing))
+        results = (
+            _pack_in_workers(conversion, tasks, num_workers)
+            if num_workers > 1
+            else (
+                pack_part(
+                    conversion,
+                    part,
+                    images,
+                    is_written=is_written,
+                    on_image=lambda count: progress.update(done + count),
+                )
+                for part, images, is_written in tasks
+            )
+        )
+        with closing(results):
+            for part, found in zip(parts, finished, strict=True):
+                packed = found or next(results)
+                findings.restore(packed.counts, packed.findings)
+                if found is None:
+                    done += len(part.positions)
+                    progress.update(done)
+                    if not findings.stops:
+                        journal.add(packed)
+                yield packed
 
 
-_job: Job
-"""Of a worker process: what all its parts share."""
+def _pack_in_workers(
+    conversion: Conversion, tasks: Iterable[_Task], num_workers: int
+) -> Generator[PackedPart, None, None]:
+    """Pack parts in worker processes, a few parts ahead of the consumer.
 
-
-def pack_here(
-    job: Job, parts: Iterable[Part], on_image: Callable[[int], None]
-) -> Generator[Entry, None, None]:
-    """Pack the parts one after the other; `on_image` gets the number done of the present part."""
-    for part in parts:
-        yield pack_part(job, part, on_image)
-
-
-def pack_in_workers(
-    job: Job, parts: Iterable[Part], num_workers: int
-) -> Generator[Entry, None, None]:
-    """Pack the parts in worker processes, a few ahead of the one whose result is asked for.
-
-    The workers are started anew instead of forked, because this process may run threads.
+    The workers are spawned, not forked, because this process may run threads.
 
     Raises:
         SurroundingsError: a worker was killed.
     """
     with ProcessPoolExecutor(
-        num_workers, multiprocessing.get_context("spawn"), _start_worker, (job,)
+        num_workers, multiprocessing.get_context("spawn"), _start_worker, (conversion,)
     ) as pool:
         try:
-            yield from map_on(pool, _pack_in_worker, parts, depth=2 * num_workers)
+            yield from map_on(pool, _pack_in_worker, tasks, depth=2 * num_workers)
         except BrokenProcessPool:
             raise SurroundingsError(
-                "a worker process of the conversion was killed, perhaps for its memory; repeat "
-                "the command, with fewer --workers"
+                "a worker process of the conversion was killed, perhaps for using too much memory; "
+                "repeat the command with fewer --workers"
             ) from None
 
 
-def _start_worker(job: Job) -> None:
-    global _job
-    _job = job
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is answered by the parent
+def _start_worker(conversion: Conversion) -> None:
+    global _conversion
+    _conversion = conversion
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """Leave nothing behind that writes: a killed parent could not tell its workers to stop."""
+    """End this worker when its parent is killed, so that no process keeps writing."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
     os._exit(1)
 
 
-def _pack_in_worker(part: Part) -> Entry:
-    return pack_part(_job, part)
+def _pack_in_worker(task: _Task) -> PackedPart:
+    part, images, is_written = task
+    return pack_part(_conversion, part, images, is_written=is_written)
+
+
+def _seen_images(
+    dataset: SourceDataset, parts: Sequence[Part], packed: Sequence[PackedPart]
+) -> Iterator[SeenImage]:
+    for part, result in zip(parts, packed, strict=True):
+        images = dataset.splits[part.split].images
+        for position, fingerprint in zip(part.positions, result.fingerprints, strict=True):
+            if fingerprint:
+                yield SeenImage(part.split, images[position].image_path, fingerprint)
+
+
+def _join(name: SplitName, packed: Iterable[PackedPart]) -> Split:
+    """Return the manifest entry of a split."""
+    own = [part for part in packed if part.split == name]
+    shards = tuple(shard for part in own for shard in part.shards)
+    return Split(
+        images=sum(shard.rows for shard in shards),
+        boxes=sum(part.boxes for part in own),
+        max_boxes=max((part.max_boxes for part in own), default=0),
+        shards=shards,
+    )

@@ -1,4 +1,4 @@
-"""Pack one part of a split: read, check and write its images without knowing of any other part."""
+"""Pack one part of a split: read, check and write its images independently of all other parts."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -7,137 +7,122 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ssd_core.config import ConvertConfig, SplitName
+from ssd_core.config import ConvertConfig, ShardFormat, SplitName
 from ssd_core.data.checking.duplicates import take_fingerprint
 from ssd_core.data.checking.samples import check_sample
-from ssd_core.data.conversion.journal import Entry
+from ssd_core.data.conversion.journal import PackedPart
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats.dataset import SourceDataset, SourceSplit
 from ssd_core.data.shards.arrow import ArrowWriter
-from ssd_core.data.shards.manifest import Shard
+from ssd_core.data.shards.manifest import Manifest, Shard, other_dataset
 from ssd_core.data.shards.mindrecord.writer import MindRecordWriter
 from ssd_core.data.sources.base import Source
 from ssd_core.errors import DataError
+from ssd_core.store.local import commit_file, explain_disk_errors
 from ssd_core.structures import Sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """Which images go together; decided from the listing alone, so that parts are independent."""
-
-    split: SplitName
-    index: int
-    positions: Sequence[int]
-    """Of the images within the split."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """A plan with its images, ready to be packed by any process."""
-
-    split: SplitName
-    index: int
-    images: SourceSplit
-    is_written: bool
-    """False where an error was already found and the images are only checked."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """What the parts of one conversion share."""
+class Conversion:
+    """The input of a conversion, shared by all its parts."""
 
     source: Source
     config: ConvertConfig
     out_dir: Path
-    expected: Mapping[str, Shard]
-    """Shards of a complete data set in this place by name, which must come out equal."""
+    listing_key: str
+    existing: Manifest | None = None
+    """Of a complete data set in `out_dir`; the result must be equal to it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """The images that are packed together; the listing alone decides, so parts are independent."""
+
+    split: SplitName
+    index: int
+    """Of the part within the split."""
+    positions: Sequence[int]
+    """Of the images within the split."""
 
 
 class Writer(Protocol):
-    """What a shard format offers to pack a part; a context that leaves nothing unfinished."""
+    """Packs the images of one part in a shard format; a context that removes unfinished files."""
 
     def load(self, source: Source, name: str) -> memoryview:
-        """Read an image; the view is valid until the next call."""
+        """Read an image; the view is valid until the next call.
 
-    def append(self, sample: Sample) -> None:
-        """Take the sample whose image was loaded last."""
-
-    def finish(self) -> tuple[Shard, ...]:
-        """Give the files their final names and return them; none where nothing was appended."""
-
-
-class WriterFactory(Protocol):
-    """How a writer is made."""
-
-    def __call__(
-        self,
-        out_dir: Path,
-        split: SplitName,
-        index: int,
-        *,
-        expected: Mapping[str, Shard],
-        sizes: Sequence[int],
-    ) -> AbstractContextManager[Writer]:
-        """Return the writer of a part.
-
-        Args:
-            out_dir: place of the shards.
-            split: beginning of the file name.
-            index: number of the part within the split.
-            expected: shards of a complete data set in this place, which must come out equal.
-            sizes: bytes of the image files, by the listing.
+        Raises:
+            DataError: the image is missing, unreadable or too large for the format.
         """
 
+    def append(self, sample: Sample) -> None:
+        """Append the sample whose image was loaded last."""
 
-WRITERS: Mapping[str, WriterFactory] = {"arrow": ArrowWriter, "mindrecord": MindRecordWriter}
+    def finish(self) -> Sequence[tuple[Path, Shard]]:
+        """Complete the files under temporary paths; return none if nothing was appended."""
 
 
-def plan_parts(job: Job, dataset: SourceDataset, kept: Mapping[SplitName, list[int]]) -> list[Plan]:
+WRITERS: Mapping[
+    ShardFormat, Callable[[Path, SplitName, int, Sequence[int]], AbstractContextManager[Writer]]
+] = {"arrow": ArrowWriter, "mindrecord": MindRecordWriter}
+"""Called with the output directory, split and index of the part, and the sizes of its images in
+bytes according to the listing."""
+
+
+def plan_parts(
+    conversion: Conversion, dataset: SourceDataset, kept: Mapping[SplitName, list[int]]
+) -> list[Part]:
     """Divide the images of all splits: a part ends when its files reach `shard_bytes`.
 
-    The files of a MindRecord split know each other, so there a split is one part.
+    The files of a MindRecord split refer to each other, so there a split is one part.
     """
-    limit = job.config.shard_bytes if job.config.shards == "arrow" else math.inf
-    plans = []
+    limit = conversion.config.shard_bytes if conversion.config.shards == "arrow" else math.inf
+    parts = []
     for split, positions in kept.items():
         images = dataset.splits[split].images
         first, num_bytes, index = 0, 0, 0
         for end, position in enumerate(positions, start=1):
-            num_bytes += job.source.files[images[position].image_path].num_bytes
+            num_bytes += conversion.source.files[images[position].image_path].num_bytes
             if num_bytes >= limit or end == len(positions):
-                plans.append(Plan(split=split, index=index, positions=positions[first:end]))
+                parts.append(Part(split=split, index=index, positions=positions[first:end]))
                 first, num_bytes, index = end, 0, index + 1
-    return plans
+    return parts
 
 
-def pack_part(job: Job, part: Part, on_image: Callable[[int], None] = lambda _: None) -> Entry:
-    """Check every image of a part and write its shard; after a strict error only check.
+def pack_part(
+    conversion: Conversion,
+    part: Part,
+    images: SourceSplit,
+    *,
+    is_written: bool = True,
+    on_image: Callable[[int], None] = lambda _: None,
+) -> PackedPart:
+    """Check every image of a part and write its shard; after a strict error, only check.
 
     Args:
-        job: what all parts share.
-        part: what to pack.
-        on_image: called with the number of images that are done.
+        conversion: the input shared by all parts.
+        part: the part to pack.
+        images: the images of the part.
+        is_written: False if the conversion has already failed and images are only checked.
+        on_image: called with the number of finished images.
 
     Raises:
-        OwnershipError: the directory already holds this shard with another content.
-        SurroundingsError: the disk is full.
+        OwnershipError: the directory already contains this shard with different content.
     """
-    findings = Findings(job.config.policy)
+    findings = Findings(conversion.config.policy)
     counts = [0]
-    fingerprints = [0] * len(part.images)
-    sizes = [job.source.files[entry.image_path].num_bytes for entry in part.images.images]
-    make_writer = WRITERS[job.config.shards]
-    with make_writer(
-        job.out_dir, part.split, part.index, expected=job.expected, sizes=sizes
-    ) as writer:
-        for index, sample, image in _sound_samples(job, part, writer, findings, on_image):
+    fingerprints = [0] * len(images)
+    sizes = [conversion.source.files[entry.image_path].num_bytes for entry in images.images]
+    make_writer = WRITERS[conversion.config.shards]
+    with make_writer(conversion.out_dir, part.split, part.index, sizes) as writer:
+        for index, sample, image in _valid_samples(conversion, images, writer, findings, on_image):
             fingerprints[index] = take_fingerprint(image)
-            if part.is_written and not findings.stops:
+            if is_written and not findings.stops:
                 writer.append(sample)
                 counts.append(len(sample.annotations))
-        is_complete = part.is_written and not findings.stops
-        shards = writer.finish() if is_complete else ()
-    return Entry(
+        is_complete = is_written and not findings.stops
+        shards = _commit(conversion, writer.finish()) if is_complete else ()
+    return PackedPart(
         split=part.split,
         index=part.index,
         shards=shards,
@@ -149,19 +134,20 @@ def pack_part(job: Job, part: Part, on_image: Callable[[int], None] = lambda _: 
     )
 
 
-def _sound_samples(
-    job: Job,
-    part: Part,
+def _valid_samples(
+    conversion: Conversion,
+    images: SourceSplit,
     writer: Writer,
     findings: Findings,
     on_image: Callable[[int], None],
 ) -> Iterator[tuple[int, Sample, memoryview]]:
-    """Load and check the images of a part; yield position, sample and image of those that stay."""
-    job.source.expect([entry.image_path for entry in part.images.images])
-    for index in range(len(part.images)):
-        sample = part.images.sample(index)
+    """Load and check the images; yield position, sample and image of those that are kept."""
+    source, config = conversion.source, conversion.config
+    source.expect([entry.image_path for entry in images.images])
+    for index in range(len(images)):
+        sample = images.sample(index)
         try:
-            image = _load(writer, job.source, sample.image_path)
+            image = _load(writer, source, sample.image_path)
         except DataError as error:
             findings.add("image_unreadable", sample.place, str(error), image=sample.image_path)
         else:
@@ -169,8 +155,8 @@ def _sound_samples(
                 sample,
                 image,
                 findings,
-                max_pixels=job.config.max_pixels,
-                is_decoded=job.config.decode_check,
+                max_pixels=config.max_pixels,
+                is_decoded=config.decode_check,
             )
             if checked is not None:
                 yield index, checked, image
@@ -180,5 +166,21 @@ def _sound_samples(
 def _load(writer: Writer, source: Source, name: str) -> memoryview:
     image = writer.load(source, name)
     if len(image) != source.files[name].num_bytes:
-        raise DataError(f"{name}: changed while it was read; convert again when it is at rest")
+        raise DataError(f"{name}: changed while it was read; convert again when it is stable")
     return image
+
+
+def _commit(conversion: Conversion, files: Sequence[tuple[Path, Shard]]) -> tuple[Shard, ...]:
+    """Give complete files their final names, unless they would change an existing data set."""
+    existing = conversion.existing.shards() if conversion.existing else []
+    expected = {shard.name: shard for shard in existing}
+    for _, shard in files:
+        if expected.get(shard.name, shard) != shard:
+            raise other_dataset(
+                conversion.out_dir, f"the source has changed, {shard.name} would differ"
+            )
+    for partial_path, shard in files:
+        path = conversion.out_dir / shard.name
+        with explain_disk_errors(path):
+            commit_file(partial_path, path)
+    return tuple(shard for _, shard in files)

@@ -1,8 +1,8 @@
-"""Copy a converted data set into a store: first what is large, last the manifest that names it.
+"""Copy a converted data set into a store: first the shards, last the manifest that names them.
 
-There the shards lie in a folder that bears a part of the digest, so that conversions that race for
-one place cannot mix their files: whoever commits the manifest first has won, and all it names is
-there. Their own names stay, because MindRecord files know them.
+In a store, the shards are in a folder whose name contains part of the digest. So conversions that
+race for one location cannot mix their files: the first to commit its manifest wins, and all its
+shards are there. The shards keep their file names, because MindRecord files contain them.
 """
 
 import time
@@ -16,32 +16,31 @@ from ssd_core.data.shards.manifest import (
     Manifest,
     Shard,
     format_manifest,
+    other_dataset,
     read_manifest,
 )
-from ssd_core.errors import OwnershipError
 from ssd_core.logs import Progress, logger
 from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.location import PARTIAL_PREFIX, StoredObject
 
 _THREADS = 4
 _REUSED_SECONDS = ABANDONED_SECONDS / 2
-"""What an interrupted upload has left is used for so long: well before `ssd gc` may remove it."""
+"""How long the files of an interrupted upload are reused: well before `ssd gc` may remove them."""
 
 
 def publish_dataset(data_dir: Path, place: Location, *, beside: Sequence[str] = ()) -> Manifest:
-    """Copy the data set in `data_dir` to the store at `place`; what is there already is kept.
+    """Copy the data set in `data_dir` to the store at `place`; objects already there are kept.
 
     Args:
         data_dir: a complete data set.
         place: its directory in the store.
-        beside: names of further files, which are copied before the manifest where they exist.
+        beside: names of further files, which are copied before the manifest if they exist.
 
     Returns:
-        The manifest in the store: of the same digest, with the names that the shards have there.
+        The manifest in the store: with the same digest, and the names of the shards in the store.
 
     Raises:
-        OwnershipError: another data set is there.
-        SurroundingsError: the store is away or full; the same call continues.
+        OwnershipError: the location holds another data set.
     """
     manifest = read_manifest(LocalDirectory(data_dir))
     paths = [data_dir / shard.name for shard in manifest.shards()]
@@ -53,21 +52,17 @@ def publish_dataset(data_dir: Path, place: Location, *, beside: Sequence[str] = 
         place.put_if_absent(MANIFEST_FILE, format_manifest(renamed).encode())
     published = read_manifest(place)
     if published.digest != manifest.digest:
-        raise OwnershipError(
-            f"{place} holds another data set, with the digest {published.digest[:12]}…; choose "
-            "another --out, or remove it"
-        )
-    # From now on the shards are owned; this brings back what somebody has removed until then.
+        raise other_dataset(place, f"its digest is {published.digest[:12]}…")
+    # Now the manifest owns the shards; this restores any that were removed before that.
     _upload(place, paths, published.shards(), max_age=float("inf"))
     return published
 
 
 def check_writable(place: Location) -> None:
-    """Store something small and remove it, so that hours of work do not end with a refusal.
+    """Store and remove an empty object, so that hours of work do not end without permission.
 
     Raises:
-        UsageError: nothing may be stored there.
-        SurroundingsError: the store is away or full.
+        UsageError: the store denies writing there.
     """
     key = f"{PARTIAL_PREFIX}writable"
     place.put(key, b"")
@@ -75,7 +70,7 @@ def check_writable(place: Location) -> None:
 
 
 def _rename_shards(manifest: Manifest) -> Manifest:
-    """Return a manifest with the names that its shards have in a store."""
+    """Return a manifest with the names of its shards in a store."""
     folder = shards_folder(manifest)
 
     def rename(shard: Shard) -> Shard:
@@ -91,7 +86,7 @@ def _rename_shards(manifest: Manifest) -> Manifest:
 def _upload(
     place: Location, paths: Sequence[Path], shards: Sequence[Shard], *, max_age: float
 ) -> None:
-    """Store the files of shards that are not there, or older than `max_age` seconds."""
+    """Store the files of shards that are missing, or older than `max_age` seconds."""
 
     def upload(file: tuple[Path, Shard]) -> bool:
         path, shard = file
@@ -113,12 +108,12 @@ def _upload(
 
 
 def _is_usable(stored: StoredObject, shard: Shard, max_age: float) -> bool:
-    """Say whether an object can stay; its name already stands for its content."""
+    """Return whether an object can be reused; its name already identifies its content."""
     return stored.num_bytes == shard.num_bytes and time.time() - stored.changed < max_age
 
 
 def _mirror(place: Location, data_dir: Path, name: str) -> None:
-    """Store a small file, or remove what an earlier conversion left under its name."""
+    """Store a small file, or remove the one of an earlier conversion."""
     path = data_dir / name
     if path.exists():
         place.put(name, path)

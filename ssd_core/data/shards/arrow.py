@@ -1,13 +1,14 @@
-"""Write shards: Arrow IPC files, filled from the image files without a copy in between.
+"""Arrow shards: Arrow IPC files, written from the image files and read without copies.
 
-The same rows give the same bytes: fixed schema and order, no times, no compression, one writer.
+The same rows give the same bytes: fixed schema and order, no timestamps, no compression, one
+writer. A reader maps a shard into memory and returns views of it.
 """
 
 import hashlib
 import os
 import threading
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate
@@ -18,11 +19,11 @@ import numpy as np
 import pyarrow as pa
 
 from ssd_core.config import SplitName
-from ssd_core.data.shards.files import ShardFiles, check_unchanged
+from ssd_core.data.shards.files import ShardFiles
 from ssd_core.data.shards.manifest import Shard, shard_name
 from ssd_core.data.sources.base import Source
 from ssd_core.errors import DataError
-from ssd_core.store.local import commit_file, explain_disk_errors, make_partial_file
+from ssd_core.store.local import explain_disk_errors, make_partial_file
 from ssd_core.structures import Annotations, Array, Record, Sample
 
 SCHEMA = pa.schema(
@@ -40,34 +41,22 @@ SCHEMA = pa.schema(
         ("height", pa.int32()),
     ]
 )
-OBJECT_COLUMNS = ("boxes", "labels", "areas", "is_crowd", "is_difficult", "box_ids")
-"""Columns with one value an object: the fields of `Annotations`."""
+_OBJECT_COLUMNS = ("boxes", "labels", "areas", "is_crowd", "is_difficult", "box_ids")
+"""Columns with one value per object: the fields of `Annotations`."""
+_PLAIN_COLUMNS = ("image_id", "image_path", "width", "height")
 
 _BATCH_BYTES = 8 * 2**20
 _WRITE_BYTES = 2 * 2**20
-"""At once: a batch in one call asks the kernel for memory that costs it twice the time to find."""
+"""Per call: for a whole batch at once, the kernel takes twice the time to find the memory."""
 _OPTIONS = pa.ipc.IpcWriteOptions(metadata_version=pa.ipc.MetadataVersion.V5, compression=None)
 
 
 class ArrowWriter:
-    """Packs samples into one shard; use as a context manager.
+    """Writes the samples of a part to one shard; see `conversion.part.Writer`."""
 
-    `load` reads the image of a sample behind those already taken, `append` takes the sample whose
-    image was loaded last, `finish` gives the shard its final name. Without it nothing is left.
-    """
-
-    def __init__(
-        self,
-        out_dir: Path,
-        split: SplitName,
-        index: int,
-        *,
-        expected: Mapping[str, Shard],
-        sizes: Sequence[int],
-    ) -> None:
-        """Prepare a shard; see `pack_part.WriterFactory`. Its file is made with its first batch."""
+    def __init__(self, out_dir: Path, split: SplitName, index: int, sizes: Sequence[int]) -> None:
+        """Prepare a shard; its file is created with the first batch."""
         self._path = out_dir / shard_name(split, index)
-        self._expected = expected
         self._buffer, self._other_buffer = (
             np.empty(max(_BATCH_BYTES, *sizes) + 1, np.uint8) for _ in range(2)
         )
@@ -90,37 +79,28 @@ class ArrowWriter:
             self._file.path.unlink(missing_ok=True)
 
     def load(self, source: Source, name: str) -> memoryview:
-        """Read an image behind the batch; the view is valid until the next call.
-
-        Raises:
-            DataError: the image is missing or cannot be read.
-        """
+        """Read an image into the buffer, behind the appended ones; valid until the next call."""
         size = source.files[name].num_bytes
         start = self._offsets[-1]
         if start and start + size > _BATCH_BYTES:
             self._write_batch()
             start = 0
-        # One byte more than listed is asked for, so that the caller sees if the file grew.
+        # Requesting one byte more than listed lets the caller notice a file that has grown.
         space = self._buffer.data[start : start + size + 1]
         self._image_bytes = source.read_into(name, space)
         return space[: self._image_bytes]
 
     def append(self, sample: Sample) -> None:
-        """Take the sample whose image was loaded last."""
+        """Append the sample whose image was loaded last."""
         self._samples.append(sample)
         self._offsets.append(self._offsets[-1] + self._image_bytes)
         self._rows += 1
 
-    def finish(self) -> tuple[Shard, ...]:
-        """Give the shard its final name and return it; none where nothing was appended.
-
-        Raises:
-            OwnershipError: the directory already holds this shard with another content.
-            SurroundingsError: the disk is full.
-        """
+    def finish(self) -> list[tuple[Path, Shard]]:
+        """Complete the shard under its temporary path."""
         self._write_batch()
         if self._file is None:
-            return ()
+            return []
         with explain_disk_errors(self._path):
             self._wait()
             self._writer.close()
@@ -130,10 +110,7 @@ class ArrowWriter:
             rows=self._rows,
             sha256=self._file.sha256.hexdigest(),
         )
-        check_unchanged(self._path.parent, [shard], self._expected)
-        with explain_disk_errors(self._path):
-            commit_file(self._file.path, self._path)
-        return (shard,)
+        return [(self._file.path, shard)]
 
     def _write_batch(self) -> None:
         if not self._samples:
@@ -144,7 +121,7 @@ class ArrowWriter:
                 self._file = _HashingFile(make_partial_file(self._path))
                 self._writer = pa.ipc.new_file(self._file, SCHEMA, options=_OPTIONS)
             self._wait()
-        # It is written and hashed on the other thread while the next batch is filled.
+        # The other thread writes and hashes this batch while the next one is filled.
         self._writing = self._thread.submit(self._writer.write_batch, batch)
         self._buffer, self._other_buffer = self._other_buffer, self._buffer
         self._samples, self._offsets = [], [0]
@@ -158,16 +135,14 @@ def _record_batch(samples: Sequence[Sample], offsets: Sequence[int], buffer: Arr
     """Build a batch around the image bytes in `buffer`, without copying them."""
     data = pa.py_buffer(buffer)[: offsets[-1]]
     starts = pa.py_buffer(np.asarray(offsets, np.int64))
-    columns = [
-        pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(samples), [None, starts, data])
-    ]
+    images = pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(samples), [None, starts, data])
     ends = np.cumsum([0, *(len(sample.annotations) for sample in samples)], dtype=np.int32)
-    columns += [_object_column(samples, name, ends) for name in OBJECT_COLUMNS]
-    columns += [
-        pa.array([getattr(sample, field.name) for sample in samples], field.type)
-        for field in list(SCHEMA)[len(columns) :]
+    objects = [_object_column(samples, name, ends) for name in _OBJECT_COLUMNS]
+    plain = [
+        pa.array([getattr(sample, name) for sample in samples], SCHEMA.field(name).type)
+        for name in _PLAIN_COLUMNS
     ]
-    return pa.record_batch(columns, schema=SCHEMA)
+    return pa.record_batch([images, *objects, *plain], schema=SCHEMA)
 
 
 def _object_column(samples: Sequence[Sample], name: str, ends: Array) -> Any:
@@ -181,7 +156,7 @@ def _object_column(samples: Sequence[Sample], name: str, ends: Array) -> Any:
 
 
 class _HashingFile:
-    """A file that knows its length and SHA-256."""
+    """A file that counts and hashes its bytes as they are written."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -201,7 +176,7 @@ class _HashingFile:
         return size
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: the file is unbuffered."""
 
     def close(self) -> None:
         if not self.closed:
@@ -210,7 +185,7 @@ class _HashingFile:
 
 
 class ArrowRows:
-    """The rows of some shards, one after the other; a shard is verified before its first use."""
+    """The rows of several shards in sequence; a shard is verified before its first use."""
 
     def __init__(self, files: ShardFiles, shards: Sequence[Shard]) -> None:
         self._files = files
@@ -221,7 +196,7 @@ class ArrowRows:
         self._expected: tuple[int, ...] = ()
 
     def expect(self, numbers: Sequence[int]) -> None:
-        """Fetch these shards ahead, and close the others, so that their copies may go."""
+        """Fetch these shards in advance, and close the others, so that their copies can go."""
         expected = tuple(numbers)
         if not self._files.are_copies or expected == self._expected:
             return
@@ -242,9 +217,8 @@ class ArrowRows:
             with self._locks[number]:
                 opened = self._opened[number]
                 if opened is None:
-                    opened = self._opened[number] = _OpenShard(
-                        self._files.locate(self._shards[number])
-                    )
+                    opened = _OpenShard(self._files.locate(self._shards[number]))
+                    self._opened[number] = opened
         return opened
 
 
@@ -295,22 +269,20 @@ class _OpenShard:
 def _view(batch: Any) -> _Batch:
     image = batch.column("image")
     rows = batch.num_rows
-    # The writer slices nothing, so every array starts at offset 0 of its buffers.
+    # The writer never slices, so every array starts at offset 0 of its buffers.
     starts = np.frombuffer(image.buffers()[1], np.int64)[: rows + 1]
     object_starts = np.frombuffer(batch.column("labels").buffers()[1], np.int32)[: rows + 1]
-    objects = {name: _flat(batch.column(name)) for name in OBJECT_COLUMNS}
-    plain = [name for name in SCHEMA.names if name != "image" and name not in OBJECT_COLUMNS]
     return _Batch(
         image=memoryview(image.buffers()[2]),
         image_starts=starts.tolist(),
         object_starts=object_starts.tolist(),
-        objects=Annotations(**objects),
-        **{name: batch.column(name).to_pylist() for name in plain},
+        objects=Annotations(**{name: _flat(batch.column(name)) for name in _OBJECT_COLUMNS}),
+        **{name: batch.column(name).to_pylist() for name in _PLAIN_COLUMNS},
     )
 
 
 def _flat(column: Any) -> Array:
-    """Return the values of a list column of all rows as one array."""
+    """Return the values of a list column in all rows as one array."""
     values = column.flatten()
     if pa.types.is_fixed_size_list(values.type):
         flat: Array = values.flatten().to_numpy().reshape(-1, values.type.list_size)

@@ -1,113 +1,72 @@
-"""Where a reader finds the files of a data set: in its folder, or in the cache of the node."""
+"""The files of a data set: where a reader finds them, and whether they match the manifest."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
-from typing import Protocol
 
 from ssd_core.data.ahead import map_ahead
 from ssd_core.data.shards.manifest import Manifest, Shard
-from ssd_core.errors import DataError, OwnershipError
+from ssd_core.errors import DataError
 from ssd_core.store import LocalDirectory, Location
-from ssd_core.store.cache import Cache, open_cache
+from ssd_core.store.cache import open_cache
 from ssd_core.store.known_file import KnownFile
 
-
-class ShardFiles(Protocol):
-    """The files of a data set."""
-
-    place: Location
-    """Of the data set, for messages."""
-    are_copies: bool
-    """They take space that is given back when nobody has them open."""
-
-    def locate(self, shard: Shard) -> Path:
-        """Return a verified local file; open it at once.
-
-        Raises:
-            DataError: the shard does not have the content that the manifest promises.
-        """
-
-    def gather(self, shards: Sequence[Shard]) -> Path:
-        """Return a folder with these verified files under their names; open them at once.
-
-        Raises:
-            DataError: as `locate`.
-        """
-
-    def expect(self, shards: Sequence[Shard]) -> None:
-        """Say which shards are read now and next; the first ones first."""
-
-
-class OwnFiles:
-    """The files of a local folder."""
-
-    are_copies = False
-
-    def __init__(self, data_dir: Path) -> None:
-        self.place: Location = LocalDirectory(data_dir)
-        self._data_dir = data_dir
-
-    def locate(self, shard: Shard) -> Path:
-        """Return the file of a shard, which is hashed before its first use."""
-        verify_shard(self._data_dir, shard)
-        return self._data_dir / shard.name
-
-    def gather(self, shards: Sequence[Shard]) -> Path:
-        """Return the folder of the data set."""
-        for shard in shards:
-            self.locate(shard)
-        return self._data_dir
-
-    def expect(self, shards: Sequence[Shard]) -> None:
-        """Do nothing: all files are here."""
-
-
-class CachedFiles:
-    """Copies of the objects of a store, in the cache that the processes of a node share."""
-
-    are_copies = True
-
-    def __init__(self, place: Location, cache: Cache) -> None:
-        self.place = place
-        self._cache = cache
-        self._expected: set[str] = set()
-
-    def locate(self, shard: Shard) -> Path:
-        """Return the copy of a shard; it is fetched where there is none."""
-        return self._cache.fetch(self.place, shard)
-
-    def gather(self, shards: Sequence[Shard]) -> Path:
-        """Return a folder of links to the copies, which are fetched where they are not here."""
-        return self._cache.name_files({shard.name: self.locate(shard) for shard in shards})
-
-    def expect(self, shards: Sequence[Shard]) -> None:
-        """Fetch in the background what is new among `shards`, as far as the cache holds it."""
-        ends = accumulate(shard.num_bytes for shard in shards)
-        fitting = [
-            shard for shard, end in zip(shards, ends, strict=True) if end <= self._cache.max_bytes
-        ]
-        new = [shard for shard in fitting if shard.sha256 not in self._expected]
-        self._expected = {shard.sha256 for shard in fitting}
-        self._cache.prefetch(self.place, new)
-
-
-def open_files(data_dir: Location) -> ShardFiles:
-    """Return the files of the data set at `data_dir`.
-
-    Raises:
-        UsageError: a store or a cache that cannot be used.
-    """
-    if data_dir.local is not None:
-        return OwnFiles(data_dir.local)
-    return CachedFiles(data_dir, open_cache())
-
-
 _verified: set[tuple[str, int, int, str]] = set()
-"""Shards whose SHA-256 this process has seen to be right: path, size, time of change, hash."""
+"""Shards that this process has verified: path, size, modification time, SHA-256."""
 
 _THREADS = 8
+
+
+class ShardFiles:
+    """The files of a data set, in its folder or, for a store, in the cache of this node."""
+
+    def __init__(self, location: Location) -> None:
+        """Open the cache for a data set in a store; read nothing yet."""
+        self.location = location
+        self._folder = location.local or Path()  # unused if there is a cache
+        self._cache = open_cache() if location.local is None else None
+        self._expected: set[str] = set()
+
+    @property
+    def are_copies(self) -> bool:
+        """Whether the files occupy space that is freed when no process has them open."""
+        return self._cache is not None
+
+    def locate(self, shard: Shard) -> Path:
+        """Return a verified local file; open it immediately.
+
+        Raises:
+            DataError: the shard does not match the manifest.
+        """
+        if self._cache is not None:
+            return self._cache.fetch(self.location, shard)
+        verify_shard(self._folder, shard)
+        return self._folder / shard.name
+
+    def gather(self, shards: Sequence[Shard]) -> Path:
+        """Return a folder with these verified files under their names; open them immediately.
+
+        Raises:
+            DataError: a shard does not match the manifest.
+        """
+        paths = {shard.name: self.locate(shard) for shard in shards}
+        return self._folder if self._cache is None else self._cache.name_files(paths)
+
+    def expect(self, shards: Sequence[Shard]) -> None:
+        """Fetch shards of a store in the background, as far as they fit into the cache.
+
+        Args:
+            shards: the shards needed now and next, in this order.
+        """
+        if self._cache is None:
+            return
+        ends = accumulate(shard.num_bytes for shard in shards)
+        limit = self._cache.max_bytes
+        fitting = [shard for shard, end in zip(shards, ends, strict=True) if end <= limit]
+        new = [shard for shard in fitting if shard.sha256 not in self._expected]
+        self._expected = {shard.sha256 for shard in fitting}
+        self._cache.prefetch(self.location, new)
 
 
 def check_shard_sizes(data_dir: Location, manifest: Manifest) -> None:
@@ -131,7 +90,7 @@ def verify_shard(data_dir: Path, shard: Shard) -> None:
     """Compare a local shard with its size and SHA-256; a process reads an unchanged file once.
 
     Raises:
-        DataError: the shard is missing or has another content.
+        DataError: the shard is missing or has different content.
     """
     directory, path = LocalDirectory(data_dir), data_dir / shard.name
     with _remedied():
@@ -144,7 +103,7 @@ def verify_shard(data_dir: Path, shard: Shard) -> None:
 
 
 def find_faults(directory: Location, files: Sequence[KnownFile]) -> Iterator[str]:
-    """Read files again and yield what is wrong, one line per damaged file."""
+    """Read files again and yield one line per missing or damaged file."""
 
     def find_fault(file: KnownFile) -> str | None:
         try:
@@ -155,25 +114,6 @@ def find_faults(directory: Location, files: Sequence[KnownFile]) -> Iterator[str
 
     faults = map_ahead(find_fault, files, num_threads=_THREADS, depth=_THREADS)
     yield from filter(None, faults)
-
-
-def check_unchanged(data_dir: Path, shards: Iterable[Shard], expected: Mapping[str, Shard]) -> None:
-    """Refuse to replace a shard of a complete data set by one with another content.
-
-    Args:
-        data_dir: place of the data set, for the message.
-        shards: what is about to get its final name.
-        expected: shards of the data set by name; empty where there is none.
-
-    Raises:
-        OwnershipError: the first shard that differs.
-    """
-    for shard in shards:
-        if expected.get(shard.name, shard) != shard:
-            raise OwnershipError(
-                f"{data_dir} holds another data set: the source has changed, {shard.name} would "
-                "differ; choose another --out, or remove it"
-            )
 
 
 @contextmanager

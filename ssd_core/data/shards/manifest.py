@@ -1,16 +1,17 @@
-"""The manifest says what a converted data set is: written last, and all that a reader trusts."""
+"""The manifest of a converted data set: written last, and the only file that a reader trusts."""
 
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from ssd_core.config import ShardFormat, SplitName, first_problem
+from ssd_core.config import ConvertConfig, ShardFormat, SplitName, first_problem
 from ssd_core.data.sources.base import SourceFile, is_inside
-from ssd_core.errors import DataError
+from ssd_core.errors import DataError, OwnershipError
 from ssd_core.store import Location
 from ssd_core.store.known_file import KnownFile
 from ssd_core.store.local import write_file
@@ -18,30 +19,20 @@ from ssd_core.structures import ClassInfo
 
 MANIFEST_FILE = "manifest.json"
 SCHEMA_VERSION = 1
-"""Raised when a reader of the old version could not read the new shards."""
+"""Incremented when a reader of the old version cannot read the new shards."""
 CONVERTER_VERSION = 2
-"""Raised when the same source and options give other shards than before."""
+"""Incremented when the same source and options give different shards than before."""
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class ClassEntry(_Model):
-    """One class of the data set."""
-
-    label: int
-    """1..K."""
-    name: str
-    category_id: int
-    """Id in the source; equal to `label` where the source has no ids."""
-
-
 class Shard(KnownFile):
     """One file of a split."""
 
     rows: int
-    """Images in it; 0 for a file that only helps to read another."""
+    """Images in the file; 0 for a file that only helps to read another."""
 
     @field_validator("name")
     @classmethod
@@ -52,66 +43,99 @@ class Shard(KnownFile):
 
 
 class Split(_Model):
-    """One half of the data set."""
+    """The training or the evaluation images."""
 
     images: int
     boxes: int
-    """All objects, crowds included."""
+    """All objects, including crowds."""
     max_boxes: int
-    """Most objects in one image, crowds included."""
+    """Largest number of objects in one image, including crowds."""
     shards: tuple[Shard, ...]
 
 
 class Manifest(_Model):
-    """What `manifest.json` says."""
+    """The content of `manifest.json`."""
 
     schema_version: int
     format: ShardFormat
-    classes: tuple[ClassEntry, ...]
+    classes: tuple[ClassInfo, ...]
+    """In label order."""
     splits: dict[SplitName, Split]
     source: dict[str, Any]
-    """Where the data came from: uri, format, and the place of each split."""
+    """Origin of the data: uri, format, and the location of each split."""
     options: dict[str, Any]
     """The complete `convert` section."""
     findings: dict[str, int]
     """Number of findings by code."""
     digest: str
-    """SHA-256 of shards, classes, options and converter version: the name of the data."""
+    """SHA-256 of shards, classes, options and converter version: identifies the data."""
     listing_key: str
-    """SHA-256 of options and of path, size and version of each source file; equal when nothing can
-    have changed."""
+    """SHA-256 of the options and of path, size and version of each source file: if it is equal,
+    nothing has changed."""
 
     def shards(self) -> list[Shard]:
         """Return the files of all splits."""
         return [shard for split in self.splits.values() for shard in split.shards]
 
-    def class_infos(self) -> tuple[ClassInfo, ...]:
-        """Return the classes in label order."""
-        return tuple(ClassInfo(**entry.model_dump()) for entry in self.classes)
+
+class Contents(NamedTuple):
+    """The result of a conversion, before it gets a manifest."""
+
+    source_format: str
+    places: dict[SplitName, str]
+    """Location of each split inside the source."""
+    classes: tuple[ClassInfo, ...]
+    splits: dict[SplitName, Split]
+
+
+def make_manifest(
+    contents: Contents,
+    config: ConvertConfig,
+    *,
+    source_uri: str,
+    findings: Mapping[str, int],
+    listing_key: str,
+) -> Manifest:
+    """Return the manifest of a conversion."""
+    options = config.model_dump(mode="json")
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        format=config.shards,
+        classes=contents.classes,
+        splits=contents.splits,
+        source={"uri": source_uri, "format": contents.source_format} | dict(contents.places),
+        options=options,
+        findings=dict(sorted(findings.items())),
+        digest=content_digest(contents.classes, contents.splits, options),
+        listing_key=listing_key,
+    )
 
 
 def shard_name(split: str, index: int) -> str:
-    """Return the file name of a shard."""
+    """Return the file name of an Arrow shard."""
     return f"{split}-{index:05d}.arrow"
 
 
 def content_digest(
-    classes: tuple[ClassEntry, ...], splits: Mapping[SplitName, Split], options: Mapping[str, Any]
+    classes: tuple[ClassInfo, ...], splits: Mapping[SplitName, Split], options: Mapping[str, Any]
 ) -> str:
-    """Return the digest that names a converted data set, whatever place its source had."""
+    """Return the digest that identifies a data set, independent of the location of its source."""
     content = {
         "converter_version": CONVERTER_VERSION,
-        "classes": [entry.model_dump() for entry in classes],
+        "classes": [asdict(info) for info in classes],
         "splits": {name: split.model_dump() for name, split in splits.items()},
         "options": options,
     }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return _hash(content)
 
 
 def listing_key(files: Mapping[str, SourceFile], options: Mapping[str, Any]) -> str:
-    """Return a key that is equal when neither source nor options can have changed; cheap."""
+    """Return a key that is equal if neither source nor options can have changed; cheap."""
     listing = [(name, file.num_bytes, file.version) for name, file in files.items()]
-    content = [CONVERTER_VERSION, options, listing]
+    return _hash([CONVERTER_VERSION, options, listing])
+
+
+def _hash(content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -121,7 +145,7 @@ def format_manifest(manifest: Manifest) -> str:
 
 
 def write_manifest(data_dir: Path, manifest: Manifest) -> None:
-    """Write `manifest.json`, whole or not at all; from then on the directory holds a data set."""
+    """Write `manifest.json` atomically; this completes the data set."""
     write_file(data_dir / MANIFEST_FILE, format_manifest(manifest))
 
 
@@ -129,9 +153,7 @@ def read_manifest(data_dir: Location) -> Manifest:
     """Read and check `manifest.json`.
 
     Raises:
-        DataError: there is none, it is broken, or a newer converter wrote it.
-        UsageError: a store that refuses.
-        SurroundingsError: a store that is away.
+        DataError: it is missing or broken, or a newer converter wrote it.
     """
     path = f"{data_dir}/{MANIFEST_FILE}"
     try:
@@ -158,11 +180,17 @@ def read_manifest(data_dir: Location) -> Manifest:
 
 
 def read_if_any(place: Location) -> Manifest | None:
-    """Return the manifest of the data set at a place, None where there is none.
+    """Return the manifest of the data set at a location, or None if there is no data set.
 
     Raises:
-        DataError: it cannot be read.
-        SurroundingsError: a store that is away.
+        DataError: the manifest cannot be read.
     """
-    is_there = place.head(MANIFEST_FILE) is not None
-    return read_manifest(place) if is_there else None
+    exists = place.head(MANIFEST_FILE) is not None
+    return read_manifest(place) if exists else None
+
+
+def other_dataset(place: Location | Path, difference: str) -> OwnershipError:
+    """Return the error for an output location that contains a different data set."""
+    return OwnershipError(
+        f"{place} holds another data set: {difference}; choose another --out, or remove it"
+    )

@@ -1,10 +1,11 @@
-"""Read a split of a converted data set at random, whatever the format of its shards."""
+"""Random access to a split of a converted data set, whatever the format of its shards."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from ssd_core.config import ShardFormat
 from ssd_core.data.shards.arrow import ArrowRows
-from ssd_core.data.shards.files import ShardFiles, check_shard_sizes, open_files
+from ssd_core.data.shards.files import ShardFiles, check_shard_sizes
 from ssd_core.data.shards.manifest import Manifest, Shard, read_manifest
 from ssd_core.data.shards.mindrecord.reader import MindRecordRows
 from ssd_core.errors import DataError
@@ -13,20 +14,20 @@ from ssd_core.structures import ClassInfo, Record
 
 
 class Rows(Protocol):
-    """What the reader of a shard format offers."""
+    """The rows of a split in one shard format; both methods may be called from many threads."""
 
     def read(self, indices: Iterable[int]) -> Iterator[Record]:
-        """Yield the records at `indices`; called from many threads.
+        """Yield the records at `indices`.
 
         Raises:
-            DataError: a shard does not have the content that the manifest promises.
+            DataError: a shard does not match the manifest.
         """
 
     def expect(self, numbers: Sequence[int]) -> None:
-        """Say which shards are read now and next."""
+        """Fetch these shards in the background, for they are read now and next."""
 
 
-ROWS: Mapping[str, Callable[[ShardFiles, Sequence[Shard]], Rows]] = {
+ROWS: Mapping[ShardFormat, Callable[[ShardFiles, Sequence[Shard]], Rows]] = {
     "arrow": ArrowRows,
     "mindrecord": MindRecordRows,
 }
@@ -35,13 +36,12 @@ ROWS: Mapping[str, Callable[[ShardFiles, Sequence[Shard]], Rows]] = {
 def open_split(data_dir: Location, split: str) -> "SplitReader":
     """Open the split `train` or `val` of a converted data set.
 
-    The shards of a store come through the cache of this machine, see `open_cache`.
+    The shards of a store are read through the cache of this node, see `open_cache`.
 
     Raises:
-        DataError: no manifest, no such split, or a shard that is missing or has the wrong size.
-        UsageError: the shards are MindRecord files, and MindSpore is not installed; or a store or
-            cache that cannot be used.
-        SurroundingsError: a store that is away.
+        DataError: the manifest or the split does not exist, or a shard is missing or has the wrong
+            size.
+        UsageError: MindSpore is required but not installed, or the store or cache is unusable.
     """
     manifest = read_manifest(data_dir)
     if split not in manifest.splits:
@@ -49,7 +49,7 @@ def open_split(data_dir: Location, split: str) -> "SplitReader":
             f"{data_dir} has no split '{split}'; it has: {', '.join(sorted(manifest.splits))}"
         )
     check_shard_sizes(data_dir, manifest)
-    return SplitReader(open_files(data_dir), manifest, split)
+    return SplitReader(ShardFiles(data_dir), manifest, split)
 
 
 class SplitReader:
@@ -61,7 +61,7 @@ class SplitReader:
         info = manifest.splits[split]  # type: ignore[index]
         self.num_images: int = info.images
         self.max_boxes: int = info.max_boxes
-        self.classes: tuple[ClassInfo, ...] = manifest.class_infos()
+        self.classes: tuple[ClassInfo, ...] = manifest.classes
         self.shard_rows: tuple[int, ...] = tuple(s.rows for s in info.shards if s.rows)
         self._rows = ROWS[manifest.format](files, info.shards)
 
@@ -75,16 +75,12 @@ class SplitReader:
         record are read-only.
 
         Raises:
-            DataError: a shard does not have the content that the manifest promises.
+            DataError: a shard does not match the manifest.
         """
         return self._rows.read(self._checked(indices))
 
     def read_in_order(self) -> Iterator[Record]:
-        """Yield all records; while a shard is read, the next one is fetched.
-
-        Raises:
-            DataError: as `read`.
-        """
+        """Yield all records; while one shard is read, the next one is fetched."""
         end = 0
         for number, rows in enumerate(self.shard_rows):
             self.expect(range(number, min(number + 2, len(self.shard_rows))))
@@ -92,10 +88,10 @@ class SplitReader:
             yield from self._rows.read(range(start, end))
 
     def expect(self, numbers: Sequence[int]) -> None:
-        """Say which shards, by their place in `shard_rows`, are read now and next.
+        """Announce the shards that are read now and next, by their position in `shard_rows`.
 
-        Of a remote data set these are fetched in the background, and the others let go; any other
-        may still be read.
+        For a remote data set they are fetched in the background and the others are released; those
+        can still be read.
         """
         self._rows.expect(numbers)
 

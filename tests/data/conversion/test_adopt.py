@@ -1,4 +1,4 @@
-"""MindRecord files of other programs: adopted as they are, checked, and read with what they say."""
+"""MindRecord files of other programs: adopted unchanged, checked and read."""
 
 import shutil
 import subprocess
@@ -26,7 +26,7 @@ Row = tuple[int, bytes, Sequence[Sequence[int]]]
 
 
 def write(path: Path, rows: Sequence[Row], schema: Mapping[str, Any], num_files: int) -> None:
-    """Write files one row a call, as MindSpore's SSD does."""
+    """Write files one row per call, as MindSpore's SSD does."""
     from mindspore.mindrecord import FileWriter
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def write(path: Path, rows: Sequence[Row], schema: Mapping[str, Any], num_files:
 
 
 @pytest.fixture(scope="module")
-def photographs(bccd_dir: Path) -> list[bytes]:
+def images(bccd_dir: Path) -> list[bytes]:
     return [path.read_bytes() for path in sorted((bccd_dir / "JPEGImages").iterdir())[:9]]
 
 
@@ -50,10 +50,10 @@ def boxes_of(index: int) -> list[list[int]]:
 
 
 @pytest.fixture(scope="module")
-def records(photographs: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder as MindSpore's SSD leaves it: seven images in three files, two in one."""
+def records(images: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder as written by MindSpore's SSD: seven images in three files, two in one."""
     folder = tmp_path_factory.mktemp("records")
-    rows = [(100 + i, photo, boxes_of(i)) for i, photo in enumerate(photographs)]
+    rows = [(100 + i, image, boxes_of(i)) for i, image in enumerate(images)]
     write(folder / "ssd.mindrecord", rows[:7], REFERENCE, 3)
     write(folder / "ssd_eval.mindrecord0", rows[7:], REFERENCE, 1)
     return folder
@@ -65,7 +65,7 @@ def own_records(records: Path, tmp_path: Path) -> Path:
 
 
 def test_files_are_linked_counted_and_read(
-    records: Path, photographs: list[bytes], tmp_path: Path
+    records: Path, images: list[bytes], tmp_path: Path
 ) -> None:
     before = {path.name: path.stat() for path in records.iterdir()}
     result = convert.run(
@@ -84,10 +84,7 @@ def test_files_are_linked_counted_and_read(
     ]
     assert (train.images, train.boxes, train.max_boxes) == (7, 13, 3)
     assert sum(shard.rows for shard in train.shards) == 7
-    assert (
-        list(find_faults(LocalDirectory(tmp_path / "out"), [shard for shard in manifest.shards()]))
-        == []
-    )
+    assert list(find_faults(LocalDirectory(tmp_path / "out"), manifest.shards())) == []
     for name, status in before.items():
         assert (tmp_path / "out" / name).stat().st_ino == status.st_ino
         assert (records / name).stat().st_mode == status.st_mode
@@ -95,7 +92,7 @@ def test_files_are_linked_counted_and_read(
     assert sorted(record.image_id for record in reader.read(range(7))) == list(range(100, 107))
     for record in reader.read([6, 0, 3]):
         number = record.image_id - 100
-        assert bytes(record.image) == photographs[number]
+        assert bytes(record.image) == images[number]
         assert (record.width, record.height) == (640, 480)
         boxes = [[x0, y0, x1, y1] for y0, x0, y1, x1, _ in boxes_of(number)]
         assert record.annotations.boxes.tolist() == boxes
@@ -106,24 +103,23 @@ def test_files_are_linked_counted_and_read(
     assert 0 not in ids
 
 
-def test_a_second_run_takes_it_as_it_is_and_a_changed_set_is_refused(
-    own_records: Path, photographs: list[bytes], tmp_path: Path
+def test_a_second_run_changes_nothing_and_a_changed_set_is_refused(
+    own_records: Path, images: list[bytes], tmp_path: Path
 ) -> None:
     first = convert.run(CONFIG, str(own_records), LocalDirectory(tmp_path / "out"))
     assert convert.run(CONFIG, str(own_records), LocalDirectory(tmp_path / "out")) == first
     for path in own_records.glob("ssd_eval*"):
         path.unlink()
-    write(own_records / "ssd_eval.mindrecord0", [(1, photographs[0], boxes_of(0))], REFERENCE, 1)
+    write(own_records / "ssd_eval.mindrecord0", [(1, images[0], boxes_of(0))], REFERENCE, 1)
     with pytest.raises(OwnershipError, match="the source has changed since"):
         convert.run(CONFIG, str(own_records), LocalDirectory(tmp_path / "out"))
     manifest = read_manifest(LocalDirectory(tmp_path / "out"))
-    assert (
-        list(find_faults(LocalDirectory(tmp_path / "out"), [shard for shard in manifest.shards()]))
-        == []
-    )
+    assert list(find_faults(LocalDirectory(tmp_path / "out"), manifest.shards())) == []
 
 
-def test_a_set_more_or_less_is_another_data_set(own_records: Path, tmp_path: Path) -> None:
+def test_an_additional_or_missing_set_is_another_data_set(
+    own_records: Path, tmp_path: Path
+) -> None:
     convert.run(CONFIG, str(own_records), LocalDirectory(tmp_path / "out"))
     for path in own_records.glob("ssd_eval*"):
         path.rename(tmp_path / path.name)
@@ -136,7 +132,7 @@ def test_a_set_more_or_less_is_another_data_set(own_records: Path, tmp_path: Pat
         convert.run(CONFIG, str(own_records), LocalDirectory(tmp_path / "train"))
 
 
-def test_sets_in_folders_of_their_own(records: Path, tmp_path: Path) -> None:
+def test_sets_in_separate_folders(records: Path, tmp_path: Path) -> None:
     for split, pattern in (("train", "ssd.*"), ("val", "ssd_eval.*")):
         (tmp_path / "source" / split).mkdir(parents=True)
         for path in records.glob(pattern):
@@ -150,7 +146,7 @@ def test_sets_in_folders_of_their_own(records: Path, tmp_path: Path) -> None:
     assert open_split(LocalDirectory(tmp_path / "out"), "train").num_images == 7
 
 
-def test_files_of_ours_lose_nothing(few_photographs: Path, tmp_path: Path) -> None:
+def test_our_own_files_lose_nothing(few_photographs: Path, tmp_path: Path) -> None:
     convert.run({"shards": "mindrecord"}, str(few_photographs), LocalDirectory(tmp_path / "first"))
     (tmp_path / "moved").mkdir()
     for path in (tmp_path / "first").glob("ssd*"):
@@ -167,28 +163,30 @@ def test_files_of_ours_lose_nothing(few_photographs: Path, tmp_path: Path) -> No
         assert adopted.annotations.box_ids.tolist() == arrow.annotations.box_ids.tolist()
 
 
-def test_the_command_says_what_is_missing(records: Path, tmp_path: Path) -> None:
+def test_the_command_names_the_missing_option(records: Path, tmp_path: Path) -> None:
     ssd = Path(sys.executable).with_name("ssd")
     command = [ssd, "convert", records, "--out", tmp_path / "out"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2
-    assert "adopted as they are; add --shards mindrecord" in done.stderr
+    assert "adopted unchanged; add --shards mindrecord" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"policy": "skip"}, "no image can be left out"),
+        ({"policy": "skip"}, "images cannot be skipped"),
         ({"train": "ssd.mindrecord7"}, r"--train ssd.mindrecord7: no such set; there are: ssd"),
         ({"classes": ["a=b", "c"]}, "the labels in MindRecord files cannot be changed"),
     ],
 )
-def test_wrong_words(records: Path, tmp_path: Path, config: dict[str, Any], message: str) -> None:
+def test_invalid_options(
+    records: Path, tmp_path: Path, config: dict[str, Any], message: str
+) -> None:
     with pytest.raises(UsageError, match=message):
         convert.run(CONFIG | config, str(records), LocalDirectory(tmp_path / "out"))
 
 
-def test_too_few_names(records: Path, tmp_path: Path) -> None:
+def test_too_few_class_names(records: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="class 2 occurs, but --classes has 1 names"):
         convert.run(CONFIG | {"classes": ["cat"]}, str(records), LocalDirectory(tmp_path / "out"))
     assert not (tmp_path / "out" / "manifest.json").exists()
@@ -197,11 +195,11 @@ def test_too_few_names(records: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["ssd.mindrecord1", "ssd.mindrecord2.db"])
 def test_an_incomplete_set_is_refused(own_records: Path, tmp_path: Path, name: str) -> None:
     (own_records / name).unlink()
-    with pytest.raises(DataError, match=rf"belongs to {name}, which is not in "):
+    with pytest.raises(DataError, match=rf"belongs to {name}, which is missing in "):
         convert.run(CONFIG, str(own_records), LocalDirectory(tmp_path / "out"))
 
 
-def test_files_of_another_kind_are_refused(photographs: list[bytes], tmp_path: Path) -> None:
+def test_files_of_another_kind_are_refused(images: list[bytes], tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
     (source / "a").write_text("no MindRecord")
@@ -210,20 +208,18 @@ def test_files_of_another_kind_are_refused(photographs: list[bytes], tmp_path: P
         convert.run(CONFIG, str(source), LocalDirectory(tmp_path / "out"))
     for path in source.iterdir():
         path.unlink()
-    with pytest.raises(DataError, match="holds no MindRecord file"):
+    with pytest.raises(DataError, match="contains no MindRecord file"):
         convert.run(CONFIG, str(source), LocalDirectory(tmp_path / "out"))
     schema = REFERENCE | {"annotation": {"type": "int32", "shape": [-1, 4]}}
-    write(source / "train.mindrecord", [(1, photographs[0], [[1, 2, 3, 4]])], schema, 1)
+    write(source / "train.mindrecord", [(1, images[0], [[1, 2, 3, 4]])], schema, 1)
     with pytest.raises(DataError, match=r"expected those of MindSpore's SSD: .* \[-1, 5\]"):
         convert.run(CONFIG, str(source), LocalDirectory(tmp_path / "out"))
 
 
-def test_faulty_boxes_stop_or_are_repaired_when_they_are_read(
-    photographs: list[bytes], tmp_path: Path
-) -> None:
+def test_invalid_boxes_fail_or_are_repaired_when_read(images: list[bytes], tmp_path: Path) -> None:
     rows = [
-        (1, photographs[0], [[5, 5, 5, 9, 1], [1, 2, 30, 40, 1], [-3, 0, 20, 20, 2]]),
-        (2, photographs[1], [[0, 0, 0, 0, 0]]),  # no object
+        (1, images[0], [[5, 5, 5, 9, 1], [1, 2, 30, 40, 1], [-3, 0, 20, 20, 2]]),
+        (2, images[1], [[0, 0, 0, 0, 0]]),  # no objects
     ]
     write(tmp_path / "source/train.mindrecord", rows, REFERENCE, 1)
     with pytest.raises(DataError, match="row 0: box 1 .* has no area .*error 1 of 2"):
@@ -239,12 +235,12 @@ def test_faulty_boxes_stop_or_are_repaired_when_they_are_read(
     assert len(second.annotations) == 0
 
 
-def test_an_unusable_image_stops(photographs: list[bytes], tmp_path: Path) -> None:
-    rows = [(1, photographs[0], boxes_of(0)), (2, photographs[1][:5000], boxes_of(1))]
+def test_an_unusable_image_is_an_error(images: list[bytes], tmp_path: Path) -> None:
+    rows = [(1, images[0], boxes_of(0)), (2, images[1][:5000], boxes_of(1))]
     write(tmp_path / "source/train.mindrecord", rows, REFERENCE, 1)
     for policy, message in (
         ("strict", "row 1: .*image_truncated"),
-        ("repair", "row 1: .* adopted as they are, so no image can be left out"),
+        ("repair", "row 1: .* adopted unchanged, so images cannot be dropped"),
     ):
         with pytest.raises(DataError, match=message):
             convert.run(
@@ -255,10 +251,10 @@ def test_an_unusable_image_stops(photographs: list[bytes], tmp_path: Path) -> No
         assert not (tmp_path / policy / "manifest.json").exists()
 
 
-def test_a_conversion_does_not_write_over_files_of_others(
+def test_a_conversion_never_overwrites_files_of_other_programs(
     own_records: Path, few_photographs: Path
 ) -> None:
     before = (own_records / "ssd_eval.mindrecord0").read_bytes()
-    with pytest.raises(OwnershipError, match="is there already, and not from this converter"):
+    with pytest.raises(OwnershipError, match="already exists and was not written by"):
         convert.run({"shards": "mindrecord"}, str(few_photographs), LocalDirectory(own_records))
     assert (own_records / "ssd_eval.mindrecord0").read_bytes() == before

@@ -1,4 +1,4 @@
-"""The lock on a data set: between processes, and gone with its holder."""
+"""The lock on a data set works between processes and ends with its holder."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ with lock_dataset(Path(sys.argv[1])):
 """
 
 
-def test_one_process_at_a_time(tmp_path: Path) -> None:
+def test_one_process_at_a_time_holds_the_lock(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HOLDER, tmp_path]
     holder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None

@@ -1,11 +1,11 @@
-"""Which images make a part, and what a part does with an image that changes while it is read."""
+"""The images of a part, and an image that changes while the part is packed."""
 
 from pathlib import Path
 
 import pytest
 
 from ssd_core.config import ConvertConfig
-from ssd_core.data.conversion.part import Job, Part, pack_part, plan_parts
+from ssd_core.data.conversion.part import Conversion, Part, pack_part, plan_parts
 from ssd_core.data.formats.dataset import ImageEntry, ParsedSplit, SourceDataset, assemble_split
 from ssd_core.data.sources.folder import FolderSource
 
@@ -26,9 +26,9 @@ def make_dataset() -> SourceDataset:
     return SourceDataset(format="txt", classes=(), splits={"train": split})
 
 
-def make_job(source: FolderSource, out_dir: Path, **changes: object) -> Job:
+def convert(source: FolderSource, out_dir: Path, **changes: object) -> Conversion:
     config = ConvertConfig.model_validate({"shard_bytes": 30, "policy": "repair"} | changes)
-    return Job(source=source, config=config, out_dir=out_dir, expected={})
+    return Conversion(source=source, config=config, out_dir=out_dir, listing_key="key")
 
 
 @pytest.mark.parametrize(
@@ -48,20 +48,20 @@ def test_a_part_ends_when_its_files_reach_the_size(
     changes: dict[str, object],
     parts: list[list[int]],
 ) -> None:
-    plans = plan_parts(make_job(source, tmp_path, **changes), make_dataset(), {"train": kept})
-    assert [plan.positions for plan in plans] == parts
-    assert [plan.index for plan in plans] == list(range(len(parts)))
+    found = plan_parts(convert(source, tmp_path, **changes), make_dataset(), {"train": kept})
+    assert [part.positions for part in found] == parts
+    assert [part.index for part in found] == list(range(len(parts)))
 
 
 @pytest.mark.parametrize("content", [b"", b"x" * 11])
-def test_an_image_that_changed_since_the_listing_is_a_finding(
+def test_an_image_that_changed_since_the_listing_gives_a_finding(
     source: FolderSource, tmp_path: Path, content: bytes
 ) -> None:
     assert source.files
     (tmp_path / "source" / "a").write_bytes(content)
     images = make_dataset().splits["train"].select([0])
-    part = Part(split="train", index=0, images=images, is_written=True)
-    entry = pack_part(make_job(source, tmp_path / "out"), part)
-    assert entry.counts == {"image_unreadable": 1}
-    assert "changed while it was read" in entry.findings[0].detail
-    assert entry.shards == ()
+    part = Part(split="train", index=0, positions=[0])
+    packed = pack_part(convert(source, tmp_path / "out"), part, images)
+    assert packed.counts == {"image_unreadable": 1}
+    assert "changed while it was read" in packed.findings[0].detail
+    assert packed.shards == ()

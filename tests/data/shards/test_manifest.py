@@ -1,4 +1,4 @@
-"""The manifest: what a reader trusts, and what it refuses."""
+"""The manifest: what readers trust, and what they reject."""
 
 import json
 from collections.abc import Callable
@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from ssd_core.data.shards.manifest import (
-    ClassEntry,
     Manifest,
     Shard,
     Split,
@@ -20,9 +19,10 @@ from ssd_core.data.shards.manifest import (
 from ssd_core.data.sources.base import SourceFile
 from ssd_core.errors import DataError
 from ssd_core.store import LocalDirectory
+from ssd_core.structures import ClassInfo
 
 SHARD = Shard(name="train-00000.arrow", num_bytes=10, rows=2, sha256="ab")
-CLASSES = (ClassEntry(label=1, name="cat", category_id=17),)
+CLASSES = (ClassInfo(label=1, name="cat", category_id=17),)
 SPLIT = Split(images=2, boxes=3, max_boxes=2, shards=(SHARD,))
 MANIFEST = Manifest(
     schema_version=1,
@@ -37,14 +37,12 @@ MANIFEST = Manifest(
 )
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_a_written_manifest_is_read_back(tmp_path: Path) -> None:
     write_manifest(tmp_path, MANIFEST)
     assert read_manifest(LocalDirectory(tmp_path)) == MANIFEST
-    (info,) = MANIFEST.class_infos()
-    assert (info.label, info.name, info.category_id) == (1, "cat", 17)
 
 
-def test_no_manifest_names_the_remedy(tmp_path: Path) -> None:
+def test_a_missing_manifest_names_the_remedy(tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(
             DataError, match="holds no converted data set: manifest.json is missing"
@@ -71,9 +69,16 @@ def change(key: str, value: Any) -> Callable[[str], str]:
         (lambda text: text.replace("train-00000", "../train-00000"), "0.name: .*leaves the data"),
         (lambda text: text.replace("train-00000", "/train-00000"), "0.name: .*leaves the data set"),
         (change("colour", "blue"), "colour: extra inputs are not permitted"),
+        (change("classes", [{"label": 1}]), "classes.0.name is missing"),
+        (
+            lambda text: text.replace('"label"', '"colour": 1, "label"'),
+            "classes.0.colour: unexpected keyword argument",
+        ),
     ],
 )
-def test_damage_is_named(tmp_path: Path, damage: Callable[[str], str], message: str) -> None:
+def test_the_message_names_the_damage(
+    tmp_path: Path, damage: Callable[[str], str], message: str
+) -> None:
     write_manifest(tmp_path, MANIFEST)
     path = tmp_path / "manifest.json"
     path.write_text(damage(path.read_text()))
@@ -81,7 +86,7 @@ def test_damage_is_named(tmp_path: Path, damage: Callable[[str], str], message: 
         read_manifest(LocalDirectory(tmp_path))
 
 
-def test_digest_is_of_content_and_options() -> None:
+def test_the_digest_depends_on_content_and_options() -> None:
     digest = content_digest(CLASSES, {"train": SPLIT}, {"format": "auto"})
     assert digest == content_digest(CLASSES, {"train": SPLIT}, {"format": "auto"})
     other_shard = SPLIT.model_copy(update={"shards": (SHARD.model_copy(update={"sha256": "ac"}),)})
@@ -93,7 +98,7 @@ def test_digest_is_of_content_and_options() -> None:
     assert len({digest, *others}) == 4
 
 
-def test_listing_key_is_of_paths_sizes_times_and_options() -> None:
+def test_the_listing_key_depends_on_paths_sizes_times_and_options() -> None:
     key = listing_key({"a": SourceFile(1, "2")}, {})
     assert key == listing_key({"a": SourceFile(1, "2")}, {})
     others = [

@@ -1,6 +1,7 @@
-"""MindRecord shards: read back by MindSpore as its SSD does, and by us without any loss."""
+"""MindRecord shards: read by MindSpore as in its SSD, and by us without loss."""
 
 import json
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -36,13 +37,13 @@ BOXES = {
 
 @pytest.fixture(scope="session")
 def odd_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a COCO set of tiny BMP files with crowds, fractions, a huge id and no objects."""
+    """Return a COCO set of tiny BMP files: crowds, fractions, a huge id, no objects."""
     folder = tmp_path_factory.mktemp("odd") / "source"
     (folder / "images").mkdir(parents=True)
     images, annotations = [], []
     for image_id, boxes in BOXES.items():
         name = f"bild ü {image_id}.bmp"
-        Image.new("RGB", (20, 10)).save(folder / "images" / name)  # black, so it ends with zeros
+        Image.new("RGB", (20, 10)).save(folder / "images" / name)  # black: zeros at its end
         images.append({"id": image_id, "file_name": name, "width": 20, "height": 10})
         for box, category, crowd in boxes:
             number = len(annotations) + 100
@@ -85,7 +86,7 @@ def both(converted: Converted, name: str, split: str) -> list[SplitReader]:
 
 
 def read_as_mindspore(path: Path) -> list[dict[str, Any]]:
-    """Read a split as MindSpore's SSD does: by the name of its first file alone."""
+    """Read a split as MindSpore's SSD does: by the name of its first file."""
     from mindspore.dataset import MindDataset
 
     rows = MindDataset(str(path), columns_list=REFERENCE_COLUMNS, shuffle=False)
@@ -93,7 +94,7 @@ def read_as_mindspore(path: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_mindspore_reads_what_the_arrow_shards_hold(converted: Converted, split: str) -> None:
+def test_mindspore_reads_the_content_of_the_arrow_shards(converted: Converted, split: str) -> None:
     rows = read_as_mindspore(converted["cells", "mindrecord"] / FILE_NAMES[split])  # type: ignore[index]
     arrow = open_split(LocalDirectory(converted["cells", "arrow"]), split)
     for row, record in zip(rows, arrow.read(range(len(arrow))), strict=True):
@@ -106,7 +107,7 @@ def test_mindspore_reads_what_the_arrow_shards_hold(converted: Converted, split:
 
 
 def test_mindspore_reads_odd_images(converted: Converted) -> None:
-    """Crowds are left out, corners rounded to at least a pixel, no objects are one zero row."""
+    """Crowds are dropped, boxes rounded to at least a pixel, no objects are one row of zeros."""
     rows = read_as_mindspore(converted["odd", "mindrecord"] / "ssd.mindrecord0")
     assert [row["annotation"].tolist() for row in rows] == [
         [[2, 2, 10, 12, 2], [9, 19, 10, 20, 2]],
@@ -141,7 +142,7 @@ def test_nothing_is_lost_against_arrow(converted: Converted, name: str) -> None:
     assert manifests[0].classes == manifests[1].classes
 
 
-def test_many_threads_read_the_same(converted: Converted) -> None:
+def test_many_threads_read_the_same_records(converted: Converted) -> None:
     reader = open_split(LocalDirectory(converted["cells", "mindrecord"]), "val")
     found: list[list[int]] = []
 
@@ -175,7 +176,7 @@ def test_the_loader_makes_the_same_batches(converted: Converted) -> None:
     assert np.array_equal(*batches)
 
 
-def test_positions_outside_are_refused(converted: Converted) -> None:
+def test_a_position_outside_the_split_is_an_index_error(converted: Converted) -> None:
     with pytest.raises(IndexError):
         next(open_split(LocalDirectory(converted["odd", "mindrecord"]), "val").read([4]))
 
@@ -189,26 +190,24 @@ def flip(path: Path) -> None:
 
 
 def cut(path: Path) -> None:
-    import os
-
     os.truncate(path, path.stat().st_size - 1)
 
 
 @pytest.mark.parametrize("name", ["ssd.mindrecord0", "ssd.mindrecord0.db"])
 @pytest.mark.parametrize("damage", [flip, cut, Path.unlink])
-def test_damage_is_seen_before_the_first_row(
+def test_damage_is_found_before_the_first_row(
     converted: Converted, tmp_path: Path, name: str, damage: Callable[[Path], None]
 ) -> None:
     data_dir = Path(shutil.copytree(converted["odd", "mindrecord"], tmp_path / "own"))
     damage(data_dir / name)
     with pytest.raises(DataError, match=f"{data_dir / name}: "):
         next(open_split(LocalDirectory(data_dir), "train").read([0]))
-    known = [shard for shard in read_manifest(LocalDirectory(data_dir)).shards()]
-    faults = list(find_faults(LocalDirectory(data_dir), known))
+    shards = read_manifest(LocalDirectory(data_dir)).shards()
+    faults = list(find_faults(LocalDirectory(data_dir), shards))
     assert [fault.partition(" is ")[0] for fault in faults] == [str(data_dir / name)]
 
 
-def test_no_index_is_an_error(tmp_path: Path) -> None:
+def test_a_missing_or_damaged_index_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not the index of a MindRecord file"):
         count_rows(tmp_path / "ssd.mindrecord0")
     (tmp_path / "ssd.mindrecord0.db").write_text("no database")

@@ -1,5 +1,6 @@
-"""Random access to shards, and what happens to damaged ones."""
+"""Random access to shards, and damaged shards."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -29,7 +30,7 @@ def own_shards(many_shards: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(many_shards, tmp_path / "shards"))
 
 
-def test_every_record_in_any_order(many_shards: Path, bccd_dir: Path) -> None:
+def test_records_are_read_in_any_order(many_shards: Path, bccd_dir: Path) -> None:
     reader = open_split(LocalDirectory(many_shards), "train")
     assert len(reader.shard_rows) > 3
     assert sum(reader.shard_rows) == reader.num_images == len(reader) == 100
@@ -46,7 +47,7 @@ def test_every_record_in_any_order(many_shards: Path, bccd_dir: Path) -> None:
     assert [info.name for info in reader.classes] == ["Platelets", "RBC", "WBC"]
 
 
-def test_arrays_have_the_types_of_the_structures(bccd_shards: Path) -> None:
+def test_arrays_have_the_types_of_annotations(bccd_shards: Path) -> None:
     (record,) = open_split(LocalDirectory(bccd_shards), "val").read([7])
     annotations = record.annotations
     assert annotations.boxes.dtype == np.float32
@@ -57,14 +58,14 @@ def test_arrays_have_the_types_of_the_structures(bccd_shards: Path) -> None:
     assert not annotations.boxes.flags.writeable
 
 
-def test_positions_outside_are_refused(bccd_shards: Path) -> None:
+def test_a_position_outside_the_split_is_an_index_error(bccd_shards: Path) -> None:
     reader = open_split(LocalDirectory(bccd_shards), "val")
     for index in (-1, 40):
         with pytest.raises(IndexError):
             next(reader.read([index]))
 
 
-def test_many_threads_read_the_same(many_shards: Path) -> None:
+def test_many_threads_read_the_same_records(many_shards: Path) -> None:
     reader = open_split(LocalDirectory(many_shards), "train")
     found: list[list[int]] = []
 
@@ -82,7 +83,7 @@ def test_many_threads_read_the_same(many_shards: Path) -> None:
     assert all(sums == found[0] for sums in found)
 
 
-def test_unknown_split(bccd_shards: Path) -> None:
+def test_an_unknown_split_is_an_error(bccd_shards: Path) -> None:
     with pytest.raises(DataError, match="has no split 'test'; it has: train, val"):
         open_split(LocalDirectory(bccd_shards), "test")
 
@@ -98,7 +99,7 @@ def flip_a_bit(path: Path) -> None:
     path.write_bytes(content)
 
 
-def test_a_missing_or_cut_shard_is_seen_when_opening(own_shards: Path) -> None:
+def test_a_missing_or_truncated_shard_is_found_on_opening(own_shards: Path) -> None:
     path = own_shards / "val-00000.arrow"
     size = path.stat().st_size
     truncate(path)
@@ -110,7 +111,7 @@ def test_a_missing_or_cut_shard_is_seen_when_opening(own_shards: Path) -> None:
         open_split(LocalDirectory(own_shards), "train")
 
 
-def test_a_changed_shard_is_seen_before_its_first_use(own_shards: Path) -> None:
+def test_a_changed_shard_is_found_before_its_first_use(own_shards: Path) -> None:
     reader = open_split(LocalDirectory(own_shards), "train")
     flip_a_bit(own_shards / "train-00001.arrow")
     expected = read_manifest(LocalDirectory(own_shards)).splits["train"].shards[1].sha256[:12]
@@ -119,15 +120,16 @@ def test_a_changed_shard_is_seen_before_its_first_use(own_shards: Path) -> None:
         next(reader.read([reader.shard_rows[0]]))
 
 
-def test_a_shard_is_hashed_once_a_process(own_shards: Path) -> None:
-    """A second reader takes the same file on trust, which a flipped bit at an equal time shows."""
+def test_a_shard_is_hashed_once_per_process(own_shards: Path) -> None:
+    """A second reader does not hash again: it misses a flipped bit if the time is unchanged."""
     assert next(open_split(LocalDirectory(own_shards), "train").read([0]))
     path = own_shards / "train-00000.arrow"
     change_unseen(path, flip_a_bit)
     assert next(open_split(LocalDirectory(own_shards), "train").read([0]))
     code = (
-        "import sys; from pathlib import Path; from ssd_core.data.shards.reader import open_split;"
-        "next(open_split(Path(sys.argv[1]), 'train').read([0]))"
+        "import sys; from ssd_core.store import Location;"
+        "from ssd_core.data.shards.reader import open_split;"
+        "next(open_split(Location.parse(sys.argv[1]), 'train').read([0]))"
     )
     done = subprocess.run([sys.executable, "-c", code, own_shards], capture_output=True, text=True)
     assert "DataError" in done.stderr
@@ -135,9 +137,7 @@ def test_a_shard_is_hashed_once_a_process(own_shards: Path) -> None:
 
 
 def change_unseen(path: Path, change: Callable[[Path], None]) -> None:
-    """Change a file and give it back its old time."""
-    import os
-
+    """Change a file and restore its modification time."""
     status = path.stat()
     change(path)
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))

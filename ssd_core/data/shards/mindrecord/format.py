@@ -1,7 +1,7 @@
-"""What stands in MindRecord files, as far as it can be said without MindSpore.
+"""The content of MindRecord files, as far as it can be handled without MindSpore.
 
-The names of the files stand inside them: they may move to another folder together, but never be
-renamed. Files that MindSpore's SSD wrote have its three columns only; ours have more.
+The files contain their own names: they can be moved to another folder together, but never renamed.
+Files written by MindSpore's SSD have only its three columns; ours have more.
 """
 
 import json
@@ -20,7 +20,7 @@ from ssd_core.store.local import file_sha256
 from ssd_core.structures import Annotations, Array, Sample, make_annotations
 
 FILE_NAMES: Mapping[SplitName, str] = {"train": "ssd.mindrecord0", "val": "ssd_eval.mindrecord0"}
-"""The first file of each split, where MindSpore's SSD looks for it."""
+"""The first file of each split, as MindSpore's SSD expects it."""
 INDEX_SUFFIX = ".db"
 
 _LIST = {"shape": [-1]}
@@ -39,7 +39,7 @@ SCHEMA: Mapping[str, Mapping[str, Any]] = {
     "width": {"type": "int32"},
     "height": {"type": "int32"},
 }
-"""The first three are those of MindSpore's SSD, the others those of the Arrow shards."""
+"""The three columns of MindSpore's SSD, then those of the Arrow shards."""
 
 _REFERENCE_COLUMNS = {name: SCHEMA[name] for name in ("img_id", "image", "annotation")}
 _MAX_IMG_ID = 2**31 - 1
@@ -48,7 +48,7 @@ _MAX_OBJECTS = 2**16
 
 
 def make_row(sample: Sample, image: bytes) -> dict[str, Any]:
-    """Return a row of our own, as FileWriter takes it."""
+    """Return a row with all columns, as FileWriter expects it."""
     objects = sample.annotations
     return {
         "img_id": np.array([sample.image_id & _MAX_IMG_ID], np.int32),
@@ -70,9 +70,9 @@ def make_row(sample: Sample, image: bytes) -> dict[str, Any]:
 def _annotation(sample: Sample) -> Array:
     """Return [N, 5] y0, x0, y1, x1, class: the objects as MindSpore's SSD trains on them.
 
-    Crowds are left out, corners are rounded as its converter does. A box stays at least a pixel
-    wide and high. Without objects there is one row of zeros, which is a box of the background:
-    MindSpore reads an array without elements as a scalar.
+    Crowds are dropped and corners rounded, as in its converter; a box stays at least one pixel wide
+    and high. Without objects there is one row of zeros, a box of the background, because MindSpore
+    reads an empty array as a scalar.
     """
     objects = sample.annotations.select(~sample.annotations.is_crowd)
     if not len(objects):
@@ -85,7 +85,7 @@ def _annotation(sample: Sample) -> Array:
 
 
 def describe_files(folder: Path, names: Iterable[str]) -> tuple[Shard, ...]:
-    """Return what a manifest says of the files of a set and of the index beside each.
+    """Return the manifest entries of the files of a set and of the index beside each.
 
     Raises:
         DataError: an index is missing or damaged.
@@ -103,42 +103,35 @@ def describe_files(folder: Path, names: Iterable[str]) -> tuple[Shard, ...]:
     )
 
 
-def index_path(path: Path) -> Path:
-    """Return the place of the index that belongs to a MindRecord file."""
-    return path.with_name(path.name + INDEX_SUFFIX)
-
-
 def count_rows(path: Path) -> int:
-    """Return the number of images that the index of a MindRecord file lists.
+    """Return the number of images in the index of a MindRecord file.
 
     Raises:
         DataError: the index is missing or damaged.
     """
+    index_path = path.with_name(path.name + INDEX_SUFFIX)
     try:
-        with closing(
-            sqlite3.connect(f"{index_path(path).resolve().as_uri()}?mode=ro", uri=True)
-        ) as index:
+        uri = f"{index_path.resolve().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True)) as index:
             return int(index.execute("SELECT COUNT(*) FROM INDEXES").fetchone()[0])
     except sqlite3.Error as error:
-        raise DataError(
-            f"{index_path(path)}: not the index of a MindRecord file: {error}"
-        ) from None
+        raise DataError(f"{index_path}: not the index of a MindRecord file: {error}") from None
 
 
 class Header(NamedTuple):
-    """The beginning of a MindRecord file."""
+    """The first bytes of a MindRecord file."""
 
     files: tuple[str, ...]
-    """Names of all files of the set, this one among them."""
+    """Names of all files of the set, including this one."""
     is_own: bool
-    """True where the rows have all columns of SCHEMA, False where only those of MindSpore's SSD."""
+    """True if the rows have all columns of SCHEMA, False if only those of MindSpore's SSD."""
 
 
 def read_header(path: Path) -> Header:
-    """Read which files belong together, and check the columns.
+    """Read the names of the files of a set, and check the columns.
 
     Raises:
-        DataError: this is no MindRecord file, or one with other columns.
+        DataError: the file is not a MindRecord file, or has other columns.
     """
     try:
         with path.open("rb") as file:
@@ -163,14 +156,14 @@ def columns_to_read(header: Header) -> list[str]:
 
 
 def read_row(row: Mapping[str, Any], index: int, place: str) -> tuple[Sample, memoryview]:
-    """Return a row, as MindDataset gives it, as a sample and its image.
+    """Convert a row of MindDataset to a sample and its image.
 
     Args:
-        row: the columns that `columns_to_read` names.
-        index: position in the split, which makes ids where the row has none.
-        place: where a reader of an error message finds the row.
+        row: the columns returned by `columns_to_read`.
+        index: position in the split; the source of ids for rows without any.
+        place: location of the row, for error messages.
     """
-    image = memoryview(row["image"].tobytes())  # NumPy itself would cut off zeros at the end
+    image = memoryview(row["image"].tobytes())  # item() would drop trailing zeros
     if "annotation" in row:
         return _reference_sample(row, index, place), image
     objects = Annotations(
@@ -186,9 +179,9 @@ def read_row(row: Mapping[str, Any], index: int, place: str) -> tuple[Sample, me
 
 
 def _reference_sample(row: Mapping[str, Any], index: int, place: str) -> Sample:
-    """Read a row of MindSpore's SSD, which knows neither size nor path, nor ids of the objects."""
+    """Convert a row of MindSpore's SSD, which has no size, no path and no object ids."""
     values = _objects(row["annotation"]).reshape(-1, 5)
-    values = values[values[:, 4] != 0]  # the background is no object
+    values = values[values[:, 4] != 0]  # the background is not an object
     first_id = index * _MAX_OBJECTS + 1
     return Sample(
         image_id=row["img_id"].item(),
@@ -205,5 +198,5 @@ def _reference_sample(row: Mapping[str, Any], index: int, place: str) -> Sample:
 
 
 def _objects(values: Array) -> Array:
-    """Return the values of the objects; of none MindSpore makes a scalar."""
+    """Return one value per object; MindSpore reads an empty array as a scalar."""
     return values if values.ndim else values.reshape(1)[:0]

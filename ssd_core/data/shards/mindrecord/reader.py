@@ -2,10 +2,10 @@
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ssd_core.data.ahead import batched
 from ssd_core.data.checking.samples import check_sample
 from ssd_core.data.findings import Findings
 from ssd_core.data.shards.files import ShardFiles
@@ -22,7 +22,7 @@ _PLAIN_FIELDS = ("image_id", "image_path", "width", "height", "annotations")
 
 
 class MindRecordRows:
-    """The rows of a split, read by MindSpore: about a millisecond each in random order."""
+    """The rows of a split, read by MindSpore: about a millisecond per row in random order."""
 
     def __init__(self, files: ShardFiles, shards: Sequence[Shard]) -> None:
         self._mindspore = import_mindspore()
@@ -32,10 +32,10 @@ class MindRecordRows:
         self._lock = threading.Lock()
 
     def read(self, indices: Iterable[int]) -> Iterator[Record]:
-        """Yield the records at `indices`; the files are verified before the first.
+        """Yield the records at `indices`; the files are verified before the first one.
 
-        What the files of MindSpore's SSD do not say is read from the image, and their boxes are
-        repaired as policy `repair` does it.
+        Files of MindSpore's SSD have no image sizes, so those come from the images, and their boxes
+        are repaired as under policy `repair`.
         """
         for index, sample, image in self.samples(indices):
             if not (sample.width and sample.height):
@@ -50,22 +50,21 @@ class MindRecordRows:
             )
 
     def expect(self, numbers: Sequence[int]) -> None:
-        """Fetch all files of a store ahead: MindSpore opens them together."""
+        """Fetch all files of a store in advance: MindSpore opens them together."""
         self._files.expect(self.shards)
 
     def samples(self, indices: Iterable[int]) -> Iterator[tuple[int, Sample, memoryview]]:
-        """Yield the index, the sample as it stands in the file, and the image."""
-        remaining = iter(indices)
-        while chunk := [int(index) for index in islice(remaining, _ROWS_PER_PIPELINE)]:
+        """Yield the index, the sample as stored in the file, and the image."""
+        for chunk in batched(map(int, indices), _ROWS_PER_PIPELINE):
             with self._lock:
                 folder = self._files.gather(self.shards)
             paths = [folder / name for name in self._names]
             for index, row in zip(chunk, self._read_rows(paths, chunk), strict=True):
-                yield index, *read_row(row, index, f"{self._place} row {index}")
+                yield index, *read_row(row, index, f"{self._first_file} row {index}")
 
     @property
-    def _place(self) -> Location:
-        return self._files.place / self._names[0]
+    def _first_file(self) -> Location:
+        return self._files.location / self._names[0]
 
     def _read_rows(self, paths: Sequence[Path], indices: Sequence[int]) -> Iterator[Any]:
         dataset = self._mindspore.dataset
@@ -78,4 +77,4 @@ class MindRecordRows:
             )
             yield from rows.create_dict_iterator(num_epochs=1, output_numpy=True)
         except RuntimeError as error:
-            raise DataError(f"{self._place}: {describe_error(error)}") from None
+            raise DataError(f"{self._first_file}: {describe_error(error)}") from None

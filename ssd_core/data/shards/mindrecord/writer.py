@@ -1,6 +1,6 @@
 """Write MindRecord shards with MindSpore.
 
-No other module imports MindSpore's data packages, and this one only when it has to.
+This is the only module that imports MindSpore's data packages, and only when they are needed.
 """
 
 import importlib.util
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from ssd_core.config import SplitName
-from ssd_core.data.shards.files import check_unchanged
 from ssd_core.data.shards.manifest import Shard
 from ssd_core.data.shards.mindrecord.format import (
     FILE_NAMES,
@@ -25,38 +24,38 @@ from ssd_core.data.shards.mindrecord.format import (
 )
 from ssd_core.data.sources.base import Source
 from ssd_core.errors import DataError, OwnershipError, SurroundingsError, UsageError
-from ssd_core.store.local import commit_file, explain_disk_errors, flush, make_directory
+from ssd_core.store.local import explain_disk_errors, flush, make_directory
 from ssd_core.store.location import PARTIAL_PREFIX
 from ssd_core.structures import Sample
 
 _ROWS_PER_CALL = 200
 _BYTES_PER_CALL = 64 * 2**20
 _OBJECT_BYTES = 2 * 2**20
-"""Left in a page for everything but the image."""
+"""Reserved in a page for everything except the image."""
 _MIN_PAGE_BYTES, _MAX_PAGE_BYTES = 4 * 2**20, 256 * 2**20
 _MIN_HEADER_BYTES, _MAX_HEADER_BYTES = 2**17, 128 * 2**20
 _HEADER_BYTES_PER_PAGE = 1024
-"""Four times what a page takes in the header."""
+"""Four times the size of a page's entry in the header."""
 
 
 def require_mindspore() -> None:
-    """Say early that MindSpore is missing; importing it takes seconds.
+    """Check early that MindSpore is installed, without importing it, which takes seconds.
 
     Raises:
-        UsageError: it is not installed here.
+        UsageError: it is not installed.
     """
     if importlib.util.find_spec("mindspore") is None:
         raise UsageError(
-            "MindRecord files need MindSpore, which is not installed here; 'make setup-mindspore' "
-            "makes .venv-mindspore with it, or convert with --shards arrow"
+            "MindRecord files need MindSpore, which is not installed here; run 'make "
+            "setup-mindspore' and use .venv-mindspore, or convert with --shards arrow"
         )
 
 
 def import_mindspore() -> Any:
-    """Return the package `mindspore` with what reads and writes MindRecord files.
+    """Return the package `mindspore` including the modules that read and write MindRecord files.
 
     Raises:
-        UsageError: it is not installed here.
+        UsageError: it is not installed.
     """
     require_mindspore()
     import mindspore
@@ -67,31 +66,22 @@ def import_mindspore() -> Any:
 
 
 def describe_error(error: RuntimeError) -> str:
-    """Return the line of a message of MindSpore that says what is wrong."""
+    """Return the line of a MindSpore error message that contains the cause."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     marked = [line.removeprefix("[ERROR] ") for line in lines if line.startswith("[ERROR] ")]
     return (marked or lines or ["unknown error"])[0]
 
 
 class MindRecordWriter:
-    """Packs a split into one MindRecord file with its index; use as a context manager.
+    """Writes a split to one MindRecord file with its index; see `conversion.part.Writer`.
 
-    One file, because MindSpore divides rows over several at random. It is written in a folder of
-    its own and moved when it is complete.
+    To one file only, because MindSpore distributes rows over several files at random.
     """
 
-    def __init__(
-        self,
-        out_dir: Path,
-        split: SplitName,
-        index: int,
-        *,
-        expected: Mapping[str, Shard],
-        sizes: Sequence[int],
-    ) -> None:
-        """Prepare the file of a split; see `pack_part.WriterFactory`."""
+    def __init__(self, out_dir: Path, split: SplitName, index: int, sizes: Sequence[int]) -> None:
+        """Prepare the file of a split; it is written in a temporary folder."""
         assert index == 0, "a split is one part"
-        self._out_dir, self._name, self._expected = out_dir, FILE_NAMES[split], expected
+        self._out_dir, self._name = out_dir, FILE_NAMES[split]
         page_bytes = max(sizes) + _OBJECT_BYTES
         self._page_bytes = _power_of_two(page_bytes, _MIN_PAGE_BYTES, _MAX_PAGE_BYTES)
         header_bytes = sum(sizes) // self._page_bytes * _HEADER_BYTES_PER_PAGE
@@ -112,49 +102,38 @@ class MindRecordWriter:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def load(self, source: Source, name: str) -> memoryview:
-        """Read an image; the view is valid until the next call.
-
-        Raises:
-            DataError: the image is missing, cannot be read, or does not fit into a page.
-        """
+        """Read an image that fits into a page; valid until the next call."""
         size, limit = source.files[name].num_bytes, _MAX_PAGE_BYTES - _OBJECT_BYTES
         if size > limit:
-            raise DataError(f"{name} has {size} bytes, MindRecord takes images of up to {limit}")
+            raise DataError(
+                f"{name} has {size} bytes, but MindRecord supports images of up to {limit}"
+            )
         self._image = source.read(name)
         return memoryview(self._image)
 
     def append(self, sample: Sample) -> None:
-        """Take the sample whose image was loaded last."""
+        """Append the sample whose image was loaded last."""
         self._pending.append(make_row(sample, self._image))
         self._pending_bytes += len(self._image)
         if len(self._pending) >= _ROWS_PER_CALL or self._pending_bytes >= _BYTES_PER_CALL:
             self._write_pending()
 
-    def finish(self) -> tuple[Shard, ...]:
-        """Give the file and its index their final place and return them; none without rows.
-
-        Raises:
-            OwnershipError: the directory already holds this file with another content.
-            SurroundingsError: the disk is full.
-        """
+    def finish(self) -> list[tuple[Path, Shard]]:
+        """Complete the file and its index in the temporary folder."""
         self._write_pending()
         if self._folder is None:
-            return ()
+            return []
         with _explain_errors(self._out_dir):
             self._writer.commit()
         path = self._folder / self._name
         if count_rows(path) != self._num_rows:
             raise SurroundingsError(f"{path}: MindSpore lost rows; is the disk full?")
-        with ThreadPoolExecutor(1) as pool:  # hashing and waiting for the disk, side by side
+        with ThreadPoolExecutor(1) as pool:  # hashing and waiting for the disk, in parallel
             flushed = pool.submit(flush, path)
             shards = describe_files(self._folder, [self._name])
             with explain_disk_errors(self._out_dir):
                 flushed.result()
-        check_unchanged(self._out_dir, shards, self._expected)
-        with explain_disk_errors(self._out_dir):
-            for shard in shards:
-                commit_file(self._folder / shard.name, self._out_dir / shard.name)
-        return shards
+        return [(self._folder / shard.name, shard) for shard in shards]
 
     def _write_pending(self) -> None:
         if not self._pending:
@@ -168,7 +147,7 @@ class MindRecordWriter:
 
     def _open(self) -> None:
         mindrecord = import_mindspore().mindrecord
-        self._refuse_others()
+        self._check_owner()
         make_directory(self._out_dir)
         with explain_disk_errors(self._out_dir):
             folder = tempfile.mkdtemp(prefix=f"{PARTIAL_PREFIX}{self._name}-", dir=self._out_dir)
@@ -176,12 +155,12 @@ class MindRecordWriter:
         self._writer = mindrecord.FileWriter(f"{folder}/{self._name}", shard_num=1)
         self._writer.add_schema(dict(SCHEMA), "SSD")
         self._writer.add_index(["image_id"])
-        _make_quick(self._writer)
+        _skip_repeated_work(self._writer)
         self._writer.set_page_size(self._page_bytes)
         self._writer.set_header_size(self._header_bytes)
 
-    def _refuse_others(self) -> None:
-        """Keep the files of another program, which may well have these names."""
+    def _check_owner(self) -> None:
+        """Never overwrite a file of another program, which may well have this name."""
         path = self._out_dir / self._name
         try:
             is_own = not path.exists() or read_header(path).is_own
@@ -189,15 +168,15 @@ class MindRecordWriter:
             is_own = False
         if not is_own:
             raise OwnershipError(
-                f"{path} is there already, and not from this converter; choose another --out"
+                f"{path} already exists and was not written by this converter; choose another --out"
             )
 
 
-def _make_quick(writer: Any) -> None:
-    """Spare a FileWriter of MindSpore 2.9 half of its time.
+def _skip_repeated_work(writer: Any) -> None:
+    """Halve the time that a FileWriter of MindSpore 2.9 takes.
 
-    For every row it asks its library eleven times for the schema, compares the row with it, and
-    copies the image again for each column behind it. Our rows fit, and `finish` counts them.
+    For every row it requests the schema from its library eleven times, validates the row, and
+    copies the image once per following column. Our rows are valid, and `finish` counts them.
     """
     meta = writer._header._get_meta()
     writer._header._get_meta = lambda: meta
@@ -206,7 +185,7 @@ def _make_quick(writer: Any) -> None:
 
 
 def _merge(fields: Mapping[str, Any]) -> bytes:
-    """Join bytes and arrays in their order, the length of each in front of it."""
+    """Concatenate bytes and arrays in their order, each preceded by its length."""
     parts = []
     for value in fields.values():
         part = value if isinstance(value, bytes) else value.tobytes()
@@ -216,7 +195,7 @@ def _merge(fields: Mapping[str, Any]) -> bytes:
 
 @contextmanager
 def _explain_errors(out_dir: Path) -> Iterator[None]:
-    """Turn errors of MindSpore while it writes into errors that say what to do."""
+    """Turn write errors of MindSpore into errors that contain the remedy."""
     try:
         yield
     except RuntimeError as error:
@@ -227,5 +206,5 @@ def _explain_errors(out_dir: Path) -> Iterator[None]:
 
 
 def _power_of_two(value: int, low: int, high: int) -> int:
-    """Return the smallest power of two that is not below `value`, within low and high."""
+    """Return the smallest power of two that is at least `value`, limited to low..high."""
     return min(max(1 << (value - 1).bit_length(), low), high)
