@@ -1,1 +1,1 @@
-"""Speed of any detector."""
+"""Speed of a detector, and its history."""

@@ -1,1 +1,1 @@
-"""Accuracy: the COCO metrics."""
+"""Accuracy of a detector: COCO metrics and confusion matrix."""

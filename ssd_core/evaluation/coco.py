@@ -1,4 +1,4 @@
-"""The twelve COCO numbers, from arrays; the one place that knows the evaluator library."""
+"""The twelve COCO metrics, from arrays; no other module imports the evaluator library."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from ssd_core.errors import DataError
 from ssd_core.structures import Annotations, Array, ClassInfo, Detections
 
 ABSENT = -1.0
-"""Value of a number that had nothing to measure: ap_small without small objects."""
+"""Value of a metric with nothing to measure: ap_small without small objects."""
 
 RECALL_GRID = np.linspace(0.0, 1.0, 101)
 """Recalls at which a precision curve is sampled."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Metric:
-    """One of the twelve: which cells of the evaluator's tables it is the mean of."""
+class _Cells:
+    """Cells of the evaluator's tables; a metric is their mean."""
 
     is_precision: bool
     iou: float | None = None
@@ -28,20 +28,20 @@ class _Metric:
 
 
 COCO_METRICS = {
-    "ap": _Metric(True),
-    "ap50": _Metric(True, iou=0.5),
-    "ap75": _Metric(True, iou=0.75),
-    "ap_small": _Metric(True, area="small"),
-    "ap_medium": _Metric(True, area="medium"),
-    "ap_large": _Metric(True, area="large"),
-    "ar_1": _Metric(False, max_detections=1),
-    "ar_10": _Metric(False, max_detections=10),
-    "ar_100": _Metric(False),
-    "ar_small": _Metric(False, area="small"),
-    "ar_medium": _Metric(False, area="medium"),
-    "ar_large": _Metric(False, area="large"),
+    "ap": _Cells(True),
+    "ap50": _Cells(True, iou=0.5),
+    "ap75": _Cells(True, iou=0.75),
+    "ap_small": _Cells(True, area="small"),
+    "ap_medium": _Cells(True, area="medium"),
+    "ap_large": _Cells(True, area="large"),
+    "ar_1": _Cells(False, max_detections=1),
+    "ar_10": _Cells(False, max_detections=10),
+    "ar_100": _Cells(False),
+    "ar_small": _Cells(False, area="small"),
+    "ar_medium": _Cells(False, area="medium"),
+    "ar_large": _Cells(False, area="large"),
 }
-"""The twelve numbers by name, in the order of pycocotools."""
+"""The twelve metrics by name, in the order of pycocotools."""
 
 _IOUS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 _AREAS = ("all", "small", "medium", "large")
@@ -50,51 +50,51 @@ _MAX_DETECTIONS = (1, 10, 100)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassScores:
-    """Accuracy of one class."""
+    """Accuracy of one class; ABSENT without objects."""
 
     info: ClassInfo
     num_objects: int
-    """Objects of the class, crowds left out."""
+    """Without crowds."""
     ap: float
-    """Mean over IoU .50:.95; ABSENT without objects."""
+    """Mean over IoU .50:.95."""
     ap50: float
     precision: NDArray[np.float64]
-    """[101] precision at IoU .5 for each recall of RECALL_GRID; all ABSENT without objects."""
+    """[101] precision at IoU .5 for each recall of RECALL_GRID."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CocoScores:
-    """What the evaluator found."""
+    """Accuracy over all classes, and of each."""
 
     values: dict[str, float]
-    """The names of COCO_METRICS; ABSENT where there was nothing to measure."""
+    """Keys of COCO_METRICS; ABSENT with nothing to measure."""
     classes: tuple[ClassScores, ...]
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The numbers that were measured: a -1 would spoil every comparison and every chart."""
+        """The measured values: a -1 would distort comparisons and charts."""
         return {name: value for name, value in self.values.items() if value != ABSENT}
 
 
 def evaluate_coco(
     truths: Sequence[Annotations], found: Sequence[Detections], classes: Sequence[ClassInfo]
 ) -> CocoScores:
-    """Compare what was found with the truth, as pycocotools does (equal to 1e-9, see the tests).
+    """Compare detections with the truth as pycocotools does (equal to 1e-9, see the tests).
 
-    Crowd boxes count neither as found nor as missed. Difficult objects count like all others:
-    COCO does not know them. Equal scores keep the order of images and detections.
+    Crowd boxes count neither as found nor as missed. Difficult objects count like all others, since
+    COCO has no such flag. Equal scores keep the order of images and detections.
 
     Args:
-        truths: of each image.
+        truths: per image.
         found: of the same images.
         classes: all classes, in label order.
 
     Raises:
-        DataError: a box or a score is not a number; some evaluators call that a perfect result.
+        DataError: a box or a score is not finite; some evaluators report that as a perfect result.
     """
     precision, recall = _tables(truths, found, classes)
     values = {
-        name: _mean(_cells(metric, precision, recall)) for name, metric in COCO_METRICS.items()
+        name: _mean(_select(cells, precision, recall)) for name, cells in COCO_METRICS.items()
     }
     labels = _join([truth.labels[~truth.is_crowd] for truth in truths], np.int64)
     counts = np.bincount(labels, minlength=len(classes) + 1)
@@ -112,15 +112,15 @@ def evaluate_coco(
 
 
 def format_summary(values: Mapping[str, float]) -> str:
-    """Write the twelve numbers in the lines of pycocotools, character by character."""
-    return "\n".join(_line(metric, values[name]) for name, metric in COCO_METRICS.items())
+    """Return the twelve lines that pycocotools prints, character by character."""
+    return "\n".join(_line(cells, values[name]) for name, cells in COCO_METRICS.items())
 
 
-def _line(metric: _Metric, value: float) -> str:
-    title = "Average Precision  (AP)" if metric.is_precision else "Average Recall     (AR)"
-    iou = "0.50:0.95" if metric.iou is None else f"{metric.iou:0.2f}"
-    place = f"IoU={iou:<9} | area={metric.area:>6} | maxDets={metric.max_detections:>3}"
-    return f" {title} @[ {place} ] = {value:0.3f}"
+def _line(cells: _Cells, value: float) -> str:
+    title = "Average Precision  (AP)" if cells.is_precision else "Average Recall     (AR)"
+    iou = "0.50:0.95" if cells.iou is None else f"{cells.iou:0.2f}"
+    selection = f"IoU={iou:<9} | area={cells.area:>6} | maxDets={cells.max_detections:>3}"
+    return f" {title} @[ {selection} ] = {value:0.3f}"
 
 
 def _tables(
@@ -128,7 +128,7 @@ def _tables(
 ) -> tuple[Array, Array]:
     """Return precision [IoU, recall, class, area, max] and recall [IoU, class, area, max].
 
-    Images are numbered from 1 and annotations too: evaluators take an id of 0 for "not matched".
+    Images and annotations are numbered from 1, because evaluators treat id 0 as "not matched".
     """
     from hotcoco import COCO, COCOeval
 
@@ -136,7 +136,7 @@ def _tables(
     areas = _join([truth.areas for truth in truths], np.float64)
     rows = _detection_rows(found)
     if not all(np.isfinite(values).all() for values in (boxes, areas, rows)):
-        raise DataError("a box, an area or a score to be evaluated is not a finite number")
+        raise DataError("a box, an area or a score is not a finite number")
     truth = COCO.from_arrays(
         [{"id": number, "width": 0, "height": 0} for number in range(1, len(truths) + 1)],
         [{"id": info.label, "name": info.name} for info in classes],
@@ -173,17 +173,17 @@ def _xywh(boxes: Sequence[Array]) -> Array:
 
 
 def _join(arrays: Sequence[Array], dtype: type[np.generic]) -> Array:
-    """Concatenate arrays, of which there may be none."""
+    """Concatenate any number of arrays, even none."""
     return np.concatenate([np.zeros(0, dtype), *arrays]).astype(dtype)
 
 
-def _cells(metric: _Metric, precision: Array, recall: Array) -> Array:
-    table = precision if metric.is_precision else recall
-    if metric.iou is not None:
-        table = table[_IOUS.index(metric.iou)]
-    return table[..., _AREAS.index(metric.area), _MAX_DETECTIONS.index(metric.max_detections)]
+def _select(cells: _Cells, precision: Array, recall: Array) -> Array:
+    table = precision if cells.is_precision else recall
+    if cells.iou is not None:
+        table = table[_IOUS.index(cells.iou)]
+    return table[..., _AREAS.index(cells.area), _MAX_DETECTIONS.index(cells.max_detections)]
 
 
-def _mean(cells: Array) -> float:
-    measured = cells[cells > ABSENT]
+def _mean(values: Array) -> float:
+    measured = values[values > ABSENT]
     return float(measured.mean()) if measured.size else ABSENT

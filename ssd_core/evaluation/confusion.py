@@ -1,4 +1,4 @@
-"""Which class is taken for which: a confusion matrix of a detector."""
+"""The confusion matrix of a detector."""
 
 from collections.abc import Iterable
 
@@ -14,19 +14,19 @@ MIN_IOU = 0.5
 def confusion_matrix(
     images: Iterable[tuple[Annotations, Detections]], num_classes: int
 ) -> IntArray:
-    """Count which class was found where which class is.
+    """Count detections by true and found class.
 
-    The best detection first takes the object that it overlaps most, whatever its class, if the IoU
-    is at least MIN_IOU and no better detection has it. Detections below MIN_SCORE count as not
-    made, and those on a crowd do not count.
+    In order of their scores, each detection matches the free object that it overlaps most, whatever
+    its class, if their IoU is at least MIN_IOU. Detections below MIN_SCORE and unmatched ones on a
+    crowd are ignored.
 
     Args:
-        images: truth and detections of each image.
+        images: truth and detections per image.
         num_classes: K, without background.
 
     Returns:
-        [K + 1, K + 1] counts; row: true class, column: found class. The last of each is background:
-        its column counts missed objects, its row detections where no object is.
+        [K + 1, K + 1] counts; row: true class, column: found class. The last ones are background:
+        the column counts missed objects, the row detections without an object.
     """
     matrix = np.zeros((num_classes + 1, num_classes + 1), np.int64)
     for truth, found in images:
@@ -35,7 +35,7 @@ def confusion_matrix(
 
 
 def _count(matrix: IntArray, truth: Annotations, classes: IntArray, found: Detections) -> None:
-    """Add one image; the detections come best first, so those that count are the first ones."""
+    """Add one image; `classes` belong to the first detections, the ones with sufficient scores."""
     objects, crowds = truth.select(~truth.is_crowd), truth.select(truth.is_crowd)
     background = len(matrix) - 1
     boxes = found.boxes[: len(classes)]

@@ -1,4 +1,4 @@
-"""Detections as a file in the results format of COCO, with the ids of the source."""
+"""Detections as a file in the COCO results format, with the ids of the source."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -29,18 +29,15 @@ class _Row(msgspec.Struct):
 def write_detections(
     path: Path, found: Iterable[tuple[int, Detections]], classes: Sequence[ClassInfo]
 ) -> None:
-    """Write the detections of images, each a row of its own.
+    """Write the detections, one row each.
 
-    Nothing is rounded, so pycocotools finds in this file the same twelve numbers that were computed
+    Nothing is rounded, so pycocotools computes the same metrics from this file as were computed
     from the arrays.
 
     Args:
         path: the file.
         found: image id and detections of each image.
-        classes: the classes that the labels mean.
-
-    Raises:
-        SurroundingsError: the disk is full or refuses.
+        classes: in label order.
     """
     category_ids = {info.label: info.category_id for info in classes}
     with replace_file(path) as partial_path, partial_path.open("wb") as file:
@@ -55,15 +52,15 @@ def write_detections(
 def read_detections(
     path: Path, classes: Sequence[ClassInfo], *, score_threshold: float
 ) -> dict[int, Detections]:
-    """Return the detections of at least `score_threshold` by image id; images without are left out.
+    """Return the detections of at least `score_threshold` by image id; no entry without any.
 
     Raises:
-        DataError: the file is missing or broken, or belongs to other classes.
+        DataError: the file does not exist, is damaged, or belongs to other classes.
     """
     try:
         rows = msgspec.json.decode(path.read_bytes(), type=list[_Row])
     except FileNotFoundError:
-        raise DataError(f"{path} is missing; evaluate again") from None
+        raise DataError(f"{path} does not exist; evaluate again") from None
     except msgspec.DecodeError as error:
         raise DataError(f"{path}: {error}; evaluate again") from None
     labels = {info.category_id: info.label for info in classes}

@@ -1,4 +1,4 @@
-"""Run a detector over a whole split and score what it found."""
+"""Evaluation of a detector on a whole split."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from ssd_core.structures import Annotations, Detections, ImageArray, Record
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationResult:
-    """Accuracy on a split, and the detections that it was computed from."""
+    """Accuracy on a split, with the truths and detections behind it."""
 
     scores: CocoScores
     image_ids: tuple[int, ...]
@@ -29,7 +29,7 @@ class EvaluationResult:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The COCO numbers that could be measured, by name."""
+        """The COCO metrics that could be measured, by name."""
         return self.scores.metrics
 
 
@@ -43,15 +43,15 @@ class _Loaded(NamedTuple):
 def evaluate_detector(
     detector: Detector, reader: SplitReader, *, batch_size: int
 ) -> EvaluationResult:
-    """Detect on every image of the split, a last short batch included, and compare with the truth.
+    """Detect objects on every image of the split, and compare them with the truth.
 
-    Images are decoded on threads ahead of the device. The order of the shards does not matter:
-    images are compared in the order of their ids, as pycocotools does.
+    Images are decoded on threads ahead of the device, and scored in the order of their ids, as
+    pycocotools does, so the order of the shards does not matter.
 
     Args:
         detector: built for the classes of the split.
         reader: the split.
-        batch_size: images a forward pass.
+        batch_size: images per forward pass; the last batch may be smaller.
 
     Raises:
         DataError: an image of the split cannot be decoded.

@@ -1,1 +1,1 @@
-"""Self-contained HTML pages from plain data."""
+"""Self-contained HTML pages, model cards and annotated images from plain data."""

@@ -75,7 +75,7 @@ ROW = '[{"image_id": 1, "category_id": 3, "bbox": [0, 0, 1, 1], "score": 0.5}]'
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "is missing; evaluate again"),
+        (None, "does not exist; evaluate again"),
         ("[{", "evaluate again"),
         ('{"a": 1}', "evaluate again"),
         (
