@@ -77,7 +77,6 @@ def _precision_recall(classes: Sequence[Mapping[str, Any]]) -> Chart | None:
         x_label="recall",
         x_range=(0, 1),
         y_range=(0, 1),
-        width=480,
     )
     return chart if is_coloured else replace(chart, legend=_MUTED_LEGEND)
 

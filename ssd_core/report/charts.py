@@ -4,13 +4,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
 from ssd_core.structures import Array
 
-ASPECT = 0.62
+WIDTH = 480
+"""Of most charts in pixels."""
+_ASPECT = 0.62
 """Height of a chart relative to its width."""
 _MAX_POINTS = 300
 _NUM_TICKS = 5
@@ -36,42 +37,7 @@ NUM_COLOURS = len(_PALETTE)
 
 Range = tuple[float, float]
 Ticks = Sequence[tuple[float, str]]
-"""Positions, counted in bins from the left or lower border, and texts."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plot:
-    """The rectangle for the values inside the view box of a chart; in pixels."""
-
-    width: int
-    """Of the view box."""
-    height: int
-    x_range: Range
-    """Values at the left and the right border."""
-    y_range: Range
-    """Values at the lower and the upper border."""
-    left: int = 46
-    top: int = 10
-    right_margin: int = 12
-    bottom_margin: int = 34
-
-    @property
-    def right(self) -> int:
-        """X of the right border."""
-        return self.width - self.right_margin
-
-    @property
-    def bottom(self) -> int:
-        """Y of the lower border."""
-        return self.height - self.bottom_margin
-
-    def place_x(self, value: float) -> float:
-        """Return the x of a value."""
-        return _scale(value, self.x_range, (self.left, self.right))
-
-    def place_y(self, value: float) -> float:
-        """Return the y of a value."""
-        return _scale(value, self.y_range, (self.bottom, self.top))
+"""Positions and texts; positions on an axis of bins count bins from the left or lower border."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,45 +65,64 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Rectangle:
-    """A bar, or a cell of a map; in pixels of the view box."""
+    """A bar, or a cell of a map."""
 
-    x: float
-    y: float
-    width: float
-    height: float
+    x_span: Range
+    y_span: Range
     colour: str
     """Any CSS colour."""
-    name: str = ""
+    name: str
     """Shown as a tooltip."""
     opacity: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
-    """A ring; in pixels of the view box."""
-
-    x: float
-    y: float
-    name: str
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """A laid-out chart; in pixels of the view box."""
+    """A chart in the units of its values; the template places them in the view box."""
 
     title: str
-    plot: Plot
+    width: int
+    """Of the view box in pixels."""
+    height: int
+    x_range: Range
+    """Values at the left and the right border of the plot."""
+    y_range: Range
+    """Values at the lower and the upper border of the plot."""
     x_label: str
     y_label: str = ""
-    x_ticks: tuple[tuple[float, str], ...]
-    """Position and text."""
-    y_ticks: tuple[tuple[float, str], ...]
+    x_ticks: Ticks
+    y_ticks: Ticks
     legend: tuple[tuple[str, str], ...] = ()
     """Name and colour."""
     rectangles: tuple[Rectangle, ...] = ()
-    paths: tuple[tuple[Line, str], ...] = ()
-    """Each line with its SVG path."""
-    points: tuple[Point, ...] = ()
+    lines: tuple[Line, ...] = ()
+    rings: tuple[tuple[float, float, str], ...] = ()
+    """X, y and tooltip."""
+    left: int = 46
+    top: int = 10
+
+    @property
+    def right(self) -> int:
+        """Right border of the plot in pixels."""
+        return self.width - 12
+
+    @property
+    def bottom(self) -> int:
+        """Lower border of the plot in pixels."""
+        return self.height - 34
+
+    def place_x(self, value: float) -> float:
+        """Return the pixel of an x."""
+        return _scale(value, self.x_range, (self.left, self.right))
+
+    def place_y(self, value: float) -> float:
+        """Return the pixel of a y."""
+        return _scale(value, self.y_range, (self.bottom, self.top))
+
+    def path(self, line: Line) -> str:
+        """Return a line as an SVG path."""
+        points = zip(map(self.place_x, line.xs), map(self.place_y, line.ys), strict=True)
+        return "M" + "L".join(f"{x} {y}" for x, y in points)
 
 
 def class_colour(label: int) -> str:
@@ -155,7 +140,7 @@ def line_chart(
     x_label: str,
     x_range: Range | None = None,
     y_range: Range | None = None,
-    width: int = 330,
+    width: int = WIDTH,
 ) -> Chart:
     """Lay out one or more lines with at least one point each.
 
@@ -175,21 +160,18 @@ def line_chart(
         max(max(line.xs) for line in lines),
     )
     y_ticks = round_ticks(*(y_range or (0.0, max(max(line.ys) for line in lines))))
-    plot = Plot(
-        width=width,
-        height=round(width * ASPECT),
-        x_range=x_range,
-        y_range=y_range or (0.0, y_ticks[-1]),
-    )
     x_ticks = [value for value in round_ticks(*x_range) if value <= x_range[1]]
     return Chart(
         title=title,
-        plot=plot,
+        width=width,
+        height=round(width * _ASPECT),
+        x_range=x_range,
+        y_range=y_range or (0.0, y_ticks[-1]),
         x_label=x_label,
-        x_ticks=tuple((plot.place_x(value), tick_text(value)) for value in x_ticks),
-        y_ticks=tuple((plot.place_y(value), tick_text(value)) for value in y_ticks),
+        x_ticks=[(value, tick_text(value)) for value in x_ticks],
+        y_ticks=[(value, tick_text(value)) for value in y_ticks],
         legend=tuple((line.name, line.colour) for line in lines if len(lines) > 1),
-        paths=tuple((line, _path(line, plot)) for line in lines),
+        lines=tuple(lines),
     )
 
 
@@ -200,7 +182,6 @@ def bar_chart(
     labels: tuple[str, str],
     x_ticks: Ticks,
     is_stacked: bool = False,
-    width: int = 480,
 ) -> Chart:
     """Lay out bars, those of several series side by side or stacked.
 
@@ -210,17 +191,10 @@ def bar_chart(
         labels: of the x and the y axis.
         x_ticks: bin k spans the positions k to k + 1.
         is_stacked: stack the bars of a bin.
-        width: of the view box, as for `line_chart`.
     """
     values = np.array([each.values for each in series], np.float64)
     floors = np.cumsum(values, axis=0) - values if is_stacked else np.zeros_like(values)
     y_ticks = round_ticks(0, float((floors + values).max(initial=0)))
-    plot = Plot(
-        width=width,
-        height=round(width * ASPECT),
-        x_range=(0, values.shape[1]),
-        y_range=(0, y_ticks[-1]),
-    )
     share = (1 - _BAR_GAP) / (1 if is_stacked else len(series))
     bars = []
     for number, each in enumerate(series):
@@ -229,15 +203,17 @@ def bar_chart(
             value, floor = float(values[number, column]), float(floors[number, column])
             x_span = (column + start, column + start + share)
             name = f"{each.name} {value:,.4g}"
-            y_span = (floor, floor + value)
-            bars.append(_rectangle(plot, x_span, y_span, colour=each.colour, name=name))
+            bars.append(Rectangle(x_span, (floor, floor + value), each.colour, name))
     return Chart(
         title=title,
-        plot=plot,
+        width=WIDTH,
+        height=round(WIDTH * _ASPECT),
+        x_range=(0, values.shape[1]),
+        y_range=(0, y_ticks[-1]),
         x_label=labels[0],
         y_label=labels[1],
-        x_ticks=tuple((plot.place_x(position), text) for position, text in x_ticks),
-        y_ticks=tuple((plot.place_y(value), tick_text(value)) for value in y_ticks),
+        x_ticks=x_ticks,
+        y_ticks=[(value, tick_text(value)) for value in y_ticks],
         legend=tuple((each.name, each.colour) for each in series if len(series) > 1),
         rectangles=tuple(bars),
     )
@@ -246,28 +222,24 @@ def bar_chart(
 def heat_map(
     title: str,
     counts: Array,
-    points: Sequence[tuple[float, float, str]],
+    rings: Sequence[tuple[float, float, str]],
     *,
     labels: tuple[str, str],
     ticks: Ticks,
-    width: int = 480,
 ) -> Chart:
     """Lay out a square map whose cells are more opaque for higher counts.
 
     Args:
         title: of the chart.
         counts: [N, N] by bin of x and bin of y.
-        points: rings: x and y in bins, and a name.
+        rings: x and y in bins, and a name.
         labels: of the x and the y axis.
         ticks: of both axes.
-        width: of the view box, as for `line_chart`.
     """
     bins = (0.0, float(len(counts)))
-    plot = Plot(width=width, height=width, x_range=bins, y_range=bins)
     highest = np.log1p(counts.max(initial=1))
     cells = [
-        _rectangle(
-            plot,
+        Rectangle(
             (column, column + 1),
             (row, row + 1),
             colour="var(--accent)",
@@ -278,21 +250,21 @@ def heat_map(
     ]
     return Chart(
         title=title,
-        plot=plot,
+        width=WIDTH,
+        height=WIDTH,
+        x_range=bins,
+        y_range=bins,
         x_label=labels[0],
         y_label=labels[1],
-        x_ticks=tuple((plot.place_x(position), text) for position, text in ticks),
-        y_ticks=tuple((plot.place_y(position), text) for position, text in ticks),
+        x_ticks=ticks,
+        y_ticks=ticks,
         rectangles=tuple(cells),
-        points=tuple(
-            Point(round(plot.place_x(x), 1), round(plot.place_y(y), 1), name)
-            for x, y, name in points
-        ),
+        rings=tuple(rings),
     )
 
 
 def round_ticks(low: float, high: float) -> list[float]:
-    """Return round numbers from `low` up; the last one is not below `high`."""
+    """Return round numbers from `low` up; the last is at least `high`."""
     span = (high - low) or abs(high) or 1.0
     magnitude = 10.0 ** math.floor(math.log10(span / _NUM_TICKS))
     step = next(magnitude * f for f in (1, 2, 5, 10) if span / (magnitude * f) <= _NUM_TICKS)
@@ -307,13 +279,6 @@ def tick_text(value: float) -> str:
     return f"{value:g}".replace("e-0", "e-")
 
 
-def _rectangle(plot: Plot, x_span: Range, y_span: Range, **look: Any) -> Rectangle:
-    """Lay out the rectangle between two values of x and two of y; neighbours share a border."""
-    left, right = (round(plot.place_x(value), 1) for value in x_span)
-    bottom, top = (round(plot.place_y(value), 1) for value in y_span)
-    return Rectangle(left, top, round(right - left, 1), round(bottom - top, 1), **look)
-
-
 def _shorten(line: Line) -> Line:
     xs, ys = np.asarray(line.xs, np.float64), np.asarray(line.ys, np.float64)
     edges = np.linspace(0, len(xs), min(len(xs), _MAX_POINTS) + 1).round().astype(int)
@@ -325,11 +290,7 @@ def _shorten(line: Line) -> Line:
     )
 
 
-def _path(line: Line, plot: Plot) -> str:
-    points = [(plot.place_x(x), plot.place_y(y)) for x, y in zip(line.xs, line.ys, strict=True)]
-    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
-
-
 def _scale(value: float, source: Range, target: Range) -> float:
+    """Map a value from one range to another; one decimal is enough for pixels."""
     share = (value - source[0]) / ((source[1] - source[0]) or 1.0)
-    return target[0] + share * (target[1] - target[0])
+    return round(target[0] + share * (target[1] - target[0]), 1)

@@ -180,7 +180,6 @@ def _recipes_chart(results: Mapping[str, Any]) -> Chart:
         x_label="IoU",
         x_range=(0, 1),
         y_range=(0, 100),
-        width=480,
     )
 
 

@@ -11,6 +11,8 @@ from ssd_core.metrics import METRICS, Metric, group_metrics, key_metrics
 from ssd_core.report.charts import Chart, Line, class_colour, line_chart
 
 _MAIN = "var(--ink)"
+_STEP_CHART_WIDTH = 330
+"""Three charts next to each other fill the page."""
 
 
 def overview(
@@ -170,4 +172,5 @@ def _step_chart(
         for number, (name, caption) in enumerate(captions.items())
         if any(name in row for row in rows)
     ]
-    return line_chart(title, lines, x_label="step", x_range=(0, rows[-1]["step"]))
+    x_range = (0, rows[-1]["step"])
+    return line_chart(title, lines, x_label="step", x_range=x_range, width=_STEP_CHART_WIDTH)

@@ -35,7 +35,7 @@ def test_classes_are_sorted_by_accuracy_and_unmeasured_ones_come_last():
 
 def test_the_mean_curve_leaves_out_unmeasured_classes():
     found = accuracy(evaluation([class_row(1, None), class_row(2, 0.2), class_row(3, 0.6)]))
-    curves = {line.name: line.ys for line, _ in found["chart"].paths}
+    curves = {line.name: line.ys for line in found["chart"].lines}
     assert set(curves) == {"mean", "c2", "c3"}
     assert curves["mean"] == pytest.approx([0.4] * 101)
 
@@ -46,7 +46,7 @@ def test_no_measured_class_gives_no_chart():
 
 def test_of_very_many_classes_the_most_frequent_are_drawn():
     rows = [class_row(label, 0.5, objects=label) for label in range(1, 201)]
-    names = {line.name for line, _ in accuracy(evaluation(rows))["chart"].paths}
+    names = {line.name for line in accuracy(evaluation(rows))["chart"].lines}
     assert names == {"mean", *(f"c{label}" for label in range(141, 201))}
 
 

@@ -66,7 +66,7 @@ def test_training_log_becomes_charts_and_facts():
         "Learning rate",
         "Accuracy on the val split",
     ]
-    assert [line.name for line, _ in found["charts"][0].paths] == [
+    assert [line.name for line in found["charts"][0].lines] == [
         "loss",
         "classification loss",
         "box loss",
