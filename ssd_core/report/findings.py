@@ -13,9 +13,11 @@ _SHOWN_EACH = 100
 _SEVERITIES = ("error", "warning")
 
 _MANY_UNREACHED = 0.05
+"""Share of objects out of reach that is worth a remark."""
 _STEEP = 100
+"""Ratio of the most to the least frequent class that is worth a remark."""
 _MAX_NAMES = 8
-_LACKS = {"train": "and cannot be learned", "val": "and cannot be measured"}
+_LACKS = {"train": "which cannot be learned", "val": "which cannot be measured"}
 
 
 def content(uri: str, checked: CheckedDataset) -> dict[str, Any]:
@@ -48,8 +50,7 @@ def content(uri: str, checked: CheckedDataset) -> dict[str, Any]:
 def find_remarks(results: Mapping[str, Any]) -> list[str]:
     """Return sentences to read before training, from the results of `inspect`."""
     return [
-        *_about_repeated(results["repeated"]),
-        *_about_near(results["near"]),
+        *_about_images(results["repeated"], results["near"]),
         *_about_classes(results["classes"], list(results["splits"])),
         *_about_anchors(results),
     ]
@@ -76,22 +77,16 @@ def _group(code: str, count: int, listed: Sequence[Finding]) -> dict[str, Any]:
     }
 
 
-def _about_repeated(repeated: Mapping[str, Any]) -> Iterator[str]:
-    if repeated["in_both_splits"]:
-        yield (
-            f"{_count(repeated['in_both_splits'], 'image')} of train "
-            f"{_is(repeated['in_both_splits'])} in val too: the accuracy on val will be too high."
-        )
+def _about_images(repeated: Mapping[str, Any], near: Mapping[str, Any]) -> Iterator[str]:
+    if count := repeated["in_both_splits"]:
+        yield f"Images in both train and val: {count:,}. The accuracy on val will be too high."
     for split, count in repeated["copies"].items():
         if count:
-            yield f"{_count(count, 'image')} of {split} {_is(count)} a copy of another one there."
-
-
-def _about_near(near: Mapping[str, Any]) -> Iterator[str]:
-    if near["in_both_splits"]:
+            yield f"Copies of other images within {split}: {count:,}."
+    if count := near["in_both_splits"]:
         yield (
-            f"{_count(near['in_both_splits'], 'image')} of train {_is(near['in_both_splits'])} in "
-            "val too, saved again or scaled: the accuracy on val may be too high."
+            f"Images in both train and val, saved again or scaled: {count:,}. The accuracy on val "
+            "may be too high."
         )
 
 
@@ -99,13 +94,13 @@ def _about_classes(classes: Sequence[Mapping[str, Any]], splits: Sequence[str]) 
     counts = {row["name"]: sum(row["objects"].values()) for row in classes}
     absent = [name for name, count in counts.items() if not count]
     if absent:
-        yield f"{_part(absent, counts)} no object at all: {_list(absent)}."
+        yield f"Classes without objects: {_list(absent, counts)}."
     for split in splits:
         names = [
             row["name"] for row in classes if not row["objects"][split] and counts[row["name"]]
         ]
         if names:
-            yield f"{_part(names, counts)} no object in {split} {_LACKS[split]}: {_list(names)}."
+            yield f"Classes without objects in {split}, {_LACKS[split]}: {_list(names, counts)}."
     present = {name: count for name, count in counts.items() if count}
     most, least = (pick(present, key=present.__getitem__, default="") for pick in (max, min))
     if most and present[most] >= _STEEP * present[least]:
@@ -122,19 +117,7 @@ def _about_anchors(results: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _count(number: int, noun: str) -> str:
-    plural = noun + ("es" if noun.endswith("s") else "s")
-    return f"{number:,} {noun if number == 1 else plural}"
-
-
-def _is(number: int) -> str:
-    return "is" if number == 1 else "are"
-
-
-def _part(names: Sequence[str], of: Sized) -> str:
-    return f"{len(names):,} of {_count(len(of), 'class')} {'has' if len(names) == 1 else 'have'}"
-
-
-def _list(names: Sequence[str]) -> str:
+def _list(names: Sequence[str], of: Sized) -> str:
     rest = len(names) - _MAX_NAMES
-    return ", ".join(names[:_MAX_NAMES]) + (f" and {rest} more" if rest > 0 else "")
+    more = f" and {rest} more" if rest > 0 else ""
+    return f"{', '.join(names[:_MAX_NAMES])}{more} ({len(names):,} of {len(of):,})"

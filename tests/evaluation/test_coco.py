@@ -1,18 +1,14 @@
 """The twelve numbers against pycocotools, on random and on adversarial sets."""
 
-import contextlib
-import io
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from ssd_core.errors import DataError
 from ssd_core.evaluation.coco import evaluate_coco, format_summary
 from ssd_core.structures import ClassInfo, Detections, make_annotations
+from tests.evaluation.oracle import make_ground_truth, run_pycocotools
 
 
 def make_classes(count):
@@ -34,54 +30,19 @@ def nothing_found():
     return make_detections([], [], [])
 
 
-def xywh(box):
-    x0, y0, x1, y1 = (float(value) for value in box)
-    return [x0, y0, x1 - x0, y1 - y0]
-
-
-def run_pycocotools(truths, found, classes):
-    """Return the evaluator of pycocotools and its twelve lines, for the same arrays."""
-    categories = {info.label: info.category_id for info in classes}
-    head = {
-        "info": {},
-        "images": [{"id": 10 * i + 7} for i in range(len(truths))],
-        "categories": [{"id": info.category_id, "name": info.name} for info in classes],
-    }
-    rows, detections = [], []
-    for i, (truth, image) in enumerate(zip(truths, found, strict=True)):
-        for box, label, area, crowd in zip(
-            truth.boxes, truth.labels, truth.areas, truth.is_crowd, strict=True
-        ):
-            rows.append(
-                {"id": len(rows) + 1, "image_id": 10 * i + 7, "category_id": categories[int(label)]}
-                | {"bbox": xywh(box), "area": float(area), "iscrowd": int(crowd)}
-            )
-        for box, label, score in zip(image.boxes, image.labels, image.scores, strict=True):
-            box = xywh(box)
-            detections.append(
-                {"id": len(detections) + 1, "image_id": 10 * i + 7, "bbox": box, "iscrowd": 0}
-                | {"category_id": categories[int(label)], "score": float(score)}
-                | {"area": box[2] * box[3]}
-            )
-    text = io.StringIO()
-    with contextlib.redirect_stdout(text):
-        truth, result = COCO(), COCO()
-        truth.dataset, result.dataset = (
-            head | {"annotations": rows},
-            head | {"annotations": detections},
-        )
-        truth.createIndex()
-        result.createIndex()
-        evaluator = COCOeval(truth, result, "bbox")
-        evaluator.evaluate()
-        evaluator.accumulate()
-        evaluator.summarize()
-    return evaluator, "\n".join(text.getvalue().splitlines()[-12:])
-
-
 def assert_equal_to_pycocotools(truths, found, classes):
     scores = evaluate_coco(truths, found, classes)
-    oracle, lines = run_pycocotools(truths, found, classes)
+    image_ids = [10 * number + 7 for number in range(len(truths))]
+    categories = {info.label: info.category_id for info in classes}
+    rows = [
+        {"image_id": image_id, "category_id": categories[label], "score": score}
+        | {"bbox": [x0, y0, x1 - x0, y1 - y0]}
+        for image_id, image in zip(image_ids, found, strict=True)
+        for (x0, y0, x1, y1), label, score in zip(
+            image.boxes.tolist(), image.labels.tolist(), image.scores.tolist(), strict=True
+        )
+    ]
+    oracle, lines = run_pycocotools(make_ground_truth(image_ids, truths, classes), rows)
     np.testing.assert_allclose(list(scores.values.values()), oracle.stats, rtol=0, atol=1e-9)
     assert format_summary(scores.values) == lines
     table = oracle.eval["precision"][:, :, :, 0, 2]
@@ -94,7 +55,7 @@ def assert_equal_to_pycocotools(truths, found, classes):
 
 
 def random_set(seed, num_images=12, num_classes=4, crowd=0.1):
-    """Objects of all sizes; detections near them, doubled, mislabelled, and free inventions."""
+    """Objects of all sizes; detections near them, duplicated, mislabelled, and free inventions."""
     rng = np.random.default_rng(seed)
     truths, found = [], []
     for _ in range(num_images):
@@ -203,7 +164,7 @@ def test_areas_of_masks_decide_the_size():
 
 
 @pytest.mark.parametrize("score", [np.nan, np.inf])
-def test_a_score_that_is_no_number_is_refused(score):
+def test_a_score_that_is_not_finite_is_refused(score):
     truth = make_annotations([[0, 0, 100, 100]], [1])
     with pytest.raises(DataError, match="not a finite number"):
         evaluate_coco([truth], [make_detections(truth.boxes, [score], [1])], make_classes(1))

@@ -1,12 +1,13 @@
 """Confusion of classes, counted by hand."""
 
 import numpy as np
+import pytest
 
 from ssd_core.evaluation.confusion import confusion_matrix
 from ssd_core.structures import Detections, make_annotations
 
 LEFT, RIGHT, FAR = [0, 0, 10, 10], [20, 0, 30, 10], [50, 50, 60, 60]
-CAT, DOG, NOTHING = 0, 1, 2
+CAT, DOG, BACKGROUND = 0, 1, 2
 
 
 def found(*rows):
@@ -18,55 +19,55 @@ def found(*rows):
     )
 
 
-def counts(truth, detections):
-    """Cells of the matrix that are not 0."""
-    matrix = confusion_matrix([(truth, detections)], 2)
-    return {
-        (int(row), int(column)): int(matrix[row, column]) for row, column in np.argwhere(matrix)
-    }
+def truth(*rows, is_crowd=None):
+    """Annotations of (box, label)."""
+    boxes, labels = [row[0] for row in rows], [row[1] for row in rows]
+    return make_annotations(boxes, labels, is_crowd=is_crowd)
 
 
-def test_found_confused_missed_and_invented():
-    truth = make_annotations([LEFT, RIGHT, FAR], [1, 2, 2])
-    detections = found((LEFT, 1, 0.9), (RIGHT, 1, 0.8), ([80, 0, 90, 10], 2, 0.7))
-    assert counts(truth, detections) == {
-        (CAT, CAT): 1,
-        (DOG, CAT): 1,
-        (DOG, NOTHING): 1,
-        (NOTHING, DOG): 1,
-    }
+NOTHING = truth()
 
 
-def test_an_object_is_found_once_by_the_best():
-    truth = make_annotations([LEFT], [1])
-    assert counts(truth, found((LEFT, 1, 0.9), (LEFT, 2, 0.8))) == {
-        (CAT, CAT): 1,
-        (NOTHING, DOG): 1,
-    }
-
-
-def test_weak_detections_do_not_count():
-    assert counts(make_annotations([LEFT], [1]), found((LEFT, 1, 0.4))) == {(CAT, NOTHING): 1}
-
-
-def test_little_overlap_is_no_hit():
-    assert counts(make_annotations([LEFT], [1]), found(([5, 0, 15, 10], 1, 0.9))) == {
-        (CAT, NOTHING): 1,
-        (NOTHING, CAT): 1,
-    }
-
-
-def test_a_crowd_is_neither_missed_nor_a_mistake():
-    truth = make_annotations([LEFT, RIGHT], [1, 2], is_crowd=[True, False])
-    assert counts(truth, found((LEFT, 1, 0.9), (RIGHT, 2, 0.8))) == {(DOG, DOG): 1}
-
-
-def test_nothing_at_all():
-    assert counts(make_annotations([], []), found()) == {}
-    assert counts(make_annotations([LEFT], [2]), found()) == {(DOG, NOTHING): 1}
-    assert counts(make_annotations([], []), found((LEFT, 2, 0.9))) == {(NOTHING, DOG): 1}
-
-
-def test_images_add_up():
-    image = (make_annotations([LEFT], [1]), found((LEFT, 1, 0.9)))
-    assert confusion_matrix([image] * 3, 2)[CAT, CAT] == 3
+@pytest.mark.parametrize(
+    ("objects", "detections", "expected"),
+    [
+        pytest.param(
+            truth((LEFT, 1), (RIGHT, 2), (FAR, 2)),
+            found((LEFT, 1, 0.9), (RIGHT, 1, 0.8), ([80, 0, 90, 10], 2, 0.7)),
+            {(CAT, CAT): 1, (DOG, CAT): 1, (DOG, BACKGROUND): 1, (BACKGROUND, DOG): 1},
+            id="right, confused, missed and invented",
+        ),
+        pytest.param(
+            truth((LEFT, 1)),
+            found((LEFT, 1, 0.9), (LEFT, 2, 0.8)),
+            {(CAT, CAT): 1, (BACKGROUND, DOG): 1},
+            id="an object is found once, by the best detection",
+        ),
+        pytest.param(
+            truth((LEFT, 1)),
+            found((LEFT, 1, 0.4)),
+            {(CAT, BACKGROUND): 1},
+            id="detections with low scores are ignored",
+        ),
+        pytest.param(
+            truth((LEFT, 1)),
+            found(([5, 0, 15, 10], 1, 0.9)),
+            {(CAT, BACKGROUND): 1, (BACKGROUND, CAT): 1},
+            id="a small overlap is not a match",
+        ),
+        pytest.param(
+            truth((LEFT, 1), (RIGHT, 2), is_crowd=[True, False]),
+            found((LEFT, 1, 0.9), (RIGHT, 2, 0.8)),
+            {(DOG, DOG): 1},
+            id="a crowd is neither missed nor a mistake",
+        ),
+        pytest.param(NOTHING, found(), {}, id="nothing at all"),
+        pytest.param(truth((LEFT, 2)), found(), {(DOG, BACKGROUND): 1}, id="nothing found"),
+        pytest.param(NOTHING, found((LEFT, 2, 0.9)), {(BACKGROUND, DOG): 1}, id="no object"),
+    ],
+)
+def test_counts_of_one_image_and_of_several(objects, detections, expected):
+    for times in (1, 3):
+        matrix = confusion_matrix([(objects, detections)] * times, 2)
+        cells = {(int(row), int(column)) for row, column in np.argwhere(matrix)}
+        assert {cell: matrix[cell] / times for cell in cells} == expected

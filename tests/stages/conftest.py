@@ -35,5 +35,5 @@ def undecodable_shards(few_photographs, tmp_path_factory):
     content = photo.read_bytes()
     start = content.index(b"\xff\xc4")  # the first Huffman table
     photo.write_bytes(content[: start + 5] + b"\xff" * 16 + content[start + 21 :])
-    convert.run({}, str(source), folder / "shards")
+    convert.run({}, str(source), LocalDirectory(folder / "shards"))
     return folder / "shards"

@@ -1,14 +1,10 @@
-"""The evaluate stage on the bundled photographs."""
+"""The evaluate stage on the bundled images."""
 
-import contextlib
-import io
 import json
 import shutil
 from pathlib import Path
 
 import pytest
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import DataError, UsageError
@@ -16,41 +12,32 @@ from ssd_core.evaluation.coco import COCO_METRICS
 from ssd_core.stages import evaluate
 from ssd_core.store import LocalDirectory
 from ssd_core.structures import ClassInfo
+from tests.evaluation.oracle import make_ground_truth, run_pycocotools
 
 FEW = {"postprocess": {"score_threshold": 0.3}}
-"""Few detections, where only the course of the stage matters."""
+"""Few detections, for tests of anything but accuracy."""
 
 
 def read(path):
     return json.loads(path.read_text())
 
 
-def ground_truth(data_dir, split):
-    """The split in the format of pycocotools."""
-    reader = open_split(LocalDirectory(data_dir), split)
-    categories = {info.label: info.category_id for info in reader.classes}
-    images, rows = [], []
-    for record in reader.read(range(reader.num_images)):
-        images.append({"id": record.image_id})
-        truth = record.annotations
-        for box, label, area in zip(truth.boxes, truth.labels, truth.areas, strict=True):
-            x0, y0, x1, y1 = (float(value) for value in box)
-            row = {"id": len(rows) + 1, "image_id": record.image_id, "iscrowd": 0}
-            row |= {"category_id": categories[int(label)], "area": float(area)}
-            rows.append(row | {"bbox": [x0, y0, x1 - x0, y1 - y0]})
-    names = [{"id": info.category_id, "name": info.name} for info in reader.classes]
-    return {"info": {}, "images": images, "annotations": rows, "categories": names}
+def run(model_dir, data_dir, out_dir, config=None):
+    locations = (LocalDirectory(model_dir), LocalDirectory(data_dir))
+    return evaluate.run(config or {}, *locations, out_dir, device="cpu")
 
 
-def test_pycocotools_finds_the_same_numbers_in_the_written_detections(evaluation_dir, bccd_shards):
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO()
-        truth.dataset = ground_truth(bccd_shards, "val")
-        truth.createIndex()
-        evaluator = COCOeval(truth, truth.loadRes(str(evaluation_dir / "detections.json")), "bbox")
-        evaluator.evaluate()
-        evaluator.accumulate()
-        evaluator.summarize()
+def test_pycocotools_computes_the_same_metrics_from_the_written_detections(
+    evaluation_dir, bccd_shards
+):
+    reader = open_split(LocalDirectory(bccd_shards), "val")
+    records = list(reader.read(range(reader.num_images)))
+    truth = make_ground_truth(
+        [record.image_id for record in records],
+        [record.annotations for record in records],
+        reader.classes,
+    )
+    evaluator, _ = run_pycocotools(truth, str(evaluation_dir / "detections.json"))
     metrics = read(evaluation_dir / "results.json")["metrics"]
     assert list(metrics) == list(COCO_METRICS)
     ours = [-1 if value is None else value for value in metrics.values()]
@@ -58,11 +45,9 @@ def test_pycocotools_finds_the_same_numbers_in_the_written_detections(evaluation
     assert metrics["ap50"] > 0
 
 
-def test_results_and_invocation_say_what_was_evaluated(evaluation_dir, trained_dir, bccd_shards):
-    results, invocation = (
-        read(evaluation_dir / "results.json"),
-        read(evaluation_dir / "invocation.json"),
-    )
+def test_results_and_invocation_describe_model_and_data(evaluation_dir, trained_dir, bccd_shards):
+    results = read(evaluation_dir / "results.json")
+    invocation = read(evaluation_dir / "invocation.json")
     assert results["images"] == 40
     assert results["model"]["recipe"] == "demo"
     assert results["data"] == {"name": "bccd", "split": "val"}
@@ -76,9 +61,7 @@ def test_results_and_invocation_say_what_was_evaluated(evaluation_dir, trained_d
 
 def test_the_twelve_lines_are_logged(trained_dir, bccd_shards, tmp_path, caplog):
     caplog.set_level("INFO", logger="ssd")
-    result = evaluate.run(
-        FEW, LocalDirectory(trained_dir), LocalDirectory(bccd_shards), tmp_path, device="cpu"
-    )
+    result = run(trained_dir, bccd_shards, tmp_path, FEW)
     [text] = [record.getMessage() for record in caplog.records if "maxDets" in record.getMessage()]
     first = text.splitlines()[0]
     assert len(text.splitlines()) == 12
@@ -86,7 +69,7 @@ def test_the_twelve_lines_are_logged(trained_dir, bccd_shards, tmp_path, caplog)
     assert first.endswith(f"{result.metrics['ap']:.3f}")
 
 
-def test_other_classes_than_the_models_are_refused():
+def test_classes_other_than_those_of_the_model_are_refused():
     def classes(*names):
         return [ClassInfo(label=k, name=n, category_id=k) for k, n in enumerate(names, start=1)]
 
@@ -97,54 +80,27 @@ def test_other_classes_than_the_models_are_refused():
         evaluate.check_classes(classes("a"), classes("a", "b"))
 
 
-def test_results_outlive_wrong_words_but_not_a_run_that_fails(
+def test_wrong_arguments_keep_earlier_results_and_a_failing_run_removes_them(
     trained_dir, evaluation_dir, undecodable_shards, tmp_path
 ):
     out_dir = Path(shutil.copytree(evaluation_dir, tmp_path / "out"))
     with pytest.raises(DataError, match="nothing holds no converted data set"):
-        evaluate.run(
-            {},
-            LocalDirectory(trained_dir),
-            LocalDirectory(tmp_path / "nothing"),
-            out_dir,
-            device="cpu",
-        )
+        run(trained_dir, tmp_path / "nothing", out_dir)
     assert read(out_dir / "results.json") == read(evaluation_dir / "results.json")
     with pytest.raises(DataError, match=r"\.jpg: the image cannot be decoded"):
-        evaluate.run(
-            {},
-            LocalDirectory(trained_dir),
-            LocalDirectory(undecodable_shards),
-            out_dir,
-            device="cpu",
-        )
+        run(trained_dir, undecodable_shards, out_dir)
     assert not (out_dir / "results.json").exists()
 
 
-def test_wrong_words_leave_nothing_behind(trained_dir, tmp_path):
-    with pytest.raises(DataError):
-        evaluate.run(
-            {},
-            LocalDirectory(trained_dir),
-            LocalDirectory(tmp_path / "nothing"),
-            tmp_path / "out",
-            device="cpu",
-        )
-    assert not (tmp_path / "out").exists()
-
-
-def test_bad_words_are_named(trained_dir, bccd_shards, tmp_path):
+def test_wrong_arguments_are_named_and_leave_nothing_behind(trained_dir, bccd_shards, tmp_path):
+    out_dir, blocked = tmp_path / "out", tmp_path / "file"
+    with pytest.raises(DataError, match="nothing holds no converted data set"):
+        run(trained_dir, tmp_path / "nothing", out_dir)
     with pytest.raises(UsageError, match=r"evaluate\.batch_sise.*evaluate\.batch_size"):
-        evaluate.run(
-            {"batch_sise": 3}, LocalDirectory(trained_dir), LocalDirectory(bccd_shards), tmp_path
-        )
+        run(trained_dir, bccd_shards, out_dir, {"batch_sise": 3})
     with pytest.raises(UsageError, match="no such model directory"):
-        evaluate.run(
-            {}, LocalDirectory(tmp_path / "no"), LocalDirectory(bccd_shards), tmp_path, device="cpu"
-        )
-    blocked = tmp_path / "file"
+        run(tmp_path / "no", bccd_shards, out_dir)
+    assert not out_dir.exists()
     blocked.write_text("")
     with pytest.raises(UsageError, match="cannot write there"):
-        evaluate.run(
-            {}, LocalDirectory(trained_dir), LocalDirectory(bccd_shards), blocked, device="cpu"
-        )
+        run(trained_dir, bccd_shards, blocked)

@@ -39,13 +39,19 @@ def outputs(trained_dir, bccd_shards, evaluation_dir, tmp_path_factory):
     return [trained_dir, evaluation_dir, speed_dir]
 
 
+def write(inputs, out_dir, config=None, **options):
+    """Return the result of the stage and the page."""
+    result = report.run(config or {}, inputs, out_dir, **options)
+    return result, (out_dir / "report.html").read_text()
+
+
 def parts_of(page):
     return re.findall(r"<h2[^>]*>([^<]*)</h2>", page)
 
 
-def test_the_page_joins_all_outputs_in_any_order(outputs, tmp_path):
-    result = report.run({}, outputs[::-1], tmp_path)
-    page = (tmp_path / "report.html").read_text()
+def test_the_page_joins_all_outputs_in_any_order(outputs, bccd_shards, tmp_path):
+    data_dir = LocalDirectory(bccd_shards)
+    result, page = write(outputs[::-1], tmp_path, data_dir=data_dir)
     assert parts_of(page) == ALL_PARTS
     assert len(page) < 2_000_000
     assert page.count("<image ") == 9
@@ -56,48 +62,40 @@ def test_the_page_joins_all_outputs_in_any_order(outputs, tmp_path):
     summary = (tmp_path / "summary.md").read_text()
     assert summary.startswith("# demo on bccd\n")
     assert f"| AP50 | {result.metrics['ap50']:.3f} |" in summary
-
-
-def test_it_looks_the_same_in_the_frame_of_kubeflow(outputs, tmp_path):
-    """Kubeflow shows the text of a page in a frame without an origin; here with no network too."""
-    report.run({}, outputs, tmp_path)
-    page = (tmp_path / "report.html").read_text()
-    frame = f'<iframe sandbox="allow-scripts" srcdoc="{html.escape(page)}"></iframe>'
-    style = "<style>body {margin: 0} iframe {border: 0; width: 100vw; height: 100vh}</style>"
-    (tmp_path / "frame.html").write_text(f'<!doctype html><meta charset="utf-8">{style}{frame}')
-    alone, framed = (take_picture(tmp_path, name) for name in ("report", "frame"))
-    assert len(np.unique(alone)) > 100
-    assert np.array_equal(alone, framed)
-
-
-def take_picture(folder, name):
-    """Return the pixels of a page as Chromium draws it."""
-    browser = shutil.which("chromium-headless-shell") or shutil.which("chromium")
-    if browser is None:
-        missing("chromium", "no chromium here")
-    picture = folder / f"{name}.png"
-    words = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
-    words += ["--disable-features=IsolateSandboxedIframes"]  # it draws only what is in one process
-    words += ["--window-size=1000,8000", "--host-resolver-rules=MAP * ~NOTFOUND"]
-    words += [f"--user-data-dir={folder / 'profile'}", f"--screenshot={picture}"]
-    page = (folder / f"{name}.html").as_uri()
-    subprocess.run([browser, *words, page], check=True, capture_output=True)
-    return np.asarray(Image.open(picture).convert("RGB"))
-
-
-def test_the_record_says_what_was_read(outputs, bccd_shards, tmp_path):
-    report.run({}, outputs, tmp_path, data_dir=LocalDirectory(bccd_shards))
     inputs = read_output(tmp_path).invocation["inputs"]
     assert set(inputs) == {"train", "evaluate", "benchmark", "data_dir"}
     digest = file_sha256(outputs[1] / "results.json")
     assert inputs["evaluate"] == {"uri": str(outputs[1]), "digest": digest}
-    assert inputs["data_dir"]["digest"] == read_manifest(LocalDirectory(bccd_shards)).digest
+    assert inputs["data_dir"]["digest"] == read_manifest(data_dir).digest
 
 
-def test_the_same_input_gives_the_same_page(outputs, tmp_path):
-    for name in ("a", "b"):
-        report.run({}, outputs, tmp_path / name)
-    assert (tmp_path / "a/report.html").read_bytes() == (tmp_path / "b/report.html").read_bytes()
+def test_it_is_reproducible_and_looks_the_same_in_the_frame_of_kubeflow(outputs, tmp_path):
+    """Kubeflow shows a page in a frame without an origin; here without a network too."""
+    _, page = write(outputs, tmp_path)
+    assert write(outputs, tmp_path / "again")[1] == page
+    frame = f'<iframe sandbox="allow-scripts" srcdoc="{html.escape(page)}"></iframe>'
+    style = "<style>body {margin: 0} iframe {border: 0; width: 100vw; height: 100vh}</style>"
+    (tmp_path / "frame.html").write_text(f'<!doctype html><meta charset="utf-8">{style}{frame}')
+    alone, framed = (take_screenshot(tmp_path, name) for name in ("report", "frame"))
+    assert len(np.unique(alone)) > 100
+    assert np.array_equal(alone, framed)
+
+
+def take_screenshot(folder, name):
+    """Return the pixels of a page rendered by Chromium."""
+    browser = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+    if browser is None:
+        missing("chromium", "no chromium here")
+    screenshot = folder / f"{name}.png"
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+    options += [
+        "--disable-features=IsolateSandboxedIframes"
+    ]  # frames of other processes stay empty
+    options += ["--window-size=1000,8000", "--host-resolver-rules=MAP * ~NOTFOUND"]
+    options += [f"--user-data-dir={folder / 'profile'}", f"--screenshot={screenshot}"]
+    page = (folder / f"{name}.html").as_uri()
+    subprocess.run([browser, *options, page], check=True, capture_output=True)
+    return np.asarray(Image.open(screenshot).convert("RGB"))
 
 
 @pytest.mark.parametrize(
@@ -108,79 +106,59 @@ def test_the_same_input_gives_the_same_page(outputs, tmp_path):
         ([2], ["Speed", "Configuration", "Environment"]),
     ],
 )
-def test_parts_whose_input_is_missing_are_left_out(outputs, tmp_path, which, parts):
-    result = report.run({"title": "Mine"}, [outputs[i] for i in which], tmp_path)
-    page = (tmp_path / "report.html").read_text()
+def test_parts_without_input_are_left_out(outputs, tmp_path, which, parts):
+    result, page = write([outputs[i] for i in which], tmp_path, {"title": "Mine"})
     assert parts_of(page) == parts
     assert "<title>Mine</title>" in page
     assert ("images_per_second" in result.metrics) == ("Speed" in parts)
     assert ("ap" in result.metrics) == ("Accuracy" in parts)
 
 
-def test_images_that_are_gone_are_left_out_unless_requested(outputs, tmp_path):
-    moved = tmp_path / "evaluation"
-    moved.mkdir()
-    for path in outputs[1].iterdir():
-        (moved / path.name).write_bytes(path.read_bytes())
-    invocation = json.loads((moved / "invocation.json").read_text())
-    invocation["inputs"]["data_dir"]["uri"] = str(tmp_path / "gone")
-    (moved / "invocation.json").write_text(json.dumps(invocation))
-    report.run({}, [moved], tmp_path / "a")
-    assert "Sample images" not in (tmp_path / "a/report.html").read_text()
-    with pytest.raises(DataError, match="no converted data set"):
-        report.run({}, [moved], tmp_path / "b", data_dir=LocalDirectory(tmp_path / "gone"))
-
-
-def test_images_of_another_data_set_are_refused(outputs, few_photographs, tmp_path):
-    convert.run({}, str(few_photographs), LocalDirectory(tmp_path / "few"))
-    with pytest.raises(UsageError, match="few is not the data set that was evaluated, /.*/shards"):
-        report.run({}, outputs, tmp_path / "out", data_dir=LocalDirectory(tmp_path / "few"))
-
-
-def test_images_of_a_data_set_that_has_changed_are_left_out(
+def test_images_come_only_from_the_data_set_that_was_evaluated(
     outputs, bccd_shards, few_photographs, tmp_path
 ):
-    place = tmp_path / "shards"
-    shutil.copytree(bccd_shards, place)
-    moved = Path(shutil.copytree(outputs[1], tmp_path / "evaluation"))
-    invocation = json.loads((moved / "invocation.json").read_text())
-    invocation["inputs"]["data_dir"]["uri"] = str(place)
-    (moved / "invocation.json").write_text(json.dumps(invocation))
-    report.run({}, [moved], tmp_path / "a")
-    assert "Sample images" in (tmp_path / "a/report.html").read_text()
-    shutil.rmtree(place)
-    convert.run({}, str(few_photographs), LocalDirectory(place))
-    report.run({}, [moved], tmp_path / "b")
-    assert "Sample images" not in (tmp_path / "b/report.html").read_text()
+    shards = Path(shutil.copytree(bccd_shards, tmp_path / "shards"))
+    evaluation = Path(shutil.copytree(outputs[1], tmp_path / "evaluation"))
+    invocation = json.loads((evaluation / "invocation.json").read_text())
+    invocation["inputs"]["data_dir"]["uri"] = str(shards)
+    (evaluation / "invocation.json").write_text(json.dumps(invocation))
+
+    def has_images():
+        return "Sample images" in write([evaluation], tmp_path / "out")[1]
+
+    assert has_images()
+    shutil.rmtree(shards)
+    assert not has_images()
+    with pytest.raises(DataError, match="no converted data set"):
+        write([evaluation], tmp_path / "out", data_dir=LocalDirectory(shards))
+    convert.run({}, str(few_photographs), LocalDirectory(shards))
+    assert not has_images()
+    with pytest.raises(UsageError, match="is not the data set that was evaluated, /.*/shards"):
+        write(outputs, tmp_path / "out", data_dir=LocalDirectory(shards))
 
 
-def test_no_images_on_request(outputs, tmp_path):
-    report.run({"images": 0}, outputs, tmp_path)
-    assert "Sample images" not in (tmp_path / "report.html").read_text()
-
-
-def test_images_end_before_the_page_grows_too_large(outputs, tmp_path, monkeypatch):
+def test_the_number_of_images_is_limited_by_request_and_by_size(outputs, tmp_path, monkeypatch):
+    assert "Sample images" not in write(outputs, tmp_path, {"images": 0})[1]
     monkeypatch.setattr(images, "_MAX_BYTES", 100_000)
-    report.run({"images": 40}, outputs, tmp_path)
-    page = (tmp_path / "report.html").read_text()
-    assert 1 <= page.count("<image ") < 10
+    assert 1 <= write(outputs, tmp_path, {"images": 40})[1].count("<image ") < 10
 
 
-def test_inputs_that_are_no_outputs_are_named(outputs, bccd_shards, tmp_path):
-    with pytest.raises(UsageError, match=r"no invocation\.json here"):
-        report.run({}, [tmp_path], tmp_path / "out")
-    with pytest.raises(UsageError, match="are both of stage 'train'"):
-        report.run({}, [outputs[0], outputs[0]], tmp_path / "out")
-    with pytest.raises(UsageError, match="nothing to report"):
-        report.run({}, [], tmp_path / "out")
-    with pytest.raises(UsageError, match="is of stage 'convert'; expected one of train, evaluate"):
-        report.run({}, [bccd_shards], tmp_path / "out")
+def test_wrong_inputs_are_named(outputs, bccd_shards, tmp_path):
+    trained_dir, *_ = outputs
+    for inputs, message in (
+        ([tmp_path], r"no invocation\.json here"),
+        ([trained_dir, trained_dir], "are both of stage 'train'"),
+        ([], "nothing to report"),
+        ([bccd_shards], "is of stage 'convert'; expected one of train, evaluate"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            write(inputs, tmp_path / "out")
 
 
-def test_unfinished_and_broken_outputs_are_named(outputs, tmp_path):
+def test_unfinished_and_damaged_outputs_are_named(tmp_path):
     (tmp_path / "invocation.json").write_text('{"stage": "evaluate"}')
     with pytest.raises(DataError, match=r"results\.json is missing"):
-        report.run({}, [tmp_path], tmp_path / "out")
+        write([tmp_path], tmp_path / "out")
     (tmp_path / "results.json").write_text('{"metrics": ')
     with pytest.raises(DataError, match="is not JSON"):
-        report.run({}, [tmp_path], tmp_path / "out")
+        write([tmp_path], tmp_path / "out")
