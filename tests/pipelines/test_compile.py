@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 
 from pipelines.catalogue import PIPELINES, build, write_package
 from pipelines.execution.spec import read_tasks
-from pipelines.placement import PLACEMENTS_PATH, load_placement
+from pipelines.placement import PLACEMENTS_PATH, Placement, load_placement
 from ssd_core import __version__
 from tests.pipelines.conftest import STEPS
 
@@ -27,10 +28,9 @@ PLACEMENTS = tuple(yaml.safe_load(PLACEMENTS_PATH.read_text()))
 NODES = (1, 4)
 DEVICE_STEPS = {"train", "evaluate", "benchmark"}
 RESOURCES = {"cuda": "nvidia.com/gpu", "npu": "huawei.com/Ascend910"}
-
-everywhere = pytest.mark.parametrize(
-    ("pipeline", "placement", "nodes"), list(product(PIPELINES, PLACEMENTS, NODES))
-)
+SECRET = "mlpipeline-minio-artifact"
+SECRET_KEYS = {"AWS_ACCESS_KEY_ID": "accesskey", "AWS_SECRET_ACCESS_KEY": "secretkey"}
+KUBEFLOW_STORE = {"name": "AWS_ENDPOINT_URL", "value": "http://seaweedfs.kubeflow:9000"}
 
 
 @dataclass(frozen=True)
@@ -57,137 +57,111 @@ class Compiled:
         settings: dict[str, Any] = self.platform[f"exec-{step.replace('_', '-')}"]
         return settings
 
-    def mounts(self, step: str) -> dict[str, Any]:
-        """Mounted empty directories by path."""
-        return {mount["mountPath"]: mount for mount in self.settings(step)["emptyDirMounts"]}
 
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("compile")
+def read_compiled(content: bytes) -> Compiled:
+    spec, platform = yaml.load_all(content, yaml.CSafeLoader)
+    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    return Compiled(content.decode(), spec, executors)
 
 
 @cache
-def compiled(folder: Path, pipeline: str, placement: str, nodes: int = 1) -> Compiled:
-    path = folder / f"{pipeline}-{placement}-{nodes}.yaml"
-    write_package(pipeline, load_placement(placement), path, nodes=nodes)
-    spec, platform = yaml.load_all(path.read_text(), yaml.CSafeLoader)
-    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    return Compiled(path.read_text(), spec, executors)
+def compiled(pipeline: str, placement: str, nodes: int = 1) -> Compiled:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "pipeline.yaml"
+        write_package(pipeline, load_placement(placement), path, nodes=nodes)
+        return read_compiled(path.read_bytes())
 
 
-def is_on_device(step: str) -> bool:
-    return step in DEVICE_STEPS
+@pytest.fixture(
+    params=list(product(PIPELINES, PLACEMENTS, NODES)), ids=lambda case: "-".join(map(str, case))
+)
+def case(request: pytest.FixtureRequest) -> tuple[str, str, int]:
+    """Each pipeline with each placement, on one node and on several."""
+    found: tuple[str, str, int] = request.param
+    return found
 
 
-@everywhere
-def test_it_is_read_back_by_the_schemas(
-    folder: Path, pipeline: str, placement: str, nodes: int
-) -> None:
-    """Strictly: a field that the schema does not know is an error."""
-    found = compiled(folder, pipeline, placement, nodes)
+def test_it_is_read_back_by_the_schemas(case: tuple[str, str, int]) -> None:
+    """Strictly: a field that the schema does not contain is an error."""
+    found = compiled(*case)
     spec = ParseDict(found.pipeline, PipelineSpec())
-    assert spec.pipeline_info.name == pipeline
+    assert spec.pipeline_info.name == case[0]
     assert set(found.platform) == set(found.pipeline["deploymentSpec"]["executors"])
     for settings in found.platform.values():
         ParseDict(settings, KubernetesExecutorConfig())
-
-
-@everywhere
-def test_its_steps(folder: Path, pipeline: str, placement: str, nodes: int) -> None:
-    many = {"train": "train_distributed"} if nodes > 1 else {}
-    expected = {many.get(step, step) for step in STEPS[pipeline]}
-    assert set(compiled(folder, pipeline, placement, nodes).tasks) == expected
-
-
-@everywhere
-def test_images_have_the_version(folder: Path, pipeline: str, placement: str, nodes: int) -> None:
-    found = compiled(folder, pipeline, placement, nodes)
-    images = {step: found.container(step)["image"] for step in found.tasks}
-    kinds = dict.fromkeys(found.tasks, "tools")
-    kinds |= {step: placement for step in found.tasks if is_on_device(step)}
-    if placement.startswith("mindspore") and "convert" in kinds:
-        kinds["convert"] = "mindspore-cpu"
-    if "train_distributed" in kinds:
-        kinds["train_distributed"] = "launcher"
-    assert images == {step: f"ssd-on-kubeflow/{kind}:{__version__}" for step, kind in kinds.items()}
     assert "latest" not in found.text
     assert "pip install" not in found.text
 
 
-@everywhere
-def test_the_accelerator_is_a_constant_of_the_steps_that_need_it(
-    folder: Path, pipeline: str, placement: str, nodes: int
-) -> None:
-    found, device = compiled(folder, pipeline, placement, nodes), load_placement(placement).device
-    for step in found.tasks:
-        resources = found.container(step)["resources"]
-        if not (is_on_device(step) and device in RESOURCES):
-            assert "accelerator" not in resources
-            assert not {"tolerations", "nodeSelector", "securityContext"} & set(
-                found.settings(step)
-            )
-            continue
-        accelerator = resources["accelerator"]
-        assert accelerator["resourceType"] == RESOURCES[device]
-        assert accelerator["resourceCount"] == "1"
-        assert found.settings(step)["tolerations"] == [
-            {"effect": "NoSchedule", "key": RESOURCES[device], "operator": "Exists"}
-        ]
+def expected_image(step: str, placement: str) -> str:
+    if step == "convert" and placement.startswith("mindspore"):
+        kind = "mindspore-cpu"
+    elif step == "train_distributed":
+        kind = "launcher"
+    else:
+        kind = placement if step in DEVICE_STEPS else "tools"
+    return f"ssd-on-kubeflow/{kind}:{__version__}"
 
 
-@everywhere
-def test_every_step_has_the_store_by_reference_and_a_writable_tmp(
-    folder: Path, pipeline: str, placement: str, nodes: int
-) -> None:
-    found = compiled(folder, pipeline, placement, nodes)
-    for step in found.tasks:
-        assert found.mounts(step)["/tmp"] == {"mountPath": "/tmp", "volumeName": "tmp"}
-        secrets = found.settings(step)["secretAsEnv"]
-        assert {secret["secretName"] for secret in secrets} == {"mlpipeline-minio-artifact"}
-        assert [secret["keyToEnv"] for secret in secrets] == [
-            [{"envVar": "AWS_ACCESS_KEY_ID", "secretKey": "accesskey"}],
-            [{"envVar": "AWS_SECRET_ACCESS_KEY", "secretKey": "secretkey"}],
-        ]
-        names = [variable["name"] for variable in found.container(step)["env"]]
-        assert names == ["AWS_ENDPOINT_URL"]
+def expected_resources(step: str, row: Placement) -> dict[str, Any]:
+    """Return the resources of a container but for those in the units of earlier versions."""
+    pod = row.resources if step in DEVICE_STEPS else row.tools_resources
+    found: dict[str, Any] = {
+        "resourceCpuRequest": pod.cpu_request,
+        "resourceMemoryRequest": pod.memory_request,
+        "resourceMemoryLimit": pod.memory_limit,
+    }
+    if step in DEVICE_STEPS and row.device in RESOURCES:
+        name = RESOURCES[row.device]
+        found["accelerator"] = {"count": "1", "resourceCount": "1"}
+        found["accelerator"] |= {"type": name, "resourceType": name}
+    return {name: value for name, value in found.items() if value is not None}
 
 
-@everywhere
-def test_memory_is_asked_for(folder: Path, pipeline: str, placement: str, nodes: int) -> None:
-    found = compiled(folder, pipeline, placement, nodes)
-    row = load_placement(placement)
-    for step in found.tasks:
-        resources = found.container(step)["resources"]
-        asked = row.resources if is_on_device(step) else row.tools_resources
-        assert resources["resourceCpuRequest"] == asked.cpu_request
-        assert resources["resourceMemoryRequest"] == asked.memory_request
-        assert resources.get("resourceMemoryLimit") == asked.memory_limit
-        if is_on_device(step):
-            shared = found.mounts(step)["/dev/shm"]
-            assert (shared["medium"], shared["sizeLimit"]) == ("Memory", row.shared_memory)
+def expected_settings(step: str, row: Placement) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "emptyDirMounts": [{"mountPath": "/tmp", "volumeName": "tmp"}],
+        "secretAsEnv": [
+            {
+                "keyToEnv": [{"envVar": variable, "secretKey": key}],
+                "optional": False,
+                "secretName": SECRET,
+                "secretNameParameter": {"runtimeValue": {"constant": SECRET}},
+            }
+            for variable, key in SECRET_KEYS.items()
+        ],
+    }
+    if step not in DEVICE_STEPS:
+        return found
+    shared = {"mountPath": "/dev/shm", "volumeName": "shared-memory"}
+    found["emptyDirMounts"] += [{**shared, "medium": "Memory", "sizeLimit": row.shared_memory}]
+    if row.device in RESOURCES:
+        toleration = {"effect": "NoSchedule", "operator": "Exists", "key": RESOURCES[row.device]}
+        found["tolerations"] = [toleration]
+    if row.device == "npu":  # as the group of the driver
+        found["securityContext"] = {"runAsUser": "1000", "runAsGroup": "1000"}
+        found["nodeSelector"] = {"labels": {"accelerator": "huawei-Ascend910"}}
+    return found
 
 
-@everywhere
-def test_no_step_is_taken_from_the_cache_of_kubeflow(
-    folder: Path, pipeline: str, placement: str, nodes: int
-) -> None:
-    tasks = compiled(folder, pipeline, placement, nodes).tasks
-    assert [task["cachingOptions"] for task in tasks.values()] == [{}] * len(tasks)
+def test_every_step_gets_what_it_needs_and_nothing_else(case: tuple[str, str, int]) -> None:
+    pipeline, placement, nodes = case
+    found, row = compiled(*case), load_placement(placement)
+    many = {"train": "train_distributed"} if nodes > 1 else {}
+    assert set(found.tasks) == {many.get(step, step) for step in STEPS[pipeline]}
+    for step, task in found.tasks.items():
+        assert task["cachingOptions"] == {}, step
+        container = found.container(step)
+        assert set(container) == {"image", "command", "args", "env", "resources"}
+        assert container["image"] == expected_image(step, placement)
+        assert container["env"] == [KUBEFLOW_STORE]
+        earlier = {"cpuRequest", "memoryRequest", "memoryLimit"}
+        resources = {k: v for k, v in container["resources"].items() if k not in earlier}
+        assert resources == expected_resources(step, row), step
+        assert found.settings(step) == expected_settings(step, row), step
 
 
-@pytest.mark.parametrize("placement", ["torch-npu", "mindspore-npu"])
-def test_ascend_steps_run_as_the_group_of_the_driver(folder: Path, placement: str) -> None:
-    found = compiled(folder, "training", placement)
-    for step in found.tasks:
-        context = found.settings(step).get("securityContext")
-        expected = {"runAsUser": "1000", "runAsGroup": "1000"} if is_on_device(step) else None
-        assert context == expected
-    labels = found.settings("train")["nodeSelector"]["labels"]
-    assert labels == {"accelerator": "huawei-Ascend910"}
-
-
-def test_the_catalogue_says_what_the_pipelines_take() -> None:
+def test_the_catalogue_has_the_parameters_of_the_pipelines() -> None:
     for name, entry in PIPELINES.items():
         inputs = build(name, load_placement("torch-cpu")).pipeline_spec.root.input_definitions
         optional = {key for key, value in inputs.parameters.items() if value.is_optional}
@@ -203,8 +177,8 @@ def test_steps_run_in_order(pipeline: str) -> None:
 
 
 @pytest.mark.parametrize("pipeline", PIPELINES)
-def test_nothing_runs_beside_the_benchmark(folder: Path, pipeline: str) -> None:
-    tasks = compiled(folder, pipeline, "torch-cuda").tasks
+def test_nothing_runs_beside_the_benchmark(pipeline: str) -> None:
+    tasks = compiled(pipeline, "torch-cuda").tasks
     if "benchmark" not in tasks:
         return
 
@@ -219,8 +193,8 @@ def test_nothing_runs_beside_the_benchmark(folder: Path, pipeline: str) -> None:
 
 @pytest.mark.parametrize("nodes", NODES)
 @pytest.mark.parametrize("pipeline", PIPELINES)
-def test_people_read_names_and_descriptions(folder: Path, pipeline: str, nodes: int) -> None:
-    found = compiled(folder, pipeline, "torch-cuda", nodes)
+def test_names_and_descriptions_are_for_people(pipeline: str, nodes: int) -> None:
+    found = compiled(pipeline, "torch-cuda", nodes)
     info = found.pipeline["pipelineInfo"]
     assert info["displayName"] == f"SSD {pipeline}"
     assert info["description"]
@@ -233,8 +207,8 @@ def test_people_read_names_and_descriptions(folder: Path, pipeline: str, nodes: 
                 assert all(port["description"] for port in ports.values()), step
 
 
-def test_the_run_is_named_by_the_cluster(folder: Path) -> None:
-    tasks = compiled(folder, "training", "torch-cuda").tasks
+def test_the_run_is_named_by_the_cluster() -> None:
+    tasks = compiled("training", "torch-cuda").tasks
     runs = {
         task["inputs"]["parameters"]["run"]["runtimeValue"]["constant"]
         for task in tasks.values()
@@ -243,15 +217,15 @@ def test_the_run_is_named_by_the_cluster(folder: Path) -> None:
     assert runs == {"{{$.pipeline_job_uuid}}"}
 
 
-def test_each_step_takes_its_own_section(folder: Path) -> None:
-    for step, task in compiled(folder, "training", "torch-cuda").tasks.items():
+def test_each_step_takes_its_own_section() -> None:
+    for step, task in compiled("training", "torch-cuda").tasks.items():
         if step != "resolve_config":
             config = task["inputs"]["parameters"]["config"]["taskOutputParameter"]
             assert config == {"outputParameterKey": step, "producerTask": "resolve-config"}
 
 
-def test_a_job_over_nodes_gets_all_of_the_placement(folder: Path) -> None:
-    found = compiled(folder, "training", "torch-npu", 4)
+def test_a_job_over_nodes_gets_all_of_the_placement() -> None:
+    found = compiled("training", "torch-npu", 4)
     parameters = found.tasks["train_distributed"]["inputs"]["parameters"]
     assert parameters["nodes"]["runtimeValue"]["constant"] == 4
     row = parameters["placement"]["runtimeValue"]["constant"]
@@ -273,17 +247,17 @@ def compile_by_command(path: Path, *words: str) -> bytes:
     assert done.stdout == f"{path}\n"
     notes = done.stderr.splitlines()
     assert notes == (
-        [f"note: the pipeline '{words[0]}' trains nothing: one node is enough"]
+        [f"note: the pipeline '{words[0]}' does not train: one node is enough"]
         * ("4" in words and words[0] != "training")
     )
     return path.read_bytes()
 
 
 @pytest.mark.parametrize("pipeline", PIPELINES)
-def test_two_processes_write_the_same_bytes(folder: Path, tmp_path: Path, pipeline: str) -> None:
+def test_two_processes_write_the_same_bytes(tmp_path: Path, pipeline: str) -> None:
     words = (pipeline, "--placement", "torch-npu", "--nodes", "4")
     one, two = (compile_by_command(tmp_path / name, *words) for name in ("a", "b"))
-    assert one == two == compiled(folder, pipeline, "torch-npu", 4).text.encode()
+    assert one == two == compiled(pipeline, "torch-npu", 4).text.encode()
 
 
 def test_a_row_of_the_user(tmp_path: Path) -> None:
@@ -297,9 +271,7 @@ def test_a_row_of_the_user(tmp_path: Path) -> None:
         "  environment: {AWS_ENDPOINT_URL: 'https://s3.example.org', AWS_REGION: eu-1}\n"
     )
     words = ("training", "--placement", "mine", "--placements", str(rows))
-    spec, platform = yaml.safe_load_all(compile_by_command(tmp_path / "a.yaml", *words))
-    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    found = Compiled("", spec, executors)
+    found = read_compiled(compile_by_command(tmp_path / "a.yaml", *words))
     assert found.container("convert")["image"] == "here:5000/tools:3"
     train = found.container("train")
     assert train["image"] == "here:5000/torch:3"
@@ -319,7 +291,7 @@ def test_a_row_of_the_user(tmp_path: Path) -> None:
     assert settings["nodeSelector"] == {"labels": {"pool": "a100"}}
     assert settings["securityContext"] == {"runAsGroup": "44"}
     assert {secret["secretName"] for secret in settings["secretAsEnv"]} == {"mine"}
-    assert "/dev/shm" not in found.mounts("train")
+    assert [mount["mountPath"] for mount in settings["emptyDirMounts"]] == ["/tmp"]
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def test_our_placements(name: str, device: str, resource: str | None, job: str) 
 
 def test_the_row_of_the_docs_is_a_placement(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "placements.md").read_text()
-    block = page[page.index("    # mine.yaml\n") : page.index("| word | for |")]
+    block = page[page.index("    # mine.yaml\n") : page.index("| key | meaning |")]
     path = tmp_path / "mine.yaml"
     path.write_text("".join(line[4:] for line in block.splitlines(keepends=True)))
     placement = load_placement("a100", path)
