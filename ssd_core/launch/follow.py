@@ -84,8 +84,9 @@ class Follower:
         limit = self._timeouts.pickup_seconds
         if "status" not in state and self._seconds_without_pods() > limit:
             return SurroundingsError(
-                f"{kind.operator} has not reacted to job {name} for {format_duration(limit)}; "
-                "check that it is running"
+                f"nothing has reacted to job {name} for {format_duration(limit)}; check that "
+                f"{kind.operator} runs, and run: kubectl describe {kind.resource} {name} "
+                f"-n {self._cluster.namespace}"
             )
         return None
 

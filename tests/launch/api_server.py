@@ -55,6 +55,7 @@ class ControlPlane:
         self.core.upstream = self.port
         self._etcd_port = free_port()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._defined: list[str] = []
         self.api = client.CustomObjectsApi(self._client(ADMIN))
 
     def start(self) -> None:
@@ -105,6 +106,8 @@ class ControlPlane:
             f"--disable-admission-plugins={plugins}",
         )
         assert wait_until(self._is_ready), self._log("api")
+        for path in self._defined:
+            assert wait_until(lambda path=path: self._get(path) == 200), self._log("api")
 
     def kill_api(self) -> None:
         self._processes["api"].send_signal(signal.SIGKILL)
@@ -124,6 +127,7 @@ class ControlPlane:
         version = crd["spec"]["versions"][0]["name"]
         path = f"/apis/{group}/{version}/namespaces/{NAMESPACE}/{names['plural']}"
         assert wait_until(lambda: self._get(path) == 200), self._log("api")
+        self._defined.append(path)
 
     def find(self, kind: JobKind, name: str) -> Any:
         """Return a job; None if it does not exist."""
