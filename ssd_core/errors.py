@@ -1,18 +1,18 @@
-"""Every error a user can meet, as one tree; each class carries the exit code of the command.
+"""All errors that users can get, as one tree; each class has the exit code of the command.
 
-    SsdError                      never raised itself
-    ├── CrashedError        1     a process of ours elsewhere ended with a bug; its log says more
-    ├── UsageError          2     the user's words are wrong: option, key, value, name
-    │   └── OwnershipError  2     the place belongs to something else
-    ├── DataError           3     the data set, a shard or a model directory is wrong
+    SsdError                      base class, not raised itself
+    ├── CrashedError        1     a process of ours elsewhere ended with a bug; see its log
+    ├── UsageError          2     a wrong argument: option, key, value, name
+    │   └── OwnershipError  2     the directory belongs to something else
+    ├── DataError           3     a data set, shard or model directory is invalid
     ├── DivergedError       3     the training loss is no longer finite
     ├── GateError           3     a required accuracy or speed was not reached
-    ├── RunFailedError      3     a run on a cluster failed; the log of its step says why
+    ├── RunFailedError      3     a run on a cluster failed; see the log of its step
     ├── SurroundingsError  75     a rerun may succeed: disk full, store away, stall
-    └── StoppedError  130, 143    Ctrl-C or SIGTERM, after what was done was made safe
+    └── StoppedError  130, 143    Ctrl-C or SIGTERM, after the work so far was saved
 
-A message is one line: where, what, what was expected. Anything outside this tree is our bug, and
-ends with exit code 1.
+A message is one line: location, problem, expectation. Any other exception is a bug, and ends with
+exit code 1.
 """
 
 import difflib
@@ -23,14 +23,14 @@ from typing import NamedTuple
 
 
 def one_line(text: str) -> str:
-    """Return a text for a message: names in data sets may hold line breaks and terminal codes."""
+    """Escape a text for a message: names in data may contain line breaks and terminal codes."""
     if text.isprintable():
         return text
     return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
 class SsdError(Exception):
-    """Base of all errors that are not bugs; `exit_code` is what the command leaves with."""
+    """Base class of all errors that are not bugs; `exit_code` is that of the command."""
 
     exit_code = 1
 
@@ -39,21 +39,21 @@ class SsdError(Exception):
 
 
 class CrashedError(SsdError):
-    """A process of ours that runs elsewhere ended with a bug; the trace stands in its log."""
+    """A process of ours that runs elsewhere ended with a bug; its log has the traceback."""
 
 
 class UsageError(SsdError):
-    """The user's words are wrong: an option, a configuration key or value, an unknown name."""
+    """An argument is wrong: an option, a configuration key or value, an unknown name."""
 
     exit_code = 2
 
 
 class OwnershipError(UsageError):
-    """The place already belongs to something else, for example to another training run."""
+    """The directory already belongs to something else, for example to another training run."""
 
 
 class DataError(SsdError):
-    """The data is wrong: annotations, images, shards, or a model directory."""
+    """The data is invalid: annotations, images, shards, or a model directory."""
 
     exit_code = 3
 
@@ -71,7 +71,7 @@ class GateError(SsdError):
 
 
 class RunFailedError(SsdError):
-    """A run on a cluster failed; the log of its step says why."""
+    """A run on a cluster failed; the log of its step has the cause."""
 
     exit_code = 3
 
@@ -83,7 +83,7 @@ class SurroundingsError(SsdError):
 
 
 class StoppedError(SsdError):
-    """A signal asked to stop, and what was done so far is safe; the same command continues."""
+    """A signal stopped the command after its work was saved; the same command continues."""
 
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
@@ -91,7 +91,7 @@ class StoppedError(SsdError):
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> UsageError:
-    """Build the error for an unknown `name`, with the closest known one, else with all."""
+    """Return the error for an unknown `name`, with the closest known name, else with all."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)
     if not close:
@@ -100,13 +100,13 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> UsageError:
 
 
 def unlisted_name(what: str, name: str, known: Iterable[str]) -> UsageError:
-    """Build the error for an unknown `name` with all known ones, where a guess would mislead."""
+    """Return the error for an unknown `name` with all known names; a guess would mislead."""
     return UsageError(f"unknown {what} '{name}'; known: {', '.join(known) or 'none'}")
 
 
 @contextmanager
 def located(place: str) -> Iterator[None]:
-    """Put `place` before the message of a DataError that is raised inside."""
+    """Prefix the message of a DataError raised inside with `place`."""
     try:
         yield
     except DataError as error:

@@ -37,7 +37,7 @@ def content(uri: str, checked: CheckedDataset) -> dict[str, Any]:
             (
                 f"{findings.num_errors:,}",
                 "errors",
-                "stop a conversion, or are repaired or left out",
+                "stop a conversion, or are repaired or skipped",
             ),
             (f"{findings.num_warnings:,}", "warnings", "worth a look"),
             (f"{listed:,}", "images", f"{objects:,} objects, {len(checked.classes):,} classes"),

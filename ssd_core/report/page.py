@@ -1,4 +1,4 @@
-"""HTML pages: no network, no script, every text escaped by the template engine."""
+"""HTML pages without network or scripts; the template engine escapes every text."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,12 +10,12 @@ _TEMPLATES_DIR = Path(__file__).parent / "templates"
 
 
 def render_page(name: str, content: Mapping[str, Any]) -> str:
-    """Return the page that the template `<name>.html.j2` makes.
+    """Render the template `<name>.html.j2`.
 
     Args:
-        name: `report` or `inspect`.
-        content: `title` (text), `subtitle` (texts), `headline` (value, name, note), and the parts
-            that the template names; a part that is None or empty is left out.
+        name: `report`, `inspect` or `findings`.
+        content: `title` (text), `subtitle` (texts), `headline` (value, title, note), and the parts
+            of the template; a part that is None or empty is left out.
     """
     return _environment(autoescape=True).get_template(f"{name}.html.j2").render(content)
 
@@ -23,7 +23,7 @@ def render_page(name: str, content: Mapping[str, Any]) -> str:
 def render_text(
     name: str, content: Mapping[str, Any], filters: Mapping[str, Callable[..., str]]
 ) -> str:
-    """Return the text that the template `<name>.j2` makes; its filters do the escaping."""
+    """Render the template `<name>.j2`, whose filters do the escaping."""
     environment = _environment(autoescape=False)
     environment.filters.update(filters)
     return environment.get_template(f"{name}.j2").render(content)
@@ -43,7 +43,7 @@ def _environment(*, autoescape: bool) -> Environment:
 
 
 def percent(part: float, whole: float) -> str:
-    """Write a share; a dash where there is no whole, and never 0 % for something."""
+    """Format a share; a dash without a whole, and never 0 % for a positive share."""
     if not whole:
         return "–"
     share = 100 * part / whole
@@ -53,5 +53,5 @@ def percent(part: float, whole: float) -> str:
 
 
 def _figure(value: float | None, digits: int = 3) -> str:
-    """Write a number; a dash stands for nothing to measure."""
+    """Format a number; a dash for None, which had nothing to measure."""
     return "–" if value is None else f"{value:,.{digits}f}"

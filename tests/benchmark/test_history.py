@@ -50,38 +50,29 @@ def test_a_run_is_not_compared_with_itself():
     assert judge(measurement(90.0, "run-90.0"), SERIES[:1], tolerance=0.05).word == "first"
 
 
-def test_measurements_come_back_in_order(tmp_path):
-    for added in SERIES:
-        append(
-            LocalDirectory(tmp_path / "series"),
-            added,
-            read_series(LocalDirectory(tmp_path / "series")),
-        )
-    assert read_series(LocalDirectory(tmp_path / "series")) == SERIES
-    assert [path.name for path in sorted((tmp_path / "series").iterdir())] == [
-        "000001.json",
-        "000002.json",
-        "000003.json",
-    ]
+@pytest.fixture
+def series(tmp_path):
+    return LocalDirectory(tmp_path / "series")
 
 
-def test_a_run_is_recorded_once(tmp_path):
-    for _ in range(2):
-        append(LocalDirectory(tmp_path), SERIES[0], read_series(LocalDirectory(tmp_path)))
-    assert read_series(LocalDirectory(tmp_path)) == SERIES[:1]
+def test_measurements_come_back_in_order_and_each_run_once(series):
+    for added in [*SERIES, SERIES[0]]:
+        append(series, added, read_series(series))
+    assert read_series(series) == SERIES
+    names = [stored.key for stored in series.list()]
+    assert names == ["000001.json", "000002.json", "000003.json"]
 
 
-def test_none_is_lost_when_many_are_added_at_once(tmp_path):
+def test_none_is_lost_when_many_are_added_at_once(series):
     """Each of them expects to be the first."""
     added = [measurement(float(number), f"run-{number}") for number in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda each: append(LocalDirectory(tmp_path), each, []), added))
-    found = read_series(LocalDirectory(tmp_path))
-    assert sorted(entry.run for entry in found) == [entry.run for entry in added]
+        list(pool.map(lambda each: append(series, each, []), added))
+    assert sorted(each.run for each in read_series(series)) == [each.run for each in added]
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"run": "a"}'])
-def test_a_damaged_file_is_named(tmp_path, content):
-    (tmp_path / "000001.json").write_text(content)
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"run": "a"}'])
+def test_a_damaged_file_is_named(series, content):
+    series.put("000001.json", content)
     with pytest.raises(DataError, match=r"000001\.json: .*; expected a measurement"):
-        read_series(LocalDirectory(tmp_path))
+        read_series(series)

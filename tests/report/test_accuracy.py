@@ -3,28 +3,7 @@
 import pytest
 
 from ssd_core.report.accuracy import accuracy
-
-
-def evaluation(classes):
-    names = "ap ap50 ap75 ap_small ap_medium ap_large ar_1 ar_10 ar_100 ar_small ar_medium ar_large"
-    return {
-        "metrics": dict.fromkeys(names.split(), 0.5) | {"ap_small": None},
-        "images": 4,
-        "objects": 9,
-        "detections": 30,
-        "classes": classes,
-        "confusion": None,
-        "model": {"recipe": "demo", "step": 1200},
-        "data": {"name": "cells", "split": "val"},
-        "environment": {"device_name": "chip"},
-    }
-
-
-def class_row(label, ap, objects=3):
-    curve = None if ap is None else [ap] * 101
-    return {"label": label, "name": f"c{label}", "objects": objects, "ap": ap, "ap50": ap} | {
-        "precision_at_recall": curve
-    }
+from tests.report.results import class_row, evaluation
 
 
 def test_classes_are_sorted_by_accuracy_and_unmeasured_ones_come_last():

@@ -1,21 +1,7 @@
 """Values of the headline and of the speed and training sections."""
 
 from ssd_core.report import sections
-from tests.report.test_accuracy import class_row, evaluation
-
-
-def benchmark():
-    def row(batch_size, rate):
-        parts = ("decode", "preprocess", "forward", "postprocess", "end_to_end")
-        times = {part: {"p50": 2.0 * batch_size, "p90": 3.0, "p99": 4.0} for part in parts}
-        return {"batch_size": batch_size, "images_per_second": rate, "milliseconds": times}
-
-    return {
-        "metrics": {"images_per_second": 200.0, "latency_ms_p50": 9.0, "latency_ms_p99": 12.0},
-        "batches": [row(1, 90.0), row(4, 200.0)],
-        "images": {"origin": "generated", "count": 8, "mean_bytes": 1000},
-        "environment": {"device_name": "Intel(R) Xeon(R) Gold CPU @ 2.70GHz"},
-    }
+from tests.report.results import benchmark, class_row, evaluation
 
 
 def invocation(**options):

@@ -1,0 +1,43 @@
+"""Results of stages, as small as the report accepts them."""
+
+from ssd_core.benchmark.speed import END_TO_END, PARTS
+from ssd_core.evaluation.coco import COCO_METRICS
+
+
+def evaluation(classes):
+    return {
+        "metrics": dict.fromkeys(COCO_METRICS, 0.5) | {"ap_small": None},
+        "images": 4,
+        "objects": 9,
+        "detections": 30,
+        "classes": classes,
+        "confusion": None,
+        "model": {"recipe": "demo", "step": 1200},
+        "data": {"name": "cells", "split": "val"},
+        "environment": {"device_name": "chip"},
+    }
+
+
+def class_row(label, ap, objects=3):
+    curve = None if ap is None else [ap] * 101
+    return {"label": label, "name": f"c{label}", "objects": objects, "ap": ap, "ap50": ap} | {
+        "precision_at_recall": curve
+    }
+
+
+def benchmark():
+    def row(batch_size, rate):
+        times = {"p50": 2.0 * batch_size, "p90": 3.0, "p99": 4.0}
+        return {
+            "batch_size": batch_size,
+            "images_per_second": rate,
+            "milliseconds": dict.fromkeys((*PARTS, END_TO_END), times),
+            "warm_up": {"batches": 3, "is_stable": False},
+        }
+
+    return {
+        "metrics": {"images_per_second": 200.0, "latency_ms_p50": 9.0, "latency_ms_p99": 12.0},
+        "batches": [row(1, 90.0), row(4, 200.0)],
+        "images": {"origin": "generated", "count": 8, "mean_bytes": 1000},
+        "environment": {"device_name": "Intel(R) Xeon(R) Gold CPU @ 2.70GHz"},
+    }
