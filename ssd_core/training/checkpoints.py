@@ -68,17 +68,17 @@ class CheckpointDir:
     """The checkpoints of one training, in the hands of one attempt; call `resume` first."""
 
     def __init__(
-        self, place: Location, training_id: str, *, log: MirroredFile | None = None
+        self, directory: Location, training_id: str, *, log: MirroredFile | None = None
     ) -> None:
         """Read and write nothing yet.
 
         Args:
-            place: a directory with nothing else in it, on disk or in a store.
+            directory: a directory with nothing else in it, on disk or in a store.
             training_id: checkpoints of any other training are skipped.
             log: published with each checkpoint, unless it is written in its final location.
         """
         self.training_id = training_id
-        self._place, self._log = place, log
+        self._directory, self._log = directory, log
         self._attempt = 0
         self._names: set[str] = set()
         """Checkpoints that this attempt found or wrote; it never removes those of a newer one."""
@@ -106,21 +106,21 @@ class CheckpointDir:
             except DataError as error:
                 logger.warning("%s; falling back to an earlier checkpoint", error)
                 continue
-            self.last_dir = self._place / name
+            self.last_dir = self._directory / name
             return state, arrays
         return None
 
     def _claim(self) -> int:
         attempt = self._newest_attempt() + 1
-        while not self._place.put_if_absent(_attempt_name(attempt), b""):
+        while not self._directory.put_if_absent(_attempt_name(attempt), b""):
             attempt += 1
-        for found in list(self._place.list(_ATTEMPT)):
+        for found in list(self._directory.list(_ATTEMPT)):
             if found.key < _attempt_name(attempt):
-                self._place.delete(found.key)
+                self._directory.delete(found.key)
         return attempt
 
     def _newest_attempt(self) -> int:
-        words = [found.key.removeprefix(_ATTEMPT) for found in self._place.list(_ATTEMPT)]
+        words = [found.key.removeprefix(_ATTEMPT) for found in self._directory.list(_ATTEMPT)]
         return max((int(word) for word in words if word.isdecimal()), default=0)
 
     def check_newest(self) -> None:
@@ -132,7 +132,7 @@ class CheckpointDir:
         newest = self._newest_attempt()
         if newest != self._attempt:
             raise SurroundingsError(
-                f"{self._place}: attempt {newest} at this training has taken over; "
+                f"{self._directory}: attempt {newest} at this training has taken over; "
                 f"attempt {self._attempt} stops"
             )
 
@@ -147,7 +147,7 @@ class CheckpointDir:
         self._remove(name)
         self._names.add(name)
         best = {_BEST + key: array for key, array in state.best_weights.items()}
-        step_dir = self._place / name
+        step_dir = self._directory / name
         entry = write_arrays(step_dir, _ARRAYS_FILE, {**learner_arrays, **best})
         commit = _Commit(
             training_id=self.training_id,
@@ -159,26 +159,26 @@ class CheckpointDir:
         if self._log is not None:
             self._log.publish()
         content = commit.model_dump_json(indent=2) + "\n"
-        self._place.put(f"{name}/{_COMMIT_FILE}", content.encode())
+        self._directory.put(f"{name}/{_COMMIT_FILE}", content.encode())
         self._remove_all_but(name, entry)
         self.last_dir = step_dir
 
     def _remove_all_but(self, name: str, entry: KnownFile) -> None:
         """Remove the checkpoints that a new one replaces, if it is intact and still ours."""
-        step_dir = self._place / name
+        step_dir = self._directory / name
         if not entry.is_in(step_dir):
-            place = step_dir / _ARRAYS_FILE
-            raise SurroundingsError(f"{place} is damaged although it was just written")
+            path = step_dir / _ARRAYS_FILE
+            raise SurroundingsError(f"{path} is damaged although it was just written")
         self.check_newest()
         for other in self._names - {name}:
-            if self._place / other != self.last_dir:
+            if self._directory / other != self.last_dir:
                 self._remove(other)
                 self._names.remove(other)
 
     def _checkpoints(self) -> dict[str, set[str]]:
         """Return the file names of every checkpoint, complete or not."""
         checkpoints: dict[str, set[str]] = {}
-        for found in self._place.list(_STEP):
+        for found in self._directory.list(_STEP):
             name, _, file = found.key.partition("/")
             if re.fullmatch(rf"{_STEP}\d{{8,}}", name):
                 checkpoints.setdefault(name, set()).add(file)
@@ -187,22 +187,22 @@ class CheckpointDir:
     def _remove(self, name: str) -> None:
         """Remove a checkpoint, its commit first: a partly removed one must not look complete."""
         for file in (_COMMIT_FILE, _ARRAYS_FILE):
-            self._place.delete(f"{name}/{file}")
-        if folder := (self._place / name).local:  # with partly written files
+            self._directory.delete(f"{name}/{file}")
+        if folder := (self._directory / name).local:  # with partly written files
             shutil.rmtree(folder, ignore_errors=True)
 
     def _read(self, name: str) -> tuple[TrainState, dict[str, Array]]:
-        step_dir = self._place / name
-        place = step_dir / _COMMIT_FILE
+        step_dir = self._directory / name
+        path = step_dir / _COMMIT_FILE
         try:
-            content = self._place.get(f"{name}/{_COMMIT_FILE}")
+            content = self._directory.get(f"{name}/{_COMMIT_FILE}")
             commit = _Commit.model_validate_json(content)
         except (ValidationError, FileNotFoundError):
-            raise DataError(f"{place} is damaged") from None
+            raise DataError(f"{path} is damaged") from None
         if _digest(commit.state) != commit.state_sha256:
-            raise DataError(f"{place} is damaged: the hash of its state differs")
+            raise DataError(f"{path} is damaged: the hash of its state differs")
         if commit.training_id != self.training_id:
-            raise DataError(f"{place} belongs to training {commit.training_id}")
+            raise DataError(f"{path} belongs to training {commit.training_id}")
         arrays = read_arrays(step_dir, commit.arrays)
         best = {name for name in arrays if name.startswith(_BEST)}
         commit.state.best_weights = {name.removeprefix(_BEST): arrays.pop(name) for name in best}

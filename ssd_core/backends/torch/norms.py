@@ -33,7 +33,7 @@ class BatchNorm(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return [B, C, H, W] with mean 0 and variance 1 over the global batch, then scaled.
 
-        Outside of training the tracked statistics take the place of the batch's.
+        Outside of training the tracked statistics replace those of the batch.
         """
         if self.ranks.world_size == 1 or not self.training:
             return functional.batch_norm(
