@@ -1,4 +1,4 @@
-"""Start the processes that train together, as torchrun would, but each in the test's own hands."""
+"""Start ranks as torchrun does, but each under the control of the test."""
 
 import os
 import socket
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 def start_ranks(words: Sequence[str], world_size: int) -> list[subprocess.Popen[str]]:
-    """Start `world_size` processes of a command, with the environment that torchrun sets."""
+    """Start `world_size` processes of a command with torchrun's environment variables."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     place = {
@@ -32,7 +32,7 @@ def start_ranks(words: Sequence[str], world_size: int) -> list[subprocess.Popen[
 
 
 def finish_ranks(processes: Sequence[subprocess.Popen[str]]) -> list[tuple[int, str, str]]:
-    """Wait for all; return exit code, output and errors of each."""
+    """Wait for all; return the exit code, output and errors of each."""
     ends = []
     for process in processes:
         output, errors = process.communicate()

@@ -1,4 +1,4 @@
-"""Progress on a terminal and elsewhere."""
+"""Progress with and without a terminal."""
 
 import io
 import os
@@ -42,8 +42,8 @@ def test_progress_redraws_one_line_on_a_terminal(
     assert stream.getvalue().split("\r\x1b[K") == ["", line, ""]
 
 
-def test_a_log_line_takes_the_place_of_the_bar_on_a_terminal() -> None:
-    """The bar is drawn again below it."""
+def test_a_log_line_replaces_the_bar_on_a_terminal() -> None:
+    """The bar is redrawn below it."""
     code = (
         "from ssd_core.logs import Progress, logger, set_up_logging\n"
         "set_up_logging()\n"
@@ -59,7 +59,7 @@ def test_a_log_line_takes_the_place_of_the_bar_on_a_terminal() -> None:
     assert shown.endswith("\r\x1b[Kwarning: look\r\n\r\x1b[K")
 
 
-def test_progress_is_silent_for_short_work_elsewhere() -> None:
+def test_progress_is_silent_for_short_work_without_a_terminal() -> None:
     stream = io.StringIO()
     with Progress("train", 10, stream=stream) as progress:
         for done in range(10):

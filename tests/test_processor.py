@@ -1,4 +1,4 @@
-"""The processor and the share of it that a container gets."""
+"""The processor, and a container's share of it."""
 
 import pytest
 
@@ -13,7 +13,7 @@ def test_this_machine_has_a_processor_with_a_name():
 @pytest.mark.parametrize(
     ("limit", "share"), [("50000 100000", 1), ("100000 100000", 1), ("max 100000", None)]
 )
-def test_a_container_is_held_to_its_share(tmp_path, limit, share):
+def test_a_container_is_limited_to_its_share(tmp_path, limit, share):
     path = tmp_path / "cpu.max"
     path.write_text(limit + "\n")
     unlimited = count_processors(tmp_path / "missing")
@@ -27,7 +27,7 @@ def test_a_limit_above_the_machine_changes_nothing(tmp_path):
     assert count_processors(path) == count_processors(tmp_path / "missing")
 
 
-def test_the_name_is_read_or_the_architecture_is_named(tmp_path):
+def test_the_architecture_replaces_a_missing_name(tmp_path):
     path = tmp_path / "cpuinfo"
     path.write_text("processor\t: 0\nmodel name\t: A Chip @ 2 GHz\nmodel name\t: A Chip @ 2 GHz\n")
     assert read_processor_name(path) == "A Chip @ 2 GHz"

@@ -1,4 +1,4 @@
-"""The log of a training, also after a kill."""
+"""The training log, with and without kills."""
 
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def test_what_is_appended_is_read(path: Path) -> None:
+def test_appended_lines_are_read(path: Path) -> None:
     assert read_log(path) == LINES
     assert len(path.read_text().splitlines()) == len(LINES)
 
@@ -35,12 +35,12 @@ def test_what_is_appended_is_read(path: Path) -> None:
 @pytest.mark.parametrize(
     ("step", "kept"), [(0, 0), (1, 1), (2, 2), (3, 2), (4, 3), (5, 5), (6, 6), (7, 7)]
 )
-def test_rewinding_drops_what_came_after_the_checkpoint(path: Path, step: int, kept: int) -> None:
+def test_rewinding_drops_the_lines_after_the_checkpoint(path: Path, step: int, kept: int) -> None:
     rewind(path, step)
     assert read_log(path) == LINES[:kept]
 
 
-def test_a_line_cut_by_a_kill_is_not_read_and_goes_with_the_next_rewind(path: Path) -> None:
+def test_a_line_cut_by_a_kill_is_skipped_and_then_removed(path: Path) -> None:
     whole = path.read_bytes()
     last_line = len(whole) - whole[:-1].rindex(b"\n") - 1
     for cut in range(1, last_line):
@@ -51,7 +51,7 @@ def test_a_line_cut_by_a_kill_is_not_read_and_goes_with_the_next_rewind(path: Pa
         assert path.read_bytes() == whole
 
 
-def test_no_log_needs_no_rewinding(tmp_path: Path) -> None:
+def test_rewinding_a_missing_log_does_nothing(tmp_path: Path) -> None:
     rewind(tmp_path / "none.jsonl", 3)
     assert list(tmp_path.iterdir()) == []
 
@@ -62,12 +62,12 @@ def test_a_missing_log_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("line", ["", "{", "[]", "7", '{"step": 1}', '{"event": "step"}', "\x00"])
-def test_a_strange_line_is_named(path: Path, line: str) -> None:
+def test_a_malformed_line_is_named(path: Path, line: str) -> None:
     path.write_text(f'{{"event": "start", "step": 0}}\n{line}\n{{"event": "end", "step": 1}}\n')
     with pytest.raises(DataError, match=r"train_log.jsonl:2: expected a JSON object"):
         read_log(path)
 
 
-def test_a_number_that_json_does_not_know_is_refused(tmp_path: Path) -> None:
+def test_a_number_that_is_not_finite_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         append(tmp_path / "log", {"event": "step", "step": 1, "loss": float("nan")})

@@ -1,13 +1,8 @@
-"""`ssd train` against real signals, a full disk, a second process; then the same command again."""
+"""`ssd train` under real signals, on a full disk, beside a second attempt; then a rerun."""
 
-import os
 import resource
 import shutil
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +10,14 @@ import pytest
 
 from ssd_core.model_dir import read_model
 from ssd_core.store import LocalDirectory
-from ssd_core.train_log import read_log
+from tests.faults.training_process import (
+    newest_checkpoint,
+    run,
+    start,
+    steps_in,
+    train_command,
+    wait_for_step,
+)
 
 STEPS = 60
 SETTINGS = {
@@ -31,40 +33,7 @@ pytestmark = pytest.mark.usefixtures("code_dir")
 
 
 def command(data_dir: Path, out_dir: Path, *more: str) -> list[str]:
-    words = [word for key, value in SETTINGS.items() for word in ("--set", f"train.{key}={value}")]
-    entry = "from ssd_core.cli.app import main; main()"
-    options = ["--data", str(data_dir), "--out", str(out_dir), "--recipe", "demo"]
-    return [sys.executable, "-c", entry, "train", *options, "--device", "cpu", *words, *more]
-
-
-def start(words: list[str], before: Callable[[], None] | None = None) -> subprocess.Popen[str]:
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        words, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=before
-    )
-
-
-def run(words: list[str], before: Callable[[], None] | None = None) -> tuple[int, str]:
-    process = start(words, before)
-    _, errors = process.communicate()
-    return process.returncode, errors
-
-
-def steps_in(out_dir: Path) -> list[int]:
-    log_path = out_dir / "train_log.jsonl"
-    lines = read_log(log_path) if log_path.exists() else []
-    return [line["step"] for line in lines if line["event"] == "step"]
-
-
-def wait_for_step(process: subprocess.Popen[str], out_dir: Path, step: int) -> None:
-    while process.poll() is None and max(steps_in(out_dir), default=0) < step:
-        time.sleep(0.002)
-    assert process.poll() is None, process.stderr.read() if process.stderr else ""
-
-
-def newest_checkpoint(out_dir: Path) -> int:
-    commits = out_dir.glob("checkpoints/step-*/checkpoint.json")
-    return max((int(path.parent.name[5:]) for path in commits), default=0)
+    return train_command(SETTINGS, data_dir, out_dir, *more)
 
 
 def assert_equal_end(out_dir: Path, whole_dir: Path) -> None:
@@ -77,7 +46,7 @@ def assert_equal_end(out_dir: Path, whole_dir: Path) -> None:
 
 @pytest.fixture(scope="module")
 def whole_dir(code_dir: Path, bccd_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the output of a training that nobody disturbed."""
+    """Return the output of an undisturbed training."""
     out_dir = tmp_path_factory.mktemp("whole") / "out"
     assert run(command(bccd_shards, out_dir))[0] == 0
     return out_dir
@@ -122,7 +91,7 @@ def test_a_signal_leaves_a_checkpoint(
 def test_the_second_signal_ends_at_once(bccd_shards: Path, tmp_path: Path) -> None:
     process = start(command(bccd_shards, tmp_path, "--set", "train.checkpoint_interval=1"))
     wait_for_step(process, tmp_path, 4)
-    process.send_signal(signal.SIGSTOP)  # so that both signals wait for it together
+    process.send_signal(signal.SIGSTOP)  # so that both signals are pending together
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGCONT)

@@ -1,12 +1,8 @@
-"""`ssd train` on several ranks: the same weights as on one, and the same ends when one is lost."""
+"""`ssd train` on several ranks: the weights of a single one, and an end when a rank is lost."""
 
 import os
 import signal
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +11,7 @@ import pytest
 from ssd_core.model_dir import read_model
 from ssd_core.store import LocalDirectory
 from ssd_core.train_log import read_log
+from tests.faults.training_process import run, start, steps_in, train_command, wait_for_step
 from tests.processes import children, wait_until_gone
 from tests.rank_processes import finish_ranks, start_ranks
 
@@ -30,36 +27,15 @@ SETTINGS = {
     "optimizer.learning_rate": 0.001,
 }
 TOLERANCE = 2e-3
-"""Largest difference of a weight; those that training moves are of the size of 1. A sum over ranks
-adds in another order, as another number of threads does, and each step multiplies what that changes
-in the last digit: after these steps it was 2e-4 with 2 ranks, 7e-4 with a second thread."""
+"""Largest difference of a weight; trained weights are of the order of 1. A sum over ranks adds in
+another order, as another number of threads does, and each step amplifies the last digit: after
+these steps the difference was 2e-4 with 2 ranks and 7e-4 with a second thread."""
 
 pytestmark = pytest.mark.usefixtures("code_dir")
 
 
 def command(data_dir: Path, out_dir: Path, *more: str, steps: int = STEPS) -> list[str]:
-    settings = SETTINGS | {"steps": steps}
-    words = [word for key, value in settings.items() for word in ("--set", f"train.{key}={value}")]
-    options = ["--data", str(data_dir), "--out", str(out_dir), "--recipe", "demo"]
-    start = [sys.executable, "-m", "ssd_core.cli", "train"]
-    return [*start, *options, "--device", "cpu", *words, *more]
-
-
-def run(words: Sequence[str]) -> tuple[int, str]:
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
-    return done.returncode, done.stderr
-
-
-def wait_for_step(process: subprocess.Popen[str], out_dir: Path, step: int) -> None:
-    log_path = out_dir / "train_log.jsonl"
-    while not (log_path.exists() and steps_in(out_dir)[-1:] >= [step]):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
-
-
-def steps_in(out_dir: Path) -> list[int]:
-    return [line["step"] for line in read_log(out_dir / "train_log.jsonl") if "loss" in line]
+    return train_command(SETTINGS | {"steps": steps}, data_dir, out_dir, *more)
 
 
 def assert_same_weights(out_dir: Path, whole_dir: Path) -> None:
@@ -72,7 +48,7 @@ def assert_same_weights(out_dir: Path, whole_dir: Path) -> None:
 
 @pytest.fixture(scope="module")
 def whole_dir(code_dir: Path, bccd_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the output of a training by one process that nobody disturbed."""
+    """Return the output of an undisturbed training in one process."""
     out_dir = tmp_path_factory.mktemp("whole") / "out"
     code, errors = run(command(bccd_shards, out_dir))
     assert code == 0, errors
@@ -84,7 +60,7 @@ def test_two_ranks_end_with_the_weights_of_one(
 ) -> None:
     ends = finish_ranks(start_ranks(command(bccd_shards, tmp_path), 2))
     assert [code for code, _, _ in ends] == [0, 0], ends
-    assert ends[1][2] == ""  # one of them says how it goes
+    assert ends[1][2] == ""  # rank 0 reports the progress
     assert_same_weights(tmp_path, whole_dir)
     ours, theirs = (read_log(path / "train_log.jsonl") for path in (tmp_path, whole_dir))
     assert [line["event"] for line in ours] == [line["event"] for line in theirs]
@@ -113,7 +89,7 @@ def test_devices_of_a_machine_are_started_by_the_command(
 def test_another_number_of_ranks_continues_after_sigterm(
     bccd_shards: Path, whole_dir: Path, tmp_path: Path
 ) -> None:
-    """One of the ranks gets the signal; both stop after the same step, with a checkpoint."""
+    """One rank receives the signal; both stop after the same step, with a checkpoint."""
     words = command(bccd_shards, tmp_path)
     processes = start_ranks(words, 2)
     wait_for_step(processes[0], tmp_path, 1)
@@ -144,13 +120,8 @@ def test_a_killed_rank_ends_the_other(bccd_shards: Path, tmp_path: Path, lost: i
     assert "Traceback" not in errors
 
 
-def start_devices(words: Sequence[str]) -> subprocess.Popen[str]:
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=environment)
-
-
 def test_a_killed_device_ends_the_command(bccd_shards: Path, tmp_path: Path) -> None:
-    process = start_devices(command(bccd_shards, tmp_path, "--num-devices", "2", steps=100_000))
+    process = start(command(bccd_shards, tmp_path, "--num-devices", "2", steps=100_000))
     wait_for_step(process, tmp_path, 2)
     ranks = children(process.pid)
     assert len(ranks) == 2
@@ -164,7 +135,7 @@ def test_a_killed_device_ends_the_command(bccd_shards: Path, tmp_path: Path) -> 
 
 def test_sigterm_for_the_command_reaches_all_devices(bccd_shards: Path, tmp_path: Path) -> None:
     words = command(bccd_shards, tmp_path, "--num-devices", "2", steps=100_000)
-    process = start_devices(words)
+    process = start(words)
     wait_for_step(process, tmp_path, 1)
     ranks = children(process.pid)
     process.send_signal(signal.SIGTERM)
@@ -177,7 +148,7 @@ def test_sigterm_for_the_command_reaches_all_devices(bccd_shards: Path, tmp_path
     wait_until_gone(*ranks)
 
 
-def test_wrong_words_are_one_line_and_start_nothing(bccd_shards: Path, tmp_path: Path) -> None:
+def test_wrong_arguments_are_one_line_and_start_nothing(bccd_shards: Path, tmp_path: Path) -> None:
     for more, message in (
         (["--num-devices", "3"], "train.batch_size 8 does not divide over 3 devices"),
         (["--nnodes", "2", "--node-rank", "2"], "--node-rank is 2, expected 0..1 of 2 machines"),
@@ -190,11 +161,11 @@ def test_wrong_words_are_one_line_and_start_nothing(bccd_shards: Path, tmp_path:
 
 
 def test_machines_need_no_common_disk(bccd_shards: Path, whole_dir: Path, tmp_path: Path) -> None:
-    """Two machines of one device each, here on one: the first keeps everything."""
+    """Two machines with one device each, simulated on one: only the first writes files."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     processes = [
-        start_devices(
+        start(
             command(
                 bccd_shards,
                 tmp_path / str(number),
