@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from ssd_core.errors import UsageError
 from ssd_core.structures import Array
@@ -16,39 +16,41 @@ class RankEnv:
     """The position of this process among all, as the environment states it."""
 
     rank: int = 0
-    """0 .. world_size - 1."""
+    """0 .. world_size - 1; only rank 0 writes files."""
     world_size: int = 1
     local_rank: int = 0
     """0 .. local_world_size - 1: the position among the processes of this machine."""
     local_world_size: int = 1
 
 
-class Ranks(Protocol):
-    """All that the loop and a learner need of the other processes.
+class Ranks:
+    """All that the loop and a learner need of the other processes; this class is a single one.
 
-    Every rank must call the same methods in the same order. Every method raises SurroundingsError
-    when another rank is lost.
+    Every rank must call the same methods in the same order. With several ranks every method raises
+    SurroundingsError when another rank is lost.
     """
 
-    rank: int
-    """0 .. world_size - 1; only rank 0 writes files."""
-    world_size: int
-    env: RankEnv
+    def __init__(self, env: RankEnv) -> None:
+        self.env = env
+        self.rank, self.world_size = env.rank, env.world_size
 
     def greatest(self, number: int) -> int:
         """Return the greatest of the numbers that the ranks pass."""
+        return number
 
     def on_first(self, work: Callable[[], ResultT]) -> ResultT:
         """Let rank 0 do `work` while the others wait without a limit; all return its result.
 
         The result must survive a round trip through JSON.
         """
+        return work()
 
     def share(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Return the arrays of rank 0; names, shapes and types must be equal on all ranks."""
+        return dict(arrays)
 
     def connect(self, device: str, collectives: str) -> None:
-        """Prepare `sum` for one kind of device, over the library `collectives`.
+        """Prepare `sum` for tensors on one kind of device, over the library `collectives`.
 
         Raises:
             UsageError: the ranks were started on different kinds of devices.
@@ -56,35 +58,10 @@ class Ranks(Protocol):
 
     def sum(self, tensor: Any) -> Any:
         """Return the sum of the tensors that the ranks pass; it may overwrite the tensor."""
-
-
-class Alone:
-    """A single process; every verb is trivial."""
-
-    env = RankEnv()
-    rank, world_size = env.rank, env.world_size
-
-    def greatest(self, number: int) -> int:
-        """Return the number."""
-        return number
-
-    def on_first(self, work: Callable[[], ResultT]) -> ResultT:
-        """Do the work."""
-        return work()
-
-    def share(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """Return the arrays."""
-        return dict(arrays)
-
-    def connect(self, device: str, collectives: str) -> None:
-        """Do nothing."""
-
-    def sum(self, tensor: Any) -> Any:
-        """Return the tensor."""
         return tensor
 
 
-ALONE = Alone()
+ALONE = Ranks(RankEnv())
 
 
 @dataclass(frozen=True, slots=True)

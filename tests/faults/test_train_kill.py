@@ -152,11 +152,3 @@ def test_a_damaged_checkpoint_costs_its_interval_only(
     assert "state.safetensors is damaged" in errors
     assert f"continuing after step {STEPS - 5} of {STEPS}" in errors
     assert_equal_end(tmp_path, whole_dir)
-
-
-def test_another_training_is_refused(bccd_shards: Path, whole_dir: Path) -> None:
-    words = command(bccd_shards, whole_dir, "--set", "train.seed=2")
-    code, errors = run(words)
-    assert code == 2
-    assert "train.seed: 1 -> 2" in errors
-    assert "Traceback" not in errors

@@ -1,6 +1,5 @@
 """Checkpoints against damage, a full disk and a second writer."""
 
-import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -172,18 +171,3 @@ def test_of_many_attempts_at_once_exactly_one_may_write(tmp_path: Path) -> None:
     for process in attempts:
         process.communicate()
     assert sorted(process.returncode for process in attempts) == [0, 1, 1, 1]
-
-
-def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path: Path) -> None:
-    checkpoints = save_steps(tmp_path, 10)
-    before = {path: path.read_bytes() for path in tmp_path.rglob("step-*/*")}
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
-    try:
-        with pytest.raises(SurroundingsError, match="disk is full"):
-            checkpoints.save(STATES[20], ARRAYS)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    files = {path: path.read_bytes() for path in tmp_path.rglob("step-*/*") if path.is_file()}
-    assert files == before
-    assert resumed_step(open_checkpoints(tmp_path)) == 10

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssd_core.errors import DivergedError, StoppedError, SurroundingsError
+from ssd_core.errors import DivergedError, StoppedError
 from ssd_core.store import LocalDirectory
 from ssd_core.structures import Batch
 from ssd_core.train_log import read_log
@@ -183,19 +183,3 @@ def test_a_signal_ends_the_run_after_its_step(
     train(make_run(tmp_path))
     assert events(run, "start") == [0, 6]
     assert events(run, "step") == [2, 4, 6, 8, 10, 12]
-
-
-def test_the_older_of_two_attempts_stops_without_a_trace(tmp_path: Path) -> None:
-    older = make_run(tmp_path)
-
-    def batches_overtaken(first: int, last: int) -> Iterator[Batch]:
-        for batch in make_batches(first, last):
-            if batch.indices[0] == 6 * 4:
-                train(make_run(tmp_path))
-            yield batch
-
-    with pytest.raises(SurroundingsError, match="attempt 2 .* has taken over"):
-        train(replace(older, batches=batches_overtaken))
-    assert events(older, "step") == [2, 4, 6, 8, 10, 12]
-    assert events(older, "end") == [12]
-    assert older.checkpoints.last_dir == LocalDirectory(tmp_path / "checkpoints" / "step-00000004")

@@ -34,12 +34,11 @@ _POLL_SECONDS = 0.05
 ResultT = TypeVar("ResultT")
 
 
-class TorchRanks:
-    """This process among several that train one network; see `Ranks`."""
+class TorchRanks(Ranks):
+    """This process among several that train one network."""
 
     def __init__(self, env: RankEnv, store: Store) -> None:
-        self.rank, self.world_size = env.rank, env.world_size
-        self.env = env
+        super().__init__(env)
         self._store = store
         self._turns = itertools.count()
         self._devices: dist.ProcessGroup | None = None
@@ -52,7 +51,7 @@ class TorchRanks:
         return int(tensor)
 
     def on_first(self, work: Callable[[], ResultT]) -> ResultT:
-        """Let rank 0 do `work` while the others wait without a limit; all return its result."""
+        """Let rank 0 do `work`, and return its result from the rendezvous store."""
         key = f"on-first-{next(self._turns)}"
         if self.rank == 0:
             result = work()
@@ -66,7 +65,7 @@ class TorchRanks:
         return shared
 
     def share(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """Return the arrays of rank 0; names, shapes and types must be equal on all ranks."""
+        """Return the arrays of rank 0."""
         tensors = {name: torch.tensor(arrays[name]) for name in sorted(arrays)}
         with self._in_touch():
             for tensor in tensors.values():
@@ -74,11 +73,7 @@ class TorchRanks:
         return {name: tensor.numpy() for name, tensor in tensors.items()}
 
     def connect(self, device: str, collectives: str) -> None:
-        """Prepare `sum` for tensors on one kind of device, over the library `collectives`.
-
-        Raises:
-            UsageError: the ranks were started on different kinds of devices.
-        """
+        """Prepare `sum`, after a check that all ranks use the same kind of device."""
         first = self.on_first(lambda: device)
         if first != device:
             raise UsageError(f"rank {self.rank} computes on {device}, rank 0 on {first}")

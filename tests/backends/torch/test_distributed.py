@@ -19,7 +19,7 @@ from tests.rank_processes import finish_ranks, start_ranks
 SCRIPT = Path(__file__).with_name("norm_ranks.py")
 
 
-@pytest.fixture(scope="module", params=[2, 4])
+@pytest.fixture(scope="module", params=[1, 2, 4])
 def found(request):
     """Return the output of each rank."""
     ends = finish_ranks(start_ranks([sys.executable, str(SCRIPT)], request.param))
