@@ -98,9 +98,9 @@ class CoreServer:
         }
         return self.logs[name]
 
-    def end_pod(self, name: str, code: int, *, message: str = "", reason: str = "Error") -> None:
+    def end_pod(self, name: str, code: int, *, message: str = "") -> None:
         """End the container of a pod with the status that the kubelet reports."""
-        end = {"exitCode": code, "reason": reason, "message": message}
+        end = {"exitCode": code, "reason": "Error", "message": message}
         end["finishedAt"] = f"2026-11-20T09:00:{len(self.pods):02}Z"
         status = self.pods[name]["status"]
         status["phase"] = "Failed" if code else "Succeeded"
