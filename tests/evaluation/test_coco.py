@@ -1,4 +1,4 @@
-"""The twelve numbers against pycocotools, on random and on adversarial sets."""
+"""The twelve metrics against pycocotools, on random and on adversarial sets."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from ssd_core.errors import DataError
 from ssd_core.evaluation.coco import evaluate_coco, format_summary
-from ssd_core.structures import ClassInfo, Detections, make_annotations
+from ssd_core.structures import ClassInfo, make_annotations
+from tests.detections import NOTHING_FOUND, make_detections
 from tests.evaluation.oracle import make_ground_truth, run_pycocotools
 
 
@@ -16,18 +17,6 @@ def make_classes(count):
     return [
         ClassInfo(label=k, name=f"class {k}", category_id=3 * k - 2) for k in range(1, count + 1)
     ]
-
-
-def make_detections(boxes, scores, labels):
-    return Detections(
-        boxes=np.asarray(boxes, np.float32).reshape(-1, 4),
-        scores=np.asarray(scores, np.float32),
-        labels=np.asarray(labels, np.int64),
-    )
-
-
-def nothing_found():
-    return make_detections([], [], [])
 
 
 def assert_equal_to_pycocotools(truths, found, classes):
@@ -97,74 +86,71 @@ def test_any_set_equals_pycocotools(seed, num_images, crowd):
     assert_equal_to_pycocotools(*random_set(seed, num_images, 2, crowd))
 
 
-def test_perfect_detections_score_one():
-    truth = make_annotations([[10, 10, 60, 60], [100, 100, 300, 300]], [1, 2])
-    scores = assert_equal_to_pycocotools(
-        [truth], [make_detections(truth.boxes, [0.9, 0.8], truth.labels)], make_classes(2)
-    )
-    assert scores.values["ap"] == pytest.approx(1)
-    assert scores.values["ap_small"] == -1
-    assert "ap_small" not in scores.metrics
-    assert [scored.num_objects for scored in scores.classes] == [1, 1]
+BIG, SMALL, FAR = [0, 0, 100, 100], [300, 300, 330, 330], [400, 400, 500, 500]
 
 
-def test_one_miss_and_one_false_alarm():
-    truth = make_annotations([[0, 0, 100, 100], [200, 200, 300, 300]], [1, 1])
-    found = make_detections([[400, 400, 500, 500], [0, 0, 100, 100]], [0.9, 0.8], [1, 1])
-    scores = assert_equal_to_pycocotools([truth], [found], make_classes(1))
-    # Precision is 1/2 up to recall 1/2, which is 51 of the 101 recalls.
-    assert scores.values["ap50"] == pytest.approx(51 / 101 / 2)
-
-
-def test_nothing_found_scores_zero():
-    truths = [make_annotations([[10, 10, 200, 200]], [1]), make_annotations([], [])]
-    scores = assert_equal_to_pycocotools(truths, [nothing_found()] * 2, make_classes(1))
-    assert scores.values["ap"] == 0
-    assert scores.values["ar_100"] == 0
-
-
-@pytest.mark.parametrize("found", [nothing_found(), make_detections([[1, 1, 9, 9]], [0.5], [1])])
-def test_no_objects_at_all_measures_nothing(found):
-    scores = assert_equal_to_pycocotools([make_annotations([], [])], [found], make_classes(2))
-    assert set(scores.values.values()) == {-1.0}
-    assert scores.metrics == {}
+@pytest.mark.parametrize(
+    ("truth", "found", "expected"),
+    [
+        pytest.param(
+            make_annotations([BIG, FAR], [1, 2]),
+            make_detections([BIG, FAR], [0.9, 0.8], [1, 2]),
+            {"ap": 1, "ap_small": -1},
+            id="perfect detections, no small objects",
+        ),
+        pytest.param(
+            make_annotations([BIG, SMALL], [1, 1]),
+            make_detections([FAR, BIG], [0.9, 0.8], [1, 1]),
+            {"ap50": 51 / 101 / 2},  # precision 1/2 up to recall 1/2: 51 of the 101 recalls
+            id="one miss and one false alarm",
+        ),
+        pytest.param(
+            make_annotations([BIG], [1]), NOTHING_FOUND, {"ap": 0, "ar_100": 0}, id="nothing found"
+        ),
+        pytest.param(
+            make_annotations([], []), NOTHING_FOUND, {"ap": -1, "ar_100": -1}, id="nothing at all"
+        ),
+        pytest.param(
+            make_annotations([], []),
+            make_detections([BIG], [0.5], [1]),
+            {"ap": -1, "ar_100": -1},
+            id="no objects",
+        ),
+        pytest.param(
+            make_annotations([SMALL], [1]),
+            make_detections([BIG] * 100 + [SMALL], np.linspace(0.9, 0.1, 101), [1] * 101),
+            {"ar_100": 0},
+            id="more than a hundred detections are cut",
+        ),
+        pytest.param(
+            make_annotations([BIG, SMALL], [1, 1], is_crowd=[True, False]),
+            make_detections([[9, 9, 60, 60], [50, 50, 90, 90], SMALL], [0.9, 0.8, 0.7], [1] * 3),
+            {"ap": 1},
+            id="detections on a crowd cost nothing",
+        ),
+        pytest.param(
+            make_annotations([BIG], [1], areas=[500.0]),
+            make_detections([BIG], [0.9], [1]),
+            {"ap_small": 1, "ap_medium": -1},
+            id="the area of the mask decides the size",
+        ),
+    ],
+)
+def test_edge_cases_equal_pycocotools(truth, found, expected):
+    scores = assert_equal_to_pycocotools([truth], [found], make_classes(2))
+    assert {name: scores.values[name] for name in expected} == pytest.approx(expected)
+    assert set(scores.metrics) == {name for name, value in scores.values.items() if value != -1}
+    counts = [scored.num_objects for scored in scores.classes]
+    assert counts == [int((truth.labels[~truth.is_crowd] == label).sum()) for label in (1, 2)]
 
 
 def test_no_images_at_all_measures_nothing():
     assert evaluate_coco([], [], make_classes(2)).metrics == {}
 
 
-def test_more_than_a_hundred_detections_are_cut():
-    truth = make_annotations([[0, 0, 50, 50]], [1])
-    boxes = [[100, 100, 150, 150]] * 100 + [[0, 0, 50, 50]]
-    found = make_detections(boxes, np.linspace(0.9, 0.1, 101), [1] * 101)
-    scores = assert_equal_to_pycocotools([truth], [found], make_classes(1))
-    assert scores.values["ar_100"] == 0
-
-
-def test_crowd_swallows_detections_without_penalty():
-    truth = make_annotations(
-        [[0, 0, 200, 200], [300, 300, 340, 340]], [1, 1], is_crowd=[True, False]
-    )
-    found = make_detections(
-        [[10, 10, 60, 60], [80, 80, 120, 120], [300, 300, 340, 340]], [0.9, 0.8, 0.7], [1] * 3
-    )
-    scores = assert_equal_to_pycocotools([truth], [found], make_classes(1))
-    assert scores.values["ap"] == pytest.approx(1)
-    assert scores.classes[0].num_objects == 1
-
-
-def test_areas_of_masks_decide_the_size():
-    truth = make_annotations([[0, 0, 100, 100]], [1], areas=[500.0])
-    scores = assert_equal_to_pycocotools(
-        [truth], [make_detections(truth.boxes, [0.9], [1])], make_classes(1)
-    )
-    assert scores.values["ap_small"] == pytest.approx(1)
-    assert scores.values["ap_medium"] == -1
-
-
 @pytest.mark.parametrize("score", [np.nan, np.inf])
 def test_a_score_that_is_not_finite_is_refused(score):
-    truth = make_annotations([[0, 0, 100, 100]], [1])
     with pytest.raises(DataError, match="not a finite number"):
-        evaluate_coco([truth], [make_detections(truth.boxes, [score], [1])], make_classes(1))
+        evaluate_coco(
+            [make_annotations([BIG], [1])], [make_detections([BIG], [score], [1])], make_classes(1)
+        )

@@ -4,19 +4,16 @@ import numpy as np
 import pytest
 
 from ssd_core.evaluation.confusion import confusion_matrix
-from ssd_core.structures import Detections, make_annotations
+from ssd_core.structures import make_annotations
+from tests.detections import NOTHING_FOUND, make_detections
 
 LEFT, RIGHT, FAR = [0, 0, 10, 10], [20, 0, 30, 10], [50, 50, 60, 60]
 CAT, DOG, BACKGROUND = 0, 1, 2
 
 
 def found(*rows):
-    """Detections of (box, label, score)."""
-    return Detections(
-        boxes=np.array([row[0] for row in rows], np.float32).reshape(-1, 4),
-        labels=np.array([row[1] for row in rows], np.int64),
-        scores=np.array([row[2] for row in rows], np.float32),
-    )
+    """Detections of (box, score, label)."""
+    return make_detections(*zip(*rows, strict=True)) if rows else NOTHING_FOUND
 
 
 def truth(*rows, is_crowd=None):
@@ -33,37 +30,37 @@ NOTHING = truth()
     [
         pytest.param(
             truth((LEFT, 1), (RIGHT, 2), (FAR, 2)),
-            found((LEFT, 1, 0.9), (RIGHT, 1, 0.8), ([80, 0, 90, 10], 2, 0.7)),
+            found((LEFT, 0.9, 1), (RIGHT, 0.8, 1), ([80, 0, 90, 10], 0.7, 2)),
             {(CAT, CAT): 1, (DOG, CAT): 1, (DOG, BACKGROUND): 1, (BACKGROUND, DOG): 1},
             id="right, confused, missed and invented",
         ),
         pytest.param(
             truth((LEFT, 1)),
-            found((LEFT, 1, 0.9), (LEFT, 2, 0.8)),
+            found((LEFT, 0.9, 1), (LEFT, 0.8, 2)),
             {(CAT, CAT): 1, (BACKGROUND, DOG): 1},
             id="an object is found once, by the best detection",
         ),
         pytest.param(
             truth((LEFT, 1)),
-            found((LEFT, 1, 0.4)),
+            found((LEFT, 0.4, 1)),
             {(CAT, BACKGROUND): 1},
             id="detections with low scores are ignored",
         ),
         pytest.param(
             truth((LEFT, 1)),
-            found(([5, 0, 15, 10], 1, 0.9)),
+            found(([5, 0, 15, 10], 0.9, 1)),
             {(CAT, BACKGROUND): 1, (BACKGROUND, CAT): 1},
             id="a small overlap is not a match",
         ),
         pytest.param(
             truth((LEFT, 1), (RIGHT, 2), is_crowd=[True, False]),
-            found((LEFT, 1, 0.9), (RIGHT, 2, 0.8)),
+            found((LEFT, 0.9, 1), (RIGHT, 0.8, 2)),
             {(DOG, DOG): 1},
             id="a crowd is neither missed nor a mistake",
         ),
         pytest.param(NOTHING, found(), {}, id="nothing at all"),
         pytest.param(truth((LEFT, 2)), found(), {(DOG, BACKGROUND): 1}, id="nothing found"),
-        pytest.param(NOTHING, found((LEFT, 2, 0.9)), {(BACKGROUND, DOG): 1}, id="no object"),
+        pytest.param(NOTHING, found((LEFT, 0.9, 2)), {(BACKGROUND, DOG): 1}, id="no object"),
     ],
 )
 def test_counts_of_one_image_and_of_several(objects, detections, expected):

@@ -1,4 +1,4 @@
-"""Evaluation of a whole split, with a detector that really finds white blood cells."""
+"""Evaluation of a whole split, with a detector that finds white blood cells."""
 
 from dataclasses import replace
 
@@ -75,36 +75,29 @@ def test_white_cells_are_found(bccd_shards):
     assert by_name["WBC"].ap50 > 0.9
     assert by_name["RBC"].ap50 == 0
     assert result.metrics["ap50"] == pytest.approx(by_name["WBC"].ap50 / 3)
-    assert "ap_small" not in result.metrics or result.metrics["ap_small"] >= 0
+    assert min(result.metrics.values()) >= 0
 
 
-def test_a_broken_image_is_named(bccd_shards):
+class Split:
+    """Some records of a split."""
+
+    def __init__(self, records, classes):
+        self.records, self.num_images, self.classes = records, len(records), classes
+
+    def read_in_order(self):
+        return iter(self.records)
+
+
+def test_a_damaged_image_is_named(bccd_shards):
     reader, label = open_val(bccd_shards)
-    names = [record.image_path for record in reader.read(range(3))]
-
-    class Damaged:
-        """The first three images, the second one cut short."""
-
-        num_images, classes = 3, reader.classes
-
-        def read_in_order(self):
-            for record in reader.read(range(3)):
-                whole = record.index != 1
-                yield record if whole else replace(record, image=record.image[:2])
-
-    with pytest.raises(DataError, match=names[1]):
-        evaluate_detector(NucleusFinder(label), Damaged(), batch_size=2)
+    first, second, third = reader.read(range(3))
+    damaged = Split([first, replace(second, image=second.image[:2]), third], reader.classes)
+    with pytest.raises(DataError, match=second.image_path):
+        evaluate_detector(NucleusFinder(label), damaged, batch_size=2)
 
 
 def test_a_split_without_images_measures_nothing(bccd_shards):
     reader, label = open_val(bccd_shards)
-
-    class Empty:
-        num_images, classes = 0, reader.classes
-
-        def read_in_order(self):
-            return iter(())
-
-    result = evaluate_detector(NucleusFinder(label), Empty(), batch_size=4)
+    result = evaluate_detector(NucleusFinder(label), Split([], reader.classes), batch_size=4)
     assert result.detections == ()
     assert result.metrics == {}

@@ -8,7 +8,8 @@ import pytest
 from ssd_core.data.decode import decode_image
 from ssd_core.report import images
 from ssd_core.report.images import annotate_image, draw_detections, take_while_small
-from ssd_core.structures import ClassInfo, Detections, make_annotations
+from ssd_core.structures import ClassInfo, make_annotations
+from tests.detections import make_detections
 
 CLASSES = [ClassInfo(label=1, name="cat", category_id=17)]
 MANY_CLASSES = [ClassInfo(label=k, name=f"c{k}", category_id=k) for k in range(1, 12)]
@@ -16,11 +17,7 @@ NON_ASCII = [ClassInfo(label=1, name="猫", category_id=1)]
 
 
 def found(boxes):
-    return Detections(
-        boxes=np.array(boxes, np.float32).reshape(-1, 4),
-        scores=np.full(len(boxes), 0.75, np.float32),
-        labels=np.ones(len(boxes), np.int64),
-    )
+    return make_detections(boxes, [0.75] * len(boxes), [1] * len(boxes))
 
 
 def annotated(width, height, *, truth=(), num_found=None, classes=MANY_CLASSES):
