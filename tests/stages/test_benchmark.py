@@ -6,6 +6,7 @@ import math
 import pytest
 
 from ssd_core.errors import DataError, GateError, UsageError
+from ssd_core.metrics import METRICS
 from ssd_core.stages import benchmark
 from ssd_core.store import LocalDirectory
 
@@ -33,6 +34,7 @@ def test_every_batch_size_is_measured_once(trained_dir, bccd_shards, tmp_path, h
     assert results["images"]["count"] == (40 if has_data else 8)
     assert results["environment"]["device"] == "cpu"
     assert results["metrics"] == metrics
+    assert set(metrics) <= set(METRICS)
     inputs = read(tmp_path / "invocation.json")["inputs"]
     assert set(inputs) == ({"model_dir", "data_dir"} if has_data else {"model_dir"})
     assert metrics["images_per_second"] == max(row["images_per_second"] for row in batches)

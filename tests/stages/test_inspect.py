@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from ssd_core.errors import DataError, UsageError
+from ssd_core.metrics import METRICS
 from ssd_core.recipes import RECIPES
 from ssd_core.stages import convert, inspect
 from ssd_core.store import LocalDirectory
@@ -74,6 +75,7 @@ def test_the_page_describes_the_data_set(bccd_shards, tmp_path):
     links = [value for name, value in outline.attributes if name in {"href", "src"}]
     assert all(link.startswith("data:image/jpeg;base64,") for link in links)
     assert result.metrics == {"images": 140, "objects": 1878, "images_in_both_splits": 0}
+    assert set(result.metrics) <= set(METRICS)
     assert result.metadata == {"title": "bccd"}
     assert {row["name"]: row["objects"] for row in results["classes"]} == {
         "Platelets": {"train": 104, "val": 41},
