@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
+import numpy as np
 import simplejpeg
 from PIL import Image, ImageDraw, ImageFont
 
@@ -20,7 +21,7 @@ _MAX_BYTES = 1_200_000
 """Limit for all images of a page together, so that the page stays below 2 MB."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Box:
     """A rectangle in pixels of the small copy."""
 
@@ -29,14 +30,8 @@ class Box:
     width: float
     height: float
     colour: str
-    name: str
-    score: float | None
-    """None for a true box."""
-
-    @property
-    def caption(self) -> str:
-        """Class and score."""
-        return self.name if self.score is None else f"{self.name} {self.score:.2f}"
+    caption: str
+    """Class, and score of a found box."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,20 +75,22 @@ def annotate_image(
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     names = [info.name for info in classes]
     truth = truth.select(~truth.is_crowd)
-    true_boxes = _boxes(truth.boxes * scale, truth.labels, [None] * len(truth), names)
+    true_boxes = _boxes(truth.boxes * scale, truth.labels, names)
     found_boxes: tuple[Box, ...] = ()
     if found is not None:
-        scores = [float(score) for score in found.scores]
-        found_boxes = _boxes(found.boxes * scale, found.labels, scores, names)
+        found_boxes = _boxes(found.boxes * scale, found.labels, names, found.scores)
     captioned = found_boxes
     if found is None and len(classes) > NUM_COLOURS:  # fewer classes differ by colour
         captioned = true_boxes
+    encoded = simplejpeg.encode_jpeg(
+        small, quality=_QUALITY, colorspace="RGB", colorsubsampling="420"
+    )
     return AnnotatedImage(
         name=name,
         note=note,
         width=size[0],
         height=size[1],
-        data=base64.b64encode(_encode(small)).decode(),
+        data=base64.b64encode(encoded).decode(),
         true=true_boxes,
         found=found_boxes,
         captioned=captioned if len(captioned) <= _MAX_CAPTIONS else (),
@@ -143,27 +140,16 @@ def draw_detections(pixels: ImageArray, found: Detections, classes: Sequence[Cla
     return encoded.getvalue()
 
 
-def _encode(pixels: ImageArray) -> bytes:
-    encoded: bytes = simplejpeg.encode_jpeg(
-        pixels, quality=_QUALITY, colorspace="RGB", colorsubsampling="420"
-    )
-    return encoded
-
-
 def _boxes(
-    boxes: Array, labels: Array, scores: Sequence[float | None], names: Sequence[str]
+    boxes: Array, labels: Array, names: Sequence[str], scores: Array | None = None
 ) -> tuple[Box, ...]:
+    captions = [names[label - 1] for label in labels]
+    if scores is not None:
+        captions = [f"{name} {score:.2f}" for name, score in zip(captions, scores, strict=True)]
+    xywh = np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]]).astype(np.float64).round(1)
     return tuple(
-        Box(
-            x=round(x0, 1),
-            y=round(y0, 1),
-            width=round(x1 - x0, 1),
-            height=round(y1 - y0, 1),
-            colour=class_colour(label),
-            name=names[label - 1],
-            score=score,
-        )
-        for (x0, y0, x1, y1), label, score in zip(
-            boxes.tolist(), labels.tolist(), scores, strict=True
+        Box(x, y, width, height, class_colour(int(label)), caption)
+        for (x, y, width, height), label, caption in zip(
+            xywh.tolist(), labels, captions, strict=True
         )
     )
