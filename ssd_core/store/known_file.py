@@ -13,6 +13,7 @@ import safetensors.numpy
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from ssd_core.errors import DataError
+from ssd_core.store.local import explain_disk_errors, file_sha256
 from ssd_core.store.location import Location, read_verified_content
 from ssd_core.structures import Array
 
@@ -56,7 +57,12 @@ class KnownFile(BaseModel):
             DataError: the file is missing, or has another size or content.
         """
         self.check_size(directory)
-        self.copy_to(directory, Path(os.devnull))
+        if directory.local is None:
+            self.copy_to(directory, Path(os.devnull))
+            return
+        path = directory.local / self.name
+        with explain_disk_errors(path, "read"):
+            read_verified_content(str(path), lambda: (None, file_sha256(path), self.sha256))
 
     def check_size(self, directory: Location) -> None:
         """Compare the size without reading the file.
