@@ -1,4 +1,4 @@
-"""Work done on threads or processes ahead of the one who uses it, in order."""
+"""Work done in order on threads or processes, ahead of its consumer."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -18,16 +18,16 @@ ResultT = TypeVar("ResultT")
 def map_ahead(
     work: Callable[[ItemT], ResultT], items: Iterable[ItemT], *, num_threads: int, depth: int
 ) -> Generator[ResultT, None, None]:
-    """Yield `work(item)` of every item in order, with at most `depth` results waiting.
+    """Yield `work(item)` for every item in order, with at most `depth` results waiting.
 
-    An error of `work` is raised where its result would have been; a consumer that stops early
-    waits only for what is already being worked on.
+    An error of `work` is raised in place of its result; a consumer that stops early waits only for
+    items already in progress.
 
     Args:
-        work: called on other threads; heavy work in it must release the interpreter's lock.
+        work: called on other threads; heavy work should release the GIL.
         items: read on the thread of the consumer.
-        num_threads: threads at work.
-        depth: largest number of results not yet asked for; bounds the memory.
+        num_threads: number of threads.
+        depth: maximum number of waiting results; bounds the memory.
     """
     with ThreadPoolExecutor(num_threads) as pool:
         yield from map_on(pool, work, items, depth=depth)
@@ -36,7 +36,7 @@ def map_ahead(
 def map_on(
     pool: Executor, work: Callable[[ItemT], ResultT], items: Iterable[ItemT], *, depth: int
 ) -> Generator[ResultT, None, None]:
-    """Do what `map_ahead` does on threads or processes that the caller provides."""
+    """Do the same as `map_ahead` on an executor of the caller."""
     waiting: deque[Future[ResultT]] = deque()
     try:
         for item in items:
@@ -53,9 +53,9 @@ def map_on(
 def map_batches_ahead(
     work: Callable[[ItemT], ResultT], items: Iterable[ItemT], *, batch_size: int
 ) -> Generator[list[ResultT], None, None]:
-    """Yield the results of `map_ahead` in batches, as evaluation and benchmark feed a detector.
+    """Yield the results of `map_ahead` in batches, as evaluation and benchmark need them.
 
-    One thread a processor, eight at most, works about two batches ahead.
+    One thread per processor, eight at most, works about two batches ahead.
     """
     results = map_ahead(
         work,

@@ -1,4 +1,4 @@
-"""What a converted data set is made of: counts, sizes, images that occur twice."""
+"""Statistics of a converted data set: counts, sizes, repeated images, and how anchors fit."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,15 +12,17 @@ from ssd_core.detection.anchors import feature_sizes, find_best_anchors
 from ssd_core.structures import Array, ClassInfo, FloatArray, IntArray
 
 SIDE_BINS = 2
-"""Bins an octave of `side_histogram`."""
+"""Bins per octave of `side_histogram`."""
 SHAPE_BINS = 3
-"""Bins an octave of `count_shapes`, in each direction."""
+"""Bins per octave of `count_shapes`, in each direction."""
 NUM_OCTAVES = 8
-"""Both reach from 1/256 of the image to all of it; what is smaller is in their first bin."""
+"""Both cover 1/256 to 1 of the image; smaller values are in the first bin."""
+IOU_EDGES = np.linspace(0, 1, 21)
+"""[21] bin edges of the histogram of best IoUs."""
 
 
 def describe_split(table: SplitTable) -> dict[str, Any]:
-    """Return the counts of a split: images, objects, their sizes."""
+    """Return the counts of a split: images, objects and their sizes."""
     per_image, objects = table.objects_per_image, table.objects
     widths, heights = table.image_sizes.T
     return {
@@ -42,7 +44,7 @@ def describe_split(table: SplitTable) -> dict[str, Any]:
 def describe_classes(
     tables: Mapping[str, SplitTable], classes: Sequence[ClassInfo]
 ) -> list[dict[str, Any]]:
-    """Return a row for each class, in label order: objects and images by split, sizes."""
+    """Return one row per class, in label order: objects and images by split, sizes."""
     everything = join_objects(list(tables.values()))
     sides, size_rows = everything.sides, everything.size_rows
     rows = []
@@ -66,39 +68,42 @@ def describe_classes(
 
 
 def find_repeated(tables: Mapping[str, SplitTable]) -> list[dict[str, list[str]]]:
-    """Return the images whose bytes occur more than once: for each, its paths by split."""
-    groups: dict[str, dict[str, list[str]]] = {}
+    """Return the groups of images with equal bytes, each as paths by split."""
+    groups: dict[str, list[tuple[str, str]]] = {}
     for split, table in tables.items():
         for digest, path in zip(table.image_hashes, table.image_paths, strict=True):
-            groups.setdefault(digest, {}).setdefault(split, []).append(path)
-    return [group for group in groups.values() if sum(map(len, group.values())) > 1]
+            groups.setdefault(digest, []).append((split, path))
+    return [_by_split(group) for group in groups.values() if len(group) > 1]
 
 
 def find_near(tables: Mapping[str, SplitTable]) -> list[dict[str, list[str]]]:
-    """Return the images that look the same and are no copies: for each, their paths by split."""
+    """Return the groups of images that look the same but are not copies, each as paths by split."""
     looks: dict[str, tuple[str, str, bytes]] = {}
     for split, table in tables.items():
         columns = (table.image_hashes, table.image_paths, table.image_looks)
         for digest, path, look in zip(*columns, strict=True):
             looks.setdefault(digest, (split, path, look))
     images = list(looks.values())
-    groups: list[dict[str, list[str]]] = []
-    for rows in find_near_images([look for _, _, look in images]):
-        groups.append({})
-        for split, path, _ in (images[row] for row in rows):
-            groups[-1].setdefault(split, []).append(path)
-    return groups
+    groups = find_near_images([look for _, _, look in images])
+    return [_by_split([images[row][:2] for row in rows]) for rows in groups]
+
+
+def _by_split(images: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    paths: dict[str, list[str]] = {}
+    for split, path in images:
+        paths.setdefault(split, []).append(path)
+    return paths
 
 
 def find_extremes(
     tables: Mapping[str, SplitTable], counts: Mapping[str, int]
 ) -> dict[str, list[tuple[str, int]]]:
-    """Return split and row of the images with the smallest objects, the most and the fewest.
+    """Return split and row of the images with the smallest, the most and the fewest objects.
 
     Args:
         tables: by split.
-        counts: how many images of each kind at most; the keys are `smallest`, `most` and `fewest`.
-            No image is returned twice.
+        counts: maximum number of images per kind; the keys are `smallest`, `most` and `fewest`. No
+            image is returned twice.
     """
     places = [(name, row) for name, each in tables.items() for row in range(len(each.image_paths))]
     num_objects = np.concatenate([table.objects_per_image for table in tables.values()])
@@ -118,20 +123,20 @@ def find_extremes(
 
 
 def count_sizes(size_rows: IntArray) -> dict[str, int]:
-    """Count objects by size; `size_rows` [M] are positions in SIZES."""
+    """Count objects by size; `size_rows` [M] are indices into SIZES."""
     counts = np.bincount(size_rows, minlength=len(SIZES)).tolist()
     return dict(zip(SIZES, counts, strict=True))
 
 
 def side_histogram(sides: FloatArray) -> list[int]:
-    """Count [M] sides in [0, 1], with bins that grow by the same factor."""
+    """Count [M] sides in [0, 1] in logarithmic bins."""
     num_bins = NUM_OCTAVES * SIDE_BINS
     counts: list[int] = np.bincount(_log_bins(sides, SIDE_BINS), minlength=num_bins).tolist()
     return counts
 
 
 def count_shapes(tables: Mapping[str, SplitTable]) -> IntArray:
-    """Return [24, 24] numbers of objects by width and by height relative to the image."""
+    """Return [24, 24] numbers of objects by width and height relative to the image."""
     boxes = join_objects(list(tables.values())).boxes
     num_bins = NUM_OCTAVES * SHAPE_BINS
     columns, rows = _log_bins(boxes[:, 2:] - boxes[:, :2], SHAPE_BINS).T
@@ -140,7 +145,7 @@ def count_shapes(tables: Mapping[str, SplitTable]) -> IntArray:
 
 
 def spread(values: Array) -> dict[str, float] | None:
-    """Return smallest, middle, mean and largest value, None where there is none."""
+    """Return minimum, median, mean and maximum, or None without values."""
     if len(values) == 0:
         return None
     spread = (values.min(), np.median(values), values.mean(), values.max())
@@ -156,14 +161,10 @@ def _log_bins(values: FloatArray, per_octave: int) -> IntArray:
 
 
 def _smallest_sides(table: SplitTable) -> FloatArray:
-    """Return [N] the side of the smallest object of each image, infinite without objects."""
+    """Return [N] sides of the smallest object per image, infinite without objects."""
     smallest = np.full(len(table.image_paths), np.inf, np.float32)
     np.minimum.at(smallest, table.objects.image_rows, table.objects.sides)
     return smallest
-
-
-IOU_EDGES = np.linspace(0, 1, 21)
-"""[21] bounds of the histogram of best IoUs."""
 
 
 def describe_reach(
@@ -174,16 +175,16 @@ def describe_reach(
     iou_threshold: float,
     num_classes: int,
 ) -> dict[str, Any]:
-    """Return how well anchors reach the objects as they are, before any augmentation.
+    """Return how well anchors fit the objects without augmentation.
 
-    An object is unreached when its best anchor overlaps it by less than the threshold; it then
-    trains this one anchor only, whatever the IoU (`detection/matcher.py`).
+    An object is unreached if the IoU with its best anchor is below the threshold; it then trains
+    only this anchor, whatever the IoU (`detection/matcher.py`).
 
     Args:
-        objects: of the data set.
+        objects: the objects of the data set.
         levels: the anchors.
         image_size: side of the square network input in pixels.
-        iou_threshold: lowest IoU at which an anchor is positive.
+        iou_threshold: minimum IoU of a positive anchor.
         num_classes: K.
     """
     iou, best_levels = find_best_anchors(objects.boxes, levels, image_size)
@@ -207,7 +208,7 @@ def describe_reach(
 def _describe_levels(
     levels: Sequence[AnchorLevel], image_size: int, best_levels: IntArray
 ) -> list[dict[str, Any]]:
-    """Return one row per level of anchors; `best_levels` holds the level of each best anchor."""
+    """Return one row per level of anchors; `best_levels` contains the level of each best anchor."""
     num_objects = np.bincount(best_levels, minlength=len(levels)).tolist()
     return [
         {

@@ -1,4 +1,4 @@
-"""A split of a converted data set, column by column: what statistics are made from."""
+"""A split of a converted data set, column by column: the input of the statistics."""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,31 +15,31 @@ from ssd_core.structures import Array, FloatArray, IntArray
 
 SIZES = ("small", "medium", "large")
 _SIZE_LIMITS = (32**2, 96**2)
-"""Areas in square pixels at which COCO's medium and large objects begin."""
+"""Minimum areas, in square pixels, of COCO's medium and large objects."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objects:
-    """Objects of one or more images, without crowds: no target is made of those."""
+    """Objects of several images, without crowds, which are not training targets."""
 
     image_rows: IntArray
-    """[M] position of the image in its split."""
+    """[M] index of the image in its split."""
     boxes: FloatArray
     """[M, 4] xyxy in [0, 1] of the image."""
     labels: IntArray
     """[M] 1..K."""
     areas: Array
-    """[M] square pixels of the stored image, as the evaluator counts them."""
+    """[M] square pixels of the stored image, as in the evaluation."""
 
     @property
     def sides(self) -> FloatArray:
-        """[M] root of the area of the box, relative to the image."""
+        """[M] square root of the box area, relative to the image."""
         sides: FloatArray = np.sqrt(compute_areas(self.boxes))
         return sides
 
     @property
     def size_rows(self) -> IntArray:
-        """[M] position of the object's size in SIZES."""
+        """[M] index of the object's size in SIZES."""
         return np.searchsorted(_SIZE_LIMITS, self.areas, side="right")
 
 
@@ -52,11 +52,11 @@ class SplitTable:
     image_sizes: IntArray
     """[N, 2] width and height in pixels."""
     image_bytes: IntArray
-    """[N] bytes of the file."""
+    """[N] size of the file in bytes."""
     image_hashes: tuple[str, ...]
     """[N] SHA-256 of the file."""
     image_looks: tuple[bytes, ...]
-    """[N] see `near_images.take_look`; b"" where the image cannot be decoded."""
+    """[N] see `take_look`; b"" if the image cannot be decoded."""
     objects: Objects
     num_crowds: int
     num_difficult: int
@@ -68,11 +68,7 @@ class SplitTable:
 
 
 def read_table(reader: SplitReader) -> SplitTable:
-    """Read a whole split, image by image.
-
-    Raises:
-        DataError: a shard does not have the content that the manifest promises.
-    """
+    """Read a whole split, image by image."""
     paths, sizes, num_bytes, hashes, looks, found = [], [], [], [], [], []
     with Progress(f"inspect: {reader.split} image", reader.num_images) as progress:
         for record in reader.read_in_order():
@@ -114,7 +110,7 @@ def _look(image: memoryview) -> bytes:
 
 
 def join_objects(tables: Sequence[SplitTable]) -> Objects:
-    """Return the objects of several splits; their image rows still count within each split."""
+    """Return the objects of several splits; image rows still count within each split."""
     parts = [table.objects for table in tables]
     return Objects(
         image_rows=_join([part.image_rows for part in parts], np.int64),

@@ -1,4 +1,4 @@
-"""What the anchors of a recipe reach."""
+"""How anchors fit the objects of a data set."""
 
 import numpy as np
 
@@ -51,7 +51,7 @@ def test_the_distribution_of_the_best_overlap():
     assert sum(found["best_iou_histogram"]) == 4
 
 
-def test_levels_say_their_shapes_and_what_they_fit():
+def test_levels_have_their_shapes_and_objects():
     small, large = reach()["levels"]
     assert small == {"stride": 50, "shapes": [[20, 20], [30, 30]], "anchors": 8, "objects": 2}
     assert large["shapes"] == [[60, 60], [77.5, 77.5], [120, 30], [30, 120]]

@@ -1,4 +1,4 @@
-"""Counts of a data set, from literal tables and from the bundled photographs."""
+"""Statistics of a data set, from literal tables and from the bundled images."""
 
 import hashlib
 
@@ -15,7 +15,7 @@ CLASSES = [ClassInfo(label=k, name=name, category_id=k) for k, name in ((1, "cat
 
 
 def table(hashes, rows=(), labels=(), boxes=(), areas=None, looks=()):
-    """A split of images of 100 x 100 px whose hashes are letters."""
+    """Return a split of images of 100 x 100 pixels whose hashes are letters."""
     boxes = np.array(boxes, np.float32).reshape(-1, 4)
     areas = [100.0] * len(rows) if areas is None else areas
     return SplitTable(
@@ -35,7 +35,7 @@ def table(hashes, rows=(), labels=(), boxes=(), areas=None, looks=()):
     )
 
 
-def test_a_split_is_counted():
+def test_the_counts_of_a_split():
     areas = [1023, 1024, 9215, 9216, 5]
     found = statistics.describe_split(
         table("abc", rows=[0, 0, 0, 2, 2], labels=[1, 1, 2, 1, 1], areas=areas)
@@ -82,7 +82,7 @@ def test_images_with_the_same_bytes_are_found_across_and_within_splits():
     ]
 
 
-def test_images_that_look_the_same_are_found_and_copies_left_out():
+def test_images_that_look_the_same_are_found_without_copies():
     one, other = b"\0" * 32, b"\0" * 31 + b"\3"
     tables = {
         "train": table("aab", looks=[one, one, b"\xff" * 32]),
@@ -91,7 +91,7 @@ def test_images_that_look_the_same_are_found_and_copies_left_out():
     assert statistics.find_near(tables) == [{"train": ["0a.jpg"], "val": ["0c.jpg"]}]
 
 
-def test_extremes_of_all_splits_none_twice():
+def test_extremes_are_distinct_images_of_all_splits():
     tiny, whole = [0, 0, 0.01, 0.01], [0, 0, 1, 1]
     tables = {
         "train": table("abc", rows=[0, 1, 1, 1], labels=[1] * 4, boxes=[tiny] + [whole] * 3),
@@ -131,7 +131,7 @@ def test_shapes_are_counted_by_width_and_height():
     assert counts[21, 22] == 2
 
 
-def test_the_bundled_photographs_agree_with_their_manifest(bccd_shards):
+def test_the_bundled_images_agree_with_their_manifest(bccd_shards):
     reader = open_split(LocalDirectory(bccd_shards), "val")
     found = read_table(reader)
     assert len(found.image_paths) == reader.num_images == 40
