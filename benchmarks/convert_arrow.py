@@ -11,6 +11,7 @@ from benchmarks.interleaved import Clock, compare
 from benchmarks.packed_file import hash_files, hash_shards, pack_files
 from benchmarks.photographs import make_photographs
 from benchmarks.row import Row, Size, main, ratio_row
+from ssd_core.config import ConvertConfig
 from ssd_core.stages import convert
 from ssd_core.store import LocalDirectory
 
@@ -22,7 +23,7 @@ def measure(size: Size) -> Iterator[Row]:
 
     def convert_anew() -> None:
         shutil.rmtree(shards, ignore_errors=True)
-        convert.run({}, str(source), LocalDirectory(shards))
+        convert.run(ConvertConfig(), str(source), LocalDirectory(shards))
 
     def pack_anew() -> list[int]:
         packed.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from benchmarks.interleaved import compare
 from benchmarks.packed_file import hash_files, hash_shards
 from benchmarks.photographs import make_photographs
 from benchmarks.row import Row, Size, main, ratio_row
+from ssd_core.config import ConvertConfig, parse_section
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.stages import convert
 from ssd_core.store import LocalDirectory
@@ -25,7 +26,11 @@ def measure(size: Size) -> Iterator[Row]:
 
     def convert_anew() -> None:
         shutil.rmtree(shards, ignore_errors=True)
-        convert.run({"decode_check": True}, str(source), LocalDirectory(shards))
+        convert.run(
+            parse_section(ConvertConfig, {"decode_check": True}, "convert"),
+            str(source),
+            LocalDirectory(shards),
+        )
 
     def decode() -> int:
         """Return the number of pixels."""
@@ -59,7 +64,11 @@ def finds_damage(source: Path, damaged: Path) -> bool:
     image.write_bytes(content)
     shards = damaged.with_suffix(".shards")
     shutil.rmtree(shards, ignore_errors=True)
-    convert.run({"decode_check": True}, str(damaged), LocalDirectory(shards))
+    convert.run(
+        parse_section(ConvertConfig, {"decode_check": True}, "convert"),
+        str(damaged),
+        LocalDirectory(shards),
+    )
     return "image_damaged" in read_manifest(LocalDirectory(shards)).findings
 
 

@@ -17,6 +17,7 @@ from benchmarks.interleaved import compare
 from benchmarks.packed_file import hash_files, hash_shards
 from benchmarks.photographs import make_photographs
 from benchmarks.row import Row, Size, SkippedError, main, ratio_row
+from ssd_core.config import ConvertConfig, parse_section
 from ssd_core.stages import convert
 from ssd_core.store import LocalDirectory
 
@@ -40,7 +41,11 @@ def measure(size: Size) -> Iterator[Row]:
 
     def convert_anew() -> None:
         shutil.rmtree(shards, ignore_errors=True)
-        convert.run({"shards": "mindrecord"}, str(source), LocalDirectory(shards))
+        convert.run(
+            parse_section(ConvertConfig, {"shards": "mindrecord"}, "convert"),
+            str(source),
+            LocalDirectory(shards),
+        )
 
     def write_anew() -> None:
         shutil.rmtree(rows, ignore_errors=True)

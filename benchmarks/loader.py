@@ -18,7 +18,7 @@ from benchmarks.augment import check_means
 from benchmarks.interleaved import compare
 from benchmarks.photographs import make_photographs
 from benchmarks.row import Row, Size, main, ratio_row
-from ssd_core.config import AugmentConfig
+from ssd_core.config import AugmentConfig, ConvertConfig
 from ssd_core.data.batches.loader import Loader
 from ssd_core.data.shards.reader import open_split
 from ssd_core.stages import convert
@@ -33,7 +33,7 @@ def measure(size: Size) -> Iterator[Row]:
     """Yield the one row."""
     source = make_photographs(size.work_dir, size.images)
     shards = size.work_dir / f"shards-{size.images}"
-    convert.run({}, str(source), LocalDirectory(shards))
+    convert.run(ConvertConfig(), str(source), LocalDirectory(shards))
     reader = open_split(LocalDirectory(shards), "train")
     loader = Loader(
         reader,

@@ -12,6 +12,7 @@ from benchmarks.interleaved import compare
 from benchmarks.packed_file import pack_files, read_packed
 from benchmarks.photographs import make_photographs
 from benchmarks.row import Row, Size, main, ratio_row
+from ssd_core.config import ConvertConfig
 from ssd_core.data.batches.order import SampleOrder
 from ssd_core.data.shards.reader import open_split
 from ssd_core.stages import convert
@@ -24,7 +25,7 @@ def measure(size: Size) -> Iterator[Row]:
     """Yield the one row."""
     source = make_photographs(size.work_dir, size.images)
     shards, packed = size.work_dir / f"shards-{size.images}", size.work_dir / "packed"
-    convert.run({}, str(source), LocalDirectory(shards))
+    convert.run(ConvertConfig(), str(source), LocalDirectory(shards))
     reader = open_split(LocalDirectory(shards), "train")
     records = reader.read(range(len(reader)))
     starts = pack_files([source / record.image_path for record in records], packed)

@@ -36,7 +36,7 @@ def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
                 {"benchmark.fail_if_slower": true}.
         """
         fetched = fetch_model(uri=model)
-        resolved = resolve_config(recipe=fetched.outputs["recipe"], overrides=overrides)
+        resolved = resolve_config(recipe="", overrides=overrides, model=fetched.outputs["model"])
         measured = measure(
             config=resolved.outputs["benchmark"],
             framework=placement.framework,

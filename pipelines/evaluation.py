@@ -40,7 +40,7 @@ def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
         """
         fetched = fetch_model(uri=model)
 
-        resolved = resolve_config(recipe=fetched.outputs["recipe"], overrides=overrides)
+        resolved = resolve_config(recipe="", overrides=overrides, model=fetched.outputs["model"])
         sections = resolved.outputs
 
         converted = convert(config=sections["convert"], source=dataset, data_root=data_root)

@@ -6,7 +6,7 @@ from typing import Any
 from pipelines.catalogue import STEPS
 from ssd_core.errors import UsageError
 from ssd_core.metrics import summarize
-from ssd_core.stages.invocation import RESULTS_FILE, read_record
+from ssd_core.stages.frame import RESULTS_FILE, read_record
 from ssd_core.store.places import Places
 
 

@@ -53,7 +53,7 @@ def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
         converted = convert(config=sections["convert"], source=dataset, data_root=data_root)
         shards = {**placed, "dataset": converted.outputs["dataset"]}
 
-        words = {"config": sections["train"], "recipe": recipe, **on_device, **shards}
+        words = {"recipe": sections["recipe"], **on_device, **shards}
         trained = _train(placement, nodes, words)
         model = {"model": trained.outputs["model"]}
         inputs = {**shards, **model}

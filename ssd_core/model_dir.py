@@ -15,7 +15,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from ssd_core.config import ModelConfig, first_problem
+from ssd_core.config import ModelConfig, Recipe, first_problem
 from ssd_core.errors import DataError, UsageError
 from ssd_core.store import Location
 from ssd_core.store.known_file import KnownFile, read_arrays, write_arrays
@@ -37,11 +37,10 @@ class ModelDescription(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     format_version: Literal[2] = 2
-    recipe: str
-    """Name of the recipe that the training started from."""
+    recipe: Recipe
+    """The complete, resolved configuration of the training."""
     framework: str
     """The framework that trained the weights, for example `torch`; any other can read them."""
-    model: ModelConfig
     num_classes: int
     """Without background."""
     step: int
@@ -53,13 +52,18 @@ class ModelDescription(BaseModel):
     files: tuple[KnownFile, ...] = ()
     """The other files of the directory; filled by `write_model`."""
 
+    @property
+    def model(self) -> ModelConfig:
+        """The network and its input."""
+        return self.recipe.train.model
+
     def file(self, name: str) -> KnownFile:
         """Return one of `files`."""
         return next(file for file in self.files if file.name == name)
 
     def summary(self) -> dict[str, object]:
         """Say which model this is, for the results of a stage."""
-        return self.model_dump(include={"recipe", "step", "training_id"})
+        return {"recipe": self.recipe.name, "step": self.step, "training_id": self.training_id}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

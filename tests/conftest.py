@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import ssd_core.backends.torch  # noqa: F401  says how torch waits, before a test loads it
+from ssd_core.config import ConvertConfig
 from ssd_core.store import LocalDirectory
 from tests.requirements import missing
 
@@ -36,7 +37,7 @@ def bccd_shards(bccd_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     from ssd_core.stages import convert
 
     data_dir = tmp_path_factory.mktemp("bccd") / "shards"
-    convert.run({}, str(bccd_dir), LocalDirectory(data_dir))
+    convert.run(ConvertConfig(), str(bccd_dir), LocalDirectory(data_dir))
     return data_dir
 
 
@@ -50,15 +51,8 @@ def trained_dir(bccd_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     out_dir = tmp_path_factory.mktemp("trained") / "training"
     changes = ["steps=40", "batch_size=4", "log_interval=10", "evaluate_every=20"]
     recipe = override(load_recipe("demo"), [f"train.{change}" for change in changes])
-    config = recipe.train.model_dump(mode="json")
-    train.run(
-        config,
-        LocalDirectory(bccd_shards),
-        LocalDirectory(out_dir),
-        recipe="demo",
-        framework="torch",
-        device="cpu",
-    )
+    training = train.Training(recipe=recipe, data_dir=LocalDirectory(bccd_shards), device="cpu")
+    train.run(training, LocalDirectory(out_dir))
     return out_dir
 
 

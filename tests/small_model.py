@@ -10,11 +10,10 @@ from ssd_core.structures import Array, ClassInfo
 
 
 def describe_model(*, num_classes: int = 1, step: int = 1) -> ModelDescription:
-    """Return what a training of the demo would say of its model."""
+    """Return the description that a training of the demo would write."""
     return ModelDescription(
-        recipe="demo",
+        recipe=load_recipe("demo"),
         framework="torch",
-        model=load_recipe("demo").train.model,
         num_classes=num_classes,
         step=step,
         training_id="0123456789abcdef",
@@ -23,7 +22,10 @@ def describe_model(*, num_classes: int = 1, step: int = 1) -> ModelDescription:
     )
 
 
-def write_small_model(model_dir: Path, weights: Mapping[str, Array]) -> None:
+def write_small_model(
+    model_dir: Path, weights: Mapping[str, Array], description: ModelDescription | None = None
+) -> None:
     """Write a model of one class with these weights."""
     classes = [ClassInfo(label=1, name="cell", category_id=1)]
-    write_model(LocalDirectory(model_dir), describe_model(), classes, dict(weights))
+    described = description or describe_model()
+    write_model(LocalDirectory(model_dir), described, classes, dict(weights))

@@ -15,7 +15,7 @@ import yaml
 from pipelines.placement import load_placement
 from ssd_core import __version__
 from ssd_core.stages.doorway import keep_record
-from ssd_core.stages.invocation import write_invocation, write_results
+from ssd_core.stages.frame import Invocation, run_stage
 from ssd_core.store import LocalDirectory, Location
 from tests.launch.api_server import find_program
 from tests.pipelines.cluster.kfp_server import KfpServer, running
@@ -170,9 +170,9 @@ def test_our_commands_lead_from_an_empty_cluster_to_a_scheduled_benchmark(
 ) -> None:
     kfp.history = ("SUCCEEDED",)
     evaluation = tmp_path / "evaluation"
-    evaluation.mkdir()
-    write_invocation(LocalDirectory(evaluation), "evaluate", {}, inputs={})
-    write_results(LocalDirectory(evaluation), {"metrics": {"ap50": 0.9}})
+    invocation = Invocation(stage="evaluate", config={}, inputs={})
+    results = {"metrics": {"ap50": 0.9}}
+    run_stage(invocation, LocalDirectory(evaluation), lambda _: results)
     with running_store(tmp_path, monkeypatch) as store:
         run = PageRun(tmp_path, kfp.endpoint, store.endpoint)
         printed = {}

@@ -39,25 +39,26 @@ def benchmark(
     """
     from pathlib import Path
 
+    from ssd_core.config import BenchmarkConfig, parse_section
     from ssd_core.stages import benchmark as stage
     from ssd_core.stages.doorway import doorway, find_dataset, keep_output
-    from ssd_core.store import Location
+    from ssd_core.store import LocalDirectory, Location
     from ssd_core.store.places import Places
 
     with doorway():
         places, out_dir = Places(data_root), Path(speed.path)
-        photos = find_dataset(dataset.metadata, dataset.path) if dataset else None
+        section = parse_section(BenchmarkConfig, config, "benchmark")
         result = stage.run(
-            config,
+            section,
             Location.parse(model.path),
-            out_dir,
-            data_dir=photos,
+            LocalDirectory(out_dir),
+            data_dir=find_dataset(dataset.metadata, dataset.path) if dataset else None,
+            series=places.benchmarks(series) if series else None,
+            run_id=run,
             framework=framework,
             device=device,
         )
-        if series:
-            result = stage.compare(config, result, out_dir, places.benchmarks(series), run)
         keep_output(out_dir, places.run(run, "benchmark"))
         speed.metadata.update(result.metadata)
         metrics.metadata.update(result.metrics)
-        stage.check_verdict(config, result)
+        stage.check_verdict(section, result)

@@ -38,15 +38,22 @@ def evaluate(
     """
     from pathlib import Path
 
+    from ssd_core.config import EvaluateConfig, parse_section
     from ssd_core.stages import evaluate as stage
     from ssd_core.stages.doorway import doorway, find_dataset, keep_output
-    from ssd_core.store import Location
+    from ssd_core.store import LocalDirectory, Location
     from ssd_core.store.places import Places
 
     with doorway():
-        out_dir, data_dir = Path(evaluation.path), find_dataset(dataset.metadata, dataset.path)
-        on_device = {"framework": framework, "device": device}
-        result = stage.run(config, Location.parse(model.path), data_dir, out_dir, **on_device)
+        out_dir = Path(evaluation.path)
+        result = stage.run(
+            parse_section(EvaluateConfig, config, "evaluate"),
+            Location.parse(model.path),
+            find_dataset(dataset.metadata, dataset.path),
+            LocalDirectory(out_dir),
+            framework=framework,
+            device=device,
+        )
         keep_output(out_dir, Places(data_root).run(run, "evaluate"))
         evaluation.metadata.update(result.metadata)
         metrics.metadata.update(result.metrics)

@@ -1,24 +1,19 @@
 """KFP component: bring in a model that exists already."""
 
-from typing import NamedTuple
-
 from kfp import dsl
 
 from components import images
 
 
 @dsl.component(base_image=images.TOOLS, install_kfp_package=False)
-def fetch_model(uri: str, model: dsl.Output[dsl.Model]) -> NamedTuple(  # type: ignore[valid-type]
-    "Fetched", [("recipe", str)]
-):
-    """Copy a model from anywhere, checked.
+def fetch_model(uri: str, model: dsl.Output[dsl.Model]) -> None:
+    """Copy a model from anywhere, verified.
 
     Args:
         uri: Path or URI of a published model, a model directory or the output of a training.
 
     Returns:
-        model: The model.
-        recipe: Name of the recipe that it was made with.
+        model: The model, with its recipe.
     """
     from pathlib import Path
 
@@ -29,4 +24,3 @@ def fetch_model(uri: str, model: dsl.Output[dsl.Model]) -> NamedTuple(  # type: 
     with doorway():
         result = stage.run(Location.parse(uri), Path(model.path))
         model.metadata.update(result.metadata)
-        return (result.metadata["recipe"],)

@@ -36,14 +36,17 @@ def publish(
     """
     from pathlib import Path
 
+    from ssd_core.config import PublishConfig, parse_section
     from ssd_core.stages import publish as stage
     from ssd_core.stages.doorway import doorway, keep_output
+    from ssd_core.store import LocalDirectory
     from ssd_core.store.places import Places
 
     with doorway():
         places, out_dir = Places(data_root), Path(published.path)
         inputs = [Path(model.path), Path(evaluation.path), Path(speed.path)]
         label = stage.Label(name=name, version=version) if name else None
-        result = stage.run(config, inputs, out_dir, places=places, label=label)
+        section = parse_section(PublishConfig, config, "publish")
+        result = stage.run(section, inputs, LocalDirectory(out_dir), places=places, label=label)
         keep_output(out_dir, places.run(run, "publish"))
         published.metadata.update(result.metadata)

@@ -36,14 +36,17 @@ def report(
     """
     from pathlib import Path
 
+    from ssd_core.config import ReportConfig, parse_section
     from ssd_core.stages import report as stage
     from ssd_core.stages.doorway import doorway, find_dataset, keep_output
+    from ssd_core.store import LocalDirectory
     from ssd_core.store.places import Places
 
     with doorway():
         inputs = [Path(given.path) for given in (model, evaluation, speed) if given]
         out_dir, photos = Path(f"{page.path}-parts"), find_dataset(dataset.metadata, dataset.path)
-        result = stage.run(config, inputs, out_dir, data_dir=photos)
+        section = parse_section(ReportConfig, config, "report")
+        result = stage.run(section, inputs, LocalDirectory(out_dir), data_dir=photos)
         Path(page.path).write_text((out_dir / stage.REPORT_FILE).read_text())
         Path(summary.path).write_text((out_dir / stage.SUMMARY_FILE).read_text())
         keep_output(out_dir, Places(data_root).run(run, "report"))

@@ -9,8 +9,7 @@ from components import images
 
 @dsl.component(base_image=images.TOOLS, install_kfp_package=False)  # the placement sets the image
 def train(
-    config: dict[str, Any],
-    recipe: str,
+    recipe: dict[str, Any],
     framework: str,
     device: str,
     num_devices: int,
@@ -23,8 +22,7 @@ def train(
     """Train an SSD detector, or continue where the same training was stopped.
 
     Args:
-        config: The `train` section produced by `resolve_config`.
-        recipe: Name of the recipe, for the record.
+        recipe: The complete recipe produced by `resolve_config`.
         framework: `torch` or `mindspore`.
         device: `auto`, `cpu`, `cuda` or `npu`.
         num_devices: Devices of the pod, a process for each.
@@ -38,18 +36,22 @@ def train(
     """
     from pathlib import Path
 
+    from ssd_core.config import Recipe, parse_section
     from ssd_core.stages import train, train_devices
     from ssd_core.stages.doorway import doorway, find_dataset, keep_record
     from ssd_core.store.places import Places
     from ssd_core.store.transfer import download_directory
 
     with doorway():
-        places, data_dir = Places(data_root), find_dataset(dataset.metadata, dataset.path)
-        out_dir = places.training(train.training_id(config, data_dir, framework))
-        options = {"recipe": recipe, "framework": framework, "device": device}
-        result = train_devices.run(
-            config, data_dir, out_dir, num_devices=int(num_devices), **options
+        places = Places(data_root)
+        training = train.Training(
+            recipe=parse_section(Recipe, recipe, ""),
+            data_dir=find_dataset(dataset.metadata, dataset.path),
+            framework=framework,
+            device=device,
         )
+        out_dir = places.training(training.id)
+        result = train_devices.run(training, out_dir, num_devices=int(num_devices))
         download_directory(out_dir, Path(model.path), leave_out=f"{train.CHECKPOINT_DIR}/")
         keep_record(Path(model.path), places.run(run, "train"))
         model.metadata.update(result.metadata)

@@ -11,8 +11,7 @@ from components import images
     base_image=images.LAUNCHER, install_kfp_package=False
 )  # the placement sets the image
 def train_distributed(
-    config: dict[str, Any],
-    recipe: str,
+    recipe: dict[str, Any],
     framework: str,
     device: str,
     data_root: str,
@@ -26,8 +25,7 @@ def train_distributed(
     """Train an SSD detector in a job of several pods, and end as the job ends.
 
     Args:
-        config: The `train` section produced by `resolve_config`.
-        recipe: Name of the recipe, for the record.
+        recipe: The complete recipe produced by `resolve_config`.
         framework: `torch` or `mindspore`.
         device: `cpu`, `cuda` or `npu`.
         data_root: URI of a store that holds data sets, trainings and runs.
@@ -42,18 +40,23 @@ def train_distributed(
     """
     from pathlib import Path
 
+    from ssd_core.config import Recipe, parse_section
     from ssd_core.stages import train, train_distributed
     from ssd_core.stages.doorway import doorway, find_dataset, keep_record
     from ssd_core.store.places import Places
     from ssd_core.store.transfer import download_directory
 
     with doorway():
-        places, data_dir = Places(data_root), find_dataset(dataset.metadata, dataset.path)
-        out_dir = places.training(train.training_id(config, data_dir, framework))
-        team = train_distributed.Team(
-            run=run, nodes=int(nodes), framework=framework, device=device, placement=placement
+        places = Places(data_root)
+        training = train.Training(
+            recipe=parse_section(Recipe, recipe, ""),
+            data_dir=find_dataset(dataset.metadata, dataset.path),
+            framework=framework,
+            device=device,
         )
-        result = train_distributed.run(config, data_dir, out_dir, recipe=recipe, team=team)
+        out_dir = places.training(training.id)
+        team = train_distributed.Team(run=run, nodes=int(nodes), placement=placement)
+        result = train_distributed.run(training, out_dir, team)
         download_directory(out_dir, Path(model.path), leave_out=f"{train.CHECKPOINT_DIR}/")
         keep_record(Path(model.path), places.run(run, "train"))
         model.metadata.update(result.metadata)

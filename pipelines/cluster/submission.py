@@ -76,7 +76,7 @@ def compile_package(
     place = load_placement(placement, placements)
     if PIPELINES[pipeline].trains:
         sections = resolve_config.run(arguments["recipe"], arguments["overrides"])
-        check_batch_size(sections["train"]["batch_size"], nodes * place.processes)
+        check_batch_size(sections["recipe"]["train"]["batch_size"], nodes * place.processes)
     built = build(pipeline, place, nodes=nodes)
     content = {
         "pipeline_spec": MessageToDict(built.pipeline_spec),

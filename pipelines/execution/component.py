@@ -15,7 +15,7 @@ from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.errors import DataError, UsageError, unknown_name
 from ssd_core.model_dir import read_description
 from ssd_core.stages.doorway import find_dataset
-from ssd_core.stages.invocation import INVOCATION_FILE, read_invocation, read_output
+from ssd_core.stages.frame import INVOCATION_FILE, read_invocation, read_output
 from ssd_core.store import Location
 from ssd_core.store.places import Places
 
@@ -141,8 +141,11 @@ def _read_record(task: Task, place: Location) -> Given:
         if "uri" in entry
     }
     texts = {key: value for key, value in invocation["options"].items() if isinstance(value, str)}
-    config = {key: value for key, value in invocation["config"].items() if value is not None}
-    return Given(inputs=uris, parameters={**uris, **texts, "config": json.dumps(config)})
+    config = json.dumps(
+        {key: value for key, value in invocation["config"].items() if value is not None}
+    )
+    name = "recipe" if "recipe" in task.parameters else "config"
+    return Given(inputs=uris, parameters={**uris, **texts, name: config})
 
 
 def _choose(

@@ -12,10 +12,11 @@ from ssd_core.config import (
     ShardFormat,
     SourceFormat,
     TxtOrder,
+    parse_section,
 )
 from ssd_core.errors import DataError, UsageError
 from ssd_core.recipes.overrides import assign
-from ssd_core.store import Location, local_path
+from ssd_core.store import LocalDirectory, Location, local_path
 
 _WHERE = (
     "Where this split is inside SOURCE: COCO file.json[:folder], VOC an ImageSets "
@@ -107,8 +108,9 @@ def convert(
         "decode_check": decode_check,
         "shards": shards,
     }
-    config = assign("convert", config, assignments or ())
-    stage.run(config, source, Location.parse(out), workers=workers)
+    values = assign("convert", config, assignments or ())
+    section = parse_section(ConvertConfig, values, "convert")
+    stage.run(section, source, Location.parse(out), workers=workers)
 
 
 def check(
@@ -157,9 +159,10 @@ def check(
         "txt_order": txt_order,
         "voc_offset": voc_offset,
     }
-    if decode_check is not None:
-        config["decode_check"] = decode_check
-    checked = stage.run(assign("convert", config, assignments or ()), source, out)
+    config["decode_check"] = True if decode_check is None else decode_check
+    values = assign("convert", config, assignments or ())
+    section = parse_section(ConvertConfig, values, "convert")
+    checked = stage.run(section, source, LocalDirectory(out) if out else None)
     for line in stage.describe(checked):
         print(line)
     if checked.findings.num_errors:

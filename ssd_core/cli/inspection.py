@@ -28,4 +28,6 @@ def inspect(
     """
     from ssd_core.stages import inspect as stage
 
-    stage.run(Location.parse(data), out, recipe=recipe, assignments=assignments or ())
+    stage.run(
+        Location.parse(data), Location.parse(out), recipe=recipe, assignments=assignments or ()
+    )

@@ -1,7 +1,7 @@
 """`ssd train`, `evaluate`, `benchmark`, `predict` and `report`: what is done with a detector."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -13,19 +13,26 @@ from ssd_core.cli.options import (
     Model,
     OptionalData,
     Out,
-    OutAnywhere,
 )
-from ssd_core.config import Recipe, Section, TrainConfig, parse_section
-from ssd_core.logs import logger
-from ssd_core.recipes import RECIPES, load_recipe
-from ssd_core.recipes.overrides import assign
+from ssd_core.config import Recipe, ReportConfig
+from ssd_core.errors import UsageError, unlisted_name
+from ssd_core.recipes import load_recipe
+from ssd_core.recipes.overrides import override
 from ssd_core.store import Location, local_path
 
 
 def train(
     data: Data,
-    recipe: Annotated[str, typer.Option(metavar="NAME", help="See `ssd recipes`.")],
-    out: OutAnywhere,
+    out: Out,
+    recipe: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A recipe of `ssd recipes`.")
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Instead of --recipe: a JSON or YAML file; also s3://bucket/file."
+        ),
+    ] = None,
     assignments: Assignments = None,
     framework: Framework = "torch",
     device: Device = "auto",
@@ -39,33 +46,31 @@ def train(
 ) -> None:
     """Train a detector; killed at any moment, the same command continues.
 
-    Into a store, checkpoints and log go while it trains: another machine can continue. With several
-    devices or machines a process each is started, as `torchrun` does; on every machine the same
-    command, but for --node-rank. The result does not depend on their number.
+    With --out in a store, checkpoints and log are uploaded during the training, and another machine
+    can continue. With several devices or machines one process per device is started, as `torchrun`
+    does; run the same command on every machine, with its own --node-rank. The result does not
+    depend on their number. `ssd recipes NAME` prints a file for --config.
 
     Example: ssd train --data shards --recipe demo --set train.steps=200 --out trained
     """
-    from ssd_core.backends import launch_ranks
     from ssd_core.backends.ranks import Nodes
-    from ssd_core.data.batches.loader import check_batch_size
-    from ssd_core.stages import train as stage
+    from ssd_core.stages import train_devices
+    from ssd_core.stages.resolve_config import read_recipe
+    from ssd_core.stages.train import Training, run
 
-    config = _section(load_recipe(recipe).train, "train", assignments)
-    nodes = Nodes(num_devices, nnodes, node_rank, master_addr, master_port)
-    if nodes.world_size > 1:
-        words = ["train", "--data", data, "--recipe", recipe, "--out", out]
-        words += ["--framework", framework, "--device", device]
-        words += [word for each in assignments or () for word in ("--set", each)]
-        check_batch_size(parse_section(TrainConfig, config, "train").batch_size, nodes.world_size)
-        raise typer.Exit(launch_ranks(framework, words, nodes))
-    stage.run(
-        config,
-        Location.parse(data),
-        Location.parse(out),
-        recipe=recipe,
+    if (recipe is None) == (config is None):
+        raise UsageError("name one recipe: --recipe NAME (see 'ssd recipes') or --config FILE")
+    base = load_recipe(recipe) if recipe is not None else read_recipe(str(config))
+    training = Training(
+        recipe=override(base, assignments or ()),
+        data_dir=Location.parse(data),
         framework=framework,
         device=device,
     )
+    nodes = Nodes(num_devices, nnodes, node_rank, master_addr, master_port)
+    if nodes.world_size > 1:
+        raise typer.Exit(train_devices.launch(training, Location.parse(out), nodes))
+    run(training, Location.parse(out))
 
 
 def evaluate(
@@ -82,9 +87,15 @@ def evaluate(
     """
     from ssd_core.stages import evaluate as stage
 
-    place, data_dir = Location.parse(model), Location.parse(data)
-    config = _recipe_section(place, "evaluate", assignments)
-    stage.run(config, place, data_dir, out, framework=framework, device=device)
+    model_dir = Location.parse(model)
+    stage.run(
+        _model_recipe(model_dir, "evaluate", assignments).evaluate,
+        model_dir,
+        Location.parse(data),
+        Location.parse(out),
+        framework=framework,
+        device=device,
+    )
 
 
 def benchmark(
@@ -101,7 +112,7 @@ def benchmark(
 ) -> None:
     """Measure speed: decode, preprocess, forward, postprocess and end to end.
 
-    With --data the photographs of the evaluation split are used, else generated ones. With --series
+    With --data the images of the evaluation split are the input, else generated ones. With --series
     the result is faster, same or slower than the median on the same device;
     `--set benchmark.fail_if_slower=true` makes slower a failure.
 
@@ -109,12 +120,17 @@ def benchmark(
     """
     from ssd_core.stages import benchmark as stage
 
-    place = Location.parse(model)
-    config = _recipe_section(place, "benchmark", assignments)
-    photos, on_device = _optional(data), {"framework": framework, "device": device}
-    result = stage.run(config, place, out, data_dir=photos, **on_device)
-    if series is not None:
-        result = stage.compare(config, result, out, Location.parse(series))
+    model_dir = Location.parse(model)
+    config = _model_recipe(model_dir, "benchmark", assignments).benchmark
+    result = stage.run(
+        config,
+        model_dir,
+        Location.parse(out),
+        data_dir=_optional(data),
+        series=_optional(series),
+        framework=framework,
+        device=device,
+    )
     stage.check_verdict(config, result)
 
 
@@ -135,9 +151,10 @@ def predict(
     """
     from ssd_core.stages import predict as stage
 
-    place, change = Location.parse(model), f"evaluate.postprocess.score_threshold={score}"
-    config = _recipe_section(place, "evaluate", [change])
-    stage.run(config["postprocess"], place, images, out, framework=framework, device=device)
+    model_dir = Location.parse(model)
+    threshold = [f"evaluate.postprocess.score_threshold={score}"]
+    config = _model_recipe(model_dir, "evaluate", threshold).evaluate.postprocess
+    stage.run(config, model_dir, images, Location.parse(out), framework=framework, device=device)
 
 
 def report(
@@ -159,27 +176,19 @@ def report(
     """
     from ssd_core.stages import report as stage
 
-    stage.run({"title": title}, inputs, out, data_dir=_optional(data))
+    stage.run(ReportConfig(title=title), inputs, Location.parse(out), data_dir=_optional(data))
 
 
-def _optional(data: str | None) -> Location | None:
-    return None if data is None else Location.parse(data)
+def _optional(uri: str | None) -> Location | None:
+    return None if uri is None else Location.parse(uri)
 
 
-def _recipe_section(model: Location, name: str, assignments: list[str] | None) -> dict[str, Any]:
-    """Return the section `name` of the recipe that the model was trained with, if it still exists.
-
-    A model outlives its recipe: then the defaults take its place.
-    """
+def _model_recipe(model_dir: Location, stage: str, assignments: list[str] | None) -> Recipe:
+    """Return the recipe of a model with changes of the one section that the command reads."""
     from ssd_core.model_dir import read_description
 
-    recipe = read_description(model).recipe
-    if recipe in RECIPES:
-        return _section(getattr(load_recipe(recipe), name), name, assignments)
-    logger.info("recipe '%s' of the model is not known here: %s takes the defaults", recipe, name)
-    return _section(Recipe.model_fields[name].default, name, assignments)
-
-
-def _section(config: Section, name: str, assignments: list[str] | None) -> dict[str, Any]:
-    """Return plain values with the changes; one of another section is refused, nobody reads it."""
-    return assign(name, config.model_dump(mode="json"), assignments or ())
+    for assignment in assignments or ():
+        section = assignment.partition(".")[0].strip()
+        if section != stage and section in Recipe.model_fields:
+            raise unlisted_name("section", section, [stage])
+    return override(read_description(model_dir).recipe, assignments or ())

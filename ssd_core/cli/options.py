@@ -1,12 +1,10 @@
 """Options that several commands share, so that a word means the same everywhere."""
 
-from pathlib import Path
 from typing import Annotated, get_args
 
 import typer
 
 from ssd_core.config import DeviceName, FrameworkName
-from ssd_core.store import local_path
 
 Assignments = Annotated[
     list[str] | None,
@@ -42,10 +40,4 @@ Model = Annotated[
         help="Output of `ssd train`, or its `model` folder; a folder or s3://bucket/prefix.",
     ),
 ]
-OutAnywhere = Annotated[
-    str, typer.Option("--out", metavar="DIR", help="A folder, or s3://bucket/prefix.")
-]
-Out = Annotated[
-    Path,
-    typer.Option("--out", metavar="DIR", help="Where the results go.", parser=local_path),
-]
+Out = Annotated[str, typer.Option("--out", metavar="DIR", help="A folder, or s3://bucket/prefix.")]

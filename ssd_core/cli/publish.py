@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from ssd_core.cli.options import Assignments, Out
-from ssd_core.config import PublishConfig
+from ssd_core.config import PublishConfig, parse_section
 from ssd_core.recipes.overrides import assign
+from ssd_core.store import Location
 from ssd_core.store.places import Places
 
 
@@ -35,6 +36,7 @@ def publish(
     """
     from ssd_core.stages import publish as stage
 
-    config = assign("publish", PublishConfig().model_dump(mode="json"), assignments or ())
+    values = assign("publish", PublishConfig().model_dump(mode="json"), assignments or ())
+    config = parse_section(PublishConfig, values, "publish")
     label = stage.Label(name=name, version=version)
-    stage.run(config, inputs, out, places=Places(root), label=label)
+    stage.run(config, inputs, Location.parse(out), places=Places(root), label=label)

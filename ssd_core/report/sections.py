@@ -30,7 +30,9 @@ def overview(
         "subtitle": _subtitle(results, invocations),
         "headline": _headline(results),
         "configuration": [
-            (stage, flatten(invocation["config"])) for stage, invocation in invocations.items()
+            # The invocation of a training holds the whole recipe.
+            (stage, flatten(invocation["config"].get(stage, invocation["config"])))
+            for stage, invocation in invocations.items()
         ],
         "environment": list(results[stages[0]]["environment"].items()) if stages else [],
         "origins": [
@@ -104,9 +106,6 @@ def _title(
 ) -> str:
     """Return the recipe and the data set, as far as they are known."""
     recipes = [stage["model"]["recipe"] for stage in results.values() if "model" in stage]
-    recipes += [
-        stage["options"]["recipe"] for stage in invocations.values() if "recipe" in stage["options"]
-    ]
     data_sets = [stage["data"]["name"] for stage in results.values() if "data" in stage]
     return " on ".join([*recipes[:1], *data_sets[:1]]) or "Report"
 

@@ -1,8 +1,8 @@
 """The benchmark step: measures throughput and latency of a model."""
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,14 @@ from ssd_core.backends.base import Detector
 from ssd_core.benchmark import history
 from ssd_core.benchmark.environment import comparable_conditions, describe_environment
 from ssd_core.benchmark.speed import END_TO_END, PARTS, BatchSpeed, generate_images, measure_speed
-from ssd_core.config import BenchmarkConfig, parse_section
+from ssd_core.config import BenchmarkConfig
 from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import DataError, GateError, located
 from ssd_core.logs import logger
 from ssd_core.metrics import METRICS
-from ssd_core.stages.detector import open_model
-from ssd_core.stages.invocation import (
-    prepare_out_dir,
-    read_output,
-    write_invocation,
-    write_results,
-)
-from ssd_core.store import LocalDirectory, Location
+from ssd_core.stages.detector import OpenedModel, open_model
+from ssd_core.stages.frame import Invocation, Results, run_stage
+from ssd_core.store import Location
 from ssd_core.structures import StageResult
 
 _MAX_IMAGES = 64
@@ -33,11 +28,13 @@ _PERCENTILES = (50, 90, 99)
 
 
 def run(
-    config: Mapping[str, Any],
+    config: BenchmarkConfig,
     model_dir: Location,
-    out_dir: Path,
+    out_dir: Location,
     *,
     data_dir: Location | None = None,
+    series: Location | None = None,
+    run_id: str | None = None,
     framework: str = "torch",
     device: str = "auto",
 ) -> StageResult:
@@ -45,36 +42,61 @@ def run(
 
     `images_per_second` is the throughput at the fastest of the batch sizes, from the bytes of the
     images to detections, with decoding on threads ahead of the device. `latency_ms_*` are
-    end-to-end times of a batch of the smallest size, nothing overlapping.
+    end-to-end times of a batch of the smallest size, without overlap. Within a series the metadata
+    of the result has a `verdict`: `first`, `faster`, `same` or `slower`.
 
     Args:
         config: the `benchmark` section.
-        model_dir: output of `train`, or its `model` folder, also in a store.
-        out_dir: place of the results.
-        data_dir: output of `convert`, also in a store, whose val images are the input; None
-            generates images.
+        model_dir: output of `train`, or its `model` folder.
+        out_dir: directory of the results.
+        data_dir: output of `convert`, whose val images are the input; None generates images.
+        series: directory of earlier results to compare with and to append to.
+        run_id: name of this result in the series, which has one result per name; None for a new
+            one.
         framework: framework to run in.
         device: device to run on.
 
     Raises:
-        UsageError: a wrong configuration, framework or device.
-        DataError: an incomplete model or data set.
+        UsageError: a framework or device that is not available.
+        DataError: an incomplete model or data set, or a damaged series.
     """
-    section = parse_section(BenchmarkConfig, config, "benchmark")
-    model = open_model(model_dir, section.postprocess, framework=framework, device=device)
+    model = open_model(model_dir, config.postprocess, framework=framework, device=device)
     inputs = {"model_dir": model.source}
     if data_dir is None:
         images, origin = generate_images(_GENERATED_IMAGES), "generated"
     else:
         images, inputs["data_dir"] = _read_images(data_dir)
         origin = "val split"
-    prepare_out_dir(LocalDirectory(out_dir), "benchmark")
-    logger.info("measuring on %s, %s images", model.device.name, origin)
-    with located(str(data_dir or "generated images")):
-        speeds = list(_measure(model.detector, images, section))
-    metrics = _metrics(speeds)
-    results = {
-        "metrics": metrics,
+    invocation = Invocation(
+        stage="benchmark",
+        config=config,
+        inputs=inputs,
+        options={"framework": framework, "device": device},
+    )
+
+    def work(folder: Path) -> Results:
+        logger.info("measuring on %s, %s images", model.device.name, origin)
+        with located(str(data_dir or "generated images")):
+            speeds = list(_measure(model.detector, images, config))
+        results = _results(speeds, images, origin, model)
+        if series is not None:
+            verdict = _compare(config, results, series, run_id or secrets.token_hex(8))
+            logger.info("%s", verdict.describe())
+            results["verdict"] = asdict(verdict) | {"comparison": verdict.describe()}
+        return results
+
+    results = run_stage(invocation, out_dir, work)
+    metadata = {"device": model.device.name}
+    if verdict := results.get("verdict"):
+        metadata |= {"verdict": verdict["word"], "comparison": verdict["comparison"]}
+    return StageResult(metrics=results["metrics"], metadata={**metadata})
+
+
+def _results(
+    speeds: Sequence[BatchSpeed], images: Sequence[bytes], origin: str, model: OpenedModel
+) -> Results:
+    return {
+        "metrics": _metrics(speeds),
         "batches": [_batch_results(speed) for speed in speeds],
         "images": {
             "origin": origin,
@@ -84,70 +106,34 @@ def run(
         "model": model.description.summary(),
         "environment": describe_environment(model.device),
     }
-    options = {"framework": framework, "device": device}
-    write_invocation(
-        LocalDirectory(out_dir),
-        "benchmark",
-        section.model_dump(mode="json"),
-        inputs=inputs,
-        **options,
-    )
-    write_results(LocalDirectory(out_dir), results)
-    return StageResult(metrics=metrics, metadata={"device": model.device.name})
 
 
-def compare(
-    config: Mapping[str, Any],
-    result: StageResult,
-    out_dir: Path,
-    series: Location,
-    run_id: str | None = None,
-) -> StageResult:
-    """Add a result to a series, and say how it compares with what was there.
-
-    The verdict goes into `results.json`, and into the metadata of the returned result: `verdict` is
-    `first`, `faster`, `same` or `slower`, `comparison` says it in a line.
-
-    Args:
-        config: the `benchmark` section.
-        result: what `run` returned.
-        out_dir: what `run` wrote.
-        series: place of the series.
-        run_id: name of this result in the series: the same run adds only one; None makes a new one.
-
-    Raises:
-        UsageError: nothing can be written to the series.
-        DataError: a measurement of the series is damaged.
-    """
-    section = parse_section(BenchmarkConfig, config, "benchmark")
-    results = read_output(out_dir).results
+def _compare(
+    config: BenchmarkConfig, results: Results, series: Location, run_id: str
+) -> history.Verdict:
+    """Append a result to a series and compare it with the earlier ones."""
     earlier = history.read_series(series)
     new = history.Measurement(
-        run=run_id or secrets.token_hex(8),
+        run=run_id,
         time=history.now(),
         conditions=comparable_conditions(
-            results["environment"], section.batch_sizes, results["images"]["origin"]
+            results["environment"], config.batch_sizes, results["images"]["origin"]
         ),
         metrics=results["metrics"],
         model={name: str(value) for name, value in results["model"].items()},
         version=__version__,
     )
     history.append(series, new, earlier)
-    verdict = history.judge(new, earlier, section.tolerance)
-    logger.info("%s", verdict.describe())
-    write_results(LocalDirectory(out_dir), results | {"verdict": asdict(verdict)})
-    said = {"verdict": verdict.word, "comparison": verdict.describe()}
-    return replace(result, metadata={**result.metadata, **said})
+    return history.judge(new, earlier, config.tolerance)
 
 
-def check_verdict(config: Mapping[str, Any], result: StageResult) -> None:
-    """Stop where a slower result shall fail the run; called when everything is written.
+def check_verdict(config: BenchmarkConfig, result: StageResult) -> None:
+    """Fail the run if a slower result must; called when everything is written.
 
     Raises:
-        GateError: it is slower.
+        GateError: the result is slower than its series.
     """
-    section = parse_section(BenchmarkConfig, config, "benchmark")
-    if section.fail_if_slower and result.metadata.get("verdict") == "slower":
+    if config.fail_if_slower and result.metadata.get("verdict") == "slower":
         raise GateError(str(result.metadata["comparison"]))
 
 
@@ -158,7 +144,7 @@ def _read_images(data_dir: Location) -> tuple[list[bytes], dict[str, str]]:
         raise DataError(f"{data_dir}: the val split has no images to measure with")
     records = islice(reader.read(range(reader.num_images)), _MAX_IMAGES)
     images = [bytes(record.image) for record in records]
-    return images, {"uri": data_dir.uri, "digest": reader.manifest.digest}
+    return images, reader.described()
 
 
 def _measure(

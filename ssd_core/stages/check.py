@@ -1,11 +1,10 @@
 """The step that looks for faults in a source data set, and converts nothing."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ssd_core.config import ConvertConfig, parse_section
+from ssd_core.config import ConvertConfig
 from ssd_core.data.checking.dataset import CheckedDataset, check_dataset
 from ssd_core.data.findings import FINDINGS_FILE, RULES
 from ssd_core.data.sources import open_source
@@ -13,44 +12,44 @@ from ssd_core.logs import logger
 from ssd_core.report import findings as findings_page
 from ssd_core.report.page import render_page
 from ssd_core.stages.convert import check_apart
-from ssd_core.stages.invocation import prepare_out_dir, write_invocation, write_results
-from ssd_core.store import LocalDirectory
+from ssd_core.stages.frame import Invocation, Results, run_stage
+from ssd_core.store import Location
 from ssd_core.store.local import write_file
 
 PAGE_FILE = "findings.html"
 
 
-def run(config: Mapping[str, Any], source: str, out_dir: Path | None = None) -> CheckedDataset:
-    """Check a data set: all that a conversion checks, and every image is decoded.
+def run(config: ConvertConfig, source: str, out_dir: Location | None = None) -> CheckedDataset:
+    """Check a data set: everything that a conversion checks.
 
-    Writes `findings.json`, `findings.html` and `results.json` where a place is given.
+    Writes `findings.json`, `findings.html` and `results.json` if a directory is given.
 
     Args:
-        config: the `convert` section; `decode_check` is on where it is not given.
+        config: the `convert` section; with `decode_check` every image is decoded.
         source: path or URI of the data set.
-        out_dir: place of the files; None writes none.
+        out_dir: directory of the files; None writes none.
 
     Raises:
-        UsageError: a wrong configuration, source or place.
+        UsageError: the source does not exist, or `out_dir` lies inside it.
     """
-    section = parse_section(ConvertConfig, {"decode_check": True} | dict(config), "convert")
     opened = open_source(source)
-    if out_dir is not None:
-        check_apart(opened, LocalDirectory(out_dir))
-        prepare_out_dir(LocalDirectory(out_dir), "check")
-    checked = check_dataset(opened, section)
-    if out_dir is not None:
-        content = json.dumps(checked.findings.content(), indent=1)
-        write_file(out_dir / FINDINGS_FILE, content + "\n")
-        page = render_page("findings", findings_page.content(opened.uri, checked))
-        write_file(out_dir / PAGE_FILE, page)
+    if out_dir is None:
+        return check_dataset(opened, config)
+    check_apart(opened, out_dir)
+    checked: list[CheckedDataset] = []
+
+    def work(folder: Path) -> Results:
+        checked.append(check_dataset(opened, config))
+        content = json.dumps(checked[0].findings.content(), indent=1)
+        write_file(folder / FINDINGS_FILE, content + "\n")
+        page = render_page("findings", findings_page.content(opened.uri, checked[0]))
+        write_file(folder / PAGE_FILE, page)
         logger.info("findings: %s (%d kB)", out_dir / PAGE_FILE, len(page) // 1000)
-        options = section.model_dump(mode="json")
-        write_invocation(
-            LocalDirectory(out_dir), "check", options, inputs={"source": {"uri": opened.uri}}
-        )
-        write_results(LocalDirectory(out_dir), _results(checked))
-    return checked
+        return _results(checked[0])
+
+    inputs = {"source": {"uri": opened.uri}}
+    run_stage(Invocation(stage="check", config=config, inputs=inputs), out_dir, work)
+    return checked[0]
 
 
 def describe(checked: CheckedDataset) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ssd_core.config import ConvertConfig, differences, parse_section
+from ssd_core.config import ConvertConfig, differences
 from ssd_core.data.conversion.ownership import find_strays, lock_dataset, remove
 from ssd_core.data.conversion.pack import pack_dataset
 from ssd_core.data.conversion.publish import check_writable, publish_dataset
@@ -24,12 +24,12 @@ from ssd_core.data.sources import open_source
 from ssd_core.data.sources.base import Source
 from ssd_core.errors import DataError, OwnershipError, UsageError
 from ssd_core.logs import format_duration, logger
-from ssd_core.stages.invocation import (
+from ssd_core.stages.frame import (
     INVOCATION_FILE,
     RESULTS_FILE,
-    prepare_out_dir,
-    write_invocation,
-    write_results,
+    Invocation,
+    Results,
+    run_stage,
 )
 from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.local import make_directory, own_temporary_directory
@@ -40,85 +40,34 @@ _BESIDE = (FINDINGS_FILE, INVOCATION_FILE, RESULTS_FILE)
 """What a data set in a store has beside manifest and shards."""
 
 
-def run(
-    config: Mapping[str, Any], source: str, out_dir: Location, *, workers: int = 1
-) -> StageResult:
-    """Convert a data set; return at once where `out_dir` already holds the result.
+def run(config: ConvertConfig, source: str, out_dir: Location, *, workers: int = 1) -> StageResult:
+    """Convert a data set; return at once if `out_dir` already holds the result.
 
-    Writes the shards, `findings.json` where there is something to say, and last `manifest.json`. A
-    killed run leaves no manifest; the same command keeps its finished shards. For a store all this
-    is made in the folder for temporary files and then uploaded.
+    Writes the shards, `findings.json` if there are findings, and last `manifest.json`. A killed run
+    leaves no manifest; the same command keeps its finished shards. For a store everything is made
+    in the folder for temporary files and then uploaded.
 
     Args:
         config: the `convert` section.
         source: path or URI of the data set.
-        out_dir: place of the shards, a folder or the URI of a store.
-        workers: processes that write shards; the result does not depend on it.
+        out_dir: directory of the shards.
+        workers: processes that write shards; the result does not depend on their number.
 
     Raises:
-        UsageError: a wrong configuration, source or place.
+        UsageError: the source does not exist, or `out_dir` lies inside it.
         OwnershipError: `out_dir` holds another data set.
-        DataError: the data set is wrong; `findings.json` in `out_dir` lists all that was found.
-        SurroundingsError: the disk is full, or the store is away.
+        DataError: the data set has errors; `findings.json` in `out_dir` lists all findings.
     """
-    section = parse_section(ConvertConfig, config, "convert")
     opened = open_source(source)
     check_apart(opened, out_dir)
-    if section.shards == "mindrecord":
+    if config.shards == "mindrecord":
         require_mindspore()
     if out_dir.local is None:
-        return _result(_convert_into_store(section, opened, out_dir, workers), out_dir)
-    make_directory(out_dir.local)
-    with lock_dataset(out_dir.local):
-        return _result(_convert(section, opened, out_dir.local, workers), out_dir)
-
-
-def _convert_into_store(
-    section: ConvertConfig, source: Source, place: Location, workers: int
-) -> Manifest:
-    """Convert in a folder that the listing key names, so that a rerun continues; then upload."""
-    options = section.model_dump(mode="json")
-    key = listing_key(source.files, options)
-    staging_dir = own_temporary_directory("staging") / key
-    make_directory(staging_dir)
-    with lock_dataset(staging_dir):
-        manifest = _existing_manifest(place, options)
-        if manifest is not None and _is_current(manifest, key, place):
-            logger.info("%s: already converted, and nothing has changed", place)
-        else:
-            check_writable(place)
-            _convert(section, source, staging_dir, workers)
-            manifest = publish_dataset(staging_dir, place, beside=_BESIDE)
-            logger.info("data set: %s", place)
-        for path in staging_dir.iterdir():  # the folder stays: others may wait for its lock
-            remove(path)
-    return manifest
-
-
-def _convert(section: ConvertConfig, source: Source, out_dir: Path, workers: int) -> Manifest:
-    started = time.monotonic()
-    options = section.model_dump(mode="json")
-    key = listing_key(source.files, options)
-    existing = _existing_manifest(LocalDirectory(out_dir), options)
-    if existing is not None and _is_current(existing, key, LocalDirectory(out_dir)):
-        logger.info("%s: already converted, and nothing has changed", out_dir)
-        manifest = existing
+        manifest = _convert_into_store(config, opened, out_dir, workers)
     else:
-        prepare_out_dir(LocalDirectory(out_dir), "convert")
-        manifest = pack_dataset(
-            source, section, out_dir, listing_key=key, existing=existing, workers=workers
-        )
-        write_manifest(out_dir, manifest)
-        logger.info("%s, %s", _summary(manifest), format_duration(time.monotonic() - started))
-    for path in find_strays(out_dir, manifest):
-        remove(path)
-    inputs = {"source": {"uri": source.uri, "digest": key}}
-    write_invocation(LocalDirectory(out_dir), "convert", options, inputs=inputs)
-    write_results(LocalDirectory(out_dir), _results(manifest))
-    return manifest
-
-
-def _result(manifest: Manifest, out_dir: Location) -> StageResult:
+        make_directory(out_dir.local)
+        with lock_dataset(out_dir.local):
+            manifest = _convert(config, opened, LocalDirectory(out_dir.local), workers)
     return StageResult(
         metrics={"images": _total(manifest, "images"), "boxes": _total(manifest, "boxes")},
         metadata={
@@ -129,19 +78,60 @@ def _result(manifest: Manifest, out_dir: Location) -> StageResult:
     )
 
 
-def run_in(places: Places, config: Mapping[str, Any], source: str) -> StageResult:
-    """Convert a data set into the place that its listing key names, shared by all runs.
+def _convert_into_store(
+    config: ConvertConfig, source: Source, out_dir: Location, workers: int
+) -> Manifest:
+    """Convert in a folder that the listing key names, so that a rerun continues; then upload."""
+    options = config.model_dump(mode="json")
+    key = listing_key(source.files, options)
+    staging = LocalDirectory(own_temporary_directory("staging") / key)
+    make_directory(staging.local)
+    with lock_dataset(staging.local):
+        manifest = _existing_manifest(out_dir, options)
+        if manifest is not None and _is_current(manifest, key, out_dir):
+            logger.info("%s: already converted, and nothing has changed", out_dir)
+        else:
+            check_writable(out_dir)
+            _convert(config, source, staging, workers)
+            manifest = publish_dataset(staging.local, out_dir, beside=_BESIDE)
+            logger.info("data set: %s", out_dir)
+        for path in staging.local.iterdir():  # the folder stays: others may wait for its lock
+            remove(path)
+    return manifest
 
-    Args:
-        places: the layout that holds data sets.
-        config: the `convert` section.
-        source: path or URI of the data set.
 
-    Raises:
-        SsdError: as `run`.
-    """
-    section = parse_section(ConvertConfig, config, "convert")
-    key = listing_key(open_source(source).files, section.model_dump(mode="json"))
+def _convert(
+    config: ConvertConfig, source: Source, out_dir: LocalDirectory, workers: int
+) -> Manifest:
+    options = config.model_dump(mode="json")
+    key = listing_key(source.files, options)
+    existing = _existing_manifest(out_dir, options)
+    manifests: list[Manifest] = []
+
+    def work(folder: Path) -> Results:
+        if existing is not None and _is_current(existing, key, out_dir):
+            logger.info("%s: already converted, and nothing has changed", out_dir)
+            manifest = existing
+        else:
+            started = time.monotonic()
+            manifest = pack_dataset(
+                source, config, folder, listing_key=key, existing=existing, workers=workers
+            )
+            write_manifest(folder, manifest)
+            logger.info("%s, %s", _summary(manifest), format_duration(time.monotonic() - started))
+        for path in find_strays(folder, manifest):
+            remove(path)
+        manifests.append(manifest)
+        return _results(manifest)
+
+    inputs = {"source": {"uri": source.uri, "digest": key}}
+    run_stage(Invocation(stage="convert", config=config, inputs=inputs), out_dir, work)
+    return manifests[0]
+
+
+def run_in(places: Places, config: ConvertConfig, source: str) -> StageResult:
+    """Convert a data set into the directory that its listing key names, shared by all runs."""
+    key = listing_key(open_source(source).files, config.model_dump(mode="json"))
     return run(config, source, places.dataset(key))
 
 
@@ -212,7 +202,7 @@ def _summary(manifest: Manifest) -> str:
     )
 
 
-def _results(manifest: Manifest) -> dict[str, Any]:
+def _results(manifest: Manifest) -> Results:
     splits = {
         name: {"images": split.images, "boxes": split.boxes, "shards": len(split.shards)}
         for name, split in manifest.splits.items()

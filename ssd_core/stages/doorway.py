@@ -11,7 +11,7 @@ from typing import Any
 from ssd_core import __version__
 from ssd_core.errors import SsdError, UsageError, format_error_line
 from ssd_core.logs import LINE_SECONDS, logger, set_up_logging
-from ssd_core.stages.invocation import INVOCATION_FILE, RESULTS_FILE
+from ssd_core.stages.frame import INVOCATION_FILE, RESULTS_FILE
 from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.transfer import upload_directory
 

@@ -1,12 +1,12 @@
 """The step that measures accuracy: a model and a data set in, the COCO numbers out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ssd_core.benchmark.environment import describe_environment
-from ssd_core.config import EvaluateConfig, parse_section
+from ssd_core.config import EvaluateConfig
 from ssd_core.data.shards.reader import SplitReader, open_split
 from ssd_core.errors import DataError
 from ssd_core.evaluation.coco import ABSENT, ClassScores, format_summary
@@ -15,13 +15,8 @@ from ssd_core.evaluation.detections_file import DETECTIONS_FILE, write_detection
 from ssd_core.evaluation.run import EvaluationResult, evaluate_detector
 from ssd_core.logs import logger
 from ssd_core.stages.detector import OpenedModel, open_model
-from ssd_core.stages.invocation import (
-    prepare_out_dir,
-    read_output,
-    write_invocation,
-    write_results,
-)
-from ssd_core.store import LocalDirectory, Location
+from ssd_core.stages.frame import Invocation, Results, read_output, run_stage
+from ssd_core.store import Location
 from ssd_core.structures import ClassInfo, StageResult
 
 _MAX_CONFUSED = 50
@@ -38,10 +33,10 @@ class Confusion:
 
 
 def run(
-    config: Mapping[str, Any],
+    config: EvaluateConfig,
     model_dir: Location,
     data_dir: Location,
-    out_dir: Path,
+    out_dir: Location,
     *,
     framework: str = "torch",
     device: str = "auto",
@@ -52,38 +47,37 @@ def run(
 
     Args:
         config: the `evaluate` section.
-        model_dir: output of `train`, or its `model` folder, also in a store.
-        data_dir: output of `convert`, also in a store.
-        out_dir: place of the results.
+        model_dir: output of `train`, or its `model` folder.
+        data_dir: output of `convert`.
+        out_dir: directory of the results.
         framework: framework to run in.
         device: device to run on.
 
     Raises:
-        UsageError: a wrong configuration, framework or device.
+        UsageError: a framework or device that is not available.
         DataError: an incomplete model or data set, or the two do not fit.
     """
-    section = parse_section(EvaluateConfig, config, "evaluate")
-    model = open_model(model_dir, section.postprocess, framework=framework, device=device)
-    reader = open_split(data_dir, section.split)
+    model = open_model(model_dir, config.postprocess, framework=framework, device=device)
+    reader = open_split(data_dir, config.split)
     check_classes(model.classes, reader.classes)
-    prepare_out_dir(LocalDirectory(out_dir), "evaluate")
-    result = evaluate_detector(model.detector, reader, batch_size=section.batch_size)
-    logger.info("%s", format_summary(result.scores.values))
-    found = zip(result.image_ids, result.detections, strict=True)
-    write_detections(out_dir / DETECTIONS_FILE, found, reader.classes)
-    data = {"uri": data_dir.uri, "digest": reader.manifest.digest}
-    write_invocation(
-        LocalDirectory(out_dir),
-        "evaluate",
-        section.model_dump(mode="json"),
-        inputs={"model_dir": model.source, "data_dir": data},
-        framework=framework,
-        device=device,
+    invocation = Invocation(
+        stage="evaluate",
+        config=config,
+        inputs={"model_dir": model.source, "data_dir": reader.described()},
+        options={"framework": framework, "device": device},
     )
-    write_results(LocalDirectory(out_dir), _results(result, model, reader))
+
+    def work(folder: Path) -> Results:
+        result = evaluate_detector(model.detector, reader, batch_size=config.batch_size)
+        logger.info("%s", format_summary(result.scores.values))
+        found = zip(result.image_ids, result.detections, strict=True)
+        write_detections(folder / DETECTIONS_FILE, found, reader.classes)
+        return _results(result, model, reader)
+
+    results = run_stage(invocation, out_dir, work)
     return StageResult(
-        metrics=result.metrics,
-        metadata={"split": section.split, "images": len(result.detections)},
+        metrics={name: value for name, value in results["metrics"].items() if value is not None},
+        metadata={"split": config.split, "images": results["images"]},
     )
 
 

@@ -10,26 +10,26 @@ from ssd_core.structures import StageResult
 
 
 def run(place: Location, out_dir: Path) -> StageResult:
-    """Copy a model, and check that it is whole.
+    """Copy a model and verify the copy.
 
     Args:
-        place: a model directory, the output of a training, or a published model, also in a store.
-        out_dir: place of the copy.
+        place: a model directory, the output of a training, or a published model.
+        out_dir: directory of the copy.
 
     Returns:
-        Metadata: `recipe` whose settings the model was made with, `uri`, `digest` of the weights.
+        Metadata: name of its `recipe`, `uri`, `digest` of the weights, `training_id`.
 
     Raises:
-        UsageError: there is no model.
+        UsageError: the model does not exist.
         DataError: a file is missing or damaged.
-        SurroundingsError: the store is away, or the disk is full.
     """
-    upload_directory(local_model(place), LocalDirectory(out_dir), last=CONFIG_FILE)
-    description = read_model(LocalDirectory(out_dir)).description
-    logger.info("%s: %s, %d steps", place, description.recipe, description.step)
+    copy = LocalDirectory(out_dir)
+    upload_directory(local_model(place), copy, last=CONFIG_FILE)
+    description = read_model(copy).description
+    logger.info("%s: %s, %d steps", place, description.recipe.name, description.step)
     return StageResult(
         metadata={
-            "recipe": description.recipe,
+            "recipe": description.recipe.name,
             "uri": place.uri,
             "digest": description.file(WEIGHTS_FILE).sha256,
             "training_id": description.training_id,

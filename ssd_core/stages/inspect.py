@@ -27,8 +27,8 @@ from ssd_core.report import inspection
 from ssd_core.report.findings import find_remarks
 from ssd_core.report.images import AnnotatedImage, annotate_image, take_while_small
 from ssd_core.report.page import render_page
-from ssd_core.stages.invocation import prepare_out_dir, write_invocation, write_results
-from ssd_core.store import LocalDirectory, Location
+from ssd_core.stages.frame import Invocation, Results, run_stage
+from ssd_core.store import Location
 from ssd_core.store.local import write_file
 from ssd_core.structures import StageResult
 
@@ -41,7 +41,7 @@ _MAX_LISTED = 1000
 
 def run(
     data_dir: Location,
-    out_dir: Path,
+    out_dir: Location,
     *,
     recipe: str | None = None,
     assignments: Sequence[str] = (),
@@ -62,29 +62,28 @@ def run(
     manifest = read_manifest(data_dir)
     splits: list[str] = sorted(manifest.splits)
     readers = {split: open_split(data_dir, split) for split in splits}
-    prepare_out_dir(LocalDirectory(out_dir), "inspect")
-    tables = {split: read_table(reader) for split, reader in readers.items()}
-    results = _results(manifest, tables, recipes)
-    results |= {"data": _describe_data(data_dir, manifest), "recipe": recipe}
-    results["assignments"] = list(assignments)
-    results["remarks"] = find_remarks(results)
-    content = inspection.content(results, count_shapes(tables), _images(readers, tables))
-    page = render_page("inspect", content)
-    write_file(out_dir / INSPECT_FILE, page)
-    for remark in results["remarks"]:
-        logger.info("worth a look: %s", remark)
-    logger.info("inspection: %s (%d kB)", out_dir / INSPECT_FILE, len(page) // 1000)
-    inputs = {"data_dir": {"uri": data_dir.uri, "digest": manifest.digest}}
-    write_invocation(
-        LocalDirectory(out_dir),
-        "inspect",
-        {},
-        inputs=inputs,
-        recipe=recipe,
-        assignments=results["assignments"],
+    invocation = Invocation(
+        stage="inspect",
+        config={},
+        inputs={"data_dir": {"uri": data_dir.uri, "digest": manifest.digest}},
+        options={"recipe": recipe, "assignments": list(assignments)},
     )
-    write_results(LocalDirectory(out_dir), results)
-    return StageResult(metrics=results["metrics"], metadata={"title": content["title"]})
+
+    def work(folder: Path) -> Results:
+        tables = {split: read_table(reader) for split, reader in readers.items()}
+        results = _results(manifest, tables, recipes)
+        results |= {"data": _describe_data(data_dir, manifest), **invocation.options}
+        results["remarks"] = find_remarks(results)
+        content = inspection.content(results, count_shapes(tables), _images(readers, tables))
+        page = render_page("inspect", content)
+        write_file(folder / INSPECT_FILE, page)
+        for remark in results["remarks"]:
+            logger.info("worth a look: %s", remark)
+        logger.info("inspection: %s (%d kB)", out_dir / INSPECT_FILE, len(page) // 1000)
+        return results | {"title": content["title"]}
+
+    results = run_stage(invocation, out_dir, work)
+    return StageResult(metrics=results["metrics"], metadata={"title": results["title"]})
 
 
 def _recipes(chosen: str | None, assignments: Sequence[str]) -> dict[str, TrainConfig]:

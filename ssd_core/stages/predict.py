@@ -2,21 +2,21 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ssd_core.config import PostprocessOverrides, parse_section
+from ssd_core.config import PostprocessOverrides
 from ssd_core.data.decode import decode_image, resize_image
 from ssd_core.data.sources.base import IMAGE_SUFFIXES
 from ssd_core.errors import DataError, UsageError, located
 from ssd_core.logs import Progress, logger
 from ssd_core.report.images import draw_detections
 from ssd_core.stages.detector import OpenedModel, open_model
-from ssd_core.stages.invocation import prepare_out_dir, write_invocation, write_results
-from ssd_core.store import LocalDirectory, Location
+from ssd_core.stages.frame import Invocation, Results, run_stage
+from ssd_core.store import Location
 from ssd_core.store.local import write_file
 from ssd_core.structures import ClassInfo, Detections, StageResult
 
@@ -25,90 +25,98 @@ PICTURES_DIR = "pictures"
 
 
 def run(
-    config: Mapping[str, Any],
+    config: PostprocessOverrides,
     model_dir: Location,
     images: Sequence[Path],
-    out_dir: Path,
+    out_dir: Location,
     *,
     framework: str = "torch",
     device: str = "auto",
 ) -> StageResult:
-    """Find objects in pictures.
+    """Detect objects in image files.
 
-    Writes `predictions.jsonl`, one line a picture, and `pictures/`, copies with the boxes drawn.
+    Writes `predictions.jsonl`, one line per image, and `pictures/`, copies with the boxes drawn.
 
     Args:
-        config: the `postprocess` section; its score threshold decides what is written and drawn.
-        model_dir: output of `train`, or its `model` folder, also in a store.
+        config: overrides of the model's post-processing; the score threshold decides which
+            detections are written and drawn.
+        model_dir: output of `train`, or its `model` folder.
         images: image files, and folders that are searched for them.
-        out_dir: place of the results.
+        out_dir: directory of the results.
         framework: framework to run in.
         device: device to run on.
 
     Raises:
-        UsageError: a wrong configuration, framework or device; no such file; no image in a folder.
+        UsageError: a file does not exist, a folder has no image, or a framework or device is not
+            available.
         DataError: a file that is not a readable image, or an incomplete model.
     """
-    section = parse_section(PostprocessOverrides, config, "postprocess")
-    paths = find_images(images, leave_out=out_dir)
-    model = open_model(model_dir, section, framework=framework, device=device)
-    prepare_out_dir(LocalDirectory(out_dir), "predict")
-    lines = []
-    with Progress("predict: image", len(paths)) as progress:
-        for path, name in zip(paths, picture_names(paths), strict=True):
-            lines.append(_predict(model, path, out_dir, f"{PICTURES_DIR}/{name}"))
-            progress.update(len(lines))
-    write_file(out_dir / PREDICTIONS_FILE, "".join(json.dumps(line) + "\n" for line in lines))
-    counts = {"images": len(lines), "detections": sum(len(line["detections"]) for line in lines)}
-    images_word = "image" if len(lines) == 1 else "images"
+    paths = find_images(images, leave_out=out_dir.local)
+    model = open_model(model_dir, config, framework=framework, device=device)
+    invocation = Invocation(
+        stage="predict",
+        config=config,
+        inputs={"model_dir": model.source},
+        options={
+            "images": [str(path.resolve()) for path in images],
+            "framework": framework,
+            "device": device,
+        },
+    )
+
+    def work(folder: Path) -> Results:
+        lines = []
+        with Progress("predict: image", len(paths)) as progress:
+            for path, name in zip(paths, picture_names(paths), strict=True):
+                lines.append(_predict(model, path, folder, f"{PICTURES_DIR}/{name}"))
+                progress.update(len(lines))
+        write_file(folder / PREDICTIONS_FILE, "".join(json.dumps(line) + "\n" for line in lines))
+        return {
+            "images": len(lines),
+            "detections": sum(len(line["detections"]) for line in lines),
+        }
+
+    counts = run_stage(invocation, out_dir, work)
     logger.info(
         "found %d objects in %d %s: %s",
         counts["detections"],
         counts["images"],
-        images_word,
+        "image" if counts["images"] == 1 else "images",
         out_dir / PICTURES_DIR,
     )
-    write_invocation(
-        LocalDirectory(out_dir),
-        "predict",
-        section.model_dump(mode="json"),
-        inputs={"model_dir": model.source},
-        images=[str(path.resolve()) for path in images],
-        framework=framework,
-        device=device,
-    )
-    write_results(LocalDirectory(out_dir), counts)
     return StageResult(metadata={name: float(count) for name, count in counts.items()})
 
 
-def find_images(places: Sequence[Path], *, leave_out: Path) -> list[Path]:
-    """Return the named files, and the images below the named folders, each once.
+def find_images(paths: Sequence[Path], *, leave_out: Path | None) -> list[Path]:
+    """Return the given files, and the images below the given folders, each once.
 
     Args:
-        places: files and folders.
-        leave_out: a folder in which nothing is found: that of the results, which are pictures too.
+        paths: files and folders.
+        leave_out: a folder to skip: that of the results, which are images too.
 
     Raises:
-        UsageError: nothing is there, or a folder holds no image.
+        UsageError: a path does not exist, or a folder has no image.
     """
-    paths: dict[Path, None] = {}
-    for place in places:
-        if place.is_dir():
-            found = sorted(path for path in place.rglob("*") if _is_image(path, leave_out))
-            if not found:
-                raise UsageError(f"{place}: no image in this folder ({' '.join(IMAGE_SUFFIXES)})")
-            paths |= dict.fromkeys(found)
-        elif place.is_file():
-            paths[place] = None
+    found: dict[Path, None] = {}
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(file for file in path.rglob("*") if _is_image(file, leave_out))
+            if not inside:
+                raise UsageError(f"{path}: no image in this folder ({' '.join(IMAGE_SUFFIXES)})")
+            found |= dict.fromkeys(inside)
+        elif path.is_file():
+            found[path] = None
         else:
-            raise UsageError(f"{place}: no such image or folder")
-    return list(paths)
+            raise UsageError(f"{path}: no such image or folder")
+    return list(found)
 
 
-def _is_image(path: Path, leave_out: Path) -> bool:
+def _is_image(path: Path, leave_out: Path | None) -> bool:
     if path.suffix.lower() not in IMAGE_SUFFIXES or not path.is_file():
         return False
-    # Unlike `Path.resolve`, `realpath` has no trouble with a link to itself.
+    if leave_out is None:
+        return True
+    # Unlike `Path.resolve`, `realpath` accepts a link to itself.
     return Path(os.path.realpath(leave_out)) not in Path(os.path.realpath(path)).parents
 
 

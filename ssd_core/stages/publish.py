@@ -4,10 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ssd_core import __version__
-from ssd_core.config import PublishConfig, parse_section
+from ssd_core.config import PublishConfig
 from ssd_core.errors import GateError, OwnershipError, UsageError
 from ssd_core.logs import logger
 from ssd_core.model_dir import (
@@ -19,12 +18,7 @@ from ssd_core.model_dir import (
     read_model,
 )
 from ssd_core.report.model_card import write_card
-from ssd_core.stages.invocation import (
-    StageOutput,
-    prepare_out_dir,
-    write_invocation,
-    write_results,
-)
+from ssd_core.stages.frame import Invocation, Results, StageOutput, run_stage
 from ssd_core.stages.report import read_outputs
 from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.known_file import KnownFile
@@ -46,9 +40,9 @@ class Label:
 
 
 def run(
-    config: Mapping[str, Any],
+    config: PublishConfig,
     inputs: Sequence[Path],
-    out_dir: Path,
+    out_dir: Location,
     *,
     places: Places,
     label: Label | None,
@@ -72,29 +66,34 @@ def run(
         UsageError: an input is missing, or is about another model.
         DataError: the model is incomplete.
     """
-    section = parse_section(PublishConfig, config, "publish")
     outputs = read_outputs(inputs)
     description = _check_inputs(outputs)
-    prepare_out_dir(LocalDirectory(out_dir), "publish")
-    metrics = _check_bars(section, outputs)
-    write_invocation(
-        LocalDirectory(out_dir),
-        "publish",
-        section.model_dump(mode="json"),
+    invocation = Invocation(
+        stage="publish",
+        config=config,
         inputs={stage: output.described() for stage, output in outputs.items()},
-        name=label.name if label else None,
-        version=label.version if label else None,
+        options={
+            "name": label.name if label else None,
+            "version": label.version if label else None,
+        },
     )
-    metadata: dict[str, str | float] = {"training_id": description.training_id}
-    if label is None:
-        logger.info("the model is not published: it was given no name")
-    else:
+
+    def work(folder: Path) -> Results:
+        results = {
+            "metrics": _check_bars(config, outputs),
+            "training_id": description.training_id,
+        }
+        if label is None:
+            logger.info("the model is not published: it was given no name")
+            return results
         version = label.version or description.training_id
         place = places.model(label.name, version)
         _publish(place, f"{label.name} {version}", outputs, description)
-        metadata |= {"uri": place.uri, "name": label.name, "version": version}
-    write_results(LocalDirectory(out_dir), {"metrics": metrics, **metadata})
-    return StageResult(metrics=metrics, metadata=metadata)
+        return results | {"uri": place.uri, "name": label.name, "version": version}
+
+    results = run_stage(invocation, out_dir, work)
+    metrics = results.pop("metrics")
+    return StageResult(metrics=metrics, metadata=results)
 
 
 def _check_inputs(outputs: Mapping[str, StageOutput]) -> ModelDescription:

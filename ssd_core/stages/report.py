@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ssd_core.config import ReportConfig, parse_section
+from ssd_core.config import ReportConfig
 from ssd_core.data.decode import decode_image
 from ssd_core.data.shards.manifest import MANIFEST_FILE, read_manifest
 from ssd_core.data.shards.reader import SplitReader, open_split
@@ -19,14 +19,8 @@ from ssd_core.report.accuracy import accuracy
 from ssd_core.report.charts import NUM_COLOURS, class_colour
 from ssd_core.report.images import AnnotatedImage, annotate_image, take_while_small
 from ssd_core.report.page import render_page
-from ssd_core.stages.invocation import (
-    StageOutput,
-    prepare_out_dir,
-    read_output,
-    write_invocation,
-    write_results,
-)
-from ssd_core.store import LocalDirectory, Location
+from ssd_core.stages.frame import Invocation, Results, StageOutput, read_output, run_stage
+from ssd_core.store import Location
 from ssd_core.store.local import write_file
 from ssd_core.structures import ClassInfo, Detections, Record, StageResult
 from ssd_core.train_log import LOG_FILE, read_log
@@ -41,9 +35,9 @@ _NOTHING = Detections(
 
 
 def run(
-    config: Mapping[str, Any],
+    config: ReportConfig,
     inputs: Sequence[Path],
-    out_dir: Path,
+    out_dir: Location,
     *,
     data_dir: Location | None = None,
 ) -> StageResult:
@@ -61,24 +55,22 @@ def run(
             data set that was evaluated.
         DataError: a directory is incomplete.
     """
-    section = parse_section(ReportConfig, config, "report")
     outputs = read_outputs(inputs)
-    prepare_out_dir(LocalDirectory(out_dir), "report")
-    content = _content(section, outputs, data_dir)
-    page = render_page("report", content)
-    write_file(out_dir / REPORT_FILE, page)
-    write_file(out_dir / SUMMARY_FILE, _summary(content, outputs))
-    logger.info("report: %s (%d kB)", out_dir / REPORT_FILE, len(page) // 1000)
     read = {stage: output.described() for stage, output in outputs.items()}
     if data_dir is not None:
         digest = read_manifest(data_dir).digest
         read["data_dir"] = {"uri": data_dir.uri, "digest": digest}
-    write_invocation(
-        LocalDirectory(out_dir), "report", section.model_dump(mode="json"), inputs=read
-    )
-    metrics = _metrics(outputs)
-    write_results(LocalDirectory(out_dir), {"metrics": metrics})
-    return StageResult(metrics=metrics, metadata={"title": content["title"]})
+    content = _content(config, outputs, data_dir)
+
+    def work(folder: Path) -> Results:
+        page = render_page("report", content)
+        write_file(folder / REPORT_FILE, page)
+        write_file(folder / SUMMARY_FILE, _summary(content, outputs))
+        logger.info("report: %s (%d kB)", out_dir / REPORT_FILE, len(page) // 1000)
+        return {"metrics": _metrics(outputs)}
+
+    results = run_stage(Invocation(stage="report", config=config, inputs=read), out_dir, work)
+    return StageResult(metrics=results["metrics"], metadata={"title": content["title"]})
 
 
 def read_outputs(inputs: Sequence[Path]) -> dict[str, StageOutput]:

@@ -1,36 +1,71 @@
-"""Turn a recipe and overrides into one plain dict a stage, checked before anything runs."""
+"""Turn a recipe and overrides into one plain dict per stage, checked before anything runs."""
 
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import yaml
+
+from ssd_core.config import Recipe, parse_section
+from ssd_core.errors import UsageError
+from ssd_core.model_dir import read_description
 from ssd_core.recipes import load_recipe
 from ssd_core.recipes.overrides import override
+from ssd_core.store import Location
 
 Sections = dict[str, dict[str, Any]]
 
-STAGES = ("convert", "train", "evaluate", "benchmark", "report", "publish")
+STAGES = ("convert", "evaluate", "benchmark", "report", "publish")
 
 
-def run(recipe: str, overrides: Mapping[str, Any] | Sequence[str] = ()) -> Sections:
-    """Return the section of every stage, ready to travel as JSON.
+def run(
+    recipe: str,
+    overrides: Mapping[str, Any] | Sequence[str] = (),
+    *,
+    model_dir: Location | None = None,
+) -> Sections:
+    """Return the complete `recipe`, and the section of each stage that needs only its own.
 
-    Absent values are left out, because a parameter of Kubeflow Pipelines cannot hold null; every
-    field that may be absent has None as its default, so nothing is lost.
+    Absent values are omitted, because a parameter of Kubeflow Pipelines cannot hold null; every
+    optional field has None as its default, so nothing is lost.
 
     Args:
-        recipe: name of a recipe.
-        overrides: `section.key=value` assignments, or the same as a mapping. A text is read as JSON
-            where it is JSON, so `"12"` and `12` mean the same.
+        recipe: name of a recipe; ignored with a model.
+        overrides: `section.key=value` assignments, or the same as a mapping. Text that is valid
+            JSON is parsed, so `"12"` and `12` mean the same.
+        model_dir: a model, whose own recipe is taken.
 
     Raises:
-        UsageError: an unknown recipe or key (with the nearest known one), or a value that does not
-            fit.
+        UsageError: an unknown recipe or key (with the nearest known one), or an invalid value.
     """
+    base = load_recipe(recipe) if model_dir is None else read_description(model_dir).recipe
     assignments = _assignments(overrides) if isinstance(overrides, Mapping) else overrides
-    resolved = override(load_recipe(recipe), assignments)
-    sections = resolved.model_dump(mode="json", include=set(STAGES), exclude_none=True)
-    return {stage: sections[stage] for stage in STAGES}
+    resolved = override(base, assignments).model_dump(mode="json", exclude_none=True)
+    return {"recipe": resolved, **{stage: resolved[stage] for stage in STAGES}}
+
+
+def read_recipe(uri: str) -> Recipe:
+    """Read a complete recipe from a JSON or YAML file, as `ssd recipes NAME` prints it.
+
+    Args:
+        uri: path or URI of the file.
+
+    Raises:
+        UsageError: the file does not exist, is neither JSON nor YAML, or is not a recipe.
+    """
+    directory, _, name = uri.rpartition("/")
+    try:
+        values = yaml.safe_load(Location.parse(directory or ".").get(name))
+    except FileNotFoundError:
+        raise UsageError(f"{uri}: the file does not exist") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
+        raise UsageError(f"{uri}: neither JSON nor YAML") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"{uri}: expected a recipe as `ssd recipes NAME` prints it")
+    try:
+        return parse_section(Recipe, values, "")
+    except UsageError as error:
+        raise UsageError(f"{uri}: {error}") from None
 
 
 def _assignments(overrides: Mapping[str, Any]) -> list[str]:

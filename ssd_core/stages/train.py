@@ -1,9 +1,8 @@
 """The step that learns: a converted data set in, a model directory out."""
 
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,10 @@ from ssd_core.backends import open_backend, open_ranks
 from ssd_core.backends.base import Backend, DeviceInfo, Learner
 from ssd_core.backends.ranks import Ranks
 from ssd_core.benchmark.environment import describe_environment
-from ssd_core.config import EvaluateConfig, TrainConfig, parse_section
+from ssd_core.config import Recipe
 from ssd_core.data.batches.loader import Loader
-from ssd_core.data.shards.manifest import read_manifest
-from ssd_core.data.shards.reader import open_split
+from ssd_core.data.shards.manifest import Manifest, read_manifest
+from ssd_core.data.shards.reader import SplitReader, open_split
 from ssd_core.errors import DataError, DivergedError, UsageError
 from ssd_core.evaluation.run import evaluate_detector
 from ssd_core.logs import format_duration, logger
@@ -26,14 +25,8 @@ from ssd_core.model_dir import (
     read_description,
     write_model,
 )
-from ssd_core.stages.invocation import (
-    prepare_out_dir,
-    read_record,
-    write_invocation,
-    write_results,
-)
+from ssd_core.stages.frame import Invocation, Results, read_record, run_stage
 from ssd_core.store import Location
-from ssd_core.store.local import explain_disk_errors
 from ssd_core.store.transfer import MirroredFile
 from ssd_core.structures import StageResult
 from ssd_core.train_log import LOG_FILE
@@ -44,166 +37,185 @@ from ssd_core.training.loop import Run, train
 CHECKPOINT_DIR = "checkpoints"
 
 
-def training_id(config: Mapping[str, Any], data_dir: Location, framework: str = "torch") -> str:
-    """Return the name of the training that `run` would do with these arguments.
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """One training: what is learned, from which data, in which framework."""
 
-    Raises:
-        UsageError: a wrong configuration.
-        DataError: an incomplete data set.
-    """
-    section = parse_section(TrainConfig, config, "train")
-    return digest_identity(identify(section, read_manifest(data_dir).digest, framework))
+    recipe: Recipe
+    """The complete, resolved configuration; `train` decides the result."""
+    data_dir: Location
+    """Output of `convert`."""
+    framework: str = "torch"
+    device: str = "auto"
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The manifest of the data set; raises DataError if it is incomplete."""
+        return read_manifest(self.data_dir)
+
+    @cached_property
+    def identity(self) -> Identity:
+        """Everything that decides how the training ends."""
+        return identify(self.recipe.train, self.manifest.digest, self.framework)
+
+    @cached_property
+    def id(self) -> str:
+        """The short name of the identity."""
+        return digest_identity(self.identity)
+
+    def command(self, out_dir: Location, config: str) -> tuple[str, ...]:
+        """Return the arguments of `ssd` that run this training in another process.
+
+        Args:
+            out_dir: directory of the training.
+            config: path or URI of a file with the recipe.
+        """
+        options = {
+            "config": config,
+            "data": self.data_dir.uri,
+            "out": out_dir.uri,
+            "framework": self.framework,
+            "device": self.device,
+        }
+        return ("train", *(word for name in options for word in (f"--{name}", options[name])))
+
+    def finished(self, out_dir: Location) -> StageResult | None:
+        """Return the result of this training if its complete model is in `out_dir`."""
+        results = _read_finished(self, out_dir)
+        return None if results is None else _report(results, out_dir)
+
+    def run_once(self, out_dir: Location, start: Callable[[], None]) -> StageResult:
+        """Return the result of this training, and let other processes produce it if necessary.
+
+        Raises:
+            DataError: `start` has returned, but there is no model.
+        """
+        if (result := self.finished(out_dir)) is None:
+            start()
+            result = self.finished(out_dir)
+        if result is None:
+            raise DataError(
+                f"{out_dir}: the processes of the training have ended without a model of it; "
+                "expected the same build of this package in all of them"
+            )
+        return result
 
 
-def run(
-    config: Mapping[str, Any],
-    data_dir: Location,
-    out_dir: Location,
-    *,
-    recipe: str,
-    framework: str = "torch",
-    device: str = "auto",
-) -> StageResult:
+def run(training: Training, out_dir: Location) -> StageResult:
     """Train a detector, or continue where the same training was stopped.
 
-    Writes `checkpoints/`, `train_log.jsonl`, `model/`, and last `results.json`. A training that is
-    finished returns at once. Into a store the log goes with each checkpoint, so that any machine
-    can continue.
+    Writes `checkpoints/`, `train_log.jsonl`, `model/`, and last `results.json`. A finished training
+    returns at once. In a store the log is updated with each checkpoint, so that any machine can
+    continue.
 
     Args:
-        config: the `train` section.
-        data_dir: output of `convert`, also in a store.
-        out_dir: place of this one training, a folder or the URI of a store.
-        recipe: name of the recipe that the configuration comes from, for the record.
-        framework: framework to run in.
-        device: device to run on.
+        training: what to train.
+        out_dir: directory of this one training.
 
     Raises:
-        UsageError: a wrong configuration, framework or device; `out_dir` holds another training.
+        UsageError: a framework or device that is not available.
+        OwnershipError: `out_dir` holds another training.
         DataError: an incomplete data set, or an image that cannot be decoded.
         DivergedError: a loss or a weight is no longer finite.
         StoppedError: SIGTERM or Ctrl-C, after a checkpoint.
-        SurroundingsError: the disk is full, the store is away, or a newer attempt has taken over.
+        SurroundingsError: a newer attempt has taken over.
     """
-    section = parse_section(TrainConfig, config, "train")
-    manifest = read_manifest(data_dir)
-    identity = identify(section, manifest.digest, framework)
-    training = digest_identity(identity)
-    with open_ranks(framework) as ranks:
-        if results := ranks.on_first(lambda: _read_finished(out_dir, training)):
-            return _report(out_dir, results)
-        backend = open_backend(framework, device, section.precision, ranks)
-        with _log_dir(out_dir) as log_dir:
-            log_path = log_dir / LOG_FILE
+    with open_ranks(training.framework) as ranks:
+        if results := ranks.on_first(lambda: _read_finished(training, out_dir)):
+            return _report(results, out_dir)
+        precision = training.recipe.train.precision
+        backend = open_backend(training.framework, training.device, precision, ranks)
+        learner = backend.learner(training.recipe.train, len(training.manifest.classes))
+        reader = open_split(training.data_dir, "train")
+        loader = _loader(training, reader, ranks)
+        evaluate = _evaluation(training, learner)
+        ranks.on_first(lambda: claim_directory(out_dir, training.identity))
+
+        def work(folder: Path) -> Results:
             is_mirrored = out_dir.local is None and ranks.rank == 0
-            log = MirroredFile(log_path, out_dir) if is_mirrored else None
-            checkpoints = CheckpointDir(out_dir / CHECKPOINT_DIR, training, log=log)
-            work = _prepare(
-                section, data_dir, log_path, backend=backend, checkpoints=checkpoints, ranks=ranks
+            log = MirroredFile(folder / LOG_FILE, out_dir) if is_mirrored else None
+            checkpoints = CheckpointDir(out_dir / CHECKPOINT_DIR, training.id, log=log)
+            loop = Run(
+                config=training.recipe.train,
+                num_images=reader.num_images,
+                learner=learner,
+                batches=loader.batches,
+                checkpoints=checkpoints,
+                log_path=folder / LOG_FILE,
+                facts=_facts(training, backend, ranks),
+                ranks=ranks,
+                evaluate=evaluate,
             )
+            logger.info("training on %d images, %s", reader.num_images, backend.info.name)
+            state = _train(loop, log)
+            return ranks.on_first(lambda: _keep_model(training, loop, state, backend, out_dir))
 
-            ranks.on_first(
-                lambda: _begin(out_dir, data_dir, identity, recipe=recipe, device=device)
-            )
-            logger.info("training on %d images, %s", work.num_images, backend.info.name)
-            state = _train(work, log)
-            description = ModelDescription(
-                recipe=recipe,
-                framework=framework,
-                model=section.model,
-                num_classes=len(manifest.classes),
-                step=state.best_step or state.step,
-                training_id=training,
-                dataset_digest=manifest.digest,
-                core_version=__version__,
-            )
-
-            def finish() -> dict[str, Any]:
-                weights = state.best_weights or work.learner.weights()
-                model_dir = out_dir / MODEL_DIR
-                checkpoints.check_newest()
-                write_model(model_dir, description, manifest.classes, weights)
-                if log is not None:
-                    log.publish()
-                results = _results(state, description, backend.info)
-                write_results(out_dir, results)
-                return results
-
-            results = ranks.on_first(finish)
-    return _report(out_dir, results)
+        return _report(run_stage(_invocation(training), out_dir, work, ranks=ranks), out_dir)
 
 
-def finished(out_dir: Location, training: str) -> StageResult | None:
-    """Return the result of this training, when its model is there and whole."""
-    results = _read_finished(out_dir, training)
-    return None if results is None else _report(out_dir, results)
-
-
-def _read_finished(out_dir: Location, training: str) -> dict[str, Any] | None:
+def _read_finished(training: Training, out_dir: Location) -> Results | None:
     model_dir = out_dir / MODEL_DIR
     try:
         description, (_, results) = read_description(model_dir), read_record(out_dir)
     except (DataError, UsageError):
         return None
-    is_ours = description.training_id == training and is_whole(model_dir, description)
+    is_ours = description.training_id == training.id and is_whole(model_dir, description)
     return results if is_ours else None
 
 
-def _begin(
-    out_dir: Location, data_dir: Location, identity: Identity, *, recipe: str, device: str
-) -> None:
-    """Take the place of the training, and record what it was asked."""
-    claim_directory(out_dir, identity)
-    prepare_out_dir(out_dir, "train")
-    write_invocation(
-        out_dir,
-        "train",
-        identity["train"],
-        inputs={"data_dir": {"uri": data_dir.uri, "digest": identity["dataset"]}},
-        recipe=recipe,
-        framework=identity["framework"],
-        device=device,
-        training_id=digest_identity(identity),
+def _invocation(training: Training) -> Invocation:
+    return Invocation(
+        stage="train",
+        config=training.recipe,
+        inputs={"data_dir": {"uri": training.data_dir.uri, "digest": training.manifest.digest}},
+        options={
+            "framework": training.framework,
+            "device": training.device,
+            "training_id": training.id,
+        },
     )
 
 
-@contextmanager
-def _log_dir(out_dir: Location) -> Iterator[Path]:
-    """Give the folder of the log, which grows: the output itself, for a store an empty one.
-
-    What a killed attempt leaves in it is never needed again: the store has the log too.
-    """
-    if out_dir.local is not None:
-        yield out_dir.local
-        return
-    with explain_disk_errors(Path(tempfile.gettempdir())):
-        folder = tempfile.TemporaryDirectory(prefix="ssd-train-")
-    with folder:
-        yield Path(folder.name)
+def _facts(training: Training, backend: Backend, ranks: Ranks) -> dict[str, Any]:
+    return {
+        "training_id": training.id,
+        "world_size": ranks.world_size,
+        "device": asdict(backend.info),
+    }
 
 
-def _train(work: Run, log: MirroredFile | None) -> TrainState:
-    """Train; where that fails for good, let the store have the log that tells why."""
+def _train(run: Run, log: MirroredFile | None) -> TrainState:
+    """Train; if that fails for good, upload the log that shows why."""
     try:
-        return train(work)
+        return train(run)
     except DivergedError:
         if log is not None:
             log.publish()
         raise
 
 
-def _prepare(
-    config: TrainConfig,
-    data_dir: Location,
-    log_path: Path,
-    *,
-    backend: Backend,
-    checkpoints: CheckpointDir,
-    ranks: Ranks,
-) -> Run:
-    """Open everything that the loop works with; nothing is written yet."""
-    reader = open_split(data_dir, "train")
-    loader = Loader(
+def _keep_model(
+    training: Training, loop: Run, state: TrainState, backend: Backend, out_dir: Location
+) -> Results:
+    """Write the model directory, unless a newer attempt has taken over."""
+    weights = state.best_weights or loop.learner.weights()
+    description = ModelDescription(
+        recipe=training.recipe,
+        framework=training.framework,
+        num_classes=len(training.manifest.classes),
+        step=state.best_step or state.step,
+        training_id=training.id,
+        dataset_digest=training.manifest.digest,
+        core_version=__version__,
+    )
+    loop.checkpoints.check_newest()
+    write_model(out_dir / MODEL_DIR, description, training.manifest.classes, weights)
+    return _results(state, description, backend.info)
+
+
+def _loader(training: Training, reader: SplitReader, ranks: Ranks) -> Loader:
+    config = training.recipe.train
+    return Loader(
         reader,
         image_size=config.model.image_size,
         augment=config.augment,
@@ -214,41 +226,23 @@ def _prepare(
         rank=ranks.rank,
         world_size=ranks.world_size,
     )
-    learner = backend.learner(config, len(reader.classes))
-    return Run(
-        config=config,
-        num_images=reader.num_images,
-        learner=learner,
-        batches=loader.batches,
-        checkpoints=checkpoints,
-        log_path=log_path,
-        facts={
-            "training_id": checkpoints.training_id,
-            "world_size": ranks.world_size,
-            "device": asdict(backend.info),
-        },
-        ranks=ranks,
-        evaluate=_evaluation(config, learner, data_dir),
-    )
 
 
-def _evaluation(
-    config: TrainConfig, learner: Learner, data_dir: Location
-) -> Callable[[], dict[str, float]] | None:
-    """Return what measures the present weights on the val split, when that is asked for."""
-    if config.evaluate_every is None:
+def _evaluation(training: Training, learner: Learner) -> Callable[[], dict[str, float]] | None:
+    """Return the measurement of the present weights on the val split, if one is configured."""
+    if training.recipe.train.evaluate_every is None:
         return None
-    reader, settings = open_split(data_dir, "val"), EvaluateConfig()
-    postprocess = settings.postprocess.apply(config.model.postprocess)
+    reader, config = open_split(training.data_dir, "val"), training.recipe.evaluate
+    postprocess = config.postprocess.apply(training.recipe.train.model.postprocess)
 
     def evaluate() -> dict[str, float]:
         detector = learner.detector(postprocess)
-        return evaluate_detector(detector, reader, batch_size=settings.batch_size).metrics
+        return evaluate_detector(detector, reader, batch_size=config.batch_size).metrics
 
     return evaluate
 
 
-def _results(state: TrainState, description: ModelDescription, info: DeviceInfo) -> dict[str, Any]:
+def _results(state: TrainState, description: ModelDescription, info: DeviceInfo) -> Results:
     return {
         "metrics": {
             "loss": state.loss,
@@ -264,7 +258,7 @@ def _results(state: TrainState, description: ModelDescription, info: DeviceInfo)
     }
 
 
-def _report(out_dir: Location, results: Mapping[str, Any]) -> StageResult:
+def _report(results: Mapping[str, Any], out_dir: Location) -> StageResult:
     metrics = results["metrics"]
     duration = format_duration(results["seconds"])
     model_dir = out_dir / MODEL_DIR

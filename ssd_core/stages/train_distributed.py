@@ -1,101 +1,81 @@
-"""The step that learns on several nodes: it has a cluster run `train`, and ends as that ends."""
+"""The step that learns on several nodes: a cluster runs `train`, and this step ends as it ends."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ssd_core.config import TrainConfig, parse_section
+from ssd_core.config import parse_section
 from ssd_core.data.batches.loader import check_batch_size
-from ssd_core.errors import DataError, UsageError
-from ssd_core.launch.command import train_command
+from ssd_core.errors import UsageError
 from ssd_core.launch.job import JobRequest, job_name
 from ssd_core.launch.placement import JobPlacement
-from ssd_core.recipes import load_recipe
-from ssd_core.stages.train import finished, training_id
+from ssd_core.stages.train import Training
 from ssd_core.store import Location
 from ssd_core.structures import StageResult
+from ssd_core.training.identity import claim_directory
 
 TASK = "train"
+RECIPE_FILE = "recipe.json"
+"""In the directory of the training, where every pod reads it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Team:
-    """Who trains together."""
+    """The pods that train together."""
 
     run: str
     """Id of the pipeline run; with the name of the task it names the job."""
     nodes: int
-    """Pods, each with the accelerators of the placement."""
-    framework: str
-    device: str
+    """Number of pods, each with the accelerators of the placement."""
     placement: Mapping[str, Any]
     """A row of placements.yaml."""
 
 
-def run(
-    config: Mapping[str, Any], data_dir: Location, out_dir: Location, *, recipe: str, team: Team
-) -> StageResult:
+def run(training: Training, out_dir: Location, team: Team) -> StageResult:
     """Train on several pods of the cluster that this process runs in.
 
-    The job's pods run `ssd train` with the same configuration, data and output. A training that is
-    finished returns at once; a job of the same run and task is adopted.
+    The pods run `ssd train` with the same recipe, data and output. A finished training returns at
+    once; an existing job of the same run and task is adopted.
 
     Args:
-        config: the `train` section.
-        data_dir: output of `convert`, where every pod can read it.
-        out_dir: place of this one training, where every pod can write.
-        recipe: name of the recipe that the configuration comes from.
+        training: what to train, its data where every pod can read it.
+        out_dir: directory of the training, where every pod can write.
         team: the pods.
 
     Raises:
-        UsageError: something that cannot work on several nodes, or that the cluster refuses.
-        SsdError: what the training itself ended with.
+        UsageError: a setting that cannot work on several nodes, or that the cluster refuses.
+        SsdError: the error that the training itself ended with.
         SurroundingsError: the job was deleted, suspended or too late, or the API stays away.
-        StoppedError: SIGTERM or Ctrl-C; a job that this process made is deleted.
+        StoppedError: SIGTERM or Ctrl-C; a job that this process created is deleted.
     """
-    training = training_id(config, data_dir, team.framework)
-    if result := finished(out_dir, training):
-        return result
-    job = plan(config, data_dir, out_dir, recipe=recipe, team=team)
-    _launch(job)
-    if result := finished(out_dir, training):
-        return result
-    raise DataError(
-        f"job {job.name} has succeeded, but {out_dir} holds no model of it; expected images of one "
-        "build for the launcher and its pods"
-    )
+
+    def start() -> None:
+        job = plan(training, out_dir, team)
+        claim_directory(out_dir, training.identity)
+        out_dir.put(RECIPE_FILE, training.recipe.model_dump_json(indent=2).encode())
+        _launch(job)
+
+    return training.run_once(out_dir, start)
 
 
-def plan(
-    config: Mapping[str, Any], data_dir: Location, out_dir: Location, *, recipe: str, team: Team
-) -> JobRequest:
+def plan(training: Training, out_dir: Location, team: Team) -> JobRequest:
     """Return the job that `run` would ask for.
 
     Raises:
-        UsageError: something that cannot work on several nodes.
+        UsageError: a setting that cannot work on several nodes.
     """
-    section = parse_section(TrainConfig, config, "train")
     placement = parse_section(JobPlacement, team.placement, "placement")
     if placement.job is None:
-        raise UsageError("placement: no job, so it says nothing about more than one node")
-    for what, place in {"the data": data_dir, "the output": out_dir}.items():
-        if place.local is not None:
-            raise UsageError(f"{what} lies at {place}, which other nodes cannot see; use s3://")
-    check_batch_size(section.batch_size, team.nodes * placement.processes)
-    arguments = train_command(
-        section.model_dump(mode="json"),
-        load_recipe(recipe).train.model_dump(mode="json"),
-        data=str(data_dir),
-        out=str(out_dir),
-        recipe=recipe,
-        framework=team.framework,
-        device=team.device,
-    )
+        raise UsageError("placement: no job, so it cannot run on more than one node")
+    for name, directory in {"the data": training.data_dir, "the output": out_dir}.items():
+        if directory.local is not None:
+            raise UsageError(f"{name} lies at {directory}, which other nodes cannot see; use s3://")
+    check_batch_size(training.recipe.train.batch_size, team.nodes * placement.processes)
     return JobRequest(
         name=job_name(team.run, TASK),
         run=team.run,
-        framework=team.framework,
-        arguments=arguments,
+        framework=training.framework,
+        arguments=training.command(out_dir, str(out_dir / RECIPE_FILE)),
         nodes=team.nodes,
         placement=placement,
         spec=placement.job,

@@ -44,7 +44,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sections() -> dict[str, Any]:
     """Every stage's section after a way through Kubeflow, where every number is a double."""
     resolved = resolve_config.python_func(recipe="demo", overrides=OVERRIDES)
-    plain: dict[str, Any] = dict(zip(STAGES, resolved, strict=True))
+    plain: dict[str, Any] = dict(zip(("recipe", *STAGES), resolved, strict=True))
     return json.loads(json.dumps(plain), parse_int=float)  # type: ignore[no-any-return]
 
 
@@ -66,7 +66,7 @@ def outputs(
     everywhere |= {"dataset": converted["dataset"], "run": "run-1"}
 
     trained = make_artifacts(folder / "train", model=dsl.Model, metrics=dsl.Metrics)
-    words = {"config": sections["train"], "recipe": "demo", "num_devices": 1.0}
+    words = {"recipe": sections["recipe"], "num_devices": 1.0}
     train.python_func(**words, **ON_CPU, **everywhere, **trained)
     everywhere["model"] = trained["model"]
 
@@ -190,8 +190,8 @@ def test_a_confusion_matrix_that_nobody_could_read_is_left_out(
     assert made["dataset"].metadata["classes"] == 51
     words |= {"dataset": made["dataset"], "run": "run", **ON_CPU}
     learned = make_artifacts(tmp_path / "train", model=dsl.Model, metrics=dsl.Metrics)
-    config = sections["train"] | {"steps": 1}
-    train.python_func(config=config, recipe="demo", num_devices=1, **words, **learned)
+    recipe = sections["recipe"] | {"train": sections["recipe"]["train"] | {"steps": 1}}
+    train.python_func(recipe=recipe, num_devices=1, **words, **learned)
     found = make_artifacts(
         tmp_path / "evaluate",
         evaluation=dsl.Artifact,
@@ -210,8 +210,8 @@ def test_a_published_model_can_be_fetched_again(
     place = root / "models" / "cells" / "1"
     assert outputs["publish"]["published"].metadata["uri"] == str(place)
     model = dsl.Model(uri=str(tmp_path / "model"), metadata={})
-    (recipe,) = fetch_model.python_func(uri=str(place), model=model)
-    assert recipe == model.metadata["recipe"] == "demo"
+    fetch_model.python_func(uri=str(place), model=model)
+    assert model.metadata["recipe"] == "demo"
     assert (
         read_model(LocalDirectory(Path(model.path))).description
         == read_model(LocalDirectory(place)).description

@@ -6,9 +6,9 @@ from typing import Any
 import kubernetes_validate
 import pytest
 from jsonschema import Draft202012Validator
+from ssd_core.launch.command import train_command
 
 from ssd_core.errors import UsageError
-from ssd_core.launch.command import train_command
 from ssd_core.launch.job import DIGEST, LAUNCHER, job_name, signed
 from ssd_core.launch.manifests import node_command, render
 from tests.launch.api_server import ASCENDJOB_CRD

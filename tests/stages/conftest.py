@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ssd_core.config import ConvertConfig, EvaluateConfig
 from ssd_core.store import LocalDirectory
 
 
@@ -15,7 +16,11 @@ def evaluation_dir(trained_dir, bccd_shards, tmp_path_factory):
 
     out_dir = tmp_path_factory.mktemp("evaluation")
     evaluate.run(
-        {}, LocalDirectory(trained_dir), LocalDirectory(bccd_shards), out_dir, device="cpu"
+        EvaluateConfig(),
+        LocalDirectory(trained_dir),
+        LocalDirectory(bccd_shards),
+        out_dir,
+        device="cpu",
     )
     return out_dir
 
@@ -35,5 +40,5 @@ def undecodable_shards(few_photographs, tmp_path_factory):
     content = photo.read_bytes()
     start = content.index(b"\xff\xc4")  # the first Huffman table
     photo.write_bytes(content[: start + 5] + b"\xff" * 16 + content[start + 21 :])
-    convert.run({}, str(source), LocalDirectory(folder / "shards"))
+    convert.run(ConvertConfig(), str(source), LocalDirectory(folder / "shards"))
     return folder / "shards"

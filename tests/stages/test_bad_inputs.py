@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from ssd_core.config import ConvertConfig, parse_section
 from ssd_core.data.findings import RULES
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.data.shards.reader import open_split
@@ -267,20 +268,32 @@ def test_bad_input(tmp_path: Path, name: str) -> None:
     raw = damaged if isinstance(damaged, bytes) else json.dumps(content).encode()
     (folder / "train.json").write_bytes(raw)
 
-    checked = check.run({}, str(folder), tmp_path / "checked")
+    checked = check.run(ConvertConfig(), str(folder), tmp_path / "checked")
     assert dict(checked.findings.counts) == case.found
     assert not [finding for finding in checked.findings.listed if "\n" in finding.detail]
     is_error = any(RULES[code].severity == "error" for code in case.found)
     if is_error:
         with pytest.raises(DataError) as caught:
-            convert.run({"decode_check": True}, str(folder), LocalDirectory(tmp_path / "strict"))
+            convert.run(
+                parse_section(ConvertConfig, {"decode_check": True}, "convert"),
+                str(folder),
+                LocalDirectory(tmp_path / "strict"),
+            )
         assert str(caught.value).isprintable()
         assert not (tmp_path / "strict/manifest.json").exists()
     config = {"decode_check": True, "policy": "repair" if is_error else "strict"}
     if not case.kept:
         with pytest.raises(DataError):
-            convert.run(config, str(folder), LocalDirectory(tmp_path / "out"))
+            convert.run(
+                parse_section(ConvertConfig, config, "convert"),
+                str(folder),
+                LocalDirectory(tmp_path / "out"),
+            )
         return
-    convert.run(config, str(folder), LocalDirectory(tmp_path / "out"))
+    convert.run(
+        parse_section(ConvertConfig, config, "convert"),
+        str(folder),
+        LocalDirectory(tmp_path / "out"),
+    )
     assert read_manifest(LocalDirectory(tmp_path / "out")).findings == case.found
     assert open_split(LocalDirectory(tmp_path / "out"), "train").num_images == case.kept

@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from ssd_core.config import BenchmarkConfig, parse_section
 from ssd_core.errors import DataError, GateError, UsageError
 from ssd_core.metrics import METRICS
 from ssd_core.stages import benchmark
@@ -15,7 +16,9 @@ PARTS = {"decode", "preprocess", "forward", "postprocess", "end_to_end"}
 
 
 def run(model_dir, out_dir, config=QUICK, **options):
-    return benchmark.run(config, LocalDirectory(model_dir), out_dir, device="cpu", **options)
+    section = parse_section(BenchmarkConfig, config, "benchmark")
+    locations = LocalDirectory(model_dir), LocalDirectory(out_dir)
+    return benchmark.run(section, *locations, device="cpu", **options)
 
 
 def read(path):
@@ -61,16 +64,15 @@ def test_a_series_grows_by_one_measurement_per_run(trained_dir, tmp_path):
     config, series = QUICK | {"tolerance": 1.0}, tmp_path / "series"
     for number, words in enumerate(({"first"}, {"same", "faster"}), start=1):
         out_dir = tmp_path / f"out-{number}"
-        measured = run(trained_dir, out_dir, config)
-        result = benchmark.compare(
-            config, measured, out_dir, LocalDirectory(series), f"run-{number}"
+        result = run(
+            trained_dir, out_dir, config, series=LocalDirectory(series), run_id=f"run-{number}"
         )
         verdict = read(out_dir / "results.json")["verdict"]
         assert result.metadata["verdict"] in words
         assert verdict["word"] == result.metadata["verdict"]
-        assert verdict["images_per_second"] == measured.metrics["images_per_second"]
+        assert verdict["images_per_second"] == result.metrics["images_per_second"]
         assert len(list(series.iterdir())) == number
-        benchmark.check_verdict(config, result)
+        benchmark.check_verdict(BenchmarkConfig(**config), result)
 
 
 @pytest.mark.parametrize("is_strict", [True, False])
@@ -78,15 +80,15 @@ def test_a_slower_result_fails_only_on_request(trained_dir, tmp_path, is_strict)
     """The earlier measurement is made a million times faster than it was."""
     config, out_dir = QUICK | {"fail_if_slower": is_strict}, tmp_path / "out"
     series, first = LocalDirectory(tmp_path / "series"), tmp_path / "series/000001.json"
-    measured = run(trained_dir, out_dir, config)
-    benchmark.compare(config, measured, out_dir, series)
+    run(trained_dir, out_dir, config, series=series)
     content = read(first)
     content["metrics"]["images_per_second"] *= 1e6
     first.write_text(json.dumps(content))
-    result = benchmark.compare(config, measured, out_dir, series)
+    result = run(trained_dir, out_dir, config, series=series)
     assert result.metadata["verdict"] == "slower"
+    section = BenchmarkConfig(**config)
     if is_strict:
         with pytest.raises(GateError, match="is slower: -100.0 % from .*, the median of 1 before"):
-            benchmark.check_verdict(config, result)
+            benchmark.check_verdict(section, result)
     else:
-        benchmark.check_verdict(config, result)
+        benchmark.check_verdict(section, result)

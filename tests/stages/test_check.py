@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ssd_core.config import ConvertConfig, parse_section
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import UsageError
@@ -87,7 +88,7 @@ def test_faults_are_found_as_a_conversion_finds_them(
 ) -> None:
     damage, expected = FAULTS[name]
     damage(source)
-    checked = check.run({}, str(source), tmp_path / "out")
+    checked = check.run(ConvertConfig(), str(source), tmp_path / "out")
     assert dict(checked.findings.counts) == expected
     written = json.loads((tmp_path / "out/findings.json").read_text())
     assert written["counts"] == expected
@@ -99,7 +100,11 @@ def test_faults_are_found_as_a_conversion_finds_them(
     assert results["errors"] + results["warnings"] == sum(expected.values())
     if "split_unusable" not in expected:
         config = {"policy": "repair", "decode_check": True}
-        convert.run(config, str(source), LocalDirectory(tmp_path / "shards"))
+        convert.run(
+            parse_section(ConvertConfig, config, "convert"),
+            str(source),
+            LocalDirectory(tmp_path / "shards"),
+        )
         assert read_manifest(LocalDirectory(tmp_path / "shards")).findings == expected
         splits = read_manifest(LocalDirectory(tmp_path / "shards")).splits
         assert {name: split["images"] for name, split in results["splits"].items()} == {
@@ -109,19 +114,19 @@ def test_faults_are_found_as_a_conversion_finds_them(
 
 def test_nothing_is_written_without_a_place(source: Path) -> None:
     before = sorted(source.rglob("*"))
-    assert check.run({}, str(source)).findings.num_errors == 0
+    assert check.run(ConvertConfig(), str(source)).findings.num_errors == 0
     assert sorted(source.rglob("*")) == before
 
 
 def test_a_source_that_cannot_be_read_at_all_is_a_finding(tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     (tmp_path / "source/train.json").write_text('{"images": [], "annotations": [')
-    checked = check.run({}, str(tmp_path / "source"), tmp_path / "out")
+    checked = check.run(ConvertConfig(), str(tmp_path / "source"), tmp_path / "out")
     assert checked.findings.counts == {"source_unusable": 1}
     assert "train.json: line 1 column 32" in checked.findings.listed[0].detail
     assert "train.json" in (tmp_path / "out/findings.html").read_text()
     (tmp_path / "empty").mkdir()
-    (finding,) = check.run({}, str(tmp_path / "empty")).findings.listed
+    (finding,) = check.run(ConvertConfig(), str(tmp_path / "empty")).findings.listed
     assert finding.place == str(tmp_path / "empty")
     assert finding.detail.startswith("no annotations of a known format")
 
@@ -134,7 +139,7 @@ def test_what_the_user_says_is_checked(source: Path, tmp_path: Path) -> None:
         ({}, tmp_path / "nowhere"),
     ):
         with pytest.raises(UsageError):
-            check.run(config, str(place), tmp_path / "out")
+            check.run(parse_section(ConvertConfig, config, "convert"), str(place), tmp_path / "out")
 
 
 def test_what_a_data_set_says_is_no_part_of_the_page(source: Path, tmp_path: Path) -> None:
@@ -142,7 +147,7 @@ def test_what_a_data_set_says_is_no_part_of_the_page(source: Path, tmp_path: Pat
     list_path = source / "ImageSets/Main/train.txt"
     list_path.write_text(f"{list_path.read_text()}\n<img src=x onerror=y>\n")
     photo(source, 0).rename(source / "JPEGImages" / hostile.replace("/", "-"))
-    check.run({}, str(source), tmp_path / "out")
+    check.run(ConvertConfig(), str(source), tmp_path / "out")
     page = (tmp_path / "out/findings.html").read_text()
     assert "<script" not in page
     assert "<img" not in page
@@ -185,7 +190,10 @@ def test_never_a_traceback(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / "source" / name).write_bytes(content)
     for format_name in ("auto", "coco", "voc", "yolo", "txt"):
         try:
-            checked = check.run({"format": format_name}, str(tmp_path / "source"))
+            checked = check.run(
+                parse_section(ConvertConfig, {"format": format_name}, "convert"),
+                str(tmp_path / "source"),
+            )
         except UsageError:
             continue
         assert checked.findings.num_errors
@@ -204,14 +212,20 @@ def test_strange_names_are_written_down(few_photographs: Path, tmp_path: Path) -
     }
     (source / "all.json").write_text(json.dumps(content))
     config = {"train": "all.json", "val": "all.json"}
-    checked = check.run(config, str(source), tmp_path / "out")
+    checked = check.run(
+        parse_section(ConvertConfig, config, "convert"), str(source), tmp_path / "out"
+    )
     assert checked.findings.counts == {
         "image_missing": 6,
         "image_path_unsafe": 2,
         "image_in_both_splits": 1,
     }
     assert all(line.isprintable() for line in check.describe(checked))
-    convert.run(config | {"policy": "repair"}, str(source), LocalDirectory(tmp_path / "shards"))
+    convert.run(
+        parse_section(ConvertConfig, config | {"policy": "repair"}, "convert"),
+        str(source),
+        LocalDirectory(tmp_path / "shards"),
+    )
     (record,) = open_split(LocalDirectory(tmp_path / "shards"), "train").read([0])
     assert record.image_path == "my\ncat.jpg"
     assert read_manifest(LocalDirectory(tmp_path / "shards")).classes[0].name == "a\tcat"

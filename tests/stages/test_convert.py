@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ssd_core.config import ConvertConfig, parse_section
 from ssd_core.data.shards.manifest import listing_key, read_manifest
 from ssd_core.data.shards.reader import open_split
 from ssd_core.data.sources import open_source
@@ -101,7 +102,11 @@ def test_all_formats_give_the_same_shards(
     all_formats: Path, bccd_shards: Path, tmp_path: Path, name: str
 ) -> None:
     config = {"format": name} | ({"classes": CLASSES} if name == "txt" else {})
-    result = convert.run(config, str(all_formats), LocalDirectory(tmp_path / name))
+    result = convert.run(
+        parse_section(ConvertConfig, config, "convert"),
+        str(all_formats),
+        LocalDirectory(tmp_path / name),
+    )
     assert result.metrics == {"images": 140, "boxes": 1878}
     assert content_of(tmp_path / name) == content_of(bccd_shards)
     assert (
@@ -126,7 +131,11 @@ def test_crowds_are_kept_or_become_objects(
     }
     (source / "all.json").write_text(json.dumps(content))
     config = {"train": "all.json", "val": "all.json", "crowd": crowd}
-    convert.run(config, str(source), LocalDirectory(tmp_path / "out"))
+    convert.run(
+        parse_section(ConvertConfig, config, "convert"),
+        str(source),
+        LocalDirectory(tmp_path / "out"),
+    )
     (record,) = open_split(LocalDirectory(tmp_path / "out"), "train").read([0])
     assert record.annotations.is_crowd.tolist() == expected
     assert read_manifest(LocalDirectory(tmp_path / "out")).options["crowd"] == crowd
@@ -136,7 +145,11 @@ def test_yolo_gives_the_same_up_to_rounding(
     all_formats: Path, bccd_shards: Path, tmp_path: Path
 ) -> None:
     config = {"format": "yolo", "images": "JPEGImages", "classes": CLASSES}
-    convert.run(config, str(all_formats), LocalDirectory(tmp_path / "yolo"))
+    convert.run(
+        parse_section(ConvertConfig, config, "convert"),
+        str(all_formats),
+        LocalDirectory(tmp_path / "yolo"),
+    )
     both = zip(content_of(tmp_path / "yolo"), content_of(bccd_shards), strict=True)
     for (*ours, boxes, labels, areas, crowd, difficult, ids), expected in both:
         assert boxes == [pytest.approx(box, abs=1e-4) for box in expected[5]]
@@ -155,8 +168,16 @@ def test_explicit_locations_equal_detected_ones(all_formats: Path, tmp_path: Pat
         "train": "instances_train.json:JPEGImages",
         "val": "instances_val.json:JPEGImages",
     }
-    convert.run(explicit, str(all_formats), LocalDirectory(tmp_path / "explicit"))
-    convert.run({"format": "coco"}, str(all_formats), LocalDirectory(tmp_path / "found"))
+    convert.run(
+        parse_section(ConvertConfig, explicit, "convert"),
+        str(all_formats),
+        LocalDirectory(tmp_path / "explicit"),
+    )
+    convert.run(
+        parse_section(ConvertConfig, {"format": "coco"}, "convert"),
+        str(all_formats),
+        LocalDirectory(tmp_path / "found"),
+    )
     assert [
         split.shards
         for split in read_manifest(LocalDirectory(tmp_path / "explicit")).splits.values()
@@ -167,7 +188,7 @@ def test_explicit_locations_equal_detected_ones(all_formats: Path, tmp_path: Pat
 
 def test_outputs(bccd_dir: Path, bccd_shards: Path, tmp_path: Path) -> None:
     out_dir = tmp_path / "out"
-    result = convert.run({}, str(bccd_dir), LocalDirectory(out_dir))
+    result = convert.run(ConvertConfig(), str(bccd_dir), LocalDirectory(out_dir))
     assert list(file_hashes(out_dir)) == [
         "invocation.json",
         "manifest.json",
@@ -203,11 +224,22 @@ def test_a_second_run_changes_no_shard(
     own_source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "ssd")
-    first = convert.run({}, str(own_source), LocalDirectory(tmp_path / "out"))
+    first = convert.run(
+        ConvertConfig(),
+        str(own_source),
+        LocalDirectory(tmp_path / "out"),
+    )
     times = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.arrow")}
     (tmp_path / "out" / "results.json").unlink()  # as if killed before the last file
     caplog.clear()
-    assert convert.run({}, str(own_source), LocalDirectory(tmp_path / "out")) == first
+    assert (
+        convert.run(
+            ConvertConfig(),
+            str(own_source),
+            LocalDirectory(tmp_path / "out"),
+        )
+        == first
+    )
     assert "already converted" in caplog.text
     assert (tmp_path / "out" / "results.json").exists()
     assert times == {p.name: p.stat().st_mtime_ns for p in (tmp_path / "out").glob("*.arrow")}
@@ -216,44 +248,56 @@ def test_a_second_run_changes_no_shard(
 def test_a_touched_source_with_equal_content_is_the_same_data_set(
     own_source: Path, tmp_path: Path
 ) -> None:
-    first = convert.run({}, str(own_source), LocalDirectory(tmp_path / "out"))
+    first = convert.run(
+        ConvertConfig(),
+        str(own_source),
+        LocalDirectory(tmp_path / "out"),
+    )
     key = read_manifest(LocalDirectory(tmp_path / "out")).listing_key
     first_image(own_source).touch()
-    assert convert.run({}, str(own_source), LocalDirectory(tmp_path / "out")) == first
+    assert convert.run(ConvertConfig(), str(own_source), LocalDirectory(tmp_path / "out")) == first
     assert read_manifest(LocalDirectory(tmp_path / "out")).listing_key != key
 
 
 def test_a_lost_shard_is_written_again(own_source: Path, tmp_path: Path) -> None:
-    convert.run({}, str(own_source), LocalDirectory(tmp_path / "out"))
+    convert.run(ConvertConfig(), str(own_source), LocalDirectory(tmp_path / "out"))
     before = file_hashes(tmp_path / "out")
     (tmp_path / "out" / "val-00000.arrow").unlink()
-    convert.run({}, str(own_source), LocalDirectory(tmp_path / "out"))
+    convert.run(ConvertConfig(), str(own_source), LocalDirectory(tmp_path / "out"))
     assert file_hashes(tmp_path / "out") == before
 
 
 def test_another_data_set_is_refused(own_source: Path, tmp_path: Path) -> None:
     out_dir = tmp_path / "out"
-    convert.run({}, str(own_source), LocalDirectory(out_dir))
+    convert.run(ConvertConfig(), str(own_source), LocalDirectory(out_dir))
     before = file_hashes(out_dir)
     with pytest.raises(OwnershipError, match=r'holds another data set: policy: "strict" -> "skip"'):
-        convert.run({"policy": "skip"}, str(own_source), LocalDirectory(out_dir))
+        convert.run(
+            parse_section(ConvertConfig, {"policy": "skip"}, "convert"),
+            str(own_source),
+            LocalDirectory(out_dir),
+        )
     train_list = own_source / "ImageSets/Main/train.txt"
     names = train_list.read_text().split()
     for changed in (names[:-1], [*names[1:], names[0]]):
         train_list.write_text("\n".join(changed))
         with pytest.raises(OwnershipError, match="the source has changed"):
-            convert.run({}, str(own_source), LocalDirectory(out_dir))
+            convert.run(
+                ConvertConfig(),
+                str(own_source),
+                LocalDirectory(out_dir),
+            )
     (own_source / "ImageSets/Main/val.txt").write_text("\n".join(names[:2]))
     train_list.write_text("\n".join(names))
     with pytest.raises(OwnershipError, match="val-00000.arrow would differ"):
-        convert.run({}, str(own_source), LocalDirectory(out_dir))
+        convert.run(ConvertConfig(), str(own_source), LocalDirectory(out_dir))
     after = file_hashes(out_dir)
     assert {name: after[name] for name in before if name != "results.json"} == {
         name: value for name, value in before.items() if name != "results.json"
     }
     (out_dir / "manifest.json").write_text("{}")
     with pytest.raises(OwnershipError, match="holds something else"):
-        convert.run({}, str(own_source), LocalDirectory(out_dir))
+        convert.run(ConvertConfig(), str(own_source), LocalDirectory(out_dir))
 
 
 def test_strict_fails_and_lists_all_errors(own_source: Path, tmp_path: Path) -> None:
@@ -262,7 +306,11 @@ def test_strict_fails_and_lists_all_errors(own_source: Path, tmp_path: Path) -> 
     xml_path = sorted((own_source / "Annotations").iterdir())[1]
     xml_path.write_text(xml_path.read_text().replace("<xmin>", "<xmin>9", 1))
     with pytest.raises(DataError, match=r"error 1 of 2, all in .*findings.json"):
-        convert.run({}, str(own_source), LocalDirectory(tmp_path / "out"))
+        convert.run(
+            ConvertConfig(),
+            str(own_source),
+            LocalDirectory(tmp_path / "out"),
+        )
     assert not (tmp_path / "out" / "manifest.json").exists()
     assert not list((tmp_path / "out").glob("*results*"))
     listed = json.loads((tmp_path / "out" / "findings.json").read_text())["findings"]
@@ -282,7 +330,11 @@ def test_repair_and_skip_count_findings(
     xml_path = sorted((own_source / "Annotations").iterdir())[1]
     xml_path.write_text(xml_path.read_text().replace("<xmin>", "<xmin>-5", 1))
     config = {"policy": policy, "max_skipped": 0.2}
-    result = convert.run(config, str(own_source), LocalDirectory(tmp_path / "out"))
+    result = convert.run(
+        parse_section(ConvertConfig, config, "convert"),
+        str(own_source),
+        LocalDirectory(tmp_path / "out"),
+    )
     assert result.metrics["images"] == images
     assert read_manifest(LocalDirectory(tmp_path / "out")).findings == {
         "box_partly_outside": 1,
@@ -291,7 +343,9 @@ def test_repair_and_skip_count_findings(
     if policy == "skip":
         with pytest.raises(DataError, match="2 of 12 images have errors"):
             convert.run(
-                config | {"max_skipped": 0.1}, str(own_source), LocalDirectory(tmp_path / "other")
+                parse_section(ConvertConfig, config | {"max_skipped": 0.1}, "convert"),
+                str(own_source),
+                LocalDirectory(tmp_path / "other"),
             )
 
 
@@ -345,7 +399,11 @@ def test_invalid_data_sets(own_source: Path, tmp_path: Path, name: str) -> None:
     damage, config, message = INVALID[name]
     damage(own_source)
     with pytest.raises(DataError, match=message) as caught:
-        convert.run(config, str(own_source), LocalDirectory(tmp_path / "out"))
+        convert.run(
+            parse_section(ConvertConfig, config, "convert"),
+            str(own_source),
+            LocalDirectory(tmp_path / "out"),
+        )
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out" / "manifest.json").exists()
     assert not list((tmp_path / "out").glob(".partial*"))
@@ -359,7 +417,7 @@ def test_equal_images_are_found(own_source: Path, tmp_path: Path) -> None:
     for name in (train[3], val[1]):
         images = own_source / "JPEGImages"
         shutil.copyfile(images / f"{train[0]}.jpg", images / f"{name}.jpg")
-    convert.run({}, str(own_source), LocalDirectory(tmp_path / "out"), workers=2)
+    convert.run(ConvertConfig(), str(own_source), LocalDirectory(tmp_path / "out"), workers=2)
     assert read_manifest(LocalDirectory(tmp_path / "out")).findings == {
         "equal_images": 1,
         "equal_images_in_both_splits": 1,
@@ -371,9 +429,13 @@ def test_damage_inside_an_image_is_found_by_decoding(own_source: Path, tmp_path:
     image = bytearray(path.read_bytes())
     image[6000:6500] = bytes(range(250)) * 2
     path.write_bytes(image)
-    convert.run({}, str(own_source), LocalDirectory(tmp_path / "plain"))
+    convert.run(ConvertConfig(), str(own_source), LocalDirectory(tmp_path / "plain"))
     assert read_manifest(LocalDirectory(tmp_path / "plain")).findings == {}
-    convert.run({"decode_check": True}, str(own_source), LocalDirectory(tmp_path / "decoded"))
+    convert.run(
+        parse_section(ConvertConfig, {"decode_check": True}, "convert"),
+        str(own_source),
+        LocalDirectory(tmp_path / "decoded"),
+    )
     assert read_manifest(LocalDirectory(tmp_path / "decoded")).findings == {"image_damaged": 1}
 
 
@@ -389,28 +451,45 @@ def test_invalid_options(
     bccd_dir: Path, tmp_path: Path, config: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        convert.run(config, str(bccd_dir), LocalDirectory(tmp_path / "out"))
+        convert.run(
+            parse_section(ConvertConfig, config, "convert"),
+            str(bccd_dir),
+            LocalDirectory(tmp_path / "out"),
+        )
     assert not (tmp_path / "out").exists()
 
 
 def test_output_inside_the_source_is_refused(own_source: Path) -> None:
     with pytest.raises(UsageError, match="lies inside the source"):
-        convert.run({}, str(own_source), LocalDirectory(own_source / "shards"))
+        convert.run(
+            ConvertConfig(),
+            str(own_source),
+            LocalDirectory(own_source / "shards"),
+        )
 
 
 def test_output_that_is_a_file_is_refused(own_source: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="cannot write there"):
-        convert.run({}, str(own_source), LocalDirectory(tmp_path / "file"))
+        convert.run(
+            ConvertConfig(),
+            str(own_source),
+            LocalDirectory(tmp_path / "file"),
+        )
 
 
 def test_runs_share_a_data_set_by_its_listing_key(own_source: Path, tmp_path: Path) -> None:
     places = Places(str(tmp_path / "root"))
-    first = convert.run_in(places, {}, str(own_source))
+    first = convert.run_in(places, ConvertConfig(), str(own_source))
     key = listing_key(open_source(str(own_source)).files, read_options(first))
     assert first.metadata["uri"] == str(places.dataset(key))
-    assert convert.run_in(places, {}, str(own_source)) == first
-    assert convert.run_in(places, {"policy": "skip"}, str(own_source)) != first
+    assert convert.run_in(places, ConvertConfig(), str(own_source)) == first
+    assert (
+        convert.run_in(
+            places, parse_section(ConvertConfig, {"policy": "skip"}, "convert"), str(own_source)
+        )
+        != first
+    )
 
 
 def read_options(result: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ssd_core.config import ConvertConfig, parse_section
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.data.shards.mindrecord import writer as mindrecord_writer
 from ssd_core.data.shards.reader import open_split
@@ -34,7 +35,11 @@ FILES = [
 def test_without_mindspore_one_line_names_the_remedy(few_photographs: Path, tmp_path: Path) -> None:
     out_dir = tmp_path / "out"
     with pytest.raises(UsageError, match="make setup-mindspore") as caught:
-        convert.run(CONFIG, str(few_photographs), LocalDirectory(out_dir))
+        convert.run(
+            parse_section(ConvertConfig, CONFIG, "convert"),
+            str(few_photographs),
+            LocalDirectory(out_dir),
+        )
     assert "\n" not in str(caught.value)
     assert not out_dir.exists()
 
@@ -42,7 +47,11 @@ def test_without_mindspore_one_line_names_the_remedy(few_photographs: Path, tmp_
 @pytest.fixture(scope="module")
 def whole(few_photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out_dir = tmp_path_factory.mktemp("whole") / "out"
-    convert.run(CONFIG, str(few_photographs), LocalDirectory(out_dir))
+    convert.run(
+        parse_section(ConvertConfig, CONFIG, "convert"),
+        str(few_photographs),
+        LocalDirectory(out_dir),
+    )
     return out_dir
 
 
@@ -76,7 +85,11 @@ def test_skipping_repeated_work_changes_no_byte(
     few_photographs: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mindrecord_writer, "_skip_repeated_work", lambda writer: None)
-    convert.run(CONFIG, str(few_photographs), LocalDirectory(tmp_path / "out"))
+    convert.run(
+        parse_section(ConvertConfig, CONFIG, "convert"),
+        str(few_photographs),
+        LocalDirectory(tmp_path / "out"),
+    )
     assert file_hashes(tmp_path / "out") == file_hashes(whole)
 
 
@@ -85,7 +98,7 @@ def test_another_format_in_the_same_directory_is_refused(
     few_photographs: Path, whole: Path
 ) -> None:
     with pytest.raises(OwnershipError, match='shards: "mindrecord" -> "arrow"'):
-        convert.run({}, str(few_photographs), LocalDirectory(whole))
+        convert.run(ConvertConfig(), str(few_photographs), LocalDirectory(whole))
 
 
 KILLER = """
@@ -129,7 +142,11 @@ def test_a_killed_conversion_continues(
     assert len(list(out_dir.glob(".partial-*"))) == 1
     assert not (out_dir / "manifest.json").exists()
     times = {name: (out_dir / name).stat().st_mtime_ns for name in left}
-    convert.run(CONFIG, str(few_photographs), LocalDirectory(out_dir))
+    convert.run(
+        parse_section(ConvertConfig, CONFIG, "convert"),
+        str(few_photographs),
+        LocalDirectory(out_dir),
+    )
     assert file_hashes(out_dir) == file_hashes(whole)
     if len(left) == 3:  # the finished training split is kept
         kept = {name: (out_dir / name).stat().st_mtime_ns for name in left[:2]}
@@ -157,6 +174,8 @@ def test_a_full_disk_ends_with_its_exit_code(few_photographs: Path, tmp_path: Pa
 @pytest.mark.mindspore
 def test_a_second_run_changes_nothing(few_photographs: Path, whole: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in whole.glob("ssd*")}
-    convert.run(CONFIG, str(few_photographs), LocalDirectory(whole))
+    convert.run(
+        parse_section(ConvertConfig, CONFIG, "convert"), str(few_photographs), LocalDirectory(whole)
+    )
     assert {path: path.stat().st_mtime_ns for path in whole.glob("ssd*")} == before
     assert open_split(LocalDirectory(whole), "val").num_images == 4

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ssd_core.config import ConvertConfig, parse_section
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.errors import DataError
 from ssd_core.stages import convert
@@ -36,7 +37,12 @@ def test_the_number_of_workers_changes_nothing(faulty: Path, tmp_path: Path) -> 
     results = []
     for workers in (1, 2, 3):
         out_dir = tmp_path / f"by-{workers}"
-        convert.run(CONFIG, str(faulty), LocalDirectory(out_dir), workers=workers)
+        convert.run(
+            parse_section(ConvertConfig, CONFIG, "convert"),
+            str(faulty),
+            LocalDirectory(out_dir),
+            workers=workers,
+        )
         results.append(file_hashes(out_dir))
     assert results[0] == results[1] == results[2]
     names = [shard.name for shard in read_manifest(LocalDirectory(out_dir)).splits["train"].shards]
@@ -52,7 +58,7 @@ def test_a_strict_error_does_not_depend_on_the_workers(faulty: Path, tmp_path: P
     for workers in (1, 2):
         with pytest.raises(DataError, match="error 1 of 5") as caught:
             convert.run(
-                {"shard_bytes": 60_000},
+                parse_section(ConvertConfig, {"shard_bytes": 60_000}, "convert"),
                 str(faulty),
                 LocalDirectory(tmp_path / f"{workers}"),
                 workers=workers,
@@ -91,7 +97,11 @@ def test_a_conversion_killed_at_every_shard_and_repeated(
     few_photographs: Path, tmp_path: Path, victim: str, code: int
 ) -> None:
     config: dict[str, Any] = {"shard_bytes": 100_000}
-    convert.run(config, str(few_photographs), LocalDirectory(tmp_path / "whole"))
+    convert.run(
+        parse_section(ConvertConfig, config, "convert"),
+        str(few_photographs),
+        LocalDirectory(tmp_path / "whole"),
+    )
     shards = [shard.name for shard in read_manifest(LocalDirectory(tmp_path / "whole")).shards()]
     assert len(shards) >= 3
     (tmp_path / "killer.py").write_text(KILLER)
@@ -109,7 +119,11 @@ def test_a_conversion_killed_at_every_shard_and_repeated(
         assert not (out_dir / "manifest.json").exists()
         finished = {path: path.stat().st_mtime_ns for path in out_dir.glob("*.arrow")}
         journal = (out_dir / "journal.jsonl").read_text()
-        convert.run(config, str(few_photographs), LocalDirectory(out_dir))
+        convert.run(
+            parse_section(ConvertConfig, config, "convert"),
+            str(few_photographs),
+            LocalDirectory(out_dir),
+        )
         assert file_hashes(out_dir) == file_hashes(tmp_path / "whole")
         kept = {path for path, time in finished.items() if path.stat().st_mtime_ns == time}
         assert {path for path in finished if path.name in journal} == kept

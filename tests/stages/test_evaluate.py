@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ssd_core.config import EvaluateConfig, parse_section
 from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import DataError, UsageError
 from ssd_core.evaluation.coco import COCO_METRICS
@@ -24,7 +25,8 @@ def read(path):
 
 def run(model_dir, data_dir, out_dir, config=None):
     locations = (LocalDirectory(model_dir), LocalDirectory(data_dir))
-    return evaluate.run(config or {}, *locations, out_dir, device="cpu")
+    section = parse_section(EvaluateConfig, config or {}, "evaluate")
+    return evaluate.run(section, *locations, LocalDirectory(out_dir), device="cpu")
 
 
 def test_pycocotools_computes_the_same_metrics_from_the_written_detections(

@@ -7,6 +7,7 @@ import shutil
 import pytest
 from PIL import Image
 
+from ssd_core.config import ConvertConfig
 from ssd_core.errors import DataError, UsageError
 from ssd_core.metrics import METRICS
 from ssd_core.recipes import RECIPES
@@ -21,7 +22,7 @@ HOSTILE = "<script>alert(1)</script>&\"'"
 
 def run(data_dir, out_dir, **options):
     """Return result, page and numbers."""
-    result = inspect.run(LocalDirectory(data_dir), out_dir, **options)
+    result = inspect.run(LocalDirectory(data_dir), LocalDirectory(out_dir), **options)
     page = (out_dir / "inspect.html").read_text()
     return result, page, json.loads((out_dir / "results.json").read_text())
 
@@ -55,7 +56,7 @@ def convert_coco(
                 )
         path = folder / f"source/annotations/instances_{split}2017.json"
         path.write_text(json.dumps(content))
-    convert.run({}, str(folder / "source"), LocalDirectory(folder / "shards"))
+    convert.run(ConvertConfig(), str(folder / "source"), LocalDirectory(folder / "shards"))
     return folder / "shards"
 
 

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssd_core.config import AugmentConfig
+from ssd_core.config import (
+    AugmentConfig,
+    ConvertConfig,
+    EvaluateConfig,
+    PostprocessOverrides,
+    parse_section,
+)
 from ssd_core.data.batches.loader import Loader
 from ssd_core.data.shards.reader import open_split
 from ssd_core.stages import convert, evaluate, predict
@@ -40,7 +46,9 @@ def turned_dir(few_photographs: Path, tmp_path_factory: pytest.TempPathFactory) 
 def turned_shards(turned_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     data_dir = tmp_path_factory.mktemp("orientation") / "shards"
     config = {"val": "train.txt", "classes": ["Platelets", "RBC", "WBC"]}
-    convert.run(config, str(turned_dir), LocalDirectory(data_dir))
+    convert.run(
+        parse_section(ConvertConfig, config, "convert"), str(turned_dir), LocalDirectory(data_dir)
+    )
     return data_dir
 
 
@@ -74,7 +82,11 @@ def test_training(turned_shards: Path) -> None:
 def test_evaluation(turned_shards: Path, trained_dir: Path, tmp_path: Path) -> None:
     config = {"postprocess": {"score_threshold": 0.01}, "batch_size": 3}
     evaluate.run(
-        config, LocalDirectory(trained_dir), LocalDirectory(turned_shards), tmp_path, device="cpu"
+        parse_section(EvaluateConfig, config, "evaluate"),
+        LocalDirectory(trained_dir),
+        LocalDirectory(turned_shards),
+        LocalDirectory(tmp_path),
+        device="cpu",
     )
     found: dict[int, list[object]] = {}
     for row in json.loads((tmp_path / "detections.json").read_text()):
@@ -85,7 +97,13 @@ def test_evaluation(turned_shards: Path, trained_dir: Path, tmp_path: Path) -> N
 
 def test_prediction(turned_dir: Path, trained_dir: Path, tmp_path: Path) -> None:
     config = {"score_threshold": 0.01}
-    predict.run(config, LocalDirectory(trained_dir), [turned_dir], tmp_path, device="cpu")
+    predict.run(
+        parse_section(PostprocessOverrides, config, "postprocess"),
+        LocalDirectory(trained_dir),
+        [turned_dir],
+        LocalDirectory(tmp_path),
+        device="cpu",
+    )
     lines = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
     assert [(line["width"], line["height"]) for line in lines] == [SIZE] * 9
     assert lines[0]["detections"]

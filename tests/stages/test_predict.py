@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ssd_core.config import PostprocessSpec
+from ssd_core.config import PostprocessOverrides, PostprocessSpec, parse_section
 from ssd_core.data.decode import read_size
 from ssd_core.errors import DataError, UsageError
 from ssd_core.model_dir import read_model, write_model
@@ -25,7 +25,13 @@ def test_each_picture_gets_a_line_and_a_copy(trained_dir, tmp_path, caplog):
     caplog.set_level("INFO")
     photos = sorted(PHOTOS.glob("*.jpg"))[:3]
     config = {"score_threshold": 0.2}
-    result = predict.run(config, LocalDirectory(trained_dir), photos, tmp_path, device="cpu")
+    result = predict.run(
+        parse_section(PostprocessOverrides, config, "postprocess"),
+        LocalDirectory(trained_dir),
+        photos,
+        LocalDirectory(tmp_path),
+        device="cpu",
+    )
     lines = read_lines(tmp_path)
     assert [line["image"] for line in lines] == [str(photo) for photo in photos]
     for line in lines:
@@ -51,7 +57,13 @@ def test_the_model_decides_on_its_post_processing_unless_overridden(trained_dir,
     write_model(place, changed, trained.classes, trained.weights)
     image = next(PHOTOS.glob("*.jpg"))
     for config, expected in (({}, 2), ({"max_detections_per_image": 3}, 3)):
-        predict.run(config, place, [image], tmp_path / f"{expected}", device="cpu")
+        predict.run(
+            parse_section(PostprocessOverrides, config, "postprocess"),
+            place,
+            [image],
+            LocalDirectory(tmp_path / f"{expected}"),
+            device="cpu",
+        )
         [line] = read_lines(tmp_path / f"{expected}")
         assert len(line["detections"]) == expected
 
@@ -62,7 +74,13 @@ def test_a_folder_is_searched_and_other_files_are_passed_over(trained_dir, tmp_p
     Image.new("L", (50, 40)).save(folder / "gray.png")
     Image.new("RGBA", (30, 20)).save(folder.parent / "b.webp")
     (folder / "notes.txt").write_text("no picture")
-    predict.run({}, LocalDirectory(trained_dir), [tmp_path / "in"], tmp_path / "out", device="cpu")
+    predict.run(
+        parse_section(PostprocessOverrides, {}, "postprocess"),
+        LocalDirectory(trained_dir),
+        [tmp_path / "in"],
+        LocalDirectory(tmp_path / "out"),
+        device="cpu",
+    )
     lines = read_lines(tmp_path / "out")
     assert [Path(line["image"]).name for line in lines] == ["b.webp", "gray.png"]
     assert [(line["width"], line["height"]) for line in lines] == [(30, 20), (50, 40)]
@@ -72,7 +90,13 @@ def test_every_kind_of_image_is_looked_at(trained_dir, tmp_path):
     images = [make() for make in GOOD.values()] + [make() for make, _ in REMARKABLE.values()]
     for number, image in enumerate(images):
         (tmp_path / f"{number:02}.png").write_bytes(image)
-    predict.run({}, LocalDirectory(trained_dir), [tmp_path], tmp_path / "out", device="cpu")
+    predict.run(
+        parse_section(PostprocessOverrides, {}, "postprocess"),
+        LocalDirectory(trained_dir),
+        [tmp_path],
+        LocalDirectory(tmp_path / "out"),
+        device="cpu",
+    )
     lines = read_lines(tmp_path / "out")
     assert [(line["width"], line["height"]) for line in lines] == list(map(read_size, images))
     for line in lines:
@@ -87,7 +111,13 @@ def test_a_bad_image_is_named(trained_dir, tmp_path, name):
     make, _ = BAD[name]
     (tmp_path / "bad.png").write_bytes(make())
     with pytest.raises(DataError, match=r"^/.*/bad\.png: the (image|file) "):
-        predict.run({}, LocalDirectory(trained_dir), [tmp_path], tmp_path / "out", device="cpu")
+        predict.run(
+            parse_section(PostprocessOverrides, {}, "postprocess"),
+            LocalDirectory(trained_dir),
+            [tmp_path],
+            LocalDirectory(tmp_path / "out"),
+            device="cpu",
+        )
     assert not (tmp_path / "out" / "results.json").exists()
 
 
@@ -107,7 +137,13 @@ def test_folders_and_earlier_results_are_no_pictures(trained_dir, tmp_path):
     Image.new("L", (40, 30)).save(tmp_path / "a.png")
     (tmp_path / "album.jpg").mkdir()
     for _ in range(2):
-        predict.run({}, LocalDirectory(trained_dir), [tmp_path], tmp_path / "found", device="cpu")
+        predict.run(
+            parse_section(PostprocessOverrides, {}, "postprocess"),
+            LocalDirectory(trained_dir),
+            [tmp_path],
+            LocalDirectory(tmp_path / "found"),
+            device="cpu",
+        )
         assert [Path(line["image"]).name for line in read_lines(tmp_path / "found")] == ["a.png"]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ssd_core.config import BenchmarkConfig, PostprocessOverrides, parse_section
 from ssd_core.errors import GateError, OwnershipError, UsageError
 from ssd_core.metrics import METRICS
 from ssd_core.model_dir import WEIGHTS_FILE, read_model, write_model
@@ -23,7 +24,12 @@ from ssd_core.store.places import Places
 def speed_dir(trained_dir, tmp_path_factory):
     out_dir = tmp_path_factory.mktemp("speed")
     config = {"batch_sizes": [1], "seconds": 0.01, "postprocess": {"score_threshold": 0.3}}
-    benchmark.run(config, LocalDirectory(trained_dir), out_dir, device="cpu")
+    benchmark.run(
+        parse_section(BenchmarkConfig, config, "benchmark"),
+        LocalDirectory(trained_dir),
+        out_dir,
+        device="cpu",
+    )
     return out_dir
 
 
@@ -75,7 +81,11 @@ def test_a_published_model_is_whole_and_works(inputs, trained_dir, bccd_dir, roo
     )
     photo = min((bccd_dir / "JPEGImages").iterdir())
     predict.run(
-        {"score_threshold": 0.1}, LocalDirectory(place), [photo], tmp_path / "found", device="cpu"
+        parse_section(PostprocessOverrides, {"score_threshold": 0.1}, "postprocess"),
+        LocalDirectory(place),
+        [photo],
+        LocalDirectory(tmp_path / "found"),
+        device="cpu",
     )
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert results["uri"] == str(place)

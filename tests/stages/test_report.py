@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ssd_core.config import BenchmarkConfig, ConvertConfig, ReportConfig, parse_section
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.errors import DataError, UsageError
 from ssd_core.report import images
 from ssd_core.stages import benchmark, convert, report
-from ssd_core.stages.invocation import read_output
+from ssd_core.stages.frame import read_output
 from ssd_core.store import LocalDirectory
 from ssd_core.store.local import file_sha256
 from tests.requirements import missing
@@ -30,7 +31,7 @@ def outputs(trained_dir, bccd_shards, evaluation_dir, tmp_path_factory):
     few = {"postprocess": {"score_threshold": 0.3}}
     config = {"batch_sizes": [1], "seconds": 0.01, **few}
     benchmark.run(
-        config,
+        parse_section(BenchmarkConfig, config, "benchmark"),
         LocalDirectory(trained_dir),
         speed_dir,
         data_dir=LocalDirectory(bccd_shards),
@@ -41,7 +42,8 @@ def outputs(trained_dir, bccd_shards, evaluation_dir, tmp_path_factory):
 
 def write(inputs, out_dir, config=None, **options):
     """Return the result of the stage and the page."""
-    result = report.run(config or {}, inputs, out_dir, **options)
+    section = parse_section(ReportConfig, config or {}, "report")
+    result = report.run(section, inputs, LocalDirectory(out_dir), **options)
     return result, (out_dir / "report.html").read_text()
 
 
@@ -131,7 +133,7 @@ def test_images_come_only_from_the_data_set_that_was_evaluated(
     assert not has_images()
     with pytest.raises(DataError, match="no converted data set"):
         write([evaluation], tmp_path / "out", data_dir=LocalDirectory(shards))
-    convert.run({}, str(few_photographs), LocalDirectory(shards))
+    convert.run(ConvertConfig(), str(few_photographs), LocalDirectory(shards))
     assert not has_images()
     with pytest.raises(UsageError, match="is not the data set that was evaluated, /.*/shards"):
         write(outputs, tmp_path / "out", data_dir=LocalDirectory(shards))

@@ -1,15 +1,21 @@
 """One dict a stage, checked before anything runs."""
 
 import json
+from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
+import yaml
 
 from ssd_core.config import Recipe, Section, TrainConfig, parse_section
 from ssd_core.errors import UsageError
 from ssd_core.recipes import RECIPES, load_recipe
+from ssd_core.recipes.overrides import override
 from ssd_core.stages import resolve_config
 from ssd_core.stages.resolve_config import STAGES
+from ssd_core.store import LocalDirectory
+from tests.small_model import describe_model, write_small_model
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -17,7 +23,8 @@ def test_sections_give_the_recipe_back(name: str) -> None:
     """Also after a way through Kubeflow Pipelines, where every number is a double."""
     recipe = load_recipe(name)
     sections = json.loads(json.dumps(resolve_config.run(name)), parse_int=float)
-    assert tuple(sections) == STAGES
+    assert tuple(sections) == ("recipe", *STAGES)
+    assert parse_section(Recipe, sections["recipe"], "") == recipe
     for stage in STAGES:
         kind = type(getattr(recipe, stage))
         assert parse_section(kind, sections[stage], stage) == getattr(recipe, stage)
@@ -33,10 +40,50 @@ def test_sections_give_the_recipe_back(name: str) -> None:
 )
 def test_overrides(overrides: list[str] | dict[str, object]) -> None:
     sections = resolve_config.run("demo", overrides)
-    assert sections["train"]["steps"] == 10
+    assert sections["recipe"]["train"]["steps"] == 10
     assert sections["convert"]["classes"] == ["a"]
     assert sections["convert"]["val"] == "x=y"
-    assert "evaluate_every" not in sections["train"]
+    assert "evaluate_every" not in sections["recipe"]["train"]
+
+
+def test_a_model_brings_its_own_recipe(tmp_path: Path) -> None:
+    """Also one that is not in the list of recipes."""
+    description = describe_model()
+    recipe = description.recipe.model_copy(update={"name": "gone"})
+    model = description.model_copy(update={"recipe": recipe})
+    write_small_model(tmp_path, {"w": np.zeros(1, np.float32)}, model)
+    sections = resolve_config.run("", ["evaluate.batch_size=3"], model_dir=LocalDirectory(tmp_path))
+    assert parse_section(Recipe, sections["recipe"], "").name == "gone"
+    assert sections["evaluate"]["batch_size"] == 3
+
+
+@pytest.mark.parametrize("suffix", ["json", "yaml"])
+def test_a_recipe_is_read_from_a_file(tmp_path: Path, suffix: str) -> None:
+    recipe = override(load_recipe("demo"), ["train.steps=7"])
+    values = recipe.model_dump(mode="json")
+    text = json.dumps(values) if suffix == "json" else yaml.safe_dump(values)
+    (tmp_path / f"recipe.{suffix}").write_text(text)
+    assert resolve_config.read_recipe(str(tmp_path / f"recipe.{suffix}")) == recipe
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "the file does not exist"),
+        (b"{", "neither JSON nor YAML"),
+        (b"\xff", "neither JSON nor YAML"),
+        (b"[]", "expected a recipe as `ssd recipes NAME` prints it"),
+        (b"name: x", "description is missing"),
+        (b"{name: x, description: y, trian: {}}", "unknown key 'trian'; did you mean 'train'?"),
+    ],
+)
+def test_a_file_that_is_not_a_recipe(tmp_path: Path, content: bytes | None, message: str) -> None:
+    path = tmp_path / "recipe.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UsageError) as error:
+        resolve_config.read_recipe(str(path))
+    assert str(error.value) == f"{path}: {message}"
 
 
 def test_nothing_is_null() -> None:

@@ -139,11 +139,9 @@ def test_a_diverged_training_leaves_its_log(place: str, bccd_shards: Path) -> No
     changes = ["model.image_size=64", "batch_size=2", "steps=8", "log_interval=1"]
     changes += ["optimizer.learning_rate=1e30", "schedule.warmup=0"]
     recipe = override(load_recipe("demo"), [f"train.{change}" for change in changes])
-    config = recipe.train.model_dump(mode="json")
+    training = train.Training(recipe=recipe, data_dir=LocalDirectory(bccd_shards), device="cpu")
     with pytest.raises(DivergedError, match="last good checkpoint: none"):
-        train.run(
-            config, LocalDirectory(bccd_shards), Location.parse(place), recipe="demo", device="cpu"
-        )
+        train.run(training, Location.parse(place))
     log = Location.parse(place).get("train_log.jsonl").decode()
     assert [json.loads(line)["event"] for line in log.splitlines()][:2] == ["start", "step"]
     assert Location.parse(place).head("invocation.json") is not None
@@ -166,7 +164,7 @@ def test_evaluation_does_not_depend_on_the_places(
         config,
         LocalDirectory(trained_dir),
         LocalDirectory(bccd_shards),
-        tmp_path / "here",
+        LocalDirectory(tmp_path / "here"),
         device="cpu",
     )
     there, here = (

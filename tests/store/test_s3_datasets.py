@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ssd_core.config import AugmentConfig
+from ssd_core.config import AugmentConfig, ConvertConfig, parse_section
 from ssd_core.data.batches.loader import Loader
 from ssd_core.data.batches.order import SHARDS_PER_GROUP
 from ssd_core.data.conversion.publish import publish_dataset
@@ -56,7 +56,9 @@ def proxy(versitygw: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faul
 def local_dir(bccd_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundled photographs in many small shards; read only."""
     data_dir = tmp_path_factory.mktemp("many") / "shards"
-    convert.run(CONFIG, str(bccd_dir), LocalDirectory(data_dir))
+    convert.run(
+        parse_section(ConvertConfig, CONFIG, "convert"), str(bccd_dir), LocalDirectory(data_dir)
+    )
     return data_dir
 
 
@@ -87,8 +89,14 @@ def test_what_is_converted_into_a_store_equals_what_is_converted_here(
     few_photographs: Path, tmp_path: Path, proxy: FaultProxy
 ) -> None:
     place = own_uri()
-    result = convert.run(CONFIG, str(few_photographs), Location.parse(place))
-    convert.run(CONFIG, str(few_photographs), LocalDirectory(tmp_path / "local"))
+    result = convert.run(
+        parse_section(ConvertConfig, CONFIG, "convert"), str(few_photographs), Location.parse(place)
+    )
+    convert.run(
+        parse_section(ConvertConfig, CONFIG, "convert"),
+        str(few_photographs),
+        LocalDirectory(tmp_path / "local"),
+    )
     here, there = (
         read_manifest(LocalDirectory(tmp_path / "local")),
         read_manifest(Location.parse(place)),
@@ -106,7 +114,9 @@ def test_what_is_converted_into_a_store_equals_what_is_converted_here(
     )
     assert [path for path in (tmp_path / "tmp").rglob("*") if path.is_file()] == []
     proxy.heal()
-    convert.run(CONFIG, str(few_photographs), Location.parse(place))
+    convert.run(
+        parse_section(ConvertConfig, CONFIG, "convert"), str(few_photographs), Location.parse(place)
+    )
     assert not [request for request in proxy.seen if request.method == "PUT"]
 
 
@@ -144,7 +154,7 @@ def test_no_manifest_means_no_data_set(proxy: FaultProxy, few_photographs: Path)
     place = own_uri()
     proxy.fail("error", times=99, method="PUT", target="val-", status=403, code="AccessDenied")
     with pytest.raises(UsageError, match="val-00000"):
-        convert.run({}, str(few_photographs), Location.parse(place))
+        convert.run(ConvertConfig(), str(few_photographs), Location.parse(place))
     assert any("train-00000" in request.target for request in proxy.seen)
     with pytest.raises(DataError, match=f"{place} holds no converted data set"):
         open_split(Location.parse(place), "train")
@@ -155,7 +165,12 @@ def test_a_place_that_may_only_be_read_is_named_before_the_work(
 ) -> None:
     proxy.fail("error", times=99, method="PUT", status=403, code="AccessDenied")
     text = refusal(
-        lambda: convert.run({}, str(few_photographs), Location.parse(own_uri())), UsageError
+        lambda: convert.run(
+            ConvertConfig(),
+            str(few_photographs),
+            Location.parse(own_uri()),
+        ),
+        UsageError,
     )
     assert "access denied; the access key needs the right to list, read and write there" in text
     assert not list((tmp_path / "tmp").rglob("*.arrow"))
@@ -172,12 +187,20 @@ def test_the_first_of_two_data_sets_stays(
         call=lambda: publish_dataset(local_dir, Location.parse(place)) and None,
     )
     with pytest.raises(OwnershipError, match=f"{place} holds another data set"):
-        convert.run(CONFIG, str(few_photographs), Location.parse(place))
+        convert.run(
+            parse_section(ConvertConfig, CONFIG, "convert"),
+            str(few_photographs),
+            Location.parse(place),
+        )
     for split in ("train", "val"):
         expected = list(open_split(LocalDirectory(local_dir), split).read_in_order())
         assert_same(list(open_split(Location.parse(place), split).read_in_order()), expected)
     with pytest.raises(OwnershipError, match="policy"):
-        convert.run(CONFIG | {"policy": "skip"}, str(few_photographs), Location.parse(place))
+        convert.run(
+            parse_section(ConvertConfig, CONFIG | {"policy": "skip"}, "convert"),
+            str(few_photographs),
+            Location.parse(place),
+        )
 
 
 @pytest.mark.parametrize(
@@ -292,16 +315,16 @@ def test_the_next_group_is_fetched_before_it_is_read(uri: str, tmp_path: Path) -
 def test_training_does_not_depend_on_the_place(uri: str, local_dir: Path, tmp_path: Path) -> None:
     changes = ["steps=10", "batch_size=4", "model.image_size=64"]
     recipe = override(load_recipe("demo"), [f"train.{change}" for change in changes])
-    config = recipe.train.model_dump(mode="json")
     for name, place in {
         "here": LocalDirectory(local_dir),
         "there": Location.parse(uri),
     }.items():
-        train.run(config, place, LocalDirectory(tmp_path / name), recipe="demo", device="cpu")
+        training = train.Training(recipe=recipe, data_dir=place, device="cpu")
+        train.run(training, LocalDirectory(tmp_path / name))
     here, there = (read_model(LocalDirectory(tmp_path / name)) for name in ("here", "there"))
     assert here.description == there.description
     assert here.weights.keys() == there.weights.keys()
     for name, weights in here.weights.items():
         assert np.array_equal(weights, there.weights[name])
-    inspect.run(Location.parse(uri), tmp_path / "inspection")
+    inspect.run(Location.parse(uri), LocalDirectory(tmp_path / "inspection"))
     assert "s3://" in (tmp_path / "inspection" / "results.json").read_text()

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssd_core.config import AugmentConfig
+from ssd_core.config import AugmentConfig, ConvertConfig, parse_section
 from ssd_core.data.batches.loader import Loader
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.data.shards.mindrecord.format import FILE_NAMES
@@ -32,7 +32,11 @@ def environment(
 @pytest.fixture(scope="module")
 def local_dir(few_photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out_dir = tmp_path_factory.mktemp("mindrecord") / "out"
-    convert.run(CONFIG, str(few_photographs), LocalDirectory(out_dir))
+    convert.run(
+        parse_section(ConvertConfig, CONFIG, "convert"),
+        str(few_photographs),
+        LocalDirectory(out_dir),
+    )
     return out_dir
 
 
@@ -44,7 +48,11 @@ def uri(
     place = f"s3://{BUCKET}/{own_prefix()}".rstrip("/")
     with pytest.MonkeyPatch.context() as patch:
         use_server(patch, versitygw, tmp_path_factory.mktemp("converted"))
-        convert.run(CONFIG, str(few_photographs), Location.parse(place))
+        convert.run(
+            parse_section(ConvertConfig, CONFIG, "convert"),
+            str(few_photographs),
+            Location.parse(place),
+        )
     return place
 
 
@@ -142,7 +150,9 @@ def test_files_in_a_store_are_adopted(local_dir: Path, tmp_path: Path) -> None:
     for path in local_dir.glob("ssd*"):
         store.put(path.name, path)
     options = CONFIG | {"format": "mindrecord", "classes": ["Platelets", "RBC", "WBC"]}
-    convert.run(options, source, LocalDirectory(tmp_path / "out"))
+    convert.run(
+        parse_section(ConvertConfig, options, "convert"), source, LocalDirectory(tmp_path / "out")
+    )
     assert_same_records(LocalDirectory(tmp_path / "out"), local_dir)
     assert not list(tmp_path.glob("out/.partial-*"))
     manifest = read_manifest(LocalDirectory(tmp_path / "out"))

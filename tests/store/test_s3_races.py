@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ssd_core.config import ConvertConfig, parse_section
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.stages import convert, verify
 from ssd_core.store import LocalDirectory, Location
@@ -40,7 +41,11 @@ def data_dirs(few_photographs: Path, tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("racers")
     places = [folder / str(number) for number in range(NUM_WRITERS)]
     for number, place in enumerate(places):
-        convert.run({"shard_bytes": 50_000 + number}, str(few_photographs), LocalDirectory(place))
+        convert.run(
+            parse_section(ConvertConfig, {"shard_bytes": 50_000 + number}, "convert"),
+            str(few_photographs),
+            LocalDirectory(place),
+        )
     return places
 
 

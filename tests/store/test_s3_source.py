@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ssd_core.config import ConvertConfig, parse_section
 from ssd_core.data.shards.manifest import listing_key, read_manifest
 from ssd_core.data.sources import open_source
 from ssd_core.data.sources.base import read_head
@@ -63,8 +64,17 @@ def test_the_shards_are_those_of_a_folder(
     few_photographs: Path, photographs: str, tmp_path: Path, workers: int
 ) -> None:
     config = {"shard_bytes": 30_000}
-    convert.run(config, str(few_photographs), LocalDirectory(tmp_path / "near"))
-    convert.run(config, photographs, LocalDirectory(tmp_path / "far"), workers=workers)
+    convert.run(
+        parse_section(ConvertConfig, config, "convert"),
+        str(few_photographs),
+        LocalDirectory(tmp_path / "near"),
+    )
+    convert.run(
+        parse_section(ConvertConfig, config, "convert"),
+        photographs,
+        LocalDirectory(tmp_path / "far"),
+        workers=workers,
+    )
     assert hashes(tmp_path / "far") == hashes(tmp_path / "near")
     near, far = (
         read_manifest(LocalDirectory(tmp_path / "near")),
@@ -72,12 +82,16 @@ def test_the_shards_are_those_of_a_folder(
     )
     assert far.digest == near.digest
     assert far.source["uri"] == photographs.rstrip("/")
-    again = convert.run(config, photographs, LocalDirectory(tmp_path / "far"))
+    again = convert.run(
+        parse_section(ConvertConfig, config, "convert"),
+        photographs,
+        LocalDirectory(tmp_path / "far"),
+    )
     assert again.metadata["digest"] == near.digest
 
 
 def test_it_is_checked_like_a_folder(photographs: str, tmp_path: Path) -> None:
-    checked = check.run({}, photographs, tmp_path / "out")
+    checked = check.run(ConvertConfig(), photographs, tmp_path / "out")
     assert not checked.findings.counts
     assert [split.images for split in checked.splits.values()] == [8, 4]
 
@@ -151,7 +165,11 @@ def test_a_store_that_is_away_says_so(photographs: str, tmp_path: Path, proxy: F
     with pytest.raises(SurroundingsError):
         source.read(next(iter(source.files)))
     with pytest.raises(SurroundingsError):
-        convert.run({}, photographs, LocalDirectory(tmp_path / "out"))
+        convert.run(
+            ConvertConfig(),
+            photographs,
+            LocalDirectory(tmp_path / "out"),
+        )
     assert not (tmp_path / "out").exists()
 
 
@@ -160,10 +178,18 @@ def test_a_store_that_goes_away_leaves_no_manifest(
 ) -> None:
     cut = proxy.fail("error", times=10_000, target=r"BloodImage_00010\.jpg")
     with pytest.raises(SurroundingsError):
-        convert.run({"shard_bytes": 30_000}, photographs, LocalDirectory(tmp_path / "out"))
+        convert.run(
+            parse_section(ConvertConfig, {"shard_bytes": 30_000}, "convert"),
+            photographs,
+            LocalDirectory(tmp_path / "out"),
+        )
     assert cut.times < 10_000
     assert not (tmp_path / "out/manifest.json").exists()
     finished = hashes(tmp_path / "out")
     proxy.heal()
-    convert.run({"shard_bytes": 30_000}, photographs, LocalDirectory(tmp_path / "out"))
+    convert.run(
+        parse_section(ConvertConfig, {"shard_bytes": 30_000}, "convert"),
+        photographs,
+        LocalDirectory(tmp_path / "out"),
+    )
     assert finished.items() <= hashes(tmp_path / "out").items()

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ssd_core.config import ConvertConfig, parse_section
 from ssd_core.data.conversion.publish import publish_dataset
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.data.shards.reader import open_split
@@ -34,7 +35,11 @@ LOST = "shards-0123456789abcdef"
 def local_dir(few_photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set of several shards; read only."""
     data_dir = tmp_path_factory.mktemp("few") / "shards"
-    convert.run({"shard_bytes": 50_000}, str(few_photographs), LocalDirectory(data_dir))
+    convert.run(
+        parse_section(ConvertConfig, {"shard_bytes": 50_000}, "convert"),
+        str(few_photographs),
+        LocalDirectory(data_dir),
+    )
     return data_dir
 
 

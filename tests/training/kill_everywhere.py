@@ -15,6 +15,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from ssd_core.model_dir import ModelDescription, read_model, write_model
+from ssd_core.recipes import load_recipe
 from ssd_core.store import LocalDirectory
 from ssd_core.structures import ClassInfo
 from ssd_core.training.loop import train
@@ -23,9 +24,8 @@ from tests.training.small_run import TRAINING, make_config, make_run, outcome
 CONFIG = make_config(steps=7, log_interval=2, checkpoint_interval=3, evaluate_every=2)
 CLASSES = [ClassInfo(label=1, name="mean", category_id=1)]
 DESCRIPTION = ModelDescription(
-    recipe="linear",
+    recipe=load_recipe("demo").model_copy(update={"train": CONFIG}),
     framework="numpy",
-    model=CONFIG.model,
     num_classes=1,
     step=CONFIG.steps,
     training_id=TRAINING,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ssd_core.config import ConvertConfig, parse_section
 from ssd_core.data.shards.files import find_faults
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.data.shards.mindrecord.format import SCHEMA
@@ -69,7 +70,9 @@ def test_files_are_linked_counted_and_read(
 ) -> None:
     before = {path.name: path.stat() for path in records.iterdir()}
     result = convert.run(
-        CONFIG | {"classes": ["cat", "dog"]}, str(records), LocalDirectory(tmp_path / "out")
+        parse_section(ConvertConfig, CONFIG | {"classes": ["cat", "dog"]}, "convert"),
+        str(records),
+        LocalDirectory(tmp_path / "out"),
     )
     assert result.metrics == {"images": 9, "boxes": 13 + 5}
     manifest = read_manifest(LocalDirectory(tmp_path / "out"))
@@ -106,13 +109,28 @@ def test_files_are_linked_counted_and_read(
 def test_a_second_run_changes_nothing_and_a_changed_set_is_refused(
     own_records: Path, images: list[bytes], tmp_path: Path
 ) -> None:
-    first = convert.run(CONFIG, str(own_records), LocalDirectory(tmp_path / "out"))
-    assert convert.run(CONFIG, str(own_records), LocalDirectory(tmp_path / "out")) == first
+    first = convert.run(
+        parse_section(ConvertConfig, CONFIG, "convert"),
+        str(own_records),
+        LocalDirectory(tmp_path / "out"),
+    )
+    assert (
+        convert.run(
+            parse_section(ConvertConfig, CONFIG, "convert"),
+            str(own_records),
+            LocalDirectory(tmp_path / "out"),
+        )
+        == first
+    )
     for path in own_records.glob("ssd_eval*"):
         path.unlink()
     write(own_records / "ssd_eval.mindrecord0", [(1, images[0], boxes_of(0))], REFERENCE, 1)
     with pytest.raises(OwnershipError, match="the source has changed since"):
-        convert.run(CONFIG, str(own_records), LocalDirectory(tmp_path / "out"))
+        convert.run(
+            parse_section(ConvertConfig, CONFIG, "convert"),
+            str(own_records),
+            LocalDirectory(tmp_path / "out"),
+        )
     manifest = read_manifest(LocalDirectory(tmp_path / "out"))
     assert list(find_faults(LocalDirectory(tmp_path / "out"), manifest.shards())) == []
 
@@ -120,16 +138,32 @@ def test_a_second_run_changes_nothing_and_a_changed_set_is_refused(
 def test_an_additional_or_missing_set_is_another_data_set(
     own_records: Path, tmp_path: Path
 ) -> None:
-    convert.run(CONFIG, str(own_records), LocalDirectory(tmp_path / "out"))
+    convert.run(
+        parse_section(ConvertConfig, CONFIG, "convert"),
+        str(own_records),
+        LocalDirectory(tmp_path / "out"),
+    )
     for path in own_records.glob("ssd_eval*"):
         path.rename(tmp_path / path.name)
     with pytest.raises(OwnershipError, match="the source has changed since"):
-        convert.run(CONFIG, str(own_records), LocalDirectory(tmp_path / "out"))
-    convert.run(CONFIG, str(own_records), LocalDirectory(tmp_path / "train"))
+        convert.run(
+            parse_section(ConvertConfig, CONFIG, "convert"),
+            str(own_records),
+            LocalDirectory(tmp_path / "out"),
+        )
+    convert.run(
+        parse_section(ConvertConfig, CONFIG, "convert"),
+        str(own_records),
+        LocalDirectory(tmp_path / "train"),
+    )
     for path in tmp_path.glob("ssd_eval*"):
         path.rename(own_records / path.name)
     with pytest.raises(OwnershipError, match="the source has changed since"):
-        convert.run(CONFIG, str(own_records), LocalDirectory(tmp_path / "train"))
+        convert.run(
+            parse_section(ConvertConfig, CONFIG, "convert"),
+            str(own_records),
+            LocalDirectory(tmp_path / "train"),
+        )
 
 
 def test_sets_in_separate_folders(records: Path, tmp_path: Path) -> None:
@@ -138,7 +172,9 @@ def test_sets_in_separate_folders(records: Path, tmp_path: Path) -> None:
         for path in records.glob(pattern):
             shutil.copy2(path, tmp_path / "source" / split)
     convert.run(
-        CONFIG | {"format": "auto"}, str(tmp_path / "source"), LocalDirectory(tmp_path / "out")
+        parse_section(ConvertConfig, CONFIG | {"format": "auto"}, "convert"),
+        str(tmp_path / "source"),
+        LocalDirectory(tmp_path / "out"),
     )
     manifest = read_manifest(LocalDirectory(tmp_path / "out"))
     assert manifest.splits["val"].shards[0].name == "val/ssd_eval.mindrecord0"
@@ -147,12 +183,24 @@ def test_sets_in_separate_folders(records: Path, tmp_path: Path) -> None:
 
 
 def test_our_own_files_lose_nothing(few_photographs: Path, tmp_path: Path) -> None:
-    convert.run({"shards": "mindrecord"}, str(few_photographs), LocalDirectory(tmp_path / "first"))
+    convert.run(
+        parse_section(ConvertConfig, {"shards": "mindrecord"}, "convert"),
+        str(few_photographs),
+        LocalDirectory(tmp_path / "first"),
+    )
     (tmp_path / "moved").mkdir()
     for path in (tmp_path / "first").glob("ssd*"):
         path.rename(tmp_path / "moved" / path.name)
-    convert.run(CONFIG, str(tmp_path / "moved"), LocalDirectory(tmp_path / "second"))
-    convert.run({}, str(few_photographs), LocalDirectory(tmp_path / "arrow"))
+    convert.run(
+        parse_section(ConvertConfig, CONFIG, "convert"),
+        str(tmp_path / "moved"),
+        LocalDirectory(tmp_path / "second"),
+    )
+    convert.run(
+        ConvertConfig(),
+        str(few_photographs),
+        LocalDirectory(tmp_path / "arrow"),
+    )
     pairs = zip(
         open_split(LocalDirectory(tmp_path / "second"), "val").read(range(4)),
         open_split(LocalDirectory(tmp_path / "arrow"), "val").read(range(4)),
@@ -183,12 +231,20 @@ def test_invalid_options(
     records: Path, tmp_path: Path, config: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        convert.run(CONFIG | config, str(records), LocalDirectory(tmp_path / "out"))
+        convert.run(
+            parse_section(ConvertConfig, CONFIG | config, "convert"),
+            str(records),
+            LocalDirectory(tmp_path / "out"),
+        )
 
 
 def test_too_few_class_names(records: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="class 2 occurs, but --classes has 1 names"):
-        convert.run(CONFIG | {"classes": ["cat"]}, str(records), LocalDirectory(tmp_path / "out"))
+        convert.run(
+            parse_section(ConvertConfig, CONFIG | {"classes": ["cat"]}, "convert"),
+            str(records),
+            LocalDirectory(tmp_path / "out"),
+        )
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
@@ -196,7 +252,11 @@ def test_too_few_class_names(records: Path, tmp_path: Path) -> None:
 def test_an_incomplete_set_is_refused(own_records: Path, tmp_path: Path, name: str) -> None:
     (own_records / name).unlink()
     with pytest.raises(DataError, match=rf"belongs to {name}, which is missing in "):
-        convert.run(CONFIG, str(own_records), LocalDirectory(tmp_path / "out"))
+        convert.run(
+            parse_section(ConvertConfig, CONFIG, "convert"),
+            str(own_records),
+            LocalDirectory(tmp_path / "out"),
+        )
 
 
 def test_files_of_another_kind_are_refused(images: list[bytes], tmp_path: Path) -> None:
@@ -205,15 +265,27 @@ def test_files_of_another_kind_are_refused(images: list[bytes], tmp_path: Path) 
     (source / "a").write_text("no MindRecord")
     (source / "a.db").touch()
     with pytest.raises(DataError, match="a: is not a MindRecord file"):
-        convert.run(CONFIG, str(source), LocalDirectory(tmp_path / "out"))
+        convert.run(
+            parse_section(ConvertConfig, CONFIG, "convert"),
+            str(source),
+            LocalDirectory(tmp_path / "out"),
+        )
     for path in source.iterdir():
         path.unlink()
     with pytest.raises(DataError, match="contains no MindRecord file"):
-        convert.run(CONFIG, str(source), LocalDirectory(tmp_path / "out"))
+        convert.run(
+            parse_section(ConvertConfig, CONFIG, "convert"),
+            str(source),
+            LocalDirectory(tmp_path / "out"),
+        )
     schema = REFERENCE | {"annotation": {"type": "int32", "shape": [-1, 4]}}
     write(source / "train.mindrecord", [(1, images[0], [[1, 2, 3, 4]])], schema, 1)
     with pytest.raises(DataError, match=r"expected those of MindSpore's SSD: .* \[-1, 5\]"):
-        convert.run(CONFIG, str(source), LocalDirectory(tmp_path / "out"))
+        convert.run(
+            parse_section(ConvertConfig, CONFIG, "convert"),
+            str(source),
+            LocalDirectory(tmp_path / "out"),
+        )
 
 
 def test_invalid_boxes_fail_or_are_repaired_when_read(images: list[bytes], tmp_path: Path) -> None:
@@ -223,9 +295,15 @@ def test_invalid_boxes_fail_or_are_repaired_when_read(images: list[bytes], tmp_p
     ]
     write(tmp_path / "source/train.mindrecord", rows, REFERENCE, 1)
     with pytest.raises(DataError, match="row 0: box 1 .* has no area .*error 1 of 2"):
-        convert.run(CONFIG, str(tmp_path / "source"), LocalDirectory(tmp_path / "strict"))
+        convert.run(
+            parse_section(ConvertConfig, CONFIG, "convert"),
+            str(tmp_path / "source"),
+            LocalDirectory(tmp_path / "strict"),
+        )
     convert.run(
-        CONFIG | {"policy": "repair"}, str(tmp_path / "source"), LocalDirectory(tmp_path / "out")
+        parse_section(ConvertConfig, CONFIG | {"policy": "repair"}, "convert"),
+        str(tmp_path / "source"),
+        LocalDirectory(tmp_path / "out"),
     )
     manifest = read_manifest(LocalDirectory(tmp_path / "out"))
     assert manifest.findings == {"box_partly_outside": 1, "box_without_area": 1}
@@ -244,7 +322,7 @@ def test_an_unusable_image_is_an_error(images: list[bytes], tmp_path: Path) -> N
     ):
         with pytest.raises(DataError, match=message):
             convert.run(
-                CONFIG | {"policy": policy},
+                parse_section(ConvertConfig, CONFIG | {"policy": policy}, "convert"),
                 str(tmp_path / "source"),
                 LocalDirectory(tmp_path / policy),
             )
@@ -256,5 +334,9 @@ def test_a_conversion_never_overwrites_files_of_other_programs(
 ) -> None:
     before = (own_records / "ssd_eval.mindrecord0").read_bytes()
     with pytest.raises(OwnershipError, match="already exists and was not written by"):
-        convert.run({"shards": "mindrecord"}, str(few_photographs), LocalDirectory(own_records))
+        convert.run(
+            parse_section(ConvertConfig, {"shards": "mindrecord"}, "convert"),
+            str(few_photographs),
+            LocalDirectory(own_records),
+        )
     assert (own_records / "ssd_eval.mindrecord0").read_bytes() == before

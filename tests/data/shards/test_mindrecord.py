@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssd_core.config import AugmentConfig
+from ssd_core.config import AugmentConfig, ConvertConfig, parse_section
 from ssd_core.data.batches.loader import Loader
 from ssd_core.data.shards.files import find_faults
 from ssd_core.data.shards.manifest import read_manifest
@@ -73,7 +73,11 @@ def converted(
     sources = {"odd": odd_dir, "cells": bccd_dir}
     places = {(name, form): folder / name / form for name in sources for form in FORMATS}
     for (name, form), out_dir in places.items():
-        convert.run({"shards": form}, str(sources[name]), LocalDirectory(out_dir))
+        convert.run(
+            parse_section(ConvertConfig, {"shards": form}, "convert"),
+            str(sources[name]),
+            LocalDirectory(out_dir),
+        )
     return places
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ssd_core.config import ConvertConfig, parse_section
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import DataError
@@ -21,7 +22,11 @@ from ssd_core.store import LocalDirectory
 @pytest.fixture(scope="module")
 def many_shards(bccd_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out_dir = tmp_path_factory.mktemp("many") / "shards"
-    convert.run({"shard_bytes": 300_000}, str(bccd_dir), LocalDirectory(out_dir))
+    convert.run(
+        parse_section(ConvertConfig, {"shard_bytes": 300_000}, "convert"),
+        str(bccd_dir),
+        LocalDirectory(out_dir),
+    )
     return out_dir
 
 

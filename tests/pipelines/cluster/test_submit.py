@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ssd_core.stages.invocation import write_invocation, write_results
+from ssd_core.stages.frame import Invocation, run_stage
 from ssd_core.store import LocalDirectory
 from tests.pipelines.cluster.kfp_server import Fault, KfpServer
 from tests.pipelines.conftest import BENCHMARK, TRAINING, Command
@@ -281,9 +281,8 @@ def root(tmp_path: Path) -> Path:
     }
     for step, results in found.items():
         folder = tmp_path / "root" / "runs" / "night" / step
-        folder.mkdir(parents=True)
-        write_invocation(LocalDirectory(folder), step, {}, inputs={})
-        write_results(LocalDirectory(folder), results)
+        invocation = Invocation(stage=step, config={}, inputs={})
+        run_stage(invocation, LocalDirectory(folder), lambda _, results=results: results)
     return tmp_path / "root"
 
 

@@ -1,0 +1,205 @@
+"""The frame of every stage: prepare → invocation → work → results.
+
+invocation.json   the request: enough to run the stage again
+results.json      the outcome; written last, so a directory with results is complete
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ssd_core import __version__
+from ssd_core.backends.ranks import ALONE, Ranks
+from ssd_core.config import Section
+from ssd_core.errors import DataError, OwnershipError, UsageError
+from ssd_core.store import LocalDirectory, Location
+from ssd_core.store.local import explain_disk_errors, file_sha256, make_directory
+from ssd_core.store.transfer import upload_directory
+
+INVOCATION_FILE = "invocation.json"
+RESULTS_FILE = "results.json"
+RESULTS_VERSION = 1
+"""Raised when a stage could no longer use the results of an older predecessor."""
+IMAGE_VARIABLE = "SSD_IMAGE"
+"""Environment variable with the container image, set by the image itself."""
+
+Results = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """The request to a stage."""
+
+    stage: str
+    config: Section | Mapping[str, Any]
+    """Its section of the configuration, complete."""
+    inputs: Mapping[str, Mapping[str, str]]
+    """By parameter name the `uri` and `digest` of each input."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Everything else that the user chose: framework, device, ..."""
+
+    def content(self) -> dict[str, Any]:
+        """Return the content of `invocation.json`."""
+        config = self.config
+        return {
+            "stage": self.stage,
+            "version": __version__,
+            "image": os.environ.get(IMAGE_VARIABLE, ""),
+            "config": config.model_dump(mode="json") if isinstance(config, Section) else config,
+            "inputs": self.inputs,
+            "options": self.options,
+        }
+
+
+def run_stage(
+    invocation: Invocation,
+    out_dir: Location,
+    work: Callable[[Path], Results],
+    *,
+    ranks: Ranks = ALONE,
+) -> Results:
+    """Run the work of a stage between its invocation and its results.
+
+    Every run of every stage ends here: this is the place for anything that follows a run.
+
+    Args:
+        invocation: the request, its inputs opened and checked.
+        out_dir: directory of the outputs.
+        work: writes its outputs into the local folder that it is given, which is uploaded to an
+            `out_dir` in a store, and returns the content of `results.json`.
+        ranks: the processes that work together; the first one writes.
+
+    Raises:
+        OwnershipError: `out_dir` belongs to another stage.
+    """
+    ranks.on_first(lambda: _begin(invocation, out_dir))
+    with _local_folder(out_dir) as folder:
+        results = work(folder)
+
+        def finish() -> Results:
+            return _finish(invocation, results, folder, out_dir)
+
+        return ranks.on_first(finish)
+
+
+def _begin(invocation: Invocation, out_dir: Location) -> None:
+    """Take the directory, forget the results of an earlier run, and record the request."""
+    if out_dir.head(INVOCATION_FILE) is not None:
+        owner = _read_json(out_dir, INVOCATION_FILE).get("stage")
+        if owner != invocation.stage:
+            raise OwnershipError(
+                f"{out_dir} holds the output of '{owner}'; choose another directory for "
+                f"'{invocation.stage}'"
+            )
+    if out_dir.local is not None:
+        make_directory(out_dir.local)
+    out_dir.delete(RESULTS_FILE)
+    out_dir.put(INVOCATION_FILE, _format(invocation.content(), sort_keys=True))
+
+
+def _finish(invocation: Invocation, results: Results, folder: Path, out_dir: Location) -> Results:
+    if out_dir.local is None:
+        local = LocalDirectory(folder)
+        local.put(INVOCATION_FILE, _format(invocation.content(), sort_keys=True))
+        write_results(local, results)
+        upload_directory(folder, out_dir, last=RESULTS_FILE)
+    else:
+        write_results(out_dir, results)
+    return results
+
+
+@contextmanager
+def _local_folder(out_dir: Location) -> Iterator[Path]:
+    """Yield the output directory itself, or for a store an empty folder."""
+    if out_dir.local is not None:
+        yield out_dir.local
+        return
+    with explain_disk_errors(Path(tempfile.gettempdir())):
+        folder = tempfile.TemporaryDirectory(prefix="ssd-stage-")
+    with folder:
+        yield Path(folder.name)
+
+
+def write_results(out_dir: Location, results: Mapping[str, Any]) -> None:
+    """Write `results.json`, also again where a later step of the same stage adds to it."""
+    out_dir.put(RESULTS_FILE, _format({"format_version": RESULTS_VERSION, **results}))
+
+
+def _format(content: Mapping[str, Any], *, sort_keys: bool = False) -> bytes:
+    text = json.dumps(content, indent=2, sort_keys=sort_keys, allow_nan=False)
+    return f"{text}\n".encode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageOutput:
+    """The output directory of a finished stage, read."""
+
+    directory: Path
+    invocation: dict[str, Any]
+    results: Results
+
+    def described(self) -> dict[str, str]:
+        """Return `uri` and `digest` for the invocation of a stage that reads this output."""
+        digest = file_sha256(self.directory / RESULTS_FILE)
+        return {"uri": str(self.directory.resolve()), "digest": digest}
+
+
+def read_output(directory: Path) -> StageOutput:
+    """Read invocation and results of a finished stage; raises as `read_record`."""
+    invocation, results = read_record(LocalDirectory(directory))
+    return StageOutput(directory=directory, invocation=invocation, results=results)
+
+
+def read_record(directory: Location) -> tuple[dict[str, Any], Results]:
+    """Return invocation and results of a finished stage.
+
+    Raises:
+        UsageError: the directory is not the output of a stage.
+        DataError: the stage has not finished, or a file is damaged or of another version.
+    """
+    return read_invocation(directory), _read_results(directory)
+
+
+def read_invocation(directory: Location) -> dict[str, Any]:
+    """Return the request to a stage, finished or not.
+
+    Raises:
+        UsageError: the directory is not the output of a stage.
+        DataError: the file is damaged.
+    """
+    if directory.head(INVOCATION_FILE) is None:
+        raise UsageError(
+            f"{directory}: no {INVOCATION_FILE} here; expected the output directory of a stage"
+        )
+    return _read_json(directory, INVOCATION_FILE)
+
+
+def _read_results(directory: Location) -> Results:
+    results = _read_json(directory, RESULTS_FILE)
+    version = results.pop("format_version", None)
+    if version != RESULTS_VERSION:
+        raise DataError(
+            f"{directory / RESULTS_FILE} has format version {version}, this program reads "
+            f"{RESULTS_VERSION}; run the stage again"
+        )
+    return results
+
+
+def _read_json(directory: Location, name: str) -> dict[str, Any]:
+    path = directory / name
+    try:
+        content = json.loads(directory.get(name))
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing: the stage has not finished; run it again") from None
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON: {error}; run the stage again") from None
+    except RecursionError:
+        raise DataError(f"{path} is not JSON: nested too deeply; run the stage again") from None
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: expected a JSON object; run the stage again")
+    return content
