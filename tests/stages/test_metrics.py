@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pipelines.results import format_figures
+from ssd_core.config import ReportConfig
 from ssd_core.metrics import METRICS, Metric, group_metrics, summarize
 from ssd_core.model_dir import read_model
 from ssd_core.report.model_card import write_card

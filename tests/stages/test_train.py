@@ -159,13 +159,13 @@ def test_a_diverging_training_names_its_last_good_checkpoint(
 
 @pytest.mark.parametrize(
     ("changes", "device", "message"),
-    [([], "tpu", "tpu"), (["classification_loss.name=focal"], "cpu", "scores")],
+    [([], "tpu", "tpu"), (["model.padding=same"], "cpu", "padding")],
 )
 def test_a_refused_training_leaves_nothing_behind(
     bccd_shards: Path, tmp_path: Path, changes: list[str], device: str, message: str
 ) -> None:
+    training = make_training(bccd_shards, *changes, device=device)
     with pytest.raises(UsageError, match=message):
-        training = make_training(bccd_shards, *changes, device=device)
         train.run(training, LocalDirectory(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
