@@ -55,8 +55,11 @@ def train_distributed(
             device=device,
         )
         out_dir = places.training(training.id)
-        team = train_distributed.Team(run=run, nodes=int(nodes), placement=placement)
-        result = train_distributed.run(training, out_dir, team)
+        result = train_distributed.run(
+            training,
+            out_dir,
+            train_distributed.Team(run=run, nodes=int(nodes), placement=placement),
+        )
         download_directory(out_dir, Path(model.path), leave_out=f"{train.CHECKPOINT_DIR}/")
         keep_record(Path(model.path), places.run(run, "train"))
         model.metadata.update(result.metadata)
