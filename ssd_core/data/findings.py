@@ -1,4 +1,4 @@
-"""What is wrong with a source: each finding has code, place and action; nothing goes silently."""
+"""Faults of a source: each has a code, a place and an action; nothing is dropped silently."""
 
 import json
 from collections import Counter
@@ -22,24 +22,24 @@ DROP_BOX = "dropped the box"
 CLIP = "clipped the box"
 KEEP = "kept"
 STOP = "stopped"
-_JOIN = "joined the classes"
+_JOIN = "merged the classes"
 
 
 class Rule(NamedTuple):
-    """What a code means."""
+    """The meaning of a code."""
 
     severity: Severity
     repair: str
-    """What policy `repair` does. A warning is handled in this way under every policy."""
+    """The action of policy `repair`, and for a warning of every policy."""
     skip: str = DROP_IMAGE
-    """What policy `skip` does about an error; of some there is no image to drop."""
+    """The action of policy `skip` for an error; some errors have no image to drop."""
 
 
 RULES: dict[str, Rule] = {
     # the data set
     "source_unusable": Rule("error", STOP, STOP),
     "split_unusable": Rule("error", STOP, STOP),
-    "file_not_read": Rule("warning", "left aside"),
+    "file_not_read": Rule("warning", "ignored"),
     # the image
     "image_missing": Rule("error", DROP_IMAGE),
     "image_unreadable": Rule("error", DROP_IMAGE),
@@ -49,17 +49,17 @@ RULES: dict[str, Rule] = {
     "image_undecodable": Rule("error", DROP_IMAGE),
     "image_too_large": Rule("error", DROP_IMAGE),
     "image_damaged": Rule("warning", KEEP),
-    "image_animated": Rule("warning", "took the first picture"),
+    "image_animated": Rule("warning", "used the first frame"),
     "image_path_unsafe": Rule("error", DROP_IMAGE),
-    "image_size_differs": Rule("error", "took the size of the image"),
-    "image_name_differs": Rule("error", "took the file"),
+    "image_size_differs": Rule("error", "used the size of the image"),
+    "image_name_differs": Rule("error", "used that file"),
     "image_malformed": Rule("error", DROP_IMAGE),
     "image_twice": Rule("error", DROP_IMAGE),
     "image_id_twice": Rule("error", DROP_IMAGE),
     "image_in_both_splits": Rule("warning", KEEP),
     "equal_images": Rule("warning", KEEP),
     "equal_images_in_both_splits": Rule("warning", KEEP),
-    "image_not_used": Rule("warning", "left aside"),
+    "image_not_used": Rule("warning", "ignored"),
     # the annotations of an image
     "annotations_missing": Rule("error", DROP_IMAGE),
     "annotations_unreadable": Rule("error", DROP_IMAGE),
@@ -68,7 +68,7 @@ RULES: dict[str, Rule] = {
     "object_malformed": Rule("error", DROP_BOX),
     "object_id_twice": Rule("error", KEEP, KEEP),
     "row_twice": Rule("error", DROP_BOX),
-    "number_not_whole": Rule("warning", "took the whole number"),
+    "number_not_whole": Rule("warning", "used the integer"),
     # a box
     "box_not_finite": Rule("error", DROP_BOX),
     "box_without_area": Rule("error", DROP_BOX),
@@ -84,13 +84,13 @@ RULES: dict[str, Rule] = {
     "class_left_out": Rule("warning", DROP_BOX),
     "class_without_objects": Rule("warning", KEEP),
 }
-"""Every code there is."""
+"""All codes."""
 
 _LISTED_EACH = 10_000
 
 
 def action_of(code: str, policy: Policy) -> str:
-    """Return what happens to what a finding is about."""
+    """Return the action for a finding."""
     rule = RULES[code]
     if rule.severity == "warning" or policy == "repair":
         return rule.repair
@@ -99,21 +99,21 @@ def action_of(code: str, policy: Policy) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that is wrong, or `count` of the same kind at one place."""
+    """One fault, or `count` of the same kind at one place."""
 
     code: str
     severity: Severity
     place: str
     """File, and line or JSON path where the format has them."""
     image: str
-    """Path of the image inside the source, or "" where no single image is meant."""
+    """Path of the image inside the source, or "" if it is not about one image."""
     detail: str
     action: str
     count: int = 1
 
 
 class Findings:
-    """Collects what is wrong and decides by the policy what happens to it."""
+    """Collects faults, and decides by the policy what happens to them."""
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
@@ -134,18 +134,18 @@ class Findings:
 
     @property
     def stops(self) -> bool:
-        """True when nothing more may be written, because the policy is strict and met an error."""
+        """True if nothing more may be written: the policy is strict and there is an error."""
         return self.policy == "strict" and self.num_errors > 0
 
     def add(self, code: str, place: str, detail: str, *, image: str = "", count: int = 1) -> bool:
-        """Record a finding and say whether the image must be dropped.
+        """Record a finding and return whether the image must be dropped.
 
         Args:
             code: a key of RULES.
             place: file, and line or JSON path.
-            detail: what is wrong, and what was expected; the place before it is not said twice.
+            detail: problem, and what was expected; a leading place is removed.
             image: path of the image inside the source.
-            count: how many of the same kind are meant.
+            count: number of faults of the same kind.
         """
         action = action_of(code, self.policy)
         finding = Finding(
@@ -162,7 +162,7 @@ class Findings:
         return action == DROP_IMAGE
 
     def restore(self, counts: Mapping[str, int], listed: Iterable[Finding]) -> None:
-        """Take over what was found elsewhere: by another process, or by an interrupted run."""
+        """Add the findings of another process, or of an interrupted run."""
         self.counts.update(counts)
         for finding in listed:
             self._list(finding)
@@ -173,12 +173,12 @@ class Findings:
             self.listed.append(finding)
 
     def totals(self) -> str:
-        """Say how many errors and warnings there are."""
+        """Return the numbers of errors and warnings as text."""
         counts = {"error": self.num_errors, "warning": self.num_warnings}
         return ", ".join(f"{count} {word}{'s' * (count != 1)}" for word, count in counts.items())
 
     def content(self) -> dict[str, Any]:
-        """Return what `findings.json` says."""
+        """Return the content of `findings.json`."""
         return {
             "policy": self.policy,
             "counts": dict(sorted(self.counts.items())),
@@ -186,7 +186,7 @@ class Findings:
         }
 
     def write(self, out_dir: Path) -> None:
-        """Write `findings.json`, or remove an old one where there is nothing to say."""
+        """Write `findings.json`, or remove an old one if there are no findings."""
         path = out_dir / FINDINGS_FILE
         if not self.counts:
             with explain_disk_errors(path):
@@ -195,7 +195,7 @@ class Findings:
         write_file(path, json.dumps(self.content(), indent=1) + "\n")
 
     def log(self) -> None:
-        """Say each code once, with its first place."""
+        """Log each code once, with its first place."""
         for code, count in sorted(self.counts.items()):
             if self.stops and RULES[code].severity == "error":
                 continue  # the command ends with the first of them
@@ -210,11 +210,11 @@ class Findings:
             )
 
     def check(self, out_dir: Path, *, dropped: int, listed: int, max_skipped: float) -> None:
-        """Stop where the policy says so.
+        """Apply the policy.
 
         Args:
-            out_dir: where `findings.json` was written.
-            dropped: number of images left out of both splits.
+            out_dir: the directory of `findings.json`.
+            dropped: number of dropped images.
             listed: number of images in the source.
             max_skipped: largest share that policy `skip` may drop.
 
@@ -226,7 +226,7 @@ class Findings:
             first = next(errors)
             raise DataError(
                 f"{first.place}: {first.detail} ({first.code}; error 1 of {self.num_errors}, "
-                f"all in {out_dir / FINDINGS_FILE}); mend the data, or choose "
+                f"all in {out_dir / FINDINGS_FILE}); fix the data, or choose "
                 "repair or skip (--policy, convert.policy)"
             )
         if self.policy == "skip" and dropped > max_skipped * listed:

@@ -75,7 +75,7 @@ def test_recipes_are_listed_and_shown() -> None:
         (["recipes", "demo", "--set", "train.epoch=1"], 2, "did you mean 'train.epochs'?"),
         (["train", "--recipe", "demo"], 2, "error: missing option '--data'"),
         (["trian"], 2, "Did you mean 'train'?"),
-        (["convert", "nowhere", "--out", "o"], 2, "error: nowhere: no such folder"),
+        (["convert", "nowhere", "--out", "o"], 2, "error: nowhere: does not exist"),
         (
             ["evaluate", "--model", "nowhere", "--data", "d", "--out", "o"],
             2,

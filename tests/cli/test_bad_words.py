@@ -39,10 +39,10 @@ for number, words in enumerate(json.load(sys.stdin)):
 
 LONG = "x" * 300
 SOURCES = {
-    "nowhere": "no such folder; expected a folder with a data set",
+    "nowhere": "does not exist; expected a folder with a data set",
     "file": "is not a folder",
-    "loop": "no such folder",
-    LONG: "no such folder",
+    "loop": "does not exist",
+    LONG: "does not exist",
     "": "the name of a place is empty",
     "http://host/data": "cannot be used here",
     "s3://": "bucket",
@@ -83,11 +83,11 @@ OPTIONS = {
     "--voc-offset one": (2, "invalid value for '--voc-offset'"),
     "--workers 0": (2, "invalid value for '--workers'"),
     "--workers many": (2, "invalid value for '--workers'"),
-    "--train nowhere.txt": (2, "--train nowhere.txt: there is no such"),
+    "--train nowhere.txt": (2, "--train nowhere.txt: this ImageSets list does not exist"),
     "--train ../x.txt": (2, "--train ../x.txt: leaves the source"),
     "--train /etc/passwd": (2, "--train /etc/passwd: leaves the source"),
-    "--val nowhere": (2, "--val nowhere: does not exist"),
-    "--images nowhere": (2, "image folder nowhere: does not exist"),
+    "--val nowhere": (2, "--val nowhere: this folder does not exist"),
+    "--images nowhere": (2, "image folder nowhere: this folder does not exist"),
     "--images ../..": (
         2,
         "image folder ../..: leaves the source; expected a name inside it; where",

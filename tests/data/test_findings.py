@@ -30,7 +30,7 @@ from ssd_core.errors import DataError
         ("skip", "box_beyond_edge", False, RULES["box_beyond_edge"].repair),
         ("skip", "object_id_twice", False, KEEP),  # no image can be dropped for it
         ("skip", "object_of_unknown_image", False, DROP_BOX),
-        ("skip", "class_name_twice", False, "joined the classes"),
+        ("skip", "class_name_twice", False, "merged the classes"),
     ],
 )
 def test_action(policy: Policy, code: str, is_dropped: bool, action: str) -> None:

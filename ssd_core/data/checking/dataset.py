@@ -1,8 +1,7 @@
-"""Check a whole source data set without converting it: everything that a conversion would find."""
+"""Check a whole source data set without converting it, for everything a conversion would find."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from ssd_core.config import ConvertConfig, SplitName
 from ssd_core.data.checking.duplicates import SeenImage, report_equal_images, take_fingerprint
@@ -19,30 +18,30 @@ from ssd_core.structures import Sample
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitCounts:
-    """What a split holds."""
+    """The contents of a split."""
 
     place: str
     listed: int
     """Images that the source lists."""
     images: int
-    """Those whose file can be used."""
+    """Images whose file can be used."""
     objects: int
-    """Their objects that can be used, crowds included."""
+    """Their usable objects, including crowds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedDataset:
-    """What was seen of a data set."""
+    """The contents of a data set and its faults."""
 
     format: str
-    """"unknown" where the source cannot be used."""
+    """"unknown" if the source cannot be used."""
     classes: tuple[str, ...]
     splits: Mapping[SplitName, SplitCounts]
     findings: Findings
 
 
 def check_dataset(source: Source, config: ConvertConfig) -> CheckedDataset:
-    """Read and check everything, and stop at nothing.
+    """Read and check everything; faults do not stop the check.
 
     Raises:
         UsageError: a place or an option does not fit the source.
@@ -55,18 +54,18 @@ def check_dataset(source: Source, config: ConvertConfig) -> CheckedDataset:
         return CheckedDataset(format="unknown", classes=(), splits={}, findings=findings)
     dataset, kept = check_listing(source, dataset, findings)
     usable = list(_check_images(source, dataset, kept, config, findings))
-    report_equal_images(source, (item.image for item in usable), findings)
+    report_equal_images(source, (image for image, _ in usable), findings)
     counts: dict[SplitName, SplitCounts] = {}
     for name, split in dataset.splits.items():
-        own = [item for item in usable if item.image.split == name]
+        num_objects = [count for image, count in usable if image.split == name]
         counts[name] = SplitCounts(
             place=split.place,
             listed=split.num_listed,
-            images=len(own),
-            objects=sum(item.num_objects for item in own),
+            images=len(num_objects),
+            objects=sum(num_objects),
         )
         try:
-            check_split(name, split, num_images=len(own), num_boxes=counts[name].objects)
+            check_split(name, split, num_images=len(num_objects), num_boxes=sum(num_objects))
         except DataError as error:
             findings.add("split_unusable", split.place, str(error))
     return CheckedDataset(
@@ -77,40 +76,33 @@ def check_dataset(source: Source, config: ConvertConfig) -> CheckedDataset:
     )
 
 
-class _Usable(NamedTuple):
-    image: SeenImage
-    num_objects: int
-
-
 def _check_images(
     source: Source,
     dataset: SourceDataset,
     kept: Mapping[SplitName, Sequence[int]],
     config: ConvertConfig,
     findings: Findings,
-) -> Iterator[_Usable]:
-    """Read every image once."""
+) -> Iterator[tuple[SeenImage, int]]:
+    """Read every image once, and yield the usable ones with their number of objects."""
     done = 0
     with Progress("check: image", sum(map(len, kept.values()))) as progress:
-        for split, positions in kept.items():
-            images = dataset.splits[split].images
-            source.expect([images[position].image_path for position in positions])
+        for name, positions in kept.items():
+            split = dataset.splits[name]
+            source.expect([split.images[position].image_path for position in positions])
             for position in positions:
-                usable = _check_image(
-                    source, dataset.splits[split].sample(position), config, findings
-                )
+                checked = _check_image(source, split.sample(position), config, findings)
                 done += 1
                 progress.update(done)
-                if usable is not None:
-                    sample, fingerprint = usable
-                    image = SeenImage(split, sample.image_path, fingerprint)
-                    yield _Usable(image, len(sample.annotations))
+                if checked is not None:
+                    sample, fingerprint = checked
+                    image = SeenImage(name, sample.image_path, fingerprint)
+                    yield image, len(sample.annotations)
 
 
 def _check_image(
     source: Source, sample: Sample, config: ConvertConfig, findings: Findings
 ) -> tuple[Sample, int] | None:
-    """Return the sample and the fingerprint of its image, None where it cannot be used."""
+    """Return the sample and the fingerprint of its image, None if it cannot be used."""
     try:
         image = memoryview(source.read(sample.image_path))
     except DataError as error:

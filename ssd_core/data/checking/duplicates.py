@@ -1,7 +1,7 @@
 """Images with equal bytes under several names, and images that look the same.
 
-An image is reduced to 256 bits: whether each point of a coarse grey picture is brighter than its
-left neighbour (the difference hash of N. Krawetz, 2013). Two of the same scene differ in few bits.
+An image is reduced to 256 bits: whether each point of a coarse grey copy is brighter than its left
+neighbour (the difference hash of N. Krawetz, 2013). Two of the same scene differ in few bits.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ _PART_BYTES = 4096
 
 
 class SeenImage(NamedTuple):
-    """An image that was looked at."""
+    """A checked image."""
 
     split: SplitName
     path: str
@@ -31,16 +31,16 @@ class SeenImage(NamedTuple):
 
 
 def take_fingerprint(image: memoryview) -> int:
-    """Return a number that differs between nearly all images: quick, and no proof."""
+    """Return a number that differs between nearly all images: quick, but not proof."""
     middle = len(image) // 2
     check = zlib.crc32(image[middle : middle + _PART_BYTES], zlib.crc32(image[-_PART_BYTES:]))
     return len(image) << 32 | check
 
 
 def report_equal_images(source: Source, images: Iterable[SeenImage], findings: Findings) -> None:
-    """Find equal images; those with the same fingerprint are read again and compared.
+    """Report equal images; those with the same fingerprint are read again and compared.
 
-    The same file in both splits is no matter here: its name says so already.
+    A file that is itself in both splits is reported by its name elsewhere.
     """
     by_fingerprint: dict[int, list[SeenImage]] = {}
     for image in images:
@@ -56,7 +56,7 @@ def _by_content(source: Source, group: Sequence[SeenImage]) -> Mapping[bytes, li
     for image in group:
         try:
             digest = hashlib.sha256(source.read(image.path)).digest()
-        except DataError:  # gone since it was looked at
+        except DataError:  # removed since it was checked
             continue
         found.setdefault(digest, []).append(image)
     return found
@@ -99,7 +99,7 @@ def find_near_images(looks: Sequence[bytes]) -> list[list[int]]:
     """Return groups of positions whose images look the same, each with its smallest first.
 
     Args:
-        looks: [N] of `take_look`, of images with different content; b"" is like no other.
+        looks: [N] from `take_look`, of images with different content; b"" resembles no other.
     """
     rows = np.array([row for row, look in enumerate(looks) if look], np.int64)
     bits = np.frombuffer(b"".join(looks), np.uint8).reshape(-1, _SIDE * _SIDE // 8)
@@ -122,7 +122,7 @@ def find_near_images(looks: Sequence[bytes]) -> list[list[int]]:
 def _join_near(groups: IntArray, bits: Array, bucket: IntArray) -> None:
     """Give images of a bucket that differ in few bits the same of the [N] numbers in `groups`.
 
-    Images of one group are not compared again, or many of one scene would take forever.
+    Images of one group are not compared again: with many of one scene that would take forever.
     """
     own = groups[bucket]
     for index in range(len(bucket) - 1):

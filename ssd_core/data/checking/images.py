@@ -1,7 +1,7 @@
-"""Is an image all there? From its header and its end; from its pixels where that was asked for.
+"""Whether an image file is complete: by its header and its end, and optionally by its pixels.
 
-Formats that carry checksums or need decoding anyway are checked completely. A JPEG has no checksum:
-only decoding finds damage inside of it, and not all of that, so it is an option.
+Formats with checksums, or that need decoding anyway, are checked completely. A JPEG has no
+checksum: only decoding finds damage inside it, and not all of that, so decoding it is an option.
 """
 
 import zlib
@@ -32,7 +32,7 @@ class ImageFaultError(DataError):
 
 
 class ImageFacts(NamedTuple):
-    """What is known of a usable image."""
+    """The properties of a usable image."""
 
     width: int
     height: int
@@ -41,12 +41,12 @@ class ImageFacts(NamedTuple):
 
 
 def inspect_image(image: memoryview, *, max_pixels: int, is_decoded: bool) -> ImageFacts:
-    """Look at the content of an image file.
+    """Check the content of an image file.
 
     Args:
         image: content of the file.
-        max_pixels: largest accepted width times height; looked at before anything is decoded.
-        is_decoded: also decode JPEG, which finds damage inside of it.
+        max_pixels: largest accepted width times height, checked before anything is decoded.
+        is_decoded: also decode JPEG, to find damage inside it.
 
     Raises:
         ImageFaultError: the image cannot be used.
@@ -55,19 +55,20 @@ def inspect_image(image: memoryview, *, max_pixels: int, is_decoded: bool) -> Im
     remarks = {}
     if is_jpeg(image):
         if not _has_jpeg_end(image):
-            raise ImageFaultError("image_truncated", "is cut off: its end is missing")
+            raise ImageFaultError("image_truncated", "is truncated: its end is missing")
         damage = check_jpeg_pixels(image) if is_decoded else None
         if damage is not None:
             _decode(image)
             remarks["image_damaged"] = f"is damaged: {damage}"
     else:
-        if bytes(image[: len(_PNG)]) == _PNG:
+        is_png = bytes(image[: len(_PNG)]) == _PNG
+        if is_png:
             _check_png(image)
-        if is_decoded or bytes(image[: len(_PNG)]) != _PNG:
+        if is_decoded or not is_png:
             _decode(image)
         count = count_frames(image)
         if count > 1:
-            remarks["image_animated"] = f"has {count} pictures"
+            remarks["image_animated"] = f"has {count} frames"
     return ImageFacts(width, height, remarks)
 
 
@@ -79,9 +80,7 @@ def _read_size(image: memoryview, max_pixels: int) -> tuple[int, int]:
     except ImageTooLargeError as error:
         raise ImageFaultError("image_too_large", str(error).removeprefix("the image ")) from None
     except DataError as error:
-        raise ImageFaultError(
-            "image_not_an_image", f"cannot be read as an image: {error}"
-        ) from None
+        raise ImageFaultError("image_not_an_image", f"is not an image: {error}") from None
     if width * height > max_pixels:
         raise ImageFaultError(
             "image_too_large",
@@ -99,13 +98,13 @@ def _decode(image: memoryview) -> None:
 
 
 def _has_jpeg_end(image: memoryview) -> bool:
-    """Say whether the end mark occurs behind the pixels, first where it nearly always is."""
+    """Return whether the end marker follows the pixels; it is nearly always in the last bytes."""
     scan = image[_scan_start(image) :]
     return _JPEG_END in bytes(scan[-_TAIL_BYTES:]) or _JPEG_END in bytes(scan)
 
 
 def _scan_start(image: memoryview) -> int:
-    """Return where the pixels of a JPEG begin, past thumbnails; the length where they do not."""
+    """Return where the pixels of a JPEG begin, past thumbnails; its length if they do not."""
     position = 2
     while position + 4 <= len(image) and image[position] == 0xFF:
         marker = image[position + 1]
@@ -119,18 +118,18 @@ def _scan_start(image: memoryview) -> int:
 
 
 def _check_png(image: memoryview) -> None:
-    """Follow the chunks of a PNG to its end, and compare their checksums."""
+    """Follow the chunks of a PNG to its end, and verify their checksums."""
     position = len(_PNG)
-    while True:
+    kind = b""
+    while kind != b"IEND":
         size = int.from_bytes(image[position : position + 4], "big")
         end = position + 8 + size
         if end + 4 > len(image):
-            raise ImageFaultError("image_truncated", "is cut off: its end is missing")
+            raise ImageFaultError("image_truncated", "is truncated: its end is missing")
+        kind = bytes(image[position + 4 : position + 8])
         if zlib.crc32(image[position + 4 : end]) != int.from_bytes(image[end : end + 4], "big"):
-            kind = bytes(image[position + 4 : position + 8]).decode("ascii", "replace")
+            shown = kind.decode("ascii", "replace")
             raise ImageFaultError(
-                "image_undecodable", f"is damaged: the checksum of its part {kind!r} is wrong"
+                "image_undecodable", f"is damaged: the checksum of its chunk {shown!r} is wrong"
             )
-        if bytes(image[position + 4 : position + 8]) == b"IEND":
-            return
         position = end + 4

@@ -1,15 +1,15 @@
-"""Checks of a whole data set that open no image: names, twins, classes without objects."""
+"""Checks of a whole data set that open no image: names, repeated objects, unused classes."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from ssd_core.config import SplitName
 from ssd_core.data.checking.samples import ROUNDING_PIXELS
 from ssd_core.data.findings import Findings
-from ssd_core.data.formats.dataset import ImageEntry, Problem, SourceDataset, SourceSplit
-from ssd_core.data.sources.base import IMAGE_SUFFIXES, Source, fold_name, is_inside
+from ssd_core.data.formats.dataset import SourceDataset, SourceSplit
+from ssd_core.data.formats.names import resolve_names
+from ssd_core.data.sources.base import IMAGE_SUFFIXES, Source
 from ssd_core.errors import DataError
 from ssd_core.structures import IntArray
 
@@ -20,25 +20,19 @@ _ALMOST_ALL = 0.99
 def check_listing(
     source: Source, dataset: SourceDataset, findings: Findings
 ) -> tuple[SourceDataset, dict[SplitName, list[int]]]:
-    """Check what can be seen without opening an image.
+    """Run all checks that open no image.
 
     Returns:
-        The data set, with names mended where the findings say so, and for each split the positions
-        of the images that are left.
+        The data set with corrected names, and for each split the positions of the images to keep.
     """
-    for name, reason in source.left_aside.items():
+    for name, reason in source.unusable.items():
         findings.add("file_not_read", name, reason)
-    near = _near_names(source, dataset)
-    splits: dict[SplitName, SourceSplit] = {}
-    kept: dict[SplitName, list[int]] = {}
-    for name, split in dataset.splits.items():
-        entries, kept[name] = _check_names(source, split, near, findings)
-        splits[name] = replace(split, images=entries)
+    for split in dataset.splits.values():
         _report_ids(split, findings)
         _report_twins(split, findings)
-        if dataset.format == "coco":  # the one format whose boxes people write in two ways
+        if dataset.format == "coco":  # other formats have no widths to mistake for corners
             _report_corners(split, findings)
-    dataset = replace(dataset, splits=splits)
+    dataset, kept = resolve_names(source, dataset, findings)
     _report_shared(dataset, kept, findings)
     _report_unused(source, dataset, findings)
     _report_empty_classes(dataset, findings)
@@ -46,16 +40,16 @@ def check_listing(
 
 
 def check_split(name: SplitName, split: SourceSplit, *, num_images: int, num_boxes: int) -> None:
-    """Check that something is left of a split, and that it can be learnt or measured.
+    """Check that a split can be learnt or measured.
 
     Args:
-        name: of the split.
+        name: name of the split.
         split: its annotations.
         num_images: images that passed all checks.
-        num_boxes: objects in them, crowds included.
+        num_boxes: their objects, including crowds.
 
     Raises:
-        DataError: with what was expected.
+        DataError: it has no images, or no objects but crowds.
     """
     if not num_images:
         raise DataError(f"{split.place}: the {name} split has no images; expected at least one")
@@ -66,64 +60,13 @@ def check_split(name: SplitName, split: SourceSplit, *, num_images: int, num_box
         )
     if split.annotations.is_crowd.all():
         raise DataError(
-            f"{split.place}: all {num_boxes} objects of the {name} split are crowds, which nothing "
-            "can be learnt from; expected others, or crowd=object (--crowd, convert.crowd)"
+            f"{split.place}: all {num_boxes} objects of the {name} split are crowds, which "
+            "training ignores; expected others, or crowd=object (--crowd, convert.crowd)"
         )
 
 
-def _check_names(
-    source: Source, split: SourceSplit, near: Mapping[str, Sequence[str]], findings: Findings
-) -> tuple[list[ImageEntry], list[int]]:
-    """Return the images, some under the name of their file, and the positions that are left."""
-    entries, kept = [], []
-    places: dict[str, str] = {}
-    for index, entry in enumerate(split.images):
-        path = entry.image_path
-        problem = _name_problem(source, path)
-        is_dropped = False
-        if problem is not None and problem.code == "image_missing":
-            found = near.get(fold_name(path), ())
-            if len(found) == 1:
-                detail = f"there is no {path} in {source.uri}, but {found[0]}"
-                is_dropped = findings.add("image_name_differs", entry.place, detail, image=path)
-                entry, problem = entry._replace(image_path=found[0]), None
-        if problem is None and entry.image_path in places:
-            detail = f"{entry.image_path} was already listed at {places[entry.image_path]}"
-            problem = Problem("image_twice", detail)
-        entries.append(entry)
-        if problem is not None:
-            findings.add(problem.code, entry.place, problem.detail, image=path)
-        elif not is_dropped:
-            places[entry.image_path] = entry.place
-            kept.append(index)
-    return entries, kept
-
-
-def _name_problem(source: Source, path: str) -> Problem | None:
-    if "\\" in path:
-        return Problem("image_path_unsafe", f"'{path}' has a backslash; expected forward slashes")
-    if not is_inside(path):
-        return Problem("image_path_unsafe", f"'{path}' leaves the source {source.uri}")
-    if path not in source.files:
-        return Problem("image_missing", f"there is no {path} in {source.uri}")
-    return None
-
-
-def _near_names(source: Source, dataset: SourceDataset) -> Mapping[str, Sequence[str]]:
-    """Return the files by what is left of their name without case and Unicode form.
-
-    Nothing is computed where every image has its file.
-    """
-    listed = (entry.image_path for split in dataset.splits.values() for entry in split.images)
-    found: dict[str, list[str]] = {}
-    if not all(path in source.files for path in listed):
-        for name in source.files:
-            found.setdefault(fold_name(name), []).append(name)
-    return found
-
-
 def _report_twins(split: SourceSplit, findings: Findings) -> None:
-    """Name the objects that are equal to one before in everything but their id."""
+    """Report the objects that equal an earlier one in everything but their id."""
     parts = split.annotations
     owners = np.repeat(np.arange(len(split)), np.diff(split.starts))
     columns = [owners, parts.labels, parts.is_crowd, *parts.boxes.T.copy().view(np.int32)]
@@ -142,7 +85,7 @@ def _report_twins(split: SourceSplit, findings: Findings) -> None:
 
 
 def _with_equal_hash(columns: Iterable[IntArray]) -> IntArray:
-    """Return the rows that may be equal to another, in their order: quick for millions."""
+    """Return the rows that may equal another, in their order: quick for millions."""
     hashes = np.zeros((), np.uint64)
     with np.errstate(over="ignore"):
         for column in columns:
@@ -153,7 +96,7 @@ def _with_equal_hash(columns: Iterable[IntArray]) -> IntArray:
 
 
 def _report_ids(split: SourceSplit, findings: Findings) -> None:
-    """Count the objects that share an id; all are kept, because no number depends on the id."""
+    """Report ids that several objects share; all are kept, because nothing depends on the id."""
     values, counts = np.unique(split.annotations.box_ids, return_counts=True)
     for value, count in zip(values[counts > 1], counts[counts > 1], strict=True):
         place, detail = f"{split.place}: annotation {value}", f"{count} objects have this id"
@@ -169,8 +112,8 @@ def _report_corners(split: SourceSplit, findings: Findings) -> None:
     leaves = is_known & (ends > limits).any(axis=1)
     if not leaves.any():  # as nearly always: this spares the memory for what follows
         return
-    with np.errstate(invalid="ignore"):  # the checks find what is not finite
-        corners = ends.astype(np.float64) - starts  # what the file has as width and height
+    with np.errstate(invalid="ignore"):  # the checks find values that are not finite
+        corners = ends.astype(np.float64) - starts  # width and height in the file
     fits = np.all([corners > starts, corners <= limits], axis=(0, 2))
     if np.mean(fits[is_known]) >= _ALMOST_ALL:
         detail = f"{leaves.sum()} boxes leave their image, but fit if bbox were x0, y0, x1, y1"
@@ -191,14 +134,14 @@ def _report_shared(
 
 def _report_unused(source: Source, dataset: SourceDataset, findings: Findings) -> None:
     used = {entry.image_path for split in dataset.splits.values() for entry in split.images}
-    used |= {finding.image for finding in findings.listed}  # dropped by the reader, and said
+    used |= {finding.image for finding in findings.listed}  # reported and dropped by the reader
     for name in source.files:
         if name.lower().endswith(IMAGE_SUFFIXES) and name not in used:
             findings.add("image_not_used", name, "is in neither split", image=name)
 
 
 def _report_empty_classes(dataset: SourceDataset, findings: Findings) -> None:
-    """Name the classes that cannot be learnt, or not be measured where only that was asked for."""
+    """Report classes without objects to learn from, or to measure if there is no other split."""
     split = dataset.splits.get("train", dataset.splits.get("val"))
     assert split is not None
     labels = set(split.annotations.labels.tolist())

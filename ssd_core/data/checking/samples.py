@@ -1,4 +1,4 @@
-"""Checks between reader and writer: the image file, then the boxes against its true size."""
+"""Checks of one image: its file, then the boxes against its true size."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from ssd_core.data.findings import CLIP, KEEP, RULES, Findings
 from ssd_core.structures import Annotations, FloatArray, Sample
 
 ROUNDING_PIXELS = 1.0
-"""A box that leaves the image by no more than this was rounded, not misplaced."""
+"""A box that leaves the image by at most this was rounded, not misplaced."""
 _TINY_PIXELS = 1.0
 
 
@@ -25,14 +25,14 @@ def check_sample(
     """Check one image and its boxes.
 
     Args:
-        sample: as a reader returned it.
+        sample: the sample of a reader.
         image: content of the image file.
-        findings: records what is wrong and decides what happens.
+        findings: records the faults and decides what happens to them.
         max_pixels: largest accepted width times height.
-        is_decoded: also decode JPEG, to find damage inside of it.
+        is_decoded: also decode JPEG, to find damage inside it.
 
     Returns:
-        The sample with its true size and sound boxes, or None where it is dropped.
+        The sample with its true size and sound boxes, or None if it is dropped.
     """
     path = sample.image_path
     try:
@@ -47,9 +47,11 @@ def check_sample(
         sample = _in_pixels(sample, width, height)
     is_dropped = False
     if (sample.width, sample.height) not in {(width, height), (0, 0)}:
-        detail = f"{path} is {width}x{height}, the annotations say {sample.width}x{sample.height}"
+        detail = (
+            f"{path} is {width}x{height}, but {sample.width}x{sample.height} in the annotations"
+        )
         if (sample.width, sample.height) == (height, width):
-            detail += " (of the picture as its EXIF orientation turns it?)"
+            detail += " (the size after its EXIF rotation?)"
         is_dropped = findings.add("image_size_differs", sample.place, detail, image=path)
     checked = _check_boxes(sample, (width, height), findings)
     if checked is None or is_dropped:
@@ -71,29 +73,29 @@ def _in_pixels(sample: Sample, width: int, height: int) -> Sample:
 
 _SOUND = -1
 _FAULTS = (
-    ("box_not_finite", "has a coordinate that is no number"),
+    ("box_not_finite", "has a coordinate that is not a finite number"),
     ("box_without_area", "has no area"),
-    ("box_outside", "lies outside the image of {}x{}"),
-    ("box_partly_outside", "reaches out of the image of {}x{}"),
-    ("box_beyond_edge", "reaches by less than a pixel out of the image of {}x{}"),
+    ("box_outside", "is outside the image of {}x{}"),
+    ("box_partly_outside", "is partly outside the image of {}x{}"),
+    ("box_beyond_edge", "is up to a pixel outside the image of {}x{}"),
     ("box_tiny", "has a side of less than a pixel"),
 )
-"""Codes and words, the first that is true counts."""
+"""Codes and descriptions; the first that applies counts."""
 _KEPT = [i for i, (code, _) in enumerate(_FAULTS) if RULES[code].repair in {CLIP, KEEP}]
 
 
 def _check_boxes(sample: Sample, size: tuple[int, int], findings: Findings) -> Annotations | None:
-    """Return the sound boxes, or None where the sample is dropped."""
+    """Return the sound boxes, or None if the sample is dropped."""
     annotations = sample.annotations
-    with np.errstate(over="ignore", invalid="ignore"):  # infinite boxes are what is looked for
+    with np.errstate(over="ignore", invalid="ignore"):  # of boxes that are not finite
         if _all_sound(annotations.boxes, size):
             return annotations
         faults = _find_faults(annotations.boxes, size)
     is_dropped = False
     for index in np.flatnonzero(faults != _SOUND):
-        code, words = _FAULTS[faults[index]]
+        code, description = _FAULTS[faults[index]]
         box = ", ".join(f"{value:g}" for value in annotations.boxes[index])
-        detail = f"box {annotations.box_ids[index]} [{box}] {words.format(*size)}"
+        detail = f"box {annotations.box_ids[index]} [{box}] {description.format(*size)}"
         is_dropped |= findings.add(code, sample.place, detail, image=sample.image_path)
     if is_dropped:
         return None
@@ -101,7 +103,7 @@ def _check_boxes(sample: Sample, size: tuple[int, int], findings: Findings) -> A
 
 
 def _all_sound(boxes: FloatArray, size: tuple[int, int]) -> bool:
-    """Say whether no box has a fault: the quick answer for nearly every image."""
+    """Return whether no box has a fault: the quick answer for nearly every image."""
     width, height = size
     return all(
         (0 <= x0 <= x1 - _TINY_PIXELS and x1 <= width)

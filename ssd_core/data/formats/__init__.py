@@ -1,11 +1,5 @@
-"""Readers of source data sets, one module a format, and the choice between them.
+"""Readers of source data sets, one module per format, and the choice between them."""
 
-A reader module has two functions. `find_places(source)` returns the names of what could be a split,
-none where the source is of another format. `read(source, places, config, findings)` returns the
-data set; it records broken annotations as findings and raises DataError where a file is unusable.
-"""
-
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Protocol
@@ -16,17 +10,17 @@ from ssd_core.config import ConvertConfig, SplitName
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats import coco, txt, voc, yolo
 from ssd_core.data.formats.dataset import SourceDataset, SourceSplit
-from ssd_core.data.formats.splits import find_split
+from ssd_core.data.formats.splits import find_split, hold_back_fifth
 from ssd_core.data.sources.base import Source
 from ssd_core.errors import DataError, UsageError
 from ssd_core.logs import logger
 
 
 class Reader(Protocol):
-    """What a format module offers."""
+    """The functions of a format module."""
 
     def find_places(self, source: Source) -> list[str]:
-        """Return the names of what could be a split; none where the format is another."""
+        """Return the names of possible splits; none if the source has another format."""
 
     def read(
         self,
@@ -35,7 +29,7 @@ class Reader(Protocol):
         config: ConvertConfig,
         findings: Findings,
     ) -> SourceDataset:
-        """Read the annotations of the splits at `places`.
+        """Read the annotations of the splits at `places`; broken ones become findings.
 
         Raises:
             UsageError: a place or an option does not fit the source.
@@ -58,7 +52,7 @@ def read_dataset(source: Source, config: ConvertConfig, findings: Findings) -> S
     places = _find_splits(source, config, name, candidates)
     dataset = READERS[name].read(source, places, config, findings)
     if "val" not in dataset.splits:
-        train, val = _hold_back_fifth(source, dataset.splits["train"])
+        train, val = hold_back_fifth(source, dataset.splits["train"])
         logger.info(
             "no evaluation split: %d of %d images held back", len(val), len(val) + len(train)
         )
@@ -75,7 +69,7 @@ def _without_crowds(split: SourceSplit) -> SourceSplit:
 
 
 def _find_format(source: Source, config: ConvertConfig) -> tuple[str, list[str]]:
-    """Return the format and what could be its splits."""
+    """Return the format and the possible splits."""
     if config.format == "mindrecord":
         raise UsageError(
             "MindRecord files can only be adopted as they are: 'ssd convert --format mindrecord "
@@ -89,12 +83,10 @@ def _find_format(source: Source, config: ConvertConfig) -> tuple[str, list[str]]
     if not seen:
         raise DataError(
             f"{source.uri}: no annotations of a known format in {len(source.files)} files; "
-            f"expected: {', '.join(READERS)}, mindrecord (name it: --format, convert.format)"
+            f"expected: {', '.join(READERS)}, mindrecord (choose one: --format, convert.format)"
         )
     given = [where for where in (config.train, config.val) if where is not None]
-    meant = [
-        n for n, places in seen.items() if any(_names_place(g, p) for g in given for p in places)
-    ]
+    meant = [n for n, places in seen.items() if any(_is_at(g, p) for g in given for p in places)]
     name = [*meant, *seen][0]
     others = ", ".join(other for other in seen if other != name)
     others = others and f"; also seen: {others} (--format, convert.format)"
@@ -105,54 +97,24 @@ def _find_format(source: Source, config: ConvertConfig) -> tuple[str, list[str]]
 def _find_splits(
     source: Source, config: ConvertConfig, name: str, candidates: list[str]
 ) -> dict[SplitName, str]:
-    """Return the place of each split: the one asked for, else the usual one."""
+    """Return the place of each split: the one the user chose, else the usual one."""
     train = config.train or find_split(candidates, "train")
-    others = [place for place in candidates if train is None or not _names_place(train, place)]
+    others = [place for place in candidates if train is None or not _is_at(train, place)]
     val = config.val or find_split(others, "val")
     if train is None and len(candidates) == 1 and candidates[0] != val:
         train = candidates[0]
     if train is None and config.val is None:
         shown = f" among {', '.join(candidates[:4])}" if candidates else ""
         raise UsageError(
-            f"{source.uri}: found no {name} training split{shown}; name it: --train, convert.train"
+            f"{source.uri}: found no {name} training split{shown}; choose it: --train, "
+            "convert.train"
         )
-    places: dict[SplitName, str] = {}
-    for split, place in (("train", train), ("val", val)):
-        if place is not None:
-            places[split] = place  # type: ignore[index]
-            logger.info("%s: %s", split, place)
+    found: tuple[tuple[SplitName, str | None], ...] = (("train", train), ("val", val))
+    places = {split: place for split, place in found if place is not None}
+    for split, place in places.items():
+        logger.info("%s: %s", split, place)
     return places
 
 
-def _names_place(where: str, place: str) -> bool:
+def _is_at(where: str, place: str) -> bool:
     return where == place or where.startswith(f"{place}:")
-
-
-def _hold_back_fifth(source: Source, split: SourceSplit) -> tuple[SourceSplit, SourceSplit]:
-    """Divide by the hash of each image's content, about four to one.
-
-    So equal photographs stay on one side whatever their names, and adding some moves no other.
-
-    Raises:
-        DataError: nothing is left on the side of training.
-    """
-    source.expect([entry.image_path for entry in split.images])
-    hashes = [_content_hash(source, entry.image_path) for entry in split.images]
-    limit = max(2**256 // 5, min(hashes, default=0) + 1)
-    held_back = [i for i, value in enumerate(hashes) if value < limit]
-    kept = [i for i, value in enumerate(hashes) if value >= limit]
-    if held_back and not kept:
-        raise DataError(
-            f"{split.place}: no image is left to train with when some are held back; name the "
-            "evaluation split: --val, convert.val"
-        )
-    unnamed = split.num_listed - len(split)  # these are gone already, and must stay counted
-    train = split.select(kept)
-    return replace(train, num_listed=len(train) + unnamed), split.select(held_back)
-
-
-def _content_hash(source: Source, name: str) -> int:
-    try:
-        return int.from_bytes(hashlib.sha256(source.read(name)).digest(), "big")
-    except DataError:
-        return 2**256  # stays with the training split, where it is found to be missing

@@ -1,7 +1,7 @@
-"""Which classes of a source become which labels: all of them, or those that were asked for.
+"""Mapping the classes of a source to labels: all of them, or those chosen with `--classes`.
 
-`--classes` has an entry for each label: `name`, or `old=new` for a class with a new name. Entries
-with the same new name become one class.
+`--classes` has one entry per label: `name`, or `old=new` for a class with a new name. Entries with
+the same new name become one class.
 """
 
 from collections import Counter
@@ -13,19 +13,18 @@ from ssd_core.errors import DataError, UsageError, unknown_name
 from ssd_core.structures import ClassInfo
 
 ClassKey = str | int
-"""What an object of the source says about its class: a name, a number, the id of a category."""
-
+"""The class of an object as the source has it: a name, a number, or the id of a category."""
 
 _MAX_NUMBERS = 10_000
 
 
 class ClassChoice(NamedTuple):
-    """The classes of the converted data set, and how to get there."""
+    """The classes of the converted data set, and the labels of the source's classes."""
 
     classes: tuple[ClassInfo, ...]
     """In label order."""
     labels: Mapping[ClassKey, int]
-    """Label of each class of the source that was asked for."""
+    """Label of each chosen class of the source."""
     names: Mapping[ClassKey, str]
     """Name of every class of the source."""
 
@@ -33,14 +32,14 @@ class ClassChoice(NamedTuple):
 def common_names(
     named: Mapping[str, Mapping[ClassKey, str]], findings: Findings
 ) -> Mapping[ClassKey, str]:
-    """Return the class names, which all files must share, and record repeated names.
+    """Return the class names, which all splits must share; repeated names become findings.
 
     Args:
-        named: name of each class by the file that defines it.
-        findings: records names that several classes have.
+        named: name of each class, by the split or file that defines it.
+        findings: records the repeated names.
 
     Raises:
-        DataError: two files differ.
+        DataError: two splits differ.
     """
     (first, known), *others = named.items()
     for place, names in others:
@@ -60,16 +59,16 @@ def choose_classes(known: Mapping[ClassKey, str], wanted: Sequence[str] | None) 
 
     Args:
         known: name of each class of the source.
-        wanted: entries `name` or `old=new`; None is all.
+        wanted: entries `name` or `old=new`; None for all classes.
 
     Raises:
-        UsageError: an entry is malformed, twice there, or names an unknown class.
-        DataError: a class has a name that cannot be written.
+        UsageError: an entry is malformed, repeated, or names an unknown class.
+        DataError: a class name cannot be written.
     """
     keys: dict[str, list[ClassKey]] = {}
     for key, name in known.items():
-        if name.encode(errors="replace").decode() != name:  # half a sign, as "\\ud800" in JSON
-            raise DataError(f"the class name '{name}' is no text; expected whole signs")
+        if name.encode(errors="replace").decode() != name:  # half a character: "\\ud800" in JSON
+            raise DataError(f"the class name '{name}' is not text; expected whole characters")
         keys.setdefault(name, []).append(key)
     entries = dict(zip(keys, keys, strict=True)) if wanted is None else parse_entries(wanted)
     classes: dict[str, ClassInfo] = {}
@@ -86,10 +85,10 @@ def choose_classes(known: Mapping[ClassKey, str], wanted: Sequence[str] | None) 
 
 
 def parse_entries(wanted: Sequence[str]) -> dict[str, str]:
-    """Return the new name by the old one.
+    """Return the new names by the old ones.
 
     Raises:
-        UsageError: an entry is malformed, or twice there.
+        UsageError: an entry is malformed or repeated.
     """
     entries: dict[str, str] = {}
     for entry in wanted:
@@ -104,38 +103,30 @@ def parse_entries(wanted: Sequence[str]) -> dict[str, str]:
 
 
 def known_numbers(wanted: Sequence[str] | None, first: int) -> range:
-    """Return the class numbers that a row may have, in a source that does not name its classes.
+    """Return the valid class numbers of a source that does not name its classes.
 
-    A plain list of names says all of them; beyond any limit a number is a shifted column.
+    A plain list of names covers all classes; otherwise a number of 10,000 or more is not a class
+    but a shifted column.
     """
     is_list = wanted is not None and all("=" not in entry for entry in wanted)
     return range(first, first + (len(wanted or ()) if is_list else _MAX_NUMBERS))
 
 
 def describe_numbers(known: Collection[int]) -> str:
-    """Say which class numbers a row may have."""
+    """Describe the valid class numbers for a message."""
     first = min(known, default=0)
-    return (
-        f"{first} to {max(known)}" if len(known) < _MAX_NUMBERS else f"a whole number from {first}"
-    )
-
-
-def _is_number(text: str) -> bool:
-    return text.isdecimal() and len(text) < len(str(_MAX_NUMBERS))
+    return f"{first} to {max(known)}" if len(known) < _MAX_NUMBERS else f"an integer from {first}"
 
 
 def choose_numbers(
     seen: Iterable[ClassKey], wanted: Sequence[str] | None, first: int
 ) -> ClassChoice:
-    """Choose among classes that are numbers; a plain name stands for the number of its position.
+    """Choose among classes that are numbers; a plain name means the number of its position.
 
     Args:
         seen: numbers of the objects; classes are all from `first` to the largest.
-        wanted: entries `name` or `number=name`; None is all, the number is the name.
+        wanted: entries `name` or `number=name`; None for all, whose names are their numbers.
         first: number of the first class.
-
-    Raises:
-        UsageError: see `choose_classes`.
     """
     numbers = [number for number in seen if isinstance(number, int)]
     if wanted is not None:
@@ -143,6 +134,7 @@ def choose_numbers(
             entry if "=" in entry else f"{number}={entry}"
             for number, entry in enumerate(wanted, start=first)
         ]
-        numbers += [int(old) for old in parse_entries(wanted) if _is_number(old)]
+        limit = len(str(_MAX_NUMBERS))
+        numbers += [int(n) for n in parse_entries(wanted) if n.isdecimal() and len(n) < limit]
     known = range(first, max(numbers, default=first - 1) + 1)
     return choose_classes({number: str(number) for number in known}, wanted)

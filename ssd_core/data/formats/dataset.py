@@ -1,4 +1,4 @@
-"""What every format reader returns: the classes, and for each split its images with annotations."""
+"""The result of every format reader: the classes, and per split the images with annotations."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,25 +30,32 @@ class LabelledBox(NamedTuple):
     box: tuple[float, float, float, float]
     """xyxy in pixels, or in [0, 1] of the image."""
     class_key: ClassKey
-    """Name or number of the class, as the source says it."""
     is_difficult: bool = False
+
+
+class Problem(NamedTuple):
+    """Why an object or an image cannot be used."""
+
+    code: str
+    """A key of RULES."""
+    detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceSplit:
-    """One split: everything but the images. Image i has the objects starts[i] to starts[i + 1]."""
+    """One split without its image files. Image i has the objects starts[i] to starts[i + 1]."""
 
     place: str
-    """Where it was found inside the source."""
+    """Where it was found in the source."""
     images: Sequence[ImageEntry]
     annotations: Annotations
     """The objects of all images, in their order."""
     starts: IntArray
     """[N + 1] first object of each image, and the number of all."""
     num_listed: int
-    """Images that the source lists, those included that could not even be named here."""
+    """Images that the source lists, including those that the reader dropped."""
     is_normalised: bool = False
-    """True where boxes are in [0, 1] of their image, whose size the reader does not know."""
+    """True if boxes are in [0, 1] of their image, whose size the reader does not have."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -85,36 +92,6 @@ class SourceDataset:
     splits: Mapping[SplitName, SourceSplit]
 
 
-class Problem(NamedTuple):
-    """Why an object cannot be used."""
-
-    code: str
-    """A key of RULES."""
-    detail: str
-
-
-def collect_boxes(
-    rows: Iterable[tuple[str, LabelledBox | Problem]], image: str, findings: Findings
-) -> tuple[list[LabelledBox], bool]:
-    """Return the sound objects of an image, each once, and whether the image is dropped.
-
-    Args:
-        rows: what was read, and where.
-        image: path of the image.
-        findings: takes the others.
-    """
-    places: dict[LabelledBox, str] = {}
-    is_dropped = False
-    for place, item in rows:
-        if isinstance(item, LabelledBox) and item not in places:
-            places[item] = place
-            continue
-        if isinstance(item, LabelledBox):
-            item = Problem("row_twice", f"the same object is already at {places[item]}")
-        is_dropped |= findings.add(item.code, place, item.detail, image=image)
-    return list(places), is_dropped
-
-
 class ParsedSplit(NamedTuple):
     """One split of a format that keeps objects image by image."""
 
@@ -123,17 +100,42 @@ class ParsedSplit(NamedTuple):
     images: Sequence[tuple[ImageEntry, Sequence[LabelledBox]]]
     is_normalised: bool = False
 
+    def class_keys(self) -> Iterable[ClassKey]:
+        """Return the class of every object."""
+        return (box.class_key for _, boxes in self.images for box in boxes)
+
+
+Rows = Iterable[tuple[str, LabelledBox | Problem]]
+"""Place of each object, and the object or what is wrong with it."""
+
+
+def collect_boxes(rows: Rows, image: str, findings: Findings) -> list[LabelledBox] | None:
+    """Return the sound objects of an image, or None if a problem drops the image."""
+    boxes = []
+    is_dropped = False
+    for place, item in rows:
+        if isinstance(item, LabelledBox):
+            boxes.append(item)
+        else:
+            is_dropped |= findings.add(item.code, place, item.detail, image=image)
+    return None if is_dropped else boxes
+
+
+def without_repeats(rows: Rows) -> Rows:
+    """Replace each object that equals an earlier one of its image by a problem."""
+    places: dict[LabelledBox, str] = {}
+    for place, item in rows:
+        if isinstance(item, LabelledBox) and item in places:
+            item = Problem("row_twice", f"the same object is already at {places[item]}")
+        if isinstance(item, LabelledBox):
+            places[item] = place
+        yield place, item
+
 
 def assemble_dataset(
     name: str, splits: Mapping[SplitName, ParsedSplit], choice: ClassChoice, findings: Findings
 ) -> SourceDataset:
-    """Join images and objects; objects of classes that nobody asked for are left out and counted.
-
-    Args:
-        name: of the format.
-        splits: as a reader has parsed them.
-        choice: the classes.
-        findings: takes what is left out.
+    """Join images and objects; objects of classes that were not chosen are left out and counted.
 
     Raises:
         DataError: there is no class.
@@ -142,11 +144,10 @@ def assemble_dataset(
         places = " and ".join(split.place for split in splits.values())
         first = [f"; found: {item.place}: {item.detail}" for item in findings.listed[:1]]
         raise DataError(
-            f"{places}: no object names a class; expected at least one object{''.join(first)}"
+            f"{places}: no object has a class; expected at least one object{''.join(first)}"
         )
     for split in splits.values():
-        keys = (item.class_key for _, boxes in split.images for item in boxes)
-        report_left_out(Counter(keys), choice, split.place, findings)
+        report_left_out(Counter(split.class_keys()), choice, split.place, findings)
     return SourceDataset(
         format=name,
         classes=choice.classes,
@@ -157,23 +158,22 @@ def assemble_dataset(
 def report_left_out(
     counts: Mapping[ClassKey, int], choice: ClassChoice, place: str, findings: Findings
 ) -> None:
-    """Count the objects of the classes that nobody asked for, class by class."""
+    """Record the number of objects of each class that was not chosen."""
     for key, count in sorted(counts.items()):
         if key not in choice.labels:
             name = choice.names.get(key, key)
-            detail = f"{count} objects of class '{name}', which --classes does not name"
+            detail = f"{count} objects of class '{name}', which is not in --classes"
             findings.add("class_left_out", place, detail, count=count)
 
 
 def assemble_split(split: ParsedSplit, labels: Mapping[ClassKey, int]) -> SourceSplit:
-    """Join images and objects; objects are numbered from 1, those of no label are left out."""
-    entries, boxes, counts = [], [], []
-    for entry, objects in split.images:
+    """Join images and objects; objects are numbered from 1, those without label are left out."""
+    boxes, counts = [], []
+    for _, objects in split.images:
         kept = [item for item in objects if item.class_key in labels]
-        entries.append(entry)
         boxes += kept
         counts.append(len(kept))
-    with np.errstate(over="ignore", invalid="ignore"):  # the checks find what is not finite
+    with np.errstate(over="ignore", invalid="ignore"):  # the checks find values that are not finite
         annotations = make_annotations(
             [item.box for item in boxes],
             [labels[item.class_key] for item in boxes],
@@ -182,7 +182,7 @@ def assemble_split(split: ParsedSplit, labels: Mapping[ClassKey, int]) -> Source
         )
     return SourceSplit(
         place=split.place,
-        images=entries,
+        images=[entry for entry, _ in split.images],
         annotations=annotations,
         starts=np.cumsum([0, *counts], dtype=np.int64),
         num_listed=split.num_listed,

@@ -1,10 +1,11 @@
-"""TXT: one image a line, its path and then `xmin,ymin,xmax,ymax,class` for each object.
+"""TXT: one image per line, its path and then `xmin,ymin,xmax,ymax,class` for each object.
 
 The format of MindSpore's SSD. Its documentation puts x first, its code took y first:
 `convert.txt_order=yx` reads files written for the code. Classes are numbers from 1.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 from ssd_core.config import ConvertConfig, SplitName
 from ssd_core.data.findings import Findings
@@ -17,21 +18,24 @@ from ssd_core.data.formats.dataset import (
     SourceDataset,
     assemble_dataset,
     collect_boxes,
+    without_repeats,
 )
-from ssd_core.data.formats.splits import (
-    check_place,
-    find_image_folder,
-    join_inside,
-    sniff_files,
-)
+from ssd_core.data.formats.names import check_place, find_image_folder, join_inside
+from ssd_core.data.formats.splits import sniff_files
 from ssd_core.data.sources.base import IMAGE_SUFFIXES, Source, read_text
 
-_NUM_FIELDS = 5
+_COLUMNS = {"xy": "xmin,ymin,xmax,ymax,class", "yx": "ymin,xmin,ymax,xmax,class"}
 
 
 def find_places(source: Source) -> list[str]:
     """Return the text files whose first line names an image with objects."""
     return sniff_files(source, ".txt", _is_listing)
+
+
+def _is_listing(head: str) -> bool:
+    fields = next((line.split() for line in head.split("\n") if _is_content(line)), [])
+    path, boxes = _split_line(fields)
+    return path.lower().endswith(IMAGE_SUFFIXES) and all(box.count(",") == 4 for box in boxes[:1])
 
 
 def read(
@@ -43,19 +47,11 @@ def read(
     are classes, and the number is the name.
     """
     for split, place in places.items():
-        check_place(source, place, split, "list file")
+        check_place(source, place, split, "list")
     parsed = {split: _parse(source, place, config, findings) for split, place in places.items()}
-    seen = (box.class_key for part in parsed.values() for _, boxes in part.images for box in boxes)
+    seen = chain.from_iterable(part.class_keys() for part in parsed.values())
     choice = choose_numbers(seen, config.classes, first=1)
     return assemble_dataset("txt", parsed, choice, findings)
-
-
-def _is_listing(head: str) -> bool:
-    fields = next((line.split() for line in head.split("\n") if _is_content(line)), [])
-    path, boxes = _split_line(fields)
-    return path.lower().endswith(IMAGE_SUFFIXES) and all(
-        box.count(",") == _NUM_FIELDS - 1 for box in boxes[:1]
-    )
 
 
 def _is_content(line: str) -> bool:
@@ -71,22 +67,21 @@ def _split_line(fields: Sequence[str]) -> tuple[str, Sequence[str]]:
 
 
 def _parse(source: Source, place: str, config: ConvertConfig, findings: Findings) -> ParsedSplit:
-    """Return the lines that can be used."""
     rows = [
         (number, *_split_line(line.split()))
         for number, line in enumerate(read_text(source, place).split("\n"), start=1)
         if _is_content(line)
     ]
     prefix = find_image_folder(source, [path for _, path, _ in rows], place, config.images)
-    lines = []
+    images = []
     for image_id, (number, path, fields) in enumerate(rows, start=1):
         where = f"{place}: line {number}"
         name = join_inside(prefix, path)
         parsed = ((where, _parse_box(field, config)) for field in fields)
-        boxes, is_dropped = collect_boxes(parsed, name, findings)
-        if not is_dropped:
-            lines.append((ImageEntry(image_id, name, 0, 0, where), boxes))
-    return ParsedSplit(place=place, num_listed=len(rows), images=lines)
+        boxes = collect_boxes(without_repeats(parsed), name, findings)
+        if boxes is not None:
+            images.append((ImageEntry(image_id, name, 0, 0, where), boxes))
+    return ParsedSplit(place=place, num_listed=len(rows), images=images)
 
 
 def _parse_box(field: str, config: ConvertConfig) -> LabelledBox | Problem:
@@ -94,14 +89,10 @@ def _parse_box(field: str, config: ConvertConfig) -> LabelledBox | Problem:
     try:
         a, b, c, d, number = (float(part) for part in field.split(","))
     except ValueError:
-        expected = "xmin,ymin,xmax,ymax,class" if config.txt_order == "xy" else _YX_COLUMNS
-        return Problem("object_malformed", f"'{field}' is not {expected}")
+        return Problem("object_malformed", f"'{field}' is not {_COLUMNS[config.txt_order]}")
     known = known_numbers(config.classes, first=1)
     if not number.is_integer() or int(number) not in known:
         expected = describe_numbers(known)
         return Problem("class_unknown", f"'{field}': class {number:g}, expected {expected}")
     box = (a, b, c, d) if config.txt_order == "xy" else (b, a, d, c)
     return LabelledBox(box, int(number))
-
-
-_YX_COLUMNS = "ymin,xmin,ymax,xmax,class"

@@ -1,11 +1,13 @@
-"""Pascal VOC: one XML file an image.
+"""Pascal VOC: one XML file per image, with ImageSets lists or folders such as train and eval.
 
 Coordinates are taken as they are; `convert.voc_offset=1` subtracts 1 from each, for files whose
-first pixel has the number 1. Of image and XML the file stem counts, not the `<filename>` inside.
+first pixel has the number 1. XML and image belong together by their file stem, not by `<filename>`.
 """
 
 import posixpath
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from xml.etree.ElementTree import ParseError
 
@@ -19,14 +21,50 @@ from ssd_core.data.formats.dataset import (
     ImageEntry,
     LabelledBox,
     ParsedSplit,
+    Problem,
     SourceDataset,
     assemble_dataset,
+    collect_boxes,
 )
-from ssd_core.data.formats.voc_layout import VocSplit, find_places, locate
-from ssd_core.data.sources.base import Source
-from ssd_core.errors import DataError, unknown_name
+from ssd_core.data.formats.names import check_place, folder_prefix
+from ssd_core.data.sources.base import IMAGE_SUFFIXES, Source, read_head, read_text
+from ssd_core.errors import DataError, UsageError, unknown_name
 
-__all__ = ["find_places", "read"]
+_ANNOTATION_FOLDER = "Annotations"
+_IMAGE_FOLDERS = ("JPEGImages", "Images", "images")
+_XML = (".xml",)
+_SNIFFED_FILES = 20
+"""The first file may be the damaged one."""
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layout:
+    """The files of one split. A stem is a name without folder prefix and suffix."""
+
+    place: str
+    stems: Sequence[str]
+    """In the order of the list, or sorted."""
+    xml_prefix: str
+    xmls: Mapping[str, str]
+    """Name of the XML file by stem."""
+    image_prefix: str
+    images: Mapping[str, str]
+    """Name of the image file by stem."""
+
+
+def find_places(source: Source) -> list[str]:
+    """Return the possible splits: ImageSets lists, else folders with XML files."""
+    xmls = [name for name in source.files if name.lower().endswith(_XML)]
+    if not any(_is_annotation(read_head(source, name)) for name in xmls[:_SNIFFED_FILES]):
+        return []
+    lists = [name for name in source.files if re.search(r"(^|/)ImageSets/.*\.txt$", name)]
+    main = [name for name in lists if "ImageSets/Main/" in name]
+    return main or lists or sorted({_folder_of(name) for name in xmls})
+
+
+def _is_annotation(head: str) -> bool:
+    return "<annotation" in head.replace("\0", "")  # UTF-16 may lack its byte order mark
 
 
 def read(
@@ -34,16 +72,18 @@ def read(
 ) -> SourceDataset:
     """Read the annotations of the splits at `places`; see `ssd_core.data.formats.Reader`.
 
-    Classes are those of `config.classes`, else all that occur, sorted by name.
+    A place is an ImageSets list or a folder. Images are in `config.images`, else in JPEGImages,
+    Images or images beside the annotations, else in the folder itself. Classes are those of
+    `config.classes`, else all that occur, sorted by name.
     """
-    folders = {
-        split: locate(source, place, split, config.images) for split, place in places.items()
+    layouts = {
+        split: _locate(source, place, split, config.images) for split, place in places.items()
     }
     parsed = {
-        split: _parse_split(source, folder, config.voc_offset, findings)
-        for split, folder in folders.items()
+        split: _parse_split(source, layout, config.voc_offset, findings)
+        for split, layout in layouts.items()
     }
-    names = {str(box.class_key) for part in parsed.values() for _, b in part.images for box in b}
+    names = {str(key) for part in parsed.values() for key in part.class_keys()}
     if config.classes is not None:
         names |= _check_case(parse_entries(config.classes), names)
     choice = choose_classes({name: name for name in sorted(names)}, config.classes)
@@ -51,11 +91,7 @@ def read(
 
 
 def _check_case(wanted: Iterable[str], names: set[str]) -> set[str]:
-    """Return the classes `wanted`, of which some may not occur.
-
-    Raises:
-        UsageError: one differs from a class that occurs by case alone.
-    """
+    """Return the classes `wanted`, which need not occur, but not in other case either."""
     folded = {name.casefold() for name in names}
     for name in wanted:
         if name not in names and name.casefold() in folded:
@@ -63,39 +99,95 @@ def _check_case(wanted: Iterable[str], names: set[str]) -> set[str]:
     return set(wanted)
 
 
-def _parse_split(source: Source, located: VocSplit, offset: int, findings: Findings) -> ParsedSplit:
-    """Return the annotations of the images that can be read."""
+def _locate(source: Source, place: str, split: str, images: str | None) -> _Layout:
+    has_list = place.lower().endswith(".txt")
+    if has_list:
+        check_place(source, place, split, "ImageSets list")
+        folder = posixpath.dirname(place)
+        own = f"{folder}/" if folder else ""
+        base = place.partition("ImageSets/")[0] if "ImageSets/" in place else own
+    else:
+        base = folder_prefix(source, _folder_of(f"{place}/x.xml"), f"--{split}")
+    xml_prefix = f"{base}{_ANNOTATION_FOLDER}/"
+    xmls = _files_below(source, xml_prefix, _XML)
+    if not xmls:
+        xml_prefix, xmls = base, _files_below(source, base, _XML)
+    if not xmls and not has_list:
+        raise UsageError(f"--{split} {place}: this folder has no XML file")
+    if images is not None:
+        image_prefix = folder_prefix(source, images, "image folder")
+    else:
+        usual = (f"{base}{folder}/" for folder in _IMAGE_FOLDERS)
+        image_prefix = next((p for p in usual if _files_below(source, p, IMAGE_SUFFIXES)), base)
+    return _Layout(
+        place=place,
+        stems=_read_list(source, place, xmls) if has_list else list(xmls),
+        xml_prefix=xml_prefix,
+        xmls=xmls,
+        image_prefix=image_prefix,
+        images=_files_below(source, image_prefix, IMAGE_SUFFIXES),
+    )
+
+
+def _folder_of(xml_name: str) -> str:
+    """Return the folder that an XML file describes: its own, or the one above Annotations."""
+    folder = posixpath.dirname(xml_name)
+    if posixpath.basename(folder) == _ANNOTATION_FOLDER:
+        folder = posixpath.dirname(folder)
+    return folder or "."
+
+
+def _files_below(source: Source, prefix: str, suffixes: tuple[str, ...]) -> dict[str, str]:
+    """Return the files below a prefix that end in one of `suffixes`, by stem; of two the first."""
+    found: dict[str, str] = {}
+    for name in source.files:
+        if name.startswith(prefix) and name.lower().endswith(suffixes):
+            found.setdefault(posixpath.splitext(name[len(prefix) :])[0], name)
+    return found
+
+
+def _read_list(source: Source, place: str, known: Mapping[str, str]) -> list[str]:
+    """Read an ImageSets list; a list for one class has a flag 1, 0 or -1 after each name."""
+    stems = []
+    for line in filter(None, map(str.strip, read_text(source, place).splitlines())):
+        stem, suffix = posixpath.splitext(line)
+        if suffix.lower() not in IMAGE_SUFFIXES:
+            stem = line
+        stems.append(stem if stem in known else re.sub(r"\s+(-1|0|1)$", "", stem))
+    return stems
+
+
+def _parse_split(source: Source, layout: _Layout, offset: int, findings: Findings) -> ParsedSplit:
     parsed = []
-    source.expect([located.xmls[stem] for stem in located.stems if stem in located.xmls])
-    for image_id, stem in enumerate(located.stems, start=1):
-        name = located.xmls.get(stem)
+    source.expect([layout.xmls[stem] for stem in layout.stems if stem in layout.xmls])
+    for image_id, stem in enumerate(layout.stems, start=1):
+        name, image = layout.xmls.get(stem), layout.images.get(stem, "")
         if name is None:
-            detail = f"lists '{stem}', but there is no {located.xml_prefix}{stem}.xml"
-            image = located.images.get(stem, "")
-            findings.add("annotations_missing", located.place, detail, image=image)
+            detail = f"lists '{stem}', but {layout.xml_prefix}{stem}.xml does not exist"
+            findings.add("annotations_missing", layout.place, detail, image=image)
             continue
-        root = _parse_xml(source, name, located.images.get(stem, ""), findings)
+        root = _parse_xml(source, name, image, findings)
         if root is None:
             continue
-        image_path = _image_path(root, stem, located)
-        boxes, is_dropped = _objects(root, name, image_path, findings)
-        if is_dropped:
-            continue
-        width, height = (_whole(root.findtext(f"size/{side}")) for side in ("width", "height"))
-        shifted = [_shift(item, offset) for item in boxes] if offset else boxes
-        parsed.append((ImageEntry(image_id, image_path, width, height, name), shifted))
-    return ParsedSplit(place=located.place, num_listed=len(located.stems), images=parsed)
+        image_path = _image_path(root, stem, layout)
+        objects = enumerate(root.findall("object"), start=1)
+        rows = [(name, _parse_object(number, item, offset)) for number, item in objects]
+        boxes = collect_boxes(rows, image_path, findings)
+        if boxes is not None:
+            width, height = (_pixels(root.findtext(f"size/{side}")) for side in ("width", "height"))
+            parsed.append((ImageEntry(image_id, image_path, width, height, name), boxes))
+    return ParsedSplit(place=layout.place, num_listed=len(layout.stems), images=parsed)
 
 
 def _parse_xml(source: Source, name: str, image: str, findings: Findings) -> Any:
-    """Return the root element, or None where the file cannot be used."""
+    """Return the root element, or None if the file cannot be used."""
     try:
         root = fromstring(source.read(name))
         if root.tag == "annotation":
             return root
         problem = f"the root is <{root.tag}>, expected <annotation>"
     except ParseError as error:
-        problem = f"is no XML: {error}"
+        problem = f"is not XML: {error}"
     except DefusedXmlException as error:
         problem = f"has forbidden XML: {type(error).__name__}"
     except (DataError, LookupError, ValueError) as error:  # unreadable, or an unknown encoding
@@ -104,33 +196,24 @@ def _parse_xml(source: Source, name: str, image: str, findings: Findings) -> Any
     return None
 
 
-def _image_path(root: Any, stem: str, located: VocSplit) -> str:
+def _image_path(root: Any, stem: str, layout: _Layout) -> str:
     """Return the image with the stem of the XML file, else the one that `<filename>` names."""
     written = (root.findtext("filename") or "").strip()
     for known in (stem, posixpath.splitext(written)[0]):
-        if known in located.images:
-            return located.images[known]
-    return f"{located.image_prefix}{written or f'{stem}.jpg'}"
+        if known in layout.images:
+            return layout.images[known]
+    return f"{layout.image_prefix}{written or f'{stem}.jpg'}"
 
 
-def _objects(
-    root: Any, xml_name: str, image_path: str, findings: Findings
-) -> tuple[list[LabelledBox], bool]:
-    boxes, is_dropped = [], False
-    for number, element in enumerate(root.findall("object"), start=1):
-        name = (element.findtext("name") or "").strip()
-        box = tuple(_number(element.findtext(f"bndbox/{key}")) for key in _CORNERS)
-        if not name or None in box:
-            missing = "name" if not name else "bndbox with four numbers"
-            detail = f"object {number} '{name}' has no {missing}"
-            is_dropped |= findings.add("object_malformed", xml_name, detail, image=image_path)
-            continue
-        is_difficult = (element.findtext("difficult") or "").strip() == "1"
-        boxes.append(LabelledBox(box, name, is_difficult))  # type: ignore[arg-type]
-    return boxes, is_dropped
-
-
-_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+def _parse_object(number: int, element: Any, offset: int) -> LabelledBox | Problem:
+    name = (element.findtext("name") or "").strip()
+    corners = [_number(element.findtext(f"bndbox/{key}")) for key in _CORNERS]
+    known = [corner - offset for corner in corners if corner is not None]
+    if not name or len(known) < len(_CORNERS):
+        missing = "name" if not name else "bndbox with four numbers"
+        return Problem("object_malformed", f"object {number} '{name}' has no {missing}")
+    is_difficult = (element.findtext("difficult") or "").strip() == "1"
+    return LabelledBox((known[0], known[1], known[2], known[3]), name, is_difficult)
 
 
 def _number(text: str | None) -> float | None:
@@ -140,12 +223,7 @@ def _number(text: str | None) -> float | None:
         return None
 
 
-def _whole(text: str | None) -> int:
-    """Return a size in pixels, 0 where the file does not say."""
+def _pixels(text: str | None) -> int:
+    """Return a size in pixels, 0 if it is unknown."""
     value = _number(text)
     return int(value) if value is not None and 0 < value < 2**31 else 0
-
-
-def _shift(item: LabelledBox, offset: int) -> LabelledBox:
-    x0, y0, x1, y1 = item.box
-    return item._replace(box=(x0 - offset, y0 - offset, x1 - offset, y1 - offset))

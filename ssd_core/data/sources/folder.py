@@ -1,4 +1,4 @@
-"""A local folder as a source: listed once, links that leave it left aside."""
+"""A local folder as a source."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,35 +11,35 @@ from ssd_core.errors import DataError, UsageError
 
 
 class FolderSource:
-    """A local folder. Links that leave it are not followed."""
+    """A local folder, listed at first use. Links that leave it are not followed."""
 
     def __init__(self, root: Path) -> None:
-        """List nothing yet.
+        """Open a folder.
 
         Raises:
-            UsageError: there is no such folder.
+            UsageError: the folder does not exist.
         """
         if not os.path.exists(root):
-            raise UsageError(f"{root}: no such folder; expected a folder with a data set")
+            raise UsageError(f"{root}: does not exist; expected a folder with a data set")
         if not root.is_dir():
-            raise UsageError(f"{root} is not a folder; expected a folder with a data set")
+            raise UsageError(f"{root}: is not a folder; expected a folder with a data set")
         self.uri = str(root)
         self._root = os.path.realpath(root)
 
     @property
     def files(self) -> Mapping[str, SourceFile]:
-        """All files by name, sorted; hidden ones are left out."""
+        """All files by name, sorted, without the hidden ones."""
         return self._listing[0]
 
     @property
-    def left_aside(self) -> Mapping[str, str]:
-        """What is there and cannot be used, by name, with the reason."""
+    def unusable(self) -> Mapping[str, str]:
+        """Entries that cannot be read, by name, with the reason."""
         return self._listing[1]
 
     @cached_property
     def _listing(self) -> tuple[dict[str, SourceFile], dict[str, str]]:
-        found: dict[str, SourceFile] = {}
-        aside: dict[str, str] = {}
+        files: dict[str, SourceFile] = {}
+        unusable: dict[str, str] = {}
         folders = [""]
         while folders:
             prefix = folders.pop()
@@ -51,30 +51,36 @@ class FolderSource:
                             continue
                         reason = self._reason_against(entry)
                         if reason:
-                            aside[name] = reason
+                            unusable[name] = reason
                         elif entry.is_dir():
                             folders.append(f"{name}/")
                         elif entry.is_file():
                             status = entry.stat()
-                            found[name] = SourceFile(status.st_size, str(status.st_mtime_ns))
+                            files[name] = SourceFile(status.st_size, str(status.st_mtime_ns))
             except OSError as error:
-                aside[prefix] = f"cannot be listed: {error.strerror}"
-        return dict(sorted(found.items())), dict(sorted(aside.items()))
+                unusable[prefix] = f"cannot be listed: {error.strerror}"
+        return dict(sorted(files.items())), dict(sorted(unusable.items()))
 
     def _reason_against(self, entry: "os.DirEntry[str]") -> str:
-        """Say why an entry cannot be used, "" where it can."""
-        if not _is_text(entry.name):
+        """Return why an entry cannot be used, "" if it can."""
+        try:
+            entry.name.encode()
+        except UnicodeEncodeError:  # Python's stand-ins for other bytes cannot be written
             return "has a name that is not UTF-8"
         if entry.is_symlink() and not self._is_own_file(entry):
-            return "is a link to a folder or to a place outside, which is not followed"
+            return "is a link to a folder or out of the source, which is not followed"
         return ""
 
+    def _is_own_file(self, link: "os.DirEntry[str]") -> bool:
+        target = os.path.realpath(link.path)
+        return target.startswith(f"{self._root}{os.sep}") and os.path.isfile(target)
+
     def expect(self, names: Sequence[str]) -> None:
-        """Do nothing: a folder is near."""
+        """Do nothing: a local folder needs no prefetching."""
 
     def read(self, name: str) -> bytes:
         """Return the content of a file."""
-        block = look_up(self, name).num_bytes + 1  # all of it at once, and never twice in memory
+        block = look_up(self, name).num_bytes + 1  # in one read, and never twice in memory
         with self._open(name) as descriptor:
             return b"".join(iter(lambda: os.read(descriptor, block), b""))
 
@@ -84,13 +90,13 @@ class FolderSource:
             return os.pread(descriptor, size, start)
 
     def read_into(self, name: str, space: memoryview) -> int:
-        """Fill `space` with the beginning of a file and return how many bytes there were."""
+        """Fill `space` with the beginning of a file and return the number of bytes read."""
         size, expected = 0, look_up(self, name).num_bytes
         with self._open(name) as descriptor:
             while size < len(space):
                 count = os.readv(descriptor, [space[size:]])
                 size += count
-                if not count or size == expected:  # more was asked for, so this was the end
+                if not count or size == expected:  # the end, because more was requested
                     break
         return size
 
@@ -105,16 +111,3 @@ class FolderSource:
                 os.close(descriptor)
         except OSError as error:
             raise DataError(f"{name}: cannot be read: {error.strerror}") from None
-
-    def _is_own_file(self, link: "os.DirEntry[str]") -> bool:
-        target = os.path.realpath(link.path)
-        return target.startswith(f"{self._root}{os.sep}") and os.path.isfile(target)
-
-
-def _is_text(name: str) -> bool:
-    """Say whether a file name is UTF-8: others have stand-ins that nothing can write."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -1,4 +1,4 @@
-"""A prefix of an object store as a source: listed once, read ahead on threads."""
+"""A prefix of an object store as a source."""
 
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
@@ -11,34 +11,31 @@ from ssd_core.store.location import Location
 
 _THREADS = 16
 _DEPTH = 32
-"""Objects that wait to be asked for; an image has some hundred kilobytes."""
-
-Ahead = Generator[bytes | DataError, None, None]
+"""Objects prefetched and not yet requested; an image has some hundred kilobytes."""
 
 
 class StoreSource:
-    """Objects below a URI such as `s3://bucket/prefix`; it may be sent to other processes."""
+    """Objects below a URI such as `s3://bucket/prefix`, listed once and prefetched on threads."""
 
     def __init__(self, place: Location) -> None:
         """List the objects.
 
         Raises:
-            UsageError: there is none, or the URI cannot be opened.
-            SurroundingsError: the store is away.
+            UsageError: there are none.
         """
         self.uri = place.uri
         self._place = place
         self.files: Mapping[str, SourceFile]
-        self.left_aside: Mapping[str, str]
-        self.files, self.left_aside = _list(place)
+        self.unusable: Mapping[str, str]
+        self.files, self.unusable = _list(place)
         if not self.files:
             raise UsageError(f"{place}: holds no objects; expected a data set")
         logger.info("%s: %d objects", place, len(self.files))
         self._expected: list[str] = []
-        self._ahead: Ahead | None = None
+        self._ahead: Generator[bytes | DataError, None, None] | None = None
 
     def expect(self, names: Sequence[str]) -> None:
-        """Fetch these files ahead of their reading, which has to come in this order."""
+        """Prefetch these files, which have to be read in this order."""
         self._forget()
         self._expected = [name for name in reversed(names) if name in self.files]
         self._ahead = map_ahead(
@@ -48,7 +45,13 @@ class StoreSource:
     def read(self, name: str) -> bytes:
         """Return the content of a file."""
         look_up(self, name)
-        return _or_raise(self._take(name))
+        if self._ahead is None or not self._expected or self._expected[-1] != name:
+            return _or_raise(self._fetch(name))
+        self._expected.pop()
+        content = next(self._ahead)
+        if not self._expected:
+            self._forget()
+        return _or_raise(content)
 
     def read_part(self, name: str, start: int, size: int) -> bytes:
         """Return `size` bytes of a file from `start`, fewer only at its end."""
@@ -56,29 +59,14 @@ class StoreSource:
         return _or_raise(self._fetch(name, start, size))
 
     def read_into(self, name: str, space: memoryview) -> int:
-        """Fill `space` with the beginning of a file and return how many bytes there were."""
+        """Fill `space` with the beginning of a file and return the number of bytes read."""
         content = self.read(name)[: len(space)]
         space[: len(content)] = content
         return len(content)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the connections behind."""
-        return {"place": self._place, "files": self.files, "left_aside": self.left_aside}
-
-    def __setstate__(self, state: Mapping[str, Any]) -> None:
-        """Connect anew, in another process."""
-        self._place, self.uri = state["place"], state["place"].uri
-        self.files, self.left_aside = state["files"], state["left_aside"]
-        self._expected, self._ahead = [], None
-
-    def _take(self, name: str) -> bytes | DataError:
-        if self._ahead is not None and self._expected and self._expected[-1] == name:
-            self._expected.pop()
-            content = next(self._ahead)
-            if not self._expected:
-                self._forget()
-            return content
-        return self._fetch(name)
+        """Leave the threads behind when this travels to another process."""
+        return {**self.__dict__, "_expected": [], "_ahead": None}
 
     def _forget(self) -> None:
         if self._ahead is not None:
@@ -86,11 +74,11 @@ class StoreSource:
         self._ahead, self._expected = None, []
 
     def _fetch(self, name: str, start: int = 0, length: int | None = None) -> bytes | DataError:
-        """Return the content or a part of it, or what is wrong with this one object."""
+        """Return content, or the error: raised on a thread it would end the prefetching."""
         try:
             return self._place.get(name, start, length)
         except FileNotFoundError:
-            return DataError(f"{name}: is gone from {self.uri}")
+            return DataError(f"{name}: no longer exists in {self.uri}")
         except DataError as error:
             return error
 
@@ -102,13 +90,12 @@ def _or_raise(content: bytes | DataError) -> bytes:
 
 
 def _list(place: Location) -> tuple[dict[str, SourceFile], dict[str, str]]:
-    """Return the objects, hidden ones left out, and those that cannot be used with the reason."""
-    files, aside = {}, {}
+    files, unusable = {}, {}
     for item in place.list():
         if any(part.startswith(".") and part not in {".", ".."} for part in item.key.split("/")):
             continue
         if is_inside(item.key) and "//" not in f"/{item.key}":
             files[item.key] = SourceFile(item.num_bytes, item.version)
         else:
-            aside[item.key] = "has a name that no folder could have"
-    return files, aside
+            unusable[item.key] = "has a name that no folder could have"
+    return files, unusable

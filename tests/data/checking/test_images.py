@@ -54,7 +54,7 @@ def test_remarkable_images(name: str) -> None:
     make, code = REMARKABLE[name]
     facts = inspect(make())
     assert isinstance(facts, ImageFacts)
-    assert facts.remarks == {code: "has 2 pictures"}
+    assert facts.remarks == {code: "has 2 frames"}
     assert decode_image(make()).shape == (10, 20, 3)
 
 

@@ -30,7 +30,7 @@ class Listing:
 
     def __init__(self, *names: str) -> None:
         self.files = {name: SourceFile(1, "0") for name in names}
-        self.left_aside: dict[str, str] = {}
+        self.unusable: dict[str, str] = {}
 
 
 def split_of(*paths: str, place: str = "list", boxes: Sequence[LabelledBox] = ()) -> SourceSplit:
@@ -161,7 +161,7 @@ def test_classes_that_cannot_be_learnt_are_named() -> None:
 def test_what_cannot_be_read_is_counted() -> None:
     findings = Findings("strict")
     source = Listing("a.jpg")
-    source.left_aside["far"] = "is a link"
+    source.unusable["far"] = "is a link"
     dataset = SourceDataset(format="txt", classes=(), splits={"val": split_of("a.jpg")})
     check_listing(source, dataset, findings)  # type: ignore[arg-type]
     assert findings.counts == {"file_not_read": 1}

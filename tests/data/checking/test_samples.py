@@ -51,7 +51,7 @@ def test_a_bad_image_drops_the_sample_under_every_policy(policy: Policy) -> None
     assert checked is None
     assert findings.counts == {"image_truncated": 1}
     assert findings.listed[0].place == "a.xml"
-    assert findings.listed[0].detail.startswith("a.jpg is cut off")
+    assert findings.listed[0].detail.startswith("a.jpg is truncated")
 
 
 def test_size_is_that_of_the_image() -> None:
@@ -59,9 +59,9 @@ def test_size_is_that_of_the_image() -> None:
     assert checked is not None
     assert (checked.width, checked.height) == (20, 10)
     assert findings.counts == {"image_size_differs": 1}
-    assert "a.jpg is 20x10, the annotations say 10x20 (of the" in findings.listed[0].detail
+    assert "a.jpg is 20x10, but 10x20 in the annotations (the" in findings.listed[0].detail
     _, findings = check(make_sample([], size=(10, 21)), JPEG)
-    assert findings.listed[0].detail == "a.jpg is 20x10, the annotations say 10x21"
+    assert findings.listed[0].detail == "a.jpg is 20x10, but 10x21 in the annotations"
     assert check(make_sample([], size=(10, 20)), JPEG, "skip")[0] is None
     assert not check(make_sample([], size=(0, 0)), JPEG)[1].counts
 

@@ -13,7 +13,7 @@ class MemorySource:
 
     def __init__(self, contents: Mapping[str, bytes]) -> None:
         self._contents = contents
-        self.left_aside: Mapping[str, str] = {}
+        self.unusable: Mapping[str, str] = {}
         self.files = {name: SourceFile(len(c), "0") for name, c in sorted(contents.items())}
 
     def expect(self, names: Sequence[str]) -> None:
@@ -21,7 +21,7 @@ class MemorySource:
 
     def read(self, name: str) -> bytes:
         if not is_inside(name) or name not in self._contents:
-            raise DataError(f"{name}: there is no such file")
+            raise DataError(f"{name}: does not exist")
         return self._contents[name]
 
     def read_part(self, name: str, start: int, size: int) -> bytes:

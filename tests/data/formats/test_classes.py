@@ -61,7 +61,7 @@ def test_wrong_words(wanted, message):
 
 
 def test_half_a_sign_is_no_name():
-    with pytest.raises(DataError, match=r"the class name 'c\\ud800' is no text"):
+    with pytest.raises(DataError, match=r"the class name 'c\\ud800' is not text"):
         choose_classes({1: "c\ud800"}, None)
 
 
@@ -89,4 +89,4 @@ def test_a_plain_list_says_all_numbers_there_are():
     assert 99 in known_numbers(["cat", "7=dog"], first=0)
     assert 99_999 not in known_numbers(None, first=1)
     assert describe_numbers(known_numbers(["cat", "dog"], first=1)) == "1 to 2"
-    assert describe_numbers(known_numbers(None, first=1)) == "a whole number from 1"
+    assert describe_numbers(known_numbers(None, first=1)) == "an integer from 1"

@@ -194,11 +194,11 @@ def test_splits_must_agree_on_categories(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"train": "nowhere.json"}, "--train nowhere.json: there is no such annotation file"),
+        ({"train": "nowhere.json"}, "--train nowhere.json: this annotation file does not exist"),
         ({"train": "../train.json"}, "--train ../train.json: leaves the source"),
-        ({"train": "train.json:nowhere"}, "image folder nowhere: does not exist in"),
+        ({"train": "train.json:nowhere"}, "image folder nowhere: this folder does not exist in"),
         ({"train": "train.json:../photos"}, "leaves the source"),
-        ({"images": "nowhere"}, "image folder nowhere: does not exist in"),
+        ({"images": "nowhere"}, "image folder nowhere: this folder does not exist in"),
         ({"images": ".."}, "image folder ..: leaves the source"),
     ],
 )
@@ -218,7 +218,7 @@ def test_image_folder_is_given_or_found(tmp_path: Path) -> None:
         dataset, _ = read(tmp_path)
         assert dataset.splits["train"].images[0].image_path == path  # the checks see the case
     write(tmp_path, images=[{"id": 1, "file_name": "c.jpg"}])
-    with pytest.raises(DataError, match=r"no image that it lists.*c\.jpg.*--images"):
+    with pytest.raises(DataError, match=r"none of its images exists.*c\.jpg.*--images"):
         read(tmp_path)
     write(tmp_path, images=[{"id": 1, "file_name": "../photos/a.jpg"}])
     dataset, _ = read(tmp_path)

@@ -4,7 +4,8 @@ import pytest
 from PIL import Image
 
 from ssd_core.data.decode import FORMATS
-from ssd_core.data.formats.splits import find_image_folder, find_split
+from ssd_core.data.formats.names import find_image_folder
+from ssd_core.data.formats.splits import find_split
 from ssd_core.data.sources.base import IMAGE_SUFFIXES, SourceFile
 from ssd_core.errors import DataError, UsageError
 
@@ -40,7 +41,7 @@ def test_find_split(places: list[str], train: str | None, val: str | None) -> No
 
 
 def test_several_equal_names_are_no_guess() -> None:
-    with pytest.raises(UsageError, match=r"a/train.txt, b/train.txt; name one with --train"):
+    with pytest.raises(UsageError, match=r"a/train.txt, b/train.txt; choose one with --train"):
         find_split(["b/train.txt", "a/train.txt"], "train")
 
 
@@ -80,5 +81,5 @@ def test_suffixes_are_those_of_the_formats_that_are_opened() -> None:
 
 
 def test_no_image_anywhere() -> None:
-    with pytest.raises(DataError, match=r"a.json: no image.*the first: x.jpg.*--images"):
+    with pytest.raises(DataError, match=r"a.json: none of its images.*the first: x.jpg.*--images"):
         find_image_folder(Listing("y.jpg"), ["x.jpg"], "a.json")  # type: ignore[arg-type]

@@ -112,8 +112,8 @@ def test_a_shifted_column_is_no_class(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "no object names a class"),
-        (b"a.jpg\nb.jpg\n", "no object names a class"),
+        (b"", "no object has a class"),
+        (b"a.jpg\nb.jpg\n", "no object has a class"),
         (b"a.jpg 1,2,3,4,1 \xff\n", "train.txt: is not text, expected UTF-8"),
         (b"elsewhere.jpg 1,2,3,4,1\n", r"the first: elsewhere.jpg.*--images"),
     ],
@@ -126,7 +126,7 @@ def test_unusable_files(tmp_path: Path, content: bytes, message: str) -> None:
 
 
 def test_missing_list_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--train no.txt: there is no such list file"):
+    with pytest.raises(UsageError, match="--train no.txt: this list does not exist"):
         read(write(tmp_path, "a.jpg 1,2,3,4,1\n"), train="no.txt")
 
 

@@ -86,7 +86,7 @@ def test_chosen_classes(tmp_path: Path) -> None:
     dataset, findings = read(tmp_path, classes=("owl", "dog"))
     assert dataset.splits["train"].annotations.labels.tolist() == [2]
     assert findings.counts == {"class_left_out": 2}
-    assert findings.listed[0].detail == "1 objects of class 'cat', which --classes does not name"
+    assert findings.listed[0].detail == "1 objects of class 'cat', which is not in --classes"
     assert not findings.stops
 
 
@@ -99,8 +99,8 @@ def test_a_chosen_class_differs_from_none_that_occurs_by_case_alone(tmp_path: Pa
 @pytest.mark.parametrize(
     ("text", "code", "detail"),
     [
-        ("", "annotations_unreadable", "is no XML: no element found"),
-        ("<annotation><object>", "annotations_unreadable", "is no XML"),
+        ("", "annotations_unreadable", "is not XML: no element found"),
+        ("<annotation><object>", "annotations_unreadable", "is not XML"),
         ("<html></html>", "annotations_unreadable", "the root is <html>"),
         (
             '<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>',
@@ -126,22 +126,22 @@ def test_a_chosen_class_differs_from_none_that_occurs_by_case_alone(tmp_path: Pa
         (
             '<!DOCTYPE a SYSTEM "http://example.org/a.dtd"><annotation>&b;</annotation>',
             "annotations_unreadable",
-            "is no XML: undefined entity",
+            "is not XML: undefined entity",
         ),
         (
             '<?xml version="1.0" encoding="UTF-16"?><annotation/>',
             "annotations_unreadable",
-            "is no XML: encoding specified in XML declaration is incorrect",
+            "is not XML: encoding specified in XML declaration is incorrect",
         ),
         (
             b'<?xml version="1.0" encoding="UTF-8"?><annotation>K\xe4se</annotation>',
             "annotations_unreadable",
-            "is no XML: not well-formed",
+            "is not XML: not well-formed",
         ),
-        (b"\x00" * 40, "annotations_unreadable", "is no XML"),
-        ("<a>" * 50_000, "annotations_unreadable", "is no XML: no element found"),
-        ("<annotation>" * 2, "annotations_unreadable", "is no XML"),
-        (xml(DOG) + xml(DOG), "annotations_unreadable", "is no XML: junk after document element"),
+        (b"\x00" * 40, "annotations_unreadable", "is not XML"),
+        ("<a>" * 50_000, "annotations_unreadable", "is not XML: no element found"),
+        ("<annotation>" * 2, "annotations_unreadable", "is not XML"),
+        (xml(DOG) + xml(DOG), "annotations_unreadable", "is not XML: junk after document element"),
         (
             xml(DOG).replace("<xmin>1</xmin>", "<xmin/>"),
             "object_malformed",
@@ -199,7 +199,7 @@ def test_listed_without_annotations(tmp_path: Path) -> None:
     put(tmp_path, ImageSets__Main__train_txt="a\nb\n")
     dataset, findings = read(tmp_path, policy="repair")
     assert findings.counts == {"annotations_missing": 2}
-    assert "lists 'b', but there is no Annotations/b.xml" in findings.listed[0].detail
+    assert "lists 'b', but Annotations/b.xml does not exist" in findings.listed[0].detail
     assert [entry.image_path for entry in dataset.splits["train"].images] == ["JPEGImages/a.jpg"]
 
 
@@ -272,9 +272,9 @@ def test_images_may_be_elsewhere(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"train": "no.txt"}, UsageError, "--train no.txt: there is no such ImageSets list"),
-        ({"train": "nowhere"}, UsageError, "--train nowhere: does not exist in"),
-        ({"train": "JPEGImages"}, UsageError, "the folder holds no XML file"),
+        ({"train": "no.txt"}, UsageError, "--train no.txt: this ImageSets list does not exist"),
+        ({"train": "nowhere"}, UsageError, "--train nowhere: this folder does not exist in"),
+        ({"train": "JPEGImages"}, UsageError, "this folder has no XML file"),
         ({"train": "../x"}, UsageError, "--train ../x: leaves the source"),
         ({"classes": ("a", "a")}, UsageError, "names a class twice"),
     ],
@@ -288,7 +288,7 @@ def test_places_that_are_not_there(
 
 
 def test_no_object_anywhere(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no object names a class"):
+    with pytest.raises(DataError, match="no object has a class"):
         read(devkit(tmp_path, a=xml()))
 
 

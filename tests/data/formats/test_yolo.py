@@ -203,7 +203,7 @@ def test_labels_that_are_no_text(tmp_path: Path) -> None:
 def test_outlines_alone_are_no_data_set(tmp_path: Path) -> None:
     put(tmp_path, {"images/a.jpg": "", "labels/a.txt": "0 0 0 .1 0 .1 .1\n"})
     with pytest.raises(
-        DataError, match="no object names a class.*found: labels/a.txt: line 1: .*outline"
+        DataError, match="no object has a class.*found: labels/a.txt: line 1: .*outline"
     ):
         read(tmp_path, train="labels", val="labels")
 
@@ -234,22 +234,22 @@ def test_a_subset_of_named_classes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("train: images/train\nnames: [yes]", "the name of class 0 is no text; put it in quotes"),
-        ("train: images/train\nnames: [[a]]", "the name of class 0 is no text"),
-        ("train: images/train\nnames: {a: cat}", "'a' is no class number"),
-        ("train: images/train\nnames: {-1: cat}", "'-1' is no class number"),
-        ("train: 5\nnames: [cat]", "'train' is no path"),
-        ("train: images/train\nnames: []\nnc: 0", "nc: '0' is no number of classes"),
-        ("train: images/train\nnc: 1000000000000", "nc: '1000000000000' is no number"),
-        ("train: images/train\nnc: true", "nc: 'True' is no number"),
-        ("train: nowhere\nnames: [cat]", "there is no 'nowhere' in .*--train"),
-        ("train: ../../etc\nnames: [cat]", "there is no '../../etc'"),
+        ("train: images/train\nnames: [yes]", "the name of class 0 is not text; put it in quotes"),
+        ("train: images/train\nnames: [[a]]", "the name of class 0 is not text"),
+        ("train: images/train\nnames: {a: cat}", "'a' is not a class number"),
+        ("train: images/train\nnames: {-1: cat}", "'-1' is not a class number"),
+        ("train: 5\nnames: [cat]", "'train' is not a path"),
+        ("train: images/train\nnames: []\nnc: 0", "nc: '0' is not a number of classes"),
+        ("train: images/train\nnc: 1000000000000", "nc: '1000000000000' is not a number"),
+        ("train: images/train\nnc: true", "nc: 'True' is not a number"),
+        ("train: nowhere\nnames: [cat]", "'nowhere' does not exist in .*--train"),
+        ("train: ../../etc\nnames: [cat]", "'../../etc' does not exist"),
         ("train: [images/train\nnames: [cat]", "data.yaml: line 2 column"),
         ("a: &a [x]\ntrain: *a", r"has references \(\*name\)"),
         ("train: " + "[" * 5000 + "]" * 5000, "nested too deeply"),
-        ("train: 2020-13-45", "is no YAML"),
+        ("train: 2020-13-45", "is not YAML"),
         (b"train: \xff", "is not text, expected UTF-8"),
-        ("train: \0", "is no YAML"),
+        ("train: \0", "is not YAML"),
     ],
 )
 def test_bad_descriptions(tmp_path: Path, text: str | bytes, message: str) -> None:
@@ -271,10 +271,10 @@ def test_places_that_are_not_there(tmp_path: Path) -> None:
         tmp_path, LAYOUTS["images and labels"] | {"data.yaml": "train: images/train", "empty/x": ""}
     )
     for place, message in {
-        "data.yaml:val": "there is no 'val' in data.yaml; found: train",
-        "nowhere": "--train nowhere: does not exist in",
+        "data.yaml:val": "data.yaml has no 'val'; found: train",
+        "nowhere": "--train nowhere: this folder does not exist in",
         "../images": "leaves the source",
-        "empty": "the folder holds no images",
+        "empty": "this folder has no images",
     }.items():
         with pytest.raises(UsageError, match=message):
             read(tmp_path, train=place)
@@ -283,7 +283,9 @@ def test_places_that_are_not_there(tmp_path: Path) -> None:
 def test_names_must_agree(tmp_path: Path) -> None:
     put(tmp_path, LAYOUTS["images and labels"])
     put(tmp_path, {"labels/train/classes.txt": "cat", "labels/val/classes.txt": "dog"})
-    with pytest.raises(DataError, match="the class names of labels/train and labels/val differ"):
+    with pytest.raises(
+        DataError, match="labels/val: its classes differ from those of labels/train: 0 '"
+    ):
         read(tmp_path)
     put(tmp_path, {"labels/train/classes.txt": "cat\n\ndog"})
     with pytest.raises(DataError, match="classes.txt: line 2 is empty"):

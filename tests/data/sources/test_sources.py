@@ -55,9 +55,9 @@ def test_links_that_leave_the_root_are_not_followed(folder: Path) -> None:
     (folder / "inside.txt").symlink_to("b.txt")
     source = FolderSource(folder)
     assert list(source.files) == ["b.txt", "inside.txt", "sub/a.txt"]
-    assert list(source.left_aside) == ["around", "loop", "out.txt"]
-    assert all("is a link" in reason for reason in source.left_aside.values())
-    with pytest.raises(DataError, match="out.txt: there is no such file"):
+    assert list(source.unusable) == ["around", "loop", "out.txt"]
+    assert all("is a link" in reason for reason in source.unusable.values())
+    with pytest.raises(DataError, match="out.txt: does not exist in"):
         source.read("out.txt")
 
 
@@ -73,7 +73,7 @@ def test_a_file_that_vanished_or_is_no_file_is_an_error_with_its_name(folder: Pa
 
 def test_open_source_names_what_is_wrong(folder: Path) -> None:
     assert open_source(folder.as_uri()).read("b.txt") == b"bee"
-    with pytest.raises(UsageError, match="no such folder"):
+    with pytest.raises(UsageError, match="nowhere: does not exist"):
         open_source(str(folder / "nowhere"))
     with pytest.raises(UsageError, match="is not a folder"):
         open_source(str(folder / "b.txt"))
@@ -81,17 +81,17 @@ def test_open_source_names_what_is_wrong(folder: Path) -> None:
         open_source("s4://bucket")
 
 
-def test_names_that_are_no_text_are_left_aside(folder: Path) -> None:
+def test_names_that_are_no_text_are_unusable(folder: Path) -> None:
     (Path(os.fsdecode(os.fsencode(folder) + b"/\xff.jpg"))).write_bytes(b"x")
     source = FolderSource(folder)
     assert list(source.files) == ["b.txt", "sub/a.txt"]
-    assert list(source.left_aside.values()) == ["has a name that is not UTF-8"]
+    assert list(source.unusable.values()) == ["has a name that is not UTF-8"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may list every folder")
-def test_folders_that_cannot_be_listed_are_left_aside(folder: Path) -> None:
+def test_folders_that_cannot_be_listed_are_unusable(folder: Path) -> None:
     (folder / "sub").chmod(0)
     source = FolderSource(folder)
     assert list(source.files) == ["b.txt"]
-    assert source.left_aside == {"sub/": "cannot be listed: Permission denied"}
+    assert source.unusable == {"sub/": "cannot be listed: Permission denied"}
     (folder / "sub").chmod(0o755)

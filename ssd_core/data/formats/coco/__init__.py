@@ -12,7 +12,8 @@ from ssd_core.data.findings import Findings
 from ssd_core.data.formats.classes import ClassChoice, ClassKey, choose_classes, common_names
 from ssd_core.data.formats.coco.file import UNUSABLE, CocoFile, CocoImage, read_coco
 from ssd_core.data.formats.dataset import ImageEntry, SourceDataset, SourceSplit, report_left_out
-from ssd_core.data.formats.splits import check_place, find_image_folder, join_inside, sniff_files
+from ssd_core.data.formats.names import check_place, find_image_folder, join_inside
+from ssd_core.data.formats.splits import sniff_files
 from ssd_core.data.sources.base import Source
 from ssd_core.errors import DataError
 from ssd_core.structures import IntArray

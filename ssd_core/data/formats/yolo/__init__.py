@@ -1,16 +1,18 @@
-"""YOLO: a text file an image, a row an object: class, then centre, width and height in [0, 1].
+"""YOLO: one text file per image, one row per object: class, centre, width and height in [0, 1].
 
 Classes are numbers from 0, named by `data.yaml`, by a file of names, by `--classes`, or not at all.
 """
 
-import posixpath
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import chain
 
 from ssd_core.config import ConvertConfig, SplitName
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats.classes import (
+    ClassKey,
     choose_classes,
     choose_numbers,
+    common_names,
     describe_numbers,
     known_numbers,
 )
@@ -22,17 +24,18 @@ from ssd_core.data.formats.dataset import (
     SourceDataset,
     assemble_dataset,
     collect_boxes,
+    without_repeats,
 )
-from ssd_core.data.formats.yolo.data_file import find_names, is_data_file, read_data_file
+from ssd_core.data.formats.yolo.data_file import find_names
 from ssd_core.data.formats.yolo.layout import LabelledImage, find_places, locate
 from ssd_core.data.sources.base import Source, read_text
 from ssd_core.errors import DataError
 
 __all__ = ["find_places", "read"]
 
-_NUM_COLUMNS = 5
+_COLUMNS = "class x y width height"
 _ROUNDING = 2e-6
-"""Six decimals of a centre and of a size leave an edge uncertain by so much."""
+"""With six decimals of centre and size, an edge is uncertain by this much."""
 
 
 def read(
@@ -46,50 +49,23 @@ def read(
     located = {
         split: locate(source, place, split, config.images) for split, place in places.items()
     }
-    names = _find_names(source, places, located)
-    known = known_numbers(config.classes, first=0) if names is None else names
+    named: dict[str, Mapping[ClassKey, str]] = {}
+    for split, images in located.items():
+        labels = next((image.labels for image in images if image.labels), None)
+        named[places[split]] = find_names(source, places[split], labels)
+    names = common_names(named, findings)
+    known: Collection[int] = {number for number in names if isinstance(number, int)}
+    known = known or known_numbers(config.classes, first=0)
     parsed = {
         split: _parse_split(source, places[split], images, known, findings)
         for split, images in located.items()
     }
-    if names is None:
-        seen = (
-            box.class_key for part in parsed.values() for _, boxes in part.images for box in boxes
-        )
-        choice = choose_numbers(seen, config.classes, first=0)
+    if names:
+        choice = choose_classes(names, config.classes)
     else:
-        choice = choose_classes({n: name for n, name in names.items()}, config.classes)
+        seen = chain.from_iterable(part.class_keys() for part in parsed.values())
+        choice = choose_numbers(seen, config.classes, first=0)
     return assemble_dataset("yolo", parsed, choice, findings)
-
-
-def _find_names(
-    source: Source,
-    places: Mapping[SplitName, str],
-    located: Mapping[SplitName, Sequence[LabelledImage]],
-) -> Mapping[int, str] | None:
-    """Return the names by number, None where there are none.
-
-    Raises:
-        DataError: a file cannot be used, or the splits have different names.
-    """
-    found = [_names_of(source, places[split], images) for split, images in located.items()]
-    if found[0] != found[-1]:
-        raise DataError(
-            f"{source.uri}: the class names of {' and '.join(places.values())} differ; "
-            "expected the same for both splits"
-        )
-    return found[0]
-
-
-def _names_of(
-    source: Source, place: str, images: Sequence[LabelledImage]
-) -> Mapping[int, str] | None:
-    file = place.partition(":")[0]
-    names = None
-    if is_data_file(file) and file in source.files:
-        names = read_data_file(source, file).names
-    first = next((image.labels for image in images if image.labels), file)
-    return names or find_names(source, posixpath.dirname(first))
 
 
 def _parse_split(
@@ -113,8 +89,9 @@ def _parse_split(
         except DataError as error:
             findings.add("annotations_unreadable", item.labels, str(error), image=item.image)
             continue
-        boxes, is_dropped = collect_boxes(_rows(text, item.labels, known), item.image, findings)
-        if not is_dropped:
+        rows = without_repeats(_rows(text, item.labels, known))
+        boxes = collect_boxes(rows, item.image, findings)
+        if boxes is not None:
             parsed.append((entry, boxes))
     return ParsedSplit(place=place, num_listed=len(images), images=parsed, is_normalised=True)
 
@@ -131,8 +108,8 @@ def _rows(
 def _parse_row(row: Sequence[str], known: Collection[int]) -> LabelledBox | Problem:
     """Return the object, or what is wrong with it."""
     shown = " ".join(row[:6])
-    if len(row) != _NUM_COLUMNS:
-        hint = " (an outline, not a box?)" if len(row) > _NUM_COLUMNS and len(row) % 2 else ""
+    if len(row) != 5:
+        hint = " (an outline, not a box?)" if len(row) > 5 and len(row) % 2 else ""
         return Problem(
             "object_malformed", f"'{shown}' has {len(row)} columns, expected {_COLUMNS}{hint}"
         )
@@ -148,10 +125,7 @@ def _parse_row(row: Sequence[str], known: Collection[int]) -> LabelledBox | Prob
     return LabelledBox(tuple(map(_snap, corners)), int(number))  # type: ignore[arg-type]
 
 
-_COLUMNS = "class x y width height"
-
-
 def _snap(value: float) -> float:
-    """Put a corner on the edge of the image that rounding has moved it off."""
+    """Move a corner to the edge of the image if only rounding separates them."""
     edge = round(value)
     return float(edge) if abs(value - edge) <= _ROUNDING else value

@@ -1,4 +1,4 @@
-"""Names of the classes of a YOLO data set, and the `data.yaml` that describes it."""
+"""The `data.yaml` of a YOLO data set, and its class names."""
 
 import posixpath
 import re
@@ -7,35 +7,36 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from ssd_core.data.formats.classes import ClassKey
 from ssd_core.data.sources.base import Source, read_text
 from ssd_core.errors import DataError
 
 _SPLIT_KEYS = ("train", "val", "valid", "test")
 _ANY_KEY = re.compile(rf"""\b({"|".join(_SPLIT_KEYS)}|names|nc)["']?\s*:""")
-"""A file without any of these keys is about something else, and may be whatever it is."""
+"""A file without any of these keys is about something else, valid or not."""
 _MAX_CLASSES = 10_000
 _MAX_BYTES = 2**20
-"""A longer file is no description of a data set; the reader of YAML is slow."""
+"""A longer file does not describe a data set, and parsing YAML is slow."""
 
 
 class DataFile(NamedTuple):
-    """What a `data.yaml` says."""
+    """The content of a `data.yaml`."""
 
-    names: Mapping[int, str] | None = None
+    names: Mapping[ClassKey, str] = {}
     """By number from 0; `nc` alone gives the numbers themselves."""
     root: str = ""
-    """Folder from which the places count; often one of another machine."""
+    """Folder of the places; often one of another machine."""
     places: Mapping[str, list[str]] = {}
     """Folders or lists of images by split, as they are written."""
 
 
 def is_data_file(name: str) -> bool:
-    """Say whether a file may describe a data set."""
+    """Return whether a file may describe a data set."""
     return name.lower().endswith((".yaml", ".yml"))
 
 
 def is_names_file(name: str) -> bool:
-    """Say whether a file has a class name in each line."""
+    """Return whether a file has one class name per line."""
     base = posixpath.basename(name).lower()
     return base in {"classes.txt", "names.txt", "labels.txt"} or base.endswith(".names")
 
@@ -44,7 +45,7 @@ def read_data_file(source: Source, name: str) -> DataFile:
     """Read a `data.yaml`; one that is about something else has neither names nor places.
 
     Raises:
-        DataError: it is no YAML, or its entries are not what they should be.
+        DataError: it is not YAML, or an entry is malformed.
     """
     values = _read_yaml(source, name)
     if not isinstance(values, dict):
@@ -52,54 +53,59 @@ def read_data_file(source: Source, name: str) -> DataFile:
     places = {key: _as_list(values[key]) for key in _SPLIT_KEYS if values.get(key) is not None}
     for key, paths in places.items():
         if not all(isinstance(path, str) and path for path in paths):
-            raise DataError(f"{name}: '{key}' is no path; expected a folder or a list of folders")
+            raise DataError(f"{name}: '{key}' is not a path; expected a folder or a list of them")
     root = values.get("path")
     return DataFile(_names(values, name), root if isinstance(root, str) else "", places)
 
 
-def find_names(source: Source, folder: str) -> Mapping[int, str] | None:
-    """Return the class names by number from 0, None where no file says them.
+def find_names(source: Source, place: str, labels: str | None) -> Mapping[ClassKey, str]:
+    """Return the class names of a split by number from 0, none if no file has them.
 
-    A file of names, one a line, or a `data.yaml` is looked for in `folder`, then in its parents.
+    They are those of the split's `data.yaml`, else of the nearest file of names or `data.yaml` in
+    the folder of the `labels`, or above it.
 
     Raises:
         DataError: the file cannot be used.
     """
-    while True:
+    file = place.partition(":")[0]
+    names: Mapping[ClassKey, str] = {}
+    if is_data_file(file) and file in source.files:
+        names = read_data_file(source, file).names
+    folder = posixpath.dirname(labels or file)
+    while not names:
         beside = [name for name in source.files if posixpath.dirname(name) == folder]
         for name in filter(is_names_file, beside):
             return _read_lines(source, name)
-        for name in filter(is_data_file, beside):
-            names = read_data_file(source, name).names
-            if names is not None:
-                return names
+        described = (read_data_file(source, name).names for name in filter(is_data_file, beside))
+        names = next(filter(None, described), {})
         if not folder:
-            return None
+            break
         folder = posixpath.dirname(folder)
+    return names
 
 
 def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _names(values: Mapping[str, Any], name: str) -> Mapping[int, str] | None:
+def _names(values: Mapping[str, Any], name: str) -> Mapping[ClassKey, str]:
     names, count = values.get("names"), values.get("nc")
     if not names:
         if count is None:
-            return None
+            return {}
         if isinstance(count, bool) or not isinstance(count, int) or not 0 < count <= _MAX_CLASSES:
-            raise DataError(f"{name}: nc: '{count}' is no number of classes")
+            raise DataError(f"{name}: nc: '{count}' is not a number of classes")
         return {number: str(number) for number in range(count)}
     pairs = list(names.items() if isinstance(names, dict) else enumerate(_as_list(names)))
     for key, value in pairs:
         if isinstance(key, bool) or not isinstance(key, int) or key < 0:
-            raise DataError(f"{name}: names: '{key}' is no class number; expected 0, 1, ...")
+            raise DataError(f"{name}: names: '{key}' is not a class number; expected 0, 1, ...")
         if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
-            raise DataError(f"{name}: names: the name of class {key} is no text; put it in quotes")
+            raise DataError(f"{name}: names: the name of class {key} is not text; put it in quotes")
     return {key: str(value).strip() for key, value in sorted(pairs)}
 
 
-def _read_lines(source: Source, name: str) -> Mapping[int, str]:
+def _read_lines(source: Source, name: str) -> Mapping[ClassKey, str]:
     lines = [line.strip() for line in read_text(source, name).strip().split("\n")]
     if not all(lines):
         raise DataError(f"{name}: line {lines.index('') + 1} is empty; expected a class name")
@@ -124,5 +130,5 @@ def _read_yaml(source: Source, name: str) -> Any:
         where = f"line {mark.line + 1} column {mark.column + 1}: " if mark else ""
         problem = f"{where}{error.problem}"
     except (yaml.YAMLError, ValueError, TypeError) as error:
-        problem = f"is no YAML: {' '.join(str(error).split())}"
+        problem = f"is not YAML: {' '.join(str(error).split())}"
     raise DataError(f"{name}: {problem}")

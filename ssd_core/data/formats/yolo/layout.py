@@ -1,4 +1,4 @@
-"""Where a YOLO data set keeps images and labels: a `data.yaml`, image lists, or usual folders.
+"""The files of a YOLO data set: a `data.yaml`, image lists, or the usual folders.
 
 The labels of `images/train/a.jpg` are in `labels/train/a.txt`, or in a text file beside the image.
 """
@@ -8,12 +8,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ssd_core.data.formats.splits import (
-    find_image_folder,
-    folder_prefix,
-    join_inside,
-    sample_folders,
-)
+from ssd_core.data.formats.names import find_image_folder, folder_prefix, join_inside
+from ssd_core.data.formats.splits import sample_folders
 from ssd_core.data.formats.yolo.data_file import (
     DataFile,
     is_data_file,
@@ -23,7 +19,7 @@ from ssd_core.data.formats.yolo.data_file import (
 from ssd_core.data.sources.base import IMAGE_SUFFIXES, Source, is_inside, read_head, read_text
 from ssd_core.errors import DataError, UsageError
 
-_LABELS = ".txt"
+_LABELS = (".txt",)
 _ROW = re.compile(r"\d+(\s+[-+.\deE]+){4,}\s*")
 
 
@@ -32,23 +28,19 @@ class LabelledImage(NamedTuple):
 
     image: str
     labels: str | None
-    """None where the image has no file of labels."""
+    """None if the image has no file of labels."""
     place: str
-    """Where a reader of an error message finds it."""
+    """For messages."""
 
 
 def find_places(source: Source) -> list[str]:
     """Return `data.yaml:train` and so on, else lists of images, else the folders with labels."""
     folders, lists = [], []
-    for folder, names in sample_folders(source.files, _LABELS):
-        heads = [_first_line(source, name) for name in names if not is_names_file(name)]
-        if any(map(_ROW.fullmatch, heads)):
+    for folder, names in sample_folders(source.files, ".txt"):
+        heads = {name: _first_line(source, name) for name in names}
+        if any(map(_ROW.fullmatch, heads.values())):
             folders.append(folder)
-        lists += [
-            name
-            for name, head in zip(names, heads, strict=False)
-            if head.lower().endswith(IMAGE_SUFFIXES)
-        ]
+        lists += [name for name, head in heads.items() if head.lower().endswith(IMAGE_SUFFIXES)]
     if not folders:
         return []
     described = [
@@ -60,8 +52,7 @@ def find_places(source: Source) -> list[str]:
 
 
 def _first_line(source: Source, name: str) -> str:
-    head = read_head(source, name)
-    return next((line.strip() for line in head.split("\n") if line.strip()), "")
+    return next((line.strip() for line in read_head(source, name).split("\n") if line.strip()), "")
 
 
 def _read_quietly(source: Source, name: str) -> DataFile:
@@ -72,17 +63,17 @@ def _read_quietly(source: Source, name: str) -> DataFile:
 
 
 def locate(source: Source, place: str, split: str, images: str | None) -> list[LabelledImage]:
-    """Find the images of the split at `place`, and their labels.
+    """Find the images of a split, and their labels.
 
     Args:
         source: the data set.
         place: `data.yaml:train`, a list of images, or a folder with images or with labels.
         split: `train` or `val`, for messages.
-        images: folder of the images; None takes the usual one.
+        images: folder of the images, if the user chose one.
 
     Raises:
-        UsageError: the place is not there, or holds no images.
-        DataError: a file is not text, or names what is not there.
+        UsageError: the place does not exist, or has no images.
+        DataError: a file is not text, or names a place that does not exist.
     """
     name, _, key = place.partition(":")
     parts = [place]
@@ -90,7 +81,7 @@ def locate(source: Source, place: str, split: str, images: str | None) -> list[L
         described = read_data_file(source, name)
         if key not in described.places:
             known = ", ".join(described.places) or "nothing"
-            raise UsageError(f"--{split} {place}: there is no '{key}' in {name}; found: {known}")
+            raise UsageError(f"--{split} {place}: {name} has no '{key}'; found: {known}")
         parts = [_resolve(source, name, described.root, path) for path in described.places[key]]
     found: list[LabelledImage] = []
     for part in parts:
@@ -102,19 +93,15 @@ def locate(source: Source, place: str, split: str, images: str | None) -> list[L
 
 
 def _resolve(source: Source, name: str, root: str, path: str) -> str:
-    """Return the place that a data file means; exports write the root of another machine, or `../`.
-
-    Raises:
-        DataError: it is nowhere.
-    """
+    """Return the place that a data file means: it may have another machine's root, or `../`."""
     base = posixpath.dirname(name)
     for parts in ((base, root, path), (base, path), (base, path.removeprefix("../"))):
         whole = posixpath.normpath(posixpath.join(*parts))
-        is_there = whole == "." or any(f"{file}/".startswith(f"{whole}/") for file in source.files)
-        if is_inside(whole) and is_there:
+        exists = whole == "." or any(f"{file}/".startswith(f"{whole}/") for file in source.files)
+        if is_inside(whole) and exists:
             return whole
     raise DataError(
-        f"{name}: there is no '{path}' in {source.uri}; name the places of the splits: "
+        f"{name}: '{path}' does not exist in {source.uri}; choose the places of the splits: "
         "--train and --val, convert.train and convert.val"
     )
 
@@ -124,7 +111,7 @@ def _read_folder(
 ) -> Iterator[LabelledImage]:
     """Yield the images of a folder, and the labels whose image is missing.
 
-    An image folder that was named apart may serve several splits: there only labels count.
+    An image folder that the user chose may serve several splits: there only labels count.
     """
     given = folder_prefix(source, place, f"--{split}")
     own_images = [f"{given}images/", _swap(given, "labels", "images"), given]
@@ -134,16 +121,16 @@ def _read_folder(
     own_labels = [_swap(image_prefix, "images", "labels"), image_prefix]
     if images is not None:
         own_labels = [f"{given}labels/", given]
-    label_prefix = _first_with(source, (_LABELS,), own_labels)
+    label_prefix = _first_with(source, _LABELS, own_labels)
     found = dict(_stems(source, image_prefix, IMAGE_SUFFIXES))
     if not found:
         raise UsageError(
-            f"--{split} {place}: the folder holds no images; name theirs: --images, convert.images"
+            f"--{split} {place}: this folder has no images; choose theirs: --images, convert.images"
         )
     labels = {
         stem: name
-        for stem, name in _stems(source, label_prefix, (_LABELS,))
-        if not is_names_file(name)
+        for stem, name in _stems(source, label_prefix, _LABELS)
+        if stem in found or not is_names_file(name)
     }
     for stem in sorted(labels if images is not None else found.keys() | labels.keys()):
         image = found.get(stem, f"{image_prefix}{stem}.jpg")
@@ -159,7 +146,7 @@ def _first_with(source: Source, suffixes: tuple[str, ...], prefixes: Sequence[st
 
 
 def _stems(source: Source, prefix: str, suffixes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Yield the files below a prefix that end in one of `suffixes`: stem and name."""
+    """Yield stem and name of the files below a prefix that end in one of `suffixes`."""
     for name in source.files:
         if name.startswith(prefix) and name.lower().endswith(suffixes):
             yield posixpath.splitext(name[len(prefix) :])[0], name
@@ -174,13 +161,13 @@ def _swap(path: str, old: str, new: str) -> str:
 
 
 def _read_list(source: Source, place: str, images: str | None) -> Iterator[LabelledImage]:
-    """Yield the images that a list names, one a line."""
+    """Yield the images that a list names, one per line."""
     lines = read_text(source, place).split("\n")
     rows = [(n, line.strip().removeprefix("./")) for n, line in enumerate(lines, 1) if line.strip()]
     prefix = find_image_folder(source, [path for _, path in rows], place, images)
     for number, path in rows:
         image = join_inside(prefix, path)
         stem = posixpath.splitext(image)[0]
-        labels = (f"{_swap(stem, 'images', 'labels')}{_LABELS}", f"{stem}{_LABELS}")
+        labels = (f"{_swap(stem, 'images', 'labels')}.txt", f"{stem}.txt")
         known = next((name for name in labels if name in source.files), None)
         yield LabelledImage(image, known, f"{place}: line {number}")
