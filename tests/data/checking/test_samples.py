@@ -1,25 +1,15 @@
 """The checks between reader and writer, on tiny images."""
 
-import io
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from ssd_core.config import Policy
 from ssd_core.data.checking.samples import check_sample
 from ssd_core.data.findings import Findings
 from ssd_core.structures import Sample, make_annotations
-
-
-def encode(kind: str, mode: str = "RGB", size: tuple[int, int] = (20, 10), **options: Any) -> bytes:
-    rng = np.random.default_rng(1)
-    pixels = rng.integers(0, 255, (size[1], size[0], 3), np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).convert(mode).save(buffer, kind, **options)
-    return buffer.getvalue()
+from tests.data.image_corpus import JPEG
 
 
 def make_sample(
@@ -40,9 +30,6 @@ def check(
 ) -> tuple[Sample | None, Findings]:
     findings = Findings(policy)
     return check_sample(sample, memoryview(image), findings, max_pixels=max_pixels), findings
-
-
-JPEG = encode("JPEG")
 
 
 @pytest.mark.parametrize("policy", ["strict", "repair", "skip"])

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ssd_core.config import ConvertConfig
 from ssd_core.data.checking.listing import check_listing
 from ssd_core.data.findings import Findings
-from ssd_core.data.formats import coco, read_dataset
+from ssd_core.data.formats import coco
 from ssd_core.data.formats.dataset import SourceDataset
 from ssd_core.data.sources.folder import FolderSource
 from ssd_core.errors import DataError, UsageError
+from tests.data.formats.reading import put
+from tests.data.formats.reading import read as read_folder
 
 CATEGORIES = [{"id": 7, "name": "dog"}, {"id": 3, "name": "cat"}]
 IMAGES = [
@@ -29,17 +30,12 @@ def box(image_id: int = 10, **changes: Any) -> dict[str, Any]:
 
 def write(folder: Path, *annotations: dict[str, Any], **parts: Any) -> Path:
     content = {"images": IMAGES, "annotations": list(annotations), "categories": CATEGORIES}
-    for name in ("a.jpg", "b.jpg"):
-        (folder / "photos").mkdir(exist_ok=True)
-        (folder / "photos" / name).write_bytes(b"x")
-    (folder / "train.json").write_text(json.dumps(content | parts))
-    return folder
+    images = {f"photos/{name}.jpg": "x" for name in "ab"}
+    return put(folder, images | {"train.json": json.dumps(content | parts)})
 
 
 def read(folder: Path, **options: Any) -> tuple[SourceDataset, Findings]:
-    config = ConvertConfig(**{"train": "train.json", "val": "train.json"} | options)
-    findings = Findings(config.policy)
-    return read_dataset(FolderSource(folder), config, findings), findings
+    return read_folder(folder, **{"train": "train.json", "val": "train.json"} | options)
 
 
 def test_ids_areas_crowds_and_order_are_kept(tmp_path: Path) -> None:

@@ -7,17 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from ssd_core.config import ConvertConfig
-from ssd_core.data.findings import Findings
-from ssd_core.data.formats import READERS, read_dataset
+from ssd_core.data.formats import READERS
 from ssd_core.data.formats.dataset import SourceDataset
-from ssd_core.data.sources.folder import FolderSource
 from ssd_core.errors import DataError, UsageError
+from tests.data.formats.reading import read as read_folder
 
 
 def read(folder: Path, **options: str | None) -> SourceDataset:
-    config = ConvertConfig(**options)  # type: ignore[arg-type]
-    return read_dataset(FolderSource(folder), config, Findings(config.policy))
+    return read_folder(folder, **options)[0]
 
 
 def write_list(folder: Path, name: str, images: int, start: int = 0) -> None:

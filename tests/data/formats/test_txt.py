@@ -1,31 +1,23 @@
 """TXT lists, good and bad."""
 
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from ssd_core.config import ConvertConfig
-from ssd_core.data.findings import Findings
-from ssd_core.data.formats import read_dataset, txt
-from ssd_core.data.formats.dataset import SourceDataset
+from ssd_core.data.formats import txt
 from ssd_core.data.sources.folder import FolderSource
 from ssd_core.errors import DataError, UsageError
+from tests.data.formats.reading import put
+from tests.data.formats.reading import read as read_folder
+
+read = partial(read_folder, format="txt", val="train.txt")
 
 
-def write(folder: Path, text: str) -> Path:
-    (folder / "photos").mkdir()
-    for name in ("a.jpg", "b.jpg", "my cat.jpg"):
-        (folder / "photos" / name).write_bytes(b"x")
-    (folder / "train.txt").write_text(text)
-    return folder
-
-
-def read(folder: Path, **options: Any) -> tuple[SourceDataset, Findings]:
-    config = ConvertConfig(**{"format": "txt", "val": "train.txt"} | options)
-    findings = Findings(config.policy)
-    return read_dataset(FolderSource(folder), config, findings), findings
+def write(folder: Path, text: str | bytes) -> Path:
+    images = {f"photos/{name}.jpg": "x" for name in ("a", "b", "my cat")}
+    return put(folder, images | {"train.txt": text})
 
 
 def test_lines_become_samples(tmp_path: Path) -> None:
@@ -119,8 +111,7 @@ def test_a_shifted_column_is_no_class(tmp_path: Path) -> None:
     ],
 )
 def test_unusable_files(tmp_path: Path, content: bytes, message: str) -> None:
-    write(tmp_path, "")
-    (tmp_path / "train.txt").write_bytes(content)
+    write(tmp_path, content)
     with pytest.raises(DataError, match=message):
         read(tmp_path, train="train.txt")
 

@@ -1,17 +1,19 @@
 """Pascal VOC folders, good and bad."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ssd_core.config import ConvertConfig
-from ssd_core.data.findings import Findings
-from ssd_core.data.formats import read_dataset, voc
-from ssd_core.data.formats.dataset import SourceDataset
+from ssd_core.data.formats import voc
 from ssd_core.data.sources.folder import FolderSource
 from ssd_core.errors import DataError, UsageError
+from tests.data.formats.reading import put
+from tests.data.formats.reading import read as read_folder
 
+LIST = "ImageSets/Main/train.txt"
+read = partial(read_folder, format="voc", val=LIST)
 DOG = ("dog", 1, 2, 3, 4)
 
 
@@ -24,26 +26,11 @@ def xml(*objects: tuple[Any, ...], filename: str = "", size: str = "", extra: st
     return f"<annotation><filename>{filename}</filename>{size}{parts}</annotation>"
 
 
-def put(folder: Path, **files: str) -> Path:
-    """Write files; a name like `train__a_xml` stands for `train/a.xml`."""
-    for key, text in files.items():
-        path = folder / (key.replace("__", "/")[::-1].replace("_", ".", 1)[::-1])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return folder
-
-
 def devkit(folder: Path, **xmls: str) -> Path:
-    """Write the layout of VOCdevkit with one XML file and photograph for each name."""
+    """Write the layout of VOCdevkit with one XML file and image per name."""
     for name, text in xmls.items():
-        put(folder, **{f"Annotations__{name}_xml": text, f"JPEGImages__{name}_jpg": "x"})
-    return put(folder, ImageSets__Main__train_txt="\n".join(xmls))
-
-
-def read(folder: Path, **options: Any) -> tuple[SourceDataset, Findings]:
-    config = ConvertConfig(**{"format": "voc", "val": "ImageSets/Main/train.txt"} | options)
-    findings = Findings(config.policy)
-    return read_dataset(FolderSource(folder), config, findings), findings
+        put(folder, {f"Annotations/{name}.xml": text, f"JPEGImages/{name}.jpg": "x"})
+    return put(folder, {LIST: "\n".join(xmls)})
 
 
 def test_a_sample_has_everything(tmp_path: Path) -> None:
@@ -196,7 +183,7 @@ def test_what_may_differ(tmp_path: Path, text: bytes, boxes: list[list[float]]) 
 
 def test_listed_without_annotations(tmp_path: Path) -> None:
     devkit(tmp_path, a=xml(DOG))
-    put(tmp_path, ImageSets__Main__train_txt="a\nb\n")
+    put(tmp_path, {"ImageSets/Main/train.txt": "a\nb\n"})
     dataset, findings = read(tmp_path, policy="repair")
     assert findings.counts == {"annotations_missing": 2}
     assert "lists 'b', but Annotations/b.xml does not exist" in findings.listed[0].detail
@@ -205,7 +192,7 @@ def test_listed_without_annotations(tmp_path: Path) -> None:
 
 def test_lists_with_flags_suffixes_and_spaces(tmp_path: Path) -> None:
     devkit(tmp_path, **{"a": xml(DOG), "b": xml(DOG), "photo 1": xml(DOG), "c": xml(DOG)})
-    put(tmp_path, ImageSets__Main__train_txt="\ufeffa -1\nb  1\nphoto 1\n\nc.jpg\n")
+    put(tmp_path, {"ImageSets/Main/train.txt": "\ufeffa -1\nb  1\nphoto 1\n\nc.jpg\n"})
     dataset, findings = read(tmp_path)
     assert not findings.counts
     assert [Path(entry.image_path).stem for entry in dataset.splits["train"].images] == [
@@ -218,8 +205,8 @@ def test_lists_with_flags_suffixes_and_spaces(tmp_path: Path) -> None:
 
 def test_the_stem_counts_then_the_written_name(tmp_path: Path) -> None:
     devkit(tmp_path, a=xml(DOG, filename="b.jpg"), b=xml(DOG))
-    put(tmp_path, Annotations__c_xml=xml(DOG, filename="B2.png"), JPEGImages__B2_PNG="x")
-    put(tmp_path, Annotations__d_xml=xml(DOG), ImageSets__Main__train_txt="a\nb\nc\nd\n")
+    put(tmp_path, {"Annotations/c.xml": xml(DOG, filename="B2.png"), "JPEGImages/B2.PNG": "x"})
+    put(tmp_path, {"Annotations/d.xml": xml(DOG), "ImageSets/Main/train.txt": "a\nb\nc\nd\n"})
     dataset, _ = read(tmp_path)
     assert [entry.image_path for entry in dataset.splits["train"].images] == [
         "JPEGImages/a.jpg",
@@ -232,23 +219,23 @@ def test_the_stem_counts_then_the_written_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "layout",
     [
-        {"train__a_xml": "", "train__a_jpg": "x", "eval__b_xml": "", "eval__b_jpg": "x"},
+        {"train/a.xml": "", "train/a.jpg": "x", "eval/b.xml": "", "eval/b.jpg": "x"},
         {
-            "train__Annotations__a_xml": "",
-            "train__Images__a_jpg": "x",
-            "eval__Annotations__b_xml": "",
-            "eval__Images__b_jpg": "x",
+            "train/Annotations/a.xml": "",
+            "train/Images/a.jpg": "x",
+            "eval/Annotations/b.xml": "",
+            "eval/Images/b.jpg": "x",
         },
         {
-            "train__Annotations__a_xml": "",
-            "train__a_jpg": "x",
-            "test__Annotations__b_xml": "",
-            "test__b_jpg": "x",
+            "train/Annotations/a.xml": "",
+            "train/a.jpg": "x",
+            "test/Annotations/b.xml": "",
+            "test/b.jpg": "x",
         },
     ],
 )
 def test_folders_as_splits(tmp_path: Path, layout: dict[str, str]) -> None:
-    put(tmp_path, **{key: text or xml(DOG) for key, text in layout.items()})
+    put(tmp_path, {key: text or xml(DOG) for key, text in layout.items()})
     dataset, findings = read(tmp_path, val=None)
     assert not findings.counts
     stems = {n: [Path(e.image_path).stem for e in s.images] for n, s in dataset.splits.items()}
@@ -264,7 +251,7 @@ def test_a_folder_may_be_named_by_its_annotations(tmp_path: Path) -> None:
 
 def test_images_may_be_elsewhere(tmp_path: Path) -> None:
     devkit(tmp_path, a=xml(DOG))
-    put(tmp_path, other__a_png="x")
+    put(tmp_path, {"other/a.png": "x"})
     dataset, _ = read(tmp_path, images="other")
     assert dataset.splits["train"].images[0].image_path == "other/a.png"
 
@@ -293,7 +280,7 @@ def test_no_object_anywhere(tmp_path: Path) -> None:
 
 
 def test_other_xml_is_not_voc(tmp_path: Path) -> None:
-    put(tmp_path, pom_xml="<project></project>", a_txt="x")
+    put(tmp_path, {"pom.xml": "<project></project>", "a.txt": "x"})
     assert voc.find_places(FolderSource(tmp_path)) == []
 
 
@@ -304,5 +291,5 @@ def test_a_damaged_first_file_does_not_hide_the_format(tmp_path: Path) -> None:
 
 def test_main_lists_come_before_others(tmp_path: Path) -> None:
     devkit(tmp_path, a=xml(DOG))
-    put(tmp_path, ImageSets__Segmentation__train_txt="a")
+    put(tmp_path, {"ImageSets/Segmentation/train.txt": "a"})
     assert voc.find_places(FolderSource(tmp_path)) == ["ImageSets/Main/train.txt"]

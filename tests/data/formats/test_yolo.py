@@ -1,33 +1,20 @@
 """YOLO folders and lists, good and bad."""
 
 import re
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from ssd_core.config import ConvertConfig
-from ssd_core.data.findings import Findings
-from ssd_core.data.formats import read_dataset, yolo
+from ssd_core.data.formats import yolo
 from ssd_core.data.formats.dataset import SourceDataset
 from ssd_core.data.sources.folder import FolderSource
 from ssd_core.errors import DataError, UsageError
+from tests.data.formats.reading import put
+from tests.data.formats.reading import read as read_folder
 
 ROW = "0 0.5 0.5 0.2 0.4\n"
-
-
-def put(folder: Path, files: dict[str, str | bytes]) -> Path:
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return folder
-
-
-def read(folder: Path, **options: Any) -> tuple[SourceDataset, Findings]:
-    config = ConvertConfig(**{"format": "yolo"} | options)
-    findings = Findings(config.policy)
-    return read_dataset(FolderSource(folder), config, findings), findings
+read = partial(read_folder, format="yolo")
 
 
 def pairs(dataset: SourceDataset) -> dict[str, list[str]]:
@@ -36,68 +23,55 @@ def pairs(dataset: SourceDataset) -> dict[str, list[str]]:
     }
 
 
+def pair(train: str, val: str) -> dict[str, str]:
+    """Return a training image a and an evaluation image b with their labels."""
+    return {
+        f"{train}/a.jpg": "",
+        f"{train.replace('images', 'labels')}/a.txt": ROW,
+        f"{val}/b.jpg": "",
+        f"{val.replace('images', 'labels')}/b.txt": ROW,
+    }
+
+
 LAYOUTS: dict[str, dict[str, str]] = {
-    "images and labels": {
-        "images/train/a.jpg": "",
-        "labels/train/a.txt": ROW,
-        "images/val/b.jpg": "",
-        "labels/val/b.txt": ROW,
-    },
+    "images and labels": pair("images/train", "images/val"),
     "as exported by annotation services": {
         "data.yaml": "train: ../train/images\nval: ../valid/images\nnames: ['cat']",
-        "train/images/a.jpg": "",
-        "train/labels/a.txt": ROW,
-        "valid/images/b.jpg": "",
-        "valid/labels/b.txt": ROW,
+        **pair("train/images", "valid/images"),
         "test/images/c.jpg": "",
         "test/labels/c.txt": ROW,
     },
-    "the same without data.yaml": {
-        "train/images/a.jpg": "",
-        "train/labels/a.txt": ROW,
-        "valid/images/b.jpg": "",
-        "valid/labels/b.txt": ROW,
-    },
+    "the same without data.yaml": pair("train/images", "valid/images"),
     "images without objects come first": {
         **{f"images/train/0{n:02}.jpg": "" for n in range(60)},
         **{f"labels/train/0{n:02}.txt": "" for n in range(60)},
-        "images/train/a.jpg": "",
-        "labels/train/a.txt": ROW,
-        "images/val/b.jpg": "",
-        "labels/val/b.txt": ROW,
+        **pair("images/train", "images/val"),
     },
     "beside each other": {"train/a.jpg": "", "train/a.txt": ROW, "val/b.PNG": "", "val/b.txt": ROW},
     "root of another machine": {
         "coco.yaml": "path: /datasets/coco\ntrain: images/one\nval: [images/two]\nnames: {0: cat}",
-        "images/one/a.jpg": "",
-        "labels/one/a.txt": ROW,
-        "images/two/b.jpg": "",
-        "labels/two/b.txt": ROW,
+        **pair("images/one", "images/two"),
     },
     "root below the file": {
         "data.yaml": "path: photos\ntrain: images/x\nval: images/y\nnames: {0: cat}",
-        "photos/images/x/a.jpg": "",
-        "photos/labels/x/a.txt": ROW,
-        "photos/images/y/b.jpg": "",
-        "photos/labels/y/b.txt": ROW,
+        **pair("photos/images/x", "photos/images/y"),
     },
     "lists of images": {
         "train.txt": "./images/a.jpg\r\n",
         "val.txt": "images/b.jpg",
         "obj.names": "cat",
-        "images/a.jpg": "",
-        "labels/a.txt": ROW,
-        "images/b.jpg": "",
-        "labels/b.txt": ROW,
+        **pair("images", "images"),
     },
     "lists with paths from elsewhere": {
         "data/train.txt": "data/obj/a.jpg\n",
         "data/test.txt": "data/obj/b.jpg\n",
         "data/obj.names": "cat\n",
-        "data/obj/a.jpg": "",
-        "data/obj/a.txt": ROW,
-        "data/obj/b.jpg": "",
-        "data/obj/b.txt": ROW,
+        **pair("data/obj", "data/obj"),
+    },
+    "an image named like a file of names": {
+        **pair("images/train", "images/val"),
+        "images/train/NAMES.jpg": "",
+        "labels/train/NAMES.txt": "",
     },
 }
 

@@ -51,7 +51,7 @@ def read(
     }
     named: dict[str, Mapping[ClassKey, str]] = {}
     for split, images in located.items():
-        labels = next((image.labels for image in images if image.labels), None)
+        labels = {image.labels: None for image in images if image.labels}
         named[places[split]] = find_names(source, places[split], labels)
     names = common_names(named, findings)
     known: Collection[int] = {number for number in names if isinstance(number, int)}

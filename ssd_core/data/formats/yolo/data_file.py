@@ -2,7 +2,7 @@
 
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import yaml
@@ -58,11 +58,11 @@ def read_data_file(source: Source, name: str) -> DataFile:
     return DataFile(_names(values, name), root if isinstance(root, str) else "", places)
 
 
-def find_names(source: Source, place: str, labels: str | None) -> Mapping[ClassKey, str]:
+def find_names(source: Source, place: str, labels: Collection[str]) -> Mapping[ClassKey, str]:
     """Return the class names of a split by number from 0, none if no file has them.
 
     They are those of the split's `data.yaml`, else of the nearest file of names or `data.yaml` in
-    the folder of the `labels`, or above it.
+    the folder of the `labels`, or above it. An image may be called `names.jpg`.
 
     Raises:
         DataError: the file cannot be used.
@@ -71,11 +71,12 @@ def find_names(source: Source, place: str, labels: str | None) -> Mapping[ClassK
     names: Mapping[ClassKey, str] = {}
     if is_data_file(file) and file in source.files:
         names = read_data_file(source, file).names
-    folder = posixpath.dirname(labels or file)
+    folder = posixpath.dirname(next(iter(labels), file))
     while not names:
         beside = [name for name in source.files if posixpath.dirname(name) == folder]
         for name in filter(is_names_file, beside):
-            return _read_lines(source, name)
+            if name not in labels:
+                return _read_lines(source, name)
         described = (read_data_file(source, name).names for name in filter(is_data_file, beside))
         names = next(filter(None, described), {})
         if not folder:
