@@ -91,6 +91,7 @@ def component(
     pairs = _pairs("--input", inputs), _pairs("--param", parameters)
     from pipelines.execution.component import Given, find_record, prepare_component
     from pipelines.execution.docker import check_image, launch_container
+    from pipelines.execution.processes import Listener
     from pipelines.execution.steps import run_step, write_step
 
     record = find_record(name, from_run, root) if from_run else None
@@ -101,7 +102,7 @@ def component(
     write_step(step)
     launch = launch_container(step, options=docker_options or ())
     print(launch.line, flush=True)
-    run_step(step, launch, on_line=sys.stderr.write)
+    run_step(step, launch, Listener())
     print(out_dir)
 
 

@@ -3,14 +3,15 @@
 import importlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import components
 from pipelines.catalogue import STEPS
+from pipelines.execution.docker import PLACE_PARAMETERS
 from pipelines.execution.spec import Task, Values, artifact_list, build_executor_input, read_tasks
-from pipelines.execution.steps import PLACE_PARAMETERS, Step, make_step
+from pipelines.execution.steps import Step
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.errors import DataError, UsageError, unknown_name
 from ssd_core.model_dir import read_description
@@ -106,7 +107,7 @@ def prepare_component(
     out_dir = out_dir.absolute()
     values = _read_values(task, given, out_dir, record)
     executor_input = build_executor_input(task, values, {}, run="", out_dir=out_dir)
-    return make_step(task, executor_input, out_dir, image=image)
+    return Step(replace(task, image=image), executor_input, out_dir)
 
 
 def _read_values(task: Task, given: Given, out_dir: Path, record: Location | None) -> Values:

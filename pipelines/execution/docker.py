@@ -4,9 +4,14 @@ import os
 import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from pipelines.execution.steps import Launch, Step, executor_arguments, find_mounts
+from pipelines.execution.steps import Launch, Step, executor_arguments
 from ssd_core.errors import SurroundingsError, UsageError
+from ssd_core.store.local import make_directory
+
+PLACE_PARAMETERS = frozenset({"data_root", "source", "uri"})
+"""Parameters with a path or a URI; a component writes only to the first."""
 
 DEVICE_OPTIONS: Mapping[str, tuple[str, ...]] = {
     "auto": (),
@@ -57,6 +62,16 @@ def check_image(image: str) -> None:
     raise SurroundingsError(f"docker does not answer: {reason}")
 
 
+def find_mounts(step: Step) -> dict[Path, bool]:
+    """Return every local path that a step uses, and whether it writes there."""
+    inputs = step.executor_input["inputs"]
+    values = inputs["parameterValues"]
+    uris = {entry["artifacts"][0]["uri"]: False for entry in inputs["artifacts"].values()}
+    uris |= {values[name]: name == "data_root" for name in PLACE_PARAMETERS & values.keys()}
+    local = {Path(uri): is_writable for uri, is_writable in uris.items() if uri.startswith("/")}
+    return local | {step.out_dir: True}
+
+
 def launch_container(step: Step, *, options: Sequence[str] = ()) -> Launch:
     """Run a step in its image; of contradicting options of `docker run` the last one wins.
 
@@ -70,9 +85,11 @@ def launch_container(step: Step, *, options: Sequence[str] = ()) -> Launch:
         words += ["--env", variable]
     for path, is_writable in sorted(find_mounts(step).items()):
         words += ["--volume", f"{path}:{path}" + ("" if is_writable else ":ro")]
-    words += [*options, step.image, "python3"]
+        if is_writable:
+            make_directory(path)  # docker would create it as root
+    words += [*options, step.task.image, "python3"]
     found = shlex.join(["docker", "ps", "--all", "--quiet", "--filter", f"label={label}"])
     return Launch(
-        line=f"{shlex.join(words)} {executor_arguments(step)}",
+        f"{shlex.join(words)} {executor_arguments(step)}",
         cleanup=f"{found} | xargs -r docker rm --force",
     )

@@ -1,13 +1,15 @@
-"""A shell command in a process group of its own, of which nothing stays behind."""
+"""A shell command in its own process group, which leaves nothing behind."""
 
 import math
 import os
 import queue
 import signal
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO
 
@@ -16,6 +18,7 @@ from ssd_core.errors import StoppedError
 _TICK_SECONDS = 0.2
 _GRACE_SECONDS = 20.0
 """Time for a command to save its work when the user stops it."""
+_TAIL_LINES = 20
 _GUARD = """
 exec 3<&0 </dev/null
 {{ trap '' TERM; read -r _ <&3; {cleanup}; kill -KILL 0; }} >/dev/null 2>&1 &
@@ -26,90 +29,105 @@ exec {line}
 parent that was killed, and then ends the whole group."""
 
 
+class Listener:
+    """Follows a running command; by default it passes standard error on."""
+
+    def on_line(self, line: str) -> None:
+        """Take a line of standard error."""
+        sys.stderr.write(line)
+
+    def on_tick(self) -> None:
+        """Called after each line, and several times per second."""
+
+    def on_stop(self) -> None:
+        """Called when the command is being stopped."""
+
+
 def run_line(
-    line: str,
-    *,
-    cleanup: str = ":",
-    stdout: IO[str] | None = None,
-    on_line: Callable[[str], object],
-    on_tick: Callable[[], None] = lambda: None,
-    on_stop: Callable[[], None] = lambda: None,
-) -> int:
-    """Run a shell command line, and return its exit code; negative for a signal.
+    line: str, listener: Listener, *, cleanup: str = ":", stdout: IO[str] | None = None
+) -> tuple[int, Sequence[str]]:
+    """Run a shell command line.
 
     Args:
         line: one simple command.
+        listener: follows the command.
         cleanup: shell command that runs when the line has ended, or this process has.
         stdout: standard output of the command; None for that of this process.
-        on_line: called with each line of its standard error.
-        on_tick: called several times per second.
-        on_stop: called when the command is being stopped.
+
+    Returns:
+        The exit code, negative for a signal, and the last lines of standard error.
 
     Raises:
         KeyboardInterrupt: Ctrl-C, after the command had time to save its work.
         StoppedError: SIGTERM, likewise.
     """
-    with _sigterm_raises(), _start(line, cleanup, stdout) as process:
-        assert process.stdin is not None
-        lines: queue.Queue[str | None] = queue.Queue()
-        reader = threading.Thread(target=_read, args=(process, lines), daemon=True)
+    script = _GUARD.format(cleanup=cleanup, line=line)
+    with (
+        _sigterm_raises(),
+        subprocess.Popen(
+            ["sh", "-c", script],
+            stdin=subprocess.PIPE,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,
+        ) as process,
+    ):
+        return _Command(process, listener).run()
+
+
+class _Command:
+    def __init__(self, process: "subprocess.Popen[str]", listener: Listener) -> None:
+        self._process = process
+        self._listener = listener
+        self._lines: queue.Queue[str | None] = queue.Queue()
+        self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
+
+    def run(self) -> tuple[int, Sequence[str]]:
+        assert self._process.stdin is not None
+        reader = threading.Thread(target=self._read, daemon=True)
         reader.start()
         try:
-            _follow(process, lines, on_line, on_tick, deadline=math.inf)
+            self._follow(math.inf)
         except (KeyboardInterrupt, StoppedError):
-            on_stop()
+            self._listener.on_stop()
             with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
-            _follow(process, lines, on_line, on_tick, deadline=time.monotonic() + _GRACE_SECONDS)
+                os.killpg(self._process.pid, signal.SIGTERM)
+            self._follow(time.monotonic() + _GRACE_SECONDS)
             raise
         finally:
-            process.stdin.close()
+            self._process.stdin.close()
             reader.join()
-            for rest in iter(lines.get_nowait, None):
-                on_line(rest)
-    return process.returncode
+            for line in iter(self._lines.get_nowait, None):
+                self._pass_on(line)
+        return self._process.wait(), tuple(self._tail)
 
+    def _read(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self._lines.put(line)
+        self._lines.put(None)
 
-def _start(line: str, cleanup: str, stdout: IO[str] | None) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        ["sh", "-c", _GUARD.format(cleanup=cleanup, line=line)],
-        stdin=subprocess.PIPE,
-        stdout=stdout,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        errors="replace",
-        start_new_session=True,
-    )
-
-
-def _read(process: "subprocess.Popen[str]", lines: "queue.Queue[str | None]") -> None:
-    assert process.stderr is not None
-    for line in process.stderr:
-        lines.put(line)
-    lines.put(None)
-
-
-def _follow(
-    process: "subprocess.Popen[str]",
-    lines: "queue.Queue[str | None]",
-    on_line: Callable[[str], object],
-    on_tick: Callable[[], None],
-    *,
-    deadline: float,
-) -> None:
-    """Pass lines on until the command ends, or the deadline on the monotonic clock."""
-    while time.monotonic() < deadline:
-        on_tick()
-        try:
-            line = lines.get(timeout=_TICK_SECONDS)
-        except queue.Empty:
-            if process.poll() is not None:  # a child of the command keeps standard error open
+    def _follow(self, deadline: float) -> None:
+        """Pass lines on until the command ends, or the deadline on the monotonic clock."""
+        while time.monotonic() < deadline:
+            self._listener.on_tick()
+            try:
+                line = self._lines.get(timeout=_TICK_SECONDS)
+            except queue.Empty:
+                if self._process.poll() is not None:  # a child keeps standard error open
+                    return
+                continue
+            if line is None:
+                self._lines.put(None)
                 return
-            continue
-        if line is None:
-            lines.put(None)
-            return
-        on_line(line)
+            self._pass_on(line)
+
+    def _pass_on(self, line: str) -> None:
+        if line.strip():
+            self._tail.append(line.strip())
+        self._listener.on_line(line)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 from pipelines.execution.docker import DEVICE_OPTIONS, check_image, launch_container
 from pipelines.execution.live_list import LiveList, State
+from pipelines.execution.processes import Listener
 from pipelines.execution.spec import (
     Task,
     Values,
@@ -20,14 +21,7 @@ from pipelines.execution.spec import (
     read_outputs,
     read_tasks,
 )
-from pipelines.execution.steps import (
-    Launcher,
-    Step,
-    launch_process,
-    make_step,
-    run_step,
-    write_step,
-)
+from pipelines.execution.steps import Launcher, Step, launch_process, run_step, write_step
 from pipelines.placement import Placement, load_placement
 from ssd_core import __version__
 from ssd_core.config import parse_section
@@ -104,9 +98,13 @@ def run_pipeline(
         for task in tasks:
             out_dir = local_dir / task.name
             entry = build_executor_input(task, values, outputs, run=run, out_dir=out_dir)
-            step = make_step(task, entry, out_dir)
+            step = Step(task, entry, out_dir)
             try:
-                _run_shown(step, launcher, rows, log)
+                write_step(step)
+                launch = launcher(step)
+                log.write(f"\n{datetime.now():%H:%M:%S} {task.name}\n{launch.line}\n")
+                rows.begin(task.name)
+                run_step(step, launch, _RowListener(rows, task.name, log), stdout=log)
             except SsdError as error:
                 rows.end(task.name, State.FAILED, "")
                 error.args = (f"{error}; the log is {log_path}",)
@@ -116,24 +114,25 @@ def run_pipeline(
     return LocalRun(name=run, log_path=log_path)
 
 
-def _run_shown(step: Step, launcher: Launcher, rows: LiveList, log: TextIO) -> None:
-    """Run a step; its output goes to the log, the last line of its stage to its row."""
-    row = rows.rows[step.name]
+@dataclass(frozen=True, slots=True)
+class _RowListener(Listener):
+    """Writes the log of a step to the log of the run, and its last line to the row."""
 
-    def note(line: str) -> None:
-        log.write(line)
+    rows: LiveList
+    name: str
+    log: TextIO
+
+    def on_line(self, line: str) -> None:
+        self.log.write(line)
         text = line.strip()
         if text and text != f"ssd-core {__version__}":
-            row.text = text.removeprefix(f"{step.name}: ")
+            self.rows.rows[self.name].text = text.removeprefix(f"{self.name}: ")
 
-    def note_stop() -> None:
-        row.text = "stopping, saves its work first"
+    def on_tick(self) -> None:
+        self.rows.draw()
 
-    write_step(step)
-    launch = launcher(step)
-    log.write(f"\n{datetime.now():%H:%M:%S} {step.name}\n{launch.line}\n")
-    rows.begin(step.name)
-    run_step(step, launch, stdout=log, on_line=note, on_tick=rows.draw, on_stop=note_stop)
+    def on_stop(self) -> None:
+        self.rows.rows[self.name].text = "stopping, saves its work first"
 
 
 def _claim_run(places: Places) -> tuple[str, Path]:

@@ -17,8 +17,7 @@ from pipelines.execution.component import (
     prepare_component,
     read_parameter,
 )
-from pipelines.execution.docker import launch_container
-from pipelines.execution.steps import PLACE_PARAMETERS, find_mounts
+from pipelines.execution.docker import PLACE_PARAMETERS, find_mounts, launch_container
 from ssd_core.errors import UsageError
 from ssd_core.store import LocalDirectory
 

@@ -139,7 +139,7 @@ def test_a_model_that_misses_a_bar_is_not_published(few_photographs: Path, root:
     words = command(few_photographs, root, "publish.min_ap=1")
     done = run([*words, "--model-name", "cells"])
     assert done.returncode == 3
-    assert re.match(r"error: publish: ap (is|was) .*, publish\.min_ap asks for", done.stderr)
+    assert re.match(r"error: publish: ap is .*; publish\.min_ap requires", done.stderr)
     assert "report: done after" in done.stdout
     assert not (root / "models").exists()
 

@@ -4,13 +4,16 @@ import io
 import json
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from kfp import dsl
 
+from pipelines.execution.processes import Listener
 from pipelines.execution.run import run_pipeline
+from pipelines.execution.spec import read_tasks
 from pipelines.execution.steps import Launch, Step, launch_process, run_step, write_step
 from ssd_core.errors import OwnershipError, SsdError
 
@@ -90,15 +93,8 @@ def test_a_pipeline_with_everything(tmp_path: Path) -> None:
 
 
 def make_step(out_dir: Path) -> Step:
-    given: dict[str, dict[str, str]] = {"parameterValues": {}, "artifacts": {}}
-    step = Step(
-        name="train",
-        function="train",
-        source="",
-        image="tools:1",
-        executor_input={"inputs": given},
-        out_dir=out_dir,
-    )
+    (task,) = read_tasks(produce)
+    step = Step(replace(task, name="train"), {}, out_dir)
     write_step(step)
     return step
 
@@ -122,12 +118,11 @@ def make_step(out_dir: Path) -> Step:
 )
 def test_why_a_step_failed(script: str, code: int, message: str, tmp_path: Path) -> None:
     """The output of an earlier run is not taken for a success."""
-    lines: list[str] = []
     (tmp_path / "executor_input.json").write_text("{}")
     (tmp_path / "executor_output.json").write_text("{}")
-    launch = Launch(line=shlex.join(["sh", "-c", f"exec >&2; {script}"]))
+    launch = Launch(shlex.join(["sh", "-c", f"exec >&2; {script}"]))
     with pytest.raises(SsdError) as failed:
-        run_step(make_step(tmp_path), launch, on_line=lines.append)
+        run_step(make_step(tmp_path), launch, Listener())
     assert failed.value.exit_code == code
     assert str(failed.value).startswith(message)
 
