@@ -71,13 +71,13 @@ def test_skip_drops_no_more_than_its_share(tmp_path: Path) -> None:
         findings.check(tmp_path, dropped=2, listed=100, max_skipped=0.01)
 
 
-def test_an_old_file_goes_when_there_is_nothing_to_say(tmp_path: Path) -> None:
+def test_an_old_file_is_removed_if_there_are_no_findings(tmp_path: Path) -> None:
     (tmp_path / FINDINGS_FILE).write_text("old")
     Findings("strict").write(tmp_path)
     assert not (tmp_path / FINDINGS_FILE).exists()
 
 
-def test_findings_of_elsewhere_are_taken_over() -> None:
+def test_findings_of_another_process_are_added() -> None:
     first, second = Findings("repair"), Findings("repair")
     first.add("image_empty", "a", "here")
     second.add("image_empty", "b", "elsewhere", count=2)
@@ -86,7 +86,7 @@ def test_findings_of_elsewhere_are_taken_over() -> None:
     assert [finding.detail for finding in first.listed] == ["here", "elsewhere"]
 
 
-def test_the_list_is_limited_and_the_counts_are_not() -> None:
+def test_only_the_list_is_limited() -> None:
     findings = Findings("repair")
     for _ in range(10_001):
         findings.add("box_outside", "a", "detail")
@@ -95,7 +95,7 @@ def test_the_list_is_limited_and_the_counts_are_not() -> None:
     assert len(findings.listed) == 10_001  # ten thousand and the other code
 
 
-def test_names_in_a_finding_can_be_printed_and_written(tmp_path: Path) -> None:
+def test_names_in_a_finding_are_printable(tmp_path: Path) -> None:
     findings = Findings("repair")
     findings.add("box_outside", "a\n.xml", "of \x1b[31m", image="a\ud800\n.jpg")
     (finding,) = findings.listed
@@ -105,7 +105,7 @@ def test_names_in_a_finding_can_be_printed_and_written(tmp_path: Path) -> None:
     assert json.loads((tmp_path / FINDINGS_FILE).read_text())["findings"][0]["image"]
 
 
-def test_a_place_is_said_once() -> None:
+def test_a_place_is_not_repeated() -> None:
     findings = Findings("strict")
     findings.add("annotations_unreadable", "a.xml", "a.xml: is no XML")
     assert (findings.listed[0].place, findings.listed[0].detail) == ("a.xml", "is no XML")

@@ -1,7 +1,7 @@
-"""Every kind of bad input from end to end: what `check` finds, where `strict` stops, what is kept.
+"""Bad input from end to end: findings of `check`, errors of `strict`, images that `repair` keeps.
 
 A data set of four images is damaged in one place; the readers and checks have tables of their own,
-with more variants of each. What is no error must convert under `strict`.
+with more variants of each. Warnings must convert under `strict`.
 """
 
 import json
@@ -63,7 +63,7 @@ class Case(NamedTuple):
     found: dict[str, int]
     """Findings by code."""
     kept: int = NUM_IMAGES
-    """Images of the training split that are left under `repair`; 0 where it stops, too."""
+    """Images of the training split that `repair` keeps; 0 if it stops, too."""
 
 
 def image(**changes: Any) -> Callable[[Path, Content], object]:
@@ -79,7 +79,7 @@ def without(part: str, key: str) -> Callable[[Path, Content], object]:
 
 
 def file(make: Callable[[], bytes]) -> Callable[[Path, Content], object]:
-    """Put another image in the place of one whose size the annotations do not say."""
+    """Replace an image whose size is not in the annotations."""
 
     def damage(folder: Path, content: Content) -> None:
         (folder / "1.png").write_bytes(make())
@@ -106,23 +106,14 @@ CASES: dict[str, Case] = {
     "nothing": Case(lambda *_: None, {}),
     # the file of annotations
     "truncated": Case(text(lambda t: t[:-40]), UNUSABLE, 0),
-    "trailing comma": Case(text(lambda t: t[:-1] + ",}"), UNUSABLE, 0),
     "keys twice": Case(text(lambda t: t[:-1] + ', "images": []}'), UNUSABLE, 0),
-    "nested deeply": Case(text(lambda t: t[:-1] + ', "a": ' + "[" * 99_999), UNUSABLE, 0),
     "byte order mark": Case(text(lambda t: b"\xef\xbb\xbf" + t.encode()), {}),
     "bad UTF-8": Case(text(lambda t: t.encode().replace(b"cat", b"c\xff")), UNUSABLE, 0),
-    "UTF-16": Case(text(lambda t: t.encode("utf-16")), UNUSABLE, 0),
     "NaN": Case(text(lambda t: t.replace("[1, 2", "[NaN, 2", 1)), {"box_not_finite": 1}),
-    "Infinity": Case(text(lambda t: t.replace("[1, 2", "[Infinity, 2", 1)), {"box_not_finite": 1}),
     "no annotations": Case(lambda _, c: c.pop("annotations"), UNUSABLE, 0),
-    "annotations: null": Case(lambda _, c: c.update(annotations=None), UNUSABLE, 0),
-    "no info": Case(lambda _, c: c.pop("info", None), {}),
     # ids
     "id as text": Case(image(id="10"), {"image_malformed": 1, "object_of_unknown_image": 1}, 2),
     "id with a point": Case(image(id=10.0), {"number_not_whole": 1}),
-    "half an id": Case(entry(image_id=10.5), {"object_malformed": 1}),
-    "negative id": Case(entry(id=-1), {"object_malformed": 1}),
-    "huge id": Case(entry(id=2**53 + 1), {"object_malformed": 1}),
     "null": Case(lambda _, c: c["annotations"].append(None), {"object_malformed": 1}),
     "two images of one id": Case(
         image(id=0), {"image_id_twice": 2, "object_of_unknown_image": 1}, 1
@@ -139,14 +130,10 @@ CASES: dict[str, Case] = {
     # boxes
     "three numbers": Case(entry(bbox=[1, 2, 3]), {"object_malformed": 1}),
     "no bbox": Case(without("annotations", "bbox"), {"object_malformed": 1}),
-    "no width": Case(entry(bbox=[1, 2, 0, 4]), {"box_without_area": 1}),
     "negative height": Case(entry(bbox=[1, 2, 4, -4]), {"box_without_area": 1}),
     "negative x": Case(entry(bbox=[-5, 2, 9, 4]), {"box_partly_outside": 1}),
-    "outside": Case(entry(bbox=[50, 2, 9, 4]), {"box_outside": 1}),
     "rounded": Case(entry(bbox=[0, 0, 21.4, 12]), {"box_beyond_edge": 1}),
     "whole image": Case(entry(bbox=[0, 0, 21, 12]), {}),
-    "1e308": Case(entry(bbox=[1, 2, 1e308, 4]), {"box_not_finite": 1}),
-    "tiny": Case(entry(bbox=[1, 2, 0.5, 0.5]), {"box_tiny": 1}),
     "corners": Case(
         lambda _, c: [a.update(bbox=[9, 4, 19, 9]) for a in c["annotations"]],
         {"boxes_may_be_corners": 3, "box_partly_outside": 3},
@@ -262,7 +249,7 @@ def test_bad_input(tmp_path: Path, name: str) -> None:
     folder, content = tmp_path / "source", good()
     write(folder, content)
     damaged = case.damage(folder, content)
-    if "categories" in content:  # which both splits must have in common
+    if "categories" in content:  # which both splits must share
         val = json.loads((folder / "val.json").read_text())
         (folder / "val.json").write_text(json.dumps(val | {"categories": content["categories"]}))
     raw = damaged if isinstance(damaged, bytes) else json.dumps(content).encode()

@@ -1,4 +1,4 @@
-"""The check stage and its command: everything is found, written and said, and nothing crashes."""
+"""The check stage and its command."""
 
 import json
 import shutil
@@ -54,27 +54,20 @@ def damage_pixels(path: Path) -> None:
 
 FAULTS: dict[str, tuple[Callable[[Path], Any], dict[str, int]]] = {
     "nothing": (lambda s: None, {}),
-    "image empty": (lambda s: photo(s, 0).write_bytes(b""), {"image_empty": 1}),
     "image damaged inside": (lambda s: damage_pixels(photo(s, 0)), {"image_damaged": 1}),
-    "image copied": (lambda s: shutil.copy(photo(s, 0), photo(s, 1)), {"equal_images": 1}),
     "image in a wrong case": (
         lambda s: photo(s, 0).rename(photo(s, 0).with_suffix(".JPG")),
         {},  # the stem counts in VOC
     ),
-    "image left over": (lambda s: shutil.copy(photo(s, 0), s / "new.jpg"), {"image_not_used": 1}),
     "a box upside down": (
         lambda s: change(annotation(s, 0), "<ymax>", "<ymax>-"),
         {"box_without_area": 1},
     ),
-    "annotations are no XML": (
+    "annotations are not XML": (
         lambda s: annotation(s, 0).write_text("<annotation><obj"),
         {"annotations_unreadable": 1},
     ),
     "annotations gone": (lambda s: annotation(s, 0).unlink(), {"annotations_missing": 1}),
-    "a wrong size": (
-        lambda s: change(annotation(s, 0), "<width>640<", "<width>480<"),
-        {"image_size_differs": 1},
-    ),
     "no training images": (
         lambda s: (s / "ImageSets/Main/train.txt").write_text(""),
         {"image_not_used": 8, "split_unusable": 1, "class_without_objects": 3},
@@ -83,9 +76,7 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], dict[str, int]]] = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_faults_are_found_as_a_conversion_finds_them(
-    source: Path, tmp_path: Path, name: str
-) -> None:
+def test_a_check_finds_what_a_conversion_finds(source: Path, tmp_path: Path, name: str) -> None:
     damage, expected = FAULTS[name]
     damage(source)
     checked = check.run(ConvertConfig(), str(source), tmp_path / "out")
@@ -112,13 +103,13 @@ def test_faults_are_found_as_a_conversion_finds_them(
         }
 
 
-def test_nothing_is_written_without_a_place(source: Path) -> None:
+def test_nothing_is_written_without_out(source: Path) -> None:
     before = sorted(source.rglob("*"))
     assert check.run(ConvertConfig(), str(source)).findings.num_errors == 0
     assert sorted(source.rglob("*")) == before
 
 
-def test_a_source_that_cannot_be_read_at_all_is_a_finding(tmp_path: Path) -> None:
+def test_an_unreadable_source_is_a_finding(tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     (tmp_path / "source/train.json").write_text('{"images": [], "annotations": [')
     checked = check.run(ConvertConfig(), str(tmp_path / "source"), tmp_path / "out")
@@ -131,7 +122,7 @@ def test_a_source_that_cannot_be_read_at_all_is_a_finding(tmp_path: Path) -> Non
     assert finding.detail.startswith("no annotations of a known format")
 
 
-def test_what_the_user_says_is_checked(source: Path, tmp_path: Path) -> None:
+def test_arguments_are_checked(source: Path, tmp_path: Path) -> None:
     for config, place in (
         ({"train": "nowhere.txt"}, source),
         ({"classes": ["a", "a"]}, source),
@@ -142,7 +133,7 @@ def test_what_the_user_says_is_checked(source: Path, tmp_path: Path) -> None:
             check.run(parse_section(ConvertConfig, config, "convert"), str(place), tmp_path / "out")
 
 
-def test_what_a_data_set_says_is_no_part_of_the_page(source: Path, tmp_path: Path) -> None:
+def test_text_of_a_data_set_is_escaped_in_the_page(source: Path, tmp_path: Path) -> None:
     hostile = "<script>alert(1)</script>.jpg"
     list_path = source / "ImageSets/Main/train.txt"
     list_path.write_text(f"{list_path.read_text()}\n<img src=x onerror=y>\n")
@@ -158,7 +149,7 @@ def run_ssd(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([SSD, "check", *map(str, words)], capture_output=True, text=True)
 
 
-def test_the_command_says_what_is_wrong_and_ends_with_three(source: Path, tmp_path: Path) -> None:
+def test_the_command_prints_the_faults_and_exits_with_three(source: Path, tmp_path: Path) -> None:
     photo(source, 0).write_bytes(b"")
     shutil.copy(photo(source, 1), photo(source, 2))
     done = run_ssd(source, "--out", tmp_path / "out")
@@ -174,7 +165,7 @@ def test_the_command_says_what_is_wrong_and_ends_with_three(source: Path, tmp_pa
     )
 
 
-def test_the_command_ends_with_zero_where_there_are_only_warnings(source: Path) -> None:
+def test_the_command_exits_with_zero_for_warnings(source: Path) -> None:
     shutil.copy(photo(source, 1), photo(source, 2))
     done = run_ssd(source)
     assert done.returncode == 0, done.stderr
@@ -199,7 +190,7 @@ def test_never_a_traceback(tmp_path: Path, name: str, content: bytes) -> None:
         assert checked.findings.num_errors
 
 
-def test_strange_names_are_written_down(few_photographs: Path, tmp_path: Path) -> None:
+def test_strange_names_are_kept(few_photographs: Path, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
     photo = sorted((few_photographs / "JPEGImages").iterdir())[0]

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from ssd_core.config import ConvertConfig, SplitName
 from ssd_core.data.checking.duplicates import SeenImage, report_equal_images, take_fingerprint
 from ssd_core.data.checking.listing import check_listing, check_split
-from ssd_core.data.checking.samples import check_sample
+from ssd_core.data.checking.samples import check_image
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats import read_dataset
 from ssd_core.data.formats.dataset import SourceDataset
 from ssd_core.data.sources.base import Source
 from ssd_core.errors import DataError
 from ssd_core.logs import Progress
-from ssd_core.structures import Sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,31 +83,20 @@ def _check_images(
     findings: Findings,
 ) -> Iterator[tuple[SeenImage, int]]:
     """Read every image once, and yield the usable ones with their number of objects."""
+
+    def load(name: str) -> memoryview:
+        return memoryview(source.read(name))
+
     done = 0
     with Progress("check: image", sum(map(len, kept.values()))) as progress:
         for name, positions in kept.items():
             split = dataset.splits[name]
             source.expect([split.images[position].image_path for position in positions])
             for position in positions:
-                checked = _check_image(source, split.sample(position), config, findings)
+                checked = check_image(split.sample(position), load, config, findings)
                 done += 1
                 progress.update(done)
                 if checked is not None:
-                    sample, fingerprint = checked
-                    image = SeenImage(name, sample.image_path, fingerprint)
-                    yield image, len(sample.annotations)
-
-
-def _check_image(
-    source: Source, sample: Sample, config: ConvertConfig, findings: Findings
-) -> tuple[Sample, int] | None:
-    """Return the sample and the fingerprint of its image, None if it cannot be used."""
-    try:
-        image = memoryview(source.read(sample.image_path))
-    except DataError as error:
-        findings.add("image_unreadable", sample.place, str(error), image=sample.image_path)
-        return None
-    checked = check_sample(
-        sample, image, findings, max_pixels=config.max_pixels, is_decoded=config.decode_check
-    )
-    return None if checked is None else (checked, take_fingerprint(image))
+                    sample, image = checked
+                    seen = SeenImage(name, sample.image_path, take_fingerprint(image))
+                    yield seen, len(sample.annotations)

@@ -1,17 +1,48 @@
 """Checks of one image: its file, then the boxes against its true size."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ssd_core.config import ConvertConfig
 from ssd_core.data.checking.images import ImageFaultError, inspect_image
 from ssd_core.data.findings import CLIP, KEEP, RULES, Findings
+from ssd_core.errors import DataError
 from ssd_core.structures import Annotations, FloatArray, Sample
 
 ROUNDING_PIXELS = 1.0
 """A box that leaves the image by at most this was rounded, not misplaced."""
 _TINY_PIXELS = 1.0
+
+
+def check_image(
+    sample: Sample,
+    load: Callable[[str], memoryview],
+    config: ConvertConfig,
+    findings: Findings,
+) -> tuple[Sample, memoryview] | None:
+    """Load and check one image and its boxes.
+
+    Args:
+        sample: the sample of a reader.
+        load: returns the content of an image file by its name.
+        config: limits and options of the check.
+        findings: records the faults and decides what happens to them.
+
+    Returns:
+        The sample as `check_sample` returns it and the image, or None if it is dropped.
+    """
+    try:
+        image = load(sample.image_path)
+    except DataError as error:
+        findings.add("image_unreadable", sample.place, str(error), image=sample.image_path)
+        return None
+    checked = check_sample(
+        sample, image, findings, max_pixels=config.max_pixels, is_decoded=config.decode_check
+    )
+    return None if checked is None else (checked, image)
 
 
 def check_sample(

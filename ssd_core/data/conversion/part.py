@@ -4,12 +4,13 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from ssd_core.config import ConvertConfig, ShardFormat, SplitName
 from ssd_core.data.checking.duplicates import take_fingerprint
-from ssd_core.data.checking.samples import check_sample
+from ssd_core.data.checking.samples import check_image
 from ssd_core.data.conversion.journal import PackedPart
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats.dataset import SourceDataset, SourceSplit
@@ -144,22 +145,11 @@ def _valid_samples(
     """Load and check the images; yield position, sample and image of those that are kept."""
     source, config = conversion.source, conversion.config
     source.expect([entry.image_path for entry in images.images])
+    load = partial(_load, writer, source)
     for index in range(len(images)):
-        sample = images.sample(index)
-        try:
-            image = _load(writer, source, sample.image_path)
-        except DataError as error:
-            findings.add("image_unreadable", sample.place, str(error), image=sample.image_path)
-        else:
-            checked = check_sample(
-                sample,
-                image,
-                findings,
-                max_pixels=config.max_pixels,
-                is_decoded=config.decode_check,
-            )
-            if checked is not None:
-                yield index, checked, image
+        checked = check_image(images.sample(index), load, config, findings)
+        if checked is not None:
+            yield index, *checked
         on_image(index + 1)
 
 

@@ -53,7 +53,7 @@ def common_names(
 
 
 def choose_classes(known: Mapping[ClassKey, str], wanted: Sequence[str] | None) -> ClassChoice:
-    """Give the wanted classes labels from 1 in the order of the wish, or all in their own order.
+    """Give the wanted classes labels from 1 in their order; without a choice, all classes.
 
     Classes of the source that share a name become one.
 

@@ -138,7 +138,7 @@ def assemble_dataset(
     """Join images and objects; objects of classes that were not chosen are left out and counted.
 
     Raises:
-        DataError: there is no class.
+        DataError: no object has a class.
     """
     if not choice.classes:
         places = " and ".join(split.place for split in splits.values())

@@ -74,7 +74,7 @@ def test_damage_inside_a_jpeg_is_found_by_decoding() -> None:
     decode_image(damaged)  # so that training does not end with it
 
 
-def test_a_jpeg_that_nobody_can_decode() -> None:
+def test_a_jpeg_that_cannot_be_decoded() -> None:
     scan = LARGE_JPEG.index(b"\xff\xda")
     damaged = LARGE_JPEG[: scan + 6] + b"\x33" + LARGE_JPEG[scan + 7 :]  # an undefined table
     assert inspect(damaged, is_decoded=True) == "image_undecodable"
@@ -87,7 +87,7 @@ def test_every_flipped_bit_of_a_png_is_found(position: int) -> None:
     assert inspect(damaged) in {"image_undecodable", "image_truncated"}
 
 
-def test_right_checksums_around_wrong_pixels() -> None:
+def test_correct_checksums_of_wrong_pixels() -> None:
     header = struct.pack(">IIBBBBB", 8, 8, 8, 2, 0, 0, 0)
     parts = [(b"IHDR", header), (b"IDAT", b"no deflated data"), (b"IEND", b"")]
     image = b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*part) for part in parts)
@@ -103,14 +103,14 @@ def test_the_limit_of_pixels_is_that_of_the_configuration() -> None:
         inspect_image(memoryview(encode("PNG")), max_pixels=199, is_decoded=False)
 
 
-def test_the_name_of_a_file_does_not_matter(tmp_path) -> None:
+def test_the_suffix_of_a_file_does_not_matter(tmp_path) -> None:
     for kind in ("PNG", "WEBP", "BMP", "TIFF", "GIF"):
         (tmp_path / "a.jpg").write_bytes(encode(kind))
         facts = inspect((tmp_path / "a.jpg").read_bytes())
         assert facts == ImageFacts(20, 10, {})
 
 
-def test_random_bytes_behind_a_mark_are_never_a_crash() -> None:
+def test_random_bytes_after_a_signature_never_crash() -> None:
     rng = np.random.default_rng(2)
     for kind in ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "AVIF"):
         image = encode(kind)

@@ -106,7 +106,7 @@ def test_an_image_counts_once(policy: Policy) -> None:
     assert findings.listed[0].detail == "a.jpg was already listed at line 0"
 
 
-def test_a_mended_name_counts_once_too() -> None:
+def test_a_corrected_name_counts_once_too() -> None:
     paths, findings = check(["a.jpg"], {"train": ["A.jpg", "a.jpg"]})
     assert paths == {"train": ["a.jpg"]}
     assert findings.counts == {"image_name_differs": 1, "image_twice": 1}
@@ -139,18 +139,20 @@ def test_images_that_no_split_uses_are_counted() -> None:
         ([], []),
     ],
 )
-def test_equal_objects_of_an_image_are_said(boxes: list[LabelledBox], details: list[str]) -> None:
+def test_equal_objects_of_an_image_are_reported(
+    boxes: list[LabelledBox], details: list[str]
+) -> None:
     _, findings = check(["a.jpg"], {"train": ["a.jpg"]}, boxes=tuple(boxes))
     twins = [finding for finding in findings.listed if finding.code == "object_twice"]
     assert [finding.detail for finding in twins] == details
     assert all(finding.image == "a.jpg" for finding in twins)
 
 
-def test_equal_objects_of_two_images_are_fine() -> None:
+def test_equal_objects_of_two_images_are_valid() -> None:
     assert not check(["a.jpg", "b.jpg"], {"train": ["a.jpg", "b.jpg"]})[1].counts
 
 
-def test_classes_that_cannot_be_learnt_are_named() -> None:
+def test_classes_without_objects_are_reported() -> None:
     _, findings = check(["a.jpg"], {"train": ["a.jpg"]}, "strict")
     assert [(f.code, f.place, f.detail) for f in findings.listed] == [
         ("class_without_objects", "train list", "no object of: c2")
@@ -158,7 +160,7 @@ def test_classes_that_cannot_be_learnt_are_named() -> None:
     assert not findings.stops
 
 
-def test_what_cannot_be_read_is_counted() -> None:
+def test_unusable_files_are_counted() -> None:
     findings = Findings("strict")
     source = Listing("a.jpg")
     source.unusable["far"] = "is a link"

@@ -38,7 +38,7 @@ def test_the_id_is_that_of_the_first_class_with_the_name():
     assert [info.category_id for info in by_name.classes] == [1, 2]
 
 
-def test_equal_names_are_one_class():
+def test_equal_names_become_one_class():
     choice = choose_classes({1: "cat", 2: "dog", 5: "cat"}, None)
     assert [info.name for info in choice.classes] == ["cat", "dog"]
     assert choice.labels == {1: 1, 5: 1, 2: 2}
@@ -55,12 +55,12 @@ def test_equal_names_are_one_class():
         (["hound=dog"], "unknown class 'hound'"),
     ],
 )
-def test_wrong_words(wanted, message):
+def test_wrong_entries(wanted, message):
     with pytest.raises(UsageError, match=message):
         choose_classes(CATEGORIES, wanted)
 
 
-def test_half_a_sign_is_no_name():
+def test_half_a_character_is_not_a_name():
     with pytest.raises(DataError, match=r"the class name 'c\\ud800' is not text"):
         choose_classes({1: "c\ud800"}, None)
 
@@ -84,7 +84,7 @@ def test_classes_that_are_numbers(seen, wanted, classes):
     assert [(info.name, info.category_id) for info in choice.classes] == classes
 
 
-def test_a_plain_list_says_all_numbers_there_are():
+def test_a_plain_list_covers_all_numbers():
     assert known_numbers(["cat", "dog"], first=0) == range(2)
     assert 99 in known_numbers(["cat", "7=dog"], first=0)
     assert 99_999 not in known_numbers(None, first=1)

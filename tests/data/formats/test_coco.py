@@ -198,7 +198,7 @@ def test_splits_must_agree_on_categories(tmp_path: Path) -> None:
         ({"images": ".."}, "image folder ..: leaves the source"),
     ],
 )
-def test_places_that_are_not_there(tmp_path: Path, options: dict[str, str], message: str) -> None:
+def test_places_that_do_not_exist(tmp_path: Path, options: dict[str, str], message: str) -> None:
     write(tmp_path, box())
     with pytest.raises(UsageError, match=message):
         read(tmp_path, format="coco", **options)

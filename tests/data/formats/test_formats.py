@@ -25,7 +25,7 @@ def write_list(folder: Path, name: str, images: int, start: int = 0) -> None:
     (folder / name).write_text("\n".join(lines))
 
 
-def test_auto_says_what_it_saw(bccd_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_auto_logs_its_choice(bccd_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "ssd")
     assert read(bccd_dir).format == "voc"
     assert f"{bccd_dir}: format voc" in caplog.text
@@ -33,7 +33,7 @@ def test_auto_says_what_it_saw(bccd_dir: Path, caplog: pytest.LogCaptureFixture)
     assert "val: ImageSets/Main/val.txt" in caplog.text
 
 
-def test_auto_names_the_formats_it_did_not_take(
+def test_auto_names_the_formats_it_did_not_choose(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "ssd")
@@ -57,13 +57,13 @@ def test_no_known_format(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_format_named_but_not_there(tmp_path: Path, name: str) -> None:
+def test_a_chosen_format_is_not_found(tmp_path: Path, name: str) -> None:
     (tmp_path / "notes.md").write_text("nothing")
     with pytest.raises(UsageError, match=f"found no {name} training split.*--train"):
         read(tmp_path, format=name)
 
 
-def test_unusual_names_have_to_be_given(tmp_path: Path) -> None:
+def test_unusual_names_have_to_be_chosen(tmp_path: Path) -> None:
     write_list(tmp_path, "one.txt", 3)
     write_list(tmp_path, "two.txt", 2, start=3)
     with pytest.raises(UsageError, match="no txt training split among one.txt, two.txt"):
@@ -112,7 +112,7 @@ def test_a_fifth_is_held_back_by_content(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("contents", [[b"x"], [b"x", b"x"]])
-def test_all_images_held_back_is_said(tmp_path: Path, contents: list[bytes]) -> None:
+def test_holding_back_all_images_is_an_error(tmp_path: Path, contents: list[bytes]) -> None:
     for number, content in enumerate(contents):
         (tmp_path / f"{number}.jpg").write_bytes(content)
     lines = (f"{number}.jpg 1,2,3,4,1\n" for number in range(len(contents)))
@@ -121,7 +121,7 @@ def test_all_images_held_back_is_said(tmp_path: Path, contents: list[bytes]) -> 
         read(tmp_path)
 
 
-def test_what_a_reader_dropped_stays_counted_when_some_are_held_back(tmp_path: Path) -> None:
+def test_images_dropped_by_a_reader_stay_counted(tmp_path: Path) -> None:
     write_list(tmp_path, "list.txt", 20)
     with (tmp_path / "list.txt").open("a") as file:
         file.write("\n3.jpg 1,2,3\n4.jpg 1,2,3")

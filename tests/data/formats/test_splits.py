@@ -40,7 +40,7 @@ def test_find_split(places: list[str], train: str | None, val: str | None) -> No
     assert find_split(reversed(places), "val") == val
 
 
-def test_several_equal_names_are_no_guess() -> None:
+def test_several_equal_names_are_an_error() -> None:
     with pytest.raises(UsageError, match=r"a/train.txt, b/train.txt; choose one with --train"):
         find_split(["b/train.txt", "a/train.txt"], "train")
 
@@ -76,10 +76,10 @@ def test_find_image_folder(files: list[str], names: list[str], place: str, prefi
     assert find_image_folder(Listing(*files), names, place) == prefix  # type: ignore[arg-type]
 
 
-def test_suffixes_are_those_of_the_formats_that_are_opened() -> None:
+def test_suffixes_are_those_of_the_decodable_formats() -> None:
     assert {Image.registered_extensions()[suffix] for suffix in IMAGE_SUFFIXES} == set(FORMATS)
 
 
-def test_no_image_anywhere() -> None:
+def test_no_image_exists() -> None:
     with pytest.raises(DataError, match=r"a.json: none of its images.*the first: x.jpg.*--images"):
         find_image_folder(Listing("y.jpg"), ["x.jpg"], "a.json")  # type: ignore[arg-type]

@@ -40,7 +40,7 @@ def test_lines_become_samples(tmp_path: Path) -> None:
     assert (samples[2].width, samples[2].height) == (0, 0)
 
 
-def test_y_first_is_read_as_the_reference_code_did(tmp_path: Path) -> None:
+def test_y_first_is_read_like_the_reference_code(tmp_path: Path) -> None:
     dataset, _ = read(write(tmp_path, "a.jpg 1,2,3,40,1\n"), txt_order="yx")
     assert dataset.splits["train"].annotations.boxes.tolist() == [[2, 1, 40, 3]]
 
@@ -86,7 +86,7 @@ def test_bad_objects(tmp_path: Path, field: str, code: str, detail: str) -> None
     assert dataset.splits["train"].num_listed == 2
 
 
-def test_numbers_that_are_none_reach_the_checks(tmp_path: Path) -> None:
+def test_numbers_that_are_not_finite_reach_the_checks(tmp_path: Path) -> None:
     dataset, findings = read(write(tmp_path, "a.jpg nan,2,3,4,1 1,inf,3,4,1 1,2,1e308,4,1\n"))
     assert not findings.counts
     assert (
@@ -94,7 +94,7 @@ def test_numbers_that_are_none_reach_the_checks(tmp_path: Path) -> None:
     )
 
 
-def test_a_shifted_column_is_no_class(tmp_path: Path) -> None:
+def test_a_shifted_column_is_not_a_class(tmp_path: Path) -> None:
     write(tmp_path, "a.jpg 1,2,3,4,99999 1,2,3,4,1\n")
     dataset, findings = read(tmp_path, policy="repair")
     assert findings.counts == {"class_unknown": 2}
@@ -116,7 +116,7 @@ def test_unusable_files(tmp_path: Path, content: bytes, message: str) -> None:
         read(tmp_path, train="train.txt")
 
 
-def test_missing_list_is_named(tmp_path: Path) -> None:
+def test_a_missing_list_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--train no.txt: this list does not exist"):
         read(write(tmp_path, "a.jpg 1,2,3,4,1\n"), train="no.txt")
 
@@ -133,6 +133,6 @@ def test_missing_list_is_named(tmp_path: Path) -> None:
         ("a.jpg b.jpg\n", False),
     ],
 )
-def test_lists_are_told_from_other_text(tmp_path: Path, text: str, is_list: bool) -> None:
+def test_lists_are_distinguished_from_other_text(tmp_path: Path, text: str, is_list: bool) -> None:
     write(tmp_path, text)
     assert txt.find_places(FolderSource(tmp_path)) == (["train.txt"] if is_list else [])

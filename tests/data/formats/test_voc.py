@@ -77,72 +77,43 @@ def test_chosen_classes(tmp_path: Path) -> None:
     assert not findings.stops
 
 
-def test_a_chosen_class_differs_from_none_that_occurs_by_case_alone(tmp_path: Path) -> None:
+def test_a_chosen_class_in_other_case_is_an_error(tmp_path: Path) -> None:
     devkit(tmp_path, a=xml(DOG, ("cat", 1, 2, 3, 4)))
     with pytest.raises(UsageError, match="^unknown class 'Cat'; did you mean 'cat'"):
         read(tmp_path, classes=("dog", "Cat"))
 
 
+FORBIDDEN = "has forbidden XML: EntitiesForbidden"
+NO_BOX = "has no bndbox with four numbers"
+UNREADABLE: list[tuple[str | bytes, str]] = [
+    ("", "is not XML: no element found"),
+    ("<annotation><object>", "is not XML"),
+    ("<html></html>", "the root is <html>"),
+    ('<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>', FORBIDDEN),
+    ('<!DOCTYPE a [<!ENTITY b "a"><!ENTITY c "&b;&b;">]><annotation>&c;</annotation>', FORBIDDEN),
+    ('<!DOCTYPE a [<!ENTITY b SYSTEM "file:///x">]><annotation>&b;</annotation>', FORBIDDEN),
+    ('<!DOCTYPE a SYSTEM "http://a.org/a"><annotation>&b;</annotation>', "undefined entity"),
+    ('<?xml version="1.0" encoding="klingon"?><annotation/>', "unknown encoding"),
+    ('<?xml version="1.0" encoding="UTF-16"?><annotation/>', "encoding specified in XML"),
+    (b'<?xml version="1.0" encoding="UTF-8"?><annotation>\xe4</annotation>', "not well-formed"),
+    (b"\x00" * 40, "is not XML"),
+    ("<a>" * 50_000, "is not XML: no element found"),
+    ("<annotation>" * 2, "is not XML"),
+    (xml(DOG) + xml(DOG), "is not XML: junk after document element"),
+]
+MALFORMED: list[tuple[str | bytes, str]] = [
+    (xml(DOG).replace("<xmin>1</xmin>", "<xmin/>"), NO_BOX),
+    (xml(("", 1, 2, 3, 4)), "object 1 '' has no name"),
+    (xml(("dog", 1, 2, 3, "")), NO_BOX),
+    (xml(("dog", 1, 2, 3, "four")), NO_BOX),
+    ("<annotation><object><name>dog</name></object></annotation>", "object 1 'dog' has no bndbox"),
+]
+
+
 @pytest.mark.parametrize(
     ("text", "code", "detail"),
-    [
-        ("", "annotations_unreadable", "is not XML: no element found"),
-        ("<annotation><object>", "annotations_unreadable", "is not XML"),
-        ("<html></html>", "annotations_unreadable", "the root is <html>"),
-        (
-            '<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>',
-            "annotations_unreadable",
-            "has forbidden XML: EntitiesForbidden",
-        ),
-        (
-            '<?xml version="1.0" encoding="klingon"?><annotation/>',
-            "annotations_unreadable",
-            "unknown encoding",
-        ),
-        (
-            '<!DOCTYPE a [<!ENTITY b "ha"><!ENTITY c "&b;&b;"><!ENTITY d "&c;&c;">]>'
-            "<annotation>&d;</annotation>",
-            "annotations_unreadable",
-            "has forbidden XML: EntitiesForbidden",
-        ),
-        (
-            '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><annotation>&b;</annotation>',
-            "annotations_unreadable",
-            "has forbidden XML",
-        ),
-        (
-            '<!DOCTYPE a SYSTEM "http://example.org/a.dtd"><annotation>&b;</annotation>',
-            "annotations_unreadable",
-            "is not XML: undefined entity",
-        ),
-        (
-            '<?xml version="1.0" encoding="UTF-16"?><annotation/>',
-            "annotations_unreadable",
-            "is not XML: encoding specified in XML declaration is incorrect",
-        ),
-        (
-            b'<?xml version="1.0" encoding="UTF-8"?><annotation>K\xe4se</annotation>',
-            "annotations_unreadable",
-            "is not XML: not well-formed",
-        ),
-        (b"\x00" * 40, "annotations_unreadable", "is not XML"),
-        ("<a>" * 50_000, "annotations_unreadable", "is not XML: no element found"),
-        ("<annotation>" * 2, "annotations_unreadable", "is not XML"),
-        (xml(DOG) + xml(DOG), "annotations_unreadable", "is not XML: junk after document element"),
-        (
-            xml(DOG).replace("<xmin>1</xmin>", "<xmin/>"),
-            "object_malformed",
-            "has no bndbox with four numbers",
-        ),
-        (xml(("", 1, 2, 3, 4)), "object_malformed", "object 1 '' has no name"),
-        (xml(("dog", 1, 2, 3, "")), "object_malformed", "has no bndbox with four numbers"),
-        (xml(("dog", 1, 2, 3, "four")), "object_malformed", "has no bndbox with four numbers"),
-        (
-            "<annotation><object><name>dog</name></object></annotation>",
-            "object_malformed",
-            "object 1 'dog' has no bndbox",
-        ),
-    ],
+    [(text, "annotations_unreadable", detail) for text, detail in UNREADABLE]
+    + [(text, "object_malformed", detail) for text, detail in MALFORMED],
 )
 def test_bad_annotations(tmp_path: Path, text: str | bytes, code: str, detail: str) -> None:
     devkit(tmp_path, a=xml(DOG), b="")
@@ -173,7 +144,7 @@ def test_bad_annotations(tmp_path: Path, text: str | bytes, code: str, detail: s
         (("<annotation>" + "<x>" * 3000 + "</x>" * 3000 + "</annotation>").encode(), []),
     ],
 )
-def test_what_may_differ(tmp_path: Path, text: bytes, boxes: list[list[float]]) -> None:
+def test_valid_variants(tmp_path: Path, text: bytes, boxes: list[list[float]]) -> None:
     devkit(tmp_path, a="", b=xml(DOG))
     (tmp_path / "Annotations" / "a.xml").write_bytes(text)
     dataset, findings = read(tmp_path)
@@ -266,7 +237,7 @@ def test_images_may_be_elsewhere(tmp_path: Path) -> None:
         ({"classes": ("a", "a")}, UsageError, "names a class twice"),
     ],
 )
-def test_places_that_are_not_there(
+def test_places_that_do_not_exist(
     tmp_path: Path, options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     devkit(tmp_path, a=xml(DOG))
@@ -274,7 +245,7 @@ def test_places_that_are_not_there(
         read(tmp_path, **options)
 
 
-def test_no_object_anywhere(tmp_path: Path) -> None:
+def test_a_data_set_without_objects(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no object has a class"):
         read(devkit(tmp_path, a=xml()))
 

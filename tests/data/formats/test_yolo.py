@@ -163,7 +163,7 @@ def test_bad_rows(tmp_path: Path, row: str, code: str, detail: str) -> None:
     assert pairs(dataset)["train"] == ["images/b.jpg"]
 
 
-def test_labels_that_are_no_text(tmp_path: Path) -> None:
+def test_labels_that_are_not_text(tmp_path: Path) -> None:
     put(tmp_path, {"images/a.jpg": "", "labels/a.txt": ROW, "images/b.jpg": ""})
     put(tmp_path, {"labels/b.txt": b"0 0.5 \xff", "labels/c.txt": ROW.encode("utf-16")})
     dataset, findings = read(tmp_path, train="labels", val="labels", policy="repair")
@@ -174,7 +174,7 @@ def test_labels_that_are_no_text(tmp_path: Path) -> None:
     assert len(dataset.splits["train"]) == 1
 
 
-def test_outlines_alone_are_no_data_set(tmp_path: Path) -> None:
+def test_outlines_alone_are_an_error(tmp_path: Path) -> None:
     put(tmp_path, {"images/a.jpg": "", "labels/a.txt": "0 0 0 .1 0 .1 .1\n"})
     with pytest.raises(
         DataError, match="no object has a class.*found: labels/a.txt: line 1: .*outline"
@@ -233,14 +233,14 @@ def test_bad_descriptions(tmp_path: Path, text: str | bytes, message: str) -> No
     assert "\n" not in str(caught.value)
 
 
-def test_a_description_of_something_else_does_not_matter(tmp_path: Path) -> None:
+def test_unrelated_yaml_is_ignored(tmp_path: Path) -> None:
     put(tmp_path, LAYOUTS["images and labels"] | {"data.yaml": "names: [cat]"})
     put(tmp_path, {"a.yaml": "x: &x [1]\ny: *x", "b.yaml": "x: ["})
     dataset, _ = read(tmp_path)
     assert [info.name for info in dataset.classes] == ["cat"]
 
 
-def test_places_that_are_not_there(tmp_path: Path) -> None:
+def test_places_that_do_not_exist(tmp_path: Path) -> None:
     put(
         tmp_path, LAYOUTS["images and labels"] | {"data.yaml": "train: images/train", "empty/x": ""}
     )

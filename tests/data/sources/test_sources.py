@@ -61,7 +61,7 @@ def test_links_that_leave_the_root_are_not_followed(folder: Path) -> None:
         source.read("out.txt")
 
 
-def test_a_file_that_vanished_or_is_no_file_is_an_error_with_its_name(folder: Path) -> None:
+def test_a_removed_file_is_an_error_and_a_pipe_is_ignored(folder: Path) -> None:
     source = FolderSource(folder)
     assert source.files
     (folder / "b.txt").unlink()
@@ -71,7 +71,7 @@ def test_a_file_that_vanished_or_is_no_file_is_an_error_with_its_name(folder: Pa
     assert "pipe" not in FolderSource(folder).files
 
 
-def test_open_source_names_what_is_wrong(folder: Path) -> None:
+def test_open_source_errors(folder: Path) -> None:
     assert open_source(folder.as_uri()).read("b.txt") == b"bee"
     with pytest.raises(UsageError, match="nowhere: does not exist"):
         open_source(str(folder / "nowhere"))
@@ -81,7 +81,7 @@ def test_open_source_names_what_is_wrong(folder: Path) -> None:
         open_source("s4://bucket")
 
 
-def test_names_that_are_no_text_are_unusable(folder: Path) -> None:
+def test_names_that_are_not_utf8_are_unusable(folder: Path) -> None:
     (Path(os.fsdecode(os.fsencode(folder) + b"/\xff.jpg"))).write_bytes(b"x")
     source = FolderSource(folder)
     assert list(source.files) == ["b.txt", "sub/a.txt"]
