@@ -1,4 +1,4 @@
-"""The benchmark pipeline: how fast a model that exists is, compared with the last times."""
+"""The benchmark pipeline: speed of an existing model, compared with its history."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
 
     Args:
         placement: where its steps run.
-        nodes: makes no difference, a benchmark runs on one.
+        nodes: ignored, a benchmark runs on one.
     """
 
     @dsl.pipeline(name="benchmark", display_name="SSD benchmark")
@@ -32,7 +32,7 @@ def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
             model: Path or URI of a published model, a model directory or the output of a training.
             series: Name of the series that the result is compared with and added to.
             data_root: Path or URI that keeps the series and the results.
-            overrides: Changes of the recipe that the model was made with, for example
+            overrides: Changes of the recipe of the model, for example
                 {"benchmark.fail_if_slower": true}.
         """
         fetched = fetch_model(uri=model)

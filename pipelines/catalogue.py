@@ -1,6 +1,6 @@
-"""The pipelines by name: their steps and parameters, and how one is built and compiled.
+"""The steps and pipelines by name, and how a pipeline is built and compiled.
 
-Known without kfp, whose import takes seconds; a test compares it with what the pipelines say.
+It does not import kfp, which takes seconds; a test compares it with the pipelines.
 """
 
 import importlib
@@ -72,11 +72,7 @@ PIPELINES = {
 
 
 def check_pipeline(name: str) -> None:
-    """Check that there is a pipeline of this name.
-
-    Raises:
-        UsageError: there is none.
-    """
+    """Raise UsageError unless a pipeline has this name."""
     if name not in PIPELINES:
         raise unknown_name("pipeline", name, PIPELINES)
 
@@ -90,7 +86,7 @@ def build(pipeline: str, placement: "Placement", *, nodes: int = 1) -> Any:
         nodes: machines that train together.
 
     Raises:
-        UsageError: no such pipeline, or the placement cannot train on several nodes.
+        UsageError: an unknown pipeline, or the placement cannot train on several nodes.
     """
     check_pipeline(pipeline)
     if nodes > 1 and placement.job is None and PIPELINES[pipeline].trains:
@@ -101,15 +97,11 @@ def build(pipeline: str, placement: "Placement", *, nodes: int = 1) -> Any:
 
 
 def write_package(pipeline: str, placement: "Placement", path: Path, *, nodes: int = 1) -> None:
-    """Compile a pipeline to the YAML that Kubeflow Pipelines takes; equal words give equal bytes.
-
-    Raises:
-        UsageError: as `build`, or `path` cannot be written.
-    """
+    """Compile a pipeline to YAML for Kubeflow Pipelines; equal arguments give equal bytes."""
     from kfp.compiler import Compiler
 
     built = build(pipeline, placement, nodes=nodes)
     with TemporaryDirectory() as folder:
-        draft_path = Path(folder) / "pipeline.yaml"  # the compiler insists on the ending
+        draft_path = Path(folder) / "pipeline.yaml"  # the compiler requires the suffix
         Compiler().compile(built, str(draft_path))
         write_file(path, draft_path.read_bytes())

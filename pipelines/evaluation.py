@@ -1,4 +1,4 @@
-"""The evaluation pipeline: how accurate a model that exists is on a data set."""
+"""The evaluation pipeline: accuracy of an existing model on a data set."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
 
     Args:
         placement: where its steps run.
-        nodes: makes no difference, an evaluation runs on one.
+        nodes: ignored, an evaluation runs on one.
     """
     on_device = {"framework": placement.framework, "device": placement.device}
 
@@ -33,9 +33,9 @@ def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
 
         Args:
             model: Path or URI of a published model, a model directory or the output of a training.
-            dataset: Path or URI of the labelled photographs, as `ssd convert` takes them.
+            dataset: Path or URI of the labelled images, as `ssd convert` takes them.
             data_root: Path or URI that keeps data sets and results.
-            overrides: Changes of the recipe that the model was made with, for example
+            overrides: Changes of the recipe of the model, for example
                 {"evaluate.split": "train"}.
         """
         fetched = fetch_model(uri=model)

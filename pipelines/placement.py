@@ -25,7 +25,7 @@ _PASSWORD_IN_URL = re.compile(r"://[^/\s]*@")
 def _pin(image: str) -> str:
     image = image.replace("{version}", __version__)
     if not _PINNED_IMAGE.fullmatch(image):
-        raise ValueError("an image needs a version or a digest, and 'latest' is none")
+        raise ValueError("an image needs a version or a digest other than 'latest'")
     return image
 
 
@@ -33,7 +33,7 @@ Image = Annotated[str, AfterValidator(_pin)]
 
 
 class Placement(JobPlacement):
-    """Surroundings of the steps, one row of placements.yaml; what a job needs is inherited."""
+    """One row of placements.yaml; the fields of a job are inherited."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -46,13 +46,13 @@ class Placement(JobPlacement):
     convert_image: Image | None = None
     """Image of the conversion, which needs MindSpore to write MindRecord; None for tools_image."""
     launcher_image: Image = images.LAUNCHER
-    """Image of the step that starts a job over several nodes and follows it."""
+    """Image of the step that starts and follows a job on several nodes."""
     tools_resources: Resources = Resources(cpu_request="500m", memory_request="1Gi")
-    """Processors and memory of the steps that need no framework."""
+    """CPU and memory of the steps without a framework."""
     store_secret: StoreSecret | None = StoreSecret()
-    """Credentials of the store; None where the pods have them by other means."""
+    """Credentials of the store; None where the pods have their own."""
     environment: dict[str, str] = {"AWS_ENDPOINT_URL": "http://seaweedfs.kubeflow:9000"}
-    """Further variables of every step; the default is the store of Kubeflow Pipelines."""
+    """Environment variables of every step; the default is the store of Kubeflow Pipelines."""
 
 
 def load_placement(name: str, path: Path | None = None) -> Placement:
@@ -60,10 +60,10 @@ def load_placement(name: str, path: Path | None = None) -> Placement:
 
     Args:
         name: a key of placements.yaml or of the user's file.
-        path: the user's file; its rows come before ours.
+        path: the user's file; its rows take precedence.
 
     Raises:
-        UsageError: there is none, or the user's file is not what it should be.
+        UsageError: an unknown name, or the user's file is malformed.
     """
     rows = _read_rows(PLACEMENTS_PATH) | (_read_rows(path) if path else {})
     if name not in rows:
@@ -94,7 +94,7 @@ def _apply_device(placement: Placement, task: dsl.PipelineTask, count: int) -> N
     _apply_resources(placement.resources, task)
     if placement.resource:
         task.set_accelerator_type(placement.resource)
-        # A constant: given as a parameter of type int it would silently be no accelerator at all.
+        # A constant: as a parameter of type int it would silently be ignored.
         task.set_accelerator_limit(count)
     for key, value in placement.node_selector.items():
         kubernetes.add_node_selector(task, key, value)
@@ -115,10 +115,10 @@ def _apply_device(placement: Placement, task: dsl.PipelineTask, count: int) -> N
 
 
 def _apply_common(placement: Placement, task: dsl.PipelineTask, image: str) -> None:
-    """Give a step what all of them have: an image, a place for files, the way to the store."""
+    """Set the image, the directory for files, and the access to the store."""
     task.set_container_image(image)
-    # The store is the cache: a step returns what is there already, and looks whether it is. That of
-    # Kubeflow Pipelines knows neither the device nor what lies in the store.
+    # The store is the cache: a step returns results that exist there. The cache of Kubeflow
+    # Pipelines takes neither the device nor the content of the store into account.
     task.set_caching_options(False)
     # The launcher of Kubeflow Pipelines writes to /tmp, which a read-only root would refuse.
     kubernetes.empty_dir_mount(task, volume_name="tmp", mount_path="/tmp")
@@ -135,11 +135,11 @@ def _apply_resources(resources: Resources, task: dsl.PipelineTask) -> None:
 
 
 def _check_environment(environment: object, name: str) -> None:
-    """Refuse a secret in plain text, before any other message could repeat it."""
+    """Refuse a secret in plain text, before another message repeats it."""
     for variable, value in environment.items() if isinstance(environment, dict) else ():
         if _SECRET_NAME.search(str(variable)) or _PASSWORD_IN_URL.search(str(value)):
             raise UsageError(
-                f"{name}.environment: {variable} belongs into a secret; "
+                f"{name}.environment: {variable} belongs in a secret; "
                 f"name its key in {name}.store_secret.keys"
             )
 

@@ -1,4 +1,4 @@
-"""The training pipeline: from labelled photographs to a published detector and a page about it."""
+"""The training pipeline: from labelled images to a published detector and its report."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +22,7 @@ def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
 
     Args:
         placement: where its steps run.
-        nodes: machines that train together; with more than one, the step starts a job over them.
+        nodes: machines that train together; several train in a job that the step starts.
     """
     on_device = {"framework": placement.framework, "device": placement.device}
 
@@ -38,7 +38,7 @@ def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
         """Train an SSD object detector, measure accuracy and speed, and publish it.
 
         Args:
-            dataset: Path or URI of the labelled photographs, as `ssd convert` takes them.
+            dataset: Path or URI of the labelled images, as `ssd convert` takes them.
             recipe: Name of a recipe; `ssd recipes` lists them.
             data_root: Path or URI that keeps data sets, trainings, results and models.
             overrides: Changes of the recipe, for example {"train.epochs": 12}; the bars that a
@@ -53,21 +53,21 @@ def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
         converted = convert(config=sections["convert"], source=dataset, data_root=data_root)
         shards = {**placed, "dataset": converted.outputs["dataset"]}
 
-        words = {"recipe": sections["recipe"], **on_device, **shards}
-        trained = _train(placement, nodes, words)
+        common = {"recipe": sections["recipe"], **on_device, **shards}
+        trained = _train(placement, nodes, common)
         model = {"model": trained.outputs["model"]}
         inputs = {**shards, **model}
 
         evaluated = evaluate(config=sections["evaluate"], **on_device, **inputs)
         measured = benchmark(config=sections["benchmark"], series="", **on_device, **inputs)
-        measured.after(evaluated)  # nothing of this run may compete with a measurement of speed
+        measured.after(evaluated)  # no other step may compete with a measurement of speed
 
         found = {"evaluation": evaluated.outputs["evaluation"], "speed": measured.outputs["speed"]}
         reported = report(config=sections["report"], **found, **inputs)
 
         label = {"name": model_name, "version": model_version}
         published = publish(config=sections["publish"], **label, **found, **placed, **model)
-        published.after(reported)  # where a bar is missed, the report says why
+        published.after(reported)  # when a bar is missed, the report shows why
 
         for task in (resolved, converted, trained, evaluated, measured, reported, published):
             place(placement, task)
@@ -75,9 +75,9 @@ def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
     return training
 
 
-def _train(placement: Placement, nodes: int, words: Mapping[str, Any]) -> dsl.PipelineTask:
-    """Add the step that trains, or for several nodes the one that starts a job over them."""
+def _train(placement: Placement, nodes: int, inputs: Mapping[str, Any]) -> dsl.PipelineTask:
+    """Add the step that trains, or the one that starts a job on several nodes."""
     if nodes == 1:
-        return train(num_devices=placement.processes, **words)
+        return train(num_devices=placement.processes, **inputs)
     facts = placement.model_dump(mode="json", exclude_none=True)
-    return train_distributed(nodes=nodes, placement=facts, **words)
+    return train_distributed(nodes=nodes, placement=facts, **inputs)

@@ -1,7 +1,7 @@
 """Six-field cron lines, read as the scheduler of Kubeflow Pipelines reads them.
 
-It uses robfig/cron v1: the first field is the second, and a line of five fields is taken without
-a word for another time than its author means. So five are refused here, and what never fires too.
+It uses robfig/cron v1: the first field is the second, and a line of five fields is silently read
+as another time than its author means. So five are refused here, as is a line that never fires.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from datetime import date, datetime, time, timedelta
 from ssd_core.errors import UsageError
 
 _SEARCHED_YEARS = 5
-"""A time that does not come by the end of the fifth year never does, says the scheduler."""
+"""The scheduler gives up on a time that does not occur by the end of the fifth year."""
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
@@ -45,10 +45,10 @@ class Cron:
     values: tuple[frozenset[int], ...]
     """Of second, minute, hour, day of month (1-31), month (1-12), day of week (0 is Sunday)."""
     any_day: bool
-    """A star stands in one of the two day fields; else a day has to fit only one of them."""
+    """One of the two day fields has a star; otherwise a day has to match only one of them."""
 
     def times_after(self, moment: datetime) -> Iterator[datetime]:
-        """Yield the times at which it fires, ascending, within the years that are searched."""
+        """Yield the times at which it fires, ascending, within the searched years."""
         seconds, minutes, hours = (sorted(values) for values in self.values[:3])
         last = date(moment.year + _SEARCHED_YEARS, 12, 31)
         for number in range((last - moment.date()).days + 1):
@@ -69,8 +69,8 @@ def read_cron(line: str, now: datetime) -> Cron:
     """Read a cron line of six fields.
 
     Raises:
-        UsageError: another number of fields, with the corrected line for five; a value out of its
-            range; or a date that does not come, such as 30 February.
+        UsageError: another number of fields, with the corrected line for five; a value out of
+            range; or a date that never occurs, such as 30 February.
     """
     fields = line.split()
     if len(fields) == 5:
@@ -85,7 +85,7 @@ def read_cron(line: str, now: datetime) -> Cron:
         any_day=any(_has_star(text) for text in (fields[3], fields[5])),
     )
     if next(cron.times_after(now), None) is None:
-        raise UsageError(f"cron '{line}' never fires: no month that it names has such a day")
+        raise UsageError(f"cron '{line}' never fires: none of its months has such a day")
     return cron
 
 

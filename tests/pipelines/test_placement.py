@@ -51,7 +51,7 @@ def test_a_secret_never_comes_with_its_value(tmp_path: Path, variable: str) -> N
     path.write_text(
         f"mine: {{framework: torch, device: cpu, image: 'x:1', environment: {{{variable}}}}}\n"
     )
-    with pytest.raises(UsageError, match="belongs into a secret") as error:
+    with pytest.raises(UsageError, match="belongs in a secret") as error:
         load_placement("mine", path)
     assert "top-secret" not in str(error.value)
 
@@ -101,7 +101,7 @@ def test_rows_of_the_user_come_first(tmp_path: Path) -> None:
         (
             "mine: {framework: torch, device: cpu, image: 'x:1',"
             " environment: {AWS_SECRET_ACCESS_KEY: abc}}",
-            "belongs into a secret",
+            "belongs in a secret",
         ),
         ("mine: [a]", "placements are a mapping"),
         ("mine", "placements are a mapping"),
