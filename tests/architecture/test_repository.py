@@ -32,7 +32,7 @@ def test_folders_named_in_the_map_exist() -> None:
 
 
 def test_every_decision_has_a_number_of_its_own() -> None:
-    pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    pages = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
     numbers = [int(page.name.partition("-")[0]) for page in pages]
     assert numbers == list(range(1, len(pages) + 1))
     titles = [page.read_text().splitlines()[0] for page in pages]
