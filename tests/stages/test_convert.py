@@ -12,15 +12,13 @@ from typing import Any
 
 import pytest
 
-from ssd_core.config import ConvertConfig, parse_section
-from ssd_core.data.shards.manifest import listing_key, read_manifest
-from ssd_core.data.shards.reader import open_split
+from ssd_core.config import ConvertConfig
+from ssd_core.data.shards.manifest import listing_key
 from ssd_core.data.sources import open_source
 from ssd_core.errors import DataError, OwnershipError, UsageError
 from ssd_core.stages import convert
-from ssd_core.store import LocalDirectory
 from ssd_core.store.places import Places
-from tests.file_hashes import file_hashes
+from tests.datasets import convert_into, file_hashes, manifest_of, split_of
 
 SSD = Path(sys.executable).with_name("ssd")
 CLASSES = ["Platelets", "RBC", "WBC"]
@@ -88,7 +86,7 @@ def content_of(out_dir: Path) -> list[tuple[Any, ...]]:
     """Return everything except the image ids, which each format counts in its own way."""
     found = []
     for split in ("train", "val"):
-        reader = open_split(LocalDirectory(out_dir), split)
+        reader = split_of(out_dir, split)
         for record in reader.read(range(len(reader))):
             parts = record.annotations
             arrays = (parts.boxes, parts.labels, parts.areas, parts.is_crowd, parts.is_difficult)
@@ -102,17 +100,10 @@ def test_all_formats_give_the_same_shards(
     all_formats: Path, bccd_shards: Path, tmp_path: Path, name: str
 ) -> None:
     config = {"format": name} | ({"classes": CLASSES} if name == "txt" else {})
-    result = convert.run(
-        parse_section(ConvertConfig, config, "convert"),
-        str(all_formats),
-        LocalDirectory(tmp_path / name),
-    )
+    result = convert_into(tmp_path / name, config, all_formats)
     assert result.metrics == {"images": 140, "boxes": 1878}
     assert content_of(tmp_path / name) == content_of(bccd_shards)
-    assert (
-        read_manifest(LocalDirectory(tmp_path / name)).classes
-        == read_manifest(LocalDirectory(bccd_shards)).classes
-    )
+    assert manifest_of(tmp_path / name).classes == manifest_of(bccd_shards).classes
 
 
 @pytest.mark.parametrize(("crowd", "expected"), [("keep", [False, True]), ("object", [False] * 2)])
@@ -131,25 +122,17 @@ def test_crowds_are_kept_or_become_objects(
     }
     (source / "all.json").write_text(json.dumps(content))
     config = {"train": "all.json", "val": "all.json", "crowd": crowd}
-    convert.run(
-        parse_section(ConvertConfig, config, "convert"),
-        str(source),
-        LocalDirectory(tmp_path / "out"),
-    )
-    (record,) = open_split(LocalDirectory(tmp_path / "out"), "train").read([0])
+    convert_into(tmp_path / "out", config, source)
+    (record,) = split_of(tmp_path / "out", "train").read([0])
     assert record.annotations.is_crowd.tolist() == expected
-    assert read_manifest(LocalDirectory(tmp_path / "out")).options["crowd"] == crowd
+    assert manifest_of(tmp_path / "out").options["crowd"] == crowd
 
 
 def test_yolo_gives_the_same_up_to_rounding(
     all_formats: Path, bccd_shards: Path, tmp_path: Path
 ) -> None:
     config = {"format": "yolo", "images": "JPEGImages", "classes": CLASSES}
-    convert.run(
-        parse_section(ConvertConfig, config, "convert"),
-        str(all_formats),
-        LocalDirectory(tmp_path / "yolo"),
-    )
+    convert_into(tmp_path / "yolo", config, all_formats)
     both = zip(content_of(tmp_path / "yolo"), content_of(bccd_shards), strict=True)
     for (*ours, boxes, labels, areas, crowd, difficult, ids), expected in both:
         assert boxes == [pytest.approx(box, abs=1e-4) for box in expected[5]]
@@ -159,7 +142,7 @@ def test_yolo_gives_the_same_up_to_rounding(
             expected[6],
             *expected[8:],
         ]
-    assert read_manifest(LocalDirectory(tmp_path / "yolo")).classes[0].category_id == 0
+    assert manifest_of(tmp_path / "yolo").classes[0].category_id == 0
 
 
 def test_explicit_locations_equal_detected_ones(all_formats: Path, tmp_path: Path) -> None:
@@ -168,27 +151,16 @@ def test_explicit_locations_equal_detected_ones(all_formats: Path, tmp_path: Pat
         "train": "instances_train.json:JPEGImages",
         "val": "instances_val.json:JPEGImages",
     }
-    convert.run(
-        parse_section(ConvertConfig, explicit, "convert"),
-        str(all_formats),
-        LocalDirectory(tmp_path / "explicit"),
-    )
-    convert.run(
-        parse_section(ConvertConfig, {"format": "coco"}, "convert"),
-        str(all_formats),
-        LocalDirectory(tmp_path / "found"),
-    )
-    assert [
-        split.shards
-        for split in read_manifest(LocalDirectory(tmp_path / "explicit")).splits.values()
-    ] == [
-        split.shards for split in read_manifest(LocalDirectory(tmp_path / "found")).splits.values()
+    convert_into(tmp_path / "explicit", explicit, all_formats)
+    convert_into(tmp_path / "found", {"format": "coco"}, all_formats)
+    assert [split.shards for split in manifest_of(tmp_path / "explicit").splits.values()] == [
+        split.shards for split in manifest_of(tmp_path / "found").splits.values()
     ]
 
 
 def test_outputs(bccd_dir: Path, bccd_shards: Path, tmp_path: Path) -> None:
     out_dir = tmp_path / "out"
-    result = convert.run(ConvertConfig(), str(bccd_dir), LocalDirectory(out_dir))
+    result = convert_into(out_dir, {}, bccd_dir)
     assert list(file_hashes(out_dir)) == [
         "invocation.json",
         "manifest.json",
@@ -197,7 +169,7 @@ def test_outputs(bccd_dir: Path, bccd_shards: Path, tmp_path: Path) -> None:
         "val-00000.arrow",
     ]
     assert file_hashes(out_dir) == file_hashes(bccd_shards)
-    manifest = read_manifest(LocalDirectory(out_dir))
+    manifest = manifest_of(out_dir)
     assert result.metadata == {"uri": str(out_dir), "digest": manifest.digest, "classes": 3}
     assert (manifest.splits["train"].images, manifest.splits["val"].images) == (100, 40)
     assert (manifest.splits["train"].boxes, manifest.splits["val"].boxes) == (1358, 520)
@@ -224,22 +196,11 @@ def test_a_second_run_changes_no_shard(
     own_source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "ssd")
-    first = convert.run(
-        ConvertConfig(),
-        str(own_source),
-        LocalDirectory(tmp_path / "out"),
-    )
+    first = convert_into(tmp_path / "out", {}, own_source)
     times = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.arrow")}
     (tmp_path / "out" / "results.json").unlink()  # as if killed before the last file
     caplog.clear()
-    assert (
-        convert.run(
-            ConvertConfig(),
-            str(own_source),
-            LocalDirectory(tmp_path / "out"),
-        )
-        == first
-    )
+    assert convert_into(tmp_path / "out", {}, own_source) == first
     assert "already converted" in caplog.text
     assert (tmp_path / "out" / "results.json").exists()
     assert times == {p.name: p.stat().st_mtime_ns for p in (tmp_path / "out").glob("*.arrow")}
@@ -248,56 +209,44 @@ def test_a_second_run_changes_no_shard(
 def test_a_touched_source_with_equal_content_is_the_same_data_set(
     own_source: Path, tmp_path: Path
 ) -> None:
-    first = convert.run(
-        ConvertConfig(),
-        str(own_source),
-        LocalDirectory(tmp_path / "out"),
-    )
-    key = read_manifest(LocalDirectory(tmp_path / "out")).listing_key
+    first = convert_into(tmp_path / "out", {}, own_source)
+    key = manifest_of(tmp_path / "out").listing_key
     first_image(own_source).touch()
-    assert convert.run(ConvertConfig(), str(own_source), LocalDirectory(tmp_path / "out")) == first
-    assert read_manifest(LocalDirectory(tmp_path / "out")).listing_key != key
+    assert convert_into(tmp_path / "out", {}, own_source) == first
+    assert manifest_of(tmp_path / "out").listing_key != key
 
 
 def test_a_lost_shard_is_written_again(own_source: Path, tmp_path: Path) -> None:
-    convert.run(ConvertConfig(), str(own_source), LocalDirectory(tmp_path / "out"))
+    convert_into(tmp_path / "out", {}, own_source)
     before = file_hashes(tmp_path / "out")
     (tmp_path / "out" / "val-00000.arrow").unlink()
-    convert.run(ConvertConfig(), str(own_source), LocalDirectory(tmp_path / "out"))
+    convert_into(tmp_path / "out", {}, own_source)
     assert file_hashes(tmp_path / "out") == before
 
 
 def test_another_data_set_is_refused(own_source: Path, tmp_path: Path) -> None:
     out_dir = tmp_path / "out"
-    convert.run(ConvertConfig(), str(own_source), LocalDirectory(out_dir))
+    convert_into(out_dir, {}, own_source)
     before = file_hashes(out_dir)
     with pytest.raises(OwnershipError, match=r'holds another data set: policy: "strict" -> "skip"'):
-        convert.run(
-            parse_section(ConvertConfig, {"policy": "skip"}, "convert"),
-            str(own_source),
-            LocalDirectory(out_dir),
-        )
+        convert_into(out_dir, {"policy": "skip"}, own_source)
     train_list = own_source / "ImageSets/Main/train.txt"
     names = train_list.read_text().split()
     for changed in (names[:-1], [*names[1:], names[0]]):
         train_list.write_text("\n".join(changed))
         with pytest.raises(OwnershipError, match="the source has changed"):
-            convert.run(
-                ConvertConfig(),
-                str(own_source),
-                LocalDirectory(out_dir),
-            )
+            convert_into(out_dir, {}, own_source)
     (own_source / "ImageSets/Main/val.txt").write_text("\n".join(names[:2]))
     train_list.write_text("\n".join(names))
     with pytest.raises(OwnershipError, match="val-00000.arrow would differ"):
-        convert.run(ConvertConfig(), str(own_source), LocalDirectory(out_dir))
+        convert_into(out_dir, {}, own_source)
     after = file_hashes(out_dir)
     assert {name: after[name] for name in before if name != "results.json"} == {
         name: value for name, value in before.items() if name != "results.json"
     }
     (out_dir / "manifest.json").write_text("{}")
     with pytest.raises(OwnershipError, match="holds something else"):
-        convert.run(ConvertConfig(), str(own_source), LocalDirectory(out_dir))
+        convert_into(out_dir, {}, own_source)
 
 
 def test_strict_fails_and_lists_all_errors(own_source: Path, tmp_path: Path) -> None:
@@ -306,11 +255,7 @@ def test_strict_fails_and_lists_all_errors(own_source: Path, tmp_path: Path) -> 
     xml_path = sorted((own_source / "Annotations").iterdir())[1]
     xml_path.write_text(xml_path.read_text().replace("<xmin>", "<xmin>9", 1))
     with pytest.raises(DataError, match=r"error 1 of 2, all in .*findings.json"):
-        convert.run(
-            ConvertConfig(),
-            str(own_source),
-            LocalDirectory(tmp_path / "out"),
-        )
+        convert_into(tmp_path / "out", {}, own_source)
     assert not (tmp_path / "out" / "manifest.json").exists()
     assert not list((tmp_path / "out").glob("*results*"))
     listed = json.loads((tmp_path / "out" / "findings.json").read_text())["findings"]
@@ -319,7 +264,7 @@ def test_strict_fails_and_lists_all_errors(own_source: Path, tmp_path: Path) -> 
         f"JPEGImages/{xml_path.stem}.jpg",
     }
     with pytest.raises(DataError, match="no converted data set"):
-        open_split(LocalDirectory(tmp_path / "out"), "train")
+        split_of(tmp_path / "out", "train")
 
 
 @pytest.mark.parametrize(("policy", "images"), [("repair", 11), ("skip", 10)])
@@ -330,23 +275,15 @@ def test_repair_and_skip_count_findings(
     xml_path = sorted((own_source / "Annotations").iterdir())[1]
     xml_path.write_text(xml_path.read_text().replace("<xmin>", "<xmin>-5", 1))
     config = {"policy": policy, "max_skipped": 0.2}
-    result = convert.run(
-        parse_section(ConvertConfig, config, "convert"),
-        str(own_source),
-        LocalDirectory(tmp_path / "out"),
-    )
+    result = convert_into(tmp_path / "out", config, own_source)
     assert result.metrics["images"] == images
-    assert read_manifest(LocalDirectory(tmp_path / "out")).findings == {
+    assert manifest_of(tmp_path / "out").findings == {
         "box_partly_outside": 1,
         "image_empty": 1,
     }
     if policy == "skip":
         with pytest.raises(DataError, match="2 of 12 images have errors"):
-            convert.run(
-                parse_section(ConvertConfig, config | {"max_skipped": 0.1}, "convert"),
-                str(own_source),
-                LocalDirectory(tmp_path / "other"),
-            )
+            convert_into(tmp_path / "other", config | {"max_skipped": 0.1}, own_source)
 
 
 def drop_objects(source: Path) -> None:
@@ -399,11 +336,7 @@ def test_invalid_data_sets(own_source: Path, tmp_path: Path, name: str) -> None:
     damage, config, message = INVALID[name]
     damage(own_source)
     with pytest.raises(DataError, match=message) as caught:
-        convert.run(
-            parse_section(ConvertConfig, config, "convert"),
-            str(own_source),
-            LocalDirectory(tmp_path / "out"),
-        )
+        convert_into(tmp_path / "out", config, own_source)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out" / "manifest.json").exists()
     assert not list((tmp_path / "out").glob(".partial*"))
@@ -417,8 +350,8 @@ def test_equal_images_are_found(own_source: Path, tmp_path: Path) -> None:
     for name in (train[3], val[1]):
         images = own_source / "JPEGImages"
         shutil.copyfile(images / f"{train[0]}.jpg", images / f"{name}.jpg")
-    convert.run(ConvertConfig(), str(own_source), LocalDirectory(tmp_path / "out"), workers=2)
-    assert read_manifest(LocalDirectory(tmp_path / "out")).findings == {
+    convert_into(tmp_path / "out", {}, own_source, workers=2)
+    assert manifest_of(tmp_path / "out").findings == {
         "equal_images": 1,
         "equal_images_in_both_splits": 1,
     }
@@ -429,14 +362,10 @@ def test_damage_inside_an_image_is_found_by_decoding(own_source: Path, tmp_path:
     image = bytearray(path.read_bytes())
     image[6000:6500] = bytes(range(250)) * 2
     path.write_bytes(image)
-    convert.run(ConvertConfig(), str(own_source), LocalDirectory(tmp_path / "plain"))
-    assert read_manifest(LocalDirectory(tmp_path / "plain")).findings == {}
-    convert.run(
-        parse_section(ConvertConfig, {"decode_check": True}, "convert"),
-        str(own_source),
-        LocalDirectory(tmp_path / "decoded"),
-    )
-    assert read_manifest(LocalDirectory(tmp_path / "decoded")).findings == {"image_damaged": 1}
+    convert_into(tmp_path / "plain", {}, own_source)
+    assert manifest_of(tmp_path / "plain").findings == {}
+    convert_into(tmp_path / "decoded", {"decode_check": True}, own_source)
+    assert manifest_of(tmp_path / "decoded").findings == {"image_damaged": 1}
 
 
 @pytest.mark.parametrize(
@@ -451,31 +380,19 @@ def test_invalid_options(
     bccd_dir: Path, tmp_path: Path, config: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        convert.run(
-            parse_section(ConvertConfig, config, "convert"),
-            str(bccd_dir),
-            LocalDirectory(tmp_path / "out"),
-        )
+        convert_into(tmp_path / "out", config, bccd_dir)
     assert not (tmp_path / "out").exists()
 
 
 def test_output_inside_the_source_is_refused(own_source: Path) -> None:
     with pytest.raises(UsageError, match="lies inside the source"):
-        convert.run(
-            ConvertConfig(),
-            str(own_source),
-            LocalDirectory(own_source / "shards"),
-        )
+        convert_into(own_source / "shards", {}, own_source)
 
 
 def test_output_that_is_a_file_is_refused(own_source: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="cannot write there"):
-        convert.run(
-            ConvertConfig(),
-            str(own_source),
-            LocalDirectory(tmp_path / "file"),
-        )
+        convert_into(tmp_path / "file", {}, own_source)
 
 
 def test_runs_share_a_data_set_by_its_listing_key(own_source: Path, tmp_path: Path) -> None:
@@ -484,16 +401,11 @@ def test_runs_share_a_data_set_by_its_listing_key(own_source: Path, tmp_path: Pa
     key = listing_key(open_source(str(own_source)).files, read_options(first))
     assert first.metadata["uri"] == str(places.dataset(key))
     assert convert.run_in(places, ConvertConfig(), str(own_source)) == first
-    assert (
-        convert.run_in(
-            places, parse_section(ConvertConfig, {"policy": "skip"}, "convert"), str(own_source)
-        )
-        != first
-    )
+    assert convert.run_in(places, ConvertConfig(policy="skip"), str(own_source)) != first
 
 
 def read_options(result: Any) -> dict[str, Any]:
-    return read_manifest(LocalDirectory(Path(result.metadata["uri"]))).options
+    return manifest_of(Path(result.metadata["uri"])).options
 
 
 def run_ssd(*words: str | Path, limit: int | None = None) -> subprocess.CompletedProcess[str]:

@@ -14,6 +14,7 @@ import pytest
 DRIVER = """
 import hashlib, json, os, signal, sys
 from pathlib import Path
+from ssd_core.config import ConvertConfig
 from ssd_core.stages import convert
 from ssd_core.store import LocalDirectory
 
@@ -45,7 +46,7 @@ def in_fork(step):
     if not pid:
         if step:
             die_at(step)
-        convert.run(config, source, LocalDirectory(out))
+        convert.run(ConvertConfig(**config), source, LocalDirectory(out))
         os._exit(0)
     return os.waitpid(pid, 0)[1]
 

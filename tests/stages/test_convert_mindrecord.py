@@ -8,14 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ssd_core.config import ConvertConfig, parse_section
-from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.data.shards.mindrecord import writer as mindrecord_writer
-from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import OwnershipError, UsageError
-from ssd_core.stages import convert
-from ssd_core.store import LocalDirectory
-from tests.file_hashes import file_hashes
+from tests.datasets import convert_into, file_hashes, manifest_of, split_of
 from tests.requirements import missing
 
 SSD = Path(sys.executable).with_name("ssd")
@@ -35,11 +30,7 @@ FILES = [
 def test_without_mindspore_one_line_names_the_remedy(few_photographs: Path, tmp_path: Path) -> None:
     out_dir = tmp_path / "out"
     with pytest.raises(UsageError, match="make setup-mindspore") as caught:
-        convert.run(
-            parse_section(ConvertConfig, CONFIG, "convert"),
-            str(few_photographs),
-            LocalDirectory(out_dir),
-        )
+        convert_into(out_dir, CONFIG, few_photographs)
     assert "\n" not in str(caught.value)
     assert not out_dir.exists()
 
@@ -47,18 +38,14 @@ def test_without_mindspore_one_line_names_the_remedy(few_photographs: Path, tmp_
 @pytest.fixture(scope="module")
 def whole(few_photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out_dir = tmp_path_factory.mktemp("whole") / "out"
-    convert.run(
-        parse_section(ConvertConfig, CONFIG, "convert"),
-        str(few_photographs),
-        LocalDirectory(out_dir),
-    )
+    convert_into(out_dir, CONFIG, few_photographs)
     return out_dir
 
 
 @pytest.mark.mindspore
 def test_outputs(whole: Path) -> None:
     assert list(file_hashes(whole)) == FILES
-    train = read_manifest(LocalDirectory(whole)).splits["train"]
+    train = manifest_of(whole).splits["train"]
     assert [(shard.name, shard.rows) for shard in train.shards] == [
         ("ssd.mindrecord0", 8),
         ("ssd.mindrecord0.db", 0),
@@ -85,11 +72,7 @@ def test_skipping_repeated_work_changes_no_byte(
     few_photographs: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mindrecord_writer, "_skip_repeated_work", lambda writer: None)
-    convert.run(
-        parse_section(ConvertConfig, CONFIG, "convert"),
-        str(few_photographs),
-        LocalDirectory(tmp_path / "out"),
-    )
+    convert_into(tmp_path / "out", CONFIG, few_photographs)
     assert file_hashes(tmp_path / "out") == file_hashes(whole)
 
 
@@ -98,11 +81,12 @@ def test_another_format_in_the_same_directory_is_refused(
     few_photographs: Path, whole: Path
 ) -> None:
     with pytest.raises(OwnershipError, match='shards: "mindrecord" -> "arrow"'):
-        convert.run(ConvertConfig(), str(few_photographs), LocalDirectory(whole))
+        convert_into(whole, {}, few_photographs)
 
 
 KILLER = """
 import os, signal, sys
+from ssd_core.config import ConvertConfig
 from ssd_core.stages import convert
 from ssd_core.store import Location
 
@@ -117,7 +101,7 @@ def die(name, values):
             os.kill(os.getpid(), signal.SIGKILL)
 
 sys.addaudithook(die)
-convert.run({"shards": "mindrecord"}, sys.argv[1], Location.parse(sys.argv[2]))
+convert.run(ConvertConfig(shards="mindrecord"), sys.argv[1], Location.parse(sys.argv[2]))
 """
 
 
@@ -142,11 +126,7 @@ def test_a_killed_conversion_continues(
     assert len(list(out_dir.glob(".partial-*"))) == 1
     assert not (out_dir / "manifest.json").exists()
     times = {name: (out_dir / name).stat().st_mtime_ns for name in left}
-    convert.run(
-        parse_section(ConvertConfig, CONFIG, "convert"),
-        str(few_photographs),
-        LocalDirectory(out_dir),
-    )
+    convert_into(out_dir, CONFIG, few_photographs)
     assert file_hashes(out_dir) == file_hashes(whole)
     if len(left) == 3:  # the finished training split is kept
         kept = {name: (out_dir / name).stat().st_mtime_ns for name in left[:2]}
@@ -174,8 +154,6 @@ def test_a_full_disk_ends_with_its_exit_code(few_photographs: Path, tmp_path: Pa
 @pytest.mark.mindspore
 def test_a_second_run_changes_nothing(few_photographs: Path, whole: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in whole.glob("ssd*")}
-    convert.run(
-        parse_section(ConvertConfig, CONFIG, "convert"), str(few_photographs), LocalDirectory(whole)
-    )
+    convert_into(whole, CONFIG, few_photographs)
     assert {path: path.stat().st_mtime_ns for path in whole.glob("ssd*")} == before
-    assert open_split(LocalDirectory(whole), "val").num_images == 4
+    assert split_of(whole, "val").num_images == 4

@@ -9,12 +9,8 @@ from typing import Any
 
 import pytest
 
-from ssd_core.config import ConvertConfig, parse_section
-from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.errors import DataError
-from ssd_core.stages import convert
-from ssd_core.store import LocalDirectory
-from tests.file_hashes import file_hashes
+from tests.datasets import convert_into, file_hashes, manifest_of
 from tests.processes import wait_until_gone
 
 SSD = Path(sys.executable).with_name("ssd")
@@ -37,17 +33,12 @@ def test_the_number_of_workers_changes_nothing(faulty: Path, tmp_path: Path) -> 
     results = []
     for workers in (1, 2, 3):
         out_dir = tmp_path / f"by-{workers}"
-        convert.run(
-            parse_section(ConvertConfig, CONFIG, "convert"),
-            str(faulty),
-            LocalDirectory(out_dir),
-            workers=workers,
-        )
+        convert_into(out_dir, CONFIG, faulty, workers=workers)
         results.append(file_hashes(out_dir))
     assert results[0] == results[1] == results[2]
-    names = [shard.name for shard in read_manifest(LocalDirectory(out_dir)).splits["train"].shards]
+    names = [shard.name for shard in manifest_of(out_dir).splits["train"].shards]
     assert names == ["train-00001.arrow", "train-00002.arrow"]  # part 0 is empty
-    assert read_manifest(LocalDirectory(out_dir)).findings == {
+    assert manifest_of(out_dir).findings == {
         "box_partly_outside": 1,
         "image_not_an_image": 4,
     }
@@ -57,12 +48,7 @@ def test_a_strict_error_does_not_depend_on_the_workers(faulty: Path, tmp_path: P
     messages = []
     for workers in (1, 2):
         with pytest.raises(DataError, match="error 1 of 5") as caught:
-            convert.run(
-                parse_section(ConvertConfig, {"shard_bytes": 60_000}, "convert"),
-                str(faulty),
-                LocalDirectory(tmp_path / f"{workers}"),
-                workers=workers,
-            )
+            convert_into(tmp_path / f"{workers}", {"shard_bytes": 60_000}, faulty, workers=workers)
         messages.append(str(caught.value).replace(str(tmp_path / f"{workers}"), "OUT"))
         assert not (tmp_path / f"{workers}" / "manifest.json").exists()
     assert messages[0] == messages[1]
@@ -84,10 +70,11 @@ def hook(event, values):
 sys.addaudithook(hook)
 if __name__ == "__main__":
     from ssd_core.cli import exits
+    from ssd_core.config import ConvertConfig
     from ssd_core.stages import convert
     from ssd_core.store import Location
 
-    config = {"shard_bytes": 100_000}
+    config = ConvertConfig(shard_bytes=100_000)
     exits.run(lambda **_: convert.run(config, source, Location.parse(out), workers=2))
 """
 
@@ -97,12 +84,8 @@ def test_a_conversion_killed_at_every_shard_and_repeated(
     few_photographs: Path, tmp_path: Path, victim: str, code: int
 ) -> None:
     config: dict[str, Any] = {"shard_bytes": 100_000}
-    convert.run(
-        parse_section(ConvertConfig, config, "convert"),
-        str(few_photographs),
-        LocalDirectory(tmp_path / "whole"),
-    )
-    shards = [shard.name for shard in read_manifest(LocalDirectory(tmp_path / "whole")).shards()]
+    convert_into(tmp_path / "whole", config, few_photographs)
+    shards = [shard.name for shard in manifest_of(tmp_path / "whole").shards()]
     assert len(shards) >= 3
     (tmp_path / "killer.py").write_text(KILLER)
     for name in shards:
@@ -119,11 +102,7 @@ def test_a_conversion_killed_at_every_shard_and_repeated(
         assert not (out_dir / "manifest.json").exists()
         finished = {path: path.stat().st_mtime_ns for path in out_dir.glob("*.arrow")}
         journal = (out_dir / "journal.jsonl").read_text()
-        convert.run(
-            parse_section(ConvertConfig, config, "convert"),
-            str(few_photographs),
-            LocalDirectory(out_dir),
-        )
+        convert_into(out_dir, config, few_photographs)
         assert file_hashes(out_dir) == file_hashes(tmp_path / "whole")
         kept = {path for path, time in finished.items() if path.stat().st_mtime_ns == time}
         assert {path for path in finished if path.name in journal} == kept

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import KW_ONLY, dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -21,13 +20,8 @@ _BATCHES_AHEAD = 2
 _ROWS_PER_TASK = 4  # few, so that all threads finish a batch together
 
 
-class _Task(NamedTuple):
-    """Rows of a batch that one thread fills."""
-
-    batch: Batch
-    first_row: int
-    samples: list[tuple[int, int]]
-    """(epoch, index) of each row."""
+_Task = tuple[Batch, int, list[tuple[int, int]]]
+"""Rows of a batch that one thread fills: the batch, the first row, (epoch, index) per row."""
 
 
 def check_batch_size(batch_size: int, world_size: int) -> None:
@@ -107,13 +101,14 @@ class Loader:
         self.reader.expect(order.shards_from(oldest))
         samples = [order.at(position) for position in range(first, first + rows)]
         for row in range(0, rows, _ROWS_PER_TASK):
-            yield _Task(batch, row, samples[row : row + _ROWS_PER_TASK])
+            yield batch, row, samples[row : row + _ROWS_PER_TASK]
 
     def _fill(self, task: _Task) -> None:
-        records = self.reader.read([index for _, index in task.samples])
-        for offset, ((epoch, _), record) in enumerate(zip(task.samples, records, strict=True)):
+        batch, first_row, samples = task
+        records = self.reader.read([index for _, index in samples])
+        for row, ((epoch, _), record) in enumerate(zip(samples, records, strict=True), first_row):
             with located(f"{self.reader.split} image {record.index} ({record.image_path})"):
-                self._fill_row(task.batch, task.first_row + offset, epoch, record)
+                self._fill_row(batch, row, epoch, record)
 
     def _fill_row(self, batch: Batch, row: int, epoch: int, record: Record) -> None:
         boxes, labels = sample(

@@ -87,15 +87,15 @@ class SampleOrder:
 
 def order_stream(seed: int, epoch: int) -> np.random.Generator:
     """Return the random numbers that order the samples of an epoch."""
-    return _stream((seed, _ORDER), (0, 0, 0, epoch))
+    return _stream(seed, _ORDER, epoch, 0)
 
 
 def sample_stream(seed: int, epoch: int, index: int) -> np.random.Generator:
     """Return the random numbers that augment sample `index` of the split in an epoch."""
-    return _stream((seed, _SAMPLE), (0, 0, index, epoch))
+    return _stream(seed, _SAMPLE, epoch, index)
 
 
-def _stream(key: tuple[int, int], counter: tuple[int, int, int, int]) -> np.random.Generator:
-    seed, purpose = key
-    words = np.array([seed % 2**64, purpose], np.uint64)
-    return np.random.Generator(np.random.Philox(key=words, counter=np.array(counter, np.uint64)))
+def _stream(seed: int, purpose: int, epoch: int, index: int) -> np.random.Generator:
+    key = np.array([seed % 2**64, purpose], np.uint64)
+    counter = np.array([0, 0, index, epoch], np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=counter))

@@ -10,7 +10,7 @@ import threading
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -41,8 +41,7 @@ SCHEMA = pa.schema(
         ("height", pa.int32()),
     ]
 )
-_OBJECT_COLUMNS = ("boxes", "labels", "areas", "is_crowd", "is_difficult", "box_ids")
-"""Columns with one value per object: the fields of `Annotations`."""
+_OBJECT_COLUMNS = [field.name for field in fields(Annotations)]
 _PLAIN_COLUMNS = ("image_id", "image_path", "width", "height")
 
 _BATCH_BYTES = 8 * 2**20

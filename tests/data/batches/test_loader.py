@@ -16,10 +16,9 @@ from ssd_core.config import AugmentConfig
 from ssd_core.data.batches.augment import sample
 from ssd_core.data.batches.loader import Loader
 from ssd_core.data.batches.order import SampleOrder, sample_stream
-from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import DataError, UsageError
-from ssd_core.store import LocalDirectory
 from ssd_core.structures import Annotations, Batch, Record, make_annotations
+from tests.datasets import split_of
 
 REPOSITORY = Path(__file__).parents[3]
 IMAGES = [p.read_bytes() for p in sorted((REPOSITORY / "examples/bccd/JPEGImages").iterdir())[:6]]
@@ -237,7 +236,7 @@ def test_ctrl_c_ends_the_process():
 
 
 def test_shards_are_read_from_many_threads(bccd_shards):
-    reader = open_split(LocalDirectory(bccd_shards), "train")
+    reader = split_of(bccd_shards, "train")
     options = {"batch_size": 20, "augment": AugmentConfig(crop_min_ious=())}
     made = batches(make_loader(reader, num_threads=4, **options), 0, 5)
     assert_same(batches(make_loader(reader, num_threads=1, **options), 0, 5), made)
@@ -257,6 +256,6 @@ def test_the_message_names_a_damaged_shard(bccd_shards, tmp_path):
     content = bytearray(shard.read_bytes())
     content[100_000] ^= 1
     shard.write_bytes(content)
-    stream = make_loader(open_split(LocalDirectory(tmp_path / "shards"), "train")).batches(0, 1)
+    stream = make_loader(split_of(tmp_path / "shards", "train")).batches(0, 1)
     with pytest.raises(DataError, match="train-00000.arrow is damaged: sha256"):
         next(stream)

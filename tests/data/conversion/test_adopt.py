@@ -10,14 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ssd_core.config import ConvertConfig, parse_section
 from ssd_core.data.shards.files import find_faults
-from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.data.shards.mindrecord.format import SCHEMA
-from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import DataError, OwnershipError, UsageError
-from ssd_core.stages import convert
 from ssd_core.store import LocalDirectory
+from tests.datasets import convert_into, manifest_of, split_of
 
 pytestmark = pytest.mark.mindspore
 
@@ -69,13 +66,9 @@ def test_files_are_linked_counted_and_read(
     records: Path, images: list[bytes], tmp_path: Path
 ) -> None:
     before = {path.name: path.stat() for path in records.iterdir()}
-    result = convert.run(
-        parse_section(ConvertConfig, CONFIG | {"classes": ["cat", "dog"]}, "convert"),
-        str(records),
-        LocalDirectory(tmp_path / "out"),
-    )
+    result = convert_into(tmp_path / "out", CONFIG | {"classes": ["cat", "dog"]}, records)
     assert result.metrics == {"images": 9, "boxes": 13 + 5}
-    manifest = read_manifest(LocalDirectory(tmp_path / "out"))
+    manifest = manifest_of(tmp_path / "out")
     assert manifest.source["format"] == "mindrecord"
     assert [(entry.label, entry.name, entry.category_id) for entry in manifest.classes] == [
         (1, "cat", 1),
@@ -91,7 +84,7 @@ def test_files_are_linked_counted_and_read(
     for name, status in before.items():
         assert (tmp_path / "out" / name).stat().st_ino == status.st_ino
         assert (records / name).stat().st_mode == status.st_mode
-    reader = open_split(LocalDirectory(tmp_path / "out"), "train")
+    reader = split_of(tmp_path / "out", "train")
     assert sorted(record.image_id for record in reader.read(range(7))) == list(range(100, 107))
     for record in reader.read([6, 0, 3]):
         number = record.image_id - 100
@@ -109,61 +102,30 @@ def test_files_are_linked_counted_and_read(
 def test_a_second_run_changes_nothing_and_a_changed_set_is_refused(
     own_records: Path, images: list[bytes], tmp_path: Path
 ) -> None:
-    first = convert.run(
-        parse_section(ConvertConfig, CONFIG, "convert"),
-        str(own_records),
-        LocalDirectory(tmp_path / "out"),
-    )
-    assert (
-        convert.run(
-            parse_section(ConvertConfig, CONFIG, "convert"),
-            str(own_records),
-            LocalDirectory(tmp_path / "out"),
-        )
-        == first
-    )
+    first = convert_into(tmp_path / "out", CONFIG, own_records)
+    assert convert_into(tmp_path / "out", CONFIG, own_records) == first
     for path in own_records.glob("ssd_eval*"):
         path.unlink()
     write(own_records / "ssd_eval.mindrecord0", [(1, images[0], boxes_of(0))], REFERENCE, 1)
     with pytest.raises(OwnershipError, match="the source has changed since"):
-        convert.run(
-            parse_section(ConvertConfig, CONFIG, "convert"),
-            str(own_records),
-            LocalDirectory(tmp_path / "out"),
-        )
-    manifest = read_manifest(LocalDirectory(tmp_path / "out"))
+        convert_into(tmp_path / "out", CONFIG, own_records)
+    manifest = manifest_of(tmp_path / "out")
     assert list(find_faults(LocalDirectory(tmp_path / "out"), manifest.shards())) == []
 
 
 def test_an_additional_or_missing_set_is_another_data_set(
     own_records: Path, tmp_path: Path
 ) -> None:
-    convert.run(
-        parse_section(ConvertConfig, CONFIG, "convert"),
-        str(own_records),
-        LocalDirectory(tmp_path / "out"),
-    )
+    convert_into(tmp_path / "out", CONFIG, own_records)
     for path in own_records.glob("ssd_eval*"):
         path.rename(tmp_path / path.name)
     with pytest.raises(OwnershipError, match="the source has changed since"):
-        convert.run(
-            parse_section(ConvertConfig, CONFIG, "convert"),
-            str(own_records),
-            LocalDirectory(tmp_path / "out"),
-        )
-    convert.run(
-        parse_section(ConvertConfig, CONFIG, "convert"),
-        str(own_records),
-        LocalDirectory(tmp_path / "train"),
-    )
+        convert_into(tmp_path / "out", CONFIG, own_records)
+    convert_into(tmp_path / "train", CONFIG, own_records)
     for path in tmp_path.glob("ssd_eval*"):
         path.rename(own_records / path.name)
     with pytest.raises(OwnershipError, match="the source has changed since"):
-        convert.run(
-            parse_section(ConvertConfig, CONFIG, "convert"),
-            str(own_records),
-            LocalDirectory(tmp_path / "train"),
-        )
+        convert_into(tmp_path / "train", CONFIG, own_records)
 
 
 def test_sets_in_separate_folders(records: Path, tmp_path: Path) -> None:
@@ -171,39 +133,23 @@ def test_sets_in_separate_folders(records: Path, tmp_path: Path) -> None:
         (tmp_path / "source" / split).mkdir(parents=True)
         for path in records.glob(pattern):
             shutil.copy2(path, tmp_path / "source" / split)
-    convert.run(
-        parse_section(ConvertConfig, CONFIG | {"format": "auto"}, "convert"),
-        str(tmp_path / "source"),
-        LocalDirectory(tmp_path / "out"),
-    )
-    manifest = read_manifest(LocalDirectory(tmp_path / "out"))
+    convert_into(tmp_path / "out", CONFIG | {"format": "auto"}, tmp_path / "source")
+    manifest = manifest_of(tmp_path / "out")
     assert manifest.splits["val"].shards[0].name == "val/ssd_eval.mindrecord0"
     assert [entry.name for entry in manifest.classes] == ["1", "2"]
-    assert open_split(LocalDirectory(tmp_path / "out"), "train").num_images == 7
+    assert split_of(tmp_path / "out", "train").num_images == 7
 
 
 def test_our_own_files_lose_nothing(few_photographs: Path, tmp_path: Path) -> None:
-    convert.run(
-        parse_section(ConvertConfig, {"shards": "mindrecord"}, "convert"),
-        str(few_photographs),
-        LocalDirectory(tmp_path / "first"),
-    )
+    convert_into(tmp_path / "first", {"shards": "mindrecord"}, few_photographs)
     (tmp_path / "moved").mkdir()
     for path in (tmp_path / "first").glob("ssd*"):
         path.rename(tmp_path / "moved" / path.name)
-    convert.run(
-        parse_section(ConvertConfig, CONFIG, "convert"),
-        str(tmp_path / "moved"),
-        LocalDirectory(tmp_path / "second"),
-    )
-    convert.run(
-        ConvertConfig(),
-        str(few_photographs),
-        LocalDirectory(tmp_path / "arrow"),
-    )
+    convert_into(tmp_path / "second", CONFIG, tmp_path / "moved")
+    convert_into(tmp_path / "arrow", {}, few_photographs)
     pairs = zip(
-        open_split(LocalDirectory(tmp_path / "second"), "val").read(range(4)),
-        open_split(LocalDirectory(tmp_path / "arrow"), "val").read(range(4)),
+        split_of(tmp_path / "second", "val").read(range(4)),
+        split_of(tmp_path / "arrow", "val").read(range(4)),
         strict=True,
     )
     for adopted, arrow in pairs:
@@ -231,20 +177,12 @@ def test_invalid_options(
     records: Path, tmp_path: Path, config: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        convert.run(
-            parse_section(ConvertConfig, CONFIG | config, "convert"),
-            str(records),
-            LocalDirectory(tmp_path / "out"),
-        )
+        convert_into(tmp_path / "out", CONFIG | config, records)
 
 
 def test_too_few_class_names(records: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="class 2 occurs, but --classes has 1 names"):
-        convert.run(
-            parse_section(ConvertConfig, CONFIG | {"classes": ["cat"]}, "convert"),
-            str(records),
-            LocalDirectory(tmp_path / "out"),
-        )
+        convert_into(tmp_path / "out", CONFIG | {"classes": ["cat"]}, records)
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
@@ -252,11 +190,7 @@ def test_too_few_class_names(records: Path, tmp_path: Path) -> None:
 def test_an_incomplete_set_is_refused(own_records: Path, tmp_path: Path, name: str) -> None:
     (own_records / name).unlink()
     with pytest.raises(DataError, match=rf"belongs to {name}, which is missing in "):
-        convert.run(
-            parse_section(ConvertConfig, CONFIG, "convert"),
-            str(own_records),
-            LocalDirectory(tmp_path / "out"),
-        )
+        convert_into(tmp_path / "out", CONFIG, own_records)
 
 
 def test_files_of_another_kind_are_refused(images: list[bytes], tmp_path: Path) -> None:
@@ -265,27 +199,15 @@ def test_files_of_another_kind_are_refused(images: list[bytes], tmp_path: Path) 
     (source / "a").write_text("no MindRecord")
     (source / "a.db").touch()
     with pytest.raises(DataError, match="a: is not a MindRecord file"):
-        convert.run(
-            parse_section(ConvertConfig, CONFIG, "convert"),
-            str(source),
-            LocalDirectory(tmp_path / "out"),
-        )
+        convert_into(tmp_path / "out", CONFIG, source)
     for path in source.iterdir():
         path.unlink()
     with pytest.raises(DataError, match="contains no MindRecord file"):
-        convert.run(
-            parse_section(ConvertConfig, CONFIG, "convert"),
-            str(source),
-            LocalDirectory(tmp_path / "out"),
-        )
+        convert_into(tmp_path / "out", CONFIG, source)
     schema = REFERENCE | {"annotation": {"type": "int32", "shape": [-1, 4]}}
     write(source / "train.mindrecord", [(1, images[0], [[1, 2, 3, 4]])], schema, 1)
     with pytest.raises(DataError, match=r"expected those of MindSpore's SSD: .* \[-1, 5\]"):
-        convert.run(
-            parse_section(ConvertConfig, CONFIG, "convert"),
-            str(source),
-            LocalDirectory(tmp_path / "out"),
-        )
+        convert_into(tmp_path / "out", CONFIG, source)
 
 
 def test_invalid_boxes_fail_or_are_repaired_when_read(images: list[bytes], tmp_path: Path) -> None:
@@ -295,20 +217,12 @@ def test_invalid_boxes_fail_or_are_repaired_when_read(images: list[bytes], tmp_p
     ]
     write(tmp_path / "source/train.mindrecord", rows, REFERENCE, 1)
     with pytest.raises(DataError, match="row 0: box 1 .* has no area .*error 1 of 2"):
-        convert.run(
-            parse_section(ConvertConfig, CONFIG, "convert"),
-            str(tmp_path / "source"),
-            LocalDirectory(tmp_path / "strict"),
-        )
-    convert.run(
-        parse_section(ConvertConfig, CONFIG | {"policy": "repair"}, "convert"),
-        str(tmp_path / "source"),
-        LocalDirectory(tmp_path / "out"),
-    )
-    manifest = read_manifest(LocalDirectory(tmp_path / "out"))
+        convert_into(tmp_path / "strict", CONFIG, tmp_path / "source")
+    convert_into(tmp_path / "out", CONFIG | {"policy": "repair"}, tmp_path / "source")
+    manifest = manifest_of(tmp_path / "out")
     assert manifest.findings == {"box_partly_outside": 1, "box_without_area": 1}
     assert (manifest.splits["train"].boxes, manifest.splits["train"].max_boxes) == (2, 2)
-    first, second = open_split(LocalDirectory(tmp_path / "out"), "train").read([0, 1])
+    first, second = split_of(tmp_path / "out", "train").read([0, 1])
     assert first.annotations.boxes.tolist() == [[2, 1, 40, 30], [0, 0, 20, 20]]
     assert len(second.annotations) == 0
 
@@ -321,11 +235,7 @@ def test_an_unusable_image_is_an_error(images: list[bytes], tmp_path: Path) -> N
         ("repair", "row 1: .* adopted unchanged, so images cannot be dropped"),
     ):
         with pytest.raises(DataError, match=message):
-            convert.run(
-                parse_section(ConvertConfig, CONFIG | {"policy": policy}, "convert"),
-                str(tmp_path / "source"),
-                LocalDirectory(tmp_path / policy),
-            )
+            convert_into(tmp_path / policy, CONFIG | {"policy": policy}, tmp_path / "source")
         assert not (tmp_path / policy / "manifest.json").exists()
 
 
@@ -334,9 +244,5 @@ def test_a_conversion_never_overwrites_files_of_other_programs(
 ) -> None:
     before = (own_records / "ssd_eval.mindrecord0").read_bytes()
     with pytest.raises(OwnershipError, match="already exists and was not written by"):
-        convert.run(
-            parse_section(ConvertConfig, {"shards": "mindrecord"}, "convert"),
-            str(few_photographs),
-            LocalDirectory(own_records),
-        )
+        convert_into(own_records, {"shards": "mindrecord"}, few_photographs)
     assert (own_records / "ssd_eval.mindrecord0").read_bytes() == before

@@ -7,9 +7,8 @@ import pytest
 
 from ssd_core.data.inspection import statistics
 from ssd_core.data.inspection.table import Objects, SplitTable, read_table
-from ssd_core.data.shards.reader import open_split
-from ssd_core.store import LocalDirectory
 from ssd_core.structures import ClassInfo
+from tests.datasets import split_of
 
 CLASSES = [ClassInfo(label=k, name=name, category_id=k) for k, name in ((1, "cat"), (2, "dog"))]
 
@@ -132,7 +131,7 @@ def test_shapes_are_counted_by_width_and_height():
 
 
 def test_the_bundled_images_agree_with_their_manifest(bccd_shards):
-    reader = open_split(LocalDirectory(bccd_shards), "val")
+    reader = split_of(bccd_shards, "val")
     found = read_table(reader)
     assert len(found.image_paths) == reader.num_images == 40
     assert len(found.objects.labels) == reader.manifest.splits["val"].boxes

@@ -11,9 +11,7 @@ from typing import Any
 
 import pytest
 
-from ssd_core.config import ConvertConfig, parse_section
-from ssd_core.stages import convert
-from ssd_core.store import LocalDirectory
+from tests.datasets import convert_into
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "file-formats.md").read_text()
@@ -62,11 +60,7 @@ def sha256(path: Path) -> str:
 
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_arrow_with_plain_pyarrow(few_photographs: Path, tmp_path: Path, split: str) -> None:
-    convert.run(
-        parse_section(ConvertConfig, {"shard_bytes": 40_000}, "convert"),
-        str(few_photographs),
-        LocalDirectory(tmp_path),
-    )
+    convert_into(tmp_path, {"shard_bytes": 40_000}, few_photographs)
     rows = read_by_the_page("read_arrow", tmp_path, split)
     for name, row in zip(names_of(few_photographs, split), rows, strict=True):
         assert row["sha256"] == sha256(few_photographs / f"JPEGImages/{name}.jpg")
@@ -78,11 +72,7 @@ def test_arrow_with_plain_pyarrow(few_photographs: Path, tmp_path: Path, split: 
 
 @pytest.mark.mindspore
 def test_mindrecord_with_plain_mindspore(few_photographs: Path, tmp_path: Path) -> None:
-    convert.run(
-        parse_section(ConvertConfig, {"shards": "mindrecord"}, "convert"),
-        str(few_photographs),
-        LocalDirectory(tmp_path),
-    )
+    convert_into(tmp_path, {"shards": "mindrecord"}, few_photographs)
     rows = read_by_the_page("read_mindrecord", tmp_path, "train")
     for name, row in zip(names_of(few_photographs, "train"), rows, strict=True):
         assert row["sha256"] == sha256(few_photographs / f"JPEGImages/{name}.jpg")

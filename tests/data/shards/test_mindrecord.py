@@ -12,16 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssd_core.config import AugmentConfig, ConvertConfig, parse_section
+from ssd_core.config import AugmentConfig
 from ssd_core.data.batches.loader import Loader
 from ssd_core.data.shards.files import find_faults
-from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.data.shards.mindrecord.format import FILE_NAMES, count_rows
-from ssd_core.data.shards.reader import SplitReader, open_split
+from ssd_core.data.shards.reader import SplitReader
 from ssd_core.errors import DataError
-from ssd_core.stages import convert
 from ssd_core.store import LocalDirectory
 from ssd_core.structures import Record
+from tests.datasets import convert_into, manifest_of, split_of
 
 pytestmark = pytest.mark.mindspore
 
@@ -73,11 +72,7 @@ def converted(
     sources = {"odd": odd_dir, "cells": bccd_dir}
     places = {(name, form): folder / name / form for name in sources for form in FORMATS}
     for (name, form), out_dir in places.items():
-        convert.run(
-            parse_section(ConvertConfig, {"shards": form}, "convert"),
-            str(sources[name]),
-            LocalDirectory(out_dir),
-        )
+        convert_into(out_dir, {"shards": form}, sources[name])
     return places
 
 
@@ -86,7 +81,7 @@ Converted = dict[tuple[str, str], Path]
 
 
 def both(converted: Converted, name: str, split: str) -> list[SplitReader]:
-    return [open_split(LocalDirectory(converted[name, form]), split) for form in FORMATS]
+    return [split_of(converted[name, form], split) for form in FORMATS]
 
 
 def read_as_mindspore(path: Path) -> list[dict[str, Any]]:
@@ -100,7 +95,7 @@ def read_as_mindspore(path: Path) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_mindspore_reads_the_content_of_the_arrow_shards(converted: Converted, split: str) -> None:
     rows = read_as_mindspore(converted["cells", "mindrecord"] / FILE_NAMES[split])  # type: ignore[index]
-    arrow = open_split(LocalDirectory(converted["cells", "arrow"]), split)
+    arrow = split_of(converted["cells", "arrow"], split)
     for row, record in zip(rows, arrow.read(range(len(arrow))), strict=True):
         assert row["image"].tobytes() == bytes(record.image)
         assert row["img_id"].tolist() == [record.image_id]
@@ -141,13 +136,13 @@ def test_nothing_is_lost_against_arrow(converted: Converted, name: str) -> None:
         order = np.random.default_rng(5).permutation(len(arrow))
         for one, other in zip(arrow.read(order), mindrecord.read(order), strict=True):
             check_equal(one, other)
-    manifests = [read_manifest(LocalDirectory(converted[name, form])) for form in FORMATS]
+    manifests = [manifest_of(converted[name, form]) for form in FORMATS]
     assert [manifest.format for manifest in manifests] == list(FORMATS)
     assert manifests[0].classes == manifests[1].classes
 
 
 def test_many_threads_read_the_same_records(converted: Converted) -> None:
-    reader = open_split(LocalDirectory(converted["cells", "mindrecord"]), "val")
+    reader = split_of(converted["cells", "mindrecord"], "val")
     found: list[list[int]] = []
 
     def work(seed: int) -> None:
@@ -182,7 +177,7 @@ def test_the_loader_makes_the_same_batches(converted: Converted) -> None:
 
 def test_a_position_outside_the_split_is_an_index_error(converted: Converted) -> None:
     with pytest.raises(IndexError):
-        next(open_split(LocalDirectory(converted["odd", "mindrecord"]), "val").read([4]))
+        next(split_of(converted["odd", "mindrecord"], "val").read([4]))
 
 
 def flip(path: Path) -> None:
@@ -205,8 +200,8 @@ def test_damage_is_found_before_the_first_row(
     data_dir = Path(shutil.copytree(converted["odd", "mindrecord"], tmp_path / "own"))
     damage(data_dir / name)
     with pytest.raises(DataError, match=f"{data_dir / name}: "):
-        next(open_split(LocalDirectory(data_dir), "train").read([0]))
-    shards = read_manifest(LocalDirectory(data_dir)).shards()
+        next(split_of(data_dir, "train").read([0]))
+    shards = manifest_of(data_dir).shards()
     faults = list(find_faults(LocalDirectory(data_dir), shards))
     assert [fault.partition(" is ")[0] for fault in faults] == [str(data_dir / name)]
 

@@ -11,22 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssd_core.config import ConvertConfig, parse_section
-from ssd_core.data.shards.manifest import read_manifest
-from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import DataError
-from ssd_core.stages import convert
-from ssd_core.store import LocalDirectory
+from tests.datasets import convert_into, manifest_of, split_of
 
 
 @pytest.fixture(scope="module")
 def many_shards(bccd_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out_dir = tmp_path_factory.mktemp("many") / "shards"
-    convert.run(
-        parse_section(ConvertConfig, {"shard_bytes": 300_000}, "convert"),
-        str(bccd_dir),
-        LocalDirectory(out_dir),
-    )
+    convert_into(out_dir, {"shard_bytes": 300_000}, bccd_dir)
     return out_dir
 
 
@@ -36,7 +28,7 @@ def own_shards(many_shards: Path, tmp_path: Path) -> Path:
 
 
 def test_records_are_read_in_any_order(many_shards: Path, bccd_dir: Path) -> None:
-    reader = open_split(LocalDirectory(many_shards), "train")
+    reader = split_of(many_shards, "train")
     assert len(reader.shard_rows) > 3
     assert sum(reader.shard_rows) == reader.num_images == len(reader) == 100
     names = (bccd_dir / "ImageSets/Main/train.txt").read_text().split()
@@ -53,7 +45,7 @@ def test_records_are_read_in_any_order(many_shards: Path, bccd_dir: Path) -> Non
 
 
 def test_arrays_have_the_types_of_annotations(bccd_shards: Path) -> None:
-    (record,) = open_split(LocalDirectory(bccd_shards), "val").read([7])
+    (record,) = split_of(bccd_shards, "val").read([7])
     annotations = record.annotations
     assert annotations.boxes.dtype == np.float32
     assert annotations.boxes.shape == (len(annotations), 4)
@@ -64,14 +56,14 @@ def test_arrays_have_the_types_of_annotations(bccd_shards: Path) -> None:
 
 
 def test_a_position_outside_the_split_is_an_index_error(bccd_shards: Path) -> None:
-    reader = open_split(LocalDirectory(bccd_shards), "val")
+    reader = split_of(bccd_shards, "val")
     for index in (-1, 40):
         with pytest.raises(IndexError):
             next(reader.read([index]))
 
 
 def test_many_threads_read_the_same_records(many_shards: Path) -> None:
-    reader = open_split(LocalDirectory(many_shards), "train")
+    reader = split_of(many_shards, "train")
     found: list[list[int]] = []
 
     def work(seed: int) -> None:
@@ -90,7 +82,7 @@ def test_many_threads_read_the_same_records(many_shards: Path) -> None:
 
 def test_an_unknown_split_is_an_error(bccd_shards: Path) -> None:
     with pytest.raises(DataError, match="has no split 'test'; it has: train, val"):
-        open_split(LocalDirectory(bccd_shards), "test")
+        split_of(bccd_shards, "test")
 
 
 def truncate(path: Path) -> None:
@@ -110,16 +102,16 @@ def test_a_missing_or_truncated_shard_is_found_on_opening(own_shards: Path) -> N
     truncate(path)
     for split in ("train", "val"):
         with pytest.raises(DataError, match=f"{path} is damaged: 1000 bytes, expected {size}"):
-            open_split(LocalDirectory(own_shards), split)
+            split_of(own_shards, split)
     path.unlink()
     with pytest.raises(DataError, match=f"{path} is missing"):
-        open_split(LocalDirectory(own_shards), "train")
+        split_of(own_shards, "train")
 
 
 def test_a_changed_shard_is_found_before_its_first_use(own_shards: Path) -> None:
-    reader = open_split(LocalDirectory(own_shards), "train")
+    reader = split_of(own_shards, "train")
     flip_a_bit(own_shards / "train-00001.arrow")
-    expected = read_manifest(LocalDirectory(own_shards)).splits["train"].shards[1].sha256[:12]
+    expected = manifest_of(own_shards).splits["train"].shards[1].sha256[:12]
     assert next(reader.read([0])).index == 0  # another shard
     with pytest.raises(DataError, match=f"train-00001.arrow is damaged: .*, expected {expected}"):
         next(reader.read([reader.shard_rows[0]]))
@@ -127,10 +119,10 @@ def test_a_changed_shard_is_found_before_its_first_use(own_shards: Path) -> None
 
 def test_a_shard_is_hashed_once_per_process(own_shards: Path) -> None:
     """A second reader does not hash again: it misses a flipped bit if the time is unchanged."""
-    assert next(open_split(LocalDirectory(own_shards), "train").read([0]))
+    assert next(split_of(own_shards, "train").read([0]))
     path = own_shards / "train-00000.arrow"
     change_unseen(path, flip_a_bit)
-    assert next(open_split(LocalDirectory(own_shards), "train").read([0]))
+    assert next(split_of(own_shards, "train").read([0]))
     code = (
         "import sys; from ssd_core.store import Location;"
         "from ssd_core.data.shards.reader import open_split;"
