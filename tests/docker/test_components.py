@@ -29,8 +29,7 @@ CHANGES = {
 }
 ON_CPU = ("--param", "framework=torch", "--param", "device=cpu")
 NODES = {"image": TORCH, "job": {"kind": "TrainJob", "runtime": "ssd-torch-cpu"}}
-ON_NODES = ("--param", "recipe=demo", "--param", "nodes=2")
-ON_NODES += ("--param", f"placement={json.dumps(NODES)}")
+ON_NODES = ("--param", "nodes=2", "--param", f"placement={json.dumps(NODES)}")
 OUTPUTS = {
     "resolve_config": "executor_output.json",
     "convert": "dataset",
@@ -65,17 +64,16 @@ def done(place: Path, few_photographs: Path) -> dict[str, Done]:
     run("resolve_config", images.TOOLS, "--param", "recipe=demo", "--param", overrides)
     outputs = json.loads((place / "resolve_config" / "executor_output.json").read_text())
     config |= {name: json.dumps(value) for name, value in outputs["parameterValues"].items()}
-    config["train_distributed"] = config["train"]
-
+    recipe = ("--param", f"recipe={config['recipe']}")
     root = ("--param", f"data_root={open_to_all(place / 'root')}")
     dataset = ("--input", f"dataset={place / 'convert' / 'dataset'}")
     model = ("--input", f"model={place / 'train' / 'model'}")
     found = ("--input", f"evaluation={place / 'evaluate' / 'evaluation'}")
     found += ("--input", f"speed={place / 'benchmark' / 'speed'}")
     run("convert", images.TOOLS, "--param", f"source={few_photographs}", *root)
-    run("train", TORCH, "--param", "recipe=demo", *ON_CPU, *root, *dataset)
+    run("train", TORCH, *recipe, *ON_CPU, *root, *dataset)
     # What has been trained there is returned at once, for which the launcher needs no cluster.
-    run("train_distributed", images.LAUNCHER, *ON_NODES, *ON_CPU, *root, *dataset)
+    run("train_distributed", images.LAUNCHER, *recipe, *ON_NODES, *ON_CPU, *root, *dataset)
     run("evaluate", TORCH, *ON_CPU, *root, *dataset, *model)
     run("benchmark", TORCH, "--param", "series=", *ON_CPU, *root, *dataset, *model)
     run("report", images.TOOLS, *root, *dataset, *model, *found)
@@ -141,9 +139,10 @@ def test_a_step_is_repeated_from_its_record(
 
 
 def test_the_launcher_ends_with_one_line(done: dict[str, Done], place: Path) -> None:
-    config = json.loads((place / "resolve_config" / "executor_output.json").read_text())
-    other = config["parameterValues"]["train"] | {"seed": 7}
-    words = (*ON_NODES, *ON_CPU, "--param", f"config={json.dumps(other)}")
+    outputs = json.loads((place / "resolve_config" / "executor_output.json").read_text())
+    recipe = outputs["parameterValues"]["recipe"]
+    recipe["train"]["seed"] = 7
+    words = (*ON_NODES, *ON_CPU, "--param", f"recipe={json.dumps(recipe)}")
     words += ("--param", f"data_root={place / 'root'}")
     words += ("--input", f"dataset={place / 'convert' / 'dataset'}")
     ended = run_component("train_distributed", images.LAUNCHER, place / "other", *words)

@@ -147,8 +147,8 @@ def test_a_record_fills_in_what_is_not_said(
     record = find_record("train", str(trained_dir), "out")
     step = prepare("train", tmp_path, record=record, parameters={"device": "cuda"})
     values = step.executor_input["inputs"]["parameterValues"]
-    assert (values["recipe"], values["framework"], values["device"]) == ("demo", "torch", "cuda")
-    assert values["config"]["steps"] == 40
+    assert (values["framework"], values["device"]) == ("torch", "cuda")
+    assert values["recipe"]["train"]["steps"] == 40
     (dataset,) = step.executor_input["inputs"]["artifacts"]["dataset"]["artifacts"]
     assert dataset["uri"] == str(bccd_shards)
     with pytest.raises(UsageError, match="is the output of 'train', not of 'evaluate'"):
@@ -163,7 +163,7 @@ def test_a_record_is_found_by_the_id_of_its_run(trained_dir: Path, tmp_path: Pat
     for text in (str(step_dir), str(step_dir.parent), f"file://{step_dir}", "run-1"):
         assert find_record("train", text, str(tmp_path)).local == step_dir
     step = prepare("train", tmp_path / "out", record=LocalDirectory(step_dir))
-    assert step.executor_input["inputs"]["parameterValues"]["recipe"] == "demo"
+    assert step.executor_input["inputs"]["parameterValues"]["recipe"]["train"]["steps"] == 40
     with pytest.raises(UsageError, match=f"run-2: no .* of a run of this name below {tmp_path}"):
         find_record("train", "run-2", str(tmp_path))
 
