@@ -17,6 +17,7 @@ from ssd_core.data.shards.manifest import (
     listing_key,
     other_dataset,
     read_if_any,
+    read_manifest,
     write_manifest,
 )
 from ssd_core.data.shards.mindrecord.writer import require_mindspore
@@ -106,27 +107,31 @@ def _convert(
     options = config.model_dump(mode="json")
     key = listing_key(source.files, options)
     existing = _existing_manifest(out_dir, options)
-    manifests: list[Manifest] = []
+
+    def pack(folder: Path) -> Manifest:
+        started = time.monotonic()
+        manifest = pack_dataset(
+            source, config, folder, listing_key=key, existing=existing, workers=workers
+        )
+        write_manifest(folder, manifest)
+        logger.info("%s, %s", _summary(manifest), format_duration(time.monotonic() - started))
+        return manifest
+
+    found = existing
+    if existing is not None and _is_current(existing, key, out_dir):
+        logger.info("%s: already converted, and nothing has changed", out_dir)
+    elif existing is not None:  # a refusal leaves the complete data set as it is
+        found = pack(out_dir.local)
 
     def work(folder: Path) -> Results:
-        if existing is not None and _is_current(existing, key, out_dir):
-            logger.info("%s: already converted, and nothing has changed", out_dir)
-            manifest = existing
-        else:
-            started = time.monotonic()
-            manifest = pack_dataset(
-                source, config, folder, listing_key=key, existing=existing, workers=workers
-            )
-            write_manifest(folder, manifest)
-            logger.info("%s, %s", _summary(manifest), format_duration(time.monotonic() - started))
+        manifest = found or pack(folder)
         for path in find_strays(folder, manifest):
             remove(path)
-        manifests.append(manifest)
         return _results(manifest)
 
     inputs = {"source": {"uri": source.uri, "digest": key}}
     run_stage(Invocation(stage="convert", config=config, inputs=inputs), out_dir, work)
-    return manifests[0]
+    return read_manifest(out_dir)
 
 
 def run_in(places: Places, config: ConvertConfig, source: str) -> StageResult:

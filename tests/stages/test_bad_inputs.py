@@ -255,7 +255,7 @@ def test_bad_input(tmp_path: Path, name: str) -> None:
     raw = damaged if isinstance(damaged, bytes) else json.dumps(content).encode()
     (folder / "train.json").write_bytes(raw)
 
-    checked = check.run(ConvertConfig(), str(folder), tmp_path / "checked")
+    checked = check.run(ConvertConfig(), str(folder), LocalDirectory(tmp_path / "checked"))
     assert dict(checked.findings.counts) == case.found
     assert not [finding for finding in checked.findings.listed if "\n" in finding.detail]
     is_error = any(RULES[code].severity == "error" for code in case.found)

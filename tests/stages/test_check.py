@@ -79,7 +79,7 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], dict[str, int]]] = {
 def test_a_check_finds_what_a_conversion_finds(source: Path, tmp_path: Path, name: str) -> None:
     damage, expected = FAULTS[name]
     damage(source)
-    checked = check.run(ConvertConfig(), str(source), tmp_path / "out")
+    checked = check.run(ConvertConfig(), str(source), LocalDirectory(tmp_path / "out"))
     assert dict(checked.findings.counts) == expected
     written = json.loads((tmp_path / "out/findings.json").read_text())
     assert written["counts"] == expected
@@ -112,7 +112,7 @@ def test_nothing_is_written_without_out(source: Path) -> None:
 def test_an_unreadable_source_is_a_finding(tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     (tmp_path / "source/train.json").write_text('{"images": [], "annotations": [')
-    checked = check.run(ConvertConfig(), str(tmp_path / "source"), tmp_path / "out")
+    checked = check.run(ConvertConfig(), str(tmp_path / "source"), LocalDirectory(tmp_path / "out"))
     assert checked.findings.counts == {"source_unusable": 1}
     assert "train.json: line 1 column 32" in checked.findings.listed[0].detail
     assert "train.json" in (tmp_path / "out/findings.html").read_text()
@@ -130,7 +130,11 @@ def test_arguments_are_checked(source: Path, tmp_path: Path) -> None:
         ({}, tmp_path / "nowhere"),
     ):
         with pytest.raises(UsageError):
-            check.run(parse_section(ConvertConfig, config, "convert"), str(place), tmp_path / "out")
+            check.run(
+                parse_section(ConvertConfig, config, "convert"),
+                str(place),
+                LocalDirectory(tmp_path / "out"),
+            )
 
 
 def test_text_of_a_data_set_is_escaped_in_the_page(source: Path, tmp_path: Path) -> None:
@@ -138,7 +142,7 @@ def test_text_of_a_data_set_is_escaped_in_the_page(source: Path, tmp_path: Path)
     list_path = source / "ImageSets/Main/train.txt"
     list_path.write_text(f"{list_path.read_text()}\n<img src=x onerror=y>\n")
     photo(source, 0).rename(source / "JPEGImages" / hostile.replace("/", "-"))
-    check.run(ConvertConfig(), str(source), tmp_path / "out")
+    check.run(ConvertConfig(), str(source), LocalDirectory(tmp_path / "out"))
     page = (tmp_path / "out/findings.html").read_text()
     assert "<script" not in page
     assert "<img" not in page
@@ -204,7 +208,9 @@ def test_strange_names_are_kept(few_photographs: Path, tmp_path: Path) -> None:
     (source / "all.json").write_text(json.dumps(content))
     config = {"train": "all.json", "val": "all.json"}
     checked = check.run(
-        parse_section(ConvertConfig, config, "convert"), str(source), tmp_path / "out"
+        parse_section(ConvertConfig, config, "convert"),
+        str(source),
+        LocalDirectory(tmp_path / "out"),
     )
     assert checked.findings.counts == {
         "image_missing": 6,

@@ -72,6 +72,7 @@ if __name__ == "__main__":
     from ssd_core.cli import exits
     from ssd_core.config import ConvertConfig
     from ssd_core.stages import convert
+    from ssd_core.config import ConvertConfig
     from ssd_core.store import Location
 
     config = ConvertConfig(shard_bytes=100_000)

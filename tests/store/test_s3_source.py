@@ -91,7 +91,7 @@ def test_the_shards_are_those_of_a_folder(
 
 
 def test_it_is_checked_like_a_folder(photographs: str, tmp_path: Path) -> None:
-    checked = check.run(ConvertConfig(), photographs, tmp_path / "out")
+    checked = check.run(ConvertConfig(), photographs, LocalDirectory(tmp_path / "out"))
     assert not checked.findings.counts
     assert [split.images for split in checked.splits.values()] == [8, 4]
 
