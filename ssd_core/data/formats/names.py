@@ -43,6 +43,15 @@ def folder_prefix(source: Source, folder: str, option: str) -> str:
     return prefix
 
 
+def files_below(source: Source, prefix: str, suffixes: tuple[str, ...]) -> dict[str, str]:
+    """Return the files below a prefix that end in one of `suffixes`, by stem; of two the first."""
+    found: dict[str, str] = {}
+    for name in source.files:
+        if name.startswith(prefix) and name.lower().endswith(suffixes):
+            found.setdefault(posixpath.splitext(name[len(prefix) :])[0], name)
+    return found
+
+
 def find_image_folder(
     source: Source, names: Sequence[str], place: str, images: str | None = None
 ) -> str:

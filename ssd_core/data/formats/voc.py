@@ -26,7 +26,7 @@ from ssd_core.data.formats.dataset import (
     assemble_dataset,
     collect_boxes,
 )
-from ssd_core.data.formats.names import check_place, folder_prefix
+from ssd_core.data.formats.names import check_place, files_below, folder_prefix
 from ssd_core.data.sources.base import IMAGE_SUFFIXES, Source, read_head, read_text
 from ssd_core.errors import DataError, UsageError, unknown_name
 
@@ -109,23 +109,23 @@ def _locate(source: Source, place: str, split: str, images: str | None) -> _Layo
     else:
         base = folder_prefix(source, _folder_of(f"{place}/x.xml"), f"--{split}")
     xml_prefix = f"{base}{_ANNOTATION_FOLDER}/"
-    xmls = _files_below(source, xml_prefix, _XML)
+    xmls = files_below(source, xml_prefix, _XML)
     if not xmls:
-        xml_prefix, xmls = base, _files_below(source, base, _XML)
+        xml_prefix, xmls = base, files_below(source, base, _XML)
     if not xmls and not has_list:
         raise UsageError(f"--{split} {place}: this folder has no XML file")
     if images is not None:
         image_prefix = folder_prefix(source, images, "image folder")
     else:
         usual = (f"{base}{folder}/" for folder in _IMAGE_FOLDERS)
-        image_prefix = next((p for p in usual if _files_below(source, p, IMAGE_SUFFIXES)), base)
+        image_prefix = next((p for p in usual if files_below(source, p, IMAGE_SUFFIXES)), base)
     return _Layout(
         place=place,
         stems=_read_list(source, place, xmls) if has_list else list(xmls),
         xml_prefix=xml_prefix,
         xmls=xmls,
         image_prefix=image_prefix,
-        images=_files_below(source, image_prefix, IMAGE_SUFFIXES),
+        images=files_below(source, image_prefix, IMAGE_SUFFIXES),
     )
 
 
@@ -135,15 +135,6 @@ def _folder_of(xml_name: str) -> str:
     if posixpath.basename(folder) == _ANNOTATION_FOLDER:
         folder = posixpath.dirname(folder)
     return folder or "."
-
-
-def _files_below(source: Source, prefix: str, suffixes: tuple[str, ...]) -> dict[str, str]:
-    """Return the files below a prefix that end in one of `suffixes`, by stem; of two the first."""
-    found: dict[str, str] = {}
-    for name in source.files:
-        if name.startswith(prefix) and name.lower().endswith(suffixes):
-            found.setdefault(posixpath.splitext(name[len(prefix) :])[0], name)
-    return found
 
 
 def _read_list(source: Source, place: str, known: Mapping[str, str]) -> list[str]:

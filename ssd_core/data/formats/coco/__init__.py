@@ -129,9 +129,8 @@ def _sound_rows(
         code, detail = "class_unknown", f"category {category_ids[row]} does not exist"
         if not has_image[row]:
             code, detail = "object_of_unknown_image", f"image {image_id} does not exist"
-        place = f"{file.name}: $.annotations[{row}]"
         image = images[image_id].file_name if has_image[row] else ""
-        if findings.add(code, place, detail, image=image):
+        if findings.add(code, f"{file.name}: $.annotations[{row}]", detail, image=image):
             dropped.add(image_id)
     is_wanted = np.isin(category_ids, list(choice.labels))
     left_out = Counter[ClassKey](category_ids[is_sound & ~is_wanted].tolist())

@@ -63,7 +63,6 @@ class CocoFile(NamedTuple):
     images: Mapping[int, CocoImage]
     """The usable entries by their index."""
     num_listed: int
-    """Number of all entries of `images`."""
     categories: Sequence[CocoCategory]
     annotations: Annotations
     """One row per entry; `labels` are category ids."""

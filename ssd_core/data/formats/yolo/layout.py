@@ -8,7 +8,12 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ssd_core.data.formats.names import find_image_folder, folder_prefix, join_inside
+from ssd_core.data.formats.names import (
+    files_below,
+    find_image_folder,
+    folder_prefix,
+    join_inside,
+)
 from ssd_core.data.formats.splits import sample_folders
 from ssd_core.data.formats.yolo.data_file import (
     DataFile,
@@ -117,39 +122,30 @@ def _read_folder(
     own_images = [f"{given}images/", _swap(given, "labels", "images"), given]
     if images is not None:
         own_images = [folder_prefix(source, images, "image folder")]
-    image_prefix = _first_with(source, IMAGE_SUFFIXES, own_images)
-    own_labels = [_swap(image_prefix, "images", "labels"), image_prefix]
-    if images is not None:
-        own_labels = [f"{given}labels/", given]
-    label_prefix = _first_with(source, _LABELS, own_labels)
-    found = dict(_stems(source, image_prefix, IMAGE_SUFFIXES))
+    image_prefix, found = _first_with(source, IMAGE_SUFFIXES, own_images)
     if not found:
         raise UsageError(
             f"--{split} {place}: this folder has no images; choose theirs: --images, convert.images"
         )
-    labels = {
-        stem: name
-        for stem, name in _stems(source, label_prefix, _LABELS)
-        if stem in found or not is_names_file(name)
-    }
+    own_labels = [_swap(image_prefix, "images", "labels"), image_prefix]
+    if images is not None:
+        own_labels = [f"{given}labels/", given]
+    _, texts = _first_with(source, _LABELS, own_labels)
+    labels = {s: name for s, name in texts.items() if s in found or not is_names_file(name)}
     for stem in sorted(labels if images is not None else found.keys() | labels.keys()):
         image = found.get(stem, f"{image_prefix}{stem}.jpg")
         yield LabelledImage(image, labels.get(stem), labels.get(stem, image))
 
 
-def _first_with(source: Source, suffixes: tuple[str, ...], prefixes: Sequence[str]) -> str:
-    """Return the first prefix with files of these suffixes, else the last one."""
+def _first_with(
+    source: Source, suffixes: tuple[str, ...], prefixes: Sequence[str]
+) -> tuple[str, dict[str, str]]:
+    """Return the first prefix with files of these suffixes, else the last one, and its files."""
     for prefix in prefixes:
-        if next(_stems(source, prefix, suffixes), None):
-            return prefix
-    return prefixes[-1]
-
-
-def _stems(source: Source, prefix: str, suffixes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Yield stem and name of the files below a prefix that end in one of `suffixes`."""
-    for name in source.files:
-        if name.startswith(prefix) and name.lower().endswith(suffixes):
-            yield posixpath.splitext(name[len(prefix) :])[0], name
+        found = files_below(source, prefix, suffixes)
+        if found:
+            break
+    return prefix, found
 
 
 def _swap(path: str, old: str, new: str) -> str:
