@@ -104,6 +104,13 @@ def test_bad_objects(tmp_path: Path, annotation: dict[str, Any], code: str, deta
     assert dataset.splits["train"].num_listed == 2
 
 
+def test_places_count_malformed_entries_too(tmp_path: Path) -> None:
+    write(tmp_path, box(bbox="x"), box(11), images=[None, *IMAGES])
+    _, findings = read(tmp_path, policy="repair")
+    places = {finding.place.removeprefix("train.json: $.") for finding in findings.listed}
+    assert places == {"images[0]", "annotations[0]", "annotations[1]"}
+
+
 def test_two_images_with_one_id(tmp_path: Path) -> None:
     options = {"policy": "repair"}
     write(tmp_path, box(10), box(20, id=6), images=[*IMAGES, {"id": 10, "file_name": "c.jpg"}])
@@ -113,7 +120,7 @@ def test_two_images_with_one_id(tmp_path: Path) -> None:
         ("train.json: image 10", "a.jpg"),
         ("train.json: $.images[2]", "c.jpg"),
     ]
-    (only,) = dataset.splits["train"].images  # whose objects those of id 10 are, nobody knows
+    (only,) = dataset.splits["train"].images  # the objects of id 10 may be of either image
     assert (only.image_path, len(dataset.splits["train"].annotations)) == ("photos/b.jpg", 1)
     assert dataset.splits["train"].num_listed == 3
     write(tmp_path, box(10), box(20, id=6), images=[*IMAGES, IMAGES[1]])
@@ -147,7 +154,7 @@ def test_two_categories_with_one_name(tmp_path: Path) -> None:
     ("boxes", "count"),
     [
         ([[2, 3, 9, 7], [1, 1, 4, 5]], 1),
-        ([[2, 3, 9, 7], [5, 1, 4, 5]], 0),  # the second is no pair of corners
+        ([[2, 3, 9, 7], [5, 1, 4, 5]], 0),  # the second is not a pair of corners
         ([[1, 1, 4, 5], [0, 0, 10, 8]], 0),  # nothing leaves the image
         ([[2, 3, 99, 7]], 0),  # wrong in both ways
         ([], 0),
