@@ -31,7 +31,7 @@ def out_dir(tmp_path: Path) -> Path:
 def test_what_is_written_is_read(out_dir: Path, place: str) -> None:
     model = read_model(LocalDirectory(out_dir / place))
     assert model.classes == CLASSES
-    assert model.description.model_copy(update={"files": {}}) == DESCRIPTION
+    assert model.description.model_copy(update={"files": ()}) == DESCRIPTION
     assert model.weights.keys() == WEIGHTS.keys()
     for name, array in WEIGHTS.items():
         assert model.weights[name].dtype == array.dtype
@@ -42,7 +42,7 @@ def test_what_is_written_is_read(out_dir: Path, place: str) -> None:
 def test_the_directory_holds_three_files(out_dir: Path) -> None:
     assert sorted(path.name for path in (out_dir / "model").iterdir()) == sorted(FILES)
     files = json.loads((out_dir / "model" / "config.json").read_text())["files"]
-    assert {name: entry["bytes"] for name, entry in files.items()} == {
+    assert {file["name"]: file["bytes"] for file in files} == {
         name: (out_dir / "model" / name).stat().st_size for name in FILES[1:]
     }
 
@@ -95,7 +95,7 @@ def test_a_cut_description_is_noticed(out_dir: Path) -> None:
     [
         ("format_version", 1, "config.json: format_version: input should be 2"),
         ("colour", "red", "config.json: colour: extra inputs"),
-        ("files", {}, "config.json does not list classes.json"),
+        ("files", [], "config.json does not list classes.json"),
         ("num_classes", 3, "classes.json: expected the labels 1..3"),
     ],
 )
