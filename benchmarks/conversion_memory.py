@@ -15,8 +15,10 @@ _FEW, _MANY = 2_000, 20_000
 _PROGRAM = """
 import sys
 from pathlib import Path
+from ssd_core.config import ConvertConfig
 from ssd_core.stages import convert
-convert.run({}, sys.argv[1], Path(sys.argv[2]))
+from ssd_core.store import Location
+convert.run(ConvertConfig(), sys.argv[1], Location.parse(sys.argv[2]))
 status = Path("/proc/self/status").read_text().split()
 print(status[status.index("VmHWM:") + 1])
 """
