@@ -1,4 +1,4 @@
-"""The house numbers: what a reader can hold in mind at once."""
+"""Limits on size, so that a reader can hold a file, a function or a signature in mind."""
 
 import ast
 from collections.abc import Iterator
@@ -6,20 +6,15 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-PACKAGES = ("ssd_core", "components", "pipelines")
-FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-COMPONENTS = sorted((ROOT / "components").glob("*/component.py"))
+from tests.architecture.sources import COMPONENTS, ROOT, python_files, relative
+
+FILES = python_files("ssd_core", "components", "pipelines")
 PIPELINES = sorted((ROOT / "pipelines").glob("*.py"))
 
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
 MAX_COMPONENT_STATEMENTS = 15
 MAX_PIPELINE_PARAMETERS = 8
-
-
-def relative(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
 
 
 def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -62,13 +57,13 @@ def test_component_is_a_doorway(path: Path) -> None:
 
 @pytest.mark.parametrize("path", COMPONENTS, ids=relative)
 def test_component_has_no_defaults(path: Path) -> None:
-    """But None, which is how kfp spells an artifact that may be left out."""
+    """Except None, which marks an optional artifact in kfp."""
     (component,) = [node for node in functions(path) if has_decorator(node, "component")]
     assert all(ast.unparse(default) == "None" for default in component.args.defaults)
 
 
 @pytest.mark.parametrize("path", COMPONENTS, ids=relative)
-def test_component_name_rhymes(path: Path) -> None:
+def test_component_is_named_after_its_stage(path: Path) -> None:
     (component,) = [node for node in functions(path) if has_decorator(node, "component")]
     assert component.name == path.parent.name
     assert (ROOT / "ssd_core" / "stages" / f"{component.name}.py").is_file()

@@ -1,4 +1,4 @@
-"""Names that hide what a file is for, and words that belong to one file only."""
+"""Names that must not occur, and names that may occur in one file only."""
 
 import ast
 import re
@@ -7,22 +7,17 @@ from pathlib import Path
 import pytest
 
 from ssd_core.config import Section
+from tests.architecture.sources import ROOT, python_files, relative
 
-ROOT = Path(__file__).parents[2]
-PACKAGES = ("ssd_core", "components", "pipelines", "tests")
-FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-BACKEND_FILES = sorted((ROOT / "ssd_core" / "backends").rglob("*.py"))
+FILES = python_files("ssd_core", "components", "pipelines")
+BACKEND_FILES = python_files("ssd_core/backends")
 
 BANNED_STEMS = {"utils", "util", "helpers", "helper", "common", "misc"}
 DEVICE_WORDS = re.compile(r"\b(cuda|npu|nccl|hccl)\b")
 
 
-def relative(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
-
-
-@pytest.mark.parametrize("path", FILES, ids=relative)
-def test_module_name_says_something(path: Path) -> None:
+@pytest.mark.parametrize("path", [*FILES, *python_files("tests")], ids=relative)
+def test_module_name_is_specific(path: Path) -> None:
     assert path.stem not in BANNED_STEMS
     assert path.parent.name not in BANNED_STEMS
 
@@ -30,8 +25,8 @@ def test_module_name_says_something(path: Path) -> None:
 @pytest.mark.parametrize(
     "path", [path for path in BACKEND_FILES if path.name != "devices.py"], ids=relative
 )
-def test_device_words_stay_in_devices(path: Path) -> None:
-    """Docstrings may name devices; code may not."""
+def test_devices_are_named_in_one_file_per_backend(path: Path) -> None:
+    """Docstrings may name devices everywhere."""
     tree = ast.parse(path.read_text())
     docstrings = {
         id(node.value)
@@ -51,8 +46,8 @@ def test_device_words_stay_in_devices(path: Path) -> None:
     assert [word for word in words if DEVICE_WORDS.search(word)] == []
 
 
-def test_configuration_stays_out_of_the_mathematics() -> None:
-    """Classes take plain values, never the configuration tree."""
+def test_mathematics_takes_plain_values() -> None:
+    """It does not depend on classes of the configuration."""
     files = [*(ROOT / "ssd_core" / "detection").glob("*.py"), *BACKEND_FILES]
     plain = [
         path
@@ -65,7 +60,7 @@ def test_configuration_stays_out_of_the_mathematics() -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "ssd_core" / "cli").glob("*.py")), ids=relative)
 def test_commands_repeat_no_default_of_the_configuration(path: Path) -> None:
-    """A parameter named like a key of the configuration is absent (None), or takes its default."""
+    """A parameter named like a configuration key defaults to None or to the default of the key."""
     keys = {key for kind in Section.__subclasses__() for key in kind.model_fields}
     repeated = [
         f"{node.name}: {parameter.arg}={default.value!r}"
@@ -79,3 +74,14 @@ def test_commands_repeat_no_default_of_the_configuration(path: Path) -> None:
         if parameter.arg in keys and isinstance(default, ast.Constant) and default.value is not None
     ]
     assert repeated == []
+
+
+def test_a_class_name_means_one_thing() -> None:
+    """Private classes are exempt, and so are the backends, which all define the same parts."""
+    homes: dict[str, set[str]] = {}
+    for path in FILES:
+        home = re.sub(r"^ssd_core/backends/\w+/", "ssd_core/backends/*/", relative(path))
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, set()).add(home)
+    assert {name: places for name, places in homes.items() if len(places) > 1} == {}

@@ -1,10 +1,10 @@
-"""What must hold for the repository as a whole."""
+"""Promises about the repository as a whole."""
 
 import re
 import subprocess
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.architecture.sources import ROOT
 
 
 def tracked_files() -> list[Path]:
@@ -14,7 +14,7 @@ def tracked_files() -> list[Path]:
     return [ROOT / name for name in listing.split("\0") if name]
 
 
-def test_links_of_the_docs_lead_somewhere() -> None:
+def test_links_in_the_docs_lead_to_files() -> None:
     pages = [path for path in tracked_files() if path.suffix == ".md"]
     assert pages
     for page in pages:
@@ -23,15 +23,27 @@ def test_links_of_the_docs_lead_somewhere() -> None:
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def test_folders_named_in_the_map_exist() -> None:
-    """The README's map `I want to ... -> open this file` must not go stale."""
+def test_paths_in_the_tables_of_the_readme_exist() -> None:
     rows = re.findall(r"^\|.*\|$", (ROOT / "README.md").read_text(), re.MULTILINE)
     paths = [path for row in rows for path in re.findall(r"`([\w./]+/[\w./]*)`", row)]
     assert paths
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
-def test_every_decision_has_a_number_of_its_own() -> None:
+def test_paths_named_in_the_docs_exist() -> None:
+    # Data sets have a folder `images`, too.
+    folders = {path.relative_to(ROOT).parts[0] for path in tracked_files()} - {"images"}
+    pages = {path for path in tracked_files() if path.suffix == ".md"} - {ROOT / "CHANGELOG.md"}
+    missing = [
+        f"{page.relative_to(ROOT)}: {path}"
+        for page in pages
+        for path in re.findall(r"`([\w./-]+/[\w./-]*)`", page.read_text())
+        if path.partition("/")[0] in folders and not (ROOT / path).exists()
+    ]
+    assert sorted(missing) == []
+
+
+def test_decisions_are_numbered_without_gaps() -> None:
     pages = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
     numbers = [int(page.name.partition("-")[0]) for page in pages]
     assert numbers == list(range(1, len(pages) + 1))

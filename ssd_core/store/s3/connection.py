@@ -12,7 +12,7 @@ from ssd_core.store.s3.transport import PatientPool, open_pool
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class S3Connection:
     """A client of one endpoint, and the pool that carries its requests."""
 
     settings: S3Settings
@@ -21,11 +21,11 @@ class Connection:
 
 
 @lru_cache(maxsize=16)
-def connect(settings: S3Settings, process: int) -> Connection:
+def connect(settings: S3Settings, process: int) -> S3Connection:
     """Return the connection that all directories of this process share; a fork gets its own."""
     del process
     pool = open_pool(settings)
-    return Connection(settings, pool, _open_client(settings, pool))
+    return S3Connection(settings, pool, _open_client(settings, pool))
 
 
 def _open_client(settings: S3Settings, pool: PatientPool) -> minio.Minio:

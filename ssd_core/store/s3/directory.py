@@ -32,7 +32,7 @@ from ssd_core.store.location import (
     check_key,
     read_verified_content,
 )
-from ssd_core.store.s3.connection import Connection, connect
+from ssd_core.store.s3.connection import S3Connection, connect
 from ssd_core.store.s3.download import read_body
 from ssd_core.store.s3.errors import ANSWERS, error_code, explain_store_errors, status_of
 from ssd_core.store.s3.settings import S3Settings, read_settings, split_uri
@@ -109,7 +109,7 @@ class S3Directory(Location):
         return S3Directory, (self._bucket, self._prefix, self._settings)
 
     @cached_property
-    def _connection(self) -> Connection:
+    def _connection(self) -> S3Connection:
         return connect(self._settings or read_settings(), os.getpid())
 
     @property
