@@ -144,7 +144,7 @@ def test_clearing_away_outlasts_faults(versitygw: S3Server, fault: dict[str, obj
     with FaultProxy(versitygw.port) as proxy:
         patience = patience_for(fault)
         store = open_s3(versitygw, own_prefix(), endpoint=proxy.endpoint, patience=patience)
-        name = f"{store.uri.removeprefix('s3://bucket/')}large"
+        name = f"{store._prefix}large"
         upload_id = store._client._create_multipart_upload("bucket", name, {})
         store._client._upload_part("bucket", name, b"12345", {}, upload_id, 1)
         with (
@@ -336,7 +336,7 @@ def test_damage_in_the_store_is_told_from_damage_on_the_way(
     store.put("key", b"0123456789")
     proxy.fail("corrupt", times=2, method="GET", offset=5)
     text = refusal(lambda: store.get("key"), DataError)
-    assert text == f"{store.uri}key is damaged: sha256 27f227be134e…, expected 84d89877f0d4…"
+    assert text == f"{store.uri}/key is damaged: sha256 27f227be134e…, expected 84d89877f0d4…"
     proxy.heal()
     proxy.fail("corrupt", method="GET", offset=5)
     proxy.fail("corrupt", method="GET", offset=6)
@@ -400,7 +400,7 @@ def test_a_client_that_is_killed_in_the_middle_of_an_upload(
     store = open_s3(server, prefix)
     store.put("large", b"old")
     code = (
-        "import sys; from pathlib import Path; from ssd_core.store import Location, Location\n"
+        "import sys; from pathlib import Path; from ssd_core.store import Location\n"
         "Location.parse(sys.argv[1]).put('large', Path(sys.argv[2]))"
     )
     environment = os.environ | {

@@ -114,14 +114,14 @@ def test_parse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     store = Location.parse("s3://bucket/a/b")
     assert isinstance(store, S3Directory)
-    assert store.uri == "s3://bucket/a/b/"
+    assert store.uri == "s3://bucket/a/b"
     with pytest.raises(UsageError, match="cannot be used here"):
         Location.parse("gs://bucket/a")
 
 
 def test_the_page_names_every_variable() -> None:
     root = Path(__file__).parents[2]
-    code = "".join(path.read_text() for path in (root / "ssd_core" / "store").glob("*.py"))
+    code = "".join(path.read_text() for path in (root / "ssd_core" / "store").rglob("*.py"))
     read = set(re.findall(r"\"((?:AWS|REQUESTS|SSD|SSL)_[A-Z0-9_]+)\"", code))
     assert len(read) > 10
     named = set(re.findall(r"`([A-Z0-9_]+)`", (root / "docs" / "stores.md").read_text()))

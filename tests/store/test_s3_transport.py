@@ -83,7 +83,7 @@ def test_a_proxy_that_wants_a_login(
 
 def test_a_proxy_that_cannot_be(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("HTTP_PROXY", "socks5://user:canary@host:1")
-    text = refusal(lambda: Location.parse(f"s3://{BUCKET}/"), UsageError)
+    text = refusal(lambda: Location.parse(f"s3://{BUCKET}/").get("key"), UsageError)
     assert text == "HTTP_PROXY cannot be used; expected http://host:port"
 
 
@@ -172,7 +172,7 @@ def test_authorities_that_cannot_be_read(
         path.write_text(content)
     environment.setenv("AWS_ENDPOINT_URL", "https://127.0.0.1:1")
     environment.setenv("AWS_CA_BUNDLE", str(path))
-    text = refusal(lambda: Location.parse(f"s3://{BUCKET}/"), UsageError)
+    text = refusal(lambda: Location.parse(f"s3://{BUCKET}/").get("key"), UsageError)
     assert text == f"{path}: no certificates can be read there; see AWS_CA_BUNDLE"
 
 

@@ -68,7 +68,7 @@ def keys(store: S3Directory) -> set[str]:
 
 def run_gc(store: S3Directory, *, is_removed: bool, abandoned_seconds: float) -> dict[str, int]:
     return {
-        garbage.place.removeprefix(store.uri): garbage.num_bytes
+        garbage.place.removeprefix(f"{store.uri}/"): garbage.num_bytes
         for garbage in gc.run(
             Location.parse(uri_of(store)),
             is_removed=is_removed,

@@ -107,8 +107,9 @@ def test_a_killed_upload_is_continued(directory: Path, proxy: FaultProxy) -> Non
     place = f"s3://{BUCKET}/{own_prefix()}".rstrip("/")
     program = (
         "import sys; from pathlib import Path\n"
+        "from ssd_core.store import Location\n"
         "from ssd_core.store.transfer import upload_directory\n"
-        f"upload_directory(Path(sys.argv[1]), sys.argv[2], last={LAST!r})\n"
+        f"upload_directory(Path(sys.argv[1]), Location.parse(sys.argv[2]), last={LAST!r})\n"
     )
     victim: list[int] = []
     proxy.fail("call", method="PUT", target="b.txt", call=lambda: os.kill(victim[0], 9))
