@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ssd_core.config import ConvertConfig, EvaluateConfig
+from ssd_core.config import BenchmarkConfig, ConvertConfig, EvaluateConfig, parse_section
 from ssd_core.store import LocalDirectory
 
 
@@ -15,13 +15,21 @@ def evaluation_dir(trained_dir, bccd_shards, tmp_path_factory):
     from ssd_core.stages import evaluate
 
     out_dir = tmp_path_factory.mktemp("evaluation")
-    evaluate.run(
-        EvaluateConfig(),
-        LocalDirectory(trained_dir),
-        LocalDirectory(bccd_shards),
-        out_dir,
-        device="cpu",
-    )
+    locations = map(LocalDirectory, (trained_dir, bccd_shards, out_dir))
+    evaluate.run(EvaluateConfig(), *locations, device="cpu")
+    return out_dir
+
+
+@pytest.fixture(scope="session")
+def speed_dir(trained_dir, bccd_shards, tmp_path_factory):
+    """Return the output of a short `benchmark`."""
+    from ssd_core.stages import benchmark
+
+    out_dir = tmp_path_factory.mktemp("speed")
+    config = {"batch_sizes": [1], "seconds": 0.01, "postprocess": {"score_threshold": 0.3}}
+    section = parse_section(BenchmarkConfig, config, "benchmark")
+    model_dir, data_dir, speed = map(LocalDirectory, (trained_dir, bccd_shards, out_dir))
+    benchmark.run(section, model_dir, speed, data_dir=data_dir, device="cpu")
     return out_dir
 
 

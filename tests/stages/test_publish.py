@@ -9,31 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from ssd_core.config import BenchmarkConfig, PostprocessOverrides, parse_section
+from ssd_core.config import PostprocessOverrides, PublishConfig, parse_section
 from ssd_core.errors import GateError, OwnershipError, UsageError
 from ssd_core.metrics import METRICS
 from ssd_core.model_dir import WEIGHTS_FILE, read_model, write_model
-from ssd_core.stages import benchmark, predict, publish, verify
+from ssd_core.stages import predict, publish, verify
 from ssd_core.stages.publish import Label
 from ssd_core.store import LocalDirectory
 from ssd_core.store.local import file_sha256
 from ssd_core.store.places import Places
 
 
-@pytest.fixture(scope="module")
-def speed_dir(trained_dir, tmp_path_factory):
-    out_dir = tmp_path_factory.mktemp("speed")
-    config = {"batch_sizes": [1], "seconds": 0.01, "postprocess": {"score_threshold": 0.3}}
-    benchmark.run(
-        parse_section(BenchmarkConfig, config, "benchmark"),
-        LocalDirectory(trained_dir),
-        out_dir,
-        device="cpu",
-    )
-    return out_dir
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture
 def inputs(trained_dir, evaluation_dir, speed_dir):
     return [trained_dir, evaluation_dir, speed_dir]
 
@@ -47,8 +34,17 @@ CELLS_1 = Label(name="cells", version="1")
 
 
 def run(inputs, root, config=None, label=CELLS_1, out="out"):
-    places = Places(str(root))
-    return publish.run(config or {}, inputs, root.parent / out, places=places, label=label)
+    section = parse_section(PublishConfig, config or {}, "publish")
+    out_dir, places = LocalDirectory(root.parent / out), Places(str(root))
+    return publish.run(section, inputs, out_dir, places=places, label=label)
+
+
+def published_files(place):
+    """Return the entries of `published.json` by name."""
+    return {
+        entry["name"]: entry
+        for entry in json.loads((place / "published.json").read_text())["files"]
+    }
 
 
 def other_model(trained_dir, evaluation_dir, folder):
@@ -70,20 +66,18 @@ def test_a_published_model_is_whole_and_works(inputs, trained_dir, bccd_dir, roo
     result = run(inputs, root)
     place = root / "models" / "cells" / "1"
     assert result.metadata["uri"] == str(place)
-    manifest = json.loads((place / "published.json").read_text())
-    assert set(manifest["files"]) == {path.name for path in place.iterdir()} - {"published.json"}
-    for name, entry in manifest["files"].items():
+    files = published_files(place)
+    assert set(files) == {path.name for path in place.iterdir()} - {"published.json"}
+    for name, entry in files.items():
         path = place / name
         assert (entry["bytes"], entry["sha256"]) == (path.stat().st_size, file_sha256(path))
-    assert (
-        read_model(LocalDirectory(place)).description
-        == read_model(LocalDirectory(trained_dir)).description
-    )
-    photo = min((bccd_dir / "JPEGImages").iterdir())
+    published, trained = (read_model(LocalDirectory(path)) for path in (place, trained_dir))
+    assert published.description == trained.description
+    image_path = min((bccd_dir / "JPEGImages").iterdir())
     predict.run(
         parse_section(PostprocessOverrides, {"score_threshold": 0.1}, "postprocess"),
         LocalDirectory(place),
-        [photo],
+        [image_path],
         LocalDirectory(tmp_path / "found"),
         device="cpu",
     )
@@ -194,7 +188,8 @@ def test_of_models_that_race_one_wins_and_is_whole(
     with ThreadPoolExecutor(4) as pool:
         winners = {winner for winner in pool.map(attempt, range(4)) if winner is not None}
     assert len(winners) == 1
-    expected = read_model((inputs if winners == {1} else others)[0] / "model").description
+    winner = (inputs if winners == {1} else others)[0]
+    expected = read_model(LocalDirectory(winner / "model")).description
     assert read_model(LocalDirectory(root / "models" / "cells" / "1")).description == expected
 
 
@@ -206,9 +201,8 @@ def test_a_publication_that_was_cut_short_is_completed(inputs, root):
     (place / "weights.safetensors").unlink()
     (place / "README.md").write_text("other figures")
     run(inputs, root)
-    manifest = json.loads((place / "published.json").read_text())
     assert (place / "README.md").read_text() == "other figures"
-    assert manifest["files"]["README.md"]["sha256"] == file_sha256(place / "README.md")
+    assert published_files(place)["README.md"]["sha256"] == file_sha256(place / "README.md")
     read_model(LocalDirectory(place))
 
 
@@ -267,9 +261,8 @@ def test_the_command(inputs, root, tmp_path, words, code, message):
 def test_a_published_model_is_verified_as_a_model(inputs, root):
     run(inputs, root)
     place = root / "models" / "cells" / "1"
-    assert [(found.place, found.faults) for found in verify.run(LocalDirectory(root))] == [
-        (place, [])
-    ]
+    (found,) = verify.run(LocalDirectory(root))
+    assert (found.place, found.faults) == (LocalDirectory(place), [])
     (place / WEIGHTS_FILE).write_bytes(b"damaged")
     (found,) = verify.run(LocalDirectory(root))
     assert found.faults

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssd_core.config import BenchmarkConfig, ConvertConfig, ReportConfig, parse_section
+from ssd_core.config import ConvertConfig, ReportConfig, parse_section
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.errors import DataError, UsageError
 from ssd_core.report import images
-from ssd_core.stages import benchmark, convert, report
+from ssd_core.stages import convert, report
 from ssd_core.stages.frame import read_output
 from ssd_core.store import LocalDirectory
 from ssd_core.store.local import file_sha256
@@ -24,19 +24,9 @@ from tests.requirements import missing
 ALL_PARTS = ["Accuracy", "Sample images", "Speed", "Training", "Configuration", "Environment"]
 
 
-@pytest.fixture(scope="module")
-def outputs(trained_dir, bccd_shards, evaluation_dir, tmp_path_factory):
+@pytest.fixture
+def outputs(trained_dir, evaluation_dir, speed_dir):
     """Output directories of train, evaluate and benchmark."""
-    speed_dir = tmp_path_factory.mktemp("speed")
-    few = {"postprocess": {"score_threshold": 0.3}}
-    config = {"batch_sizes": [1], "seconds": 0.01, **few}
-    benchmark.run(
-        parse_section(BenchmarkConfig, config, "benchmark"),
-        LocalDirectory(trained_dir),
-        speed_dir,
-        data_dir=LocalDirectory(bccd_shards),
-        device="cpu",
-    )
     return [trained_dir, evaluation_dir, speed_dir]
 
 
