@@ -1,4 +1,4 @@
-"""docs/operations.md does what it says: its commands are run, in their order."""
+"""The commands of docs/operations.md, run in their order."""
 
 import os
 import re
@@ -44,7 +44,7 @@ def test_every_block_is_run_by_a_test() -> None:
     assert not any("python" in text for text in CLUSTER + IMAGES)
 
 
-def test_kubectl_understands_its_words_and_only_lacks_a_cluster(tmp_path: Path) -> None:
+def test_kubectl_accepts_its_arguments_and_only_lacks_a_cluster(tmp_path: Path) -> None:
     if (kubectl := shutil.which("kubectl")) is None:
         missing("kubectl", "no kubectl here")
     (tmp_path / "object.yaml").write_text("apiVersion: v1\nkind: Service\nmetadata: {name: a}\n")
@@ -69,7 +69,7 @@ def test_kustomize_builds_the_overlay() -> None:
     subprocess.run([kustomize, "build", folder], cwd=ROOT, check=True, capture_output=True)
 
 
-def test_the_images_can_be_built_and_are_those_that_are_pushed() -> None:
+def test_images_can_be_built_and_are_those_that_are_pushed() -> None:
     (block,) = IMAGES
     export, make, *pushes = block.splitlines()
     dry = make.replace("make images", "make --dry-run --no-print-directory images")
@@ -82,7 +82,7 @@ def test_the_images_can_be_built_and_are_those_that_are_pushed() -> None:
     assert pushes == [f"docker push {repository}/{name}:{__version__}" for name in names]
 
 
-def test_the_placement_uses_images_that_were_pushed(mine: Path) -> None:
+def test_placement_uses_images_that_were_pushed(mine: Path) -> None:
     (name,) = yaml.safe_load(mine.read_text())
     placement = load_placement(name, mine)
     for image in (placement.image, placement.tools_image, placement.launcher_image):
@@ -98,7 +98,7 @@ def test_options_and_variables_of_the_server(page_run: "PageRun") -> None:
 
 
 class PageRun:
-    """Runs blocks one after the other, with what the earlier ones have exported."""
+    """Runs blocks one after another, with the variables that earlier ones exported."""
 
     def __init__(self, folder: Path, endpoint: str, store: str) -> None:
         self._folder = folder
@@ -114,7 +114,7 @@ class PageRun:
         }
 
     def __call__(self, text: str, **environment: str) -> str:
-        """Run a block, which must succeed, and return what it prints."""
+        """Run a block, which must succeed, and return its output."""
         done = self.run(text, **environment)
         assert done.returncode == 0, f"{text}\n{done.stderr}"
         return done.stdout
@@ -138,7 +138,7 @@ class PageRun:
 
 @pytest.fixture
 def mine(tmp_path: Path) -> Path:
-    """Return the user's placements as the page has them."""
+    """Return the user's placements from the page."""
     (content,) = (text for kind, text in BLOCKS if kind == "yaml")
     (tmp_path / "mine.yaml").write_text(content)
     return tmp_path / "mine.yaml"
@@ -157,7 +157,7 @@ def page_run(kfp: KfpServer, tmp_path: Path) -> PageRun:
 
 @contextmanager
 def running_store(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[VersityServer]:
-    """Run the store of the page with its bucket, known to this process too."""
+    """Run the store of the page with its bucket, also for this process."""
     (folder / "store").mkdir()
     with run_server(VersityServer(folder / "store")) as store:
         open_s3(store)._client.make_bucket("mlpipeline")
@@ -165,7 +165,7 @@ def running_store(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[VersitySe
         yield store
 
 
-def test_our_commands_lead_from_an_empty_cluster_to_a_scheduled_benchmark(
+def test_commands_lead_from_an_empty_cluster_to_a_scheduled_benchmark(
     kfp: KfpServer, mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kfp.history = ("SUCCEEDED",)
@@ -194,10 +194,10 @@ def test_our_commands_lead_from_an_empty_cluster_to_a_scheduled_benchmark(
     assert kfp.recurring_runs == {}
 
 
-def test_a_step_is_repeated_from_its_record_and_only_lacks_docker(
+def test_step_is_repeated_from_its_record_and_only_lacks_docker(
     trained_dir: Path, kfp: KfpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The client is a script that speaks as docker's does where no daemon answers."""
+    """The client is a script with the error of docker without a daemon."""
     (block,) = CONTAINERS
     client = tmp_path / "bin" / "docker"
     client.parent.mkdir()

@@ -1,4 +1,4 @@
-"""Components in containers that may do as little as on a careful cluster."""
+"""Components in containers with the restrictions of a hardened cluster."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from pipelines.placement import load_placement
 ROOT = Path(__file__).parents[2]
 TORCH = load_placement("torch-cpu").image
 STRANGER = 12345
-"""A user that no image and no machine knows."""
+"""A user id that exists in no image and on no machine."""
 RESTRICTIONS = (
     *("--user", f"{STRANGER}:0", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"),
     *("--security-opt", "no-new-privileges", "--network", "none"),
@@ -20,7 +20,7 @@ Done = subprocess.CompletedProcess[str]
 
 
 def run_pipelines(*words: str) -> Done:
-    """Run `python -m pipelines` with these words."""
+    """Run `python -m pipelines` with these arguments."""
     command = [sys.executable, "-m", "pipelines", *words]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 

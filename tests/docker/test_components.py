@@ -1,4 +1,4 @@
-"""Every component once in its image: a stranger, nothing writable but its outputs, no network."""
+"""Every component in its image: an unknown user, only outputs writable, no network."""
 
 import json
 import subprocess
@@ -82,12 +82,12 @@ def done(place: Path, few_photographs: Path) -> dict[str, Done]:
     return results
 
 
-def test_every_component_is_here() -> None:
+def test_every_component_is_tested() -> None:
     assert set(OUTPUTS) == set(component_names())
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
-def test_outputs_are_there_and_belong_to_the_caller(
+def test_outputs_exist_and_belong_to_the_caller(
     done: dict[str, Done], place: Path, name: str
 ) -> None:
     assert done[name].stdout.splitlines()[-1] == str(place / name)
@@ -96,7 +96,7 @@ def test_outputs_are_there_and_belong_to_the_caller(
     assert output.stat().st_uid == STRANGER
 
 
-def test_the_model_can_be_read(done: dict[str, Done], place: Path) -> None:
+def test_model_can_be_read(done: dict[str, Done], place: Path) -> None:
     assert (
         read_model(LocalDirectory(place / "fetch_model" / "model")).description.step
         == CHANGES["train.steps"]
@@ -109,7 +109,7 @@ def test_metrics_reach_kubeflow(done: dict[str, Done], place: Path) -> None:
     assert "ap50" in metrics["metadata"]
 
 
-def test_the_printed_line_works_when_pasted(done: dict[str, Done], place: Path) -> None:
+def test_printed_line_can_be_pasted(done: dict[str, Done], place: Path) -> None:
     line = done["evaluate"].stdout.splitlines()[0]
     assert line.startswith("docker run ")
     assert all(word in line.split() for word in RESTRICTIONS)
@@ -121,7 +121,7 @@ def test_the_printed_line_works_when_pasted(done: dict[str, Done], place: Path) 
     assert json.loads(output.read_text()).keys() == json.loads(before).keys()
 
 
-def test_a_step_is_repeated_from_its_record(
+def test_step_is_repeated_from_its_record(
     done: dict[str, Done], place: Path, tmp_path: Path
 ) -> None:
     record = place / "evaluate" / "evaluation"
@@ -138,7 +138,7 @@ def test_a_step_is_repeated_from_its_record(
     assert second["image"] == first["image"] == TORCH
 
 
-def test_the_launcher_ends_with_one_line(done: dict[str, Done], place: Path) -> None:
+def test_launcher_fails_with_one_line(done: dict[str, Done], place: Path) -> None:
     outputs = json.loads((place / "resolve_config" / "executor_output.json").read_text())
     recipe = outputs["parameterValues"]["recipe"]
     recipe["train"]["seed"] = 7

@@ -1,4 +1,4 @@
-"""A whole pipeline in containers, and what becomes of containers that are killed."""
+"""A whole pipeline in containers, and killed containers."""
 
 import subprocess
 import sys
@@ -59,7 +59,7 @@ def test_the_whole_pipeline(tmp_path: Path, bccd_dir: Path) -> None:
     assert containers(tmp_path) == []
 
 
-def test_a_killed_container_is_a_failure(training: "subprocess.Popen[str]", tmp_path: Path) -> None:
+def test_killed_container_is_a_failure(training: "subprocess.Popen[str]", tmp_path: Path) -> None:
     (container,) = containers(tmp_path)
     subprocess.run(["docker", "kill", container], capture_output=True, check=True)
     _, errors = training.communicate()
@@ -77,7 +77,7 @@ def test_no_container_outlives_a_killed_run(
     assert wait_until(lambda: containers(tmp_path) == [])
 
 
-def test_a_broken_photograph_ends_as_the_stage_ends(tmp_path: Path) -> None:
+def test_exit_code_is_that_of_the_stage(tmp_path: Path) -> None:
     dataset = tmp_path / "dataset"
     dataset.mkdir()
     done = run_component(
@@ -92,8 +92,8 @@ def test_a_broken_photograph_ends_as_the_stage_ends(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_an_image_that_runs_something_else_has_not_succeeded(tmp_path: Path) -> None:
-    """An exit code of 0 alone proves nothing: the entry point of an image may swallow it all."""
+def test_image_with_an_entry_point_has_not_succeeded(tmp_path: Path) -> None:
+    """An exit code of 0 alone proves nothing: an entry point may ignore the command."""
     done: Done = run_component(
         "resolve_config",
         images.TOOLS,
@@ -105,7 +105,7 @@ def test_an_image_that_runs_something_else_has_not_succeeded(tmp_path: Path) -> 
     assert "did not run resolve_config (exit 0, no executor_output.json)" in done.stderr
 
 
-def test_an_output_of_an_earlier_run_is_no_success(tmp_path: Path) -> None:
+def test_output_of_an_earlier_run_is_not_a_success(tmp_path: Path) -> None:
     given = ("--param", "recipe=demo", "--param", "overrides={}")
     place = tmp_path / "out"
     assert run_component("resolve_config", images.TOOLS, place, *given).returncode == 0
@@ -115,7 +115,7 @@ def test_an_output_of_an_earlier_run_is_no_success(tmp_path: Path) -> None:
     assert ended.returncode == 2
 
 
-def test_an_image_that_is_not_here(tmp_path: Path) -> None:
+def test_missing_image(tmp_path: Path) -> None:
     given = ("--param", "recipe=demo", "--param", "overrides={}")
     ended = run_component("resolve_config", "nowhere/nothing:1", tmp_path / "out", *given)
     assert ended.returncode == 2

@@ -1,4 +1,4 @@
-"""A server of Kubeflow Pipelines, and the command that speaks with it, run in this process."""
+"""A server of Kubeflow Pipelines, and the command, run in this process."""
 
 import logging
 import sys
@@ -62,7 +62,7 @@ class Command:
     capture: pytest.CaptureFixture[str]
 
     def __call__(self, *words: str) -> tuple[int, str, str]:
-        """Run it, and return its exit code and what it wrote to the two streams."""
+        """Run it, and return its exit code and its two output streams."""
         self.patch.setattr(sys, "argv", ["pipelines", *words])
         self.capture.readouterr()
         with pytest.raises(SystemExit) as ended:
@@ -72,7 +72,7 @@ class Command:
         return ended.value.code, out, err
 
     def lines(self, *words: str) -> Sequence[str]:
-        """Run it, and return what it prints; it must succeed."""
+        """Run it, and return its output; it must succeed."""
         code, out, err = self(*words)
         assert code == 0, err
         return out.splitlines()
@@ -89,7 +89,7 @@ class Command:
 
 @pytest.fixture
 def kfp_server() -> Iterator[KfpServer]:
-    """Return a server that knows no users and asks for no token."""
+    """Return a server without users and tokens."""
     with running(KfpServer()) as server:
         yield server
 
@@ -101,7 +101,7 @@ def pipelines(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> Iterator[Command]:
-    """Return the command, told the server by the standard variable and nothing else."""
+    """Return the command, with the server in the standard variable and no other setting."""
     for variable in STANDARD_VARIABLES:
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("KF_PIPELINES_ENDPOINT", kfp_server.endpoint)

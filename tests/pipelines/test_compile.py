@@ -1,4 +1,4 @@
-"""The compiled pipelines, as Kubeflow Pipelines would read them."""
+"""The compiled pipelines, as Kubeflow Pipelines reads them."""
 
 import os
 import subprocess
@@ -207,7 +207,7 @@ def test_names_and_descriptions_are_for_people(pipeline: str, nodes: int) -> Non
                 assert all(port["description"] for port in ports.values()), step
 
 
-def test_the_run_is_named_by_the_cluster() -> None:
+def test_run_is_named_by_the_cluster() -> None:
     tasks = compiled("training", "torch-cuda").tasks
     runs = {
         task["inputs"]["parameters"]["run"]["runtimeValue"]["constant"]
@@ -224,7 +224,7 @@ def test_each_step_takes_its_own_section() -> None:
             assert config == {"outputParameterKey": step, "producerTask": "resolve-config"}
 
 
-def test_a_job_over_nodes_gets_all_of_the_placement() -> None:
+def test_job_on_several_nodes_gets_the_whole_placement() -> None:
     found = compiled("training", "torch-npu", 4)
     parameters = found.tasks["train_distributed"]["inputs"]["parameters"]
     assert parameters["nodes"]["runtimeValue"]["constant"] == 4
@@ -260,7 +260,7 @@ def test_two_processes_write_the_same_bytes(tmp_path: Path, pipeline: str) -> No
     assert one == two == compiled(pipeline, "torch-npu", 4).text.encode()
 
 
-def test_a_row_of_the_user(tmp_path: Path) -> None:
+def test_row_of_the_user(tmp_path: Path) -> None:
     rows = tmp_path / "mine.yaml"
     rows.write_text(
         "mine:\n  framework: torch\n  device: cuda\n  image: here:5000/torch:3\n"
@@ -313,7 +313,7 @@ def test_a_row_of_the_user(tmp_path: Path) -> None:
         (["training", "-o", "README.md/x.yaml"], "error: README.md: cannot write there"),
     ],
 )
-def test_wrong_words(words: list[str], message: str, tmp_path: Path) -> None:
+def test_wrong_options(words: list[str], message: str, tmp_path: Path) -> None:
     rows = tmp_path / "mine.yaml"
     rows.write_text("bare: {framework: torch, device: cpu, image: 'x:1'}\n")
     command = [sys.executable, "-m", "pipelines", "compile", "--placements", str(rows), *words]

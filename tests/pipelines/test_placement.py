@@ -28,7 +28,7 @@ def test_our_placements(name: str, device: str, resource: str | None, job: str) 
     assert placement.job.kind == job
 
 
-def test_the_row_of_the_docs_is_a_placement(tmp_path: Path) -> None:
+def test_row_of_the_docs_is_a_placement(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "placements.md").read_text()
     block = page[page.index("    # mine.yaml\n") : page.index("| key | meaning |")]
     path = tmp_path / "mine.yaml"
@@ -37,7 +37,7 @@ def test_the_row_of_the_docs_is_a_placement(tmp_path: Path) -> None:
     assert (placement.count, placement.resources.memory_request) == (2, "64Gi")
 
 
-def test_every_word_is_on_the_page() -> None:
+def test_docs_list_every_key() -> None:
     page = (Path(__file__).parents[2] / "docs" / "placements.md").read_text()
     assert [name for name in Placement.model_fields if f"`{name}`" not in page] == []
 
@@ -45,8 +45,7 @@ def test_every_word_is_on_the_page() -> None:
 @pytest.mark.parametrize(
     "variable", ["AWS_SECRET_ACCESS_KEY: top-secret", "HTTPS_PROXY: 'http://me:top-secret@proxy'"]
 )
-def test_a_secret_never_comes_with_its_value(tmp_path: Path, variable: str) -> None:
-    """The message must not repeat what was refused."""
+def test_secret_in_plain_text_is_not_repeated(tmp_path: Path, variable: str) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(
         f"mine: {{framework: torch, device: cpu, image: 'x:1', environment: {{{variable}}}}}\n"
@@ -56,7 +55,7 @@ def test_a_secret_never_comes_with_its_value(tmp_path: Path, variable: str) -> N
     assert "top-secret" not in str(error.value)
 
 
-def test_rows_of_the_user_come_first(tmp_path: Path) -> None:
+def test_rows_of_the_user_take_precedence(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(
         "torch-cpu: {framework: torch, device: cpu, image: 'here:5000/ssd:7'}\n"
@@ -117,7 +116,7 @@ def test_wrong_rows(tmp_path: Path, text: str, message: str) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_no_such_placement(tmp_path: Path) -> None:
+def test_unknown_placement(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError, match="unknown placement 'torch-cud'; did you mean 'torch-cuda'"
     ):

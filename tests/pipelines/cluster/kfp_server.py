@@ -1,7 +1,7 @@
-"""A server of Kubeflow Pipelines, as far as its clients can tell: v2beta1 REST over real HTTP.
+"""A stand-in for the server of Kubeflow Pipelines: v2beta1 REST over real HTTP.
 
-Every request and every answer is held to the models of `kfp_server_api`, every pipeline to the
-schema of `kfp-pipeline-spec`, and the arguments of a run to the parameters of its pipeline.
+Every request and response is checked against the models of `kfp_server_api`, every pipeline
+against the schema of `kfp-pipeline-spec`, and the arguments of a run against its pipeline.
 """
 
 import itertools
@@ -28,25 +28,25 @@ SUCCEEDS = ("PENDING", "RUNNING", "SUCCEEDED")
 
 @dataclass
 class Fault:
-    """What goes wrong instead of an answer, and how often."""
+    """A failure in place of a response, and how often it occurs."""
 
     status: int = 500
     body: bytes | None = None
-    """None for an error as the server words it."""
+    """None for an error in the format of the server."""
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
     times: int = 1
     after: str = ""
-    """`METHOD path` it meets; empty for every request."""
+    """`METHOD path` that it affects; empty for every request."""
     is_done: bool = False
-    """What was asked for is done all the same; only the answer is lost."""
+    """The request is carried out; only the response is lost."""
     is_silent: bool = False
-    """No answer at all, until the test is over."""
+    """No response at all, until the test is over."""
 
 
 @dataclass
 class Run:
-    """A run that moves on to its next state with every look at it."""
+    """A run that advances to its next state with every request."""
 
     content: Json
     history: Sequence[str]
@@ -59,29 +59,29 @@ class KfpServer:
     def __init__(self) -> None:
         self.endpoint = ""
         self.token = ""
-        """Bearer token that is asked for; empty for none."""
+        """Required bearer token; empty for none."""
         self.cookies = ""
         self.namespaces: set[str] = set()
-        """Profiles of the user who asks; empty for a server that knows no users."""
+        """Profiles of the user; empty for a server without users."""
         self.history: Sequence[str] = SUCCEEDS
-        """Of the runs to come."""
+        """Of future runs."""
         self.faults: list[Fault] = []
         self.requests: list[str] = []
-        """`METHOD path` of everything that came."""
+        """`METHOD path` of every request."""
         self.experiments: dict[str, Json] = {}
         self.runs: dict[str, Run] = {}
         self.recurring_runs: dict[str, Json] = {}
         self.on_request: dict[str, Callable[[], None]] = {}
-        """What happens right after a request, by `METHOD path`."""
+        """Called right after a request, by `METHOD path`."""
         self.over = threading.Event()
         self._lock = threading.Lock()
         self._ticks = itertools.count()
 
     def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Json:
-        """Do what is asked for.
+        """Carry out a request.
 
         Raises:
-            Refused: it cannot be done.
+            Refused: it cannot be carried out.
         """
         url = urlsplit(target)
         self._authenticate(headers)
@@ -94,7 +94,7 @@ class KfpServer:
         raise Refused(404, 5, f"Not Found: {method} {url.path}")
 
     def take_fault(self, request: str) -> Fault | None:
-        """Return the fault that meets a request, if there is one left."""
+        """Return the fault of a request, if any is left."""
         with self._lock:
             for fault in self.faults:
                 if fault.times and request.startswith(fault.after):
@@ -157,14 +157,14 @@ class KfpServer:
         return checked(shown(self.runs[run_id]), "V2beta1Run")
 
     def get_run(self, names: Sequence[str], query: Json, body: Json) -> Json:
-        """GET /runs/ID; the run moves on."""
+        """GET /runs/ID; the run advances."""
         run = self._find(self.runs, names[0])
         found = checked(shown(run), "V2beta1Run")
         run.position = min(run.position + 1, len(run.history) - 1)
         return found
 
     def terminate_run(self, names: Sequence[str], query: Json, body: Json) -> Json:
-        """POST /runs/ID:terminate; ends as a real server says it: FAILED."""
+        """POST /runs/ID:terminate; the final state is FAILED, as on a real server."""
         run = self._find(self.runs, names[0])
         run.history = (*run.history[: run.position + 1], "CANCELING", "FAILED")
         return {}
@@ -175,7 +175,7 @@ class KfpServer:
         return checked(page, "V2beta1ListRecurringRunsResponse")
 
     def create_recurring_run(self, _: Sequence[str], query: Json, body: Json) -> Json:
-        """POST /recurringruns; takes five fields too, as a real server does."""
+        """POST /recurringruns; accepts five fields too, as a real server does."""
         wanted = asked(body, "V2beta1RecurringRun")
         check_pipeline(wanted)
         self._find(self.experiments, wanted["experiment_id"])
@@ -230,13 +230,13 @@ LISTS = {"GET /experiments", "GET /recurringruns"}
 
 @contextmanager
 def running(server: KfpServer, certificate: tuple[Path, Path] | None = None) -> Iterator[KfpServer]:
-    """Let a server answer on a port of its own while the block runs; a certificate means TLS."""
+    """Run a server on its own port during the block; with a certificate over TLS."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing."""
+            """Discard the message."""
 
         def do_GET(self) -> None:  # noqa: N802
             handle(server, self)
@@ -262,7 +262,7 @@ def running(server: KfpServer, certificate: tuple[Path, Path] | None = None) -> 
 
 
 def handle(server: KfpServer, request: BaseHTTPRequestHandler) -> None:
-    """Answer one request, or let it meet its fault."""
+    """Answer one request, or fail as its fault requires."""
     body = request.rfile.read(int(request.headers.get("content-length") or 0))
     words = f"{request.command} {urlsplit(request.path).path.removeprefix('/apis/v2beta1')}"
     server.requests.append(words)
@@ -297,7 +297,7 @@ def send(
     content_type: str,
     headers: Mapping[str, str],
 ) -> None:
-    """Send an answer."""
+    """Send a response."""
     request.send_response(status)
     for name, value in {"Content-Type": content_type, **headers}.items():
         request.send_header(name, value)
@@ -307,12 +307,12 @@ def send(
 
 
 def failure(code: int, message: str) -> Json:
-    """Word an error as the server does."""
+    """Return an error in the format of the server."""
     return {"error": message, "code": code, "message": message, "details": []}
 
 
 def shown(run: Run) -> Json:
-    """Return a run as it stands, with its tasks and the pods of the server among them."""
+    """Return the state of a run, with its tasks and the pods of the server among them."""
     states = run.history[: run.position + 1]
     created = datetime.fromisoformat(run.content["created_at"])
     past = [
@@ -330,7 +330,7 @@ def shown(run: Run) -> Json:
 
 
 def task_details(tasks: Sequence[str], states: Sequence[str], created: datetime) -> Iterator[Json]:
-    """Yield the tasks of a run: all succeed, or the second one ends as the run does."""
+    """Yield the tasks of a run: all succeed, or the second has the state of the run."""
     if "RUNNING" not in states:
         return
     yield {"display_name": "root-driver", "start_time": created.isoformat(), "state": "SUCCEEDED"}
@@ -340,7 +340,7 @@ def task_details(tasks: Sequence[str], states: Sequence[str], created: datetime)
         is_last = states[-1] != "SUCCEEDED" and number == 1
         task: Json = {"display_name": name, "start_time": start.isoformat()}
         task["state"] = states[-1] if is_last else "SUCCEEDED"
-        # The server says 1970 of what has not ended.
+        # On the server, a running task ends in 1970.
         has_ended = task["state"] in {"SUCCEEDED", "FAILED"}
         task["end_time"] = (
             (start + timedelta(seconds=42)).isoformat() if has_ended else "1970-01-01T00:00:00Z"

@@ -1,4 +1,4 @@
-"""What the client makes of every kind of server: one line, and the exit code that fits."""
+"""Every failure of a server is one line, with the matching exit code."""
 
 import socket
 import subprocess
@@ -25,14 +25,14 @@ VERBS = (
 
 @pytest.fixture
 def closed_port() -> int:
-    """Return a port on which nobody listens."""
+    """Return a port without a listener."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
 @pytest.mark.parametrize("words", VERBS, ids=lambda words: " ".join(words[:2]))
-def test_every_verb_says_that_nobody_answers(
+def test_every_verb_reports_an_unreachable_server(
     pipelines: Command, closed_port: int, words: tuple[str, ...]
 ) -> None:
     endpoint = f"http://127.0.0.1:{closed_port}"
@@ -72,7 +72,7 @@ def test_every_verb_says_that_nobody_answers(
     ],
     ids=lambda value: f"{value.status} {value.content_type}" if isinstance(value, Fault) else None,
 )
-def test_what_is_wrong_is_said_in_one_line(
+def test_failures_of_the_server_are_one_line(
     pipelines: Command, kfp_server: KfpServer, fault: Fault, exit_code: int, message: str
 ) -> None:
     kfp_server.faults.append(fault)
@@ -82,9 +82,7 @@ def test_what_is_wrong_is_said_in_one_line(
 
 
 @pytest.mark.parametrize("words", VERBS, ids=lambda words: " ".join(words[:2]))
-def test_every_verb_explains_itself_with_an_example(
-    pipelines: Command, words: tuple[str, ...]
-) -> None:
+def test_help_of_every_verb_has_an_example(pipelines: Command, words: tuple[str, ...]) -> None:
     verb = words[:2] if words[1] in {"list", "remove"} else words[:1]
     code, out, _ = pipelines(*verb, "--help")
     assert code == 0
@@ -92,15 +90,13 @@ def test_every_verb_explains_itself_with_an_example(
 
 
 @pytest.mark.parametrize("after", ["GET /healthz", f"GET /runs/{RUN}"])
-def test_a_server_that_never_answers_is_left(
-    pipelines: Command, kfp_server: KfpServer, after: str
-) -> None:
+def test_silent_server_times_out(pipelines: Command, kfp_server: KfpServer, after: str) -> None:
     kfp_server.faults.append(Fault(is_silent=True, after=after))
     message = pipelines.fails(75, "status", RUN, "--timeout=0.3")
     assert message == f"{kfp_server.endpoint}: no answer within 0.3 s; --timeout raises the limit"
 
 
-def test_a_server_that_hangs_up(pipelines: Command) -> None:
+def test_server_that_closes_the_connection(pipelines: Command) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         hang_up = threading.Thread(target=lambda: listener.accept()[0].close())
         hang_up.start()
@@ -109,12 +105,12 @@ def test_a_server_that_hangs_up(pipelines: Command) -> None:
         hang_up.join()
 
 
-def test_a_run_that_is_not_there(pipelines: Command) -> None:
+def test_unknown_run(pipelines: Command) -> None:
     assert f"{RUN} not found" in pipelines.fails(2, "status", RUN)
 
 
 @pytest.mark.parametrize("run", ["", "..", "a/b", "a b"])
-def test_what_cannot_be_the_id_of_a_run(pipelines: Command, run: str) -> None:
+def test_malformed_run_ids(pipelines: Command, run: str) -> None:
     assert (
         pipelines.fails(2, "status", run) == f"'{run}' is not the id of a run; `submit` prints it"
     )
@@ -131,17 +127,17 @@ def test_what_cannot_be_the_id_of_a_run(pipelines: Command, run: str) -> None:
         ("http://me:canary@localhost", "the endpoint contains a password"),
     ],
 )
-def test_an_endpoint_that_is_none(pipelines: Command, endpoint: str, message: str) -> None:
+def test_malformed_endpoints(pipelines: Command, endpoint: str, message: str) -> None:
     said = pipelines.fails(2, "schedule", "list", f"--endpoint={endpoint}")
     assert message in said
     assert "canary" not in said
 
 
-def test_an_endpoint_may_end_with_a_slash(pipelines: Command, kfp_server: KfpServer) -> None:
+def test_endpoint_may_end_with_a_slash(pipelines: Command, kfp_server: KfpServer) -> None:
     pipelines.lines("schedule", "list", f"--endpoint={kfp_server.endpoint}/")
 
 
-def test_the_token_comes_from_an_option_a_variable_or_a_file(
+def test_token_comes_from_an_option_a_variable_or_a_file(
     pipelines: Command, kfp_server: KfpServer, tmp_path: Path
 ) -> None:
     kfp_server.token = "canary-token"
@@ -172,11 +168,11 @@ def test_the_token_comes_from_an_option_a_variable_or_a_file(
         (["--timeout=soon"], "--timeout"),
     ],
 )
-def test_settings_that_cannot_be(pipelines: Command, words: list[str], message: str) -> None:
+def test_invalid_settings(pipelines: Command, words: list[str], message: str) -> None:
     assert message in pipelines.fails(2, "schedule", "list", *words)
 
 
-def test_secrets_are_shown_nowhere(pipelines: Command, kfp_server: KfpServer) -> None:
+def test_secrets_are_never_printed(pipelines: Command, kfp_server: KfpServer) -> None:
     kfp_server.token = "another"
     for words in (["--token=canary-1"], ["--cookies=canary=2"], ["--token=canary\n3"]):
         code, out, err = pipelines("status", RUN, *words, "--debug")
@@ -191,7 +187,7 @@ def test_cookies_of_a_session(pipelines: Command, kfp_server: KfpServer) -> None
     pipelines.lines("schedule", "list", "--cookies=authservice_session=canary")
 
 
-def test_a_server_with_users_needs_a_namespace(pipelines: Command, kfp_server: KfpServer) -> None:
+def test_server_with_users_needs_a_namespace(pipelines: Command, kfp_server: KfpServer) -> None:
     kfp_server.namespaces = {"vision"}
     message = pipelines.fails(2, "schedule", "list")
     assert message == f"{kfp_server.endpoint} has users; name your profile by --namespace"
@@ -205,7 +201,7 @@ def test_a_server_with_users_needs_a_namespace(pipelines: Command, kfp_server: K
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Return a certificate that nobody has signed but its owner, and its key."""
+    """Return a self-signed certificate and its key."""
     folder = tmp_path_factory.mktemp("certificate")
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
     command += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
@@ -214,7 +210,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "certificate.pem", folder / "key.pem"
 
 
-def test_a_certificate_must_be_trusted(
+def test_certificate_must_be_trusted(
     pipelines: Command, certificate: tuple[Path, Path], tmp_path: Path
 ) -> None:
     with running(KfpServer(), certificate) as server:

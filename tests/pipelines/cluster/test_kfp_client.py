@@ -1,4 +1,4 @@
-"""The real `kfp.Client`, unmodified: users compile with us and may submit with it."""
+"""The real, unmodified `kfp.Client`: users may compile with us and submit with it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,13 +14,13 @@ from tests.pipelines.conftest import BENCHMARK, TRAINING, Command
 def client(
     kfp_server: KfpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[kfp.Client]:
-    """Return a client that reads no settings of whoever runs the tests."""
+    """Return a client without the settings of the user who runs the tests."""
     monkeypatch.setattr(kfp.Client, "_LOCAL_KFP_CONTEXT", str(tmp_path / "context.json"))
     with pytest.warns(FutureWarning, match="only works with Kubeflow Pipeline"):
         yield kfp.Client(host=kfp_server.endpoint)
 
 
-def test_it_submits_what_we_compile(
+def test_it_submits_our_compiled_pipeline(
     pipelines: Command, client: kfp.Client, kfp_server: KfpServer
 ) -> None:
     pipelines.lines("compile", "training", "--placement=torch-cuda", "-o", "training.yaml")
@@ -39,14 +39,14 @@ def test_it_submits_what_we_compile(
     assert first == second
 
 
-def test_it_sees_and_ends_what_we_submit(pipelines: Command, client: kfp.Client) -> None:
+def test_it_lists_and_terminates_our_runs(pipelines: Command, client: kfp.Client) -> None:
     run = pipelines.lines("submit", *TRAINING)[0]
     assert [each.run_id for each in client.list_runs().runs] == [run]
     client.terminate_run(run)
     pipelines.fails(75, "wait", run, "--interval=0.01")
 
 
-def test_it_sees_our_schedules(pipelines: Command, client: kfp.Client) -> None:
+def test_it_lists_our_schedules(pipelines: Command, client: kfp.Client) -> None:
     pipelines.lines("schedule", "nightly", "--cron=0 0 3 * * *", *BENCHMARK)
     (found,) = client.list_recurring_runs().recurring_runs
     assert found.trigger.cron_schedule.cron == "0 0 3 * * *"

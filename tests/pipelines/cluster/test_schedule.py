@@ -1,4 +1,4 @@
-"""Schedules: made, replaced, listed, removed."""
+"""Schedules: created, replaced, listed, removed."""
 
 import re
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ def crons(server: KfpServer) -> Sequence[str]:
     return [made["trigger"]["cron_schedule"]["cron"] for made in server.recurring_runs.values()]
 
 
-def test_a_schedule_runs_one_at_a_time_and_from_no_cache(
+def test_schedule_runs_one_at_a_time_without_cache(
     pipelines: Command, kfp_server: KfpServer
 ) -> None:
     times, url = pipelines.lines(*NIGHTLY)
@@ -41,7 +41,7 @@ def test_a_schedule_runs_one_at_a_time_and_from_no_cache(
     }
 
 
-def test_a_schedule_is_replaced_the_new_one_first(
+def test_replacement_creates_the_new_schedule_first(
     pipelines: Command, kfp_server: KfpServer
 ) -> None:
     pipelines.lines("schedule", "weekly", "--cron=0 0 3 * * sun", *BENCHMARK)
@@ -53,16 +53,14 @@ def test_a_schedule_is_replaced_the_new_one_first(
     assert changes == ["POST ", "DELETE "]
 
 
-def test_a_server_that_breaks_leaves_the_old_schedule(
-    pipelines: Command, kfp_server: KfpServer
-) -> None:
+def test_failing_server_leaves_the_old_schedule(pipelines: Command, kfp_server: KfpServer) -> None:
     pipelines.lines(*NIGHTLY)
     kfp_server.faults.append(Fault(503, after="POST /recurringruns"))
     pipelines.fails(75, *LATER)
     assert crons(kfp_server) == ["0 0 3 * * *"]
 
 
-def test_what_was_left_over_is_removed_by_the_same_command(
+def test_leftover_schedule_is_removed_by_the_same_command(
     pipelines: Command, kfp_server: KfpServer
 ) -> None:
     pipelines.lines(*NIGHTLY)
@@ -74,18 +72,14 @@ def test_what_was_left_over_is_removed_by_the_same_command(
     assert crons(kfp_server) == ["0 30 4 * * *"]
 
 
-def test_an_answer_that_is_lost_leaves_no_second_schedule(
-    pipelines: Command, kfp_server: KfpServer
-) -> None:
+def test_lost_answer_leaves_no_second_schedule(pipelines: Command, kfp_server: KfpServer) -> None:
     kfp_server.faults.append(Fault(is_done=True, is_silent=True, after="POST /recurringruns"))
     pipelines.fails(75, *NIGHTLY, "--timeout=0.5")
     pipelines.lines(*NIGHTLY)
     assert crons(kfp_server) == ["0 0 3 * * *"]
 
 
-def test_schedules_are_listed_also_those_of_others(
-    pipelines: Command, kfp_server: KfpServer
-) -> None:
+def test_list_includes_foreign_schedules(pipelines: Command, kfp_server: KfpServer) -> None:
     assert pipelines.lines("schedule", "list") == []
     pipelines.lines(*NIGHTLY)
     foreign: dict[str, Any] = {
@@ -103,7 +97,7 @@ def test_schedules_are_listed_also_those_of_others(
     ]
 
 
-def test_a_schedule_is_found_behind_many_others(pipelines: Command, kfp_server: KfpServer) -> None:
+def test_schedule_is_found_among_many_pages(pipelines: Command, kfp_server: KfpServer) -> None:
     for number in range(230):
         name = str(number)
         other = {"recurring_run_id": name, "display_name": f"other-{name}", "status": "ENABLED"}
@@ -116,7 +110,7 @@ def test_a_schedule_is_found_behind_many_others(pipelines: Command, kfp_server: 
     assert len(kfp_server.recurring_runs) == 230
 
 
-def test_a_schedule_that_is_not_there(pipelines: Command) -> None:
+def test_unknown_schedule(pipelines: Command) -> None:
     pipelines.lines(*NIGHTLY)
     message = pipelines.fails(2, "schedule", "remove", "nightyl")
     assert message == "unknown schedule 'nightyl'; did you mean 'nightly'?"
@@ -136,14 +130,14 @@ def test_a_schedule_that_is_not_there(pipelines: Command) -> None:
         (["--recipe=demo"], "the pipeline 'benchmark' does not take --recipe"),
     ],
 )
-def test_wrong_words_are_refused_before_any_server_is_asked(
+def test_wrong_options_are_refused_before_any_request(
     pipelines: Command, kfp_server: KfpServer, words: list[str], message: str
 ) -> None:
     assert message in pipelines.fails(2, *NIGHTLY, *words)
     assert kfp_server.requests == []
 
 
-def test_without_words_the_verb_explains_itself(pipelines: Command) -> None:
+def test_bare_verb_prints_its_help(pipelines: Command) -> None:
     code, out, _ = pipelines("schedule")
     assert code == 2
     for word in ("create", "list", "remove", "Example"):

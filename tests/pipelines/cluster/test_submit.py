@@ -1,4 +1,4 @@
-"""Submitting a pipeline, following its run, reading what it found."""
+"""Submitting a pipeline, following its run, reading its results."""
 
 import json
 import queue
@@ -31,7 +31,7 @@ def only_run(server: KfpServer) -> dict[str, Any]:
     return run.content
 
 
-def test_a_submission_carries_the_pipeline_and_its_arguments(
+def test_submission_carries_the_pipeline_and_its_arguments(
     pipelines: Command, kfp_server: KfpServer
 ) -> None:
     submitted(pipelines, *TRAINING, "--set=train.batch_size=16", "--model-name=blood")
@@ -53,7 +53,7 @@ def test_a_submission_carries_the_pipeline_and_its_arguments(
     assert experiment["display_name"] == "Default"
 
 
-def test_the_words_of_a_submission(pipelines: Command, kfp_server: KfpServer) -> None:
+def test_options_of_a_submission(pipelines: Command, kfp_server: KfpServer) -> None:
     words = (
         "--experiment=nightly",
         "--service-account=trainer",
@@ -68,7 +68,7 @@ def test_the_words_of_a_submission(pipelines: Command, kfp_server: KfpServer) ->
     assert len(kfp_server.experiments) == 1
 
 
-def test_an_evaluation_is_submitted_with_its_own_words(
+def test_evaluation_is_submitted_with_its_own_parameters(
     pipelines: Command, kfp_server: KfpServer
 ) -> None:
     model, dataset = "s3://detectors/models/blood/1", "s3://photos/new"
@@ -112,16 +112,14 @@ def test_nodes_train_together(pipelines: Command, kfp_server: KfpServer) -> None
         (["training", "--recipe=demo"], "--root"),
     ],
 )
-def test_wrong_words_are_refused_before_anything_is_sent(
+def test_wrong_options_are_refused_before_anything_is_sent(
     pipelines: Command, kfp_server: KfpServer, words: list[str], message: str
 ) -> None:
     assert message in pipelines.fails(2, "submit", *words)
     assert kfp_server.requests == []
 
 
-def test_while_a_run_is_under_way_the_same_command_finds_it(
-    pipelines: Command, kfp_server: KfpServer
-) -> None:
+def test_active_run_is_found_by_the_same_command(pipelines: Command, kfp_server: KfpServer) -> None:
     first = submitted(pipelines)
     assert submitted(pipelines) == first
     other = submitted(pipelines, *TRAINING, "--set=train.batch_size=16")
@@ -134,7 +132,7 @@ def test_while_a_run_is_under_way_the_same_command_finds_it(
     assert submitted(pipelines) not in {first, other, again}
 
 
-def test_an_answer_that_is_lost_leaves_one_run(pipelines: Command, kfp_server: KfpServer) -> None:
+def test_lost_answer_leaves_one_run(pipelines: Command, kfp_server: KfpServer) -> None:
     kfp_server.faults.append(Fault(is_done=True, is_silent=True, after="POST /runs"))
     message = pipelines.fails(75, "submit", *TRAINING, "--timeout=0.5")
     assert message.endswith("if the run has started, the same command finds it")
@@ -145,7 +143,7 @@ def test_an_answer_that_is_lost_leaves_one_run(pipelines: Command, kfp_server: K
 @pytest.mark.parametrize(
     "after", ["GET /healthz", "GET /experiments", "POST /experiments", "GET /runs", "POST /runs"]
 )
-def test_a_server_that_breaks_leaves_nothing_half_submitted(
+def test_failing_server_leaves_nothing_half_submitted(
     pipelines: Command, kfp_server: KfpServer, after: str
 ) -> None:
     kfp_server.faults.append(Fault(503, after=after))
@@ -155,7 +153,7 @@ def test_a_server_that_breaks_leaves_nothing_half_submitted(
     assert len(kfp_server.runs) == len(kfp_server.experiments) == 1
 
 
-def test_a_refused_submission_shows_what_the_server_says(
+def test_refused_submission_shows_the_message_of_the_server(
     pipelines: Command, kfp_server: KfpServer
 ) -> None:
     body = json.dumps({"code": 3, "message": "Invalid input error: quota\nis used up"}).encode()
@@ -164,7 +162,7 @@ def test_a_refused_submission_shows_what_the_server_says(
     assert message.endswith("refused (400): Invalid input error: quota\\nis used up")
 
 
-def test_waiting_says_what_the_steps_do(pipelines: Command, kfp_server: KfpServer) -> None:
+def test_waiting_prints_the_states_of_the_steps(pipelines: Command, kfp_server: KfpServer) -> None:
     kfp_server.history = ("PENDING", "RUNNING", "RUNNING", "SUCCEEDED")
     lines = pipelines.lines("wait", submitted(pipelines), *QUICK)
     assert lines[:3] == [
@@ -176,16 +174,14 @@ def test_waiting_says_what_the_steps_do(pipelines: Command, kfp_server: KfpServe
     assert not any("driver" in line for line in lines)
 
 
-def test_a_submission_can_wait(pipelines: Command, kfp_server: KfpServer) -> None:
+def test_submission_can_wait(pipelines: Command, kfp_server: KfpServer) -> None:
     kfp_server.history = ("SUCCEEDED",)
     assert pipelines.lines("submit", *TRAINING, "--wait")[-1] == "succeeded"
     kfp_server.history = ("FAILED",)
     pipelines.fails(3, "submit", *TRAINING, "--wait")
 
 
-def test_a_failed_run_names_the_step_and_its_page(
-    pipelines: Command, kfp_server: KfpServer
-) -> None:
+def test_failed_run_names_the_step_and_its_page(pipelines: Command, kfp_server: KfpServer) -> None:
     kfp_server.history = ("PENDING", "RUNNING", "FAILED")
     run = submitted(pipelines)
     message = pipelines.fails(3, "wait", run, *QUICK)
@@ -200,7 +196,7 @@ def test_a_failed_run_names_the_step_and_its_page(
     assert page == url
 
 
-def test_a_terminated_run_is_called_so(pipelines: Command, kfp_server: KfpServer) -> None:
+def test_terminated_run_is_reported_as_such(pipelines: Command, kfp_server: KfpServer) -> None:
     kfp_server.history = TERMINATED
     run = submitted(pipelines)
     message = pipelines.fails(75, "wait", run, *QUICK)
@@ -209,7 +205,7 @@ def test_a_terminated_run_is_called_so(pipelines: Command, kfp_server: KfpServer
     assert submitted(pipelines) != run
 
 
-def test_waiting_outlasts_an_outage(pipelines: Command, kfp_server: KfpServer) -> None:
+def test_waiting_survives_an_outage(pipelines: Command, kfp_server: KfpServer) -> None:
     run = submitted(pipelines)
     request = f"GET /runs/{run}"
     kfp_server.faults += [
@@ -223,9 +219,7 @@ def test_waiting_outlasts_an_outage(pipelines: Command, kfp_server: KfpServer) -
     assert err.count("no answer within 0.3 s") == 1
 
 
-def test_waiting_ends_when_the_server_is_away_for_too_long(
-    pipelines: Command, kfp_server: KfpServer
-) -> None:
+def test_waiting_ends_after_a_long_outage(pipelines: Command, kfp_server: KfpServer) -> None:
     run = submitted(pipelines)
     kfp_server.faults.append(Fault(503, after=f"GET /runs/{run}", times=1_000_000))
     message = pipelines.fails(75, "wait", run, *QUICK, "--patience=0.1")
@@ -249,7 +243,7 @@ def test_interrupted_waiting_leaves_the_run_alone(
     assert not any(words.startswith("POST /runs/") for words in kfp_server.requests)
 
 
-def test_waiting_reads_a_token_that_is_replaced(
+def test_waiting_reads_a_renewed_token(
     pipelines: Command, kfp_server: KfpServer, tmp_path: Path
 ) -> None:
     run = submitted(pipelines)
@@ -273,7 +267,7 @@ def test_waiting_stops_when_the_token_is_refused(pipelines: Command, kfp_server:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Return a root that holds what two steps of the run `night` found."""
+    """Return a root with the results of three steps of the run `night`."""
     found = {
         "evaluate": {"metrics": {"ap": 0.25, "ap50": 0.512, "ap_small": None}},
         "benchmark": {"metrics": {"images_per_second": 1234.5}, "verdict": {"word": "slower"}},
@@ -300,7 +294,7 @@ def test_results_come_from_the_store(pipelines: Command, kfp_server: KfpServer, 
     assert kfp_server.requests == []
 
 
-def test_without_a_root_the_server_says_which(
+def test_root_comes_from_the_server_by_default(
     pipelines: Command, kfp_server: KfpServer, root: Path
 ) -> None:
     run = submitted(pipelines)
@@ -321,7 +315,7 @@ def test_without_a_root_the_server_says_which(
         ("night", "[]", 3, "evaluate/results.json: expected a JSON object"),
     ],
 )
-def test_results_that_are_not_there(
+def test_missing_or_damaged_results(
     pipelines: Command, root: Path, run: str, content: str | None, exit_code: int, message: str
 ) -> None:
     if content is not None:

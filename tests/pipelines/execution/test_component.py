@@ -1,4 +1,4 @@
-"""The words of `python -m pipelines component`, as far as they need no docker."""
+"""The arguments of `python -m pipelines component`, without docker."""
 
 import os
 import shlex
@@ -43,7 +43,7 @@ def prepare(name: str, out_dir: Path, record: Any = None, **words: Any) -> Any:
         (("evaluate", "--from-run", "/nowhere"), "no invocation.json of 'evaluate' here"),
     ],
 )
-def test_wrong_words_are_one_line_and_exit_2(
+def test_wrong_arguments_are_one_line_and_exit_2(
     words: tuple[str, ...], message: str, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-m", "pipelines", "component", *words]
@@ -55,8 +55,8 @@ def test_wrong_words_are_one_line_and_exit_2(
 
 
 @pytest.mark.parametrize("has_client", [True, False])
-def test_no_docker_is_one_line_and_exit_75(has_client: bool, tmp_path: Path) -> None:
-    """The client is a script that speaks as docker's does where no daemon answers."""
+def test_missing_docker_is_one_line_and_exit_75(has_client: bool, tmp_path: Path) -> None:
+    """The client is a script with the error of docker without a daemon."""
     if has_client:
         client = tmp_path / "docker"
         client.write_text("#!/bin/sh\necho Cannot connect to the Docker daemon >&2\nexit 1\n")
@@ -110,8 +110,8 @@ def test_values_of_another_type(kind: str, text: str, expected: str) -> None:
         read_parameter("name", kind, text)
 
 
-def test_places_are_the_parameters_that_speak_of_paths() -> None:
-    spoken = {
+def test_place_parameters_are_those_described_as_paths() -> None:
+    described = {
         name
         for component in component_names()
         for name, entry in load_component(component)
@@ -119,10 +119,10 @@ def test_places_are_the_parameters_that_speak_of_paths() -> None:
         .items()
         if entry.get("description", "").startswith(("Path or URI", "URI of a store"))
     }
-    assert spoken == PLACE_PARAMETERS
+    assert described == PLACE_PARAMETERS
 
 
-def test_artifacts_must_be_there_and_of_their_kind(
+def test_artifacts_must_exist_and_be_of_their_kind(
     bccd_shards: Path, trained_dir: Path, tmp_path: Path
 ) -> None:
     good = {"dataset": str(bccd_shards), "model": str(trained_dir)}
@@ -141,7 +141,7 @@ def test_artifacts_must_be_there_and_of_their_kind(
         prepare("report", tmp_path, inputs=other, parameters={"config": "{}"})
 
 
-def test_a_record_fills_in_what_is_not_said(
+def test_record_provides_the_missing_inputs(
     bccd_shards: Path, trained_dir: Path, tmp_path: Path
 ) -> None:
     record = find_record("train", str(trained_dir), "out")
@@ -155,8 +155,8 @@ def test_a_record_fills_in_what_is_not_said(
         prepare("evaluate", tmp_path, record=LocalDirectory(trained_dir))
 
 
-def test_a_record_is_found_by_the_id_of_its_run(trained_dir: Path, tmp_path: Path) -> None:
-    """What the stage was asked is enough: one that failed has left nothing else."""
+def test_record_is_found_by_the_id_of_its_run(trained_dir: Path, tmp_path: Path) -> None:
+    """The invocation is enough: a failed stage has left nothing else."""
     step_dir = tmp_path / "runs" / "run-1" / "train"
     step_dir.mkdir(parents=True)
     (step_dir / "invocation.json").write_bytes((trained_dir / "invocation.json").read_bytes())
@@ -168,7 +168,7 @@ def test_a_record_is_found_by_the_id_of_its_run(trained_dir: Path, tmp_path: Pat
         find_record("train", "run-2", str(tmp_path))
 
 
-def test_the_line_is_quoted_and_holds_no_secret(
+def test_line_is_quoted_and_contains_no_secret(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary")

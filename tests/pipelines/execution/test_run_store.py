@@ -1,4 +1,4 @@
-"""The pipelines on this machine with their data in a real S3 store, one after the other."""
+"""The pipelines on this machine, with their data in a real S3 store."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 @pytest.fixture(scope="module")
 def work(server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder that the commands run in; the environment names the store."""
+    """Working directory of the commands; the environment names the store."""
     folder = tmp_path_factory.mktemp("work")
     with pytest.MonkeyPatch.context() as patch:
         use_server(patch, server, folder)
@@ -42,7 +42,7 @@ def work(server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def run(work: Path, pipeline: str, *words: str, code: int = 0) -> list[str]:
-    """Run a pipeline, and return what it prints."""
+    """Run a pipeline, and return its output."""
     command = [sys.executable, "-m", "pipelines", "run", pipeline, "--root", ROOT]
     command += [*words, "--device", "cpu"]
     done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
@@ -62,7 +62,7 @@ def trained(work: Path, few_photographs: Path) -> list[str]:
     return run(work, "training", *words, *(w for change in QUICK for w in ("--set", change)))
 
 
-def test_a_training_leaves_everything_in_the_store(trained: list[str]) -> None:
+def test_training_leaves_everything_in_the_store(trained: list[str]) -> None:
     assert begun(trained) == list(STEPS["training"])
     report = re.fullmatch(r"AP \S+ · AP50 .+ ms · report (s3://.*)/report\.html", trained[-1])
     assert report
@@ -77,7 +77,7 @@ def test_a_training_leaves_everything_in_the_store(trained: list[str]) -> None:
     assert "published.json" in published
 
 
-def test_the_published_model_is_evaluated(
+def test_published_model_is_evaluated(
     work: Path, trained: list[str], few_photographs: Path
 ) -> None:
     words = ["--model", f"{ROOT}/models/cells/1", "--dataset", str(few_photographs)]
@@ -103,18 +103,16 @@ def test_benchmarks_of_a_series_are_compared(work: Path, trained: list[str]) -> 
     assert found["verdict"]["compared"] == 1
 
 
-def test_a_model_that_is_not_there_is_named_before_anything_begins(
-    work: Path, trained: list[str]
-) -> None:
+def test_missing_model_is_named_before_anything_runs(work: Path, trained: list[str]) -> None:
     words = ["--model", f"{ROOT}/models/cells/2", "--series", "nightly"]
     (line,) = run(work, "benchmark", *words, code=2)
     assert line == f"error: {ROOT}/models/cells/2: no such model directory"
 
 
-def test_no_file_and_no_object_holds_the_secret(
+def test_no_file_or_object_contains_the_secret(
     work: Path, server: S3Server, trained: list[str]
 ) -> None:
-    """Logs, compiled steps, records, pages and models; the store's own folder is its objects."""
+    """The directory of the store contains its objects."""
     paths = [path for place in (work, server.folder) for path in place.rglob("*")]
     assert {"log.txt", "report.html", "invocation.json"} <= {path.name for path in paths}
     secret = SECRET_KEY.encode()

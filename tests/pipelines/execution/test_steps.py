@@ -1,4 +1,4 @@
-"""A pipeline with everything that a step can take and leave, and the ends of a step."""
+"""A pipeline with every kind of input and output, and the failures of a step."""
 
 import io
 import json
@@ -75,7 +75,7 @@ def everything(words: dict, data_root: str, note: str = "by default") -> None:
     a_last_one.after(second)
 
 
-def test_a_pipeline_with_everything(tmp_path: Path) -> None:
+def test_pipeline_with_every_kind_of_input_and_output(tmp_path: Path) -> None:
     root, stream = tmp_path / "a 'root' of $mine", io.StringIO()
     arguments = {"data_root": str(root), "words": {"b": 1, "a": 2.5}}
     done = run_pipeline(everything, arguments, launch_process, stream)
@@ -117,7 +117,7 @@ def make_step(out_dir: Path) -> Step:
     ],
 )
 def test_why_a_step_failed(script: str, code: int, message: str, tmp_path: Path) -> None:
-    """The output of an earlier run is not taken for a success."""
+    """The output of an earlier run does not count as success."""
     (tmp_path / "executor_input.json").write_text("{}")
     (tmp_path / "executor_output.json").write_text("{}")
     launch = Launch(shlex.join(["sh", "-c", f"exec >&2; {script}"]))
@@ -127,7 +127,7 @@ def test_why_a_step_failed(script: str, code: int, message: str, tmp_path: Path)
     assert str(failed.value).startswith(message)
 
 
-def test_other_files_are_left_alone(tmp_path: Path) -> None:
+def test_directory_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(OwnershipError):
         make_step(tmp_path)
