@@ -148,7 +148,7 @@ def test_a_full_disk_ends_with_its_exit_code(few_photographs: Path, tmp_path: Pa
     assert done.returncode == 75, done.stderr
     assert "MindSpore cannot write there: " in done.stderr
     assert "Traceback" not in done.stderr
-    assert done.stdout.split() == ["journal.jsonl"]
+    assert done.stdout.split() == ["invocation.json", "journal.jsonl"]
 
 
 @pytest.mark.mindspore

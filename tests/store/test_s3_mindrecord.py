@@ -74,7 +74,7 @@ def test_what_is_converted_into_a_store_is_read_from_there(uri: str, local_dir: 
         f"{folder}/{shard.name}" for shard in here.shards()
     ]
     assert_same_records(Location.parse(uri), local_dir)
-    assert list(verify.run(Location.parse(uri))) == [(uri, [])]
+    assert list(verify.run(Location.parse(uri))) == [(Location.parse(uri), [])]
 
 
 def test_training_sees_the_same_batches(uri: str, local_dir: Path) -> None:
@@ -128,7 +128,7 @@ def test_damage_in_the_store_is_told_before_the_first_row(
     for path in copy.rglob("*"):
         if path.is_file():
             store.put(path.relative_to(copy).as_posix(), path)
-    with pytest.raises(DataError, match=f"{place}: {name} is damaged: sha256"):
+    with pytest.raises(DataError, match=f"{place}/{name} is damaged: sha256"):
         next(open_split(Location.parse(place), "train").read([0]))
 
 

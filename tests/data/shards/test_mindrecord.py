@@ -199,7 +199,7 @@ def test_damage_is_found_before_the_first_row(
 ) -> None:
     data_dir = Path(shutil.copytree(converted["odd", "mindrecord"], tmp_path / "own"))
     damage(data_dir / name)
-    with pytest.raises(DataError, match=f"{data_dir / name}: "):
+    with pytest.raises(DataError, match=f"{data_dir / name} is "):
         next(split_of(data_dir, "train").read([0]))
     shards = manifest_of(data_dir).shards()
     faults = list(find_faults(LocalDirectory(data_dir), shards))
