@@ -20,7 +20,7 @@ from ssd_core.data.shards.manifest import (
     read_manifest,
     write_manifest,
 )
-from ssd_core.data.shards.mindrecord.writer import require_mindspore
+from ssd_core.data.shards.mindrecord.files import require_mindspore
 from ssd_core.data.sources import open_source
 from ssd_core.data.sources.base import Source
 from ssd_core.errors import DataError, OwnershipError, UsageError

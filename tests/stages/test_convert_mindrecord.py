@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ssd_core.data.shards.mindrecord import writer as mindrecord_writer
+from ssd_core.data.shards.mindrecord import files as mindrecord_files
 from ssd_core.errors import OwnershipError, UsageError
 from tests.datasets import convert_into, file_hashes, manifest_of, split_of
 from tests.requirements import missing
@@ -71,7 +71,7 @@ def test_the_command_and_workers_give_the_same_bytes(
 def test_skipping_repeated_work_changes_no_byte(
     few_photographs: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mindrecord_writer, "_skip_repeated_work", lambda writer: None)
+    monkeypatch.setattr(mindrecord_files, "_skip_repeated_work", lambda writer: None)
     convert_into(tmp_path / "out", CONFIG, few_photographs)
     assert file_hashes(tmp_path / "out") == file_hashes(whole)
 

@@ -19,8 +19,8 @@ from ssd_core.data.formats.classes import parse_entries
 from ssd_core.data.formats.splits import find_split
 from ssd_core.data.shards.files import ShardFiles
 from ssd_core.data.shards.manifest import Contents, Shard, Split, other_dataset
+from ssd_core.data.shards.mindrecord.files import MindRecordRows
 from ssd_core.data.shards.mindrecord.format import INDEX_SUFFIX, describe_files, read_header
-from ssd_core.data.shards.mindrecord.reader import MindRecordRows
 from ssd_core.data.sources.base import Source
 from ssd_core.data.sources.folder import FolderSource
 from ssd_core.errors import DataError, UsageError

@@ -102,12 +102,7 @@ def dataset_of(key: str) -> str | None:
 
 
 def find_unowned(root: Location, objects: Iterable[StoredObject]) -> dict[str, list[StoredObject]]:
-    """Return the shards in a store that no manifest names, by the folder of their data set.
-
-    Args:
-        root: directory of the listed objects.
-        objects: a listing.
-    """
+    """Return the listed shards below `root` that no manifest names, by data set folder."""
     shards: dict[str, list[StoredObject]] = {}
     for found in objects:
         folder = dataset_of(found.key)

@@ -16,7 +16,7 @@ from ssd_core.data.findings import Findings
 from ssd_core.data.formats.dataset import SourceDataset, SourceSplit
 from ssd_core.data.shards.arrow import ArrowWriter
 from ssd_core.data.shards.manifest import Manifest, Shard, other_dataset
-from ssd_core.data.shards.mindrecord.writer import MindRecordWriter
+from ssd_core.data.shards.mindrecord.files import MindRecordWriter
 from ssd_core.data.sources.base import Source
 from ssd_core.errors import DataError
 from ssd_core.store.local import commit_file, explain_disk_errors
@@ -98,14 +98,10 @@ def pack_part(
     is_written: bool = True,
     on_image: Callable[[int], None] = lambda _: None,
 ) -> PackedPart:
-    """Check every image of a part and write its shard; after a strict error, only check.
+    """Check every image of a part and write its shard.
 
-    Args:
-        conversion: the input shared by all parts.
-        part: the part to pack.
-        images: the images of the part.
-        is_written: False if the conversion has already failed and images are only checked.
-        on_image: called with the number of finished images.
+    After a strict error, or unless `is_written`, images are only checked. `on_image` is called with
+    the number of finished images.
 
     Raises:
         OwnershipError: the directory already contains this shard with different content.

@@ -177,15 +177,9 @@ def describe_reach(
 ) -> dict[str, Any]:
     """Return how well anchors fit the objects without augmentation.
 
-    An object is unreached if the IoU with its best anchor is below the threshold; it then trains
-    only this anchor, whatever the IoU (`detection/matcher.py`).
-
-    Args:
-        objects: the objects of the data set.
-        levels: the anchors.
-        image_size: side of the square network input in pixels.
-        iou_threshold: minimum IoU of a positive anchor.
-        num_classes: K.
+    An object is unreached if the IoU with its best anchor is below `iou_threshold`; it then trains
+    only this anchor, whatever the IoU (`detection/matcher.py`). `image_size` is the side of the
+    square network input in pixels.
     """
     iou, best_levels = find_best_anchors(objects.boxes, levels, image_size)
     is_unreached = iou < np.float32(iou_threshold)

@@ -54,11 +54,7 @@ class ShardFiles:
         return self._folder if self._cache is None else self._cache.name_files(paths)
 
     def expect(self, shards: Sequence[Shard]) -> None:
-        """Fetch shards of a store in the background, as far as they fit into the cache.
-
-        Args:
-            shards: the shards needed now and next, in this order.
-        """
+        """Fetch the shards needed next in the background, as far as they fit into the cache."""
         if self._cache is None:
             return
         ends = accumulate(shard.num_bytes for shard in shards)

@@ -7,7 +7,7 @@ from ssd_core.config import ShardFormat
 from ssd_core.data.shards.arrow import ArrowRows
 from ssd_core.data.shards.files import ShardFiles, check_shard_sizes
 from ssd_core.data.shards.manifest import Manifest, Shard, read_manifest
-from ssd_core.data.shards.mindrecord.reader import MindRecordRows
+from ssd_core.data.shards.mindrecord.files import MindRecordRows
 from ssd_core.errors import DataError
 from ssd_core.store import Location
 from ssd_core.structures import ClassInfo, Record

@@ -1,1 +1,1 @@
-"""MindRecord shards: the layout of the files, a writer and a reader."""
+"""MindRecord shards: the content of the files, and access to them with MindSpore."""

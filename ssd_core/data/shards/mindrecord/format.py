@@ -156,12 +156,9 @@ def columns_to_read(header: Header) -> list[str]:
 
 
 def read_row(row: Mapping[str, Any], index: int, place: str) -> tuple[Sample, memoryview]:
-    """Convert a row of MindDataset to a sample and its image.
+    """Convert a row of MindDataset, with the columns to read, to a sample and its image.
 
-    Args:
-        row: the columns returned by `columns_to_read`.
-        index: position in the split; the source of ids for rows without any.
-        place: location of the row, for error messages.
+    Rows of MindSpore's SSD get ids from `index`, their position in the split.
     """
     image = memoryview(row["image"].tobytes())  # item() would drop trailing zeros
     if "annotation" in row:
