@@ -96,8 +96,7 @@ def _to_split(file: CocoFile, prefix: str, choice: ClassChoice, findings: Findin
 def _images_by_id(file: CocoFile, findings: Findings) -> tuple[dict[int, CocoImage], set[int]]:
     """Return the images, and the ids to drop: the objects of an id given twice may be of either."""
     found: dict[int, CocoImage] = {}
-    dropped = set(file.dropped)
-    twice = set()
+    twice: set[int] = set()
     for index, image in file.images.items():
         first = found.setdefault(image.id, image)
         if first is image:
@@ -110,7 +109,7 @@ def _images_by_id(file: CocoFile, findings: Findings) -> tuple[dict[int, CocoIma
         detail = f"image id {image.id} was already given to {first.file_name}"
         place = f"{file.name}: $.images[{index}]"
         findings.add("image_id_twice", place, detail, image=image.file_name)
-    return found, dropped | twice
+    return found, file.dropped | twice
 
 
 def _sound_rows(

@@ -56,6 +56,11 @@ class _Lists(Struct):
     categories: list[Any]
 
 
+class _StrictLists(_Lists):
+    images: list[CocoImage]
+    categories: list[CocoCategory]
+
+
 class CocoFile(NamedTuple):
     """A whole annotation file."""
 
@@ -186,7 +191,7 @@ def _with_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 _PYTHON = json.JSONDecoder(object_pairs_hook=_with_unique_keys)
 _ANNOTATIONS = msgspec.json.Decoder(list[_Annotation])
-_FRAME = msgspec.json.Decoder(_Lists)
+_FRAME = msgspec.json.Decoder(_StrictLists)
 
 
 def _check_keys(text: bytes, num_images: int, num_annotations: int) -> None:
@@ -202,12 +207,9 @@ def _check_keys(text: bytes, num_images: int, num_annotations: int) -> None:
 
 def _to_columns(entries: Sequence[_Annotation | None]) -> list[Array]:
     rows = [entry or _BLANK for entry in entries]
-    count = len(rows)
-    numbers = np.fromiter(chain.from_iterable(row.bbox for row in rows), float, 4 * count)
-    columns: list[Array] = [
-        np.fromiter(map(attrgetter(k), rows), t, count) for k, t in _COLUMNS.items()
-    ]
-    return [*columns, numbers.reshape(-1, 4)]
+    boxes = np.fromiter(chain.from_iterable(row.bbox for row in rows), float).reshape(-1, 4)
+    columns: list[Array] = [np.fromiter(map(attrgetter(k), rows), t) for k, t in _COLUMNS.items()]
+    return [*columns, boxes]
 
 
 def _convert(items: Sequence[Any], key: str, faults: list[_Fault], first: int = 0) -> list[Any]:
