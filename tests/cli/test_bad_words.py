@@ -90,7 +90,7 @@ OPTIONS = {
     "--images nowhere": (2, "image folder nowhere: this folder does not exist"),
     "--images ../..": (
         2,
-        "image folder ../..: leaves the source; expected a name inside it; where",
+        "image folder ../..: leaves the source; expected a name inside it; if",
     ),
     "--format coco": (2, "found no coco training split"),
     "--format mindrecord": (2, "add --shards mindrecord"),
