@@ -1,4 +1,4 @@
-"""Read data sets as docs/file-formats.md says, with the code that stands there and no other."""
+"""Read data sets as docs/file-formats.md describes, with exactly the code of that page."""
 
 import hashlib
 import json
