@@ -1,1 +1,1 @@
-"""Side-by-side measurements: `python -m benchmarks` runs all, docs/performance.md quotes them."""
+"""Side-by-side measurements: `python -m benchmarks` runs all, docs/performance.md lists them."""

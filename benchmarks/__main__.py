@@ -1,6 +1,6 @@
 """Run all measurements one after the other, each in a process of its own.
 
-Options are handed on to each script; `--images 200 --rounds 3` is a quick look.
+Options are passed on to each script; `--images 200 --rounds 3` is a quick look.
 """
 
 import subprocess
@@ -20,7 +20,7 @@ SCRIPTS = (
 
 
 def main() -> int:
-    """Return 1 where a script failed: its results were not those of the peer."""
+    """Return 1 if a script failed: its results differ from those of the peer."""
     commands = [[sys.executable, "-m", f"benchmarks.{name}", *sys.argv[1:]] for name in SCRIPTS]
     return int(any([subprocess.run(command, check=False).returncode for command in commands]))
 

@@ -1,8 +1,8 @@
-"""Decode and augment for SSD on one thread, against the same recipe as mmdetection 3.x orders it.
+"""Decode and augment for SSD on one thread; the peer has the order of mmdetection 3.x.
 
-The two draw different random numbers, so equal means the same distribution: of the number and area
-of the boxes, and of the levels of the pixels. Ours ends with bytes and the peer with float32; both
-leave the normalisation to the device.
+The two draw different random numbers, so the check compares distributions: of the number and area
+of the boxes, and of the pixel levels. Ours returns uint8 and the peer float32; both leave the
+normalisation to the device.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from benchmarks import mmdet_order
+from benchmarks.images import make_images
 from benchmarks.interleaved import compare
-from benchmarks.photographs import make_photographs
 from benchmarks.row import Row, Size, main, ratio_row
 from ssd_core.config import AugmentConfig, ConvertConfig
 from ssd_core.data.batches.augment import sample
@@ -21,12 +21,12 @@ from ssd_core.data.sources.folder import FolderSource
 from ssd_core.structures import Annotations, Array, FloatArray
 
 Augment = Callable[[bytes, Annotations], tuple[Array, FloatArray]]
-"""Image file and objects to pixels and boxes."""
+"""From an image file and its objects to pixels and boxes."""
 
 
 def measure(size: Size) -> Iterator[Row]:
-    """Yield the one row; a fifth of the images is enough."""
-    source = FolderSource(make_photographs(size.work_dir, size.images))
+    """Yield a single row; a fifth of the images is enough."""
+    source = FolderSource(make_images(size.work_dir, size.images))
     split = read_dataset(source, ConvertConfig(), Findings("strict")).splits["train"]
     samples = [split.sample(index) for index in range(max(30, size.images // 5))]
     images = [(source.read(item.image_path), item.annotations) for item in samples]
@@ -44,7 +44,7 @@ def measure(size: Size) -> Iterator[Row]:
 
 
 def make_ours(rng: np.random.Generator) -> Augment:
-    """Return our augmentation, which draws into a reused array."""
+    """Return our augmentation, which writes to a reused array."""
     out = np.empty((mmdet_order.SIDE, mmdet_order.SIDE, 3), np.uint8)
 
     def ours(image: bytes, annotations: Annotations) -> tuple[Array, FloatArray]:
@@ -78,7 +78,7 @@ def check_distributions(
 
 
 def describe(pixels: Array, boxes: FloatArray) -> list[float]:
-    """Return number and area of the boxes, mean and spread of the levels."""
+    """Return number and area of the boxes, mean and standard deviation of the pixel levels."""
     levels = np.clip(pixels, 0, 255)
     area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1).sum()
     return [len(boxes), area, levels.mean(), levels.std()]

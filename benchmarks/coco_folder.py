@@ -1,8 +1,8 @@
-"""A COCO data set of any size within seconds: the annotations of COCO, and small images.
+"""A COCO data set of any size within seconds: annotations like those of COCO, and small images.
 
-An annotation file has the layout, the polygons and the 520 bytes an object of
-`instances_train2017.json`. The images are one photograph,
-strongly compressed; a number behind its end makes each another file.
+An annotation file has the layout, the polygons and the 520 bytes per object of
+`instances_train2017.json`. All images are the same strongly compressed one; a number after its end
+makes each file different.
 """
 
 import shutil
@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import simplejpeg
 
-from benchmarks.photographs import BUNDLED
+from benchmarks.images import BUNDLED
 from ssd_core.data.decode import decode_image
 
-_PHOTOGRAPH = BUNDLED / "BloodImage_00002.jpg"
+_IMAGE = BUNDLED / "BloodImage_00002.jpg"
 _WIDTH, _HEIGHT = 640, 480
 
 _NUM_CLASSES = 80
@@ -25,7 +25,7 @@ _URL = "http://images.example.org/train2017"
 def make_coco_folder(work_dir: Path, images: int) -> Path:
     """Return a folder with `images/` and `annotations/{train,val}.json`; val is a twentieth.
 
-    What an earlier run has made is taken as it is.
+    The folder of an earlier run is reused.
     """
     folder = work_dir / f"coco-{images}"
     if folder.exists():
@@ -34,10 +34,10 @@ def make_coco_folder(work_dir: Path, images: int) -> Path:
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "annotations").mkdir(parents=True)
     (partial / "images").mkdir()
-    photograph = simplejpeg.encode_jpeg(decode_image(_PHOTOGRAPH.read_bytes()), quality=10)
+    image = simplejpeg.encode_jpeg(decode_image(_IMAGE.read_bytes()), quality=10)
     for number in range(images):
         path = partial / "images" / _file_name(number)
-        path.write_bytes(photograph + number.to_bytes(8, "little"))
+        path.write_bytes(image + number.to_bytes(8, "little"))
     first = images - images // 20
     for split, numbers in (("train", range(first)), ("val", range(first, images))):
         with (partial / "annotations" / f"{split}.json").open("w") as file:
@@ -52,7 +52,7 @@ def _file_name(number: int) -> str:
 def _content(numbers: range) -> Iterator[str]:
     """Yield the text of an annotation file in pieces."""
     rng = np.random.default_rng(numbers.start)
-    yield '{"info": {"description": "as COCO 2017"},"licenses": [],"images": ['
+    yield '{"info": {"description": "like COCO 2017"},"licenses": [],"images": ['
     for number in numbers:
         yield "," if number > numbers.start else ""
         name = _file_name(number)
@@ -78,6 +78,6 @@ def _content(numbers: range) -> Iterator[str]:
 
 
 def _polygon(rng: np.random.Generator) -> str:
-    """Return the corners of an outline, 25 on average."""
+    """Return the corners of a polygon, 25 on average."""
     corners = rng.uniform(0, _HEIGHT, 2 * max(3, int(rng.lognormal(3.05, 0.6)))).round(2)
     return str(corners.tolist()).replace(" ", "")

@@ -1,4 +1,4 @@
-"""COCO annotations to checked arrays, against `json.load`, which stops at dicts."""
+"""Read COCO annotations into checked arrays; the peer is `json.load`, which returns only dicts."""
 
 import json
 from collections.abc import Iterator
@@ -17,11 +17,11 @@ from ssd_core.data.sources.folder import FolderSource
 
 
 def measure(size: Size) -> Iterator[Row]:
-    """Yield the one row; five times the images, since none is opened."""
+    """Yield a single row; five times the images, since none is opened."""
     folder = make_coco_folder(size.work_dir, 5 * size.images)
     path = folder / "annotations" / "train.json"
     source = FolderSource(folder)
-    assert source.files  # listing the folder is no part of reading a file
+    assert source.files  # listing the folder is not part of reading a file
 
     def read_arrays() -> SourceSplit:
         findings = Findings("strict")
@@ -37,7 +37,7 @@ def measure(size: Size) -> Iterator[Row]:
 
 
 def check(split: SourceSplit, content: dict[str, Any]) -> None:
-    """Compare objects and images; the file lists the objects image by image."""
+    """Compare objects and images; the file lists objects by image."""
     found, expected = split.annotations, content["annotations"]
     assert found.box_ids.tolist() == [item["id"] for item in expected]
     assert found.areas.tolist() == [item["area"] for item in expected]

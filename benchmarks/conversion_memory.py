@@ -1,4 +1,4 @@
-"""Peak memory of a conversion in a process of its own, its interpreter and libraries included."""
+"""Peak memory of a conversion in a process of its own, including interpreter and libraries."""
 
 import shutil
 import subprocess
@@ -25,12 +25,12 @@ print(status[status.index("VmHWM:") + 1])
 
 
 def measure(size: Size) -> Iterator[Row]:
-    """Yield memory an image, and memory for a data set as large as COCO; the size is fixed."""
+    """Yield memory per image, and memory for a data set as large as COCO; the sizes are fixed."""
     few, many = (peak_megabytes(size.work_dir, images) for images in (_FEW, _MANY))
     yield Row(
-        work=f"memory for each image more, from {_FEW} to {_MANY}",
+        work=f"memory per additional image, from {_FEW} to {_MANY}",
         value=(many - few) * 1e3 / (_MANY - _FEW),
-        unit="KB an image",
+        unit="KB per image",
         target=1,
         detail=f"peaks {few:.0f} and {many:.0f} MB",
     )
@@ -48,7 +48,7 @@ def measure(size: Size) -> Iterator[Row]:
 
 
 def peak_megabytes(work_dir: Path, images: int) -> float:
-    """Return the largest resident memory of a conversion."""
+    """Return the peak resident memory of a conversion."""
     source = make_coco_folder(work_dir, images)
     shards = work_dir / "shards"
     shutil.rmtree(shards, ignore_errors=True)

@@ -1,15 +1,15 @@
-"""Convert a COCO data set to Arrow shards in one process, against reading and keeping its bytes.
+"""Convert a COCO data set to Arrow shards in one process; the peer only copies and hashes it.
 
-Ours also reads the annotations, checks image headers and boxes, and writes what a reader needs. The
-peer appends file after file to one and hashes all. Both end safe on the disk (fsync).
+Ours also reads the annotations, checks image headers and boxes, and writes boxes, labels and a
+manifest. The peer appends all files to one and hashes them. Both end with fsync.
 """
 
 import shutil
 from collections.abc import Iterator, Mapping
 
+from benchmarks.images import make_images
 from benchmarks.interleaved import Clock, compare
 from benchmarks.packed_file import hash_files, hash_shards, pack_files
-from benchmarks.photographs import make_photographs
 from benchmarks.row import Row, Size, main, ratio_row
 from ssd_core.config import ConvertConfig
 from ssd_core.stages import convert
@@ -17,8 +17,8 @@ from ssd_core.store import LocalDirectory
 
 
 def measure(size: Size) -> Iterator[Row]:
-    """Yield a row a clock: CPU time is the work, wall time also the waiting for the disk."""
-    source = make_photographs(size.work_dir, size.images)
+    """Yield one row per clock: CPU time is the work, wall time includes waiting for the disk."""
+    source = make_images(size.work_dir, size.images)
     shards, packed = size.work_dir / "shards", size.work_dir / "packed"
 
     def convert_anew() -> None:

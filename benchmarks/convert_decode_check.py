@@ -1,6 +1,6 @@
-"""Convert a COCO data set, every image decoded as a check, against decoding the same images.
+"""Convert a COCO data set and decode every image as a check; the peer only decodes the images.
 
-The peer reads the files and decodes them with simplejpeg, the fastest decoder of our environment.
+The peer reads the files and decodes them with simplejpeg, the fastest decoder in our environment.
 """
 
 import shutil
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import simplejpeg
 
+from benchmarks.images import make_images
 from benchmarks.interleaved import compare
 from benchmarks.packed_file import hash_files, hash_shards
-from benchmarks.photographs import make_photographs
 from benchmarks.row import Row, Size, main, ratio_row
 from ssd_core.config import ConvertConfig, parse_section
 from ssd_core.data.shards.manifest import read_manifest
@@ -20,8 +20,8 @@ from ssd_core.store import LocalDirectory
 
 
 def measure(size: Size) -> Iterator[Row]:
-    """Yield the one row."""
-    source = make_photographs(size.work_dir, size.images)
+    """Yield a single row."""
+    source = make_images(size.work_dir, size.images)
     shards = size.work_dir / "shards"
 
     def convert_anew() -> None:
@@ -55,7 +55,7 @@ def measure(size: Size) -> Iterator[Row]:
 
 
 def finds_damage(source: Path, damaged: Path) -> bool:
-    """Say whether an image is found whose header and end are right, but not its inside."""
+    """Return whether an image with a valid header and end but a damaged middle is found."""
     shutil.rmtree(damaged, ignore_errors=True)
     shutil.copytree(source, damaged)
     image = next((damaged / "images").iterdir())

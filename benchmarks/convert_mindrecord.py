@@ -1,7 +1,7 @@
-"""Convert a COCO data set to MindRecord, against the way MindSpore's SSD writes it: row by row.
+"""Convert a COCO data set to MindRecord; the peer writes row by row, as MindSpore's SSD does.
 
-The peer reads the annotations with json.load and gives one row a call to a FileWriter of 8 files.
-Run it in the environment of MindSpore.
+The peer reads the annotations with json.load and passes one row per call to a FileWriter of 8
+files. This script needs the environment of MindSpore.
 """
 
 import hashlib
@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.images import make_images
 from benchmarks.interleaved import compare
 from benchmarks.packed_file import hash_files, hash_shards
-from benchmarks.photographs import make_photographs
 from benchmarks.row import Row, Size, SkippedError, main, ratio_row
 from ssd_core.config import ConvertConfig, parse_section
 from ssd_core.stages import convert
@@ -30,13 +30,13 @@ _SCHEMA = {
 
 
 def measure(size: Size) -> Iterator[Row]:
-    """Yield the one row."""
+    """Yield a single row."""
     if importlib.util.find_spec("mindspore") is None:
         raise SkippedError(
-            "MindSpore is not installed here; `make setup-mindspore`, then "
+            "MindSpore is not installed; run `make setup-mindspore`, then "
             ".venv-mindspore/bin/python -m benchmarks.convert_mindrecord"
         )
-    source = make_photographs(size.work_dir, size.images)
+    source = make_images(size.work_dir, size.images)
     shards, rows = size.work_dir / "shards", size.work_dir / "rows"
 
     def convert_anew() -> None:
@@ -60,7 +60,7 @@ def measure(size: Size) -> Iterator[Row]:
 
     yield ratio_row(
         "convert to MindRecord",
-        "one row a call into 8 files",
+        "one row per call into 8 files",
         compare(convert_anew, write_anew, check=check, rounds=size.rounds),
         target=0.3,
         clock="wall",
@@ -94,7 +94,7 @@ def read_hashes(folder: Path) -> list[str]:
     from mindspore.dataset import MindDataset
 
     hashes = []
-    for path in folder.glob("*.mindrecord0"):  # it knows the others
+    for path in folder.glob("*.mindrecord0"):  # it refers to the others
         rows = MindDataset(str(path), columns_list=["image"])
         for (image,) in rows.create_tuple_iterator(num_epochs=1, output_numpy=True):
             hashes.append(hashlib.sha256(image.tobytes()).hexdigest())

@@ -1,4 +1,4 @@
-"""Time two ways of doing the same work in turns, so that a busy machine slows down both alike."""
+"""Time two ways of doing the same work in turns, so that a busy machine affects both alike."""
 
 import gc
 import resource
@@ -12,8 +12,8 @@ OurT = TypeVar("OurT")
 PeerT = TypeVar("PeerT")
 
 Clock = Literal["CPU", "wall"]
-"""`CPU`: what this process computes on all its threads, and processes that it started and waited
-for; others hardly change it. `wall`: where several threads or the disk are to show their worth."""
+"""`CPU`: time of all threads of this process, and of the processes that it started and waited for;
+other load hardly changes it. `wall`: elapsed time, for work on several threads or on the disk."""
 
 
 def _cpu_seconds() -> float:
@@ -27,17 +27,17 @@ _Seconds = Mapping[Clock, float]
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How long each took in each round."""
+    """The times of both in each round."""
 
     ours: Sequence[_Seconds]
     peer: Sequence[_Seconds]
 
     def ratio(self, clock: Clock) -> float:
-        """Return the median over the rounds of our time divided by that of the peer."""
+        """Return the median over the rounds of our time divided by the time of the peer."""
         return statistics.median(self._ratios(clock))
 
     def describe(self, clock: Clock) -> str:
-        """Say the spread of the ratios and both median times."""
+        """Return the range of the ratios and both median times as text."""
         ratios = self._ratios(clock)
         ours, peer = (
             statistics.median(seconds[clock] for seconds in all_seconds) * 1e3
@@ -59,13 +59,13 @@ def compare(
     check: Callable[[OurT, PeerT], object],
     rounds: int,
 ) -> Comparison:
-    """Run both once and check that they did the same, then time them in turns.
+    """Run both once and check that their results agree, then time them in turns.
 
     Args:
         ours: one round of our work.
         peer: one round of the same work by the peer.
-        check: gets both results; raises AssertionError where they differ.
-        rounds: how often each is timed.
+        check: receives both results; raises AssertionError if they differ.
+        rounds: number of timings of each.
     """
     check(ours(), peer())
     pairs = [(_time(ours), _time(peer)) for _ in range(rounds)]

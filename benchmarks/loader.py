@@ -1,8 +1,8 @@
-"""Whole batches for training from 2 threads, against torch's DataLoader with 2 worker processes.
+"""Whole training batches from 2 threads; the peer is torch's DataLoader with 2 worker processes.
 
 The DataLoader reads image files and augments them in cv2, in the order of mmdetection 3.x, as many
 training scripts do. Ours reads shards. Each round is an epoch in batches of 32; starting the
-workers is not part of it.
+workers is not measured.
 """
 
 from collections.abc import Iterator
@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks import mmdet_order
 from benchmarks.augment import check_means
+from benchmarks.images import make_images
 from benchmarks.interleaved import compare
-from benchmarks.photographs import make_photographs
 from benchmarks.row import Row, Size, main, ratio_row
 from ssd_core.config import AugmentConfig, ConvertConfig
 from ssd_core.data.batches.loader import Loader
@@ -30,8 +30,8 @@ _WORKERS = 2
 
 
 def measure(size: Size) -> Iterator[Row]:
-    """Yield the one row."""
-    source = make_photographs(size.work_dir, size.images)
+    """Yield a single row."""
+    source = make_images(size.work_dir, size.images)
     shards = size.work_dir / f"shards-{size.images}"
     convert.run(ConvertConfig(), str(source), LocalDirectory(shards))
     reader = open_split(LocalDirectory(shards), "train")
@@ -46,7 +46,7 @@ def measure(size: Size) -> Iterator[Row]:
     )
     records = list(reader.read(range(len(reader))))
     peer = DataLoader(
-        Photographs(
+        AugmentedImages(
             [source / record.image_path for record in records],
             [(r.annotations.boxes.copy(), r.annotations.labels.copy()) for r in records],
         ),
@@ -76,8 +76,8 @@ def measure(size: Size) -> Iterator[Row]:
     )
 
 
-class Photographs(Dataset[Any]):
-    """Image files with boxes, augmented when asked for."""
+class AugmentedImages(Dataset[Any]):
+    """Image files with boxes, augmented on access."""
 
     def __init__(self, paths: list[Path], objects: list[Any]) -> None:
         self._paths, self._objects = paths, objects
@@ -98,13 +98,13 @@ def collate(samples: list[Any]) -> Any:
 
 
 def describe(images: Array, num_boxes: int) -> list[float]:
-    """Return number of images, boxes an image, and the mean of some of the levels."""
+    """Return number of images, boxes per image, and the mean of some pixel levels."""
     levels = np.clip(images[..., ::30, ::30], 0, 255)
     return [len(images), num_boxes / len(images), levels.mean()]
 
 
 def check(ours: list[list[float]], peer: list[list[float]]) -> None:
-    """Compare the number of batches and what is in them."""
+    """Compare the number of batches and the distributions of their content."""
     assert len(ours) == len(peer)
     check_means(ours, peer)
 

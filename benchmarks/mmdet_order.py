@@ -1,8 +1,8 @@
 """The peer of augmentation: the steps of mmdetection 3.x for SSD300, in cv2 and NumPy.
 
 Written from its configuration of SSD300 on COCO and the documentation of each transform: decode,
-expand, crop by minimal IoU, resize, flip, photometric distortion, pack. Nothing is slower than
-there: the overlap of a crop is NumPy here, and torch there.
+expand, crop by minimal IoU, resize, flip, photometric distortion, pack. No step is slower than the
+original: the overlap of a crop is computed in NumPy here, and in torch there.
 """
 
 from typing import Any
@@ -17,13 +17,13 @@ FILL = (124.0, 116.0, 104.0)
 """Red, green, blue of the canvas."""
 
 _OVERLAPS = (1, 0.1, 0.3, 0.5, 0.7, 0.9, 0)
-_TRIES = 50
+_ATTEMPTS = 50
 
 
 def augment(
     image: bytes, boxes: Array, labels: Array, rng: np.random.Generator
 ) -> tuple[Array, Array, Array]:
-    """Return one training sample, before the normalisation, which is done on the device.
+    """Return one training sample, before the normalisation, which happens on the device.
 
     Args:
         image: content of a JPEG file.
@@ -47,7 +47,7 @@ def augment(
 
 
 def expand(pixels: Array, boxes: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Put the image on a canvas of 1 to 4 times its size."""
+    """Place the image on a canvas of 1 to 4 times its size."""
     height, width = pixels.shape[:2]
     ratio = rng.uniform(1, 4)
     canvas = np.full((int(height * ratio), int(width * ratio), 3), FILL[::-1], np.uint8)
@@ -59,14 +59,14 @@ def expand(pixels: Array, boxes: Array, rng: np.random.Generator) -> tuple[Array
 def crop(
     pixels: Array, boxes: Array, labels: Array, rng: np.random.Generator
 ) -> tuple[Array, Array, Array]:
-    """Cut a part that every box overlaps enough; drop the boxes whose centre is outside."""
+    """Cut a patch that every box overlaps enough; drop boxes whose centre is outside."""
     height, width = pixels.shape[:2]
     centers = (boxes[:, :2] + boxes[:, 2:]) / 2
     while True:
         overlap = _OVERLAPS[rng.integers(len(_OVERLAPS))]
         if overlap == 1:
             return pixels, boxes, labels
-        for _ in range(_TRIES):
+        for _ in range(_ATTEMPTS):
             new_width, new_height = (
                 rng.uniform(0.3 * width, width),
                 rng.uniform(0.3 * height, height),

@@ -1,4 +1,4 @@
-"""Images one after the other in a file: the least that converting and reading could be."""
+"""All images in one file: the minimum work of converting and reading."""
 
 import hashlib
 import os
@@ -10,7 +10,7 @@ from ssd_core.store import LocalDirectory
 
 
 def pack_files(paths: Iterable[Path], packed: Path) -> list[int]:
-    """Append the files to one that is then safe on the disk, hash all; return where each begins."""
+    """Append the files to one, hash them and fsync; return the start of each, and the end."""
     starts, digest = [0], hashlib.sha256()
     with packed.open("wb", buffering=0) as file:
         for path in paths:
@@ -25,7 +25,7 @@ def pack_files(paths: Iterable[Path], packed: Path) -> list[int]:
 def read_packed(
     packed: Path, starts: Sequence[int], indices: Iterable[int], space: bytearray
 ) -> Iterator[memoryview]:
-    """Read images into `space`, each valid until the next."""
+    """Read images into `space`; each is valid until the next."""
     view = memoryview(space)
     with packed.open("rb") as file:
         for index in indices:

@@ -1,16 +1,16 @@
-"""Read every image of an epoch in training order, without decoding, against `pread` an image.
+"""Read every image of an epoch in training order, without decoding; the peer calls `pread`.
 
-Both touch every page of an image, which is in the page cache. The peer has all images in one file,
-knows where each begins, and reads into one buffer; ours also finds the objects of the image.
+Both touch every page of each image, which is in the page cache. The peer has all images in one
+file, with a list of their starts, and reads into one buffer; ours also returns the objects.
 """
 
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from benchmarks.images import make_images
 from benchmarks.interleaved import compare
 from benchmarks.packed_file import pack_files, read_packed
-from benchmarks.photographs import make_photographs
 from benchmarks.row import Row, Size, main, ratio_row
 from ssd_core.config import ConvertConfig
 from ssd_core.data.batches.order import SampleOrder
@@ -22,8 +22,8 @@ _PAGE = 4096
 
 
 def measure(size: Size) -> Iterator[Row]:
-    """Yield the one row."""
-    source = make_photographs(size.work_dir, size.images)
+    """Yield a single row."""
+    source = make_images(size.work_dir, size.images)
     shards, packed = size.work_dir / f"shards-{size.images}", size.work_dir / "packed"
     convert.run(ConvertConfig(), str(source), LocalDirectory(shards))
     reader = open_split(LocalDirectory(shards), "train")
@@ -47,7 +47,7 @@ def measure(size: Size) -> Iterator[Row]:
 
 
 def touch(images: Iterable[memoryview]) -> list[bytes]:
-    """Return one byte a page of each image."""
+    """Return one byte per page of each image."""
     return [image[::_PAGE].tobytes() for image in images]
 
 

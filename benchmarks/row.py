@@ -1,4 +1,4 @@
-"""A row of the table in `docs/performance.md`: how a script takes its size and says its result."""
+"""A row of the table in `docs/performance.md`; options and output of every script."""
 
 import argparse
 import sys
@@ -12,7 +12,7 @@ from benchmarks.interleaved import Clock, Comparison
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is measured, and where its data is kept between runs."""
+    """Number of images and rounds, and the folder that keeps the data between runs."""
 
     images: int
     rounds: int
@@ -28,7 +28,7 @@ class Row:
     unit: str
     """Continues "0.31 ...", as "x json.load"."""
     target: float | None
-    """The value should be at most this; None where it only explains another row."""
+    """Upper limit of the value; None if the row only explains another one."""
     detail: str
 
     def __str__(self) -> str:
@@ -40,13 +40,13 @@ class Row:
 
 
 class SkippedError(Exception):
-    """Something that the measurement needs is not here; the message says what, and the remedy."""
+    """A requirement of the measurement is missing; the message names it and the remedy."""
 
 
 def ratio_row(
     work: str, peer: str, comparison: Comparison, *, target: float | None, clock: Clock
 ) -> Row:
-    """Make a row of a comparison on one clock."""
+    """Return a comparison on one clock as a row."""
     return Row(
         work=work,
         value=comparison.ratio(clock),
@@ -57,7 +57,7 @@ def ratio_row(
 
 
 def main(measure: Callable[[Size], Iterable[Row]]) -> None:
-    """Measure with the size given on the command line; print the rows and how to repeat them."""
+    """Measure with the size on the command line; print the command to repeat it, and the rows."""
     module = sys.modules["__main__"]
     name = module.__spec__.name if module.__spec__ else sys.argv[0]
     parser = argparse.ArgumentParser(prog=f"python -m {name}", description=module.__doc__)

@@ -1,6 +1,6 @@
-"""Start `ssd --help`, against the help of the smallest program that typer can make.
+"""Start `ssd --help`; the peer is `--help` of the smallest possible typer program.
 
-What is counted is the time of the new processes.
+The time of the started processes is measured.
 """
 
 import subprocess
@@ -15,7 +15,7 @@ _SMALLEST = "import typer; app = typer.Typer(); app.command()(lambda: None); app
 
 
 def measure(size: Size) -> Iterator[Row]:
-    """Yield the one row."""
+    """Yield a single row."""
     yield ratio_row(
         "ssd --help",
         "a typer program of one line",
@@ -26,13 +26,13 @@ def measure(size: Size) -> Iterator[Row]:
 
 
 def run(program: str) -> str:
-    """Return what a Python program prints with --help."""
+    """Return the output of a Python program for --help."""
     command = [sys.executable, "-c", program, "--help"]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def check(ours: str, peer: str) -> None:
-    """Look for the help."""
+    """Check that both printed help."""
     assert "convert" in ours
     assert "--help" in peer
 

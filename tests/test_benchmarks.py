@@ -1,4 +1,4 @@
-"""The measuring scripts run, and what they compare gives equal results."""
+"""The benchmarks run, and their checks find equal results."""
 
 import subprocess
 import sys
@@ -12,12 +12,12 @@ SCRIPTS = ("convert_arrow", "convert_decode_check", "coco_json", "augment", "loa
 
 @pytest.fixture(scope="module")
 def work_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder that keeps the photographs for all scripts."""
+    """Return a folder that keeps the generated images for all scripts."""
     return tmp_path_factory.mktemp("benchmarks")
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_quick_look(name: str, work_dir: Path) -> None:
+def test_quick_run(name: str, work_dir: Path) -> None:
     size = ("--images", "200", "--rounds", "1", "--work", str(work_dir))
     command = [sys.executable, "-W", "error", "-m", f"benchmarks.{name}", *size]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -1,7 +1,8 @@
-"""A COCO data set to measure with: photographs as large and as full as those of COCO, made here.
+"""A generated COCO data set: images with the size and the number of objects of those in COCO.
 
-Crops of the bundled photographs lie on textures with the spectrum of nature, under the noise of a
-sensor: JPEG files of about 100 KB, 7 objects each, most of them small. Every run makes the same.
+Crops of the bundled images are pasted on textures with a natural spectrum, with sensor noise
+added: JPEG files of about 100 KB with 7 objects each, most of them small. Every run generates the
+same images.
 """
 
 import json
@@ -25,12 +26,12 @@ _JPEG_QUALITY = 90
 _NUM_CLASSES = 80
 
 
-def make_photographs(work_dir: Path, count: int) -> Path:
+def make_images(work_dir: Path, count: int) -> Path:
     """Return a folder with `images/` and `annotations/{train,val}.json`, one image in ten for val.
 
-    What an earlier run has made is taken as it is.
+    The folder of an earlier run is reused.
     """
-    folder = work_dir / f"photographs-{count}"
+    folder = work_dir / f"images-{count}"
     if folder.exists():
         return folder
     partial = folder.with_suffix(".partial")
@@ -54,7 +55,7 @@ def make_photographs(work_dir: Path, count: int) -> Path:
 
 
 def _draw_texture(rng: np.random.Generator) -> Array:
-    """Return noise whose amplitude falls with a power of its frequency, as in photographs."""
+    """Return noise whose amplitude falls with a power of its frequency, as in natural images."""
     side = _TEXTURE_SIDE
     frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None])
     frequency[0, 0] = np.inf
@@ -68,17 +69,17 @@ def _draw_texture(rng: np.random.Generator) -> Array:
 def _paint(
     rng: np.random.Generator, textures: Sequence[Array], crops: Sequence[Array]
 ) -> tuple[Array, IntArray]:
-    """Return a picture and [G, 4] boxes x, y, width, height."""
+    """Return an image and [G, 4] boxes x, y, width, height."""
     width, height = _SIZES[rng.integers(len(_SIZES))]
     texture = textures[int(rng.integers(len(textures)))][:height, :width, None]
     pixels = rng.uniform(60, 190, 3) + rng.uniform(26, 95) * rng.uniform(0.6, 1, 3) * texture
     boxes = _draw_boxes(rng, width, height)
     for x, y, w, h in boxes:
-        photograph = crops[int(rng.integers(len(crops)))]
-        rows, columns = photograph.shape[:2]
+        crop = crops[int(rng.integers(len(crops)))]
+        rows, columns = crop.shape[:2]
         cut_h, cut_w = rng.integers(60, rows), rng.integers(60, columns)
         top, left = rng.integers(rows - cut_h + 1), rng.integers(columns - cut_w + 1)
-        cut = photograph[top : top + cut_h, left : left + cut_w, rng.permutation(3)]
+        cut = crop[top : top + cut_h, left : left + cut_w, rng.permutation(3)]
         pixels[y : y + h, x : x + w] = cv2.resize(cut, (w, h), interpolation=cv2.INTER_AREA)
     pixels += rng.uniform(0.5, 7) * rng.standard_normal((height, width, 1), np.float32)
     return np.clip(pixels, 0, 255).astype(np.uint8), boxes
