@@ -1,9 +1,9 @@
 #!/bin/sh
 # Build images: images/build.sh NAME...
 #
-# From the environment, all optional: BASE_IMAGE (a base of your own), TORCH_INDEX (a package index
-# with PyTorch for your device), REPOSITORY (where the names of the images begin), DOCKER, PYTHON.
-# pip's own settings and the certificates of this machine are used, and stay out of the images.
+# Optional environment variables: BASE_IMAGE (another base image), TORCH_INDEX (a package index
+# with PyTorch for your device), REPOSITORY (prefix of the image names), DOCKER, PYTHON.
+# The build uses pip's settings and the certificates of this machine; the images contain neither.
 set -eu
 cd "$(dirname "$0")/.."
 version=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' ssd_core/__init__.py)
