@@ -8,6 +8,8 @@ from pipelines.placement import PLACEMENTS_PATH, Placement, load_placement
 from ssd_core import __version__
 from ssd_core.errors import UsageError
 
+ROW = "framework: torch, device: cpu, image: 'x:1'"
+
 
 @pytest.mark.parametrize(
     ("name", "device", "resource", "job"),
@@ -73,35 +75,13 @@ def test_rows_of_the_user_take_precedence(tmp_path: Path) -> None:
         ("mine: {framework: torch, device: cpu, image: 'here:5000/x'}", "mine.image"),
         ("mine: {framework: torch, device: cpu, image: x}", "mine.image"),
         ("mine: {framework: torch, device: cpu}", "mine.image is missing"),
-        (
-            "mine: {framework: torch, device: cpu, image: 'x:1', resorce: a}",
-            "did you mean 'mine.resource'?",
-        ),
-        (
-            "mine: {framework: torch, device: cpu, image: 'x:1', resources: {cpu_limit: lots}}",
-            "mine.resources.cpu_limit",
-        ),
-        (
-            "mine: {framework: torch, device: cpu, image: 'x:1', resources: {cpu_limits: '1'}}",
-            "did you mean 'mine.resources.cpu_limit'?",
-        ),
-        (
-            "mine: {framework: torch, device: cpu, image: 'x:1', shared_memory: 8 GB}",
-            "mine.shared_memory",
-        ),
-        (
-            "mine: {framework: torch, device: cpu, image: 'x:1', user: -1}",
-            "mine.user",
-        ),
-        (
-            "mine: {framework: torch, device: tpu, image: 'x:1'}",
-            "mine.device: input should be 'auto', 'cpu', 'cuda' or 'npu'",
-        ),
-        (
-            "mine: {framework: torch, device: cpu, image: 'x:1',"
-            " environment: {AWS_SECRET_ACCESS_KEY: abc}}",
-            "belongs in a secret",
-        ),
+        ("mine: {framework: torch, device: tpu, image: 'x:1'}", "input should be 'auto', 'cpu',"),
+        (f"mine: {{{ROW}, resorce: a}}", "did you mean 'mine.resource'?"),
+        (f"mine: {{{ROW}, resources: {{cpu_limit: lots}}}}", "mine.resources.cpu_limit"),
+        (f"mine: {{{ROW}, resources: {{cpu_limits: 1}}}}", "did you mean 'mine.resources.cpu_limi"),
+        (f"mine: {{{ROW}, shared_memory: 8 GB}}", "mine.shared_memory"),
+        (f"mine: {{{ROW}, user: -1}}", "mine.user"),
+        (f"mine: {{{ROW}, environment: {{AWS_SECRET_ACCESS_KEY: abc}}}}", "belongs in a secret"),
         ("mine: [a]", "placements are a mapping"),
         ("mine", "placements are a mapping"),
         ("mine: {", "cannot read the placements"),

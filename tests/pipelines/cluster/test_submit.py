@@ -64,8 +64,10 @@ def test_options_of_a_submission(pipelines: Command, kfp_server: KfpServer) -> N
     assert only_run(kfp_server)["service_account"] == "trainer"
     (experiment,) = kfp_server.experiments.values()
     assert experiment["display_name"] == "nightly"
-    submitted(pipelines, *TRAINING, "--experiment=nightly")
+    run = submitted(pipelines, *TRAINING, "--experiment=nightly", "--nodes=4")
     assert len(kfp_server.experiments) == 1
+    compiled = kfp_server.runs[run].content["pipeline_spec"]["pipeline_spec"]
+    assert "train-distributed" in compiled["root"]["dag"]["tasks"]
 
 
 def test_evaluation_is_submitted_with_its_own_parameters(
@@ -80,12 +82,6 @@ def test_evaluation_is_submitted_with_its_own_parameters(
         "data_root": "s3://detectors",
         "overrides": {},
     }
-
-
-def test_nodes_train_together(pipelines: Command, kfp_server: KfpServer) -> None:
-    submitted(pipelines, *TRAINING, "--nodes=4")
-    compiled = only_run(kfp_server)["pipeline_spec"]["pipeline_spec"]
-    assert "train-distributed" in compiled["root"]["dag"]["tasks"]
 
 
 @pytest.mark.parametrize(
@@ -243,7 +239,7 @@ def test_interrupted_waiting_leaves_the_run_alone(
     assert not any(words.startswith("POST /runs/") for words in kfp_server.requests)
 
 
-def test_waiting_reads_a_renewed_token(
+def test_waiting_reads_a_renewed_token_and_stops_when_it_is_refused(
     pipelines: Command, kfp_server: KfpServer, tmp_path: Path
 ) -> None:
     run = submitted(pipelines)
@@ -256,13 +252,10 @@ def test_waiting_reads_a_renewed_token(
         path.write_text("second")
 
     kfp_server.on_request[f"GET /runs/{run}"] = replace_token
-    assert pipelines.lines("wait", run, *QUICK, f"--token-file={path}")[-1] == "succeeded"
-
-
-def test_waiting_stops_when_the_token_is_refused(pipelines: Command, kfp_server: KfpServer) -> None:
-    run = submitted(pipelines)
+    words = ("wait", run, *QUICK, f"--token-file={path}")
+    assert pipelines.lines(*words)[-1] == "succeeded"
     kfp_server.faults.append(Fault(401, after=f"GET /runs/{run}"))
-    assert "not logged in (401)" in pipelines.fails(2, "wait", run, *QUICK)
+    assert "not logged in (401)" in pipelines.fails(2, *words)
 
 
 @pytest.fixture
