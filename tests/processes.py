@@ -1,13 +1,17 @@
-"""Processes of the machine, as tests look at them: who is below whom, and who still runs."""
+"""The `ssd` command as a process, and the processes of this machine."""
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+SSD = Path(sys.executable).with_name("ssd")
+
 
 def is_alive(pid: int) -> bool:
-    """Say whether a process runs; one that has ended and was not yet waited for does not."""
+    """Return whether a process runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -15,7 +19,7 @@ def is_alive(pid: int) -> bool:
 
 
 def wait_until_gone(*pids: int) -> None:
-    """Return when none of the processes runs any more."""
+    """Wait until none of the processes runs any more."""
     deadline = time.monotonic() + 60
     while any(map(is_alive, pids)):
         if time.monotonic() > deadline:
@@ -35,3 +39,8 @@ def descendants(pid: int) -> list[int]:
     """Return the processes below `pid`, nearest first."""
     own = children(pid)
     return own + [below for child in own for below in descendants(child)]
+
+
+def run_ssd(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+    """Run the `ssd` command and return its output and exit code."""
+    return subprocess.run([SSD, *arguments], capture_output=True, text=True)

@@ -5,7 +5,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ssd_core import __version__
-from ssd_core.cli import data, exits, inspection, model, publish, recipes, upkeep
+from ssd_core.cli import data, exits, model, upkeep
 from ssd_core.logs import set_up_logging
 
 app = typer.Typer(
@@ -19,22 +19,22 @@ app = typer.Typer(
 for command in (
     data.check,
     data.convert,
-    inspection.inspect,
+    data.inspect,
     model.train,
     model.evaluate,
     model.benchmark,
     model.predict,
     model.report,
-    publish.publish,
-    recipes.recipes,
+    model.publish,
+    model.recipes,
     upkeep.verify,
     upkeep.gc,
 ):
     app.command()(command)
 
 
-def _print_version(is_asked: bool) -> None:
-    if is_asked:
+def _print_version(is_requested: bool) -> None:
+    if is_requested:
         print(f"ssd {__version__}")
         raise typer.Exit
 
@@ -43,17 +43,19 @@ def _print_version(is_asked: bool) -> None:
 def ssd(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Say the version."),
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log debug messages.")] = False,
 ) -> None:
     """Train, evaluate and benchmark SSD object detectors.
 
-    The way through: check, convert, inspect, train, evaluate, benchmark, report, publish; predict
-    uses a model, verify and gc look after what is kept.
+    The usual order is check, convert, inspect, train, evaluate, benchmark, report, publish.
 
-    Exit codes: 0 done; 1 a bug; 2 wrong words; 3 wrong data or a missed goal; 75 try again; 130
-    and 143 stopped. Add `--debug` for the trace of an error.
+    Exit codes: 0 success; 1 bug; 2 invalid argument; 3 invalid data or failed requirement; 75
+    temporary failure, run it again; 130 and 143 stopped. Add `--debug` for the traceback of an
+    error.
     """
     set_up_logging(verbose=verbose)
 

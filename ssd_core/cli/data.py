@@ -1,10 +1,11 @@
-"""`ssd convert` and `ssd check`: labelled photographs, packed or only looked at."""
+"""`ssd check`, `convert` and `inspect`: labelled images, before and after conversion."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ssd_core.cli.options import Assignments, Data, Out
 from ssd_core.config import (
     ConvertConfig,
     Crowd,
@@ -16,20 +17,19 @@ from ssd_core.config import (
 )
 from ssd_core.errors import DataError, UsageError
 from ssd_core.recipes.overrides import assign
-from ssd_core.store import LocalDirectory, Location, local_path
+from ssd_core.store import LocalDirectory, local_path
 
-_WHERE = (
-    "Where this split is inside SOURCE: COCO file.json[:folder], VOC an ImageSets "
-    "list or a folder, YOLO data.yaml:train, a folder or a list of images, TXT the list file."
+_SPLIT = (
+    "Training split inside SOURCE. COCO: file.json[:folder]; VOC: an ImageSets list or a folder; "
+    "YOLO: data.yaml:train, a folder or a list of images; TXT: the list file."
 )
 
-
-SourcePlace = Annotated[
-    str, typer.Argument(metavar="SOURCE", help="The data set: a folder, or s3://bucket/prefix.")
+Source = Annotated[
+    str, typer.Argument(metavar="SOURCE", help="The data set: a path or s3://bucket/prefix.")
 ]
-Format = Annotated[SourceFormat, typer.Option(help="auto looks at the content.")]
-Train = Annotated[str | None, typer.Option(metavar="WHERE", help=_WHERE)]
-Val = Annotated[str | None, typer.Option(metavar="WHERE", help="The same for evaluation.")]
+Format = Annotated[SourceFormat, typer.Option(help="Format of SOURCE; auto detects it.")]
+Train = Annotated[str | None, typer.Option(metavar="SPLIT", help=_SPLIT)]
+Val = Annotated[str | None, typer.Option(metavar="SPLIT", help="Evaluation split.")]
 Images = Annotated[
     str | None, typer.Option(metavar="DIR", help="Folder of the images inside SOURCE.")
 ]
@@ -37,19 +37,19 @@ Classes = Annotated[
     str | None,
     typer.Option(
         metavar="FILE|a,b,c",
-        help="Classes in label order, others are left out; old=new gives a new name, several "
-        "with one new name become one class. Default: those of the source.",
+        help="Classes in label order; others are dropped. old=new renames a class, and classes "
+        "with the same new name are merged. Default: all classes of SOURCE.",
     ),
 ]
 Order = Annotated[TxtOrder, typer.Option(help="Column order of TXT boxes.")]
-Offset = Annotated[int, typer.Option(help="1 where VOC coordinates are counted from 1, else 0.")]
+Offset = Annotated[int, typer.Option(help="First pixel coordinate of VOC boxes: 0 or 1.")]
 Assigned = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="convert.key=value",
-        help="Set any key of the section, also max_pixels, max_skipped and shard_bytes, which have "
-        "no option; repeat for more.",
+        help="Set any key of the section, including max_pixels, max_skipped and shard_bytes, which "
+        "have no option; repeatable.",
     ),
 ]
 
@@ -57,17 +57,16 @@ _DEFAULTS = ConvertConfig()
 
 
 def convert(
-    source: SourcePlace,
-    out: Annotated[
-        str, typer.Option("--out", metavar="DIR", help="A folder, or s3://bucket/prefix.")
-    ],
+    source: Source,
+    out: Out,
     format: Format = _DEFAULTS.format,
     train: Train = _DEFAULTS.train,
     val: Val = _DEFAULTS.val,
     images: Images = _DEFAULTS.images,
     classes: Classes = None,
     policy: Annotated[
-        Policy, typer.Option(help="What a fault does: strict stops, repair mends, skip leaves out.")
+        Policy,
+        typer.Option(help="Effect of an error: strict stops, repair fixes it, skip drops it."),
     ] = _DEFAULTS.policy,
     txt_order: Order = _DEFAULTS.txt_order,
     voc_offset: Offset = _DEFAULTS.voc_offset,
@@ -75,52 +74,57 @@ def convert(
         Crowd, typer.Option(help="Boxes around groups: keep ignores them, object trains on them.")
     ] = _DEFAULTS.crowd,
     decode_check: Annotated[
-        bool, typer.Option("--decode-check", help="Decode each JPEG to find damage inside of it.")
+        bool, typer.Option("--decode-check", help="Decode every JPEG to find damaged pixels.")
     ] = _DEFAULTS.decode_check,
     shards: Annotated[
-        ShardFormat, typer.Option(help="mindrecord is read by MindSpore's SSD; needs MindSpore.")
+        ShardFormat,
+        typer.Option(
+            help="Shard format; mindrecord is for MindSpore's SSD and requires MindSpore."
+        ),
     ] = _DEFAULTS.shards,
     assignments: Assigned = None,
     workers: Annotated[
-        int, typer.Option(min=1, help="Processes that write; the shards stay the same.")
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Writing processes; the output does not depend on it."
+        ),
     ] = 1,
 ) -> None:
     """Check a COCO, VOC, YOLO or TXT data set and pack it into shards.
 
-    Without --train and --val the usual names are found; without any evaluation split a fixed
-    fifth of the images is held back. A second run with the same input returns in seconds, a
-    killed one continues.
+    Without --train and --val the usual names are tried; without an evaluation split a fixed fifth
+    of the images becomes one. A rerun with unchanged input returns within seconds, and a killed run
+    continues.
 
-    Example: ssd convert photos --train annotations/a.json:images --classes cat,dog --out shards
+    Example: ssd convert images --train annotations/a.json:images --classes cat,dog --out shards
     """
     from ssd_core.stages import convert as stage
 
-    config = {
-        "format": format,
-        "train": train,
-        "val": val,
-        "images": images,
-        "classes": _read_classes(classes),
-        "policy": policy,
-        "txt_order": txt_order,
-        "voc_offset": voc_offset,
-        "crowd": crowd,
-        "decode_check": decode_check,
-        "shards": shards,
-    }
-    values = assign("convert", config, assignments or ())
-    section = parse_section(ConvertConfig, values, "convert")
-    stage.run(section, source, Location.parse(out), workers=workers)
+    config = _parse(
+        assignments,
+        format=format,
+        train=train,
+        val=val,
+        images=images,
+        classes=_read_classes(classes),
+        policy=policy,
+        txt_order=txt_order,
+        voc_offset=voc_offset,
+        crowd=crowd,
+        decode_check=decode_check,
+        shards=shards,
+    )
+    stage.run(config, source, out, workers=workers)
 
 
 def check(
-    source: SourcePlace,
+    source: Source,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             metavar="DIR",
-            help="Where findings.html and findings.json go.",
+            help="Directory for findings.html and findings.json.",
             parser=local_path,
         ),
     ] = None,
@@ -132,56 +136,81 @@ def check(
     txt_order: Order = _DEFAULTS.txt_order,
     voc_offset: Offset = _DEFAULTS.voc_offset,
     decode_check: Annotated[
-        bool | None,
+        bool,
         typer.Option(
             "--decode-check/--no-decode",
-            help="Decode each JPEG to find damage inside of it, or only read its header and end, "
-            "which is several times faster. It is decoded where neither is said.",
+            help="Decode every JPEG to find damaged pixels, or read only its header and end, which "
+            "is several times faster.",
         ),
-    ] = None,
+    ] = True,
     assignments: Assigned = None,
 ) -> None:
-    """Look for faults in a data set: in every annotation and in every image.
+    """Check every annotation and every image of a data set.
 
-    Prints what was found; with --out all of it, each with its place, as a page and as JSON. Ends
-    with 3 where there are errors, with 0 where there are none or only warnings.
+    Prints a summary of the findings; --out writes all of them as a page and as JSON. The exit code
+    is 3 if there are errors, and 0 if there are only warnings.
 
-    Example: ssd check photos --out checked
+    Example: ssd check images --out checked
     """
     from ssd_core.stages import check as stage
 
-    config = {
-        "format": format,
-        "train": train,
-        "val": val,
-        "images": images,
-        "classes": _read_classes(classes),
-        "txt_order": txt_order,
-        "voc_offset": voc_offset,
-    }
-    config["decode_check"] = True if decode_check is None else decode_check
-    values = assign("convert", config, assignments or ())
-    section = parse_section(ConvertConfig, values, "convert")
-    checked = stage.run(section, source, LocalDirectory(out) if out else None)
+    config = _parse(
+        assignments,
+        format=format,
+        train=train,
+        val=val,
+        images=images,
+        classes=_read_classes(classes),
+        txt_order=txt_order,
+        voc_offset=voc_offset,
+        decode_check=decode_check,
+    )
+    checked = stage.run(config, source, LocalDirectory(out) if out else None)
     for line in stage.describe(checked):
         print(line)
     if checked.findings.num_errors:
-        place = f"all in {out / stage.PAGE_FILE}" if out else "--out DIR writes them down"
-        raise DataError(f"{source}: {checked.findings.totals()}; {place}")
+        remedy = f"see {out / stage.PAGE_FILE}" if out else "--out DIR writes all of them"
+        raise DataError(f"{source}: {checked.findings.totals()}; {remedy}")
+
+
+def inspect(
+    data: Data,
+    out: Out,
+    recipe: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Show the anchors of this recipe in detail."),
+    ] = None,
+    assignments: Assignments = None,
+) -> None:
+    """Describe a data set on one HTML page: counts, classes, sizes, images, findings.
+
+    The page compares the anchors of all recipes by the number of objects that none of them matches.
+    `results.json` has the same numbers.
+
+    Example: ssd inspect --data shards --recipe ssd300_vgg16 --out inspection
+    """
+    from ssd_core.stages import inspect as stage
+
+    stage.run(data, out, recipe=recipe, assignments=assignments or ())
+
+
+def _parse(assignments: list[str] | None, **options: object) -> ConvertConfig:
+    values = assign("convert", options, assignments or ())
+    return parse_section(ConvertConfig, values, "convert")
 
 
 def _read_classes(text: str | None) -> list[str] | None:
-    """Names from a file, one a line, or from the text itself, separated by commas."""
+    """Read names from a file, one per line, or from the text itself, separated by commas."""
     if text is None:
         return None
     names = text.split(",")
     try:
         names = Path(text).read_text("utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise UsageError(f"--classes {text}: is not UTF-8; expected a name a line") from None
-    except OSError:  # no such file, or a list too long for a file name
+        raise UsageError(f"--classes {text}: not UTF-8; expected one name per line") from None
+    except OSError:  # the file does not exist, or the list is too long for a file name
         pass
     found = [name.strip() for name in names if name.strip()]
     if not found:
-        raise UsageError(f"--classes {text}: has no name; expected a,b,c or a file of names")
+        raise UsageError(f"--classes {text}: no class names; expected a,b,c or a file")
     return found

@@ -1,4 +1,4 @@
-"""How a command ends: one line for errors the user can fix, a traceback for bugs."""
+"""The end of a command: one line for errors that users can fix, a traceback for bugs."""
 
 import os
 import sys
@@ -13,8 +13,8 @@ from typer.exceptions import TyperException
 from ssd_core.errors import SsdError, format_error_line, one_line
 
 _TERMINATION_LOG = "SSD_TERMINATION_LOG"
-"""Environment variable: path of a file for the error line of a process whose exit code is hidden,
-because the launcher of several processes exits in its place."""
+"""Environment variable: path of a file for the error line of this process. The launcher of several
+processes hides their exit codes."""
 _BUG = "this is a bug in SSD on Kubeflow; please report it with the lines above"
 
 
@@ -25,7 +25,7 @@ def run(app: typer.Typer) -> NoReturn:
     """
     exit_code = 0
     is_debugging = "--debug" in sys.argv
-    sys.argv = [word for word in sys.argv if word != "--debug"]
+    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
     try:
         returned = app(standalone_mode=False)
         exit_code = returned if isinstance(returned, int) else 0
@@ -46,7 +46,7 @@ def run(app: typer.Typer) -> NoReturn:
 
 
 def _explain(error: TyperException) -> str:
-    """Return typer's complaint about the arguments as one line in our style."""
+    """Return typer's error message as one line in our style."""
     message = error.format_message().replace("Value error, ", "").removesuffix(".")
     context = getattr(error, "ctx", None)
     hint = f" (see '{context.command_path} --help')" if context else ""
@@ -56,7 +56,7 @@ def _explain(error: TyperException) -> str:
 def _report(message: object, exit_code: int, *, cause: str | None = None) -> None:
     """Print the error, and append it or its cause to the termination log.
 
-    Appending keeps the error of the process that failed first on top.
+    Several processes append to one log, so its first line is the first failure.
     """
     print(format_error_line(message), file=sys.stderr)
     if path := os.environ.get(_TERMINATION_LOG):

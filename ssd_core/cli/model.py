@@ -1,5 +1,6 @@
-"""`ssd train`, `evaluate`, `benchmark`, `predict` and `report`: what is done with a detector."""
+"""Commands about a detector: recipes, train, evaluate, benchmark, predict, report, publish."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -14,42 +15,77 @@ from ssd_core.cli.options import (
     OptionalData,
     Out,
 )
-from ssd_core.config import Recipe, ReportConfig
+from ssd_core.config import PublishConfig, Recipe, ReportConfig, parse_section
 from ssd_core.errors import UsageError, unlisted_name
-from ssd_core.recipes import load_recipe
-from ssd_core.recipes.overrides import override
+from ssd_core.recipes import RECIPES, load_recipe
+from ssd_core.recipes.overrides import assign, override
 from ssd_core.store import Location, local_path
+from ssd_core.store.places import Places
+
+Outputs = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="DIR...",
+        help="Outputs of `ssd train`, `evaluate` and `benchmark`.",
+        parser=local_path,
+    ),
+]
+
+
+def recipes(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Print this one.")] = None,
+    assignments: Assignments = None,
+) -> None:
+    """List the recipes, or print one of them as JSON with all its values.
+
+    Example: ssd recipes demo --set train.steps=100
+    """
+    if name is None:
+        width = max(map(len, RECIPES))
+        for each in RECIPES:
+            print(f"{each:{width}}  {load_recipe(each).description}")
+        return
+    recipe = override(load_recipe(name), assignments or ())
+    print(json.dumps(recipe.model_dump(mode="json"), indent=2))
 
 
 def train(
     data: Data,
     out: Out,
     recipe: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A recipe of `ssd recipes`.")
+        str | None, typer.Option(metavar="NAME", help="See `ssd recipes`; or use --config.")
     ] = None,
     config: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE", help="Instead of --recipe: a JSON or YAML file; also s3://bucket/file."
+            metavar="FILE", help="Recipe as a JSON or YAML file: a path or s3://bucket/file."
         ),
     ] = None,
     assignments: Assignments = None,
     framework: Framework = "torch",
     device: Device = "auto",
     num_devices: Annotated[
-        int, typer.Option(min=1, help="Devices of this machine; they share each batch.")
+        int, typer.Option(metavar="N", min=1, help="Devices of this machine; they share the batch.")
     ] = 1,
-    nnodes: Annotated[int, typer.Option(min=1, help="Machines that train together.")] = 1,
-    node_rank: Annotated[int, typer.Option(min=0, help="Number of this machine, from 0.")] = 0,
-    master_addr: Annotated[str, typer.Option(help="Address of machine 0.")] = "127.0.0.1",
-    master_port: Annotated[int, typer.Option(min=1, max=65535, help="Free port there.")] = 29500,
+    nnodes: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Number of machines that train together.")
+    ] = 1,
+    node_rank: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Index of this machine, from 0.")
+    ] = 0,
+    master_addr: Annotated[
+        str, typer.Option(metavar="HOST", help="Address of machine 0.")
+    ] = "127.0.0.1",
+    master_port: Annotated[
+        int, typer.Option(metavar="PORT", min=1, max=65535, help="Free port of machine 0.")
+    ] = 29500,
 ) -> None:
-    """Train a detector; killed at any moment, the same command continues.
+    """Train a detector; a killed run continues when the command is repeated.
 
-    With --out in a store, checkpoints and log are uploaded during the training, and another machine
-    can continue. With several devices or machines one process per device is started, as `torchrun`
-    does; run the same command on every machine, with its own --node-rank. The result does not
-    depend on their number. `ssd recipes NAME` prints a file for --config.
+    If --out is in a store, checkpoints and log are uploaded during training and another machine can
+    continue. Several devices or machines run one process per device; start the same command on
+    every machine with its own --node-rank. The result does not depend on their number.
+    `ssd recipes NAME` prints a file for --config.
 
     Example: ssd train --data shards --recipe demo --set train.steps=200 --out trained
     """
@@ -59,18 +95,18 @@ def train(
     from ssd_core.stages.train import Training, run
 
     if (recipe is None) == (config is None):
-        raise UsageError("name one recipe: --recipe NAME (see 'ssd recipes') or --config FILE")
+        raise UsageError("expected one of --recipe NAME (see 'ssd recipes') and --config FILE")
     base = load_recipe(recipe) if recipe is not None else read_recipe(str(config))
     training = Training(
         recipe=override(base, assignments or ()),
-        data_dir=Location.parse(data),
+        data_dir=data,
         framework=framework,
         device=device,
     )
     nodes = Nodes(num_devices, nnodes, node_rank, master_addr, master_port)
     if nodes.world_size > 1:
-        raise typer.Exit(train_devices.launch(training, Location.parse(out), nodes))
-    run(training, Location.parse(out))
+        raise typer.Exit(train_devices.launch(training, out, nodes))
+    run(training, out)
 
 
 def evaluate(
@@ -81,21 +117,14 @@ def evaluate(
     framework: Framework = "torch",
     device: Device = "auto",
 ) -> None:
-    """Measure accuracy: the 12 COCO numbers, per class, and all detections.
+    """Measure accuracy: the 12 COCO metrics, values per class, and all detections.
 
     Example: ssd evaluate --model trained --data shards --out evaluation
     """
     from ssd_core.stages import evaluate as stage
 
-    model_dir = Location.parse(model)
-    stage.run(
-        _model_recipe(model_dir, "evaluate", assignments).evaluate,
-        model_dir,
-        Location.parse(data),
-        Location.parse(out),
-        framework=framework,
-        device=device,
-    )
+    config = _model_recipe(model, "evaluate", assignments).evaluate
+    stage.run(config, model, data, out, framework=framework, device=device)
 
 
 def benchmark(
@@ -103,33 +132,30 @@ def benchmark(
     out: Out,
     data: OptionalData = None,
     series: Annotated[
-        str | None,
-        typer.Option(metavar="DIR", help="Earlier results to compare with and add to; also s3://"),
+        Location | None,
+        typer.Option(
+            metavar="DIR",
+            help="Earlier results to compare with and to add to: a path or s3://bucket/prefix.",
+            parser=Location.parse,
+        ),
     ] = None,
     assignments: Assignments = None,
     framework: Framework = "torch",
     device: Device = "auto",
 ) -> None:
-    """Measure speed: decode, preprocess, forward, postprocess and end to end.
+    """Measure speed: decoding, preprocessing, forward pass, postprocessing, and end to end.
 
-    With --data the images of the evaluation split are the input, else generated ones. With --series
-    the result is faster, same or slower than the median on the same device;
-    `--set benchmark.fail_if_slower=true` makes slower a failure.
+    The input is the evaluation split of --data, or generated images without it. With --series the
+    result is `faster`, `same` or `slower` than the median on the same device; with
+    `--set benchmark.fail_if_slower=true` a slower result fails.
 
     Example: ssd benchmark --model trained --data shards --series nightly --out speed
     """
     from ssd_core.stages import benchmark as stage
 
-    model_dir = Location.parse(model)
-    config = _model_recipe(model_dir, "benchmark", assignments).benchmark
+    config = _model_recipe(model, "benchmark", assignments).benchmark
     result = stage.run(
-        config,
-        model_dir,
-        Location.parse(out),
-        data_dir=_optional(data),
-        series=_optional(series),
-        framework=framework,
-        device=device,
+        config, model, out, data_dir=data, series=series, framework=framework, device=device
     )
     stage.check_verdict(config, result)
 
@@ -138,53 +164,73 @@ def predict(
     model: Model,
     images: Annotated[
         list[Path],
-        typer.Argument(metavar="IMAGE_OR_FOLDER ...", help="Pictures, and folders of them."),
+        typer.Argument(metavar="IMAGE...", help="Image files, or folders to search for them."),
     ],
     out: Out,
-    score: Annotated[float, typer.Option(min=0, max=1, help="Lowest score of a detection.")] = 0.5,
+    score: Annotated[
+        float, typer.Option(metavar="SCORE", min=0, max=1, help="Lowest score of a detection.")
+    ] = 0.5,
     framework: Framework = "torch",
     device: Device = "auto",
 ) -> None:
-    """Find objects in pictures: a JSON line each, and a copy with the boxes drawn.
+    """Detect objects in images: one JSON line per image, and a copy with the boxes drawn.
 
-    Example: ssd predict --model trained photo.jpg more_photos --out found
+    Example: ssd predict --model trained image.jpg more_images --out found
     """
     from ssd_core.stages import predict as stage
 
-    model_dir = Location.parse(model)
     threshold = [f"evaluate.postprocess.score_threshold={score}"]
-    config = _model_recipe(model_dir, "evaluate", threshold).evaluate.postprocess
-    stage.run(config, model_dir, images, Location.parse(out), framework=framework, device=device)
+    config = _model_recipe(model, "evaluate", threshold).evaluate.postprocess
+    stage.run(config, model, images, out, framework=framework, device=device)
 
 
 def report(
-    inputs: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="DIR ...",
-            help="Outputs of `ssd train`, `evaluate`, `benchmark`.",
-            parser=local_path,
-        ),
-    ],
+    inputs: Outputs,
     out: Out,
     data: OptionalData = None,
-    title: Annotated[str | None, typer.Option(help="Headline of the page.")] = None,
+    title: Annotated[str | None, typer.Option(metavar="TEXT", help="Headline of the page.")] = None,
 ) -> None:
-    """Join results into one HTML page that needs no network and no script.
+    """Combine results into one HTML page that needs neither network nor JavaScript.
 
     Example: ssd report trained evaluation speed --out report
     """
     from ssd_core.stages import report as stage
 
-    stage.run(ReportConfig(title=title), inputs, Location.parse(out), data_dir=_optional(data))
+    stage.run(ReportConfig(title=title), inputs, out, data_dir=data)
 
 
-def _optional(uri: str | None) -> Location | None:
-    return None if uri is None else Location.parse(uri)
+def publish(
+    inputs: Outputs,
+    name: Annotated[str, typer.Option(metavar="NAME", help="Name of the model.")],
+    out: Out,
+    version: Annotated[
+        str, typer.Option(metavar="TEXT", help="Version; by default the id of the training.")
+    ] = "",
+    root: Annotated[
+        str,
+        typer.Option(
+            metavar="DIR", help="Root of models/NAME/VERSION: a path or s3://bucket/prefix."
+        ),
+    ] = "out",
+    assignments: Assignments = None,
+) -> None:
+    """Publish a model that meets its requirements, with a card, as models/NAME/VERSION.
+
+    The requirements are publish.min_ap and publish.min_images_per_second. The first of several
+    models for one version wins.
+
+    Example: ssd publish trained evaluation speed --name cells --set publish.min_ap=0.5 --out done
+    """
+    from ssd_core.stages import publish as stage
+
+    values = assign("publish", PublishConfig().model_dump(mode="json"), assignments or ())
+    config = parse_section(PublishConfig, values, "publish")
+    label = stage.Label(name=name, version=version)
+    stage.run(config, inputs, out, places=Places(root), label=label)
 
 
 def _model_recipe(model_dir: Location, stage: str, assignments: list[str] | None) -> Recipe:
-    """Return the recipe of a model with changes of the one section that the command reads."""
+    """Return the recipe of a model with changes to the one section that the command uses."""
     from ssd_core.model_dir import read_description
 
     for assignment in assignments or ():

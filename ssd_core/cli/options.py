@@ -1,43 +1,58 @@
-"""Options that several commands share, so that a word means the same everywhere."""
+"""Options that several commands share, so that each has one meaning."""
 
 from typing import Annotated, get_args
 
 import typer
 
 from ssd_core.config import DeviceName, FrameworkName
+from ssd_core.store import Location
 
 Assignments = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="section.key=value",
-        help="Change one value of the recipe; repeat for more. `ssd recipes NAME` shows them all.",
+        help="Change one value of the recipe; repeatable. `ssd recipes NAME` prints all values.",
     ),
 ]
 Framework = Annotated[
     str,
     typer.Option(
-        help=f"One of: {', '.join(get_args(FrameworkName))}; mindspore cannot train or detect yet."
+        metavar="NAME",
+        help=f"{' or '.join(get_args(FrameworkName))}; mindspore cannot train or detect yet.",
     ),
 ]
 Device = Annotated[
     str,
     typer.Option(
-        help=f"One of: {', '.join(get_args(DeviceName))}; auto is the best there is, "
-        "npu cannot be used yet."
+        metavar="NAME",
+        help=f"One of {', '.join(get_args(DeviceName))}; auto selects the fastest available, "
+        "npu is not supported yet.",
     ),
 ]
 _data_option = typer.Option(
-    "--data", metavar="DIR", help="Shards made by `ssd convert`; a folder or s3://bucket/prefix."
+    "--data",
+    metavar="DIR",
+    parser=Location.parse,
+    help="Output of `ssd convert`: a path or s3://bucket/prefix.",
 )
-Data = Annotated[str, _data_option]
-OptionalData = Annotated[str | None, _data_option]
+Data = Annotated[Location, _data_option]
+OptionalData = Annotated[Location | None, _data_option]
 Model = Annotated[
-    str,
+    Location,
     typer.Option(
         "--model",
         metavar="DIR",
-        help="Output of `ssd train`, or its `model` folder; a folder or s3://bucket/prefix.",
+        parser=Location.parse,
+        help="Output of `ssd train`, or its `model` folder: a path or s3://bucket/prefix.",
     ),
 ]
-Out = Annotated[str, typer.Option("--out", metavar="DIR", help="A folder, or s3://bucket/prefix.")]
+Out = Annotated[
+    Location,
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        parser=Location.parse,
+        help="Output directory: a path or s3://bucket/prefix.",
+    ),
+]

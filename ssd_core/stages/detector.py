@@ -1,4 +1,4 @@
-"""A model directory opened on a device: what evaluate, benchmark and predict begin with."""
+"""A model directory opened on a device, the input of evaluate, benchmark and predict."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from ssd_core.structures import ClassInfo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenedModel:
-    """A detector, and where it comes from."""
+    """A detector and its origin."""
 
     detector: Detector
     description: ModelDescription
@@ -25,13 +25,7 @@ class OpenedModel:
 def open_model(
     model_dir: Location, postprocess: PostprocessOverrides, *, framework: str, device: str
 ) -> OpenedModel:
-    """Read a model directory, wherever it lies, and build its detector.
-
-    Raises:
-        UsageError: no such directory, or the framework or device is not there.
-        DataError: the model is incomplete or damaged.
-        SurroundingsError: the store is away.
-    """
+    """Read a model directory and build its detector."""
     model = read_model(model_dir)
     backend = open_backend(framework, device)
     network = model.description.model
@@ -42,8 +36,5 @@ def open_model(
         description=model.description,
         classes=model.classes,
         device=backend.info,
-        source={
-            "uri": model_dir.uri,
-            "digest": model.description.file(WEIGHTS_FILE).sha256,
-        },
+        source={"uri": model_dir.uri, "digest": model.description.file(WEIGHTS_FILE).sha256},
     )

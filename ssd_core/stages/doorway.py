@@ -1,4 +1,4 @@
-"""What every step of a pipeline does around its stage: find data, show the log, keep the output."""
+"""The work of a pipeline step around its stage: inputs, log, exit code and outputs."""
 
 import json
 import os
@@ -16,21 +16,18 @@ from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.transfer import upload_directory
 
 PROGRESS_VARIABLE = "SSD_PROGRESS_SECONDS"
-"""Environment variable: time between two lines of progress."""
+"""Environment variable: seconds between two progress lines."""
 
 
 @contextmanager
 def doorway() -> Iterator[None]:
-    """Log to standard error while a stage runs, and end with the exit code of its error.
-
-    The first line names the version; everything after it is the stage's. The last line of a failed
-    stage is its error, see `format_error_line`.
+    """Log a stage to standard error, from the version to its error line, and exit with its code.
 
     Raises:
         SystemExit: in place of an SsdError, with its exit code.
     """
     set_up_logging(line_seconds=float(os.environ.get(PROGRESS_VARIABLE, LINE_SECONDS)))
-    logger.propagate = False  # the executor of Kubeflow Pipelines would print every record again
+    logger.propagate = False  # else the executor of Kubeflow Pipelines prints every record again
     logger.info("ssd-core %s", __version__)
     try:
         yield
@@ -43,15 +40,15 @@ def doorway() -> Iterator[None]:
 
 
 def find_dataset(metadata: Mapping[str, Any], path: str) -> Location:
-    """Return where the data set lies that an artifact speaks of.
+    """Return the directory of the data set that an artifact refers to.
 
     Args:
-        metadata: of the artifact; its `uri` is the place.
-        path: the artifact itself: where there is no metadata, the JSON file that `convert` wrote,
+        metadata: metadata of the artifact, with the `uri` of the data set.
+        path: the artifact, used if the metadata has no `uri`: the JSON file that `convert` wrote,
             or a converted data set.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: the artifact is neither.
     """
     if isinstance(uri := metadata.get("uri"), str):
         return Location.parse(uri)
@@ -63,23 +60,15 @@ def find_dataset(metadata: Mapping[str, Any], path: str) -> Location:
         content = None
     if isinstance(content, dict) and isinstance(uri := content.get("uri"), str):
         return Location.parse(uri)
-    raise UsageError(f"{path}: no data set here; expected the output of 'convert'")
+    raise UsageError(f"{path}: not a data set; expected the output of 'convert'")
 
 
-def keep_output(directory: Path, place: Location) -> None:
-    """Copy what a stage wrote to its place in the store, `results.json` last.
-
-    Raises:
-        SurroundingsError: the store is away, or the disk is full.
-    """
-    upload_directory(directory, place, last=RESULTS_FILE)
+def keep_output(directory: Path, kept: Location) -> None:
+    """Copy the output of a stage to the directory of its run, `results.json` last."""
+    upload_directory(directory, kept, last=RESULTS_FILE)
 
 
-def keep_record(directory: Path, place: Location) -> None:
-    """Copy only what a stage was asked and what it found, where its outputs are kept elsewhere.
-
-    Raises:
-        SurroundingsError: the store is away, or the disk is full.
-    """
+def keep_record(directory: Path, kept: Location) -> None:
+    """Copy only invocation and results, for a stage whose other outputs are kept elsewhere."""
     for name in (INVOCATION_FILE, RESULTS_FILE):
-        place.put(name, directory / name)
+        kept.put(name, directory / name)

@@ -1,4 +1,4 @@
-"""The step that brings in a model that another run, or somebody else, has made."""
+"""Fetch a model that another run has produced."""
 
 from pathlib import Path
 
@@ -9,28 +9,28 @@ from ssd_core.store.transfer import upload_directory
 from ssd_core.structures import StageResult
 
 
-def run(place: Location, out_dir: Path) -> StageResult:
+def run(source: Location, out_dir: Path) -> StageResult:
     """Copy a model and verify the copy.
 
     Args:
-        place: a model directory, the output of a training, or a published model.
+        source: a model directory, the output of a training, or a published model.
         out_dir: directory of the copy.
 
     Returns:
-        Metadata: name of its `recipe`, `uri`, `digest` of the weights, `training_id`.
+        Metadata: name of the `recipe`, `uri`, `digest` of the weights, `training_id`.
 
     Raises:
         UsageError: the model does not exist.
         DataError: a file is missing or damaged.
     """
     copy = LocalDirectory(out_dir)
-    upload_directory(local_model(place), copy, last=CONFIG_FILE)
+    upload_directory(local_model(source), copy, last=CONFIG_FILE)
     description = read_model(copy).description
-    logger.info("%s: %s, %d steps", place, description.recipe.name, description.step)
+    logger.info("%s: %s, %d steps", source, description.recipe.name, description.step)
     return StageResult(
         metadata={
             "recipe": description.recipe.name,
-            "uri": place.uri,
+            "uri": source.uri,
             "digest": description.file(WEIGHTS_FILE).sha256,
             "training_id": description.training_id,
         }

@@ -1,4 +1,4 @@
-"""Find and remove what killed runs left under a place and no manifest owns."""
+"""Find and remove leftovers of killed runs that no manifest lists."""
 
 import os
 import time
@@ -24,31 +24,29 @@ from ssd_core.store.s3.directory import S3Directory
 
 
 class Garbage(NamedTuple):
-    """One file, folder, object or unfinished upload that nothing owns."""
+    """A file, folder, object or unfinished upload that no manifest lists."""
 
-    place: str
+    uri: str
     num_bytes: int
 
 
 def run(
     root: Location, *, is_removed: bool, abandoned_seconds: float = ABANDONED_SECONDS
 ) -> Iterator[Garbage]:
-    """Yield what nothing owns in a data set, or in everything below a root.
+    """Yield the garbage of a data set, or of everything below a root.
 
-    In a local data set, whole or unfinished, these are half-written files, shards that the
-    manifest does not name, and the journal; elsewhere half-written files that nobody has touched
-    for a day. A data set that a conversion works on is left alone. In a store they are shards that
-    no manifest names, of data sets to which nothing was uploaded for a day, and parts of objects
-    whose upload has not moved for a day.
+    A local data set, complete or not: partial files, shards that the manifest does not list, and
+    the journal; unless a conversion holds its lock. Other local directories: partial files that
+    are older than a day. A store: shards that no manifest lists, in data sets without an upload
+    for a day, and unfinished uploads without progress for a day.
 
     Args:
-        root: where to look: a local directory, or the URI of a store.
-        is_removed: remove each before it is yielded.
-        abandoned_seconds: what counts as a day.
+        root: directory to search.
+        is_removed: whether to remove each item before it is yielded.
+        abandoned_seconds: the length of that day.
 
     Raises:
-        UsageError: there is no such directory, or it cannot be changed.
-        SurroundingsError: the store is away.
+        UsageError: the directory does not exist, or cannot be changed.
     """
     oldest = time.time() - abandoned_seconds
     if root.local is not None:
@@ -59,14 +57,14 @@ def run(
 
 def _run_in_folder(root: Path, oldest: float, *, is_removed: bool) -> Iterator[Garbage]:
     if not root.is_dir():
-        raise UsageError(f"{root}: no such directory")
+        raise UsageError(f"{root}: the directory does not exist")
     directories = sorted(Path(path) for path, _, _ in os.walk(root))
     for directory in directories:
         if directory.name.startswith(PARTIAL_PREFIX) or not directory.is_dir():
             continue
         with try_lock(directory) as held:
             if held == "busy":
-                logger.info("%s: a conversion works here, left alone", directory)
+                logger.info("%s: skipped, a conversion is running", directory)
                 continue
             for path in _find_garbage(directory, oldest, is_locked=held == "held"):
                 garbage = Garbage(str(path), _num_bytes(path))
@@ -90,7 +88,7 @@ def _dataset_garbage(data_dir: Path) -> list[Path]:
     try:
         return find_strays(data_dir, read_if_any(LocalDirectory(data_dir)))
     except DataError as error:
-        logger.warning("%s; nothing is removed here", error)
+        logger.warning("%s; no shard of this data set is removed", error)
         return []
 
 
@@ -104,15 +102,15 @@ def _num_bytes(path: Path) -> int:
 
 
 def _run_in_store(root: S3Directory, oldest: float, *, is_removed: bool) -> Iterator[Garbage]:
-    """Do without a lock: nothing goes while anything of its data set is young.
+    """Keep every data set with a young object, because a store has no locks.
 
-    A writer uploads something every few minutes, and uses nothing again that is about to be old.
+    A writer uploads something every few minutes and reuses no object that is almost a day old.
     """
     uploads = list(root.unfinished_uploads())
     young = {dataset_of(upload.key) for upload in uploads if upload.changed >= oldest}
     for folder, strays in find_unowned(root, root.list()).items():
         if folder in young or any(stray.changed >= oldest for stray in strays):
-            logger.info("%s/%s: something was uploaded lately, left alone", root, folder)
+            logger.info("%s/%s: skipped, it has a recent upload", root, folder)
             continue
         for stray in strays:
             if _is_still_old(root, stray.key, oldest):
@@ -127,6 +125,6 @@ def _run_in_store(root: S3Directory, oldest: float, *, is_removed: bool) -> Iter
 
 
 def _is_still_old(root: Location, key: str, oldest: float) -> bool:
-    """Say whether nobody has stored the object again since it was listed."""
+    """Return whether the object has not been stored again since it was listed."""
     found = root.head(key)
     return found is not None and found.changed < oldest

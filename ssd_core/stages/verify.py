@@ -1,4 +1,4 @@
-"""Read everything under a place again and compare it with what its manifests promise."""
+"""Read data sets and models again and compare their files with the manifests."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -12,28 +12,24 @@ from ssd_core.store.known_file import KnownFile
 
 
 class Verified(NamedTuple):
-    """What became of one data set or model."""
+    """A data set or model after its verification."""
 
-    place: Location
+    directory: Location
     faults: list[str]
-    """A line each; none where all is right."""
+    """One line per damaged or missing file."""
 
 
-def run(place: Location) -> Iterator[Verified]:
-    """Verify a data set, a model, or all of them that lie somewhere below a place.
-
-    Args:
-        place: a local directory or the URI of a store.
+def run(root: Location) -> Iterator[Verified]:
+    """Verify a data set, a model, or all of them below a root.
 
     Raises:
-        UsageError: there is no such directory, or the store refuses.
-        DataError: it holds neither.
-        SurroundingsError: the store is away.
+        UsageError: the directory does not exist.
+        DataError: it contains neither a data set nor a model.
     """
-    if place.local is not None and not place.local.is_dir():
-        raise UsageError(f"{place}: no such directory")
+    if root.local is not None and not root.local.is_dir():
+        raise UsageError(f"{root}: the directory does not exist")
     folders: dict[str, set[str]] = {}
-    for found in place.list():
+    for found in root.list():
         folder, _, name = found.key.rpartition("/")
         if name in {MANIFEST_FILE, CONFIG_FILE, CLASSES_FILE, WEIGHTS_FILE}:
             folders.setdefault(folder, set()).add(name)
@@ -41,29 +37,29 @@ def run(place: Location) -> Iterator[Verified]:
     models = [folder for folder, names in folders.items() if _is_model(names)]
     if not datasets and not models:
         raise DataError(
-            f"{place} holds neither a converted data set nor a model: "
-            f"no {MANIFEST_FILE}, no {CONFIG_FILE} with {WEIGHTS_FILE}"
+            f"{root} contains neither a converted data set ({MANIFEST_FILE}) nor a model "
+            f"({CONFIG_FILE} and {WEIGHTS_FILE})"
         )
-    for promises, found_in in ((_dataset_promises, datasets), (_model_promises, models)):
-        for folder in found_in:
-            directory = place / folder
-            yield Verified(directory, _faults(directory, promises))
+    for list_files, paths in ((_dataset_files, datasets), (_model_files, models)):
+        for path in paths:
+            directory = root / path
+            yield Verified(directory, _faults(directory, list_files))
 
 
 def _is_model(names: set[str]) -> bool:
     return CONFIG_FILE in names and not names.isdisjoint({CLASSES_FILE, WEIGHTS_FILE})
 
 
-def _dataset_promises(place: Location) -> list[KnownFile]:
-    return list(read_manifest(place).shards())
+def _dataset_files(data_dir: Location) -> list[KnownFile]:
+    return list(read_manifest(data_dir).shards())
 
 
-def _model_promises(place: Location) -> list[KnownFile]:
-    return list(read_description(place).files)
+def _model_files(model_dir: Location) -> list[KnownFile]:
+    return list(read_description(model_dir).files)
 
 
-def _faults(place: Location, promises: Callable[[Location], list[KnownFile]]) -> list[str]:
+def _faults(directory: Location, list_files: Callable[[Location], list[KnownFile]]) -> list[str]:
     try:
-        return list(find_faults(place, promises(place)))
+        return list(find_faults(directory, list_files(directory)))
     except DataError as error:
         return [str(error)]

@@ -1,33 +1,42 @@
-"""Commands about a model, where they need more than the stage that they start."""
+"""Commands about a model: recipes from files, and models with unlisted recipes."""
 
 import json
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-SSD = Path(sys.executable).with_name("ssd")
+import pytest
+import yaml
+
+from ssd_core.model_dir import read_description, read_model, write_model
+from ssd_core.recipes import load_recipe
+from ssd_core.store import LocalDirectory
+from tests.processes import run_ssd
 
 
-def test_a_model_outlives_its_recipe(trained_dir: Path, bccd_dir: Path, tmp_path: Path) -> None:
-    config_path = Path(shutil.copytree(trained_dir / "model", tmp_path / "model")) / "config.json"
-    config_path.write_text(json.dumps(json.loads(config_path.read_text()) | {"recipe": "lost"}))
-    photo = bccd_dir / "JPEGImages" / "BloodImage_00002.jpg"
-    words = [
-        SSD,
-        "predict",
-        "--model",
-        tmp_path,
-        photo,
-        "--score",
-        "0.3",
-        "--out",
-        tmp_path / "out",
-    ]
-    done = subprocess.run(words, capture_output=True, text=True)
+@pytest.mark.parametrize("suffix", ["json", "yaml"])
+def test_a_printed_recipe_can_be_edited_and_trained(
+    bccd_shards: Path, tmp_path: Path, suffix: str
+) -> None:
+    printed = run_ssd("recipes", "demo", "--set", "train.steps=2").stdout
+    config = tmp_path / f"recipe.{suffix}"
+    config.write_text(printed if suffix == "json" else yaml.safe_dump(json.loads(printed)))
+    arguments = ["train", "--config", config, "--set", "train.batch_size=2", "--device", "cpu"]
+    done = run_ssd(*arguments, "--data", bccd_shards, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    assert (
-        "recipe 'lost' of the model is not known here: evaluate takes the defaults" in done.stderr
-    )
+    recipe = read_description(LocalDirectory(tmp_path / "out" / "model")).recipe
+    train = load_recipe("demo").train.model_copy(update={"steps": 2, "batch_size": 2})
+    assert recipe == load_recipe("demo").model_copy(update={"train": train})
+
+
+def test_a_model_with_an_unlisted_recipe_is_usable(
+    trained_dir: Path, bccd_dir: Path, tmp_path: Path
+) -> None:
+    model = read_model(LocalDirectory(trained_dir))
+    recipe = model.description.recipe.model_copy(update={"name": "unlisted"})
+    description = model.description.model_copy(update={"recipe": recipe})
+    write_model(LocalDirectory(tmp_path / "model"), description, model.classes, model.weights)
+    image = bccd_dir / "JPEGImages" / "BloodImage_00002.jpg"
+    arguments = ["predict", "--model", tmp_path / "model", image, "--score", "0.3"]
+    done = run_ssd(*arguments, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
     invocation = json.loads((tmp_path / "out" / "invocation.json").read_text())
     assert invocation["config"]["score_threshold"] == 0.3

@@ -24,9 +24,9 @@ from tests.store.conftest import BUCKET, run_server, use_server
 from tests.store.s3_servers import SECRET_KEY, S3Server, VersityServer
 
 ROOT = f"s3://{BUCKET}/root"
-CONFIG = override(
+RECIPE = override(
     load_recipe("demo"), ["train.steps=4", "train.batch_size=4", "train.log_interval=2"]
-).train.model_dump(mode="json")
+)
 PLACEMENT: dict[str, Any] = {
     "framework": "torch",
     "device": "cpu",
@@ -56,7 +56,7 @@ def arguments(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> dict[str, Any]:
-    """The arguments of the pipeline step; data and cluster are where it looks for them."""
+    """Return the arguments of the pipeline step, with its data and its cluster in place."""
     use_server(monkeypatch, server, tmp_path)
     data = f"{ROOT}/datasets/bccd"
     upload_directory(bccd_shards, Location.parse(data), last="manifest.json")
@@ -83,8 +83,7 @@ def arguments(
     monkeypatch.setenv("KFP_POD_UID", "uid-of-the-pod")
     placement = copy.deepcopy(PLACEMENT) | {"environment": {"AWS_ENDPOINT_URL": server.endpoint}}
     return {
-        "config": CONFIG,
-        "recipe": "demo",
+        "recipe": RECIPE.model_dump(mode="json"),
         "framework": "torch",
         "device": "cpu",
         "data_root": ROOT,
@@ -130,7 +129,7 @@ def test_a_pod_without_access_to_the_store_ends_the_step(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    arguments["config"] = CONFIG | {"seed": 7}
+    arguments["recipe"] = override(RECIPE, ["train.seed=7"]).model_dump(mode="json")
     secrets = {"accesskey": server.access_key, "secretkey": "wrong"}
     with JobRunner(plane, tmp_path, secrets), pytest.raises(SystemExit) as end:
         train_distributed.python_func(run="run-3", **arguments)
@@ -147,13 +146,13 @@ def test_a_pod_without_access_to_the_store_ends_the_step(
         ({"data_root": "/shared"}, "the output lies at /shared/training/"),
         (
             {"placement": PLACEMENT | {"job": None}},
-            "placement: no job, so it says nothing about more than one node",
+            "placement: no job, so it cannot run on more than one node",
         ),
         (
             {"placement": PLACEMENT | {"job": {"kind": "TrainJobs"}}},
             "placement.job.kind: input should be",
         ),
-        ({"recipe": "dmo"}, "unknown recipe 'dmo'; did you mean 'demo'?"),
+        ({"recipe": {"trian": {}}}, "unknown key 'trian'; did you mean 'train'?"),
     ],
 )
 def test_wrong_arguments_fail_before_any_request(
@@ -164,7 +163,8 @@ def test_wrong_arguments_fail_before_any_request(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     plane.core.asked.clear()
-    arguments |= {"config": CONFIG | {"seed": 8}} | change
+    recipe = override(RECIPE, ["train.seed=8"]).model_dump(mode="json")
+    arguments |= {"recipe": recipe} | change
     with pytest.raises(SystemExit) as end:
         train_distributed.python_func(run="run-4", **arguments)
     assert end.value.code == 2

@@ -1,4 +1,4 @@
-"""Bringing in a model that exists."""
+"""Fetching an existing model."""
 
 import shutil
 
@@ -8,11 +8,12 @@ from ssd_core.errors import DataError, UsageError
 from ssd_core.model_dir import WEIGHTS_FILE, read_model
 from ssd_core.stages import fetch_model
 from ssd_core.store import LocalDirectory
+from tests.damage import flip_bit
 
 
 @pytest.mark.parametrize("inside", ["", "model"])
-def test_a_model_is_copied_with_what_it_is(trained_dir, tmp_path, inside):
-    result = fetch_model.run(trained_dir / inside, tmp_path / "copy")
+def test_a_model_is_copied_with_its_description(trained_dir, tmp_path, inside):
+    result = fetch_model.run(LocalDirectory(trained_dir / inside), tmp_path / "copy")
     description = read_model(LocalDirectory(trained_dir)).description
     assert read_model(LocalDirectory(tmp_path / "copy")).description == description
     assert result.metadata["recipe"] == "demo"
@@ -20,16 +21,13 @@ def test_a_model_is_copied_with_what_it_is(trained_dir, tmp_path, inside):
     assert {type(value) for value in result.metadata.values()} == {str}
 
 
-def test_nothing_there_is_named(tmp_path):
+def test_a_missing_directory_is_named(tmp_path):
     with pytest.raises(UsageError, match=f"{tmp_path}/nowhere: no such model directory"):
         fetch_model.run(LocalDirectory(tmp_path / "nowhere"), tmp_path / "copy")
 
 
 def test_a_damaged_model_is_refused(trained_dir, tmp_path):
-    model_dir = tmp_path / "damaged"
-    shutil.copytree(trained_dir / "model", model_dir)
-    content = bytearray((model_dir / WEIGHTS_FILE).read_bytes())
-    content[-1] ^= 1
-    (model_dir / WEIGHTS_FILE).write_bytes(content)
+    shutil.copytree(trained_dir / "model", tmp_path / "damaged")
+    flip_bit(tmp_path / "damaged" / WEIGHTS_FILE)
     with pytest.raises(DataError, match=WEIGHTS_FILE):
-        fetch_model.run(LocalDirectory(model_dir), tmp_path / "copy")
+        fetch_model.run(LocalDirectory(tmp_path / "damaged"), tmp_path / "copy")

@@ -1,9 +1,7 @@
-"""What may be removed, and what never is."""
+"""Files that `ssd gc` removes, and files that it keeps."""
 
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,8 +13,7 @@ from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import UsageError
 from ssd_core.stages import gc
 from ssd_core.store import LocalDirectory
-
-SSD = Path(sys.executable).with_name("ssd")
+from tests.processes import run_ssd
 
 
 def names(directory: Path) -> set[str]:
@@ -25,7 +22,7 @@ def names(directory: Path) -> set[str]:
 
 @pytest.fixture
 def root(bccd_shards: Path, tmp_path: Path) -> Path:
-    """Return a root with a whole data set, an unfinished one, and outputs of other steps."""
+    """Return a root with a complete data set, an unfinished one, and the output of a training."""
     whole, unfinished = tmp_path / "root/datasets/whole", tmp_path / "root/datasets/unfinished"
     shutil.copytree(bccd_shards, whole)
     for name in ("train-00007.arrow", ".partial-val-00000.arrow-x", "journal.jsonl"):
@@ -58,7 +55,7 @@ GARBAGE = {
 
 def found(root: Path, *, is_removed: bool) -> dict[str, int]:
     return {
-        Path(garbage.place).relative_to(root).as_posix(): garbage.num_bytes
+        Path(garbage.uri).relative_to(root).as_posix(): garbage.num_bytes
         for garbage in gc.run(LocalDirectory(root), is_removed=is_removed)
     }
 
@@ -69,7 +66,7 @@ def test_listing_changes_nothing(root: Path) -> None:
     assert names(root) == before
 
 
-def test_garbage_goes_and_everything_else_stays(root: Path) -> None:
+def test_garbage_is_removed_and_everything_else_stays(root: Path) -> None:
     before = names(root)
     assert found(root, is_removed=True) == GARBAGE
     assert names(root) == before - set(GARBAGE) - {"datasets/whole/.partial-folder/inside"}
@@ -84,18 +81,18 @@ def test_a_data_set_in_use_is_left_alone(root: Path) -> None:
     assert (root / "datasets/whole/train-00007.arrow").exists()
 
 
-def test_a_manifest_that_cannot_be_read_protects_its_shards(root: Path) -> None:
+def test_an_unreadable_manifest_protects_its_shards(root: Path) -> None:
     (root / "datasets/whole/manifest.json").write_text("{")
     assert found(root / "datasets/whole", is_removed=True) == {}
 
 
-def test_strays_without_a_manifest_are_all_shards(root: Path) -> None:
+def test_without_a_manifest_all_shards_are_strays(root: Path) -> None:
     paths = find_strays(root / "datasets/whole", None)
     assert "val-00000.arrow" in {path.name for path in paths}
     assert not {"mine.arrow", "notes.txt"} & {path.name for path in paths}
 
 
-def test_shards_are_strays_by_their_journal_not_by_a_name_that_others_use(tmp_path: Path) -> None:
+def test_mindrecord_shards_are_strays_only_if_the_journal_lists_them(tmp_path: Path) -> None:
     for name in ("ssd.mindrecord0", "ssd.mindrecord0.db", "ssd_eval.mindrecord0"):
         (tmp_path / name).write_bytes(b"12")
     shard = Shard(name="ssd.mindrecord0", num_bytes=2, rows=1, sha256="ab")
@@ -116,25 +113,21 @@ def test_shards_are_strays_by_their_journal_not_by_a_name_that_others_use(tmp_pa
     }
 
 
-def test_no_such_directory(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no such directory"):
+def test_a_missing_directory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="the directory does not exist"):
         list(gc.run(LocalDirectory(tmp_path / "nowhere"), is_removed=False))
 
 
 def test_the_command(root: Path) -> None:
-    done = subprocess.run([SSD, "gc", root, "--dry-run"], capture_output=True, text=True)
+    done = run_ssd("gc", root, "--dry-run")
     assert done.returncode == 0, done.stderr
     assert f"           5 {root}/datasets/whole/train-00007.arrow\n" in done.stdout
-    assert "would remove 7 with 0.0 MB" in done.stdout
-    done = subprocess.run([SSD, "gc", root], capture_output=True, text=True)
-    assert "removed 7 with" in done.stdout
-    done = subprocess.run([SSD, "gc", root], capture_output=True, text=True)
-    assert done.stdout == "nothing to remove\n"
+    assert "would remove 7 (0.0 MB)" in done.stdout
+    assert "removed 7 (" in run_ssd("gc", root).stdout
+    assert run_ssd("gc", f"file://{root}").stdout == "nothing to remove\n"
 
 
-def test_a_place_by_its_uri(tmp_path: Path) -> None:
-    done = subprocess.run([SSD, "gc", "gs://bucket/prefix"], capture_output=True, text=True)
+def test_an_unknown_scheme_is_refused() -> None:
+    done = run_ssd("gc", "gs://bucket/prefix")
     assert done.returncode == 2
     assert "'gs://…' cannot be used here; expected a path, file:// or s3://" in done.stderr
-    done = subprocess.run([SSD, "gc", f"file://{tmp_path}"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""The predict stage on photographs and folders."""
+"""The predict stage on single images and folders."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ssd_core.config import PostprocessOverrides, PostprocessSpec, parse_section
+from ssd_core.config import PostprocessOverrides, PostprocessSpec
 from ssd_core.data.decode import read_size
 from ssd_core.errors import DataError, UsageError
 from ssd_core.model_dir import read_model, write_model
@@ -14,26 +14,22 @@ from ssd_core.stages import predict
 from ssd_core.store import LocalDirectory
 from tests.data.image_corpus import BAD, GOOD, REMARKABLE
 
-PHOTOS = Path(__file__).parents[2] / "examples" / "bccd" / "JPEGImages"
+IMAGES = Path(__file__).parents[2] / "examples" / "bccd" / "JPEGImages"
 
 
-def read_lines(out_dir):
-    return [json.loads(line) for line in (out_dir / "predictions.jsonl").read_text().splitlines()]
+def run(model_dir, images, out_dir, **overrides):
+    """Return the result of the stage and the lines of `predictions.jsonl`."""
+    config, model = PostprocessOverrides(**overrides), LocalDirectory(model_dir)
+    result = predict.run(config, model, images, LocalDirectory(out_dir), device="cpu")
+    lines = (out_dir / "predictions.jsonl").read_text().splitlines()
+    return result, list(map(json.loads, lines))
 
 
-def test_each_picture_gets_a_line_and_a_copy(trained_dir, tmp_path, caplog):
+def test_each_image_gets_a_line_and_a_copy(trained_dir, tmp_path, caplog):
     caplog.set_level("INFO")
-    photos = sorted(PHOTOS.glob("*.jpg"))[:3]
-    config = {"score_threshold": 0.2}
-    result = predict.run(
-        parse_section(PostprocessOverrides, config, "postprocess"),
-        LocalDirectory(trained_dir),
-        photos,
-        LocalDirectory(tmp_path),
-        device="cpu",
-    )
-    lines = read_lines(tmp_path)
-    assert [line["image"] for line in lines] == [str(photo) for photo in photos]
+    images = sorted(IMAGES.glob("*.jpg"))[:3]
+    result, lines = run(trained_dir, images, tmp_path, score_threshold=0.2)
+    assert [line["image"] for line in lines] == [str(image) for image in images]
     for line in lines:
         with Image.open(tmp_path / line["picture"]) as copy:
             assert copy.size == (line["width"], line["height"]) == (640, 480)
@@ -52,52 +48,36 @@ def test_the_model_decides_on_its_post_processing_unless_overridden(trained_dir,
     trained = read_model(LocalDirectory(trained_dir))
     own = PostprocessSpec(score_threshold=0.01, max_detections_per_image=2)
     model = trained.description.model.model_copy(update={"postprocess": own})
-    changed = trained.description.model_copy(update={"model": model})
-    place = LocalDirectory(tmp_path / "model")
-    write_model(place, changed, trained.classes, trained.weights)
-    image = next(PHOTOS.glob("*.jpg"))
-    for config, expected in (({}, 2), ({"max_detections_per_image": 3}, 3)):
-        predict.run(
-            parse_section(PostprocessOverrides, config, "postprocess"),
-            place,
-            [image],
-            LocalDirectory(tmp_path / f"{expected}"),
-            device="cpu",
-        )
-        [line] = read_lines(tmp_path / f"{expected}")
+    recipe = trained.description.recipe
+    train = recipe.train.model_copy(update={"model": model})
+    changed = trained.description.model_copy(
+        update={"recipe": recipe.model_copy(update={"train": train})}
+    )
+    write_model(LocalDirectory(tmp_path / "model"), changed, trained.classes, trained.weights)
+    image = next(IMAGES.glob("*.jpg"))
+    for overrides, expected in (({}, 2), ({"max_detections_per_image": 3}, 3)):
+        _, [line] = run(tmp_path / "model", [image], tmp_path / f"{expected}", **overrides)
         assert len(line["detections"]) == expected
 
 
-def test_a_folder_is_searched_and_other_files_are_passed_over(trained_dir, tmp_path):
+def test_a_folder_is_searched_and_other_files_are_skipped(trained_dir, tmp_path):
     folder = tmp_path / "in" / "deep"
     folder.mkdir(parents=True)
     Image.new("L", (50, 40)).save(folder / "gray.png")
     Image.new("RGBA", (30, 20)).save(folder.parent / "b.webp")
-    (folder / "notes.txt").write_text("no picture")
-    predict.run(
-        parse_section(PostprocessOverrides, {}, "postprocess"),
-        LocalDirectory(trained_dir),
-        [tmp_path / "in"],
-        LocalDirectory(tmp_path / "out"),
-        device="cpu",
-    )
-    lines = read_lines(tmp_path / "out")
-    assert [Path(line["image"]).name for line in lines] == ["b.webp", "gray.png"]
-    assert [(line["width"], line["height"]) for line in lines] == [(30, 20), (50, 40)]
+    (folder / "notes.txt").write_text("not an image")
+    (folder / "album.jpg").mkdir()
+    for _ in range(2):  # the second run finds the images that the first one wrote
+        _, lines = run(trained_dir, [tmp_path / "in"], tmp_path / "in" / "out")
+        assert [Path(line["image"]).name for line in lines] == ["b.webp", "gray.png"]
+        assert [(line["width"], line["height"]) for line in lines] == [(30, 20), (50, 40)]
 
 
-def test_every_kind_of_image_is_looked_at(trained_dir, tmp_path):
+def test_every_kind_of_image_is_read(trained_dir, tmp_path):
     images = [make() for make in GOOD.values()] + [make() for make, _ in REMARKABLE.values()]
     for number, image in enumerate(images):
         (tmp_path / f"{number:02}.png").write_bytes(image)
-    predict.run(
-        parse_section(PostprocessOverrides, {}, "postprocess"),
-        LocalDirectory(trained_dir),
-        [tmp_path],
-        LocalDirectory(tmp_path / "out"),
-        device="cpu",
-    )
-    lines = read_lines(tmp_path / "out")
+    _, lines = run(trained_dir, [tmp_path], tmp_path / "out")
     assert [(line["width"], line["height"]) for line in lines] == list(map(read_size, images))
     for line in lines:
         with Image.open(tmp_path / "out" / line["picture"]) as copy:
@@ -111,13 +91,7 @@ def test_a_bad_image_is_named(trained_dir, tmp_path, name):
     make, _ = BAD[name]
     (tmp_path / "bad.png").write_bytes(make())
     with pytest.raises(DataError, match=r"^/.*/bad\.png: the (image|file) "):
-        predict.run(
-            parse_section(PostprocessOverrides, {}, "postprocess"),
-            LocalDirectory(trained_dir),
-            [tmp_path],
-            LocalDirectory(tmp_path / "out"),
-            device="cpu",
-        )
+        run(trained_dir, [tmp_path], tmp_path / "out")
     assert not (tmp_path / "out" / "results.json").exists()
 
 
@@ -127,28 +101,16 @@ def test_equal_names_stay_apart():
     assert names == ["x.jpg", "x-2.jpg", "X-3.jpg", "x-2-2.jpg", "y.jpg"]
 
 
-def test_an_image_named_twice_is_looked_at_once(tmp_path):
+def test_an_image_that_is_given_twice_is_read_once(tmp_path):
     path = tmp_path / "a.png"
     Image.new("L", (4, 4)).save(path)
     assert predict.find_images([path, tmp_path, path], leave_out=tmp_path / "out") == [path]
 
 
-def test_folders_and_earlier_results_are_no_pictures(trained_dir, tmp_path):
-    Image.new("L", (40, 30)).save(tmp_path / "a.png")
-    (tmp_path / "album.jpg").mkdir()
-    for _ in range(2):
-        predict.run(
-            parse_section(PostprocessOverrides, {}, "postprocess"),
-            LocalDirectory(trained_dir),
-            [tmp_path],
-            LocalDirectory(tmp_path / "found"),
-            device="cpu",
-        )
-        assert [Path(line["image"]).name for line in read_lines(tmp_path / "found")] == ["a.png"]
-
-
-def test_nothing_to_look_at_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="no such image or folder"):
-        predict.find_images([tmp_path / "missing"], leave_out=tmp_path / "out")
-    with pytest.raises(UsageError, match="no image in this folder"):
-        predict.find_images([tmp_path], leave_out=tmp_path / "out")
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("missing", "missing: no such image or folder"), ("", "no image in this folder")],
+)
+def test_a_path_without_images_is_refused(tmp_path, name, message):
+    with pytest.raises(UsageError, match=message):
+        predict.find_images([tmp_path / name], leave_out=tmp_path / "out")

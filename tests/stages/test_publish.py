@@ -1,26 +1,27 @@
-"""Publishing a trained model: bars, the place, the card, and who comes first."""
+"""Publishing a trained model: required metrics, target directory, model card, concurrent runs."""
 
 import json
 import shutil
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from ssd_core.config import PostprocessOverrides, PublishConfig, parse_section
+from ssd_core.config import PostprocessOverrides, PublishConfig
 from ssd_core.errors import GateError, OwnershipError, UsageError
 from ssd_core.metrics import METRICS
-from ssd_core.model_dir import WEIGHTS_FILE, read_model, write_model
+from ssd_core.model_dir import WEIGHTS_FILE, ModelDescription, read_model, write_model
 from ssd_core.stages import predict, publish, verify
 from ssd_core.stages.publish import Label
 from ssd_core.store import LocalDirectory
 from ssd_core.store.local import file_sha256
 from ssd_core.store.places import Places
+from tests.processes import run_ssd
+
+CELLS_1 = Label(name="cells", version="1")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def inputs(trained_dir, evaluation_dir, speed_dir):
     return [trained_dir, evaluation_dir, speed_dir]
 
@@ -30,71 +31,73 @@ def root(tmp_path):
     return tmp_path / "root"
 
 
-CELLS_1 = Label(name="cells", version="1")
+@pytest.fixture
+def cells_1(root):
+    """Return the directory that `run` publishes to."""
+    return root / "models" / "cells" / "1"
 
 
-def run(inputs, root, config=None, label=CELLS_1, out="out"):
-    section = parse_section(PublishConfig, config or {}, "publish")
+def run(inputs, root, *, label=CELLS_1, out="out", **config):
     out_dir, places = LocalDirectory(root.parent / out), Places(str(root))
-    return publish.run(section, inputs, out_dir, places=places, label=label)
+    return publish.run(PublishConfig(**config), inputs, out_dir, places=places, label=label)
 
 
-def published_files(place):
-    """Return the entries of `published.json` by name."""
-    return {
-        entry["name"]: entry
-        for entry in json.loads((place / "published.json").read_text())["files"]
-    }
+def describe(model_dir: Path) -> ModelDescription:
+    return read_model(LocalDirectory(model_dir)).description
 
 
-def other_model(trained_dir, evaluation_dir, folder):
-    """Return outputs of train and evaluate that tell of a model with other weights."""
-    train, evaluate = folder / "train", folder / "evaluate"
-    shutil.copytree(trained_dir, train)
-    shutil.copytree(evaluation_dir, evaluate)
-    model = read_model(LocalDirectory(train / "model"))
+@pytest.fixture
+def others(trained_dir, evaluation_dir, tmp_path):
+    """Return outputs of train and evaluate for a model with other weights."""
+    train = Path(shutil.copytree(trained_dir, tmp_path / "other" / "train"))
+    evaluate = Path(shutil.copytree(evaluation_dir, tmp_path / "other" / "evaluate"))
+    model_dir = LocalDirectory(train / "model")
+    model = read_model(model_dir)
     weights = {name: array + 1 for name, array in model.weights.items()}
-    write_model(LocalDirectory(train / "model"), model.description, model.classes, weights)
-    digest = read_model(LocalDirectory(train / "model")).description.file(WEIGHTS_FILE).sha256
+    write_model(model_dir, model.description, model.classes, weights)
     invocation = json.loads((evaluate / "invocation.json").read_text())
+    digest = describe(train / "model").file(WEIGHTS_FILE).sha256
     invocation["inputs"]["model_dir"]["digest"] = digest
     (evaluate / "invocation.json").write_text(json.dumps(invocation))
     return [train, evaluate]
 
 
-def test_a_published_model_is_whole_and_works(inputs, trained_dir, bccd_dir, root, tmp_path):
+def test_a_published_model_is_complete_and_usable(
+    inputs, trained_dir, bccd_dir, root, cells_1, tmp_path
+):
     result = run(inputs, root)
-    place = root / "models" / "cells" / "1"
-    assert result.metadata["uri"] == str(place)
-    files = published_files(place)
-    assert set(files) == {path.name for path in place.iterdir()} - {"published.json"}
-    for name, entry in files.items():
-        path = place / name
-        assert (entry["bytes"], entry["sha256"]) == (path.stat().st_size, file_sha256(path))
-    published, trained = (read_model(LocalDirectory(path)) for path in (place, trained_dir))
-    assert published.description == trained.description
-    image_path = min((bccd_dir / "JPEGImages").iterdir())
+    assert result.metadata["uri"] == str(cells_1)
+    files = json.loads((cells_1 / "published.json").read_text())["files"]
+    names = {path.name for path in cells_1.iterdir()}
+    assert {file["name"] for file in files} == names - {"published.json"}
+    for file in files:
+        path = cells_1 / file["name"]
+        assert file["bytes"] == path.stat().st_size
+        assert file["sha256"] == file_sha256(path)
+    assert describe(cells_1) == describe(trained_dir)
+    image, found = min((bccd_dir / "JPEGImages").iterdir()), LocalDirectory(tmp_path / "found")
     predict.run(
-        parse_section(PostprocessOverrides, {"score_threshold": 0.1}, "postprocess"),
-        LocalDirectory(place),
-        [image_path],
-        LocalDirectory(tmp_path / "found"),
+        PostprocessOverrides(score_threshold=0.1),
+        LocalDirectory(cells_1),
+        [image],
+        found,
         device="cpu",
     )
     results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert results["uri"] == str(place)
+    assert results["uri"] == str(cells_1)
     assert set(results["metrics"]) == {"ap", "images_per_second"}
     read = json.loads((tmp_path / "out" / "invocation.json").read_text())["inputs"]
     assert read["train"]["digest"] == file_sha256(trained_dir / "results.json")
+    (verified,) = verify.run(LocalDirectory(root))
+    assert (verified.directory.local, verified.faults) == (cells_1, [])
 
 
-def test_the_card_says_all_that_a_user_needs(inputs, trained_dir, evaluation_dir, root):
+def test_the_card_describes_the_model(inputs, trained_dir, evaluation_dir, root, cells_1):
     run(inputs, root)
-    place = root / "models" / "cells" / "1"
-    card = (place / "README.md").read_text()
-    description = read_model(LocalDirectory(trained_dir)).description
+    card = (cells_1 / "README.md").read_text()
+    description = describe(trained_dir)
     assert card.startswith("# cells 1\n")
-    assert f"`{description.recipe}`" in card
+    assert f"`{description.recipe.name}`" in card
     assert f"digest `{description.dataset_digest}`" in card
     metrics = json.loads((evaluation_dir / "results.json").read_text())["metrics"]
     for name, value in metrics.items():
@@ -104,80 +107,73 @@ def test_the_card_says_all_that_a_user_needs(inputs, trained_dir, evaluation_dir
     for name in ("Platelets", "RBC", "WBC"):
         assert f" | {name} | " in card
     assert "| ssd-core |" in card
-    assert f"ssd predict --model {place} image.jpg" in card
+    assert f"ssd predict --model {cells_1} image.jpg" in card
 
 
-def test_a_model_that_was_not_timed_says_so(trained_dir, evaluation_dir, root):
-    run([trained_dir, evaluation_dir], root)
-    assert "Not measured." in (root / "models" / "cells" / "1" / "README.md").read_text()
+def test_a_card_without_a_benchmark_states_it(inputs, root, cells_1):
+    run(inputs[:2], root)
+    assert "Not measured." in (cells_1 / "README.md").read_text()
 
 
-def test_without_a_version_it_is_the_training(inputs, trained_dir, root):
-    training_id = read_model(LocalDirectory(trained_dir)).description.training_id
-    result = run(inputs, root, label=Label(name="cells"))
-    assert result.metadata["version"] == training_id
+def test_names_of_classes_cannot_break_the_card(inputs, root, cells_1, tmp_path):
+    evaluate = Path(shutil.copytree(inputs[1], tmp_path / "evaluate"))
+    results = json.loads((evaluate / "results.json").read_text())
+    results["classes"][0]["name"] = "a|b\n<script>"
+    (evaluate / "results.json").write_text(json.dumps(results))
+    run([inputs[0], evaluate], root)
+    assert r"| a\|b \<script\> |" in (cells_1 / "README.md").read_text()
+
+
+def test_the_id_of_the_training_is_the_default_version(inputs, trained_dir, root):
+    training_id = describe(trained_dir).training_id
+    assert run(inputs, root, label=Label(name="cells")).metadata["version"] == training_id
     assert (root / "models" / "cells" / training_id / "published.json").is_file()
 
 
-def test_without_a_name_only_the_bars_are_checked(inputs, root):
+def test_without_a_name_only_the_required_metrics_are_checked(inputs, root):
     assert "uri" not in run(inputs, root, label=None).metadata
     assert not root.exists()
     with pytest.raises(GateError):
-        run(inputs, root, {"min_ap": 0.999}, label=None)
+        run(inputs, root, label=None, min_ap=0.999)
 
 
 @pytest.mark.parametrize(
-    ("config", "message"),
+    ("config", "num_inputs", "message"),
     [
-        ({"min_ap": 0.999}, r"ap is 0\.\d+; publish\.min_ap requires at least 0\.999"),
+        ({"min_ap": 0.999}, 3, r"ap is 0\.\d+; publish\.min_ap requires at least 0\.999"),
         (
             {"min_images_per_second": 1e9},
+            3,
             r"images_per_second is \S+; publish\.min_images_per_second requires at least 1e\+09",
         ),
+        ({"min_images_per_second": 0.001}, 2, "images_per_second was not measured; publish"),
     ],
 )
-def test_a_missed_bar_names_figure_and_bar(inputs, root, config, message):
+def test_a_model_below_a_required_metric_is_not_published(
+    inputs, root, config, num_inputs, message
+):
     with pytest.raises(GateError, match=message):
-        run(inputs, root, config)
+        run(inputs[:num_inputs], root, **config)
     assert not root.exists()
 
 
-def test_a_bar_for_what_was_not_measured_is_missed(trained_dir, evaluation_dir, root):
-    with pytest.raises(GateError, match="images_per_second was not measured; publish"):
-        run([trained_dir, evaluation_dir], root, {"min_images_per_second": 0.001})
-
-
-def test_a_bar_that_is_reached(inputs, root):
-    run(inputs, root, {"min_images_per_second": 0.001})
-    assert (root / "models" / "cells" / "1" / "published.json").is_file()
-
-
-def test_the_same_model_again_changes_nothing(inputs, root):
+def test_publishing_the_same_model_again_changes_nothing(inputs, root, cells_1):
+    run(inputs, root, min_images_per_second=0.001)
+    before = {path: path.stat().st_mtime_ns for path in cells_1.iterdir()}
     run(inputs, root)
-    place = root / "models" / "cells" / "1"
-    before = {path: path.stat().st_mtime_ns for path in place.iterdir()}
-    run(inputs, root)
-    assert {path: path.stat().st_mtime_ns for path in place.iterdir()} == before
+    assert {path: path.stat().st_mtime_ns for path in cells_1.iterdir()} == before
 
 
-def test_another_model_for_the_same_version_is_refused(
-    inputs, trained_dir, evaluation_dir, root, tmp_path
-):
+def test_another_model_for_the_same_version_is_refused(inputs, others, root, cells_1):
     run(inputs, root)
-    place = root / "models" / "cells" / "1"
-    before = {path.name: path.read_bytes() for path in place.iterdir()}
-    others = other_model(trained_dir, evaluation_dir, tmp_path / "other")
-    with pytest.raises(OwnershipError, match=f"{place} holds another model; choose another"):
+    before = {path.name: path.read_bytes() for path in cells_1.iterdir()}
+    with pytest.raises(OwnershipError, match=f"{cells_1} holds another model; choose another"):
         run(others, root)
-    assert {path.name: path.read_bytes() for path in place.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in cells_1.iterdir()} == before
     run(others, root, label=Label(name="cells", version="2"))
 
 
-def test_of_models_that_race_one_wins_and_is_whole(
-    inputs, trained_dir, evaluation_dir, root, tmp_path
-):
-    others = other_model(trained_dir, evaluation_dir, tmp_path / "other")
-
+def test_one_of_several_concurrent_publications_wins(inputs, others, root, cells_1):
     def attempt(number):
         try:
             run(inputs if number % 2 else others, root, out=f"out-{number}")
@@ -188,39 +184,34 @@ def test_of_models_that_race_one_wins_and_is_whole(
     with ThreadPoolExecutor(4) as pool:
         winners = {winner for winner in pool.map(attempt, range(4)) if winner is not None}
     assert len(winners) == 1
-    winner = (inputs if winners == {1} else others)[0]
-    expected = read_model(LocalDirectory(winner / "model")).description
-    assert read_model(LocalDirectory(root / "models" / "cells" / "1")).description == expected
+    assert describe(cells_1) == describe((inputs if winners == {1} else others)[0])
 
 
-def test_a_publication_that_was_cut_short_is_completed(inputs, root):
-    """The card of the first attempt stays, and is what the manifest describes."""
+def test_an_interrupted_publication_is_completed(inputs, root, cells_1):
+    """The card of the first attempt stays, and the manifest describes that one."""
     run(inputs, root)
-    place = root / "models" / "cells" / "1"
-    (place / "published.json").unlink()
-    (place / "weights.safetensors").unlink()
-    (place / "README.md").write_text("other figures")
+    (cells_1 / "published.json").unlink()
+    (cells_1 / "weights.safetensors").unlink()
+    (cells_1 / "README.md").write_text("other figures")
     run(inputs, root)
-    assert (place / "README.md").read_text() == "other figures"
-    assert published_files(place)["README.md"]["sha256"] == file_sha256(place / "README.md")
-    read_model(LocalDirectory(place))
+    files = json.loads((cells_1 / "published.json").read_text())["files"]
+    digests = {file["name"]: file["sha256"] for file in files}
+    assert (cells_1 / "README.md").read_text() == "other figures"
+    assert digests["README.md"] == file_sha256(cells_1 / "README.md")
+    describe(cells_1)
 
 
-def test_measurements_of_another_model_are_refused(
-    trained_dir, evaluation_dir, speed_dir, root, tmp_path
-):
-    train, evaluate = other_model(trained_dir, evaluation_dir, tmp_path / "other")
+def test_measurements_of_another_model_are_refused(inputs, others, root):
     with pytest.raises(UsageError, match="is about another model than"):
-        run([trained_dir, evaluate], root)
+        run([inputs[0], others[1]], root)
     with pytest.raises(UsageError, match="expected the 'benchmark' of this one"):
-        run([train, evaluate, speed_dir], root)
+        run([*others, inputs[2]], root)
 
 
-def test_missing_inputs_are_named(trained_dir, evaluation_dir, root):
-    with pytest.raises(UsageError, match="without the output directory of 'evaluate'"):
-        run([trained_dir], root)
-    with pytest.raises(UsageError, match="without the output directory of 'train'"):
-        run([evaluation_dir], root)
+@pytest.mark.parametrize(("given", "missing"), [(0, "evaluate"), (1, "train")])
+def test_a_missing_input_is_named(inputs, root, given, missing):
+    with pytest.raises(UsageError, match=f"the output directory of '{missing}' is missing"):
+        run([inputs[given]], root)
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden"])
@@ -229,19 +220,8 @@ def test_a_name_is_one_folder(inputs, root, name):
         run(inputs, root, label=Label(name=name, version="1"))
 
 
-def test_names_of_classes_cannot_break_the_card(inputs, root, tmp_path):
-    evaluate = tmp_path / "evaluate"
-    shutil.copytree(inputs[1], evaluate)
-    results = json.loads((evaluate / "results.json").read_text())
-    results["classes"][0]["name"] = "a|b\n<script>"
-    (evaluate / "results.json").write_text(json.dumps(results))
-    run([inputs[0], evaluate], root)
-    card = (root / "models" / "cells" / "1" / "README.md").read_text()
-    assert r"| a\|b \<script\> |" in card
-
-
 @pytest.mark.parametrize(
-    ("words", "code", "message"),
+    ("arguments", "code", "message"),
     [
         ([], 0, ""),
         (["--set", "publish.min_ap=0.999"], 3, "error: ap is 0."),
@@ -249,20 +229,16 @@ def test_names_of_classes_cannot_break_the_card(inputs, root, tmp_path):
         (["--name", "a/b"], 2, "error: 'a/b' cannot name a place"),
     ],
 )
-def test_the_command(inputs, root, tmp_path, words, code, message):
-    command = [str(Path(sys.executable).with_name("ssd")), "publish", *map(str, inputs)]
-    command += ["--name", "cells", "--root", str(root), "--out", str(tmp_path / "out"), *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def test_the_command(inputs, root, tmp_path, arguments, code, message):
+    command = ["publish", *inputs, "--name", "cells", "--root", root, "--out", tmp_path / "out"]
+    done = run_ssd(*command, *arguments)
     assert done.returncode == code, done.stderr
     assert message in done.stderr
     assert (root / "models").exists() == (code == 0)
 
 
-def test_a_published_model_is_verified_as_a_model(inputs, root):
+def test_a_damaged_published_model_is_found(inputs, root, cells_1):
     run(inputs, root)
-    place = root / "models" / "cells" / "1"
-    (found,) = verify.run(LocalDirectory(root))
-    assert (found.place, found.faults) == (LocalDirectory(place), [])
-    (place / WEIGHTS_FILE).write_bytes(b"damaged")
-    (found,) = verify.run(LocalDirectory(root))
-    assert found.faults
+    (cells_1 / WEIGHTS_FILE).write_bytes(b"damaged")
+    (verified,) = verify.run(LocalDirectory(root))
+    assert verified.faults

@@ -68,7 +68,7 @@ def keys(store: S3Directory) -> set[str]:
 
 def run_gc(store: S3Directory, *, is_removed: bool, abandoned_seconds: float) -> dict[str, int]:
     return {
-        garbage.place.removeprefix(f"{store.uri}/"): garbage.num_bytes
+        garbage.uri.removeprefix(f"{store.uri}/"): garbage.num_bytes
         for garbage in gc.run(
             Location.parse(uri_of(store)),
             is_removed=is_removed,
@@ -89,7 +89,7 @@ def test_verify_reads_all_data_sets_and_models(
     places = [f"{uri}/datasets/one", f"{uri}/training/two/model"]
     assert list(verify.run(Location.parse(uri))) == [(place, []) for place in places]
     assert [
-        found.place for place in places for found in verify.run(Location.parse(place))
+        found.directory for place in places for found in verify.run(Location.parse(place))
     ] == places
 
     first, second, *_ = read_manifest(Location.parse(places[0])).shards()
@@ -109,7 +109,7 @@ def test_verify_reads_all_data_sets_and_models(
 
 
 def test_verify_tells_an_empty_place_and_a_broken_manifest(store: S3Directory) -> None:
-    with pytest.raises(DataError, match="holds neither a converted data set nor a model"):
+    with pytest.raises(DataError, match="contains neither a converted data set"):
         list(verify.run(Location.parse(uri_of(store))))
     store.put("manifest.json", b"{")
     ((_, (fault,)),) = verify.run(Location.parse(uri_of(store)))
@@ -276,7 +276,7 @@ def ageing(
 def remove_old(ageing: AgeingStore) -> set[str]:
     uri = uri_of(ageing.store)
     return {
-        found.place.removeprefix(f"{uri}/")
+        found.directory.removeprefix(f"{uri}/")
         for found in gc.run(Location.parse(uri), is_removed=True)
     }
 
@@ -309,7 +309,7 @@ def test_what_is_stored_again_meanwhile_stays(ageing: AgeingStore) -> None:
         ageing.store.put(f"{LOST}/{name}", b"x")
     ageing.age()
     garbage = gc.run(Location.parse(uri_of(ageing.store)), is_removed=True)
-    assert next(garbage).place.endswith("/one")
+    assert next(garbage).uri.endswith("/one")
     ageing.store.put(f"{LOST}/two", b"again")
     ageing.store.delete(f"{LOST}/three")
     assert list(garbage) == []

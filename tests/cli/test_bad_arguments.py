@@ -1,4 +1,4 @@
-"""Wrong words and wrong places against every verb of `ssd`: one line, the right code, no trace."""
+"""Invalid arguments of every `ssd` command: one line, the exit code, no traceback."""
 
 import json
 import subprocess
@@ -9,18 +9,18 @@ import pytest
 
 from ssd_core.cli.app import app
 
-# A process of its own imports once what the commands need, and forks for each of them.
+# One process imports the stages once and forks for each command, which saves seconds per command.
 DRIVER = """
 import json, os, sys
 from ssd_core.cli.app import main
 from ssd_core.stages import check, convert, evaluate, inspect, train
 
-def run_in_fork(words, number):
+def run_in_fork(arguments, number):
     if not os.fork():
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(os.open(f"{number}.out", os.O_WRONLY | os.O_CREAT), 1)
         os.dup2(os.open(f"{number}.err", os.O_WRONLY | os.O_CREAT), 2)
-        sys.argv[:] = ["ssd", *words]
+        sys.argv[:] = ["ssd", *arguments]
         try:
             main()
         except SystemExit as stop:
@@ -31,10 +31,10 @@ def run_in_fork(words, number):
     return os.waitstatus_to_exitcode(os.wait()[1])
 
 os.chdir(sys.argv[1])
-for number, words in enumerate(json.load(sys.stdin)):
-    code = run_in_fork(words, number)
-    said = open(f"{number}.err", errors="replace").read()
-    print(json.dumps([code, said]), flush=True)
+for number, arguments in enumerate(json.load(sys.stdin)):
+    code = run_in_fork(arguments, number)
+    errors = open(f"{number}.err", errors="replace").read()
+    print(json.dumps([code, errors]), flush=True)
 """
 
 LONG = "x" * 300
@@ -94,7 +94,7 @@ OPTIONS = {
     ),
     "--format coco": (2, "found no coco training split"),
     "--format mindrecord": (2, "add --shards mindrecord"),
-    "--classes ,": (2, "has no name"),
+    "--classes ,": (2, "no class names"),
     "--classes a=": (2, "neither a name nor old=new"),
     "--classes WBC,WBC": (2, "names a class twice"),
     "--classes wbc": (2, "unknown class 'wbc'; known: Platelets, RBC, WBC"),
@@ -114,10 +114,23 @@ OPTIONS = {
 VERBS = [command.callback.__name__ for command in app.registered_commands if command.callback]
 
 
+READ_DATA = [
+    ["inspect"],
+    ["train", "--recipe", "demo"],
+    ["evaluate", "--model", "MODEL"],
+    ["benchmark", "--model", "MODEL"],
+]
+READ_MODEL = [["evaluate", "--data", "DATA"], ["benchmark"], ["predict", "SOURCE"]]
 TRAIN = ["train", "--data", "DATA", "--out", "o", "--recipe"]
 EVALUATE = ["evaluate", "--model", "MODEL", "--data", "DATA", "--out", "o"]
 PREDICT = ["predict", "--model", "MODEL", "--out", "o"]
-WORDS = [
+COMMANDS = [
+    (["recipes", "demo", "--set", "train.epoch=1"], 2, "did you mean 'train.epochs'?"),
+    (["train", "--recipe", "demo"], 2, "missing option '--data'"),
+    ([*TRAIN[:-1]], 2, "expected one of --recipe NAME (see 'ssd recipes') and --config FILE"),
+    ([*TRAIN, "demo", "--config", "file"], 2, "expected one of --recipe NAME"),
+    ([*TRAIN[:-1], "--config", "nowhere.json"], 2, "nowhere.json: the file does not exist"),
+    ([*TRAIN[:-1], "--config", "file"], 2, "file: expected a recipe as `ssd recipes NAME`"),
     ([*TRAIN, "demoo"], 2, "unknown recipe 'demoo'; did you mean 'demo'?"),
     ([*TRAIN, "demo", "--set", "train.epoch=1"], 2, "did you mean 'train.epochs'?"),
     ([*TRAIN, "demo", "--set", "train.epochs=x"], 2, "train.epochs: "),
@@ -142,58 +155,52 @@ WORDS = [
     (["report", "foreign", "--out", "o"], 3, "has format version None"),
     (["recipes", "demoo"], 2, "did you mean 'demo'?"),
     (["recipes", "demo", "--set", "a"], 2, "is not of the form section.key=value"),
-    (["verify", "nowhere"], 2, "nowhere: no such directory"),
-    (["verify", "file"], 2, "file: no such directory"),
-    (["verify", "empty"], 3, "holds neither a converted data set nor a model"),
-    (["verify", "broken"], 3, "is damaged in "),
-    (["gc", "nowhere", "--dry-run"], 2, "nowhere: no such directory"),
+    (["verify", "nowhere"], 2, "nowhere: the directory does not exist"),
+    (["verify", "file"], 2, "file: the directory does not exist"),
+    (["verify", "empty"], 3, "contains neither a converted data set"),
+    (["verify", "broken"], 3, "damaged or missing file"),
+    (["gc", "nowhere", "--dry-run"], 2, "nowhere: the directory does not exist"),
     (["gc", "ftp://host/data"], 2, "cannot be used here"),
 ]
 
 
 def make_table() -> list[tuple[list[str], int, str]]:
-    """Return the words of a command, its exit code, and a part of its message."""
+    """Return the arguments of each command, its exit code, and a part of its message."""
     table = [([verb, "--nonsense"], 2, "no such option: --nonsense") for verb in VERBS]
     table += [(["trian"], 2, "Did you mean 'train'?"), (["-x"], 2, "no such option: -x")]
     for verb in ("check", "convert"):
-        table += [([verb, place, "--out", "o"], 2, said) for place, said in SOURCES.items()]
-        table += [([verb, "SOURCE", "--out", place], 2, said) for place, said in OUTS.items()]
+        table += [([verb, path, "--out", "o"], 2, part) for path, part in SOURCES.items()]
+        table += [([verb, "SOURCE", "--out", path], 2, part) for path, part in OUTS.items()]
         table += [([verb, "empty", "--out", "o"], 3, "error")]
-    for words, (code, said) in OPTIONS.items():
-        table.append((["convert", "SOURCE", "--out", "o", *words.split()], code, said))
-    recipe = ["--recipe", "demo"]
-    for place, (code, said) in DATA.items():
-        table.append((["inspect", "--data", place, "--out", "o"], code, said))
-        table.append((["train", "--data", place, *recipe, "--out", "o"], code, said))
-        model = ["--model", "MODEL", "--out", "o"]
-        table.append((["evaluate", "--data", place, *model], code, said))
-        table.append((["benchmark", "--data", place, *model], code, said))
-    for place, (code, said) in MODELS.items():
-        table.append((["evaluate", "--model", place, "--data", "DATA", "--out", "o"], code, said))
-        table.append((["benchmark", "--model", place, "--out", "o"], code, said))
-        table.append((["predict", "--model", place, "SOURCE", "--out", "o"], code, said))
-    for place, said in list(OUTS.items())[:-1]:
-        table.append((["inspect", "--data", "DATA", "--out", place], 2, said))
-        table.append((["train", "--data", "DATA", *recipe, "--out", place], 2, said))
-        table.append((["evaluate", "--model", "MODEL", "--data", "DATA", "--out", place], 2, said))
-        table.append((["benchmark", "--model", "MODEL", "--out", place], 2, said))
-        table.append((["predict", "--model", "MODEL", "SOURCE", "--out", place], 2, said))
-        table.append((["report", "MODEL", "--out", place], 2, said))
-    return [*table, *WORDS]
+    for options, (code, part) in OPTIONS.items():
+        table.append((["convert", "SOURCE", "--out", "o", *options.split()], code, part))
+    for path, (code, part) in DATA.items():
+        for command in READ_DATA:
+            table.append(([*command, "--data", path, "--out", "o"], code, part))
+    for path, (code, part) in MODELS.items():
+        for command in READ_MODEL:
+            table.append(([*command, "--model", path, "--out", "o"], code, part))
+    for path, part in list(OUTS.items())[:-1]:
+        for command in READ_DATA:
+            table.append(([*command, "--data", "DATA", "--out", path], 2, part))
+        for command in READ_MODEL[1:]:
+            table.append(([*command, "--model", "MODEL", "--out", path], 2, part))
+        table.append((["report", "MODEL", "--out", path], 2, part))
+    return [*table, *COMMANDS]
 
 
 TABLE = make_table()
 
 
 @pytest.fixture(scope="module")
-def answers(
+def outcomes(
     few_photographs: Path,
     bccd_shards: Path,
     trained_dir: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> list[tuple[int, str]]:
-    """Return the exit code and the standard error of every command of the table."""
-    folder = tmp_path_factory.mktemp("words")
+    """Return the exit code and the error output of every command of the table."""
+    folder = tmp_path_factory.mktemp("arguments")
     (folder / "file").write_text("text")
     (folder / "loop").symlink_to("loop")
     for name in ("empty", "broken", "nested", "foreign"):
@@ -204,13 +211,13 @@ def answers(
     (folder / "foreign/manifest.json").write_text('{"schema_version": 99}')
     (folder / "foreign/invocation.json").write_text('{"stage": "evaluate", "version": "0.0.0"}')
     (folder / "foreign/results.json").write_text('{"accuracy": 1}')
-    places = {"SOURCE": few_photographs, "DATA": bccd_shards, "MODEL": trained_dir}
+    paths = {"SOURCE": few_photographs, "DATA": bccd_shards, "MODEL": trained_dir}
     done = subprocess.run(
         [sys.executable, "-c", DRIVER, folder],
         input=json.dumps(
             [
-                [put(word, places | {"o": Path(f"out-{number}")}) for word in words]
-                for number, (words, _, _) in enumerate(TABLE)
+                [fill_in(each, paths | {"o": Path(f"out-{number}")}) for each in arguments]
+                for number, (arguments, _, _) in enumerate(TABLE)
             ]
         ),
         stdout=subprocess.PIPE,
@@ -220,19 +227,21 @@ def answers(
     return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
 
 
-def put(word: str, places: dict[str, Path]) -> str:
-    first, slash, rest = word.partition("/")
-    return f"{places[first]}{slash}{rest}" if first in places else word
+def fill_in(argument: str, paths: dict[str, Path]) -> str:
+    first, slash, rest = argument.partition("/")
+    return f"{paths[first]}{slash}{rest}" if first in paths else argument
 
 
 @pytest.mark.parametrize("number", range(len(TABLE)), ids=lambda n: " ".join(TABLE[n][0])[:90])
-def test_one_line_says_what_is_wrong(answers: list[tuple[int, str]], number: int) -> None:
+def test_an_invalid_argument_ends_with_one_line(
+    outcomes: list[tuple[int, str]], number: int
+) -> None:
     _, expected_code, part = TABLE[number]
-    code, said = answers[number]
-    assert "Traceback" not in said
-    assert code == expected_code, said
-    *before, last = said.splitlines()
+    code, errors = outcomes[number]
+    assert "Traceback" not in errors
+    assert code == expected_code, errors
+    *before, last = errors.splitlines()
     assert last.startswith("error: ")
     assert part in last
     assert not [line for line in before if line.startswith("error")]
-    assert code != 2 or len(before) <= 3, "wrong words are seen before the work begins"
+    assert code != 2 or len(before) <= 3, "arguments are checked before the work begins"
