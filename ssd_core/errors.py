@@ -1,8 +1,8 @@
-"""All errors that users can get, as one tree; each class has the exit code of the command.
+"""Errors for users; each class has the exit code of the command.
 
-    SsdError                      base class, not raised itself
-    ├── CrashedError        1     a process of ours elsewhere ended with a bug; see its log
-    ├── UsageError          2     a wrong argument: option, key, value, name
+    SsdError                      base class
+    ├── CrashedError        1     another process ended with a bug; see its log
+    ├── UsageError          2     an invalid argument: option, key, value, name
     │   └── OwnershipError  2     the directory belongs to something else
     ├── DataError           3     a data set, shard or model directory is invalid
     ├── DivergedError       3     the training loss is no longer finite
@@ -11,8 +11,8 @@
     ├── SurroundingsError  75     a rerun may succeed: disk full, store away, stall
     └── StoppedError  130, 143    Ctrl-C or SIGTERM, after the work so far was saved
 
-A message is one line: location, problem, expectation. Any other exception is a bug, and ends with
-exit code 1.
+A message is one line: location, problem, remedy. Any other exception is a bug and ends with exit
+code 1.
 """
 
 import difflib
@@ -23,10 +23,10 @@ from typing import NamedTuple
 
 
 def one_line(text: str) -> str:
-    """Escape a text for a message: names in data may contain line breaks and terminal codes."""
+    """Escape text for a message: names in data may contain line breaks and terminal codes."""
     if text.isprintable():
         return text
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 class SsdError(Exception):
@@ -39,17 +39,17 @@ class SsdError(Exception):
 
 
 class CrashedError(SsdError):
-    """A process of ours that runs elsewhere ended with a bug; its log has the traceback."""
+    """Another process of this package ended with a bug; its log has the traceback."""
 
 
 class UsageError(SsdError):
-    """An argument is wrong: an option, a configuration key or value, an unknown name."""
+    """An argument is invalid: an option, a configuration key or value, or a name."""
 
     exit_code = 2
 
 
 class OwnershipError(UsageError):
-    """The directory already belongs to something else, for example to another training run."""
+    """The directory belongs to something else, for example to another training."""
 
 
 class DataError(SsdError):
@@ -83,38 +83,38 @@ class SurroundingsError(SsdError):
 
 
 class StoppedError(SsdError):
-    """A signal stopped the command after its work was saved; the same command continues."""
+    """A signal stopped the command after it saved its work; a rerun continues."""
 
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number
 
 
-def unknown_name(what: str, name: str, known: Iterable[str]) -> UsageError:
-    """Return the error for an unknown `name`, with the closest known name, else with all."""
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    """Return the error for an unknown `name`; it suggests the closest known name, or lists all."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)
     if not close:
-        return unlisted_name(what, name, names)
-    return UsageError(f"unknown {what} '{name}'; did you mean '{close[0]}'?")
+        return unlisted_name(kind, name, names)
+    return UsageError(f"unknown {kind} '{name}'; did you mean '{close[0]}'?")
 
 
-def unlisted_name(what: str, name: str, known: Iterable[str]) -> UsageError:
-    """Return the error for an unknown `name` with all known names; a guess would mislead."""
-    return UsageError(f"unknown {what} '{name}'; known: {', '.join(known) or 'none'}")
+def unlisted_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    """Return the error for an unknown `name` that lists all known names."""
+    return UsageError(f"unknown {kind} '{name}'; known: {', '.join(known) or 'none'}")
 
 
 @contextmanager
-def located(place: str) -> Iterator[None]:
-    """Prefix the message of a DataError raised inside with `place`."""
+def located(location: str) -> Iterator[None]:
+    """Prefix the message of a DataError raised inside with its location."""
     try:
         yield
     except DataError as error:
-        raise DataError(f"{place}: {error}") from None
+        raise DataError(f"{location}: {error}") from None
 
 
 class ErrorLine(NamedTuple):
-    """Last line of a process that failed, read by the processes around it."""
+    """The last line of a failed process, which its parent process parses."""
 
     message: str
     exit_code: int
@@ -124,12 +124,12 @@ _ERROR_LINE = re.compile(r"error: (.+) \(exit (\d+)\)")
 
 
 def format_error_line(message: object, exit_code: int | None = None) -> str:
-    """Return `error: <message> (exit <N>)`, without the code on a terminal, which shows it."""
+    """Return `error: <message> (exit <N>)`, or without the exit code if it is None."""
     line = one_line(f"error: {message}")
     return line if exit_code is None else f"{line} (exit {exit_code})"
 
 
 def parse_error_line(line: str) -> ErrorLine | None:
-    """Read a line that `format_error_line` wrote; None for any other line."""
+    """Parse a line of `format_error_line` with an exit code; return None for any other line."""
     found = _ERROR_LINE.fullmatch(line.strip())
     return ErrorLine(found[1], int(found[2])) if found else None

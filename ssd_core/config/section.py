@@ -38,7 +38,10 @@ def parse_section(kind: type[SectionT], values: Mapping[str, Any], path: str) ->
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        details = error.errors(include_url=False)[0]
+        errors = error.errors(include_url=False)
+        # A misspelled key is also missing under its right name; naming the typo helps more.
+        unknown = (each for each in errors if each["type"] == "extra_forbidden")
+        details = next(unknown, errors[0])
         if details["type"] == "extra_forbidden":
             raise _unknown_key(kind, details["loc"], path) from None
         keys, _ = _follow(kind, details["loc"])

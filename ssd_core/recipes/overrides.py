@@ -1,4 +1,4 @@
-"""Change single values of a recipe or of one section by `--set section.key=value`."""
+"""Assignments `section.key=value` that change a recipe or one of its sections."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -9,9 +9,9 @@ from ssd_core.errors import UsageError, unknown_name
 
 
 def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
-    """Return `recipe` with `section.key=value` assignments applied, later ones winning.
+    """Return `recipe` with assignments applied; a later one for the same key wins.
 
-    A value that is valid JSON (`12`, `true`, `[0.5, 0.9]`, `null`) is parsed, any other is text.
+    A value that is valid JSON (`12`, `true`, `[0.5, 0.9]`, `null`) is parsed; any other is text.
 
     Raises:
         UsageError: an assignment has no `=` or an unknown key, or a value is invalid.
@@ -22,9 +22,9 @@ def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
 
 
 def assign(section: str, values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
-    """Return the plain values of one section with `section.key=value` assignments applied.
+    """Return the plain values of one section with assignments applied.
 
-    Keys and values are not validated here but by `parse_section`.
+    `parse_section` validates keys and values later.
 
     Raises:
         UsageError: an assignment has no `=`, or names another section.
@@ -52,7 +52,7 @@ def _parse_value(text: str) -> Any:
 
 
 def _assign(values: dict[str, Any], keys: list[str], value: Any) -> None:
-    """Set a nested key; the last key may be new, and the model accepts or refuses it later."""
+    """Set a nested key; the last key may be new, because the model validates it later."""
     node = values
     for depth, key in enumerate(keys[:-1]):
         if not isinstance(node.get(key), dict):

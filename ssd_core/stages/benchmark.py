@@ -1,4 +1,4 @@
-"""The benchmark step: measures throughput and latency of a model."""
+"""Measure throughput and latency of a model."""
 
 import secrets
 from collections.abc import Iterator, Sequence
@@ -38,12 +38,12 @@ def run(
     framework: str = "torch",
     device: str = "auto",
 ) -> StageResult:
-    """Measure the speed of a model at each configured batch size; writes `results.json`.
+    """Measure the speed of a model at each configured batch size.
 
-    `images_per_second` is the throughput at the fastest of the batch sizes, from the bytes of the
-    images to detections, with decoding on threads ahead of the device. `latency_ms_*` are
-    end-to-end times of a batch of the smallest size, without overlap. Within a series the metadata
-    of the result has a `verdict`: `first`, `faster`, `same` or `slower`.
+    `images_per_second` is the throughput at the fastest batch size, from encoded images to
+    detections, while threads decode ahead of the device. `latency_ms_*` are end-to-end times of the
+    smallest batch size, without overlap. With a series the metadata of the result have a `verdict`:
+    `first`, `faster`, `same` or `slower`.
 
     Args:
         config: the `benchmark` section.
@@ -51,14 +51,9 @@ def run(
         out_dir: directory of the results.
         data_dir: output of `convert`, whose val images are the input; None generates images.
         series: directory of earlier results to compare with and to append to.
-        run_id: name of this result in the series, which has one result per name; None for a new
-            one.
+        run_id: name of this result in the series, unique within it; None generates one.
         framework: framework to run in.
         device: device to run on.
-
-    Raises:
-        UsageError: a framework or device that is not available.
-        DataError: an incomplete model or data set, or a damaged series.
     """
     model = open_model(model_dir, config.postprocess, framework=framework, device=device)
     inputs = {"model_dir": model.source}
@@ -128,7 +123,7 @@ def _compare(
 
 
 def check_verdict(config: BenchmarkConfig, result: StageResult) -> None:
-    """Fail the run if a slower result must; called when everything is written.
+    """Fail a run that is slower than its series, if so configured; called after all writes.
 
     Raises:
         GateError: the result is slower than its series.
@@ -138,7 +133,7 @@ def check_verdict(config: BenchmarkConfig, result: StageResult) -> None:
 
 
 def _read_images(data_dir: Location) -> tuple[list[bytes], dict[str, str]]:
-    """Return the first images of the val split, and their entry for the invocation."""
+    """Return the first val images, and the `uri` and `digest` of their data set."""
     reader = open_split(data_dir, "val")
     if reader.num_images == 0:
         raise DataError(f"{data_dir}: the val split has no images to measure with")
@@ -150,7 +145,7 @@ def _read_images(data_dir: Location) -> tuple[list[bytes], dict[str, str]]:
 def _measure(
     detector: Detector, images: Sequence[bytes], section: BenchmarkConfig
 ) -> Iterator[BatchSpeed]:
-    """Measure each batch size, the smallest first, and say what was found."""
+    """Measure each batch size, the smallest first, and log the results."""
     for batch_size in sorted(set(section.batch_sizes)):
         speed = measure_speed(detector, images, batch_size=batch_size, seconds=section.seconds)
         logger.info("%s", _describe(speed))
@@ -166,7 +161,7 @@ def _metrics(speeds: Sequence[BatchSpeed]) -> dict[str, float]:
 
 
 def _batch_results(speed: BatchSpeed) -> dict[str, Any]:
-    """Return the row of a batch size; times are milliseconds a batch."""
+    """Return the row of a batch size; times are milliseconds per batch."""
     return {
         "batch_size": speed.batch_size,
         "images_per_second": speed.images_per_second,
@@ -185,5 +180,5 @@ def _describe(speed: BatchSpeed) -> str:
         for part in (*PARTS, END_TO_END)
     )
     rate = METRICS["images_per_second"].describe(speed.images_per_second)
-    unstable = "" if speed.is_stable else " (the warm-up ended before the times had settled)"
-    return f"batch {speed.batch_size}: {rate}; median ms a batch: {parts}{unstable}"
+    unstable = "" if speed.is_stable else " (times were still changing after the warm-up)"
+    return f"batch {speed.batch_size}: {rate}; median ms per batch: {parts}{unstable}"

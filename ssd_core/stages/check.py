@@ -1,4 +1,4 @@
-"""The step that looks for faults in a source data set, and converts nothing."""
+"""Check a source data set without converting it."""
 
 import json
 from pathlib import Path
@@ -20,17 +20,16 @@ PAGE_FILE = "findings.html"
 
 
 def run(config: ConvertConfig, source: str, out_dir: Location | None = None) -> CheckedDataset:
-    """Check a data set: everything that a conversion checks.
-
-    Writes `findings.json`, `findings.html` and `results.json` if a directory is given.
+    """Run all checks of a conversion on a data set.
 
     Args:
         config: the `convert` section; with `decode_check` every image is decoded.
         source: path or URI of the data set.
-        out_dir: directory of the files; None writes none.
+        out_dir: directory for `findings.json`, `findings.html` and `results.json`; None writes
+            nothing.
 
     Raises:
-        UsageError: the source does not exist, or `out_dir` lies inside it.
+        UsageError: the source does not exist, or `out_dir` is inside it.
     """
     opened = open_source(source)
     if out_dir is None:
@@ -53,7 +52,7 @@ def run(config: ConvertConfig, source: str, out_dir: Location | None = None) -> 
 
 
 def describe(checked: CheckedDataset) -> list[str]:
-    """Return what was found in a few lines: a code each, errors first, with its first place."""
+    """Return a summary: two lines per code with its first finding, errors before warnings."""
     findings = checked.findings
     images = " + ".join(f"{split.images} {name}" for name, split in checked.splits.items())
     objects = sum(split.objects for split in checked.splits.values())

@@ -1,4 +1,4 @@
-"""The step that packs a source data set: labelled photographs in, checked shards out."""
+"""Convert a source data set: from labelled images to checked shards."""
 
 import os
 import time
@@ -38,24 +38,24 @@ from ssd_core.store.places import Places
 from ssd_core.structures import StageResult
 
 _BESIDE = (FINDINGS_FILE, INVOCATION_FILE, RESULTS_FILE)
-"""What a data set in a store has beside manifest and shards."""
+"""Files of a data set in a store beside its manifest and shards."""
 
 
 def run(config: ConvertConfig, source: str, out_dir: Location, *, workers: int = 1) -> StageResult:
-    """Convert a data set; return at once if `out_dir` already holds the result.
+    """Convert a data set, or return immediately if `out_dir` already holds the result.
 
     Writes the shards, `findings.json` if there are findings, and last `manifest.json`. A killed run
-    leaves no manifest; the same command keeps its finished shards. For a store everything is made
-    in the folder for temporary files and then uploaded.
+    leaves no manifest; a rerun keeps its finished shards. An output for a store is written to a
+    temporary folder first and then uploaded.
 
     Args:
         config: the `convert` section.
         source: path or URI of the data set.
         out_dir: directory of the shards.
-        workers: processes that write shards; the result does not depend on their number.
+        workers: number of writing processes; does not affect the result.
 
     Raises:
-        UsageError: the source does not exist, or `out_dir` lies inside it.
+        UsageError: the source does not exist, or `out_dir` is inside it.
         OwnershipError: `out_dir` holds another data set.
         DataError: the data set has errors; `findings.json` in `out_dir` lists all findings.
     """
@@ -71,18 +71,14 @@ def run(config: ConvertConfig, source: str, out_dir: Location, *, workers: int =
             manifest = _convert(config, opened, LocalDirectory(out_dir.local), workers)
     return StageResult(
         metrics={"images": _total(manifest, "images"), "boxes": _total(manifest, "boxes")},
-        metadata={
-            "uri": out_dir.uri,
-            "digest": manifest.digest,
-            "classes": len(manifest.classes),
-        },
+        metadata={"uri": out_dir.uri, "digest": manifest.digest, "classes": len(manifest.classes)},
     )
 
 
 def _convert_into_store(
     config: ConvertConfig, source: Source, out_dir: Location, workers: int
 ) -> Manifest:
-    """Convert in a folder that the listing key names, so that a rerun continues; then upload."""
+    """Convert in a temporary folder named by the listing key, so a rerun continues; then upload."""
     options = config.model_dump(mode="json")
     key = listing_key(source.files, options)
     staging = LocalDirectory(own_temporary_directory("staging") / key)
@@ -90,13 +86,15 @@ def _convert_into_store(
     with lock_dataset(staging.local):
         manifest = _existing_manifest(out_dir, options)
         if manifest is not None and _is_current(manifest, key, out_dir):
-            logger.info("%s: already converted, and nothing has changed", out_dir)
+            logger.info("%s: already converted, unchanged", out_dir)
         else:
             check_writable(out_dir)
             _convert(config, source, staging, workers)
             manifest = publish_dataset(staging.local, out_dir, beside=_BESIDE)
             logger.info("data set: %s", out_dir)
-        for path in staging.local.iterdir():  # the folder stays: others may wait for its lock
+        for (
+            path
+        ) in staging.local.iterdir():  # the folder stays: another process may wait for its lock
             remove(path)
     return manifest
 
@@ -119,8 +117,8 @@ def _convert(
 
     found = existing
     if existing is not None and _is_current(existing, key, out_dir):
-        logger.info("%s: already converted, and nothing has changed", out_dir)
-    elif existing is not None:  # a refusal leaves the complete data set as it is
+        logger.info("%s: already converted, unchanged", out_dir)
+    elif existing is not None:  # before run_stage: a refusal must leave the old data set as it is
         found = pack(out_dir.local)
 
     def work(folder: Path) -> Results:
@@ -141,10 +139,10 @@ def run_in(places: Places, config: ConvertConfig, source: str) -> StageResult:
 
 
 def check_apart(source: Source, out_dir: Location) -> None:
-    """Refuse a place for results that would change the source.
+    """Refuse an output directory inside the source.
 
     Raises:
-        UsageError: it lies inside the source.
+        UsageError: `out_dir` is inside the source.
     """
     if out_dir.local is None:
         is_inside = f"{out_dir}/".startswith(f"{source.uri.rstrip('/')}/")
@@ -154,15 +152,15 @@ def check_apart(source: Source, out_dir: Location) -> None:
         )
     if is_inside:
         raise UsageError(
-            f"--out {out_dir} lies inside the source {source.uri}; choose a place outside of it"
+            f"--out {out_dir} is inside the source {source.uri}; choose a directory outside of it"
         )
 
 
 def _existing_manifest(out_dir: Location, options: Mapping[str, Any]) -> Manifest | None:
-    """Return the manifest of the data set in `out_dir`, None where there is none.
+    """Return the manifest of the data set in `out_dir`, or None without one.
 
     Raises:
-        OwnershipError: it was made with other options, or cannot be read.
+        OwnershipError: it was written with other options, or cannot be read.
     """
     try:
         manifest = read_if_any(out_dir)
@@ -179,7 +177,7 @@ def _existing_manifest(out_dir: Location, options: Mapping[str, Any]) -> Manifes
 
 
 def _is_current(manifest: Manifest, key: str, out_dir: Location) -> bool:
-    """Say whether nothing has changed since, and all shards are there."""
+    """Return whether the source is unchanged and all shards exist."""
     if manifest.listing_key != key:
         return False
     try:

@@ -1,4 +1,4 @@
-"""The step that measures accuracy: a model and a data set in, the COCO numbers out."""
+"""Evaluate a model on a data set: the COCO metrics."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,16 +20,16 @@ from ssd_core.store import Location
 from ssd_core.structures import ClassInfo, StageResult
 
 _MAX_CONFUSED = 50
-"""Classes up to which a matrix can be read."""
+"""Largest number of classes for which a confusion matrix is legible."""
 
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """Which class was taken for which; the last class is the background."""
+    """Confusion matrix; the last class is the background."""
 
     classes: list[str]
     matrix: list[list[int]]
-    """A row for each true class, a column for each found one."""
+    """One row per true class, one column per detected class."""
 
 
 def run(
@@ -54,8 +54,7 @@ def run(
         device: device to run on.
 
     Raises:
-        UsageError: a framework or device that is not available.
-        DataError: an incomplete model or data set, or the two do not fit.
+        DataError: the model and the data set have different classes.
     """
     model = open_model(model_dir, config.postprocess, framework=framework, device=device)
     reader = open_split(data_dir, config.split)
@@ -82,21 +81,16 @@ def run(
 
 
 def read_confusion(out_dir: Path) -> Confusion | None:
-    """Return the confusion matrix of an evaluation; None where it has too many classes for one.
-
-    Raises:
-        UsageError: no stage has worked in this directory.
-        DataError: the evaluation has not finished.
-    """
+    """Return the confusion matrix of an evaluation, or None if it has too many classes."""
     confusion = read_output(out_dir).results["confusion"]
     return None if confusion is None else Confusion(**confusion)
 
 
 def check_classes(of_model: Sequence[ClassInfo], of_data: Sequence[ClassInfo]) -> None:
-    """Check that a label means the same class to the model and to the data set.
+    """Check that model and data set have the same class names in the same order.
 
     Raises:
-        DataError: the names differ; the message says the first difference.
+        DataError: the names differ; the message names the first difference.
     """
     model_names, data_names = ([info.name for info in infos] for infos in (of_model, of_data))
     for label, (ours, theirs) in enumerate(zip(model_names, data_names, strict=False), start=1):
@@ -107,8 +101,8 @@ def check_classes(of_model: Sequence[ClassInfo], of_data: Sequence[ClassInfo]) -
             )
     if len(model_names) != len(data_names):
         raise DataError(
-            f"the classes differ: the model knows {len(model_names)}, "
-            f"the data set has {len(data_names)}, of which the first ones agree"
+            f"the classes differ: the model has {len(model_names)} and the data set "
+            f"{len(data_names)}; the names that both have agree"
         )
 
 

@@ -1,7 +1,7 @@
-"""The frame of every stage: prepare → invocation → work → results.
+"""The frame of every stage: invocation → work → results.
 
 invocation.json   the request: enough to run the stage again
-results.json      the outcome; written last, so a directory with results is complete
+results.json      the results; written last, so a directory with results is complete
 """
 
 import json
@@ -24,9 +24,9 @@ from ssd_core.store.transfer import upload_directory
 INVOCATION_FILE = "invocation.json"
 RESULTS_FILE = "results.json"
 RESULTS_VERSION = 1
-"""Raised when a stage could no longer use the results of an older predecessor."""
+"""Incremented when results of an earlier version of this package become unusable."""
 IMAGE_VARIABLE = "SSD_IMAGE"
-"""Environment variable with the container image, set by the image itself."""
+"""Environment variable: name of the container image, set by the image itself."""
 
 Results = dict[str, Any]
 
@@ -39,9 +39,9 @@ class Invocation:
     config: Section | Mapping[str, Any]
     """Its section of the configuration, complete."""
     inputs: Mapping[str, Mapping[str, str]]
-    """By parameter name the `uri` and `digest` of each input."""
+    """`uri` and `digest` of each input, by parameter name."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Everything else that the user chose: framework, device, ..."""
+    """All other arguments of the user: framework, device, ..."""
 
     def content(self) -> dict[str, Any]:
         """Return the content of `invocation.json`."""
@@ -63,16 +63,17 @@ def run_stage(
     *,
     ranks: Ranks = ALONE,
 ) -> Results:
-    """Run the work of a stage between its invocation and its results.
+    """Write the invocation, do the work, and write its results.
 
-    Every run of every stage ends here: this is the place for anything that follows a run.
+    Every successful run of every stage ends here: code that follows a run, for example a
+    notification, belongs at the end of `_finish`.
 
     Args:
-        invocation: the request, its inputs opened and checked.
+        invocation: the request; its inputs were opened and checked.
         out_dir: directory of the outputs.
-        work: writes its outputs into the local folder that it is given, which is uploaded to an
-            `out_dir` in a store, and returns the content of `results.json`.
-        ranks: the processes that work together; the first one writes.
+        work: writes its outputs to a local folder and returns the content of `results.json`. The
+            folder is `out_dir` itself, or is uploaded to an `out_dir` in a store.
+        ranks: the processes that work together; only the first one writes here.
 
     Raises:
         OwnershipError: `out_dir` belongs to another stage.
@@ -80,15 +81,12 @@ def run_stage(
     ranks.on_first(lambda: _begin(invocation, out_dir))
     with _local_folder(out_dir) as folder:
         results = work(folder)
-
-        def finish() -> Results:
-            return _finish(invocation, results, folder, out_dir)
-
-        return ranks.on_first(finish)
+        ranks.on_first(lambda: _finish(results, folder, out_dir))
+        return results
 
 
 def _begin(invocation: Invocation, out_dir: Location) -> None:
-    """Take the directory, forget the results of an earlier run, and record the request."""
+    """Claim the directory, delete the results of an earlier run, and write the invocation."""
     if out_dir.head(INVOCATION_FILE) is not None:
         owner = _read_json(out_dir, INVOCATION_FILE).get("stage")
         if owner != invocation.stage:
@@ -102,20 +100,16 @@ def _begin(invocation: Invocation, out_dir: Location) -> None:
     out_dir.put(INVOCATION_FILE, _format(invocation.content(), sort_keys=True))
 
 
-def _finish(invocation: Invocation, results: Results, folder: Path, out_dir: Location) -> Results:
+def _finish(results: Results, folder: Path, out_dir: Location) -> None:
+    content = _format({"format_version": RESULTS_VERSION, **results})
+    LocalDirectory(folder).put(RESULTS_FILE, content)
     if out_dir.local is None:
-        local = LocalDirectory(folder)
-        local.put(INVOCATION_FILE, _format(invocation.content(), sort_keys=True))
-        write_results(local, results)
         upload_directory(folder, out_dir, last=RESULTS_FILE)
-    else:
-        write_results(out_dir, results)
-    return results
 
 
 @contextmanager
 def _local_folder(out_dir: Location) -> Iterator[Path]:
-    """Yield the output directory itself, or for a store an empty folder."""
+    """Yield the output directory itself, or an empty temporary folder for a store."""
     if out_dir.local is not None:
         yield out_dir.local
         return
@@ -125,11 +119,6 @@ def _local_folder(out_dir: Location) -> Iterator[Path]:
         yield Path(folder.name)
 
 
-def write_results(out_dir: Location, results: Mapping[str, Any]) -> None:
-    """Write `results.json`, also again where a later step of the same stage adds to it."""
-    out_dir.put(RESULTS_FILE, _format({"format_version": RESULTS_VERSION, **results}))
-
-
 def _format(content: Mapping[str, Any], *, sort_keys: bool = False) -> bytes:
     text = json.dumps(content, indent=2, sort_keys=sort_keys, allow_nan=False)
     return f"{text}\n".encode()
@@ -137,20 +126,20 @@ def _format(content: Mapping[str, Any], *, sort_keys: bool = False) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageOutput:
-    """The output directory of a finished stage, read."""
+    """The content of the output directory of a finished stage."""
 
     directory: Path
     invocation: dict[str, Any]
     results: Results
 
     def described(self) -> dict[str, str]:
-        """Return `uri` and `digest` for the invocation of a stage that reads this output."""
+        """Return `uri` and `digest` for the invocation of a stage that uses this output."""
         digest = file_sha256(self.directory / RESULTS_FILE)
         return {"uri": str(self.directory.resolve()), "digest": digest}
 
 
 def read_output(directory: Path) -> StageOutput:
-    """Read invocation and results of a finished stage; raises as `read_record`."""
+    """Read the local output directory of a finished stage; raises the errors of `read_record`."""
     invocation, results = read_record(LocalDirectory(directory))
     return StageOutput(directory=directory, invocation=invocation, results=results)
 
@@ -174,7 +163,7 @@ def read_invocation(directory: Location) -> dict[str, Any]:
     """
     if directory.head(INVOCATION_FILE) is None:
         raise UsageError(
-            f"{directory}: no {INVOCATION_FILE} here; expected the output directory of a stage"
+            f"{directory} has no {INVOCATION_FILE}; expected the output directory of a stage"
         )
     return _read_json(directory, INVOCATION_FILE)
 
@@ -184,8 +173,8 @@ def _read_results(directory: Location) -> Results:
     version = results.pop("format_version", None)
     if version != RESULTS_VERSION:
         raise DataError(
-            f"{directory / RESULTS_FILE} has format version {version}, this program reads "
-            f"{RESULTS_VERSION}; run the stage again"
+            f"{directory / RESULTS_FILE} has format version {version}, expected {RESULTS_VERSION}; "
+            "run the stage again"
         )
     return results
 

@@ -1,4 +1,4 @@
-"""The step that looks at a converted data set: one page and its numbers."""
+"""Describe a converted data set on one HTML page."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,7 +36,7 @@ INSPECT_FILE = "inspect.html"
 
 _SAMPLES = {"smallest": 6, "most": 6, "fewest": 3}
 _MAX_LISTED = 1000
-"""Repeated images that `results.json` names."""
+"""Largest number of groups of repeated images in `results.json`."""
 
 
 def run(
@@ -46,17 +46,16 @@ def run(
     recipe: str | None = None,
     assignments: Sequence[str] = (),
 ) -> StageResult:
-    """Write `inspect.html` and `results.json` about all splits of a data set.
+    """Write `inspect.html` about all splits of a data set.
 
     Args:
-        data_dir: output of `convert`, also in a store.
-        out_dir: place of the page.
-        recipe: the one whose anchors are looked at closely; None only compares all recipes.
-        assignments: `section.key=value` changes of that recipe.
+        data_dir: output of `convert`.
+        out_dir: directory of the page.
+        recipe: name of the recipe whose anchors are described in detail; None only compares all.
+        assignments: `section.key=value` changes to that recipe.
 
     Raises:
-        UsageError: an unknown recipe, key or value, or changes of no recipe.
-        DataError: no data set, or a shard that is broken.
+        UsageError: assignments without a recipe.
     """
     recipes = _recipes(recipe, assignments)
     manifest = read_manifest(data_dir)
@@ -87,13 +86,9 @@ def run(
 
 
 def _recipes(chosen: str | None, assignments: Sequence[str]) -> dict[str, TrainConfig]:
-    """Return the training section of every recipe, that of the chosen one with its changes.
-
-    Raises:
-        UsageError: as `run`.
-    """
+    """Return the training section of every recipe, the chosen one with its changes."""
     if chosen is None and assignments:
-        raise UsageError(f"'{assignments[0]}' changes no recipe; name one with --recipe")
+        raise UsageError(f"'{assignments[0]}' has no recipe to change; add --recipe NAME")
     recipes = {name: load_recipe(name).train for name in RECIPES}
     if chosen is not None:
         recipes[chosen] = override(load_recipe(chosen), assignments).train
@@ -147,7 +142,7 @@ def _describe_data(data_dir: Location, manifest: Manifest) -> dict[str, str]:
 
 
 def _describe_groups(groups: Sequence[Mapping[str, Sequence[str]]]) -> dict[str, Any]:
-    """Name the groups of images that are the same, and count those of both splits."""
+    """List the groups of repeated images, and count those with images of both splits."""
     return {
         "in_both_splits": sum(len(group) > 1 for group in groups),
         "images": sorted(groups, key=len, reverse=True)[:_MAX_LISTED],
@@ -155,7 +150,7 @@ def _describe_groups(groups: Sequence[Mapping[str, Sequence[str]]]) -> dict[str,
 
 
 def _describe_findings(manifest: Manifest) -> list[dict[str, Any]]:
-    """Return what conversion found, with what it did about it."""
+    """Return the findings of the conversion, with the action that it took."""
     policy = manifest.options.get("policy", ConvertConfig().policy)
     return [
         {
@@ -172,7 +167,7 @@ def _describe_findings(manifest: Manifest) -> list[dict[str, Any]]:
 def _images(
     readers: Mapping[str, SplitReader], tables: Mapping[str, SplitTable]
 ) -> dict[str, list[AnnotatedImage]]:
-    """Return sample images by kind, as many as fit."""
+    """Return sample images by kind, as many as fit on the page."""
     extremes = find_extremes(tables, _SAMPLES)
     kinds = [kind for kind, found in extremes.items() for _ in found]
     images = take_while_small(

@@ -1,4 +1,4 @@
-"""The step that looks at pictures: a model and image files in, boxes out, as text and drawn."""
+"""Detect objects in image files: boxes as JSON lines and drawn into copies."""
 
 import json
 import os
@@ -38,8 +38,8 @@ def run(
     Writes `predictions.jsonl`, one line per image, and `pictures/`, copies with the boxes drawn.
 
     Args:
-        config: overrides of the model's post-processing; the score threshold decides which
-            detections are written and drawn.
+        config: overrides of the model's post-processing; detections below its score threshold are
+            neither written nor drawn.
         model_dir: output of `train`, or its `model` folder.
         images: image files, and folders that are searched for them.
         out_dir: directory of the results.
@@ -47,9 +47,8 @@ def run(
         device: device to run on.
 
     Raises:
-        UsageError: a file does not exist, a folder has no image, or a framework or device is not
-            available.
-        DataError: a file that is not a readable image, or an incomplete model.
+        UsageError: a file does not exist, or a folder has no image.
+        DataError: a file is not a readable image.
     """
     paths = find_images(images, leave_out=out_dir.local)
     model = open_model(model_dir, config, framework=framework, device=device)
@@ -77,12 +76,9 @@ def run(
         }
 
     counts = run_stage(invocation, out_dir, work)
+    images_found = f"{counts['images']} image{'' if counts['images'] == 1 else 's'}"
     logger.info(
-        "found %d objects in %d %s: %s",
-        counts["detections"],
-        counts["images"],
-        "image" if counts["images"] == 1 else "images",
-        out_dir / PICTURES_DIR,
+        "found %d objects in %s: %s", counts["detections"], images_found, out_dir / PICTURES_DIR
     )
     return StageResult(metadata={name: float(count) for name, count in counts.items()})
 
@@ -92,7 +88,7 @@ def find_images(paths: Sequence[Path], *, leave_out: Path | None) -> list[Path]:
 
     Args:
         paths: files and folders.
-        leave_out: a folder to skip: that of the results, which are images too.
+        leave_out: a folder to skip, because it has images of an earlier run.
 
     Raises:
         UsageError: a path does not exist, or a folder has no image.
@@ -102,12 +98,12 @@ def find_images(paths: Sequence[Path], *, leave_out: Path | None) -> list[Path]:
         if path.is_dir():
             inside = sorted(file for file in path.rglob("*") if _is_image(file, leave_out))
             if not inside:
-                raise UsageError(f"{path}: no image in this folder ({' '.join(IMAGE_SUFFIXES)})")
+                raise UsageError(f"{path}: the folder has no images ({' '.join(IMAGE_SUFFIXES)})")
             found |= dict.fromkeys(inside)
         elif path.is_file():
             found[path] = None
         else:
-            raise UsageError(f"{path}: no such image or folder")
+            raise UsageError(f"{path}: the file or folder does not exist")
     return list(found)
 
 
@@ -121,9 +117,9 @@ def _is_image(path: Path, leave_out: Path | None) -> bool:
 
 
 def picture_names(paths: Sequence[Path]) -> list[str]:
-    """Return a file name for the copy of each image; equal stems get a number."""
+    """Return a unique file name for the copy of each image."""
     names: list[str] = []
-    taken: set[str] = set()  # in lower case, because some file systems know no case
+    taken: set[str] = set()  # in lower case, for file systems that ignore case
     for path in paths:
         number, name = 1, f"{path.stem}.jpg"
         while name.lower() in taken:
@@ -135,7 +131,7 @@ def picture_names(paths: Sequence[Path]) -> list[str]:
 
 
 def _predict(model: OpenedModel, path: Path, out_dir: Path, picture: str) -> dict[str, Any]:
-    """Write the picture with its boxes and return its line."""
+    """Write a copy of the image with the boxes drawn, and return the line of the image."""
     with located(str(path)):
         pixels = decode_image(_read_image(path))
     height, width = pixels.shape[:2]
@@ -159,7 +155,7 @@ def _read_image(path: Path) -> bytes:
 
 
 def _plain(found: Detections, classes: Sequence[ClassInfo]) -> list[dict[str, Any]]:
-    """Return what was found, boxes as x0, y0, x1, y1 in pixels."""
+    """Return detections as plain values, boxes as x0, y0, x1, y1 in pixels."""
     return [
         {
             "class": classes[label - 1].name,

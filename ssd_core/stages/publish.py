@@ -1,4 +1,4 @@
-"""The step that hands a model out: past a gate, under a name and a version, with a card."""
+"""Publish a model that meets its requirements, under a name and version, with a card."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -26,17 +26,17 @@ from ssd_core.store.places import Places
 from ssd_core.structures import StageResult
 
 PUBLISHED_FILE = "published.json"
-"""Lists the files; `manifest.json` would make it look like a data set."""
+"""List of the files; named `manifest.json`, it would be taken for a data set."""
 CARD_FILE = "README.md"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
-    """What a model is published as."""
+    """Name and version of a published model."""
 
     name: str
     version: str = ""
-    """Empty for the id of its training, so that the same training has the same version."""
+    """Empty for the id of the training, so that the same training has the same version."""
 
 
 def run(
@@ -47,23 +47,22 @@ def run(
     places: Places,
     label: Label | None,
 ) -> StageResult:
-    """Check a model against its bars, and put it under `models/<name>/<version>/`.
+    """Check the requirements of a model and publish it as `models/<name>/<version>/`.
 
-    There it lies as a model directory with a card (README.md) and `published.json`, which comes
-    last. Of several models for one version the first wins; the same model again returns at once.
-    `results.json` in `out_dir` says where it is.
+    That is a model directory with a card (README.md) and, written last, `published.json`. The first
+    of several models for one version wins; publishing the same model again changes nothing.
 
     Args:
         config: the `publish` section.
-        inputs: output directories of train and evaluate, and of benchmark where speed is asked for.
-        out_dir: place of the results.
-        places: the root that holds the published models.
-        label: name and version; None only checks the bars.
+        inputs: output directories of train and evaluate, and of benchmark if speed is required.
+        out_dir: directory of `results.json`, which has the `uri` of the published model.
+        places: the root of the published models.
+        label: name and version; None only checks the requirements.
 
     Raises:
-        GateError: a bar was not reached; the message names figure and bar.
+        GateError: a metric is below its requirement.
         OwnershipError: another model has this name and version.
-        UsageError: an input is missing, or is about another model.
+        UsageError: an input is missing, or is of another model.
         DataError: the model is incomplete.
     """
     outputs = read_outputs(inputs)
@@ -80,16 +79,16 @@ def run(
 
     def work(folder: Path) -> Results:
         results = {
-            "metrics": _check_bars(config, outputs),
+            "metrics": _check_requirements(config, outputs),
             "training_id": description.training_id,
         }
         if label is None:
-            logger.info("the model is not published: it was given no name")
+            logger.info("the model is not published: no name was given")
             return results
         version = label.version or description.training_id
-        place = places.model(label.name, version)
-        _publish(place, f"{label.name} {version}", outputs, description)
-        return results | {"uri": place.uri, "name": label.name, "version": version}
+        published = places.model(label.name, version)
+        _publish(published, f"{label.name} {version}", outputs, description)
+        return results | {"uri": published.uri, "name": label.name, "version": version}
 
     results = run_stage(invocation, out_dir, work)
     metrics = results.pop("metrics")
@@ -97,68 +96,70 @@ def run(
 
 
 def _check_inputs(outputs: Mapping[str, StageOutput]) -> ModelDescription:
-    """Return the model, after a look at whether the measurements are about it."""
+    """Check that the measurements are of the model, and return its description."""
     for stage in ("train", "evaluate"):
         if stage not in outputs:
-            raise UsageError(f"nothing to publish without the output directory of '{stage}'")
+            raise UsageError(f"the output directory of '{stage}' is missing")
     description = read_model(LocalDirectory(outputs["train"].directory / MODEL_DIR)).description
     digest = description.file(WEIGHTS_FILE).sha256
     for stage in set(outputs) - {"train"}:
         if outputs[stage].invocation["inputs"]["model_dir"]["digest"] != digest:
             raise UsageError(
-                f"{outputs[stage].directory} is about another model than "
-                f"{outputs['train'].directory}; expected the '{stage}' of this one"
+                f"{outputs[stage].directory} is of another model than "
+                f"{outputs['train'].directory}; expected the '{stage}' of that model"
             )
     return description
 
 
-def _check_bars(section: PublishConfig, outputs: Mapping[str, StageOutput]) -> dict[str, float]:
-    """Return the figures that have a bar in the configuration, all of them above it."""
-    bars = {
-        "ap": ("evaluate", section.min_ap),
-        "images_per_second": ("benchmark", section.min_images_per_second),
+def _check_requirements(
+    config: PublishConfig, outputs: Mapping[str, StageOutput]
+) -> dict[str, float]:
+    """Check the metrics that can have a requirement, and return the measured ones."""
+    requirements = {
+        "ap": ("evaluate", config.min_ap),
+        "images_per_second": ("benchmark", config.min_images_per_second),
     }
-    figures: dict[str, float] = {}
-    for name, (stage, bar) in bars.items():
-        figure = outputs[stage].results["metrics"].get(name) if stage in outputs else None
-        if bar and (figure is None or figure < bar):
-            shown = "was not measured" if figure is None else f"is {figure:.4g}"
-            raise GateError(f"{name} {shown}; publish.min_{name} requires at least {bar:.4g}")
-        if figure is not None:
-            figures[name] = figure
-    return figures
+    measured: dict[str, float] = {}
+    for name, (stage, minimum) in requirements.items():
+        value = outputs[stage].results["metrics"].get(name) if stage in outputs else None
+        if minimum and (value is None or value < minimum):
+            shown = "was not measured" if value is None else f"is {value:.4g}"
+            raise GateError(f"{name} {shown}; publish.min_{name} requires at least {minimum:.4g}")
+        if value is not None:
+            measured[name] = value
+    return measured
 
 
 def _publish(
-    place: Location,
+    published: Location,
     title: str,
     outputs: Mapping[str, StageOutput],
     description: ModelDescription,
 ) -> None:
-    """Copy the model: first its config.json, which claims the place, and last the manifest.
+    """Copy the model: first its config.json, which claims the directory, and last the manifest.
 
-    config.json holds the hashes of the other files, so it stands for the model.
+    config.json contains the hashes of the other files, so it identifies the model.
     """
     model_dir = outputs["train"].directory / MODEL_DIR
     config = (model_dir / CONFIG_FILE).read_bytes()
-    if not place.put_if_absent(CONFIG_FILE, config) and place.get(CONFIG_FILE) != config:
+    if not published.put_if_absent(CONFIG_FILE, config) and published.get(CONFIG_FILE) != config:
         raise OwnershipError(
-            f"{place} holds another model; choose another version, or remove that one"
+            f"{published} holds another model; choose another version, or remove that one"
         )
-    if place.head(PUBLISHED_FILE) is not None:
-        logger.info("%s: is published already", place)
+    if published.head(PUBLISHED_FILE) is not None:
+        logger.info("%s: already published", published)
         return
     for name in (CLASSES_FILE, WEIGHTS_FILE):
-        place.put(name, model_dir / name)
+        published.put(name, model_dir / name)
     results = {stage: output.results for stage, output in outputs.items()}
-    card = write_card(title, place.uri, description, results).encode()
-    if not place.put_if_absent(CARD_FILE, card):
-        card = place.get(CARD_FILE)  # of another run of the same model, whose figures differ a bit
+    card = write_card(title, published.uri, description, results).encode()
+    if not published.put_if_absent(CARD_FILE, card):
+        card = published.get(CARD_FILE)  # another run's card of this model: its speeds may differ
     own = (KnownFile.of(CONFIG_FILE, config), KnownFile.of(CARD_FILE, card))
     manifest = {
         "format_version": 2,
         "version": __version__,
         "files": [file.model_dump() for file in (*own, *description.files)],
     }
-    place.put_if_absent(PUBLISHED_FILE, (json.dumps(manifest, indent=2) + "\n").encode())
-    logger.info("published as %s", place)
+    published.put_if_absent(PUBLISHED_FILE, (json.dumps(manifest, indent=2) + "\n").encode())
+    logger.info("published as %s", published)

@@ -1,4 +1,4 @@
-"""The step that joins what the others found into one HTML page."""
+"""Combine the results of other stages into one HTML page."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,19 +41,18 @@ def run(
     *,
     data_dir: Location | None = None,
 ) -> StageResult:
-    """Write `report.html` and `summary.md`; a part whose input is not given is left out.
+    """Write `report.html` and `summary.md`; sections without an input are omitted.
 
     Args:
         config: the `report` section.
         inputs: output directories of train, evaluate and benchmark, in any order.
-        out_dir: place of the page.
-        data_dir: output of `convert`, for the sample images; None takes the data set that was
-            evaluated, if it still exists.
+        out_dir: directory of the page.
+        data_dir: output of `convert`, for the sample images; None uses the evaluated data set, if
+            it still exists.
 
     Raises:
-        UsageError: a directory is of no such stage, or two are of the same; `data_dir` is not the
-            data set that was evaluated.
-        DataError: a directory is incomplete.
+        UsageError: an input is of another stage, or two are of the same one; or `data_dir` is not
+            the evaluated data set.
     """
     outputs = read_outputs(inputs)
     read = {stage: output.described() for stage, output in outputs.items()}
@@ -74,11 +73,10 @@ def run(
 
 
 def read_outputs(inputs: Sequence[Path]) -> dict[str, StageOutput]:
-    """Read the output directories by stage, in the order of the pipeline.
+    """Read output directories; return them by stage, in the order of the pipeline.
 
     Raises:
-        UsageError: a directory is of no such stage, or two are of the same.
-        DataError: a directory is incomplete.
+        UsageError: a directory is of another stage, or two are of the same one.
     """
     outputs: dict[str, StageOutput] = {}
     for directory in inputs:
@@ -100,7 +98,7 @@ def read_outputs(inputs: Sequence[Path]) -> dict[str, StageOutput]:
 def _content(
     section: ReportConfig, outputs: Mapping[str, StageOutput], data_dir: Location | None
 ) -> dict[str, Any]:
-    """Return what the page shows, part by part."""
+    """Return the content of the page by section."""
     results = {stage: output.results for stage, output in outputs.items()}
     invocations = {stage: output.invocation for stage, output in outputs.items()}
     content = sections.overview(results, invocations)
@@ -126,32 +124,28 @@ def _training(outputs: Mapping[str, StageOutput]) -> dict[str, Any] | None:
 def _open_images(
     outputs: Mapping[str, StageOutput], data_dir: Location | None
 ) -> SplitReader | None:
-    """Open the split that was evaluated; None where there is no evaluation, or its data is gone.
-
-    Raises:
-        UsageError: `data_dir` is given, and is another data set.
-    """
+    """Open the evaluated split; None without an evaluation, or if its data no longer exist."""
     if "evaluate" not in outputs:
         return None
     invocation = outputs["evaluate"].invocation
     evaluated = invocation["inputs"]["data_dir"]
-    place = data_dir or Location.parse(evaluated["uri"])
-    if data_dir is None and place.head(MANIFEST_FILE) is None:
-        logger.info("no images in the report: %s no longer holds a data set", place)
+    source = data_dir or Location.parse(evaluated["uri"])
+    if data_dir is None and source.head(MANIFEST_FILE) is None:
+        logger.info("the report has no images: %s no longer holds a data set", source)
         return None
-    reader = open_split(place, invocation["config"]["split"])
+    reader = open_split(source, invocation["config"]["split"])
     if reader.manifest.digest == evaluated["digest"]:
         return reader
     if data_dir is not None:
-        raise UsageError(f"{place} is not the data set that was evaluated, {evaluated['uri']}")
-    logger.info("no images in the report: %s now holds another data set", place)
+        raise UsageError(f"{source} is not the evaluated data set, {evaluated['uri']}")
+    logger.info("the report has no images: %s now holds another data set", source)
     return None
 
 
 def _images(
     section: ReportConfig, evaluate: StageOutput, reader: SplitReader
 ) -> list[AnnotatedImage]:
-    """Return images spread over the split: the requested number, or as many as fit."""
+    """Return images at equal distances in the split, as many as requested or as fit."""
     count = min(section.images, reader.num_images)
     rows = np.linspace(0, reader.num_images - 1, count).round().astype(int)
     found = read_detections(
@@ -183,7 +177,7 @@ def _image(record: Record, found: Detections, classes: Sequence[ClassInfo]) -> A
 
 
 def _metrics(outputs: Mapping[str, StageOutput]) -> dict[str, float]:
-    """Return the key metrics of the report; those of a training mean something else."""
+    """Return the key metrics of evaluation and benchmark."""
     return {
         metric.name: value
         for stage in ("evaluate", "benchmark")

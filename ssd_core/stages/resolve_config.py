@@ -1,4 +1,4 @@
-"""Turn a recipe and overrides into one plain dict per stage, checked before anything runs."""
+"""Resolve a recipe and its overrides into one plain dict per stage, before anything runs."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -26,17 +26,17 @@ def run(
 ) -> Sections:
     """Return the complete `recipe`, and the section of each stage that needs only its own.
 
-    Absent values are omitted, because a parameter of Kubeflow Pipelines cannot hold null; every
-    optional field has None as its default, so nothing is lost.
+    None is omitted, because a parameter of Kubeflow Pipelines cannot be null; it is the default of
+    every optional field.
 
     Args:
         recipe: name of a recipe; ignored with a model.
         overrides: `section.key=value` assignments, or the same as a mapping. Text that is valid
-            JSON is parsed, so `"12"` and `12` mean the same.
-        model_dir: a model, whose own recipe is taken.
+            JSON is parsed, so `"12"` and `12` are equivalent.
+        model_dir: a model whose recipe is used.
 
     Raises:
-        UsageError: an unknown recipe or key (with the nearest known one), or an invalid value.
+        UsageError: an unknown recipe or key, or an invalid value.
     """
     base = load_recipe(recipe) if model_dir is None else read_description(model_dir).recipe
     assignments = _assignments(overrides) if isinstance(overrides, Mapping) else overrides
@@ -46,9 +46,6 @@ def run(
 
 def read_recipe(uri: str) -> Recipe:
     """Read a complete recipe from a JSON or YAML file, as `ssd recipes NAME` prints it.
-
-    Args:
-        uri: path or URI of the file.
 
     Raises:
         UsageError: the file does not exist, is neither JSON nor YAML, or is not a recipe.

@@ -1,4 +1,4 @@
-"""The step that learns: a converted data set in, a model directory out."""
+"""Train a detector: from a converted data set to a model directory."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -39,10 +39,10 @@ CHECKPOINT_DIR = "checkpoints"
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """One training: what is learned, from which data, in which framework."""
+    """A recipe, a data set, and the framework and device to train with."""
 
     recipe: Recipe
-    """The complete, resolved configuration; `train` decides the result."""
+    """The complete, resolved configuration; only its `train` section affects the weights."""
     data_dir: Location
     """Output of `convert`."""
     framework: str = "torch"
@@ -50,17 +50,17 @@ class Training:
 
     @cached_property
     def manifest(self) -> Manifest:
-        """The manifest of the data set; raises DataError if it is incomplete."""
+        """The manifest of the data set."""
         return read_manifest(self.data_dir)
 
     @cached_property
     def identity(self) -> Identity:
-        """Everything that decides how the training ends."""
+        """Everything that affects the resulting weights."""
         return identify(self.recipe.train, self.manifest.digest, self.framework)
 
     @cached_property
     def id(self) -> str:
-        """The short name of the identity."""
+        """The digest of the identity."""
         return digest_identity(self.identity)
 
     def command(self, out_dir: Location, config: str) -> tuple[str, ...]:
@@ -70,14 +70,8 @@ class Training:
             out_dir: directory of the training.
             config: path or URI of a file with the recipe.
         """
-        options = {
-            "config": config,
-            "data": self.data_dir.uri,
-            "out": out_dir.uri,
-            "framework": self.framework,
-            "device": self.device,
-        }
-        return ("train", *(word for name in options for word in (f"--{name}", options[name])))
+        where = ("--config", config, "--data", self.data_dir.uri, "--out", out_dir.uri)
+        return ("train", *where, "--framework", self.framework, "--device", self.device)
 
     def finished(self, out_dir: Location) -> StageResult | None:
         """Return the result of this training if its complete model is in `out_dir`."""
@@ -85,40 +79,33 @@ class Training:
         return None if results is None else _report(results, out_dir)
 
     def run_once(self, out_dir: Location, start: Callable[[], None]) -> StageResult:
-        """Return the result of this training, and let other processes produce it if necessary.
+        """Return the result of this training; without one call `start`, which must produce it.
 
         Raises:
-            DataError: `start` has returned, but there is no model.
+            DataError: `start` returned without producing the model.
         """
         if (result := self.finished(out_dir)) is None:
             start()
             result = self.finished(out_dir)
         if result is None:
             raise DataError(
-                f"{out_dir}: the processes of the training have ended without a model of it; "
-                "expected the same build of this package in all of them"
+                f"{out_dir}: the training processes ended without writing their model; run the "
+                "same build of this package in all of them"
             )
         return result
 
 
 def run(training: Training, out_dir: Location) -> StageResult:
-    """Train a detector, or continue where the same training was stopped.
+    """Train a detector, or continue the same training after an interruption.
 
     Writes `checkpoints/`, `train_log.jsonl`, `model/`, and last `results.json`. A finished training
-    returns at once. In a store the log is updated with each checkpoint, so that any machine can
-    continue.
-
-    Args:
-        training: what to train.
-        out_dir: directory of this one training.
+    returns immediately. In a store the log is uploaded with each checkpoint, so that any machine
+    can continue.
 
     Raises:
-        UsageError: a framework or device that is not available.
         OwnershipError: `out_dir` holds another training.
-        DataError: an incomplete data set, or an image that cannot be decoded.
         DivergedError: a loss or a weight is no longer finite.
         StoppedError: SIGTERM or Ctrl-C, after a checkpoint.
-        SurroundingsError: a newer attempt has taken over.
     """
     with open_ranks(training.framework) as ranks:
         if results := ranks.on_first(lambda: _read_finished(training, out_dir)):
@@ -185,7 +172,7 @@ def _facts(training: Training, backend: Backend, ranks: Ranks) -> dict[str, Any]
 
 
 def _train(run: Run, log: MirroredFile | None) -> TrainState:
-    """Train; if that fails for good, upload the log that shows why."""
+    """Train; if it diverges, upload the log, which shows the cause."""
     try:
         return train(run)
     except DivergedError:
@@ -197,7 +184,7 @@ def _train(run: Run, log: MirroredFile | None) -> TrainState:
 def _keep_model(
     training: Training, loop: Run, state: TrainState, backend: Backend, out_dir: Location
 ) -> Results:
-    """Write the model directory, unless a newer attempt has taken over."""
+    """Write the model directory, unless a newer attempt at this training has taken over."""
     weights = state.best_weights or loop.learner.weights()
     description = ModelDescription(
         recipe=training.recipe,
@@ -229,7 +216,7 @@ def _loader(training: Training, reader: SplitReader, ranks: Ranks) -> Loader:
 
 
 def _evaluation(training: Training, learner: Learner) -> Callable[[], dict[str, float]] | None:
-    """Return the measurement of the present weights on the val split, if one is configured."""
+    """Return the evaluation of the current weights on the val split, if one is configured."""
     if training.recipe.train.evaluate_every is None:
         return None
     reader, config = open_split(training.data_dir, "val"), training.recipe.evaluate

@@ -1,4 +1,4 @@
-"""The step that learns on the devices of one machine: `train`, in one process per device."""
+"""Train on the devices of one machine, with one process per device."""
 
 import tempfile
 from pathlib import Path
@@ -16,15 +16,14 @@ def run(training: train.Training, out_dir: Location, *, num_devices: int) -> Sta
     """Train as `train.run` does; a single device is used by this process.
 
     Raises:
-        SsdError: the errors of `train.run`; with several devices it carries the exit code of the
-            process that failed, which has printed the reason.
+        SsdError: a process failed after printing its error; this has the same exit code.
     """
     if num_devices == 1:
         return train.run(training, out_dir)
 
     def start() -> None:
         if code := launch(training, out_dir, Nodes(num_devices)):
-            error = SsdError("a process of the training has failed; its own line states the reason")
+            error = SsdError("a training process failed; see its error above")
             error.exit_code = code
             raise error
 
@@ -41,5 +40,4 @@ def launch(training: train.Training, out_dir: Location, nodes: Nodes) -> int:
     with tempfile.TemporaryDirectory(prefix="ssd-recipe-") as folder:
         config = Path(folder) / "recipe.json"
         config.write_text(training.recipe.model_dump_json())
-        words = training.command(out_dir, str(config))
-        return launch_ranks(training.framework, words, nodes)
+        return launch_ranks(training.framework, training.command(out_dir, str(config)), nodes)

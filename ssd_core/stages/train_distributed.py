@@ -1,4 +1,4 @@
-"""The step that learns on several nodes: a cluster runs `train`, and this step ends as it ends."""
+"""Train on several nodes of a cluster: run `ssd train` in a job and wait for its result."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from ssd_core.training.identity import claim_directory
 
 TASK = "train"
 RECIPE_FILE = "recipe.json"
-"""In the directory of the training, where every pod reads it."""
+"""Name of the recipe in the directory of the training, where every pod reads it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class Team:
     """The pods that train together."""
 
     run: str
-    """Id of the pipeline run; with the name of the task it names the job."""
+    """Id of the pipeline run; part of the name of the job."""
     nodes: int
     """Number of pods, each with the accelerators of the placement."""
     placement: Mapping[str, Any]
@@ -34,18 +34,12 @@ class Team:
 def run(training: Training, out_dir: Location, team: Team) -> StageResult:
     """Train on several pods of the cluster that this process runs in.
 
-    The pods run `ssd train` with the same recipe, data and output. A finished training returns at
-    once; an existing job of the same run and task is adopted.
-
-    Args:
-        training: what to train, its data where every pod can read it.
-        out_dir: directory of the training, where every pod can write.
-        team: the pods.
+    The pods run `ssd train` with the same recipe, data and output directory, all in a store. A
+    finished training returns immediately; an existing job of the same run is adopted.
 
     Raises:
-        UsageError: a setting that cannot work on several nodes, or that the cluster refuses.
-        SsdError: the error that the training itself ended with.
-        SurroundingsError: the job was deleted, suspended or too late, or the API stays away.
+        UsageError: a setting that does not work on several nodes, or that the cluster rejects.
+        SsdError: the error of the training itself.
         StoppedError: SIGTERM or Ctrl-C; a job that this process created is deleted.
     """
 
@@ -59,17 +53,17 @@ def run(training: Training, out_dir: Location, team: Team) -> StageResult:
 
 
 def plan(training: Training, out_dir: Location, team: Team) -> JobRequest:
-    """Return the job that `run` would ask for.
+    """Return the job that `run` submits.
 
     Raises:
-        UsageError: a setting that cannot work on several nodes.
+        UsageError: a setting that does not work on several nodes.
     """
     placement = parse_section(JobPlacement, team.placement, "placement")
     if placement.job is None:
         raise UsageError("placement: no job, so it cannot run on more than one node")
     for name, directory in {"the data": training.data_dir, "the output": out_dir}.items():
         if directory.local is not None:
-            raise UsageError(f"{name} lies at {directory}, which other nodes cannot see; use s3://")
+            raise UsageError(f"{name} is at {directory}, which other nodes cannot read; use s3://")
     check_batch_size(training.recipe.train.batch_size, team.nodes * placement.processes)
     return JobRequest(
         name=job_name(team.run, TASK),

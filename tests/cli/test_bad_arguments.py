@@ -71,7 +71,7 @@ OUTS = {
     "/proc/below": "cannot write there",
     "": "the name of a place is empty",
     "http://host/out": "cannot be used here",
-    "SOURCE/out": "lies inside the source",
+    "SOURCE/out": "is inside the source",
 }
 OPTIONS = {
     "--format coc": (2, "invalid value for '--format': 'coc' is not one of 'auto', 'coco'"),
@@ -148,9 +148,9 @@ COMMANDS = [
     ([*PREDICT, "SOURCE", "--score", "2"], 2, "invalid value for '--score'"),
     ([*PREDICT, "SOURCE", "--score", "high"], 2, "invalid value for '--score'"),
     (["inspect", "--data", "DATA", "--out", "o", "--recipe", "x"], 2, "unknown recipe 'x'"),
-    (["inspect", "--data", "DATA", "--out", "o", "--set", "a.b=1"], 2, "changes no recipe"),
-    (["report", "nowhere", "--out", "o"], 2, "no invocation.json here"),
-    (["report", "empty", "--out", "o"], 2, "no invocation.json here"),
+    (["inspect", "--data", "DATA", "--out", "o", "--set", "a.b=1"], 2, "has no recipe to change"),
+    (["report", "nowhere", "--out", "o"], 2, "has no invocation.json"),
+    (["report", "empty", "--out", "o"], 2, "has no invocation.json"),
     (["report", "broken", "--out", "o"], 3, "is not JSON"),
     (["report", "foreign", "--out", "o"], 3, "has format version None"),
     (["recipes", "demoo"], 2, "did you mean 'demo'?"),

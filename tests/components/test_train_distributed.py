@@ -143,7 +143,7 @@ def test_a_pod_without_access_to_the_store_ends_the_step(
     ("change", "message"),
     [
         ({"nodes": 3.0}, "train.batch_size 4 does not divide over 3 devices"),
-        ({"data_root": "/shared"}, "the output lies at /shared/training/"),
+        ({"data_root": "/shared"}, "the output is at /shared/training/"),
         (
             {"placement": PLACEMENT | {"job": None}},
             "placement: no job, so it cannot run on more than one node",

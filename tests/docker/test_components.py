@@ -147,5 +147,5 @@ def test_launcher_fails_with_one_line(done: dict[str, Done], place: Path) -> Non
     words += ("--input", f"dataset={place / 'convert' / 'dataset'}")
     ended = run_component("train_distributed", images.LAUNCHER, place / "other", *words)
     assert ended.returncode == 2, ended.stderr
-    assert "which other nodes cannot see; use s3://" in ended.stderr
+    assert "which other nodes cannot read; use s3://" in ended.stderr
     assert "Traceback" not in ended.stderr

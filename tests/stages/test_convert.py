@@ -382,7 +382,7 @@ def test_invalid_options(
 
 
 def test_output_inside_the_source_is_refused(own_source: Path) -> None:
-    with pytest.raises(UsageError, match="lies inside the source"):
+    with pytest.raises(UsageError, match="is inside the source"):
         convert_into(own_source / "shards", {}, own_source)
 
 

@@ -78,7 +78,7 @@ def test_classes_other_than_those_of_the_model_are_refused():
     evaluate.check_classes(classes("a", "b"), classes("a", "b"))
     with pytest.raises(DataError, match="label 2 is 'b' in the model and 'c' in the data set"):
         evaluate.check_classes(classes("a", "b"), classes("a", "c"))
-    with pytest.raises(DataError, match="the model knows 1, the data set has 2"):
+    with pytest.raises(DataError, match="the model has 1 and the data set 2"):
         evaluate.check_classes(classes("a"), classes("a", "b"))
 
 

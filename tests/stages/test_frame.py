@@ -62,7 +62,7 @@ def test_the_directory_of_another_stage_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_directory_of_no_stage_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no invocation\.json here; expected the output"):
+    with pytest.raises(UsageError, match=r"has no invocation\.json; expected the output"):
         read_output(tmp_path)
 
 
@@ -72,8 +72,8 @@ def test_a_directory_of_no_stage_is_named(tmp_path: Path) -> None:
         ("{", "is not JSON"),
         ("[" * 100_000, "nested too deeply"),
         ("[]", "a JSON object"),
-        ("{}", "has format version None, this program reads 1"),
-        ('{"format_version": 2}', "has format version 2, this program reads 1"),
+        ("{}", "has format version None, expected 1"),
+        ('{"format_version": 2}', "has format version 2, expected 1"),
     ],
 )
 def test_a_damaged_file_is_named(tmp_path: Path, content: str, message: str) -> None:

@@ -161,7 +161,7 @@ def test_many_classes_with_hostile_names_stay_text(image_paths, tmp_path):
     ("options", "message"),
     [
         ({"recipe": "dema"}, "did you mean 'demo'"),
-        ({"assignments": ["train.seed=1"]}, "changes no recipe; name one with --recipe"),
+        ({"assignments": ["train.seed=1"]}, "has no recipe to change; add --recipe NAME"),
     ],
 )
 def test_wrong_arguments_are_named(bccd_shards, tmp_path, options, message):

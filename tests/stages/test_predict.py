@@ -109,7 +109,7 @@ def test_an_image_that_is_given_twice_is_read_once(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("missing", "missing: no such image or folder"), ("", "no image in this folder")],
+    [("missing", "missing: the file or folder does not exist"), ("", "the folder has no images")],
 )
 def test_a_path_without_images_is_refused(tmp_path, name, message):
     with pytest.raises(UsageError, match=message):

@@ -202,9 +202,9 @@ def test_an_interrupted_publication_is_completed(inputs, root, cells_1):
 
 
 def test_measurements_of_another_model_are_refused(inputs, others, root):
-    with pytest.raises(UsageError, match="is about another model than"):
+    with pytest.raises(UsageError, match="is of another model than"):
         run([inputs[0], others[1]], root)
-    with pytest.raises(UsageError, match="expected the 'benchmark' of this one"):
+    with pytest.raises(UsageError, match="expected the 'benchmark' of that model"):
         run([*others, inputs[2]], root)
 
 

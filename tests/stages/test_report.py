@@ -125,7 +125,7 @@ def test_images_come_only_from_the_data_set_that_was_evaluated(
         write([evaluation], tmp_path / "out", data_dir=LocalDirectory(shards))
     convert.run(ConvertConfig(), str(few_photographs), LocalDirectory(shards))
     assert not has_images()
-    with pytest.raises(UsageError, match="is not the data set that was evaluated, /.*/shards"):
+    with pytest.raises(UsageError, match="is not the evaluated data set, /.*/shards"):
         write(outputs, tmp_path / "out", data_dir=LocalDirectory(shards))
 
 

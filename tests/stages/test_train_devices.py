@@ -51,7 +51,7 @@ def test_it_ends_as_the_process_that_failed(
     training: Training, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     on_none = replace(training, device="tpu")
-    with pytest.raises(SsdError, match="its own line states the reason") as failed:
+    with pytest.raises(SsdError, match="see its error above") as failed:
         train_devices.run(on_none, LocalDirectory(tmp_path), num_devices=2)
     assert failed.value.exit_code == 2
     assert "error: unknown device 'tpu'" in capfd.readouterr().err

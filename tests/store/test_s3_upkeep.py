@@ -105,7 +105,7 @@ def test_verify_reads_all_data_sets_and_models(
     done = subprocess.run([SSD, "verify", uri], capture_output=True, text=True)
     assert done.returncode == 3, done.stderr
     assert done.stdout.splitlines() == [*dataset.faults, *model.faults]
-    assert f"{uri} is damaged in 3 places" in done.stderr
+    assert f"{uri}: 3 damaged or missing files" in done.stderr
 
 
 def test_verify_tells_an_empty_place_and_a_broken_manifest(store: S3Directory) -> None:
@@ -276,8 +276,8 @@ def ageing(
 def remove_old(ageing: AgeingStore) -> set[str]:
     uri = uri_of(ageing.store)
     return {
-        found.directory.removeprefix(f"{uri}/")
-        for found in gc.run(Location.parse(uri), is_removed=True)
+        garbage.uri.removeprefix(f"{uri}/")
+        for garbage in gc.run(Location.parse(uri), is_removed=True)
     }
 
 
