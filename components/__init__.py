@@ -1,1 +1,1 @@
-"""KFP components: doorways to the stages of `ssd_core`."""
+"""KFP components, one per stage of `ssd_core`."""

@@ -1,4 +1,4 @@
-"""Real things that many tests share: the bundled photographs, and a model that has seen them."""
+"""Fixtures that many tests share: the bundled images, and a model trained on them."""
 
 import shutil
 import signal
@@ -8,26 +8,26 @@ from pathlib import Path
 
 import pytest
 
-import ssd_core.backends.torch  # noqa: F401  says how torch waits, before a test loads it
+import ssd_core.backends.torch  # noqa: F401  sets how torch waits; must precede torch
 from ssd_core.config import ConvertConfig
 from ssd_core.store import LocalDirectory
 from tests.requirements import missing
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach the processes of the tests, also where a shell started us in background."""
+    """Restore Ctrl-C, which shells disable for background processes and their children."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip, or fail where it is required, what needs MindSpore in an environment without it."""
+    """Without MindSpore, skip the tests that need it, or fail them if it is required."""
     if item.get_closest_marker("mindspore") and find_spec("mindspore") is None:
         missing("mindspore", "MindSpore is not installed; run make test-mindspore")
 
 
 @pytest.fixture(scope="session")
 def bccd_dir() -> Path:
-    """Return the bundled data set: VOC, 100 + 40 photographs, 3 classes."""
+    """Return the bundled data set: VOC, 100 + 40 images, 3 classes."""
     return Path(__file__).parents[1] / "examples" / "bccd"
 
 
@@ -43,7 +43,7 @@ def bccd_shards(bccd_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="session")
 def trained_dir(bccd_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The output of a training of 40 steps: too short to be good, long enough to find something."""
+    """Return the output of a training of 40 steps, enough for some correct detections."""
     from ssd_core.recipes import load_recipe
     from ssd_core.recipes.overrides import override
     from ssd_core.stages import train
@@ -58,7 +58,7 @@ def trained_dir(bccd_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="session")
 def few_photographs(bccd_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a VOC data set of 8 + 4 of the bundled photographs; read only."""
+    """Return a VOC data set of 8 + 4 of the bundled images; read only."""
     folder = tmp_path_factory.mktemp("few") / "photographs"
     for part in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (folder / part).mkdir(parents=True)
@@ -74,7 +74,7 @@ def few_photographs(bccd_dir: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def code_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Run a copy of the code: an edit while the tests run would make it another training."""
+    """Run a copy of the code, so that edits during the tests do not change the training id."""
     path = tmp_path_factory.mktemp("code")
     shutil.copytree(Path(ssd_core.__file__).parent, path / "ssd_core")
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""Configuration: what is accepted, and what a mistake is told."""
+"""Configuration: valid values, and messages about invalid ones."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ from ssd_core.recipes import RECIPES, load_recipe
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_recipe_survives_plain_values(name: str) -> None:
-    """Sections travel through Kubeflow as JSON, where every number is a double."""
+def test_a_recipe_is_restored_from_plain_values(name: str) -> None:
+    """Kubeflow Pipelines passes sections as JSON, where every number is a double."""
     train = load_recipe(name).train
     plain = train.model_dump(mode="json")
     plain["batch_size"] = float(plain["batch_size"])
@@ -19,11 +19,11 @@ def test_recipe_survives_plain_values(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_recipe_is_called_what_it_is_listed_as(name: str) -> None:
+def test_a_recipe_has_the_name_that_lists_it(name: str) -> None:
     assert load_recipe(name).name == name
 
 
-def test_missing_value_is_named() -> None:
+def test_a_missing_value_is_named() -> None:
     with pytest.raises(UsageError, match=r"train\.model is missing"):
         parse_section(TrainConfig, {}, "train")
 
@@ -50,7 +50,7 @@ def test_an_unknown_key_is_named_at_any_depth(values: dict[str, Any], key: str) 
         parse_section(Box, values, "box")
 
 
-def test_unknown_recipe() -> None:
+def test_an_unknown_recipe_is_named() -> None:
     with pytest.raises(UsageError, match="unknown recipe 'ssd300'; did you mean 'ssd300_vgg16'"):
         load_recipe("ssd300")
 

@@ -1,4 +1,4 @@
-"""Exit codes that scripts rely on, and messages that fit on one line."""
+"""Exit codes, and messages on one line."""
 
 import pickle
 
@@ -36,12 +36,12 @@ def test_unknown_name(name: str, message: str) -> None:
     assert str(errors.unknown_name("format", name, ["voc", "coco"])) == message
 
 
-def test_where_a_guess_would_mislead_all_names_are_listed() -> None:
+def test_an_unlisted_name_lists_all_names() -> None:
     error = errors.unlisted_name("device", "gpu", ["auto", "cpu"])
     assert str(error) == "unknown device 'gpu'; known: auto, cpu"
 
 
-def test_the_place_comes_before_what_is_wrong() -> None:
+def test_a_message_starts_with_its_location() -> None:
     with pytest.raises(errors.DataError, match=r"^a\.jpg: is empty$"), errors.located("a.jpg"):
         raise errors.DataError("is empty")
     with pytest.raises(errors.UsageError, match="^another$"), errors.located("a.jpg"):
@@ -58,7 +58,7 @@ def test_the_place_comes_before_what_is_wrong() -> None:
         ("left \u202e right", "left \\u202e right"),
     ],
 )
-def test_a_message_is_one_line_that_can_be_printed(text: str, shown: str) -> None:
+def test_a_message_is_one_printable_line(text: str, shown: str) -> None:
     assert str(errors.DataError(text)) == shown
     assert pickle.loads(pickle.dumps(errors.DataError(text))).args == (shown,)
 

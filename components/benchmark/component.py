@@ -20,22 +20,21 @@ def benchmark(
     metrics: dsl.Output[dsl.Metrics],
     dataset: dsl.Input[dsl.Dataset] = None,
 ) -> None:
-    """Measure the speed of a detector, from the bytes of a photograph to its boxes.
+    """Measure the speed of a detector, from encoded images to boxes.
 
     Args:
-        config: The `benchmark` section produced by `resolve_config`.
+        config: The `benchmark` section from `resolve_config`.
         framework: `torch` or `mindspore`.
         device: `auto`, `cpu`, `cuda` or `npu`.
-        data_root: Path or URI that holds data sets, trainings, runs and series.
-        run: Id of the pipeline run, which names the place of the results.
+        data_root: Path or URI of the root.
+        run: Id of the pipeline run.
         series: Name of the series to compare with and to add to; empty for none.
         model: The detector.
-        dataset: Where `convert` put the shards, whose photographs are the input; without it they
-            are generated.
+        dataset: Output of `convert`, for input images; without it they are generated.
 
     Returns:
         speed: `results.json`.
-        metrics: Images a second and latencies.
+        metrics: Images per second and latencies.
     """
     from pathlib import Path
 

@@ -15,16 +15,16 @@ def convert(
     dataset: dsl.Output[dsl.Dataset],
     metrics: dsl.Output[dsl.Metrics],
 ) -> None:
-    """Convert a data set to shards under `data_root`; the artifact only says where they are.
+    """Convert a data set to shards under `data_root`; the artifact only refers to them.
 
     Args:
-        config: The `convert` section produced by `resolve_config`.
+        config: The `convert` section from `resolve_config`.
         source: Path or URI of the data set.
-        data_root: Path or URI that holds data sets, trainings and runs.
+        data_root: Path or URI of the root.
 
     Returns:
-        dataset: `uri` and `digest` of the shards, as metadata and as a small JSON file.
-        metrics: Counts of images and objects.
+        dataset: `uri` and `digest` of the shards, as metadata and as a JSON file.
+        metrics: Numbers of images and boxes.
     """
     import json
     from pathlib import Path

@@ -20,21 +20,21 @@ def evaluate(
     metrics: dsl.Output[dsl.Metrics],
     confusion: dsl.Output[dsl.ClassificationMetrics],
 ) -> None:
-    """Measure the accuracy of a detector: the COCO numbers, and every detection.
+    """Measure the accuracy of a detector: the COCO metrics and all detections.
 
     Args:
-        config: The `evaluate` section produced by `resolve_config`.
+        config: The `evaluate` section from `resolve_config`.
         framework: `torch` or `mindspore`.
         device: `auto`, `cpu`, `cuda` or `npu`.
-        data_root: Path or URI that holds data sets, trainings and runs.
-        run: Id of the pipeline run, which names the place of the results.
-        dataset: Where `convert` put the shards.
+        data_root: Path or URI of the root.
+        run: Id of the pipeline run.
+        dataset: Output of `convert`.
         model: The detector.
 
     Returns:
         evaluation: `results.json` and `detections.json`.
-        metrics: The COCO numbers.
-        confusion: Which class is taken for which, up to 50 classes.
+        metrics: The COCO metrics.
+        confusion: The confusion matrix, for up to 50 classes.
     """
     from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""KFP component: bring in a model that exists already."""
+"""KFP component: fetch an existing model."""
 
 from kfp import dsl
 
@@ -7,7 +7,7 @@ from components import images
 
 @dsl.component(base_image=images.TOOLS, install_kfp_package=False)
 def fetch_model(uri: str, model: dsl.Output[dsl.Model]) -> None:
-    """Copy a model from anywhere, verified.
+    """Copy a model and verify the copy.
 
     Args:
         uri: Path or URI of a published model, a model directory or the output of a training.

@@ -1,4 +1,4 @@
-"""KFP component: hand a model out, when it is good enough."""
+"""KFP component: publish a model that meets its requirements."""
 
 from typing import Any
 
@@ -19,20 +19,20 @@ def publish(
     speed: dsl.Input[dsl.Artifact],
     published: dsl.Output[dsl.Artifact],
 ) -> None:
-    """Check a model against its bars, and publish it under `models/<name>/<version>/`.
+    """Check the requirements of a model and publish it as `models/<name>/<version>/`.
 
     Args:
-        config: The `publish` section produced by `resolve_config`.
-        data_root: Path or URI that holds data sets, trainings and published models.
-        run: Id of the pipeline run, which names the place of the results.
-        name: Name of the model; empty only checks the bars.
+        config: The `publish` section from `resolve_config`.
+        data_root: Path or URI of the root.
+        run: Id of the pipeline run.
+        name: Name of the model; empty only checks the requirements.
         version: Version of the model; empty for the id of its training.
-        model: What `train` learned.
-        evaluation: What `evaluate` found.
-        speed: What `benchmark` found.
+        model: Output of `train`.
+        evaluation: Output of `evaluate`.
+        speed: Output of `benchmark`.
 
     Returns:
-        published: `results.json` with the place of the published model.
+        published: `results.json` with the URI of the published model.
     """
     from pathlib import Path
 

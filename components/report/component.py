@@ -1,4 +1,4 @@
-"""KFP component: join the results of a run into one page."""
+"""KFP component: combine the results of a run into one page."""
 
 from typing import Any
 
@@ -19,20 +19,20 @@ def report(
     model: dsl.Input[dsl.Model] = None,
     speed: dsl.Input[dsl.Artifact] = None,
 ) -> None:
-    """Join accuracy, speed and the course of the training into one HTML page.
+    """Combine accuracy, speed and training curves into one HTML page.
 
     Args:
-        config: The `report` section produced by `resolve_config`.
-        data_root: Path or URI that holds data sets, trainings and runs.
-        run: Id of the pipeline run, which names the place of the page.
-        dataset: Where `convert` put the shards; the page shows some photographs.
-        evaluation: What `evaluate` found.
-        model: What `train` learned, with its log.
-        speed: What `benchmark` found.
+        config: The `report` section from `resolve_config`.
+        data_root: Path or URI of the root.
+        run: Id of the pipeline run.
+        dataset: Output of `convert`, for the sample images of the page.
+        evaluation: Output of `evaluate`.
+        model: Output of `train`.
+        speed: Output of `benchmark`.
 
     Returns:
         page: The page, which needs no network.
-        summary: The figures of the page in a few lines.
+        summary: The metrics of the page in a few lines.
     """
     from pathlib import Path
 
@@ -43,10 +43,10 @@ def report(
     from ssd_core.store.places import Places
 
     with doorway():
-        inputs = [Path(given.path) for given in (model, evaluation, speed) if given]
-        out_dir, photos = Path(f"{page.path}-parts"), find_dataset(dataset.metadata, dataset.path)
+        inputs = [Path(each.path) for each in (model, evaluation, speed) if each]
+        out_dir, data_dir = Path(f"{page.path}-parts"), find_dataset(dataset.metadata, dataset.path)
         section = parse_section(ReportConfig, config, "report")
-        result = stage.run(section, inputs, LocalDirectory(out_dir), data_dir=photos)
+        result = stage.run(section, inputs, LocalDirectory(out_dir), data_dir=data_dir)
         Path(page.path).write_text((out_dir / stage.REPORT_FILE).read_text())
         Path(summary.path).write_text((out_dir / stage.SUMMARY_FILE).read_text())
         keep_output(out_dir, Places(data_root).run(run, "report"))

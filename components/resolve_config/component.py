@@ -1,4 +1,4 @@
-"""KFP component: check a recipe and its overrides, and give every step its own section."""
+"""KFP component: resolve a recipe and its overrides into one section per step."""
 
 from typing import Any, NamedTuple
 
@@ -23,20 +23,20 @@ def resolve_config(
         ("publish", dict),
     ],
 ):
-    """Check a recipe and its overrides before anything runs.
+    """Check a recipe and its overrides before any other step runs.
 
     Args:
         recipe: Name of a recipe; empty with a model.
-        overrides: Changes of the recipe, `section.key` to value.
-        model: A model, whose own recipe is taken.
+        overrides: Changes to the recipe, from `section.key` to value.
+        model: A model whose recipe is used.
 
     Returns:
-        recipe: The complete recipe, for the step `train`.
-        convert: The section of the step `convert`.
-        evaluate: The section of the step `evaluate`.
-        benchmark: The section of the step `benchmark`.
-        report: The section of the step `report`.
-        publish: The section of the step `publish`.
+        recipe: The complete recipe, for `train`.
+        convert: Section of `convert`.
+        evaluate: Section of `evaluate`.
+        benchmark: Section of `benchmark`.
+        report: Section of `report`.
+        publish: Section of `publish`.
     """
     from ssd_core.stages import resolve_config as stage
     from ssd_core.stages.doorway import doorway

@@ -19,20 +19,20 @@ def train(
     model: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
 ) -> None:
-    """Train an SSD detector, or continue where the same training was stopped.
+    """Train an SSD detector, or continue the same training after an interruption.
 
     Args:
-        recipe: The complete recipe produced by `resolve_config`.
+        recipe: The complete recipe from `resolve_config`.
         framework: `torch` or `mindspore`.
         device: `auto`, `cpu`, `cuda` or `npu`.
-        num_devices: Devices of the pod, a process for each.
-        data_root: Path or URI that holds data sets, trainings and runs.
-        run: Id of the pipeline run, which names the place of the results.
-        dataset: Where `convert` put the shards.
+        num_devices: Devices of the pod, one process per device.
+        data_root: Path or URI of the root.
+        run: Id of the pipeline run.
+        dataset: Output of `convert`.
 
     Returns:
-        model: The model and the log of its training; the checkpoints stay under `data_root`.
-        metrics: Figures of the training.
+        model: The model and its training log; the checkpoints stay under `data_root`.
+        metrics: Metrics of the training.
     """
     from pathlib import Path
 

@@ -7,9 +7,7 @@ from kfp import dsl
 from components import images
 
 
-@dsl.component(
-    base_image=images.LAUNCHER, install_kfp_package=False
-)  # the placement sets the image
+@dsl.component(base_image=images.LAUNCHER, install_kfp_package=False)  # the placement sets it
 def train_distributed(
     recipe: dict[str, Any],
     framework: str,
@@ -22,21 +20,21 @@ def train_distributed(
     model: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
 ) -> None:
-    """Train an SSD detector in a job of several pods, and end as the job ends.
+    """Train an SSD detector in a job of several pods, and wait for it.
 
     Args:
-        recipe: The complete recipe produced by `resolve_config`.
+        recipe: The complete recipe from `resolve_config`.
         framework: `torch` or `mindspore`.
         device: `cpu`, `cuda` or `npu`.
-        data_root: URI of a store that holds data sets, trainings and runs.
-        run: Id of the pipeline run, which names the job and the place of the results.
+        data_root: URI of the root, in a store.
+        run: Id of the pipeline run, part of the name of the job.
         nodes: Number of pods.
-        placement: What each pod needs: image, accelerators, store, kind of job.
-        dataset: Where `convert` put the shards.
+        placement: Row of placements.yaml: image, accelerators, store, kind of job.
+        dataset: Output of `convert`.
 
     Returns:
-        model: The model and the log of its training; the checkpoints stay under `data_root`.
-        metrics: Figures of the training.
+        model: The model and its training log; the checkpoints stay under `data_root`.
+        metrics: Metrics of the training.
     """
     from pathlib import Path
 

@@ -1,7 +1,7 @@
 """Bad input from end to end: findings of `check`, errors of `strict`, images that `repair` keeps.
 
-A data set of four images is damaged in one place; the readers and checks have tables of their own,
-with more variants of each. Warnings must convert under `strict`.
+Each case damages a data set of four images once; the tests of readers and checks have more variants
+of each. Warnings must convert under `strict`.
 """
 
 import json
@@ -12,21 +12,20 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from ssd_core.config import ConvertConfig, parse_section
+from ssd_core.config import ConvertConfig
 from ssd_core.data.findings import RULES
-from ssd_core.data.shards.manifest import read_manifest
-from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import DataError
-from ssd_core.stages import check, convert
+from ssd_core.stages import check
 from ssd_core.store import LocalDirectory
 from tests.data.image_corpus import BAD, GOOD, JPEG, REMARKABLE, encode, with_orientation
+from tests.datasets import convert_into, manifest_of, split_of
 
 Content = dict[str, Any]
 NUM_IMAGES = 3
 
 
 def good() -> Content:
-    """Return annotations of three images, with an id of 0 and gaps in the ids, as COCO has them."""
+    """Return annotations of three images with COCO's ids: one is 0, and there are gaps."""
     return {
         "images": [
             {"id": 10 * k, "file_name": f"{k}.png", "width": 20 + k, "height": 12}
@@ -42,7 +41,7 @@ def good() -> Content:
 
 
 def write(folder: Path, content: Content) -> None:
-    """Write the data set; its evaluation split is one more image."""
+    """Write the data set; its evaluation split is a fourth image."""
     folder.mkdir()
     for k in range(NUM_IMAGES):
         (folder / f"{k}.png").write_bytes(encode("PNG", size=(20 + k, 12)))
@@ -56,14 +55,14 @@ def write(folder: Path, content: Content) -> None:
 
 
 class Case(NamedTuple):
-    """A kind of bad input."""
+    """One kind of bad input."""
 
     damage: Callable[[Path, Content], object]
-    """Changes files or the content of the training annotations, which it may return as bytes."""
+    """Changes files or the training annotations, which it may also return as bytes."""
     found: dict[str, int]
     """Findings by code."""
     kept: int = NUM_IMAGES
-    """Images of the training split that `repair` keeps; 0 if it stops, too."""
+    """Training images that `repair` keeps; 0 if `repair` fails too."""
 
 
 def image(**changes: Any) -> Callable[[Path, Content], object]:
@@ -79,7 +78,7 @@ def without(part: str, key: str) -> Callable[[Path, Content], object]:
 
 
 def file(make: Callable[[], bytes]) -> Callable[[Path, Content], object]:
-    """Replace an image whose size is not in the annotations."""
+    """Replace an image; the annotations do not contain its size."""
 
     def damage(folder: Path, content: Content) -> None:
         (folder / "1.png").write_bytes(make())
@@ -249,7 +248,7 @@ def test_bad_input(tmp_path: Path, name: str) -> None:
     folder, content = tmp_path / "source", good()
     write(folder, content)
     damaged = case.damage(folder, content)
-    if "categories" in content:  # which both splits must share
+    if "categories" in content:  # both splits must have the same categories
         val = json.loads((folder / "val.json").read_text())
         (folder / "val.json").write_text(json.dumps(val | {"categories": content["categories"]}))
     raw = damaged if isinstance(damaged, bytes) else json.dumps(content).encode()
@@ -261,26 +260,14 @@ def test_bad_input(tmp_path: Path, name: str) -> None:
     is_error = any(RULES[code].severity == "error" for code in case.found)
     if is_error:
         with pytest.raises(DataError) as caught:
-            convert.run(
-                parse_section(ConvertConfig, {"decode_check": True}, "convert"),
-                str(folder),
-                LocalDirectory(tmp_path / "strict"),
-            )
+            convert_into(tmp_path / "strict", {"decode_check": True}, folder)
         assert str(caught.value).isprintable()
         assert not (tmp_path / "strict/manifest.json").exists()
     config = {"decode_check": True, "policy": "repair" if is_error else "strict"}
     if not case.kept:
         with pytest.raises(DataError):
-            convert.run(
-                parse_section(ConvertConfig, config, "convert"),
-                str(folder),
-                LocalDirectory(tmp_path / "out"),
-            )
+            convert_into(tmp_path / "out", config, folder)
         return
-    convert.run(
-        parse_section(ConvertConfig, config, "convert"),
-        str(folder),
-        LocalDirectory(tmp_path / "out"),
-    )
-    assert read_manifest(LocalDirectory(tmp_path / "out")).findings == case.found
-    assert open_split(LocalDirectory(tmp_path / "out"), "train").num_images == case.kept
+    convert_into(tmp_path / "out", config, folder)
+    assert manifest_of(tmp_path / "out").findings == case.found
+    assert split_of(tmp_path / "out", "train").num_images == case.kept

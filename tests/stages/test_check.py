@@ -1,38 +1,33 @@
 """The check stage and its command."""
 
+import contextlib
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ssd_core.config import ConvertConfig, parse_section
-from ssd_core.data.shards.manifest import read_manifest
-from ssd_core.data.shards.reader import open_split
+from ssd_core.config import ConvertConfig
 from ssd_core.errors import UsageError
 from ssd_core.stages import check, convert
 from ssd_core.store import LocalDirectory
-
-SSD = Path(sys.executable).with_name("ssd")
+from tests.datasets import convert_into, manifest_of, split_of
+from tests.processes import run_ssd
 
 
 @pytest.fixture
 def source(few_photographs: Path, tmp_path: Path) -> Path:
-    """Return a few photographs, to be damaged."""
-    folder = tmp_path / "source"
-    shutil.copytree(few_photographs, folder)
-    return folder
+    """Return a copy of a few images, which tests damage."""
+    return Path(shutil.copytree(few_photographs, tmp_path / "source"))
 
 
 def names(source: Path, split: str = "train") -> list[str]:
     return (source / f"ImageSets/Main/{split}.txt").read_text().split()
 
 
-def photo(source: Path, index: int) -> Path:
+def image(source: Path, index: int) -> Path:
     return source / f"JPEGImages/{names(source)[index]}.jpg"
 
 
@@ -47,19 +42,19 @@ def change(path: Path, old: str, new: str) -> None:
 
 
 def damage_pixels(path: Path) -> None:
-    image = bytearray(path.read_bytes())
-    image[6000:6500] = bytes(range(250)) * 2
-    path.write_bytes(image)
+    content = bytearray(path.read_bytes())
+    content[6000:6500] = bytes(range(250)) * 2
+    path.write_bytes(content)
 
 
 FAULTS: dict[str, tuple[Callable[[Path], Any], dict[str, int]]] = {
     "nothing": (lambda s: None, {}),
-    "image damaged inside": (lambda s: damage_pixels(photo(s, 0)), {"image_damaged": 1}),
+    "image damaged inside": (lambda s: damage_pixels(image(s, 0)), {"image_damaged": 1}),
     "image in a wrong case": (
-        lambda s: photo(s, 0).rename(photo(s, 0).with_suffix(".JPG")),
-        {},  # the stem counts in VOC
+        lambda s: image(s, 0).rename(image(s, 0).with_suffix(".JPG")),
+        {},  # VOC finds images by stem
     ),
-    "a box upside down": (
+    "negative height of a box": (
         lambda s: change(annotation(s, 0), "<ymax>", "<ymax>-"),
         {"box_without_area": 1},
     ),
@@ -67,7 +62,7 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], dict[str, int]]] = {
         lambda s: annotation(s, 0).write_text("<annotation><obj"),
         {"annotations_unreadable": 1},
     ),
-    "annotations gone": (lambda s: annotation(s, 0).unlink(), {"annotations_missing": 1}),
+    "annotations missing": (lambda s: annotation(s, 0).unlink(), {"annotations_missing": 1}),
     "no training images": (
         lambda s: (s / "ImageSets/Main/train.txt").write_text(""),
         {"image_not_used": 8, "split_unusable": 1, "class_without_objects": 3},
@@ -90,16 +85,11 @@ def test_a_check_finds_what_a_conversion_finds(source: Path, tmp_path: Path, nam
     results = json.loads((tmp_path / "out/results.json").read_text())
     assert results["errors"] + results["warnings"] == sum(expected.values())
     if "split_unusable" not in expected:
-        config = {"policy": "repair", "decode_check": True}
-        convert.run(
-            parse_section(ConvertConfig, config, "convert"),
-            str(source),
-            LocalDirectory(tmp_path / "shards"),
-        )
-        assert read_manifest(LocalDirectory(tmp_path / "shards")).findings == expected
-        splits = read_manifest(LocalDirectory(tmp_path / "shards")).splits
+        convert_into(tmp_path / "shards", {"policy": "repair", "decode_check": True}, source)
+        manifest = manifest_of(tmp_path / "shards")
+        assert manifest.findings == expected
         assert {name: split["images"] for name, split in results["splits"].items()} == {
-            name: split.images for name, split in splits.items()
+            name: split.images for name, split in manifest.splits.items()
         }
 
 
@@ -122,26 +112,26 @@ def test_an_unreadable_source_is_a_finding(tmp_path: Path) -> None:
     assert finding.detail.startswith("no annotations of a known format")
 
 
-def test_arguments_are_checked(source: Path, tmp_path: Path) -> None:
-    for config, place in (
-        ({"train": "nowhere.txt"}, source),
-        ({"classes": ["a", "a"]}, source),
-        ({"polcy": "skip"}, source),
-        ({}, tmp_path / "nowhere"),
-    ):
-        with pytest.raises(UsageError):
-            check.run(
-                parse_section(ConvertConfig, config, "convert"),
-                str(place),
-                LocalDirectory(tmp_path / "out"),
-            )
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        (ConvertConfig(train="nowhere.txt"), "source"),
+        (ConvertConfig(classes=("a", "a")), "source"),
+        (ConvertConfig(), "nowhere"),
+    ],
+)
+def test_arguments_are_checked(
+    source: Path, tmp_path: Path, config: ConvertConfig, name: str
+) -> None:
+    with pytest.raises(UsageError):
+        check.run(config, str(tmp_path / name), LocalDirectory(tmp_path / "out"))
 
 
-def test_text_of_a_data_set_is_escaped_in_the_page(source: Path, tmp_path: Path) -> None:
+def test_the_page_escapes_text_of_the_data_set(source: Path, tmp_path: Path) -> None:
     hostile = "<script>alert(1)</script>.jpg"
     list_path = source / "ImageSets/Main/train.txt"
     list_path.write_text(f"{list_path.read_text()}\n<img src=x onerror=y>\n")
-    photo(source, 0).rename(source / "JPEGImages" / hostile.replace("/", "-"))
+    image(source, 0).rename(source / "JPEGImages" / hostile.replace("/", "-"))
     check.run(ConvertConfig(), str(source), LocalDirectory(tmp_path / "out"))
     page = (tmp_path / "out/findings.html").read_text()
     assert "<script" not in page
@@ -149,14 +139,10 @@ def test_text_of_a_data_set_is_escaped_in_the_page(source: Path, tmp_path: Path)
     assert "&lt;script&gt;" in page
 
 
-def run_ssd(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([SSD, "check", *map(str, words)], capture_output=True, text=True)
-
-
-def test_the_command_prints_the_faults_and_exits_with_three(source: Path, tmp_path: Path) -> None:
-    photo(source, 0).write_bytes(b"")
-    shutil.copy(photo(source, 1), photo(source, 2))
-    done = run_ssd(source, "--out", tmp_path / "out")
+def test_the_command_prints_the_findings_and_exits_with_3(source: Path, tmp_path: Path) -> None:
+    image(source, 0).write_bytes(b"")
+    shutil.copy(image(source, 1), image(source, 2))
+    done = run_ssd("check", source, "--out", tmp_path / "out")
     assert done.returncode == 3
     lines = done.stdout.splitlines()
     assert lines[0].startswith("voc: 7 train + 4 val images, ")
@@ -164,14 +150,13 @@ def test_the_command_prints_the_faults_and_exits_with_three(source: Path, tmp_pa
     assert lines[2].strip().startswith(f"Annotations/{names(source)[0]}.xml: ")
     assert lines[3] == "warning      1 x equal_images"
     assert lines[-1] == "1 error, 1 warning"
-    assert (
-        f"error: {source}: 1 error, 1 warning; all in {tmp_path}/out/findings.html" in done.stderr
-    )
+    page = tmp_path / "out/findings.html"
+    assert f"error: {source}: 1 error, 1 warning; see {page}" in done.stderr
 
 
-def test_the_command_exits_with_zero_for_warnings(source: Path) -> None:
-    shutil.copy(photo(source, 1), photo(source, 2))
-    done = run_ssd(source)
+def test_the_command_exits_with_0_for_warnings(source: Path) -> None:
+    shutil.copy(image(source, 1), image(source, 2))
+    done = run_ssd("check", source)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "0 errors, 1 warning"
 
@@ -180,25 +165,19 @@ def test_the_command_exits_with_zero_for_warnings(source: Path) -> None:
     "content", [b"", b"\0" * 99, b"{", b"<annotation>", b"\xff\xfe{\0", b"0 0 0 0 0"]
 )
 @pytest.mark.parametrize("name", ["train.json", "train/a.xml", "train.txt", "data.yaml", "a.jpg"])
-def test_never_a_traceback(tmp_path: Path, name: str, content: bytes) -> None:
-    (tmp_path / "source/train").mkdir(parents=True)
-    (tmp_path / "source" / name).write_bytes(content)
+def test_an_unreadable_file_is_reported(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / name).write_bytes(content)
     for format_name in ("auto", "coco", "voc", "yolo", "txt"):
-        try:
-            checked = check.run(
-                parse_section(ConvertConfig, {"format": format_name}, "convert"),
-                str(tmp_path / "source"),
-            )
-        except UsageError:
-            continue
-        assert checked.findings.num_errors
+        config = ConvertConfig(format=format_name)  # type: ignore[arg-type]
+        with contextlib.suppress(UsageError):
+            assert check.run(config, str(tmp_path)).findings.num_errors
 
 
 def test_strange_names_are_kept(few_photographs: Path, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
-    photo = sorted((few_photographs / "JPEGImages").iterdir())[0]
-    shutil.copy(photo, source / "my\ncat.jpg")
+    shutil.copy(min((few_photographs / "JPEGImages").iterdir()), source / "my\ncat.jpg")
     names = ["my\ncat.jpg", "\ud800.jpg", "\x1b[31m.jpg", "../up.jpg", "x" * 300]
     content = {
         "images": [{"id": i, "file_name": name} for i, name in enumerate(names)],
@@ -206,23 +185,15 @@ def test_strange_names_are_kept(few_photographs: Path, tmp_path: Path) -> None:
         "categories": [{"id": 7, "name": "a\tcat"}],
     }
     (source / "all.json").write_text(json.dumps(content))
-    config = {"train": "all.json", "val": "all.json"}
-    checked = check.run(
-        parse_section(ConvertConfig, config, "convert"),
-        str(source),
-        LocalDirectory(tmp_path / "out"),
-    )
+    config = ConvertConfig(train="all.json", val="all.json", policy="repair")
+    checked = check.run(config, str(source), LocalDirectory(tmp_path / "out"))
     assert checked.findings.counts == {
         "image_missing": 6,
         "image_path_unsafe": 2,
         "image_in_both_splits": 1,
     }
     assert all(line.isprintable() for line in check.describe(checked))
-    convert.run(
-        parse_section(ConvertConfig, config | {"policy": "repair"}, "convert"),
-        str(source),
-        LocalDirectory(tmp_path / "shards"),
-    )
-    (record,) = open_split(LocalDirectory(tmp_path / "shards"), "train").read([0])
+    convert.run(config, str(source), LocalDirectory(tmp_path / "shards"))
+    (record,) = split_of(tmp_path / "shards", "train").read([0])
     assert record.image_path == "my\ncat.jpg"
-    assert read_manifest(LocalDirectory(tmp_path / "shards")).classes[0].name == "a\tcat"
+    assert manifest_of(tmp_path / "shards").classes[0].name == "a\tcat"

@@ -23,7 +23,7 @@ def run(folder: Path, invocation: Invocation = TRAIN) -> None:
 
 
 @pytest.mark.parametrize("image", ["ssd/torch-cpu:0.1.0", ""])
-def test_request_and_results_are_kept(
+def test_invocation_and_results_are_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image: str
 ) -> None:
     monkeypatch.setenv("SSD_IMAGE", image)
@@ -40,7 +40,7 @@ def test_request_and_results_are_kept(
     assert output.results == RESULTS
 
 
-def test_a_run_that_fails_leaves_its_request_and_no_results(tmp_path: Path) -> None:
+def test_a_failed_run_leaves_its_invocation_and_no_results(tmp_path: Path) -> None:
     run(tmp_path)
 
     def fail(folder: Path) -> dict[str, object]:
@@ -61,7 +61,7 @@ def test_the_directory_of_another_stage_is_refused(tmp_path: Path) -> None:
     assert read_output(tmp_path).results == RESULTS
 
 
-def test_a_directory_of_no_stage_is_named(tmp_path: Path) -> None:
+def test_a_directory_without_an_invocation_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"has no invocation\.json; expected the output"):
         read_output(tmp_path)
 

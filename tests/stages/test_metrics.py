@@ -1,4 +1,4 @@
-"""The table of metrics: one row is enough for a metric to be shown everywhere."""
+"""The table of metrics: one row suffices to show a metric everywhere."""
 
 import json
 import shutil
@@ -64,7 +64,7 @@ def test_results_are_shown_in_the_order_of_the_table() -> None:
     } == {"Average precision": ["ap", "ap50"], "Speed": ["latency_ms_p50"]}
 
 
-def test_a_new_row_is_shown_wherever_results_contain_it(
+def test_a_new_row_appears_in_report_card_and_pipeline_output(
     evaluation_dir: Path, trained_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(METRICS, F1.name, F1)

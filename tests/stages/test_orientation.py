@@ -1,4 +1,4 @@
-"""One rule for EXIF orientation in all four uses: the stored pixels count, the tag is ignored."""
+"""Every stage ignores the EXIF orientation and uses the stored pixels."""
 
 import io
 import json
@@ -8,34 +8,29 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssd_core.config import (
-    AugmentConfig,
-    ConvertConfig,
-    EvaluateConfig,
-    PostprocessOverrides,
-    parse_section,
-)
+from ssd_core.config import AugmentConfig, EvaluateConfig, PostprocessOverrides
 from ssd_core.data.batches.loader import Loader
-from ssd_core.data.shards.reader import open_split
-from ssd_core.stages import convert, evaluate, predict
+from ssd_core.stages import evaluate, predict
 from ssd_core.store import LocalDirectory
+from tests.datasets import convert_into, split_of
 
 SIZE = (96, 64)
+ALL = PostprocessOverrides(score_threshold=0.01)
 
 
 @pytest.fixture(scope="module")
 def turned_dir(few_photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One photograph nine times: without a tag, and with each of the orientations 1 to 8."""
+    """Return one image nine times: without a tag, and with each of the orientations 1 to 8."""
     folder = tmp_path_factory.mktemp("orientation") / "source"
     folder.mkdir()
     first = sorted((few_photographs / "JPEGImages").iterdir())[0]
-    photo = Image.open(first).resize(SIZE)
+    image = Image.open(first).resize(SIZE)
     for orientation in range(9):
         exif = Image.Exif()
         if orientation:
             exif[0x0112] = orientation
         buffer = io.BytesIO()
-        photo.save(buffer, "JPEG", exif=exif)
+        image.save(buffer, "JPEG", exif=exif)
         (folder / f"{orientation}.jpg").write_bytes(buffer.getvalue())
     lines = [f"{orientation}.jpg 6,8,70,40,1\n" for orientation in range(9)]
     (folder / "train.txt").write_text("".join(lines))
@@ -46,14 +41,12 @@ def turned_dir(few_photographs: Path, tmp_path_factory: pytest.TempPathFactory) 
 def turned_shards(turned_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     data_dir = tmp_path_factory.mktemp("orientation") / "shards"
     config = {"val": "train.txt", "classes": ["Platelets", "RBC", "WBC"]}
-    convert.run(
-        parse_section(ConvertConfig, config, "convert"), str(turned_dir), LocalDirectory(data_dir)
-    )
+    convert_into(data_dir, config, turned_dir)
     return data_dir
 
 
 def test_conversion(turned_shards: Path) -> None:
-    reader = open_split(LocalDirectory(turned_shards), "train")
+    reader = split_of(turned_shards, "train")
     for record in reader.read(range(9)):
         assert (record.width, record.height) == SIZE
         assert record.annotations.boxes.tolist() == [[6, 8, 70, 40]]
@@ -64,7 +57,7 @@ def test_training(turned_shards: Path) -> None:
         zoom_out_probability=0, crop_min_ious=(), flip_probability=0, photometric_probability=0
     )
     loader = Loader(
-        open_split(LocalDirectory(turned_shards), "train"),
+        split_of(turned_shards, "train"),
         image_size=32,
         augment=plain,
         mean=(0, 0, 0),
@@ -80,14 +73,9 @@ def test_training(turned_shards: Path) -> None:
 
 
 def test_evaluation(turned_shards: Path, trained_dir: Path, tmp_path: Path) -> None:
-    config = {"postprocess": {"score_threshold": 0.01}, "batch_size": 3}
-    evaluate.run(
-        parse_section(EvaluateConfig, config, "evaluate"),
-        LocalDirectory(trained_dir),
-        LocalDirectory(turned_shards),
-        LocalDirectory(tmp_path),
-        device="cpu",
-    )
+    config = EvaluateConfig(postprocess=ALL, batch_size=3)
+    locations = map(LocalDirectory, (trained_dir, turned_shards, tmp_path))
+    evaluate.run(config, *locations, device="cpu")
     found: dict[int, list[object]] = {}
     for row in json.loads((tmp_path / "detections.json").read_text()):
         found.setdefault(row["image_id"], []).append([row["bbox"], row["score"]])
@@ -96,14 +84,8 @@ def test_evaluation(turned_shards: Path, trained_dir: Path, tmp_path: Path) -> N
 
 
 def test_prediction(turned_dir: Path, trained_dir: Path, tmp_path: Path) -> None:
-    config = {"score_threshold": 0.01}
-    predict.run(
-        parse_section(PostprocessOverrides, config, "postprocess"),
-        LocalDirectory(trained_dir),
-        [turned_dir],
-        LocalDirectory(tmp_path),
-        device="cpu",
-    )
+    model_dir, out_dir = LocalDirectory(trained_dir), LocalDirectory(tmp_path)
+    predict.run(ALL, model_dir, [turned_dir], out_dir, device="cpu")
     lines = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
     assert [(line["width"], line["height"]) for line in lines] == [SIZE] * 9
     assert lines[0]["detections"]

@@ -1,4 +1,4 @@
-"""The train stage: small trainings of the demo's network on the bundled photographs."""
+"""The train stage: short trainings of the demo's network on the bundled images."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ def run(data_dir: Path, out_dir: Path, *changes: str):
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Small networks gain nothing from threads, and lose much where other tests run beside them."""
+    """Use one thread: more would only compete with tests that run at the same time."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -60,7 +60,7 @@ def snapshot(directory: Path) -> dict[str, tuple[int, bytes]]:
     }
 
 
-def test_the_directory_tells_the_whole_story(finished_dir: Path, bccd_shards: Path) -> None:
+def test_the_directory_describes_the_training(finished_dir: Path, bccd_shards: Path) -> None:
     model = read_model(LocalDirectory(finished_dir))
     results = json.loads((finished_dir / "results.json").read_text())
     invocation = json.loads((finished_dir / "invocation.json").read_text())
@@ -91,7 +91,7 @@ def test_the_directory_tells_the_whole_story(finished_dir: Path, bccd_shards: Pa
     assert results["metrics"]["ap"] == best
 
 
-def test_a_finished_training_returns_at_once(copy_dir: Path, bccd_shards: Path) -> None:
+def test_a_finished_training_returns_immediately(copy_dir: Path, bccd_shards: Path) -> None:
     before = snapshot(copy_dir)
     result = run(bccd_shards, copy_dir, "evaluate_every=3")
     assert snapshot(copy_dir) == before
@@ -100,15 +100,15 @@ def test_a_finished_training_returns_at_once(copy_dir: Path, bccd_shards: Path) 
 
 
 @pytest.mark.parametrize("name", ["results.json", "model/config.json", "model/classes.json"])
-def test_what_is_missing_is_made_again(copy_dir: Path, bccd_shards: Path, name: str) -> None:
+def test_a_missing_file_is_written_again(copy_dir: Path, bccd_shards: Path, name: str) -> None:
     before = snapshot(copy_dir)
     (copy_dir / name).unlink()
     run(bccd_shards, copy_dir, "evaluate_every=3")
     after = snapshot(copy_dir)
-    model_files = [place for place in before if place.startswith("model/")]
+    model_files = [path for path in before if path.startswith("model/")]
     assert len(model_files) == 3
-    assert {place: after[place][1] for place in model_files} == {
-        place: before[place][1] for place in model_files
+    assert {path: after[path][1] for path in model_files} == {
+        path: before[path][1] for path in model_files
     }
     assert after["results.json"][1] == before["results.json"][1]
 
@@ -117,10 +117,7 @@ def test_training_twice_gives_the_same_weights(
     finished_dir: Path, bccd_shards: Path, tmp_path: Path
 ) -> None:
     run(bccd_shards, tmp_path, "evaluate_every=3")
-    first, second = (
-        read_model(LocalDirectory(finished_dir)).weights,
-        read_model(LocalDirectory(tmp_path)).weights,
-    )
+    first, second = (read_model(LocalDirectory(path)).weights for path in (finished_dir, tmp_path))
     assert first.keys() == second.keys()
     assert all(np.array_equal(first[name], second[name]) for name in first)
 
@@ -170,11 +167,11 @@ def test_a_refused_training_leaves_nothing_behind(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("place", ["file", "file/out"])
-def test_a_place_that_is_no_folder_is_named(bccd_shards: Path, tmp_path: Path, place: str) -> None:
+@pytest.mark.parametrize("name", ["file", "file/out"])
+def test_a_path_that_is_not_a_folder_is_named(bccd_shards: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UsageError, match="file.*: cannot write there: (not a dir|file exists)"):
-        run(bccd_shards, tmp_path / place)
+        run(bccd_shards, tmp_path / name)
     assert (tmp_path / "file").read_text() == "mine"
 
 

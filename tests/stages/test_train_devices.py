@@ -21,7 +21,7 @@ def training(bccd_shards: Path) -> Training:
 
 
 def world_sizes(out_dir: Path) -> list[int]:
-    """Return the number of processes at every begin of a training."""
+    """Return the number of processes at each start of the training."""
     lines = map(json.loads, (out_dir / "train_log.jsonl").read_text().splitlines())
     return [line["world_size"] for line in lines if "world_size" in line]
 
@@ -31,27 +31,27 @@ def test_one_process_per_device(training: Training, tmp_path: Path) -> None:
     result = train_devices.run(training, out_dir, num_devices=2)
     assert (result.metadata["steps"], world_sizes(tmp_path)) == (2, [2])
     assert (tmp_path / "model" / "config.json").is_file()
-    # Finished, it returns at once, also on a number of devices that does not divide the batch.
+    # A finished training returns immediately, even for devices that do not divide the batch.
     assert train_devices.run(training, out_dir, num_devices=3) == result
     assert world_sizes(tmp_path) == [2]
 
 
-def test_one_device_needs_no_further_process(training: Training, tmp_path: Path) -> None:
+def test_one_device_uses_this_process(training: Training, tmp_path: Path) -> None:
     train_devices.run(training, LocalDirectory(tmp_path), num_devices=1)
     assert world_sizes(tmp_path) == [1]
 
 
-def test_a_batch_that_does_not_divide(training: Training, tmp_path: Path) -> None:
+def test_a_batch_that_does_not_divide_is_refused(training: Training, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="batch_size 4 does not divide over 3 devices"):
         train_devices.run(training, LocalDirectory(tmp_path / "out"), num_devices=3)
     assert not (tmp_path / "out").exists()
 
 
-def test_it_ends_as_the_process_that_failed(
+def test_the_exit_code_of_a_failed_process_is_kept(
     training: Training, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    on_none = replace(training, device="tpu")
+    unknown = replace(training, device="tpu")
     with pytest.raises(SsdError, match="see its error above") as failed:
-        train_devices.run(on_none, LocalDirectory(tmp_path), num_devices=2)
+        train_devices.run(unknown, LocalDirectory(tmp_path), num_devices=2)
     assert failed.value.exit_code == 2
     assert "error: unknown device 'tpu'" in capfd.readouterr().err
