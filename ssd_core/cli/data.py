@@ -1,7 +1,7 @@
 """`ssd check`, `convert` and `inspect`: labelled images, before and after conversion."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
@@ -27,9 +27,12 @@ _SPLIT = (
 Source = Annotated[
     str, typer.Argument(metavar="SOURCE", help="The data set: a path or s3://bucket/prefix.")
 ]
-Format = Annotated[SourceFormat, typer.Option(help="Format of SOURCE; auto detects it.")]
+Format = Annotated[
+    SourceFormat,
+    typer.Option(metavar="FORMAT", help=f"{', '.join(get_args(SourceFormat))}; auto detects it."),
+]
 Train = Annotated[str | None, typer.Option(metavar="SPLIT", help=_SPLIT)]
-Val = Annotated[str | None, typer.Option(metavar="SPLIT", help="Evaluation split.")]
+Val = Annotated[str | None, typer.Option(metavar="SPLIT", help="Evaluation split, likewise.")]
 Images = Annotated[
     str | None, typer.Option(metavar="DIR", help="Folder of the images inside SOURCE.")
 ]
@@ -42,7 +45,7 @@ Classes = Annotated[
     ),
 ]
 Order = Annotated[TxtOrder, typer.Option(help="Column order of TXT boxes.")]
-Offset = Annotated[int, typer.Option(help="First pixel coordinate of VOC boxes: 0 or 1.")]
+Offset = Annotated[int, typer.Option(metavar="0|1", help="First pixel coordinate of VOC boxes.")]
 Assigned = Annotated[
     list[str] | None,
     typer.Option(

@@ -25,7 +25,7 @@ from ssd_core.store.places import Places
 Outputs = Annotated[
     list[Path],
     typer.Argument(
-        metavar="DIR...",
+        metavar="DIR",
         help="Outputs of `ssd train`, `evaluate` and `benchmark`.",
         parser=local_path,
     ),
@@ -164,7 +164,7 @@ def predict(
     model: Model,
     images: Annotated[
         list[Path],
-        typer.Argument(metavar="IMAGE...", help="Image files, or folders to search for them."),
+        typer.Argument(metavar="IMAGE", help="Image files, or folders to search for them."),
     ],
     out: Out,
     score: Annotated[
