@@ -6,7 +6,7 @@ from typing import Any
 from pipelines.catalogue import STEPS
 from ssd_core.errors import UsageError
 from ssd_core.metrics import summarize
-from ssd_core.stages.frame import RESULTS_FILE, read_record
+from ssd_core.stages.frame import RESULTS_FILE, read_stage_results
 from ssd_core.store.places import Places
 
 
@@ -25,7 +25,7 @@ def read_results(places: Places, run: str) -> dict[str, dict[str, Any]]:
     for step in STEPS:
         place = places.run(run, step)
         if place.head(RESULTS_FILE) is not None:
-            _, found[step] = read_record(place)
+            found[step] = read_stage_results(place)
     if not found:
         raise UsageError(
             f"{places.root}: no results of the run '{run}' there; either no step has finished or "

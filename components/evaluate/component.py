@@ -41,6 +41,7 @@ def evaluate(
     from ssd_core.config import EvaluateConfig, parse_section
     from ssd_core.stages import evaluate as stage
     from ssd_core.stages.doorway import doorway, find_dataset, keep_output
+    from ssd_core.stages.frame import read_output
     from ssd_core.store import LocalDirectory, Location
     from ssd_core.store.places import Places
 
@@ -57,5 +58,5 @@ def evaluate(
         keep_output(out_dir, Places(data_root).run(run, "evaluate"))
         evaluation.metadata.update(result.metadata)
         metrics.metadata.update(result.metrics)
-        if table := stage.read_confusion(out_dir):
-            confusion.log_confusion_matrix(table.classes, table.matrix)
+        if table := read_output(out_dir).results["confusion"]:
+            confusion.log_confusion_matrix(table["classes"], table["matrix"])

@@ -5,7 +5,7 @@ from typing import Annotated, get_args
 
 import typer
 
-from ssd_core.cli.options import Assignments, Data, Out
+from ssd_core.cli.options import Assignments, Data, OptionalOut, Out
 from ssd_core.config import (
     ConvertConfig,
     Crowd,
@@ -17,7 +17,6 @@ from ssd_core.config import (
 )
 from ssd_core.errors import DataError, UsageError
 from ssd_core.recipes.overrides import assign
-from ssd_core.store import LocalDirectory, local_path
 
 _SPLIT = (
     "Training split inside SOURCE. COCO: file.json[:folder]; VOC: an ImageSets list or a folder; "
@@ -122,15 +121,7 @@ def convert(
 
 def check(
     source: Source,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            metavar="DIR",
-            help="Directory for findings.html and findings.json.",
-            parser=local_path,
-        ),
-    ] = None,
+    out: OptionalOut = None,
     format: Format = _DEFAULTS.format,
     train: Train = _DEFAULTS.train,
     val: Val = _DEFAULTS.val,
@@ -168,7 +159,7 @@ def check(
         voc_offset=voc_offset,
         decode_check=decode_check,
     )
-    checked = stage.run(config, source, LocalDirectory(out) if out else None)
+    checked = stage.run(config, source, out)
     for line in stage.describe(checked):
         print(line)
     if checked.findings.num_errors:

@@ -47,12 +47,11 @@ Model = Annotated[
         help="Output of `ssd train`, or its `model` folder: a path or s3://bucket/prefix.",
     ),
 ]
-Out = Annotated[
-    Location,
-    typer.Option(
-        "--out",
-        metavar="DIR",
-        parser=Location.parse,
-        help="Output directory: a path or s3://bucket/prefix.",
-    ),
-]
+_out_option = typer.Option(
+    "--out",
+    metavar="DIR",
+    parser=Location.parse,
+    help="Output directory: a path or s3://bucket/prefix.",
+)
+Out = Annotated[Location, _out_option]
+OptionalOut = Annotated[Location | None, _out_option]

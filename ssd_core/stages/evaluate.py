@@ -1,7 +1,6 @@
 """Evaluate a model on a data set: the COCO metrics."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +14,12 @@ from ssd_core.evaluation.detections_file import DETECTIONS_FILE, write_detection
 from ssd_core.evaluation.run import EvaluationResult, evaluate_detector
 from ssd_core.logs import logger
 from ssd_core.stages.detector import OpenedModel, open_model
-from ssd_core.stages.frame import Invocation, Results, read_output, run_stage
+from ssd_core.stages.frame import Invocation, Results, run_stage
 from ssd_core.store import Location
 from ssd_core.structures import ClassInfo, StageResult
 
 _MAX_CONFUSED = 50
 """Largest number of classes for which a confusion matrix is legible."""
-
-
-@dataclass(frozen=True, slots=True)
-class Confusion:
-    """Confusion matrix; the last class is the background."""
-
-    classes: list[str]
-    matrix: list[list[int]]
-    """One row per true class, one column per detected class."""
 
 
 def run(
@@ -80,12 +70,6 @@ def run(
     )
 
 
-def read_confusion(out_dir: Path) -> Confusion | None:
-    """Return the confusion matrix of an evaluation, or None if it has too many classes."""
-    confusion = read_output(out_dir).results["confusion"]
-    return None if confusion is None else Confusion(**confusion)
-
-
 def check_classes(of_model: Sequence[ClassInfo], of_data: Sequence[ClassInfo]) -> None:
     """Check that model and data set have the same class names in the same order.
 
@@ -123,6 +107,7 @@ def _results(result: EvaluationResult, model: OpenedModel, reader: SplitReader) 
 
 
 def _confusion(result: EvaluationResult, classes: Sequence[ClassInfo]) -> dict[str, Any] | None:
+    """Return one row per true class and one column per detected class, the background last."""
     if len(classes) > _MAX_CONFUSED:
         return None
     images = zip(result.truths, result.detections, strict=True)

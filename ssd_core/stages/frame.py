@@ -139,23 +139,17 @@ class StageOutput:
 
 
 def read_output(directory: Path) -> StageOutput:
-    """Read the local output directory of a finished stage; raises the errors of `read_record`."""
-    invocation, results = read_record(LocalDirectory(directory))
-    return StageOutput(directory=directory, invocation=invocation, results=results)
-
-
-def read_record(directory: Location) -> tuple[dict[str, Any], Results]:
-    """Return invocation and results of a finished stage.
-
-    Raises:
-        UsageError: the directory is not the output of a stage.
-        DataError: the stage has not finished, or a file is damaged or of another version.
-    """
-    return read_invocation(directory), _read_results(directory)
+    """Read the local output directory of a finished stage."""
+    location = LocalDirectory(directory)
+    return StageOutput(
+        directory=directory,
+        invocation=read_invocation(location),
+        results=read_stage_results(location),
+    )
 
 
 def read_invocation(directory: Location) -> dict[str, Any]:
-    """Return the request to a stage, finished or not.
+    """Return the invocation of a stage, finished or not.
 
     Raises:
         UsageError: the directory is not the output of a stage.
@@ -168,7 +162,12 @@ def read_invocation(directory: Location) -> dict[str, Any]:
     return _read_json(directory, INVOCATION_FILE)
 
 
-def _read_results(directory: Location) -> Results:
+def read_stage_results(directory: Location) -> Results:
+    """Return the results of a finished stage.
+
+    Raises:
+        DataError: the stage has not finished, or the file is damaged or of another version.
+    """
     results = _read_json(directory, RESULTS_FILE)
     version = results.pop("format_version", None)
     if version != RESULTS_VERSION:

@@ -25,7 +25,7 @@ from ssd_core.model_dir import (
     read_description,
     write_model,
 )
-from ssd_core.stages.frame import Invocation, Results, read_record, run_stage
+from ssd_core.stages.frame import Invocation, Results, read_stage_results, run_stage
 from ssd_core.store import Location
 from ssd_core.store.transfer import MirroredFile
 from ssd_core.structures import StageResult
@@ -143,7 +143,7 @@ def run(training: Training, out_dir: Location) -> StageResult:
 def _read_finished(training: Training, out_dir: Location) -> Results | None:
     model_dir = out_dir / MODEL_DIR
     try:
-        description, (_, results) = read_description(model_dir), read_record(out_dir)
+        description, results = read_description(model_dir), read_stage_results(out_dir)
     except (DataError, UsageError):
         return None
     is_ours = description.training_id == training.id and is_whole(model_dir, description)
