@@ -1,14 +1,16 @@
 """The components one after the other, with local artifacts and images of the bundled data set."""
 
+import inspect
 import itertools
 import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from kfp import dsl
+from kfp.dsl.types.type_annotations import OutputAnnotation
 
 from components.benchmark.component import benchmark
 from components.convert.component import convert
@@ -29,18 +31,48 @@ OVERRIDES = {
     "benchmark.seconds": 0.1,
     "report.images": 2,
 }
-ON_CPU = {"framework": "torch", "device": "cpu"}
-CONVERTED = {"dataset": dsl.Dataset, "metrics": dsl.Metrics}
-TRAINED = {"model": dsl.Model, "metrics": dsl.Metrics}
-EVALUATED = {
-    "evaluation": dsl.Artifact,
-    "metrics": dsl.Metrics,
-    "confusion": dsl.ClassificationMetrics,
+STEPS = {
+    "convert": convert,
+    "train": train,
+    "evaluate": evaluate,
+    "benchmark": benchmark,
+    "report": report,
+    "publish": publish,
 }
-MEASURED = {"speed": dsl.Artifact, "metrics": dsl.Metrics}
-"""Output artifacts of the steps, by name."""
+COMMON = {
+    "framework": "torch",
+    "device": "cpu",
+    "num_devices": 1.0,
+    "series": "",
+    "run": "run-1",
+    "name": "cells",
+    "version": "1",
+}
 
-Outputs = dict[str, dict[str, Any]]
+Outputs = dict[str, Any]
+"""Output artifacts of a component by name."""
+
+
+def make_outputs(step: Any, folder: Path) -> Outputs:
+    """Return new output artifacts in a folder, as the launcher passes them to a component."""
+    folder.mkdir(parents=True)
+    kinds = {
+        name: get_args(parameter.annotation)[0]
+        for name, parameter in inspect.signature(step.python_func).parameters.items()
+        if OutputAnnotation in get_args(parameter.annotation)
+    }
+    return {
+        name: kind(name=name, uri=str(folder / name), metadata={}) for name, kind in kinds.items()
+    }
+
+
+def execute(step: Any, folder: Path, **arguments: Any) -> Outputs:
+    """Run a component with those of the arguments that it takes, and return its outputs."""
+    outputs = make_outputs(step, folder)
+    names = inspect.signature(step.python_func).parameters
+    taken = {name: value for name, value in (COMMON | arguments).items() if name in names}
+    step.python_func(**(taken | outputs))
+    return outputs
 
 
 @pytest.fixture(scope="module")
@@ -62,59 +94,23 @@ def outputs(
     root: Path,
     few_photographs: Path,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Outputs:
-    """Return the artifacts of each step, by step and name."""
+) -> dict[str, Outputs]:
+    """Return the outputs of each step of a pipeline."""
     folder = tmp_path_factory.mktemp("artifacts")
-    shared: dict[str, Any] = {"data_root": str(root)}
-
-    converted = make_artifacts(folder / "convert", **CONVERTED)
-    convert.python_func(
-        config=sections["convert"], source=str(few_photographs), **shared, **converted
-    )
-    shared |= {"dataset": converted["dataset"], "run": "run-1"}
-
-    trained = make_artifacts(folder / "train", **TRAINED)
-    train.python_func(recipe=sections["recipe"], num_devices=1.0, **ON_CPU, **shared, **trained)
-    shared["model"] = trained["model"]
-
-    evaluated = make_artifacts(folder / "evaluate", **EVALUATED)
-    evaluate.python_func(config=sections["evaluate"], **ON_CPU, **shared, **evaluated)
-
-    measured = make_artifacts(folder / "benchmark", **MEASURED)
-    benchmark.python_func(config=sections["benchmark"], series="", **ON_CPU, **shared, **measured)
-
-    reported = make_artifacts(folder / "report", page=dsl.HTML, summary=dsl.Markdown)
-    found = {"evaluation": evaluated["evaluation"], "speed": measured["speed"]}
-    report.python_func(config=sections["report"], **found, **shared, **reported)
-
-    published = make_artifacts(folder / "publish", published=dsl.Artifact)
-    del shared["dataset"]
-    publish.python_func(
-        config=sections["publish"], name="cells", version="1", **found, **shared, **published
-    )
-    return {
-        "convert": converted,
-        "train": trained,
-        "evaluate": evaluated,
-        "benchmark": measured,
-        "report": reported,
-        "publish": published,
-    }
-
-
-def make_artifacts(folder: Path, **kinds: type[dsl.Artifact]) -> dict[str, Any]:
-    """Return output artifacts in a folder, as the launcher gives them to a component."""
-    folder.mkdir(parents=True)
-    return {
-        name: kind(name=name, uri=str(folder / name), metadata={}) for name, kind in kinds.items()
-    }
+    arguments = {"data_root": str(root), "source": str(few_photographs)}
+    outputs: dict[str, Outputs] = {}
+    for name, step in STEPS.items():
+        own = {"recipe": sections["recipe"], "config": sections.get(name)}
+        outputs[name] = execute(step, folder / name, **arguments, **own)
+        arguments |= outputs[name]
+    return outputs
 
 
 def read_results(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "results.json").read_text())  # type: ignore[no-any-return]
 
 
-def test_a_dataset_artifact_refers_to_the_shards(outputs: Outputs, root: Path) -> None:
+def test_a_dataset_artifact_refers_to_the_shards(outputs: dict[str, Outputs], root: Path) -> None:
     dataset = outputs["convert"]["dataset"]
     shards = Path(dataset.metadata["uri"])
     assert shards.parent == root / "datasets"
@@ -124,7 +120,7 @@ def test_a_dataset_artifact_refers_to_the_shards(outputs: Outputs, root: Path) -
     assert (splits["train"].images, splits["val"].images) == (8, 4)
 
 
-def test_a_model_artifact_has_no_checkpoints(outputs: Outputs, root: Path) -> None:
+def test_a_model_artifact_has_no_checkpoints(outputs: dict[str, Outputs], root: Path) -> None:
     folder = Path(outputs["train"]["model"].path)
     assert read_model(LocalDirectory(folder)).description.step == 3
     assert (folder / "train_log.jsonl").is_file()
@@ -136,7 +132,9 @@ def test_a_model_artifact_has_no_checkpoints(outputs: Outputs, root: Path) -> No
 @pytest.mark.parametrize(
     ("step", "name"), [("train", "model"), ("evaluate", "evaluation"), ("benchmark", "speed")]
 )
-def test_metrics_are_those_of_the_results(outputs: Outputs, step: str, name: str) -> None:
+def test_metrics_are_those_of_the_results(
+    outputs: dict[str, Outputs], step: str, name: str
+) -> None:
     results = read_results(Path(outputs[step][name].path))["metrics"]
     measured = {metric: value for metric, value in results.items() if value is not None}
     assert measured
@@ -145,27 +143,27 @@ def test_metrics_are_those_of_the_results(outputs: Outputs, step: str, name: str
 
 @pytest.mark.parametrize(("step", "name"), [("evaluate", "evaluation"), ("benchmark", "speed")])
 def test_results_are_also_kept_under_the_root(
-    outputs: Outputs, root: Path, step: str, name: str
+    outputs: dict[str, Outputs], root: Path, step: str, name: str
 ) -> None:
     kept = read_results(root / "runs" / "run-1" / step)
     assert kept == read_results(Path(outputs[step][name].path))
 
 
-def test_the_report_is_one_page(outputs: Outputs, root: Path) -> None:
+def test_the_report_is_one_page(outputs: dict[str, Outputs], root: Path) -> None:
     page = Path(outputs["report"]["page"].path).read_text()
     assert page == (root / "runs" / "run-1" / "report" / "report.html").read_text()
     assert "<html" in page
     assert Path(outputs["report"]["summary"].path).stat().st_size
 
 
-def test_the_run_keeps_the_record_of_its_training(outputs: Outputs, root: Path) -> None:
+def test_the_run_keeps_the_record_of_its_training(outputs: dict[str, Outputs], root: Path) -> None:
     model, kept = Path(outputs["train"]["model"].path), root / "runs" / "run-1" / "train"
     assert sorted(path.name for path in kept.iterdir()) == ["invocation.json", "results.json"]
     for path in kept.iterdir():
         assert path.read_bytes() == (model / path.name).read_bytes()
 
 
-def test_the_dashboard_gets_a_confusion_matrix(outputs: Outputs) -> None:
+def test_the_dashboard_gets_a_confusion_matrix(outputs: dict[str, Outputs]) -> None:
     matrix = outputs["evaluate"]["confusion"].metadata["confusionMatrix"]
     names = [entry["displayName"] for entry in matrix["annotationSpecs"]]
     assert names == ["Platelets", "RBC", "WBC", "background"]
@@ -181,23 +179,18 @@ def test_a_confusion_matrix_of_too_many_classes_is_left_out(
     for path in sorted(source.glob("Annotations/*.xml")):
         many = re.sub("<name>[^<]*", lambda _: f"<name>kind-{next(numbers) % 51}", path.read_text())
         path.write_text(many)
-    shared: dict[str, Any] = {"data_root": str(tmp_path / "root")}
-    converted = make_artifacts(tmp_path / "convert", **CONVERTED)
-    convert.python_func(config=sections["convert"], source=str(source), **shared, **converted)
-    assert converted["dataset"].metadata["classes"] == 51
-    shared |= {"dataset": converted["dataset"], "run": "run", **ON_CPU}
-    trained = make_artifacts(tmp_path / "train", **TRAINED)
+    arguments: dict[str, Any] = {"data_root": str(tmp_path / "root"), "source": str(source)}
     recipe = sections["recipe"] | {"train": sections["recipe"]["train"] | {"steps": 1}}
-    train.python_func(recipe=recipe, num_devices=1, **shared, **trained)
-    evaluated = make_artifacts(tmp_path / "evaluate", **EVALUATED)
-    shared["model"] = trained["model"]
-    evaluate.python_func(config=sections["evaluate"], **shared, **evaluated)
-    assert evaluated["metrics"].metadata
-    assert evaluated["confusion"].metadata == {}
+    for name in ("convert", "train", "evaluate"):
+        own = {"recipe": recipe, "config": sections.get(name)}
+        arguments |= execute(STEPS[name], tmp_path / name, **(arguments | own))
+    assert arguments["dataset"].metadata["classes"] == 51
+    assert arguments["metrics"].metadata
+    assert arguments["confusion"].metadata == {}
 
 
 def test_a_published_model_can_be_fetched_again(
-    outputs: Outputs, root: Path, tmp_path: Path
+    outputs: dict[str, Outputs], root: Path, tmp_path: Path
 ) -> None:
     published = root / "models" / "cells" / "1"
     assert outputs["publish"]["published"].metadata["uri"] == str(published)
@@ -209,21 +202,16 @@ def test_a_published_model_can_be_fetched_again(
 
 
 def test_a_series_of_benchmarks_on_generated_images(
-    sections: dict[str, Any], outputs: Outputs, root: Path, tmp_path: Path
+    sections: dict[str, Any], outputs: dict[str, Outputs], root: Path, tmp_path: Path
 ) -> None:
-    verdicts = []
-    for run in ("one", "two"):
-        measured = make_artifacts(tmp_path / run, **MEASURED)
-        benchmark.python_func(
-            config=sections["benchmark"] | {"batch_sizes": [1.0], "tolerance": 1.0},
-            data_root=str(root),
-            run=run,
-            series="nightly",
-            model=outputs["train"]["model"],
-            **ON_CPU,
-            **measured,
-        )
-        verdicts.append(measured["speed"].metadata["verdict"])
+    arguments = {
+        "config": sections["benchmark"] | {"batch_sizes": [1.0], "tolerance": 1.0},
+        "data_root": str(root),
+        "series": "nightly",
+        "model": outputs["train"]["model"],
+    }
+    measured = [execute(benchmark, tmp_path / run, run=run, **arguments) for run in ("1", "2")]
+    verdicts = [each["speed"].metadata["verdict"] for each in measured]
     assert verdicts[0] == "first"
     assert verdicts[1] in {"same", "faster"}
     assert len(list((root / "benchmarks" / "nightly").iterdir())) == 2
@@ -231,24 +219,25 @@ def test_a_series_of_benchmarks_on_generated_images(
 
 def test_a_slower_benchmark_fails_after_writing_its_results(
     sections: dict[str, Any],
-    outputs: Outputs,
+    outputs: dict[str, Outputs],
     root: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The earlier record is made a million times faster than it was."""
-    config = sections["benchmark"] | {"batch_sizes": [1.0], "fail_if_slower": True}
-    arguments = {"config": config, "series": "fast", "data_root": str(root), **ON_CPU}
-    arguments["model"] = outputs["train"]["model"]
-    first = make_artifacts(tmp_path / "first", **MEASURED)
-    benchmark.python_func(run="first", **arguments, **first)
+    arguments = {
+        "config": sections["benchmark"] | {"batch_sizes": [1.0], "fail_if_slower": True},
+        "data_root": str(root),
+        "series": "fast",
+        "model": outputs["train"]["model"],
+    }
+    execute(benchmark, tmp_path / "first", run="first", **arguments)
     record_path = root / "benchmarks" / "fast" / "000001.json"
     record = json.loads(record_path.read_text())
     record["metrics"]["images_per_second"] *= 1e6
     record_path.write_text(json.dumps(record))
-    second = make_artifacts(tmp_path / "second", **MEASURED)
     with pytest.raises(SystemExit) as end:
-        benchmark.python_func(run="second", **arguments, **second)
+        execute(benchmark, tmp_path / "second", run="second", **arguments)
     assert end.value.code == 3
     assert " images/s is slower: -100.0 % from " in capsys.readouterr().err.splitlines()[-1]
     results = read_results(root / "runs" / "second" / "benchmark")
@@ -256,7 +245,7 @@ def test_a_slower_benchmark_fails_after_writing_its_results(
     assert (root / "benchmarks" / "fast" / "000002.json").is_file()
 
 
-def test_metadata_is_flat(outputs: Outputs) -> None:
+def test_metadata_is_flat(outputs: dict[str, Outputs]) -> None:
     """Kubeflow Pipelines turns booleans, lists and dicts into something else."""
     artifacts = [
         artifact
@@ -289,22 +278,16 @@ def test_a_missing_input_is_named(
     lost: str,
     code: int,
     sections: dict[str, Any],
-    outputs: Outputs,
+    outputs: dict[str, Outputs],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     nowhere = str(tmp_path / "nowhere")
     inputs = {"model": outputs["train"]["model"], "dataset": outputs["convert"]["dataset"]}
     inputs[lost] = type(inputs[lost])(uri=nowhere, metadata={"uri": nowhere})
+    config = sections["evaluate"]
     with pytest.raises(SystemExit) as end:
-        evaluate.python_func(
-            config=sections["evaluate"],
-            data_root=str(tmp_path),
-            run="run-2",
-            **ON_CPU,
-            **inputs,
-            **make_artifacts(tmp_path / "out", **EVALUATED),
-        )
+        execute(evaluate, tmp_path / "out", config=config, data_root=str(tmp_path), **inputs)
     assert end.value.code == code
     assert nowhere in capsys.readouterr().err.splitlines()[-1]
 
@@ -313,13 +296,9 @@ def test_a_missing_source_is_named(
     sections: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     nowhere = str(tmp_path / "nowhere")
+    arguments = {"source": nowhere, "data_root": str(tmp_path / "root")}
     with pytest.raises(SystemExit) as end:
-        convert.python_func(
-            config=sections["convert"],
-            source=nowhere,
-            data_root=str(tmp_path / "root"),
-            **make_artifacts(tmp_path / "out", **CONVERTED),
-        )
+        execute(convert, tmp_path / "out", config=sections["convert"], **arguments)
     assert end.value.code == 2
     assert nowhere in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "root").exists()

@@ -16,7 +16,7 @@ from ssd_core.recipes.overrides import override
 from ssd_core.stages.frame import read_output
 from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.transfer import upload_directory
-from tests.components.test_components import make_artifacts
+from tests.components.test_components import make_outputs
 from tests.launch.api_server import ControlPlane, run_control_plane
 from tests.launch.core_server import LAUNCHER, NAMESPACE
 from tests.launch.job_runner import JobRunner
@@ -90,7 +90,7 @@ def arguments(
         "nodes": 2.0,
         "placement": placement,
         "dataset": dsl.Dataset(uri=str(tmp_path / "dataset"), metadata={"uri": data}),
-        **make_artifacts(tmp_path / "outputs", model=dsl.Model, metrics=dsl.Metrics),
+        **make_outputs(train_distributed, tmp_path / "outputs"),
     }
 
 
