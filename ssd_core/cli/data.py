@@ -56,6 +56,7 @@ Assigned = Annotated[
 ]
 
 _DEFAULTS = ConvertConfig()
+_CHECK = ConvertConfig(decode_check=True)
 
 
 def convert(
@@ -136,7 +137,7 @@ def check(
             help="Decode every JPEG to find damaged pixels, or read only its header and end, which "
             "is several times faster.",
         ),
-    ] = True,
+    ] = _CHECK.decode_check,
     assignments: Assigned = None,
 ) -> None:
     """Check every annotation and every image of a data set.

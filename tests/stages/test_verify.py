@@ -68,4 +68,4 @@ def test_the_command(root: Path) -> None:
     assert done.returncode == 3
     assert f"{root}/datasets/one/val-00000.arrow is damaged: sha256" in done.stdout
     assert "error: " in done.stderr
-    assert f"{root} 1 damaged or missing file, listed above" in done.stderr
+    assert f"{root}: 1 damaged or missing file, listed above" in done.stderr
