@@ -56,7 +56,7 @@ class Training:
     @cached_property
     def identity(self) -> Identity:
         """Everything that affects the resulting weights."""
-        return identify(self.recipe.train, self.manifest.digest, self.framework)
+        return identify(self.recipe, self.manifest.digest, self.framework)
 
     @cached_property
     def id(self) -> str:

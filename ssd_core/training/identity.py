@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 import ssd_core
-from ssd_core.config import TrainConfig, differences
+from ssd_core.config import Recipe, differences
 from ssd_core.errors import OwnershipError
 from ssd_core.store import Location
 
@@ -18,15 +18,18 @@ IDENTITY_FILE = "training.json"
 Identity = dict[str, Any]
 
 
-def identify(config: TrainConfig, dataset_digest: str, framework: str) -> Identity:
+def identify(recipe: Recipe, dataset_digest: str, framework: str) -> Identity:
     """Return everything that determines the result of a training, except the device."""
-    return {
-        "train": config.model_dump(mode="json"),
+    identity = {
+        "train": recipe.train.model_dump(mode="json"),
         "dataset": dataset_digest,
         "framework": framework,
         "version": ssd_core.__version__,
         "code": _digest_code(),
     }
+    if recipe.train.evaluate_every is not None:  # the evaluation selects the weights that are kept
+        identity["evaluate"] = recipe.evaluate.model_dump(mode="json", include={"postprocess"})
+    return identity
 
 
 def digest_identity(identity: Identity) -> str:

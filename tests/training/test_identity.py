@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 import ssd_core
+from ssd_core.config import EvaluateConfig, PostprocessOverrides, Recipe
 from ssd_core.errors import OwnershipError
+from ssd_core.recipes import load_recipe
 from ssd_core.store import LocalDirectory
 from ssd_core.training.identity import claim_directory, digest_identity, identify
 from tests.training.small_run import make_config
@@ -17,8 +19,15 @@ from tests.training.small_run import make_config
 DIGEST = "ab" * 32
 
 
+def make_recipe(threshold: float = 0.02, **changes: object) -> Recipe:
+    overrides = PostprocessOverrides(score_threshold=threshold)
+    evaluate = EvaluateConfig(postprocess=overrides)
+    train = make_config(**changes)
+    return load_recipe("demo").model_copy(update={"train": train, "evaluate": evaluate})
+
+
 def test_equal_arguments_make_the_same_training() -> None:
-    first, second = (identify(make_config(), DIGEST, "torch") for _ in range(2))
+    first, second = (identify(make_recipe(), DIGEST, "torch") for _ in range(2))
     assert digest_identity(first) == digest_identity(second)
     assert len(digest_identity(first)) == 16
 
@@ -27,13 +36,22 @@ def test_configuration_data_and_framework_each_make_another_training() -> None:
     names = {
         digest_identity(identity)
         for identity in (
-            identify(make_config(), DIGEST, "torch"),
-            identify(make_config(seed=2), DIGEST, "torch"),
-            identify(make_config(), "cd" * 32, "torch"),
-            identify(make_config(), DIGEST, "mindspore"),
+            identify(make_recipe(), DIGEST, "torch"),
+            identify(make_recipe(seed=2), DIGEST, "torch"),
+            identify(make_recipe(), "cd" * 32, "torch"),
+            identify(make_recipe(), DIGEST, "mindspore"),
         )
     }
     assert len(names) == 4
+
+
+@pytest.mark.parametrize(("interval", "expected"), [(None, 1), (2, 2)])
+def test_evaluation_counts_if_it_selects_the_weights(interval: int | None, expected: int) -> None:
+    names = {
+        digest_identity(identify(make_recipe(threshold, evaluate_every=interval), DIGEST, "torch"))
+        for threshold in (0.02, 0.5)
+    }
+    assert len(names) == expected
 
 
 def test_every_change_of_the_code_makes_another_training(tmp_path: Path) -> None:
@@ -54,7 +72,7 @@ def name_of_training(folder: Path) -> str:
     code = (
         "from ssd_core.recipes import load_recipe\n"
         "from ssd_core.training.identity import digest_identity, identify\n"
-        "print(digest_identity(identify(load_recipe('demo').train, 'ab', 'torch')))\n"
+        "print(digest_identity(identify(load_recipe('demo'), 'ab', 'torch')))\n"
     )
     return subprocess.run(
         [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
@@ -62,10 +80,10 @@ def name_of_training(folder: Path) -> str:
 
 
 def test_a_directory_belongs_to_its_first_training(tmp_path: Path) -> None:
-    mine = identify(make_config(), DIGEST, "torch")
+    mine = identify(make_recipe(), DIGEST, "torch")
     claim_directory(LocalDirectory(tmp_path / "out"), mine)
     claim_directory(LocalDirectory(tmp_path / "out"), mine)
-    other = identify(make_config(seed=9, batch_size=2), "cd" * 32, "torch")
+    other = identify(make_recipe(seed=9, batch_size=2), "cd" * 32, "torch")
     with pytest.raises(OwnershipError) as error:
         claim_directory(LocalDirectory(tmp_path / "out"), other)
     message = str(error.value)
@@ -82,4 +100,4 @@ def test_a_directory_belongs_to_its_first_training(tmp_path: Path) -> None:
 def test_a_damaged_owner_file_is_explained(tmp_path: Path, content: str) -> None:
     (tmp_path / "training.json").write_text(content)
     with pytest.raises(OwnershipError, match=r"training.json is damaged.*choose another --out"):
-        claim_directory(LocalDirectory(tmp_path), identify(make_config(), DIGEST, "torch"))
+        claim_directory(LocalDirectory(tmp_path), identify(make_recipe(), DIGEST, "torch"))
