@@ -74,7 +74,8 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], dict[str, int]]] = {
 def test_a_check_finds_what_a_conversion_finds(source: Path, tmp_path: Path, name: str) -> None:
     damage, expected = FAULTS[name]
     damage(source)
-    checked = check.run(ConvertConfig(), str(source), LocalDirectory(tmp_path / "out"))
+    config = ConvertConfig(decode_check=True)
+    checked = check.run(config, str(source), LocalDirectory(tmp_path / "out"))
     assert dict(checked.findings.counts) == expected
     written = json.loads((tmp_path / "out/findings.json").read_text())
     assert written["counts"] == expected

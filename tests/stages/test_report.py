@@ -138,7 +138,7 @@ def test_the_number_of_images_is_limited_by_request_and_by_size(outputs, tmp_pat
 def test_wrong_inputs_are_named(outputs, bccd_shards, tmp_path):
     trained_dir, *_ = outputs
     for inputs, message in (
-        ([tmp_path], r"no invocation\.json here"),
+        ([tmp_path], r"has no invocation\.json"),
         ([trained_dir, trained_dir], "are both of stage 'train'"),
         ([], "nothing to report"),
         ([bccd_shards], "is of stage 'convert'; expected one of train, evaluate"),
