@@ -65,8 +65,8 @@ def run_stage(
 ) -> Results:
     """Write the invocation, do the work, and write its results.
 
-    Every successful run of every stage ends here: code that follows a run, for example a
-    notification, belongs at the end of `_finish`.
+    Every run that writes results ends here: code that follows a run, for example a notification,
+    belongs at the end of this function.
 
     Args:
         invocation: the request; its inputs were opened and checked.

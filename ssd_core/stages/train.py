@@ -42,7 +42,7 @@ class Training:
     """A recipe, a data set, and the framework and device to train with."""
 
     recipe: Recipe
-    """The complete, resolved configuration; only its `train` section affects the weights."""
+    """The complete, resolved configuration."""
     data_dir: Location
     """Output of `convert`."""
     framework: str = "torch"

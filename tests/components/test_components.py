@@ -257,20 +257,14 @@ def test_metadata_is_flat(outputs: dict[str, Outputs]) -> None:
     assert kinds <= {str, int, float}
 
 
-@pytest.mark.parametrize(
-    ("recipe", "overrides", "message"),
-    [
-        ("dmo", {}, "unknown recipe 'dmo'; did you mean 'demo'?"),
-        ("demo", {"train.step": 3}, "unknown key 'train.step'; did you mean 'train.steps'?"),
-    ],
-)
 def test_an_invalid_argument_ends_a_step_with_one_line(
-    recipe: str, overrides: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit) as end:
-        resolve_config.python_func(recipe=recipe, overrides=overrides)
+        resolve_config.python_func(recipe="demo", overrides={"train.step": 3})
     assert end.value.code == 2
-    assert capsys.readouterr().err.splitlines()[1:] == [f"error: {message} (exit 2)"]
+    message = "error: unknown key 'train.step'; did you mean 'train.steps'? (exit 2)"
+    assert capsys.readouterr().err.splitlines()[1:] == [message]
 
 
 @pytest.mark.parametrize(("lost", "code"), [("model", 2), ("dataset", 3)])

@@ -235,10 +235,3 @@ def test_the_command(inputs, root, tmp_path, arguments, code, message):
     assert done.returncode == code, done.stderr
     assert message in done.stderr
     assert (root / "models").exists() == (code == 0)
-
-
-def test_a_damaged_published_model_is_found(inputs, root, cells_1):
-    run(inputs, root)
-    (cells_1 / WEIGHTS_FILE).write_bytes(b"damaged")
-    (verified,) = verify.run(LocalDirectory(root))
-    assert verified.faults
