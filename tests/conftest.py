@@ -57,9 +57,9 @@ def trained_dir(bccd_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
-def few_photographs(bccd_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def few_images(bccd_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a VOC data set of 8 + 4 of the bundled images; read only."""
-    folder = tmp_path_factory.mktemp("few") / "photographs"
+    folder = tmp_path_factory.mktemp("few") / "images"
     for part in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (folder / part).mkdir(parents=True)
     for split, count in {"train": 8, "val": 4}.items():

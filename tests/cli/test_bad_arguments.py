@@ -194,7 +194,7 @@ TABLE = make_table()
 
 @pytest.fixture(scope="module")
 def outcomes(
-    few_photographs: Path,
+    few_images: Path,
     bccd_shards: Path,
     trained_dir: Path,
     tmp_path_factory: pytest.TempPathFactory,
@@ -211,7 +211,7 @@ def outcomes(
     (folder / "foreign/manifest.json").write_text('{"schema_version": 99}')
     (folder / "foreign/invocation.json").write_text('{"stage": "evaluate", "version": "0.0.0"}')
     (folder / "foreign/results.json").write_text('{"accuracy": 1}')
-    paths = {"SOURCE": few_photographs, "DATA": bccd_shards, "MODEL": trained_dir}
+    paths = {"SOURCE": few_images, "DATA": bccd_shards, "MODEL": trained_dir}
     done = subprocess.run(
         [sys.executable, "-c", DRIVER, folder],
         input=json.dumps(

@@ -29,17 +29,17 @@ def test_classes_are_read_from_the_argument_or_from_a_file(tmp_path: Path) -> No
         _read_classes(str(tmp_path / "image"))
 
 
-def test_every_key_can_be_set(few_photographs: Path, tmp_path: Path) -> None:
+def test_every_key_can_be_set(few_images: Path, tmp_path: Path) -> None:
     arguments = ["--set", "convert.shard_bytes=60000", "--set", "convert.max_pixels=400000"]
-    command = ["convert", few_photographs, "--out", tmp_path / "out", "--policy", "repair"]
+    command = ["convert", few_images, "--out", tmp_path / "out", "--policy", "repair"]
     assert run_ssd(*command, *arguments).returncode == 0
     options = read_manifest(LocalDirectory(tmp_path / "out")).options
     changed = {"policy": "repair", "shard_bytes": 60_000, "max_pixels": 400_000}
     assert options == ConvertConfig(**changed).model_dump(mode="json")  # type: ignore[arg-type]
 
 
-def test_the_defaults_are_those_of_the_configuration(few_photographs: Path, tmp_path: Path) -> None:
-    assert run_ssd("convert", few_photographs, "--out", tmp_path / "out").returncode == 0
+def test_the_defaults_are_those_of_the_configuration(few_images: Path, tmp_path: Path) -> None:
+    assert run_ssd("convert", few_images, "--out", tmp_path / "out").returncode == 0
     options = read_manifest(LocalDirectory(tmp_path / "out")).options
     assert options == ConvertConfig().model_dump(mode="json")
 
@@ -48,9 +48,9 @@ def test_the_defaults_are_those_of_the_configuration(few_photographs: Path, tmp_
     ("arguments", "is_decoded"), [([], True), (["--decode-check"], True), (["--no-decode"], False)]
 )
 def test_check_decodes_by_default(
-    few_photographs: Path, tmp_path: Path, arguments: list[str], is_decoded: bool
+    few_images: Path, tmp_path: Path, arguments: list[str], is_decoded: bool
 ) -> None:
     out_dir = tmp_path / "out"
-    assert run_ssd("check", few_photographs, "--out", out_dir, *arguments).returncode == 0
+    assert run_ssd("check", few_images, "--out", out_dir, *arguments).returncode == 0
     config = json.loads((out_dir / "invocation.json").read_text())["config"]
     assert config["decode_check"] is is_decoded

@@ -92,12 +92,12 @@ def sections() -> dict[str, Any]:
 def outputs(
     sections: dict[str, Any],
     root: Path,
-    few_photographs: Path,
+    few_images: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Outputs]:
     """Return the outputs of each step of a pipeline."""
     folder = tmp_path_factory.mktemp("artifacts")
-    arguments = {"data_root": str(root), "source": str(few_photographs)}
+    arguments = {"data_root": str(root), "source": str(few_images)}
     outputs: dict[str, Outputs] = {}
     for name, step in STEPS.items():
         own = {"recipe": sections["recipe"], "config": sections.get(name)}
@@ -171,10 +171,10 @@ def test_the_dashboard_gets_a_confusion_matrix(outputs: dict[str, Outputs]) -> N
 
 
 def test_a_confusion_matrix_of_too_many_classes_is_left_out(
-    sections: dict[str, Any], few_photographs: Path, tmp_path: Path
+    sections: dict[str, Any], few_images: Path, tmp_path: Path
 ) -> None:
     """The objects of these images have 51 classes."""
-    source = Path(shutil.copytree(few_photographs, tmp_path / "many"))
+    source = Path(shutil.copytree(few_images, tmp_path / "many"))
     numbers = itertools.count()
     for path in sorted(source.glob("Annotations/*.xml")):
         many = re.sub("<name>[^<]*", lambda _: f"<name>kind-{next(numbers) % 51}", path.read_text())

@@ -49,7 +49,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def done(place: Path, few_photographs: Path) -> dict[str, Done]:
+def done(place: Path, few_images: Path) -> dict[str, Done]:
     """Run the components, each on the outputs of those before it."""
     results: dict[str, Done] = {}
     config: dict[str, str] = {}
@@ -70,7 +70,7 @@ def done(place: Path, few_photographs: Path) -> dict[str, Done]:
     model = ("--input", f"model={place / 'train' / 'model'}")
     found = ("--input", f"evaluation={place / 'evaluate' / 'evaluation'}")
     found += ("--input", f"speed={place / 'benchmark' / 'speed'}")
-    run("convert", images.TOOLS, "--param", f"source={few_photographs}", *root)
+    run("convert", images.TOOLS, "--param", f"source={few_images}", *root)
     run("train", TORCH, *recipe, *ON_CPU, *root, *dataset)
     # What has been trained there is returned at once, for which the launcher needs no cluster.
     run("train_distributed", images.LAUNCHER, *recipe, *ON_NODES, *ON_CPU, *root, *dataset)

@@ -32,9 +32,9 @@ def containers(root: Path) -> list[str]:
 
 
 @pytest.fixture
-def training(tmp_path: Path, few_photographs: Path) -> "Iterator[subprocess.Popen[str]]":
+def training(tmp_path: Path, few_images: Path) -> "Iterator[subprocess.Popen[str]]":
     """Start a run that would take hours, and go on when its container has a checkpoint."""
-    command = words(tmp_path, few_photographs, HOURS, "train.checkpoint_interval=2")
+    command = words(tmp_path, few_images, HOURS, "train.checkpoint_interval=2")
     with subprocess.Popen(
         [sys.executable, "-m", "pipelines", *command],
         cwd=ROOT,

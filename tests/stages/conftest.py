@@ -34,7 +34,7 @@ def speed_dir(trained_dir, bccd_shards, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def undecodable_shards(few_photographs, tmp_path_factory):
+def undecodable_shards(few_images, tmp_path_factory):
     """Return shards with one damaged val image.
 
     Without `decode_check` conversion reads only the header and the end of a JPEG.
@@ -42,7 +42,7 @@ def undecodable_shards(few_photographs, tmp_path_factory):
     from ssd_core.stages import convert
 
     folder = tmp_path_factory.mktemp("undecodable")
-    source = Path(shutil.copytree(few_photographs, folder / "source"))
+    source = Path(shutil.copytree(few_images, folder / "source"))
     name = (source / "ImageSets/Main/val.txt").read_text().split()[0]
     image = source / "JPEGImages" / f"{name}.jpg"
     content = image.read_bytes()

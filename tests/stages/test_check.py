@@ -18,9 +18,9 @@ from tests.processes import run_ssd
 
 
 @pytest.fixture
-def source(few_photographs: Path, tmp_path: Path) -> Path:
+def source(few_images: Path, tmp_path: Path) -> Path:
     """Return a copy of a few images, which tests damage."""
-    return Path(shutil.copytree(few_photographs, tmp_path / "source"))
+    return Path(shutil.copytree(few_images, tmp_path / "source"))
 
 
 def names(source: Path, split: str = "train") -> list[str]:
@@ -175,10 +175,10 @@ def test_an_unreadable_file_is_reported(tmp_path: Path, name: str, content: byte
             assert check.run(config, str(tmp_path)).findings.num_errors
 
 
-def test_strange_names_are_kept(few_photographs: Path, tmp_path: Path) -> None:
+def test_strange_names_are_kept(few_images: Path, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
-    shutil.copy(min((few_photographs / "JPEGImages").iterdir()), source / "my\ncat.jpg")
+    shutil.copy(min((few_images / "JPEGImages").iterdir()), source / "my\ncat.jpg")
     names = ["my\ncat.jpg", "\ud800.jpg", "\x1b[31m.jpg", "../up.jpg", "x" * 300]
     content = {
         "images": [{"id": i, "file_name": name} for i, name in enumerate(names)],

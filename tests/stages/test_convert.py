@@ -183,9 +183,9 @@ def test_outputs(bccd_dir: Path, bccd_shards: Path, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def own_source(few_photographs: Path, tmp_path: Path) -> Path:
+def own_source(few_images: Path, tmp_path: Path) -> Path:
     """Return a copy of a small data set, to be changed."""
-    return Path(shutil.copytree(few_photographs, tmp_path / "source"))
+    return Path(shutil.copytree(few_images, tmp_path / "source"))
 
 
 def first_image(source: Path) -> Path:

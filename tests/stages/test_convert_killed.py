@@ -73,11 +73,9 @@ while True:
 
 
 @pytest.fixture(scope="module")
-def reports(
-    few_photographs: Path, tmp_path_factory: pytest.TempPathFactory
-) -> list[dict[str, Any]]:
+def reports(few_images: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     folder = tmp_path_factory.mktemp("killed")
-    source = Path(shutil.copytree(few_photographs, folder / "source"))
+    source = Path(shutil.copytree(few_images, folder / "source"))
     for split, count in (("train", 4), ("val", 2)):
         path = source / f"ImageSets/Main/{split}.txt"
         names = path.read_text().split()[:count]

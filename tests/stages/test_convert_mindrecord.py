@@ -27,18 +27,18 @@ FILES = [
 
 
 @pytest.mark.skipif(find_spec("mindspore") is not None, reason="MindSpore is installed")
-def test_without_mindspore_one_line_names_the_remedy(few_photographs: Path, tmp_path: Path) -> None:
+def test_without_mindspore_one_line_names_the_remedy(few_images: Path, tmp_path: Path) -> None:
     out_dir = tmp_path / "out"
     with pytest.raises(UsageError, match="make setup-mindspore") as caught:
-        convert_into(out_dir, CONFIG, few_photographs)
+        convert_into(out_dir, CONFIG, few_images)
     assert "\n" not in str(caught.value)
     assert not out_dir.exists()
 
 
 @pytest.fixture(scope="module")
-def whole(few_photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(few_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out_dir = tmp_path_factory.mktemp("whole") / "out"
-    convert_into(out_dir, CONFIG, few_photographs)
+    convert_into(out_dir, CONFIG, few_images)
     return out_dir
 
 
@@ -59,29 +59,27 @@ def test_outputs(whole: Path) -> None:
 
 @pytest.mark.mindspore
 def test_the_command_and_workers_give_the_same_bytes(
-    few_photographs: Path, whole: Path, tmp_path: Path
+    few_images: Path, whole: Path, tmp_path: Path
 ) -> None:
     words = ["--shards", "mindrecord", "--workers", "2", "--out", tmp_path / "out"]
-    done = subprocess.run([SSD, "convert", few_photographs, *words], capture_output=True, text=True)
+    done = subprocess.run([SSD, "convert", few_images, *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert file_hashes(tmp_path / "out") == file_hashes(whole)
 
 
 @pytest.mark.mindspore
 def test_skipping_repeated_work_changes_no_byte(
-    few_photographs: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    few_images: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mindrecord_files, "_skip_repeated_work", lambda writer: None)
-    convert_into(tmp_path / "out", CONFIG, few_photographs)
+    convert_into(tmp_path / "out", CONFIG, few_images)
     assert file_hashes(tmp_path / "out") == file_hashes(whole)
 
 
 @pytest.mark.mindspore
-def test_another_format_in_the_same_directory_is_refused(
-    few_photographs: Path, whole: Path
-) -> None:
+def test_another_format_in_the_same_directory_is_refused(few_images: Path, whole: Path) -> None:
     with pytest.raises(OwnershipError, match='shards: "mindrecord" -> "arrow"'):
-        convert_into(whole, {}, few_photographs)
+        convert_into(whole, {}, few_images)
 
 
 KILLER = """
@@ -116,17 +114,17 @@ convert.run(ConvertConfig(shards="mindrecord"), sys.argv[1], Location.parse(sys.
     ],
 )
 def test_a_killed_conversion_continues(
-    few_photographs: Path, whole: Path, tmp_path: Path, event: str, last: int, left: list[str]
+    few_images: Path, whole: Path, tmp_path: Path, event: str, last: int, left: list[str]
 ) -> None:
     out_dir = tmp_path / "out"
-    command = [sys.executable, "-c", KILLER, few_photographs, out_dir, event, str(last)]
+    command = [sys.executable, "-c", KILLER, few_images, out_dir, event, str(last)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == -9, done.stderr
     assert sorted(path.name for path in out_dir.glob("ssd*")) == left
     assert len(list(out_dir.glob(".partial-*"))) == 1
     assert not (out_dir / "manifest.json").exists()
     times = {name: (out_dir / name).stat().st_mtime_ns for name in left}
-    convert_into(out_dir, CONFIG, few_photographs)
+    convert_into(out_dir, CONFIG, few_images)
     assert file_hashes(out_dir) == file_hashes(whole)
     if len(left) == 3:  # the finished training split is kept
         kept = {name: (out_dir / name).stat().st_mtime_ns for name in left[:2]}
@@ -134,14 +132,14 @@ def test_a_killed_conversion_continues(
 
 
 @pytest.mark.mindspore
-def test_a_full_disk_ends_with_its_exit_code(few_photographs: Path, tmp_path: Path) -> None:
+def test_a_full_disk_ends_with_its_exit_code(few_images: Path, tmp_path: Path) -> None:
     out_dir = tmp_path / "small"
     out_dir.mkdir()
     script = (
         'mount -t tmpfs -o size=5m small "$1" || exit 99; '
         '"$2" convert "$3" --shards mindrecord --out "$1"; code=$?; ls -A "$1"; exit $code'
     )
-    command = ["unshare", "--mount", "sh", "-c", script, "sh", out_dir, SSD, few_photographs]
+    command = ["unshare", "--mount", "sh", "-c", script, "sh", out_dir, SSD, few_images]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode in {1, 99}:
         missing("mount", "this user may not mount a small disk")
@@ -152,8 +150,8 @@ def test_a_full_disk_ends_with_its_exit_code(few_photographs: Path, tmp_path: Pa
 
 
 @pytest.mark.mindspore
-def test_a_second_run_changes_nothing(few_photographs: Path, whole: Path) -> None:
+def test_a_second_run_changes_nothing(few_images: Path, whole: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in whole.glob("ssd*")}
-    convert_into(whole, CONFIG, few_photographs)
+    convert_into(whole, CONFIG, few_images)
     assert {path: path.stat().st_mtime_ns for path in whole.glob("ssd*")} == before
     assert split_of(whole, "val").num_images == 4

@@ -18,9 +18,9 @@ CONFIG = {"shard_bytes": 60_000, "policy": "repair"}
 
 
 @pytest.fixture
-def faulty(few_photographs: Path, tmp_path: Path) -> Path:
+def faulty(few_images: Path, tmp_path: Path) -> Path:
     """Return a data set with invalid images, so many that one part is empty."""
-    folder = Path(shutil.copytree(few_photographs, tmp_path / "faulty"))
+    folder = Path(shutil.copytree(few_images, tmp_path / "faulty"))
     names = (folder / "ImageSets/Main/train.txt").read_text().split()
     for name in names[:4]:
         (folder / f"JPEGImages/{name}.jpg").write_bytes(b"x" * 20_000)
@@ -82,17 +82,17 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize(("victim", "code"), [("worker", 75), ("parent", -signal.SIGKILL)])
 def test_a_conversion_killed_at_every_shard_and_repeated(
-    few_photographs: Path, tmp_path: Path, victim: str, code: int
+    few_images: Path, tmp_path: Path, victim: str, code: int
 ) -> None:
     config: dict[str, Any] = {"shard_bytes": 100_000}
-    convert_into(tmp_path / "whole", config, few_photographs)
+    convert_into(tmp_path / "whole", config, few_images)
     shards = [shard.name for shard in manifest_of(tmp_path / "whole").shards()]
     assert len(shards) >= 3
     (tmp_path / "killer.py").write_text(KILLER)
     for name in shards:
         out_dir, pids = tmp_path / f"out-{name}", tmp_path / f"pids-{name}"
         pids.mkdir()
-        words = [few_photographs, out_dir, name, victim, pids]
+        words = [few_images, out_dir, name, victim, pids]
         done = subprocess.run(
             [sys.executable, tmp_path / "killer.py", *words], stderr=subprocess.PIPE, text=True
         )
@@ -103,14 +103,14 @@ def test_a_conversion_killed_at_every_shard_and_repeated(
         assert not (out_dir / "manifest.json").exists()
         finished = {path: path.stat().st_mtime_ns for path in out_dir.glob("*.arrow")}
         journal = (out_dir / "journal.jsonl").read_text()
-        convert_into(out_dir, config, few_photographs)
+        convert_into(out_dir, config, few_images)
         assert file_hashes(out_dir) == file_hashes(tmp_path / "whole")
         kept = {path for path, time in finished.items() if path.stat().st_mtime_ns == time}
         assert {path for path in finished if path.name in journal} == kept
 
 
-def test_the_command_takes_workers(few_photographs: Path, tmp_path: Path) -> None:
-    command = [SSD, "convert", few_photographs, "--out", tmp_path / "out", "--workers"]
+def test_the_command_takes_workers(few_images: Path, tmp_path: Path) -> None:
+    command = [SSD, "convert", few_images, "--out", tmp_path / "out", "--workers"]
     done = subprocess.run([*command, "2"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "8 train + 4 val images" in done.stderr

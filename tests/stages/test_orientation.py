@@ -19,11 +19,11 @@ ALL = PostprocessOverrides(score_threshold=0.01)
 
 
 @pytest.fixture(scope="module")
-def turned_dir(few_photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def turned_dir(few_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return one image nine times: without a tag, and with each of the orientations 1 to 8."""
     folder = tmp_path_factory.mktemp("orientation") / "source"
     folder.mkdir()
-    first = sorted((few_photographs / "JPEGImages").iterdir())[0]
+    first = sorted((few_images / "JPEGImages").iterdir())[0]
     image = Image.open(first).resize(SIZE)
     for orientation in range(9):
         exif = Image.Exif()

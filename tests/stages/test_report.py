@@ -107,7 +107,7 @@ def test_parts_without_input_are_left_out(outputs, tmp_path, which, parts):
 
 
 def test_images_come_only_from_the_data_set_that_was_evaluated(
-    outputs, bccd_shards, few_photographs, tmp_path
+    outputs, bccd_shards, few_images, tmp_path
 ):
     shards = Path(shutil.copytree(bccd_shards, tmp_path / "shards"))
     evaluation = Path(shutil.copytree(outputs[1], tmp_path / "evaluation"))
@@ -123,7 +123,7 @@ def test_images_come_only_from_the_data_set_that_was_evaluated(
     assert not has_images()
     with pytest.raises(DataError, match="no converted data set"):
         write([evaluation], tmp_path / "out", data_dir=LocalDirectory(shards))
-    convert.run(ConvertConfig(), str(few_photographs), LocalDirectory(shards))
+    convert.run(ConvertConfig(), str(few_images), LocalDirectory(shards))
     assert not has_images()
     with pytest.raises(UsageError, match="is not the evaluated data set, /.*/shards"):
         write(outputs, tmp_path / "out", data_dir=LocalDirectory(shards))

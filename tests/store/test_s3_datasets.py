@@ -86,15 +86,15 @@ def open_shards(reader: SplitReader) -> set[int]:
 
 
 def test_what_is_converted_into_a_store_equals_what_is_converted_here(
-    few_photographs: Path, tmp_path: Path, proxy: FaultProxy
+    few_images: Path, tmp_path: Path, proxy: FaultProxy
 ) -> None:
     place = own_uri()
     result = convert.run(
-        parse_section(ConvertConfig, CONFIG, "convert"), str(few_photographs), Location.parse(place)
+        parse_section(ConvertConfig, CONFIG, "convert"), str(few_images), Location.parse(place)
     )
     convert.run(
         parse_section(ConvertConfig, CONFIG, "convert"),
-        str(few_photographs),
+        str(few_images),
         LocalDirectory(tmp_path / "local"),
     )
     here, there = (
@@ -115,7 +115,7 @@ def test_what_is_converted_into_a_store_equals_what_is_converted_here(
     assert [path for path in (tmp_path / "tmp").rglob("*") if path.is_file()] == []
     proxy.heal()
     convert.run(
-        parse_section(ConvertConfig, CONFIG, "convert"), str(few_photographs), Location.parse(place)
+        parse_section(ConvertConfig, CONFIG, "convert"), str(few_images), Location.parse(place)
     )
     assert not [request for request in proxy.seen if request.method == "PUT"]
 
@@ -127,12 +127,12 @@ def command(source: Path, place: str) -> list[str]:
 
 @pytest.mark.parametrize("moment", ["val-00000", "manifest.json"])
 def test_a_killed_upload_is_completed(
-    few_photographs: Path, proxy: FaultProxy, versitygw: S3Server, moment: str, tmp_path: Path
+    few_images: Path, proxy: FaultProxy, versitygw: S3Server, moment: str, tmp_path: Path
 ) -> None:
     place = own_uri()
     store = open_s3(versitygw, f"{place.removeprefix(f's3://{BUCKET}/')}/")
     run_killed(
-        command(few_photographs, place),
+        command(few_images, place),
         proxy,
         moment,
         after=lambda: any(found.key.endswith("train-00000.arrow") for found in store.list()),
@@ -141,7 +141,7 @@ def test_a_killed_upload_is_completed(
     if moment != "manifest.json":  # this request goes on although its sender is dead
         refusal(lambda: open_split(Location.parse(place), "train"), DataError)
     proxy.heal()
-    rerun = subprocess.run(command(few_photographs, place), capture_output=True, text=True)
+    rerun = subprocess.run(command(few_images, place), capture_output=True, text=True)
     assert rerun.returncode == 0, rerun.stderr
     again = {request.target for request in proxy.seen if request.method == "PUT"}
     assert not again & {target for target in done if ".arrow" in target}
@@ -150,24 +150,24 @@ def test_a_killed_upload_is_completed(
         assert len(list(open_split(Location.parse(place), split).read_in_order())) == count
 
 
-def test_no_manifest_means_no_data_set(proxy: FaultProxy, few_photographs: Path) -> None:
+def test_no_manifest_means_no_data_set(proxy: FaultProxy, few_images: Path) -> None:
     place = own_uri()
     proxy.fail("error", times=99, method="PUT", target="val-", status=403, code="AccessDenied")
     with pytest.raises(UsageError, match="val-00000"):
-        convert.run(ConvertConfig(), str(few_photographs), Location.parse(place))
+        convert.run(ConvertConfig(), str(few_images), Location.parse(place))
     assert any("train-00000" in request.target for request in proxy.seen)
     with pytest.raises(DataError, match=f"{place} holds no converted data set"):
         open_split(Location.parse(place), "train")
 
 
 def test_a_place_that_may_only_be_read_is_named_before_the_work(
-    proxy: FaultProxy, few_photographs: Path, tmp_path: Path
+    proxy: FaultProxy, few_images: Path, tmp_path: Path
 ) -> None:
     proxy.fail("error", times=99, method="PUT", status=403, code="AccessDenied")
     text = refusal(
         lambda: convert.run(
             ConvertConfig(),
-            str(few_photographs),
+            str(few_images),
             Location.parse(own_uri()),
         ),
         UsageError,
@@ -177,7 +177,7 @@ def test_a_place_that_may_only_be_read_is_named_before_the_work(
 
 
 def test_the_first_of_two_data_sets_stays(
-    few_photographs: Path, local_dir: Path, proxy: FaultProxy
+    few_images: Path, local_dir: Path, proxy: FaultProxy
 ) -> None:
     place = own_uri()
     proxy.fail(
@@ -189,7 +189,7 @@ def test_the_first_of_two_data_sets_stays(
     with pytest.raises(OwnershipError, match=f"{place} holds another data set"):
         convert.run(
             parse_section(ConvertConfig, CONFIG, "convert"),
-            str(few_photographs),
+            str(few_images),
             Location.parse(place),
         )
     for split in ("train", "val"):
@@ -198,7 +198,7 @@ def test_the_first_of_two_data_sets_stays(
     with pytest.raises(OwnershipError, match="policy"):
         convert.run(
             parse_section(ConvertConfig, CONFIG | {"policy": "skip"}, "convert"),
-            str(few_photographs),
+            str(few_images),
             Location.parse(place),
         )
 

@@ -30,27 +30,25 @@ def environment(
 
 
 @pytest.fixture(scope="module")
-def local_dir(few_photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def local_dir(few_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out_dir = tmp_path_factory.mktemp("mindrecord") / "out"
     convert.run(
         parse_section(ConvertConfig, CONFIG, "convert"),
-        str(few_photographs),
+        str(few_images),
         LocalDirectory(out_dir),
     )
     return out_dir
 
 
 @pytest.fixture(scope="module")
-def uri(
-    few_photographs: Path, versitygw: S3Server, tmp_path_factory: pytest.TempPathFactory
-) -> str:
+def uri(few_images: Path, versitygw: S3Server, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The same, converted into the store; read only."""
     place = f"s3://{BUCKET}/{own_prefix()}".rstrip("/")
     with pytest.MonkeyPatch.context() as patch:
         use_server(patch, versitygw, tmp_path_factory.mktemp("converted"))
         convert.run(
             parse_section(ConvertConfig, CONFIG, "convert"),
-            str(few_photographs),
+            str(few_images),
             Location.parse(place),
         )
     return place

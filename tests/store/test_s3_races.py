@@ -36,14 +36,14 @@ except OwnershipError as error:
 
 
 @pytest.fixture(scope="module")
-def data_dirs(few_photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def data_dirs(few_images: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Data sets that differ in the limits of their shards."""
     folder = tmp_path_factory.mktemp("racers")
     places = [folder / str(number) for number in range(NUM_WRITERS)]
     for number, place in enumerate(places):
         convert.run(
             parse_section(ConvertConfig, {"shard_bytes": 50_000 + number}, "convert"),
-            str(few_photographs),
+            str(few_images),
             LocalDirectory(place),
         )
     return places

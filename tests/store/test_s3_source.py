@@ -54,19 +54,19 @@ def hashes(out_dir: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def photographs(few_photographs: Path, versitygw: S3Server) -> str:
-    paths = [path for path in few_photographs.rglob("*") if path.is_file()]
-    return upload(versitygw, {path.relative_to(few_photographs).as_posix(): path for path in paths})
+def photographs(few_images: Path, versitygw: S3Server) -> str:
+    paths = [path for path in few_images.rglob("*") if path.is_file()]
+    return upload(versitygw, {path.relative_to(few_images).as_posix(): path for path in paths})
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_shards_are_those_of_a_folder(
-    few_photographs: Path, photographs: str, tmp_path: Path, workers: int
+    few_images: Path, photographs: str, tmp_path: Path, workers: int
 ) -> None:
     config = {"shard_bytes": 30_000}
     convert.run(
         parse_section(ConvertConfig, config, "convert"),
-        str(few_photographs),
+        str(few_images),
         LocalDirectory(tmp_path / "near"),
     )
     convert.run(

@@ -32,12 +32,12 @@ LOST = "shards-0123456789abcdef"
 
 
 @pytest.fixture(scope="module")
-def local_dir(few_photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def local_dir(few_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set of several shards; read only."""
     data_dir = tmp_path_factory.mktemp("few") / "shards"
     convert.run(
         parse_section(ConvertConfig, {"shard_bytes": 50_000}, "convert"),
-        str(few_photographs),
+        str(few_images),
         LocalDirectory(data_dir),
     )
     return data_dir
@@ -336,12 +336,12 @@ def kill_at(
 def test_a_killed_upload_is_no_data_set_and_is_completed(
     store: S3Directory,
     server: S3Server,
-    few_photographs: Path,
+    few_images: Path,
     monkeypatch: pytest.MonkeyPatch,
     moment: str,
 ) -> None:
     uri = uri_of(store)
-    convert_there = kill_at(moment, few_photographs, store, server, monkeypatch)
+    convert_there = kill_at(moment, few_images, store, server, monkeypatch)
     with pytest.raises(DataError, match="holds no converted data set"):
         open_split(Location.parse(uri), "train")
     done = subprocess.run(convert_there, capture_output=True, text=True)
@@ -350,12 +350,10 @@ def test_a_killed_upload_is_no_data_set_and_is_completed(
 
 
 def test_a_killed_upload_is_listed_removed_and_done_again(
-    ageing: AgeingStore, versitygw: S3Server, few_photographs: Path, monkeypatch: pytest.MonkeyPatch
+    ageing: AgeingStore, versitygw: S3Server, few_images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = uri_of(ageing.store)
-    convert_there = kill_at(
-        "invocation.json", few_photographs, ageing.store, versitygw, monkeypatch
-    )
+    convert_there = kill_at("invocation.json", few_images, ageing.store, versitygw, monkeypatch)
     ageing.age()
     left = {key for key in keys(ageing.store) if "/" in key}
     assert len(left) == 2

@@ -140,13 +140,13 @@ def test_sets_in_separate_folders(records: Path, tmp_path: Path) -> None:
     assert split_of(tmp_path / "out", "train").num_images == 7
 
 
-def test_our_own_files_lose_nothing(few_photographs: Path, tmp_path: Path) -> None:
-    convert_into(tmp_path / "first", {"shards": "mindrecord"}, few_photographs)
+def test_our_own_files_lose_nothing(few_images: Path, tmp_path: Path) -> None:
+    convert_into(tmp_path / "first", {"shards": "mindrecord"}, few_images)
     (tmp_path / "moved").mkdir()
     for path in (tmp_path / "first").glob("ssd*"):
         path.rename(tmp_path / "moved" / path.name)
     convert_into(tmp_path / "second", CONFIG, tmp_path / "moved")
-    convert_into(tmp_path / "arrow", {}, few_photographs)
+    convert_into(tmp_path / "arrow", {}, few_images)
     pairs = zip(
         split_of(tmp_path / "second", "val").read(range(4)),
         split_of(tmp_path / "arrow", "val").read(range(4)),
@@ -240,9 +240,9 @@ def test_an_unusable_image_is_an_error(images: list[bytes], tmp_path: Path) -> N
 
 
 def test_a_conversion_never_overwrites_files_of_other_programs(
-    own_records: Path, few_photographs: Path
+    own_records: Path, few_images: Path
 ) -> None:
     before = (own_records / "ssd_eval.mindrecord0").read_bytes()
     with pytest.raises(OwnershipError, match="already exists and was not written by"):
-        convert_into(own_records, {"shards": "mindrecord"}, few_photographs)
+        convert_into(own_records, {"shards": "mindrecord"}, few_images)
     assert (own_records / "ssd_eval.mindrecord0").read_bytes() == before

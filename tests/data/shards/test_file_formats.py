@@ -59,24 +59,24 @@ def sha256(path: Path) -> str:
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_arrow_with_plain_pyarrow(few_photographs: Path, tmp_path: Path, split: str) -> None:
-    convert_into(tmp_path, {"shard_bytes": 40_000}, few_photographs)
+def test_arrow_with_plain_pyarrow(few_images: Path, tmp_path: Path, split: str) -> None:
+    convert_into(tmp_path, {"shard_bytes": 40_000}, few_images)
     rows = read_by_the_page("read_arrow", tmp_path, split)
-    for name, row in zip(names_of(few_photographs, split), rows, strict=True):
-        assert row["sha256"] == sha256(few_photographs / f"JPEGImages/{name}.jpg")
-        assert row["boxes"] == boxes_of(few_photographs / f"Annotations/{name}.xml")
+    for name, row in zip(names_of(few_images, split), rows, strict=True):
+        assert row["sha256"] == sha256(few_images / f"JPEGImages/{name}.jpg")
+        assert row["boxes"] == boxes_of(few_images / f"Annotations/{name}.xml")
         assert row["image_path"] == f"JPEGImages/{name}.jpg"
         assert (row["width"], row["height"]) == (640, 480)
     assert set(rows[0]) == {"sha256", *columns_of("## Arrow shards")} - {"image"}
 
 
 @pytest.mark.mindspore
-def test_mindrecord_with_plain_mindspore(few_photographs: Path, tmp_path: Path) -> None:
-    convert_into(tmp_path, {"shards": "mindrecord"}, few_photographs)
+def test_mindrecord_with_plain_mindspore(few_images: Path, tmp_path: Path) -> None:
+    convert_into(tmp_path, {"shards": "mindrecord"}, few_images)
     rows = read_by_the_page("read_mindrecord", tmp_path, "train")
-    for name, row in zip(names_of(few_photographs, "train"), rows, strict=True):
-        assert row["sha256"] == sha256(few_photographs / f"JPEGImages/{name}.jpg")
-        boxes = boxes_of(few_photographs / f"Annotations/{name}.xml")
+    for name, row in zip(names_of(few_images, "train"), rows, strict=True):
+        assert row["sha256"] == sha256(few_images / f"JPEGImages/{name}.jpg")
+        boxes = boxes_of(few_images / f"Annotations/{name}.xml")
         assert [item[:4] for item in row["annotation"]] == [[b, a, d, c] for a, b, c, d in boxes]
 
 

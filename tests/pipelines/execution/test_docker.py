@@ -48,16 +48,16 @@ def test_a_component_prints_its_line_and_runs_it(client: Path, tmp_path: Path) -
 
 
 def test_each_step_of_a_pipeline_runs_in_its_image(
-    client: Path, tmp_path: Path, few_photographs: Path
+    client: Path, tmp_path: Path, few_images: Path
 ) -> None:
     """It ends early, because the images are not in the COCO format."""
-    words = ("--dataset", str(few_photographs), "--root", str(tmp_path / "root"))
+    words = ("--dataset", str(few_images), "--root", str(tmp_path / "root"))
     done = run("run", "training", "--docker", "--recipe=demo", *words, "--set=convert.format=coco")
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("error: convert: ")
     calls = client.read_text().splitlines()
     (convert,) = (call for call in calls if "--function_to_execute convert" in call)
-    assert f"--volume {few_photographs}:{few_photographs}:ro " in convert
+    assert f"--volume {few_images}:{few_images}:ro " in convert
     assert f"--volume {tmp_path / 'root'}:{tmp_path / 'root'} " in convert
     assert " ssd-on-kubeflow/tools:" in convert
     assert sum(call.startswith("image inspect ") for call in calls) == 2

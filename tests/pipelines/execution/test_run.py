@@ -65,10 +65,10 @@ def read_logs(root: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def root(few_photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def root(few_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root in which a run was killed in the middle of its training."""
     root = tmp_path_factory.mktemp("run") / "a python3 'root'"
-    with started(command(few_photographs, root), root) as process:
+    with started(command(few_images, root), root) as process:
         below = descendants(process.pid)
         process.kill()
     assert len(below) >= 2
@@ -77,11 +77,11 @@ def root(few_photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture(scope="module")
-def lines(few_photographs: Path, root: Path) -> list[str]:
+def lines(few_images: Path, root: Path) -> list[str]:
     """Output of the same command, repeated."""
     shards = {path: path.stat().st_mtime_ns for path in root.glob("datasets/*/*.arrow")}
     assert shards
-    done = run(command(few_photographs, root))
+    done = run(command(few_images, root))
     assert (done.returncode, done.stderr) == (0, "")
     assert shards == {path: path.stat().st_mtime_ns for path in root.glob("datasets/*/*.arrow")}
     return done.stdout.splitlines()
@@ -136,9 +136,9 @@ def test_trained_model_is_benchmarked_by_its_uri(root: Path, lines: list[str]) -
     assert [path.name for path in (root / "benchmarks/nightly").iterdir()] == ["000001.json"]
 
 
-def test_model_below_a_bar_is_not_published(few_photographs: Path, root: Path) -> None:
+def test_model_below_a_bar_is_not_published(few_images: Path, root: Path) -> None:
     """All steps but the last succeed, so the report exists."""
-    words = command(few_photographs, root, "publish.min_ap=1")
+    words = command(few_images, root, "publish.min_ap=1")
     done = run([*words, "--model-name", "cells"])
     assert done.returncode == 3
     assert re.match(r"error: publish: ap is .*; publish\.min_ap requires", done.stderr)
@@ -161,10 +161,8 @@ def test_log_has_the_output_of_the_executor(lines: list[str]) -> None:
     assert log.count("Got executor_input") == len(STEPS["training"])
 
 
-def test_ctrl_c_saves_the_work_and_leaves_nothing_running(
-    few_photographs: Path, tmp_path: Path
-) -> None:
-    with started(command(few_photographs, tmp_path, "train.steps=2000"), tmp_path) as process:
+def test_ctrl_c_saves_the_work_and_leaves_nothing_running(few_images: Path, tmp_path: Path) -> None:
+    with started(command(few_images, tmp_path, "train.steps=2000"), tmp_path) as process:
         below = descendants(process.pid)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate()
@@ -175,8 +173,8 @@ def test_ctrl_c_saves_the_work_and_leaves_nothing_running(
     assert "(exit 143)" in log
 
 
-def test_killed_step_is_named(few_photographs: Path, tmp_path: Path) -> None:
-    with started(command(few_photographs, tmp_path, "train.steps=2000"), tmp_path) as process:
+def test_killed_step_is_named(few_images: Path, tmp_path: Path) -> None:
+    with started(command(few_images, tmp_path, "train.steps=2000"), tmp_path) as process:
         below = descendants(process.pid)
         os.kill(below[0], signal.SIGKILL)
         _, errors = process.communicate()
@@ -187,9 +185,9 @@ def test_killed_step_is_named(few_photographs: Path, tmp_path: Path) -> None:
     wait_until_gone(*below)
 
 
-def test_failed_step_is_explained(few_photographs: Path, tmp_path: Path) -> None:
+def test_failed_step_is_explained(few_images: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
-    shutil.copytree(few_photographs, broken)
+    shutil.copytree(few_images, broken)
     annotation = min(broken.glob("Annotations/*.xml"))
     annotation.write_text(annotation.read_text()[:200])
     done = run(command(broken, tmp_path / "root"))
@@ -201,9 +199,9 @@ def test_failed_step_is_explained(few_photographs: Path, tmp_path: Path) -> None
     assert "train: begins" not in done.stdout
 
 
-def test_concurrent_runs_have_their_own_directories(few_photographs: Path, tmp_path: Path) -> None:
+def test_concurrent_runs_have_their_own_directories(few_images: Path, tmp_path: Path) -> None:
     """They end early, because the images are not in the COCO format."""
-    words = command(few_photographs, tmp_path, "convert.format=coco")
+    words = command(few_images, tmp_path, "convert.format=coco")
     with ThreadPoolExecutor(3) as pool:
         ends = list(pool.map(run, [words] * 3))
     assert all(end.stderr.startswith("error: convert: ") for end in ends), ends

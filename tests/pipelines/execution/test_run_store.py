@@ -56,8 +56,8 @@ def begun(lines: list[str]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def trained(work: Path, few_photographs: Path) -> list[str]:
-    words = ["--recipe", "demo", "--dataset", str(few_photographs), "--model-name", "cells"]
+def trained(work: Path, few_images: Path) -> list[str]:
+    words = ["--recipe", "demo", "--dataset", str(few_images), "--model-name", "cells"]
     words += ["--model-version", "1"]
     return run(work, "training", *words, *(w for change in QUICK for w in ("--set", change)))
 
@@ -77,10 +77,8 @@ def test_training_leaves_everything_in_the_store(trained: list[str]) -> None:
     assert "published.json" in published
 
 
-def test_published_model_is_evaluated(
-    work: Path, trained: list[str], few_photographs: Path
-) -> None:
-    words = ["--model", f"{ROOT}/models/cells/1", "--dataset", str(few_photographs)]
+def test_published_model_is_evaluated(work: Path, trained: list[str], few_images: Path) -> None:
+    words = ["--model", f"{ROOT}/models/cells/1", "--dataset", str(few_images)]
     lines = run(work, "evaluation", *words)
     assert begun(lines) == list(STEPS["evaluation"])
     figure = re.match(r"(AP \S+ · AP50 \S+) · report s3://", lines[-1])
