@@ -76,6 +76,8 @@ class PipelineOptions:
             raise UsageError("--model-version without --model-name: nothing would be published")
         # The keys are those of any recipe; the recipe of a model is unknown before it is fetched.
         resolve_config.run(given.get("recipe", next(iter(RECIPES))), changes)
+        if "recipe" not in given:
+            resolve_config.refuse_training_changes(changes)
         given["overrides"] = dict(text.split("=", 1) for text in changes)
         return given
 

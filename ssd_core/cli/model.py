@@ -1,6 +1,7 @@
 """Commands about a detector: recipes, train, evaluate, benchmark, predict, report, publish."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,11 +16,11 @@ from ssd_core.cli.options import (
     OptionalData,
     Out,
 )
-from ssd_core.config import PublishConfig, Recipe, ReportConfig, parse_section
+from ssd_core.config import PublishConfig, Recipe, ReportConfig
 from ssd_core.errors import UsageError, unlisted_name
 from ssd_core.recipes import RECIPES, load_recipe
-from ssd_core.recipes.overrides import assign, override
-from ssd_core.store import Location, local_path
+from ssd_core.recipes.overrides import override
+from ssd_core.store import LocalDirectory, Location, local_path
 from ssd_core.store.places import Places
 
 Outputs = Annotated[
@@ -160,6 +161,12 @@ def benchmark(
     stage.check_verdict(config, result)
 
 
+def _check_score(score: float) -> float:
+    if not 0 < score < 1:
+        raise typer.BadParameter(f"{score:g} is not between 0 and 1")
+    return score
+
+
 def predict(
     model: Model,
     images: Annotated[
@@ -168,7 +175,12 @@ def predict(
     ],
     out: Out,
     score: Annotated[
-        float, typer.Option(metavar="SCORE", min=0, max=1, help="Lowest score of a detection.")
+        float,
+        typer.Option(
+            metavar="SCORE",
+            callback=_check_score,
+            help="Lowest score of a detection.",
+        ),
     ] = 0.5,
     framework: Framework = "torch",
     device: Device = "auto",
@@ -196,7 +208,11 @@ def report(
     """
     from ssd_core.stages import report as stage
 
-    stage.run(ReportConfig(title=title), inputs, out, data_dir=data)
+    config = _outputs_recipe(inputs, "report", None)
+    section = config.report if config else ReportConfig()
+    stage.run(
+        section.model_copy(update={"title": title or section.title}), inputs, out, data_dir=data
+    )
 
 
 def publish(
@@ -223,8 +239,8 @@ def publish(
     """
     from ssd_core.stages import publish as stage
 
-    values = assign("publish", PublishConfig().model_dump(mode="json"), assignments or ())
-    config = parse_section(PublishConfig, values, "publish")
+    recipe = _outputs_recipe(inputs, "publish", assignments)
+    config = recipe.publish if recipe else PublishConfig()
     label = stage.Label(name=name, version=version)
     stage.run(config, inputs, out, places=Places(root), label=label)
 
@@ -238,3 +254,15 @@ def _model_recipe(model_dir: Location, stage: str, assignments: list[str] | None
         if section != stage and section in Recipe.model_fields:
             raise unlisted_name("section", section, [stage])
     return override(read_description(model_dir).recipe, assignments or ())
+
+
+def _outputs_recipe(
+    outputs: Sequence[Path], stage: str, assignments: list[str] | None
+) -> Recipe | None:
+    """Return the changed recipe of the training among these outputs, None without a training."""
+    from ssd_core.model_dir import MODEL_DIR
+
+    for directory in outputs:
+        if (directory / MODEL_DIR).is_dir():
+            return _model_recipe(LocalDirectory(directory), stage, assignments)
+    return None

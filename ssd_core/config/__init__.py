@@ -172,7 +172,7 @@ class TrainConfig(Section):
     log_interval: PositiveInt = 20
     """Steps between log lines."""
     evaluate_every: PositiveInt | None = None
-    """Steps between evaluations on the val split, with the defaults of `evaluate`; the best weights
+    """Steps between evaluations on the val split, as the section `evaluate` says; the best weights
     are kept. None keeps the last weights."""
     loader_threads: PositiveInt = 2
     """Threads that decode and augment images."""

@@ -60,15 +60,29 @@ def run(config: ConvertConfig, source: str, out_dir: Location, *, workers: int =
         DataError: the data set has errors; `findings.json` in `out_dir` lists all findings.
     """
     opened = open_source(source)
-    check_apart(opened, out_dir)
+    key = listing_key(opened.files, config.model_dump(mode="json"))
+    return _run(config, opened, key, out_dir, workers)
+
+
+def run_in(places: Places, config: ConvertConfig, source: str) -> StageResult:
+    """Convert a data set into the directory that its listing key names, shared by all runs."""
+    opened = open_source(source)
+    key = listing_key(opened.files, config.model_dump(mode="json"))
+    return _run(config, opened, key, places.dataset(key), workers=1)
+
+
+def _run(
+    config: ConvertConfig, source: Source, key: str, out_dir: Location, workers: int
+) -> StageResult:
+    check_apart(source, out_dir)
     if config.shards == "mindrecord":
         require_mindspore()
     if out_dir.local is None:
-        manifest = _convert_into_store(config, opened, out_dir, workers)
+        manifest = _convert_into_store(config, source, key, out_dir, workers)
     else:
         make_directory(out_dir.local)
         with lock_dataset(out_dir.local):
-            manifest = _convert(config, opened, LocalDirectory(out_dir.local), workers)
+            manifest = _convert(config, source, key, LocalDirectory(out_dir.local), workers)
     return StageResult(
         metrics={"images": _total(manifest, "images"), "boxes": _total(manifest, "boxes")},
         metadata={"uri": out_dir.uri, "digest": manifest.digest, "classes": len(manifest.classes)},
@@ -76,11 +90,10 @@ def run(config: ConvertConfig, source: str, out_dir: Location, *, workers: int =
 
 
 def _convert_into_store(
-    config: ConvertConfig, source: Source, out_dir: Location, workers: int
+    config: ConvertConfig, source: Source, key: str, out_dir: Location, workers: int
 ) -> Manifest:
     """Convert in a temporary folder named by the listing key, so a rerun continues; then upload."""
     options = config.model_dump(mode="json")
-    key = listing_key(source.files, options)
     staging = LocalDirectory(own_temporary_directory("staging") / key)
     make_directory(staging.local)
     with lock_dataset(staging.local):
@@ -89,22 +102,19 @@ def _convert_into_store(
             logger.info("%s: already converted, unchanged", out_dir)
         else:
             check_writable(out_dir)
-            _convert(config, source, staging, workers)
+            _convert(config, source, key, staging, workers)
             manifest = publish_dataset(staging.local, out_dir, beside=_BESIDE)
             logger.info("data set: %s", out_dir)
-        for (
-            path
-        ) in staging.local.iterdir():  # the folder stays: another process may wait for its lock
+        # The folder stays: another process may wait for its lock.
+        for path in staging.local.iterdir():
             remove(path)
     return manifest
 
 
 def _convert(
-    config: ConvertConfig, source: Source, out_dir: LocalDirectory, workers: int
+    config: ConvertConfig, source: Source, key: str, out_dir: LocalDirectory, workers: int
 ) -> Manifest:
-    options = config.model_dump(mode="json")
-    key = listing_key(source.files, options)
-    existing = _existing_manifest(out_dir, options)
+    existing = _existing_manifest(out_dir, config.model_dump(mode="json"))
 
     def pack(folder: Path) -> Manifest:
         started = time.monotonic()
@@ -130,12 +140,6 @@ def _convert(
     inputs = {"source": {"uri": source.uri, "digest": key}}
     run_stage(Invocation(stage="convert", config=config, inputs=inputs), out_dir, work)
     return read_manifest(out_dir)
-
-
-def run_in(places: Places, config: ConvertConfig, source: str) -> StageResult:
-    """Convert a data set into the directory that its listing key names, shared by all runs."""
-    key = listing_key(open_source(source).files, config.model_dump(mode="json"))
-    return run(config, source, places.dataset(key))
 
 
 def check_apart(source: Source, out_dir: Location) -> None:

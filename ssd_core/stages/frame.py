@@ -88,7 +88,12 @@ def run_stage(
 def _begin(invocation: Invocation, out_dir: Location) -> None:
     """Claim the directory, delete the results of an earlier run, and write the invocation."""
     if out_dir.head(INVOCATION_FILE) is not None:
-        owner = _read_json(out_dir, INVOCATION_FILE).get("stage")
+        try:
+            owner = _read_json(out_dir, INVOCATION_FILE).get("stage")
+        except DataError:
+            raise OwnershipError(
+                f"{out_dir / INVOCATION_FILE} is damaged; choose another directory, or remove it"
+            ) from None
         if owner != invocation.stage:
             raise OwnershipError(
                 f"{out_dir} holds the output of '{owner}'; choose another directory for "

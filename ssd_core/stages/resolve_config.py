@@ -1,7 +1,7 @@
 """Resolve a recipe and its overrides into one plain dict per stage, before anything runs."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -38,8 +38,12 @@ def run(
     Raises:
         UsageError: an unknown recipe or key, or an invalid value.
     """
-    base = load_recipe(recipe) if model_dir is None else read_description(model_dir).recipe
     assignments = _assignments(overrides) if isinstance(overrides, Mapping) else overrides
+    if model_dir is None:
+        base = load_recipe(recipe)
+    else:
+        refuse_training_changes(assignments)
+        base = read_description(model_dir).recipe
     resolved = override(base, assignments).model_dump(mode="json", exclude_none=True)
     return {"recipe": resolved, **{stage: resolved[stage] for stage in STAGES}}
 
@@ -50,9 +54,9 @@ def read_recipe(uri: str) -> Recipe:
     Raises:
         UsageError: the file does not exist, is neither JSON nor YAML, or is not a recipe.
     """
-    directory, _, name = uri.rpartition("/")
+    path = Location.parse(uri)
     try:
-        values = yaml.safe_load(Location.parse(directory or ".").get(name))
+        values = yaml.safe_load(path.parent.get(path.name))
     except FileNotFoundError:
         raise UsageError(f"{uri}: the file does not exist") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
@@ -63,6 +67,20 @@ def read_recipe(uri: str) -> Recipe:
         return parse_section(Recipe, values, "")
     except UsageError as error:
         raise UsageError(f"{uri}: {error}") from None
+
+
+def refuse_training_changes(assignments: Iterable[str]) -> None:
+    """Refuse changes of the training of an existing model, which would have no effect.
+
+    Raises:
+        UsageError: an assignment in the section `train`.
+    """
+    for assignment in assignments:
+        if assignment.strip().startswith("train."):
+            raise UsageError(
+                f"'{assignment}' cannot change a model that is already trained; "
+                f"expected a key of {', '.join(STAGES)}"
+            )
 
 
 def _assignments(overrides: Mapping[str, Any]) -> list[str]:

@@ -190,6 +190,11 @@ class LocalDirectory(Location):
         return self._path
 
     @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self._path.name
+
+    @property
     def parent(self) -> "LocalDirectory":
         """The directory that contains this one."""
         return LocalDirectory(self._path.parent)

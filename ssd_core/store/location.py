@@ -65,6 +65,11 @@ class Location(ABC):
 
     @property
     @abstractmethod
+    def name(self) -> str:
+        """The last part of the path or key prefix."""
+
+    @property
+    @abstractmethod
     def parent(self) -> "Location":
         """The directory that contains this one."""
 

@@ -54,6 +54,13 @@ def test_a_failed_run_leaves_its_invocation_and_no_results(tmp_path: Path) -> No
         read_output(tmp_path)
 
 
+def test_a_damaged_request_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "invocation.json").write_text("{")
+    with pytest.raises(OwnershipError, match="is damaged; choose another directory, or remove it"):
+        run(tmp_path)
+    assert (tmp_path / "invocation.json").read_text() == "{"
+
+
 def test_the_directory_of_another_stage_is_refused(tmp_path: Path) -> None:
     run(tmp_path)
     with pytest.raises(OwnershipError, match="holds the output of 'train'; choose another"):

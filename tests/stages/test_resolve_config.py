@@ -57,6 +57,11 @@ def test_the_recipe_of_a_model_is_used(tmp_path: Path) -> None:
     assert sections["evaluate"]["batch_size"] == 3
 
 
+def test_the_training_of_a_model_cannot_change(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot change a model that is already trained"):
+        resolve_config.run("", ["train.epochs=3"], model_dir=LocalDirectory(tmp_path))
+
+
 @pytest.mark.parametrize("suffix", ["json", "yaml"])
 def test_a_recipe_is_read_from_a_file(tmp_path: Path, suffix: str) -> None:
     recipe = override(load_recipe("demo"), ["train.steps=7"])

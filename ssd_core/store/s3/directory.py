@@ -92,6 +92,11 @@ class S3Directory(Location):
         return None
 
     @property
+    def name(self) -> str:
+        """The last part of the prefix."""
+        return self._prefix.rstrip("/").rpartition("/")[2]
+
+    @property
     def parent(self) -> "S3Directory":
         """The directory that contains this one; the bucket contains itself."""
         above = self._prefix.rstrip("/").rpartition("/")[0]
