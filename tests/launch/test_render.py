@@ -6,7 +6,6 @@ from typing import Any
 import kubernetes_validate
 import pytest
 from jsonschema import Draft202012Validator
-from ssd_core.launch.command import train_command
 
 from ssd_core.errors import UsageError
 from ssd_core.launch.job import DIGEST, LAUNCHER, job_name, signed
@@ -109,16 +108,6 @@ def test_an_incomplete_placement_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         render(make_request(kind, change))
-
-
-def test_the_command_repeats_the_configuration() -> None:
-    base = {"steps": 100, "model": {"name": "vgg16", "size": 300}, "seed": 1}
-    config = {"steps": 12, "model": {"name": "vgg16", "size": 512}, "seed": 1}
-    words = train_command(config, base, data="s3://b/d", recipe="demo")
-    assert words == (
-        *("train", "--data", "s3://b/d", "--recipe", "demo"),
-        *("--set", "train.steps=12", "--set", "train.model.size=512"),
-    )
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ from ssd_core.report import sections
 from tests.report.results import benchmark, class_row, evaluation
 
 
-def invocation(**options):
+def invocation():
     inputs = {"model_dir": {"uri": "/m", "digest": "d"}}
     config = {"a": {"b": [1, 2]}, "c": "text"}
-    return {"version": "1.0", "config": config, "inputs": inputs, "options": options}
+    return {"version": "1.0", "config": config, "inputs": inputs}
 
 
 def test_bars_hold_the_median_time_per_image():
@@ -32,8 +32,9 @@ def test_headline_and_title_come_from_what_is_there():
 
 
 def test_a_training_alone_is_named_after_its_recipe():
-    results = {"train": {"environment": {"device_name": "chip"}}}
-    found = sections.overview(results, {"train": invocation(recipe="ssd300_vgg16")})
+    model = {"recipe": "ssd300_vgg16", "step": 1200}
+    results = {"train": {"environment": {"device_name": "chip"}, "model": model}}
+    found = sections.overview(results, {"train": invocation()})
     assert found["title"] == "ssd300_vgg16"
     assert found["headline"] == []
     assert found["environment"] == [("device_name", "chip")]
