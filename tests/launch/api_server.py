@@ -6,15 +6,12 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import yaml
 from kubernetes import client
 
-from ssd_core.launch.manifests import JobKind
 from tests.launch.core_server import ADMIN, LAUNCHER, NAMESPACE, CoreServer
 from tests.requirements import missing
 from tests.store.s3_servers import free_port, is_listening, wait_until
@@ -24,13 +21,13 @@ API_SERVER = "k8s.io/apiextensions-apiserver@v0.34.3"
 ASCENDJOB_CRD = Path(__file__).with_name("ascendjob_crd.yaml")
 
 
-def find_program(name: str) -> Path | None:
+def find_program(name):
     """Return a program on the PATH, or where `go install` puts it."""
     found = shutil.which(name) or shutil.which(name, path=f"{_go_env('GOPATH')}/bin")
     return Path(found) if found else None
 
 
-def trainer_file(path: str) -> Path:
+def trainer_file(path):
     """Return a file of the published Kubeflow Trainer; skip the test if it is not downloaded."""
     file = Path(_go_env("GOMODCACHE")) / TRAINER / path
     if not file.is_file():
@@ -38,7 +35,7 @@ def trainer_file(path: str) -> Path:
     return file
 
 
-def _go_env(name: str) -> str:
+def _go_env(name):
     if (go := shutil.which("go")) is None:
         return f"/nowhere/{name}"
     found = subprocess.run([go, "env", name], capture_output=True, text=True, check=True)
@@ -48,17 +45,17 @@ def _go_env(name: str) -> str:
 class ControlPlane:
     """etcd, the API server and the core server."""
 
-    def __init__(self, folder: Path, etcd: Path, api_server: Path) -> None:
+    def __init__(self, folder, etcd, api_server):
         self.folder, self._etcd_program, self._api_program = folder, etcd, api_server
         self.core = CoreServer()
         self.port = free_port()
         self.core.upstream = self.port
         self._etcd_port = free_port()
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._defined: list[str] = []
-        self.api = client.CustomObjectsApi(self._client(ADMIN))
+        self._processes, self._defined = {}, []
+        self._client = client.ApiClient(self.configuration(ADMIN))
+        self.api = client.CustomObjectsApi(self._client)
 
-    def start(self) -> None:
+    def start(self):
         urls = f"http://127.0.0.1:{self._etcd_port}"
         self._run(
             "etcd",
@@ -81,7 +78,7 @@ class ControlPlane:
         (self.folder / "kubeconfig").write_text(yaml.safe_dump(kubeconfig))
         self.start_api()
 
-    def start_api(self) -> None:
+    def start_api(self):
         """Start or restart the API server, and wait until it answers."""
         kubeconfig = self.folder / "kubeconfig"
         plugins = (
@@ -109,42 +106,43 @@ class ControlPlane:
         for path in self._defined:
             assert wait_until(lambda path=path: self._get(path) == 200), self._log("api")
 
-    def kill_api(self) -> None:
+    def kill_api(self):
         self._processes["api"].send_signal(signal.SIGKILL)
         self._processes["api"].wait()
 
-    def stop(self) -> None:
+    def stop(self):
         self.core.stop()
         for process in self._processes.values():
             process.kill()
             process.wait()
 
-    def define(self, crd: dict[str, Any]) -> None:
+    def define(self, crd):
         """Define a kind of resource, and wait until the server serves it."""
-        api = client.ApiextensionsV1Api(self._client(ADMIN))
-        api.create_custom_resource_definition(crd)
+        client.ApiextensionsV1Api(self._client).create_custom_resource_definition(crd)
         names, group = crd["spec"]["names"], crd["spec"]["group"]
         version = crd["spec"]["versions"][0]["name"]
         path = f"/apis/{group}/{version}/namespaces/{NAMESPACE}/{names['plural']}"
         assert wait_until(lambda: self._get(path) == 200), self._log("api")
         self._defined.append(path)
 
-    def find(self, kind: JobKind, name: str) -> Any:
+    def find(self, kind, name):
         """Return a job; None if it does not exist."""
-        jobs = self.api.list_namespaced_custom_object(*_path(kind))["items"]
-        return next((job for job in jobs if job["metadata"]["name"] == name), None)
+        return next((job for job in self.jobs(kind) if job["metadata"]["name"] == name), None)
 
-    def delete(self, kind: JobKind, name: str) -> None:
+    def jobs(self, kind):
+        return self.api.list_namespaced_custom_object(*job_path(kind))["items"]
+
+    def delete(self, kind, name):
         """Delete a job, as a user does."""
-        self.api.delete_namespaced_custom_object(*_path(kind), name)
+        self.api.delete_namespaced_custom_object(*job_path(kind), name)
 
-    def set_conditions(self, kind: JobKind, name: str, *conditions: dict[str, Any]) -> None:
+    def set_conditions(self, kind, name, *conditions):
         """Write the status of a job, as its operator does."""
-        job = self.api.get_namespaced_custom_object(*_path(kind), name)
+        job = self.api.get_namespaced_custom_object(*job_path(kind), name)
         job["status"] = {"conditions": list(conditions)}
-        self.api.replace_namespaced_custom_object_status(*_path(kind), name, job)
+        self.api.replace_namespaced_custom_object_status(*job_path(kind), name, job)
 
-    def configuration(self, token: str = LAUNCHER) -> client.Configuration:
+    def configuration(self, token=LAUNCHER):
         """Return the configuration of a client of this cluster."""
         configuration = client.Configuration()
         configuration.host = self.core.url
@@ -152,13 +150,10 @@ class ControlPlane:
         configuration.proxy = None
         return configuration
 
-    def _client(self, token: str) -> client.ApiClient:
-        return client.ApiClient(self.configuration(token))
-
-    def _is_ready(self) -> bool:
+    def _is_ready(self):
         return self._get("/readyz/apiext") == 200 or self._get("/apis/apiextensions.k8s.io") == 200
 
-    def _get(self, path: str) -> int:
+    def _get(self, path):
         connection = http.client.HTTPConnection("127.0.0.1", self.core.port, timeout=30)
         try:
             connection.request("GET", path, headers={"Authorization": f"Bearer {ADMIN}"})
@@ -170,7 +165,7 @@ class ControlPlane:
             connection.close()
         return answer.status
 
-    def _run(self, name: str, *command: str) -> None:
+    def _run(self, name, *command):
         with (self.folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
                 command,
@@ -180,12 +175,12 @@ class ControlPlane:
                 env={"PATH": os.environ["PATH"], "ETCD_UNSUPPORTED_ARCH": "arm64"},
             )
 
-    def _log(self, name: str) -> str:
+    def _log(self, name):
         return (self.folder / f"{name}.log").read_text(errors="replace")[-3000:]
 
 
 @contextmanager
-def run_control_plane(folder: Path) -> Iterator[ControlPlane]:
+def run_control_plane(folder):
     """Run a control plane with TrainJobs and AscendJobs; skip the test if a part is missing."""
     etcd, api_server = find_program("etcd"), find_program("apiextensions-apiserver")
     if etcd is None:
@@ -203,11 +198,11 @@ def run_control_plane(folder: Path) -> Iterator[ControlPlane]:
         plane.stop()
 
 
-def _path(kind: JobKind) -> tuple[str, str, str, str]:
+def job_path(kind):
     return kind.group, kind.version, NAMESPACE, kind.plural
 
 
-def condition(name: str, message: str = "", *, reason: str = "", is_true: bool = True) -> Any:
+def condition(name, message="", *, reason="", is_true=True):
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     return {
         "type": name,

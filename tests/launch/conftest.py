@@ -1,21 +1,19 @@
 """A control plane for all tests, and jobs that run on it."""
 
 import itertools
-from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
 from ssd_core.errors import SsdError
 from ssd_core.launch.cluster import Cluster, Timeouts
 from ssd_core.launch.job import JobRequest
-from ssd_core.launch.manifests import KINDS, JobKind
+from ssd_core.launch.manifests import KINDS
 from ssd_core.launch.placement import JobPlacement
 from ssd_core.launch.run import run_job
 from tests.launch.api_server import ControlPlane, run_control_plane
-from tests.launch.core_server import NAMESPACE, Log
+from tests.launch.core_server import NAMESPACE
 from tests.store.s3_servers import wait_until
 
 LIMIT = 60
@@ -24,7 +22,7 @@ TIMEOUTS = Timeouts(
     request_seconds=20, poll_seconds=0.2, outage_seconds=60, removal_seconds=20,
 )  # fmt: skip
 OWNERS = [{"apiVersion": "v1", "kind": "Pod", "name": "launcher-pod", "uid": "uid-of-the-pod"}]
-PLACEMENTS: dict[str, dict[str, Any]] = {
+PLACEMENTS = {
     "TrainJob": {
         "image": "ssd/torch-cuda:1",
         "resource": "nvidia.com/gpu",
@@ -58,18 +56,9 @@ PLACEMENTS: dict[str, dict[str, Any]] = {
 _numbers = itertools.count()
 
 
-def make_request(
-    kind: str = "TrainJob", change: dict[str, Any] | None = None, **values: Any
-) -> JobRequest:
-    """Return a request for a job that no other test has asked for.
-
-    Args:
-        kind: the kind of job.
-        change: rows of its placement.
-        values: fields of the request.
-    """
+def make_request(kind="TrainJob", change=None, **values):
+    """Return a request for a job of its own, with changes of its placement and other fields."""
     placement = JobPlacement.model_validate(PLACEMENTS[kind] | (change or {}))
-    assert placement.job
     default = {
         "name": f"train-run-{next(_numbers)}",
         "run": "run-1",
@@ -82,7 +71,7 @@ def make_request(
     return JobRequest(**(default | values))
 
 
-def pod_labels(kind: JobKind, job: str, node: int) -> dict[str, str]:
+def pod_labels(kind, job, node):
     """Return the labels that the operator gives to a pod."""
     numbers = {name: str(node) if value == "0" else value for name, value in kind.rank_0.items()}
     return {kind.job_label: job, **numbers}
@@ -94,58 +83,54 @@ class RunningLauncher:
 
     plane: ControlPlane
     request: JobRequest
-    future: "Future[None]"
+    future: Future
 
     @property
-    def kind(self) -> JobKind:
+    def kind(self):
         return KINDS[self.request.spec.kind]
 
     @property
-    def job(self) -> Any:
-        """The job as the API returns it; None if it does not exist."""
+    def job(self):
         return self.plane.find(self.kind, self.request.name)
 
-    def wait_for_polls(self, count: int = 2) -> None:
+    def wait_for_polls(self, count=2):
         wanted = self.plane.core.polls + count
         assert wait_until(lambda: self.plane.core.polls >= wanted or self.future.done())
 
-    def set_conditions(self, *conditions: Any) -> None:
+    def set_conditions(self, *conditions):
         self.plane.set_conditions(self.kind, self.request.name, *conditions)
 
-    def delete(self) -> None:
+    def delete(self):
         self.plane.delete(self.kind, self.request.name)
 
-    def add_pod(self, node: int = 0, *, name: str = "", **labels: str) -> Log:
+    def add_pod(self, node=0, *, name="", **labels):
         name = name or self.pod(node)
         given = pod_labels(self.kind, self.request.name, node) | labels
         return self.plane.core.add_pod(name, given, self.kind.container)
 
-    def pod(self, node: int = 0) -> str:
+    def pod(self, node=0):
         return f"{self.request.name}-{node}"
 
-    def error(self) -> SsdError:
+    def error(self):
         error = self.future.exception(LIMIT)
         assert isinstance(error, SsdError), error
         assert "\n" not in str(error)
         return error
 
-    def end(self, *conditions: Any) -> None:
+    def end(self, *conditions):
         """Let the job succeed."""
         self.set_conditions(*conditions)
         assert self.future.result(LIMIT) is None
 
 
-Launch = Callable[..., RunningLauncher]
-
-
 @pytest.fixture(scope="session")
-def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+def control_plane(tmp_path_factory):
     with run_control_plane(tmp_path_factory.mktemp("control-plane")) as plane:
         yield plane
 
 
 @pytest.fixture
-def plane(control_plane: ControlPlane) -> Iterator[ControlPlane]:
+def plane(control_plane):
     """The control plane without the faults and pods of earlier tests."""
     core = control_plane.core
     core.allowed, core.asked = None, set()
@@ -157,14 +142,12 @@ def plane(control_plane: ControlPlane) -> Iterator[ControlPlane]:
 
 
 @pytest.fixture
-def launch(plane: ControlPlane) -> Iterator[Launch]:
+def launch(plane):
     """Start a launcher, and wait until it follows its job or has ended."""
-    launchers: list[RunningLauncher] = []
+    launchers = []
     with ThreadPoolExecutor(8) as pool:
 
-        def start(
-            request: JobRequest | None = None, timeouts: Timeouts = TIMEOUTS, *, polls: int = 2
-        ) -> RunningLauncher:
+        def start(request=None, timeouts=TIMEOUTS, *, polls=2):
             wanted = request or make_request()
             cluster = Cluster(plane.configuration(), NAMESPACE, timeouts)
             future = pool.submit(run_job, cluster, wanted, OWNERS)

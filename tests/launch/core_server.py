@@ -11,12 +11,10 @@ import socket
 import ssl
 import threading
 from collections import deque
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 ADMIN = "admin"
@@ -24,19 +22,16 @@ LAUNCHER = "launcher"
 """Bearer tokens, and the names of their users."""
 NAMESPACE = "team"
 
-Permission = tuple[str, str, str]
-"""Verb, API group, resource with its subresource."""
-
 
 @dataclass
 class Log:
     """Time stamps and lines of a container; the stamps are neither unique nor in order."""
 
-    lines: list[tuple[str, str]] = field(default_factory=list)
+    lines: list = field(default_factory=list)
     is_complete: bool = False
     changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def write(self, *texts: str) -> None:
+    def write(self, *texts):
         with self.changed:
             for text in texts:
                 seconds = 3 * ((len(self.lines) // 2) ^ 1)
@@ -44,7 +39,7 @@ class Log:
                 self.lines.append((f"{time.isoformat()}.000000000Z", text))
             self.changed.notify_all()
 
-    def close(self) -> None:
+    def close(self):
         with self.changed:
             self.is_complete = True
             self.changed.notify_all()
@@ -53,32 +48,31 @@ class Log:
 class CoreServer:
     """The server and its state, which the tests read and change."""
 
-    def __init__(self) -> None:
-        self.upstream: int | None = None
+    def __init__(self):
+        self.upstream = None
         """Port of the real API server."""
-        self.pods: dict[str, dict[str, Any]] = {}
-        self.logs: dict[str, Log] = {}
-        self.allowed: set[Permission] | None = None
-        """Permissions of the launcher; None for all."""
-        self.asked: set[Permission] = set()
+        self.pods, self.logs = {}, {}
+        self.allowed = None
+        """Permissions of the launcher, as (verb, API group, resource); None for all."""
+        self.asked = set()
         """Permissions that the launcher has used or tried to use."""
-        self.faults: deque[tuple[str, int]] = deque()
+        self.faults = deque()
         """Answers instead of the real one: a piece of the path, a status; 0 hangs up."""
         self.polls = 0
         """Lists of jobs that the launcher has requested."""
         self.is_stopping = threading.Event()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._http.daemon_threads = True
-        self._http.core = self  # type: ignore[attr-defined]
-        self.port: int = self._http.server_address[1]
+        self._http.core = self
+        self.port = self._http.server_address[1]
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,))
         self._thread.start()
 
     @property
-    def url(self) -> str:
+    def url(self):
         return f"http://127.0.0.1:{self.port}"
 
-    def stop(self) -> None:
+    def stop(self):
         self.is_stopping.set()
         for log in self.logs.values():
             log.close()
@@ -86,7 +80,7 @@ class CoreServer:
         self._thread.join()
         self._http.server_close()
 
-    def add_pod(self, name: str, labels: dict[str, str], container: str) -> Log:
+    def add_pod(self, name, labels, container):
         """Start a pod and return its log."""
         self.logs[name] = Log()
         self.pods[name] = {
@@ -98,7 +92,7 @@ class CoreServer:
         }
         return self.logs[name]
 
-    def end_pod(self, name: str, code: int, *, message: str = "") -> None:
+    def end_pod(self, name, code, *, message=""):
         """End the container of a pod with the status that the kubelet reports."""
         end = {"exitCode": code, "reason": "Error", "message": message}
         end["finishedAt"] = f"2026-11-20T09:00:{len(self.pods):02}Z"
@@ -107,13 +101,13 @@ class CoreServer:
         status["containerStatuses"][0]["state"] = {"terminated": end}
         self.logs[name].close()
 
-    def is_allowed(self, user: str, permission: Permission) -> bool:
+    def is_allowed(self, user, permission):
         if user == ADMIN:
             return True
         self.asked.add(permission)
         return self.allowed is None or permission in self.allowed
 
-    def take_fault(self, path: str) -> int | None:
+    def take_fault(self, path):
         if self.faults and self.faults[0][0] in path:
             return self.faults.popleft()[1]
         return None
@@ -123,13 +117,13 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     @property
-    def core(self) -> CoreServer:
-        return self.server.core  # type: ignore[attr-defined,no-any-return]
+    def core(self):
+        return self.server.core
 
-    def log_message(self, *args: object) -> None:
+    def log_message(self, *args):
         pass
 
-    def do_GET(self) -> None:
+    def do_GET(self):
         parts = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         pods = f"/api/v1/namespaces/{NAMESPACE}/pods"
@@ -145,7 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._list_nothing(parts.path, is_watch="watch" in query)
 
-    def do_POST(self) -> None:
+    def do_POST(self):
         if self._misbehave():
             return
         if "tokenreviews" in self.path:
@@ -165,19 +159,19 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._pass_on()
 
-    def do_PUT(self) -> None:
+    def do_PUT(self):
         self._pass_on()
 
-    def do_PATCH(self) -> None:
+    def do_PATCH(self):
         self._pass_on()
 
-    def do_DELETE(self) -> None:
+    def do_DELETE(self):
         self._pass_on()
 
-    def _user(self) -> str:
+    def _user(self):
         return self.headers.get("Authorization", "").removeprefix("Bearer ")
 
-    def _misbehave(self) -> bool:
+    def _misbehave(self):
         """Answer with the next fault if it is meant for this request of the launcher."""
         status = self.core.take_fault(self.path) if self._user() == LAUNCHER else None
         if status is None:
@@ -189,13 +183,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(_status(status, "out of order"), status)
         return True
 
-    def _may(self, verb: str, resource: str) -> bool:
+    def _may(self, verb, resource):
         if self.core.is_allowed(self._user(), (verb, "", resource)):
             return True
         self._answer(_status(403, f"{resource} is forbidden: cannot {verb}"), 403)
         return False
 
-    def _list_pods(self, selector: str) -> None:
+    def _list_pods(self, selector):
         if not self._may("list", "pods"):
             return
         wanted = dict(pair.split("=") for pair in selector.split(",") if pair)
@@ -206,7 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
         ]
         self._answer({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": found})
 
-    def _show_log(self, pod: str, since: str) -> None:
+    def _show_log(self, pod, since):
         if not self._may("get", "pods/log"):
             return
         log, sent = self.core.logs[pod], 0
@@ -224,7 +218,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send_chunk(b"")
                 return
 
-    def _is_client_gone(self) -> bool:
+    def _is_client_gone(self):
         try:
             return not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -232,7 +226,7 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError:
             return True
 
-    def _list_nothing(self, path: str, *, is_watch: bool) -> None:
+    def _list_nothing(self, path, *, is_watch):
         """Answer the API server, which lists and watches kinds that do not exist here."""
         if is_watch:
             self._begin_stream()
@@ -245,7 +239,7 @@ class _Handler(BaseHTTPRequestHandler):
             {"kind": kind, "apiVersion": version, "metadata": {"resourceVersion": "1"}, "items": []}
         )
 
-    def _pass_on(self) -> None:
+    def _pass_on(self):
         """Forward to the real server; while it is away, hang up as it would."""
         body = self._read_body()
         context = ssl._create_unverified_context()  # it makes its own certificate
@@ -275,13 +269,13 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             upstream.close()
 
-    def _read_body(self) -> bytes:
+    def _read_body(self):
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
-    def _read(self) -> Any:
+    def _read(self):
         return json.loads(self._read_body())
 
-    def _answer(self, content: Any, status: int = 200) -> None:
+    def _answer(self, content, status=200):
         body = json.dumps(content).encode()
         with suppress(OSError):
             self.send_response(status)
@@ -290,23 +284,23 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(body)
 
-    def _begin_stream(self) -> None:
+    def _begin_stream(self):
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
 
-    def _send_chunk(self, part: bytes) -> None:
+    def _send_chunk(self, part):
         with suppress(OSError):
             self.wfile.write(f"{len(part):x}\r\n".encode() + part + b"\r\n")
             self.wfile.flush()
 
 
-def _status(code: int, message: str) -> dict[str, Any]:
+def _status(code, message):
     return {"kind": "Status", "apiVersion": "v1", "code": code, "message": message}
 
 
-def permissions(rules: Iterable[dict[str, Any]]) -> set[Permission]:
+def permissions(rules):
     """Return the permissions that the rules of a Role grant."""
     return {
         (verb, group, resource)

@@ -1,26 +1,30 @@
 """The schemas of custom resources, as strict as the API server applies them."""
 
 import copy
-from pathlib import Path
-from typing import Any
 
 import yaml
+from jsonschema import Draft202012Validator
 
 from tests.launch.api_server import trainer_file
 
 
-def trainer_schema(plural: str) -> Any:
+def trainer_schema(plural):
     """Return the schema of a resource of Kubeflow Trainer as published."""
     return read_schema(trainer_file(f"manifests/base/crds/trainer.kubeflow.org_{plural}.yaml"))
 
 
-def read_schema(crd: Path) -> Any:
+def read_schema(crd):
     version = yaml.safe_load(crd.read_text())["spec"]["versions"][0]
     return version["schema"]["openAPIV3Schema"]
 
 
-def closed_schema(schema: Any) -> Any:
-    """Return a schema that refuses the fields that it does not name."""
+def schema_problems(schema, manifest):
+    """Return the violations of a schema, with the fields that it does not name."""
+    errors = Draft202012Validator(_closed(schema)).iter_errors(manifest)
+    return [f"{'.'.join(map(str, error.path))}: {error.message}" for error in errors]
+
+
+def _closed(schema):
     schema = copy.deepcopy(schema)
     nodes = [schema]
     while nodes:

@@ -7,12 +7,10 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 from ssd_core.launch.manifests import KINDS
-from tests.launch.api_server import ControlPlane, condition
+from tests.launch.api_server import condition
 from tests.launch.conftest import pod_labels
-from tests.launch.core_server import NAMESPACE
 from tests.store.s3_servers import free_port
 
 _KIND = KINDS["TrainJob"]
@@ -21,31 +19,25 @@ _KIND = KINDS["TrainJob"]
 class JobRunner:
     """A context in which every new TrainJob runs, and ends as its pods end."""
 
-    def __init__(self, plane: ControlPlane, folder: Path, secrets: dict[str, str]) -> None:
-        self.jobs: list[str] = []
+    def __init__(self, plane, folder, secrets):
+        self.jobs = []
         """Names of the jobs that ran."""
         self._plane, self._folder, self._secrets = plane, folder, secrets
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._work)
 
-    def __enter__(self) -> "JobRunner":
-        known = {job["metadata"]["name"] for job in self._list()}
-        self._known = known
+    def __enter__(self):
+        self._known = {job["metadata"]["name"] for job in self._plane.jobs(_KIND)}
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_):
         self._is_over.set()
         self._thread.join()
 
-    def _list(self) -> list[Any]:
-        place = (_KIND.group, _KIND.version, NAMESPACE, _KIND.plural)
-        listed: list[Any] = self._plane.api.list_namespaced_custom_object(*place)["items"]
-        return listed
-
-    def _work(self) -> None:
+    def _work(self):
         while not self._is_over.is_set():
-            for job in self._list():
+            for job in self._plane.jobs(_KIND):
                 name = job["metadata"]["name"]
                 if name not in self._known:
                     self._known.add(name)
@@ -53,16 +45,14 @@ class JobRunner:
                     self._run(name, job["spec"]["trainer"])
             time.sleep(0.1)
 
-    def _run(self, name: str, trainer: dict[str, Any]) -> None:
+    def _run(self, name, trainer):
         port = free_port()
         nodes = [self._start(name, trainer, node, port) for node in range(trainer["numNodes"])]
         codes = [self._finish(name, node, process) for node, process in enumerate(nodes)]
         end = condition("Failed", "a pod failed") if any(codes) else condition("Complete")
         self._plane.set_conditions(_KIND, name, end)
 
-    def _start(
-        self, name: str, trainer: dict[str, Any], node: int, port: int
-    ) -> "subprocess.Popen[str]":
+    def _start(self, name, trainer, node, port):
         labels = pod_labels(_KIND, name, node)
         self._plane.core.add_pod(f"{name}-{node}", labels, _KIND.container)
         variables = {
@@ -87,7 +77,7 @@ class JobRunner:
             text=True,
         )
 
-    def _finish(self, name: str, node: int, process: "subprocess.Popen[str]") -> int:
+    def _finish(self, name, node, process):
         output, _ = process.communicate()
         pod = f"{name}-{node}"
         self._plane.core.logs[pod].write(*output.splitlines())
@@ -96,5 +86,5 @@ class JobRunner:
         self._plane.core.end_pod(pod, process.returncode, message=message)
         return process.returncode
 
-    def _termination_log(self, name: str, node: int) -> Path:
+    def _termination_log(self, name, node):
         return self._folder / f"{name}-{node}.termination-log"

@@ -1,7 +1,5 @@
 """The cluster that the launcher connects to, and its own pod as the owner of the job."""
 
-from pathlib import Path
-
 import pytest
 
 from ssd_core.errors import UsageError
@@ -18,7 +16,7 @@ current-context: here
 
 
 @pytest.fixture
-def kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def kubeconfig(tmp_path, monkeypatch):
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     path = tmp_path / "kubeconfig"
     monkeypatch.setenv("KUBECONFIG", str(path))
@@ -28,9 +26,7 @@ def kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("old", "new", "namespace"), [("", "", "team"), (", namespace: team", "", "default")]
 )
-def test_a_kubeconfig_names_server_and_namespace(
-    kubeconfig: Path, old: str, new: str, namespace: str
-) -> None:
+def test_a_kubeconfig_names_server_and_namespace(kubeconfig, old, new, namespace):
     kubeconfig.write_text(KUBECONFIG.replace(old, new))
     configuration, found = connect()
     assert (configuration.host, found) == ("http://127.0.0.1:6443", namespace)
@@ -49,9 +45,7 @@ def test_a_kubeconfig_names_server_and_namespace(
         KUBECONFIG.replace("cluster: one, user", "cluster: two, user"),
     ],
 )
-def test_an_unusable_kubeconfig_is_refused_without_secrets(
-    kubeconfig: Path, content: str | None
-) -> None:
+def test_an_unusable_kubeconfig_is_refused_without_secrets(kubeconfig, content):
     if content is not None:
         kubeconfig.write_text(content)
     with pytest.raises(UsageError) as caught:
@@ -63,7 +57,7 @@ def test_an_unusable_kubeconfig_is_refused_without_secrets(
     assert "secret-token" not in text
 
 
-def test_a_pod_of_kubeflow_pipelines_is_the_owner() -> None:
+def test_a_pod_of_kubeflow_pipelines_is_the_owner():
     pod = {"KFP_POD_NAME": "training-1-launcher", "KFP_POD_UID": "uid-1"}
     assert owner_references(pod) == [
         {"apiVersion": "v1", "kind": "Pod", "name": "training-1-launcher", "uid": "uid-1"}

@@ -1,31 +1,28 @@
 """The manifests of both kinds of job, validated against the published schemas."""
 
 import json
-from typing import Any
 
 import kubernetes_validate
 import pytest
-from jsonschema import Draft202012Validator
 
 from ssd_core.errors import UsageError
 from ssd_core.launch.job import DIGEST, LAUNCHER, job_name, signed
 from ssd_core.launch.manifests import node_command, render
 from tests.launch.api_server import ASCENDJOB_CRD
 from tests.launch.conftest import OWNERS, make_request
-from tests.launch.crd_schemas import closed_schema, read_schema, trainer_schema
+from tests.launch.crd_schemas import read_schema, schema_problems, trainer_schema
 
 KUBERNETES = "1.34"
 JOBS = [("TrainJob", "torch"), ("AscendJob", "torch"), ("AscendJob", "mindspore")]
 
 
-def problems(kind: str, manifest: Any) -> list[str]:
+def problems(kind, manifest):
     schema = read_schema(ASCENDJOB_CRD) if kind == "AscendJob" else trainer_schema("trainjobs")
-    errors = Draft202012Validator(closed_schema(schema)).iter_errors(manifest)
-    return [f"{'.'.join(map(str, error.path))}: {error.message}" for error in errors]
+    return schema_problems(schema, manifest)
 
 
 @pytest.mark.parametrize(("kind", "framework"), JOBS)
-def test_a_manifest_fits_the_schema(kind: str, framework: str) -> None:
+def test_a_manifest_fits_the_schema(kind, framework):
     manifest = signed(render(make_request(kind, framework=framework)), "me", OWNERS)
     assert problems(kind, manifest) == []
     assert json.loads(json.dumps(manifest)) == manifest
@@ -40,7 +37,7 @@ def test_a_manifest_fits_the_schema(kind: str, framework: str) -> None:
     assert any("numberOfNodes" in problem for problem in problems(kind, manifest))
 
 
-def test_a_train_job_sets_the_processes_per_node() -> None:
+def test_a_train_job_sets_the_processes_per_node():
     spec = render(make_request(nodes=4))["spec"]
     trainer = spec["trainer"]
     assert (trainer["numNodes"], trainer["numProcPerNode"]) == (4, 2)
@@ -50,13 +47,13 @@ def test_a_train_job_sets_the_processes_per_node() -> None:
     assert spec["activeDeadlineSeconds"] == 86400
 
 
-def test_without_accelerators_a_node_has_one_process() -> None:
+def test_without_accelerators_a_node_has_one_process():
     trainer = render(make_request(change={"resource": None, "count": 8}))["spec"]["trainer"]
     assert trainer["numProcPerNode"] == 1
     assert "nvidia.com/gpu" not in json.dumps(trainer["resourcesPerNode"])
 
 
-def test_a_train_job_applies_the_placement_to_its_pods() -> None:
+def test_a_train_job_applies_the_placement_to_its_pods():
     (patch,) = render(make_request())["spec"]["runtimePatches"]
     (group,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
     pod = group["template"]["spec"]["template"]["spec"]
@@ -73,7 +70,7 @@ def test_a_train_job_applies_the_placement_to_its_pods() -> None:
     ("framework", "label", "leader"),
     [("torch", "pytorch", "Master"), ("mindspore", "mindspore", "Scheduler")],
 )
-def test_an_ascend_job_has_a_leader_and_workers(framework: str, label: str, leader: str) -> None:
+def test_an_ascend_job_has_a_leader_and_workers(framework, label, leader):
     manifest = render(make_request("AscendJob", framework=framework, nodes=4))
     replicas = manifest["spec"]["replicaSpecs"]
     assert manifest["metadata"]["labels"]["framework"] == label
@@ -88,7 +85,7 @@ def test_an_ascend_job_has_a_leader_and_workers(framework: str, label: str, lead
         assert container["resources"]["limits"] == {"huawei.com/Ascend910": "8"}
 
 
-def test_an_ascend_job_names_its_devices_only_with_volcano() -> None:
+def test_an_ascend_job_names_its_devices_only_with_volcano():
     request = make_request("AscendJob")
     plain = request.spec.model_copy(update={"scheduler": None})
     without = json.dumps(render(make_request("AscendJob", spec=plain)))
@@ -103,9 +100,7 @@ def test_an_ascend_job_names_its_devices_only_with_volcano() -> None:
         ("AscendJob", {"resource": None}, "placement: an AscendJob needs a resource"),
     ],
 )
-def test_an_incomplete_placement_is_refused(
-    kind: str, change: dict[str, Any], message: str
-) -> None:
+def test_an_incomplete_placement_is_refused(kind, change, message):
     with pytest.raises(UsageError, match=message):
         render(make_request(kind, change))
 
@@ -119,13 +114,13 @@ def test_an_incomplete_placement_is_refused(
         ("AscendJob", "mindspore", "msrun --worker_num=32 --node_rank=$(MS_NODE_RANK) python"),
     ],
 )
-def test_a_pod_takes_its_number_from_the_environment(kind: str, framework: str, words: str) -> None:
+def test_a_pod_takes_its_number_from_the_environment(kind, framework, words):
     command = node_command(make_request(kind, {"count": 8}, framework=framework, nodes=4))
     assert {*words.split(), "train", "s3://b/o"} < set(command)
 
 
 @pytest.mark.parametrize("kind", ["TrainJob", "AscendJob"])
-def test_an_unknown_framework_is_named(kind: str) -> None:
+def test_an_unknown_framework_is_named(kind):
     with pytest.raises(UsageError, match="unknown framework 'torhc'; did you mean 'torch'"):
         render(make_request(kind, framework="torhc"))
 
@@ -141,7 +136,7 @@ def test_an_unknown_framework_is_named(kind: str) -> None:
         "ends-with-",
     ],
 )
-def test_a_name_is_a_dns_label_and_leaves_room_for_the_pods(run: str) -> None:
+def test_a_name_is_a_dns_label_and_leaves_room_for_the_pods(run):
     name = job_name(run, "train")
     assert name == job_name(run, "train")
     assert len(f"{name}-node-0-0-abcde") <= 63
@@ -150,13 +145,13 @@ def test_a_name_is_a_dns_label_and_leaves_room_for_the_pods(run: str) -> None:
     assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 
-def test_names_of_different_runs_differ() -> None:
+def test_names_of_different_runs_differ():
     names = {job_name(run, "train") for run in ("a b", "a-b", "A-b", "a" * 60, "a" * 61)}
     assert len(names) == 5
 
 
-def test_a_digest_depends_on_the_manifest_alone() -> None:
-    def annotations(launcher: str, owners: list[Any], nodes: int) -> Any:
+def test_a_digest_depends_on_the_manifest_alone():
+    def annotations(launcher, owners, nodes):
         manifest = render(make_request(name="same", nodes=nodes))
         return signed(manifest, launcher, owners)["metadata"]["annotations"]
 

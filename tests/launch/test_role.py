@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.launch.api_server import ControlPlane, condition
-from tests.launch.conftest import Launch, make_request
-from tests.launch.core_server import Permission, permissions
+from tests.launch.api_server import condition
+from tests.launch.conftest import make_request
+from tests.launch.core_server import permissions
 from tests.launch.test_run import stop_launcher
 from tests.store.s3_servers import wait_until
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 
 
-def role_of(kind: str) -> set[Permission]:
+def role_of(kind):
     """Return the permissions of the launcher in the manifests for this kind of job."""
     role = yaml.safe_load((MANIFESTS / "base" / "launcher-role.yaml").read_text())
     rules = role["rules"]
@@ -28,9 +28,7 @@ def role_of(kind: str) -> set[Permission]:
 
 
 @pytest.mark.parametrize("kind", ["TrainJob", "AscendJob"])
-def test_the_role_grants_what_the_launcher_uses(
-    plane: ControlPlane, launch: Launch, kind: str
-) -> None:
+def test_the_role_grants_what_the_launcher_uses(plane, launch, kind):
     plane.core.allowed = role_of(kind)
     launcher = launch(make_request(kind))
     launcher.add_pod().write("step 1")
@@ -42,7 +40,7 @@ def test_the_role_grants_what_the_launcher_uses(
     assert plane.core.asked == plane.core.allowed
 
 
-def test_the_page_lists_the_same_permissions() -> None:
+def test_the_page_lists_the_same_permissions():
     text = (MANIFESTS / "README.md").read_text()
     listed = re.findall(r'"(\w+) (\w+)\.?([\w.]*)(?: --subresource=(\w+))?"', text)
     rights = {

@@ -8,40 +8,39 @@ import subprocess
 import sys
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import pytest
 
 from ssd_core.errors import DataError, OwnershipError, SurroundingsError, UsageError
 from ssd_core.launch.cluster import Cluster
-from ssd_core.launch.job import LAUNCHER, JobRequest
+from ssd_core.launch.job import LAUNCHER
 from ssd_core.launch.manifests import KINDS, render
-from tests.launch.api_server import ControlPlane, condition
-from tests.launch.conftest import LIMIT, OWNERS, TIMEOUTS, Launch, make_request
+from tests.launch.api_server import condition, job_path
+from tests.launch.conftest import LIMIT, OWNERS, TIMEOUTS, make_request
 from tests.launch.core_server import NAMESPACE
 from tests.store.s3_servers import wait_until
 
 COMPLETE = condition("Complete")
-TRAIN_JOBS = ("trainer.kubeflow.org", "v1alpha1", NAMESPACE, "trainjobs")
+TRAIN_JOBS = job_path(KINDS["TrainJob"])
 JOB_PERMISSIONS = {(verb, "trainer.kubeflow.org", "trainjobs") for verb in ("create", "list")}
 QUEUED = {"job": {"kind": "TrainJob", "runtime": "r", "labels": {"kueue.x-k8s.io/queue-name": "q"}}}
 
 
 @pytest.fixture(autouse=True)
-def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+def log(caplog):
     """The log of all launchers of a test."""
     caplog.set_level(logging.INFO, "ssd")
     return caplog
 
 
-def submissions(log: pytest.LogCaptureFixture) -> list[str]:
+def submissions(log):
     """Return, sorted, whether each launcher has created or adopted its job."""
     words = [line.partition(" ")[0] for line in log.messages]
     return sorted(word for word in words if word in ("created", "adopted"))
 
 
 @pytest.mark.parametrize(("kind", "done"), [("TrainJob", "Complete"), ("AscendJob", "Succeeded")])
-def test_a_job_succeeds(launch: Launch, kind: str, done: str) -> None:
+def test_a_job_succeeds(launch, kind, done):
     launcher = launch(make_request(kind))
     assert launcher.job["metadata"]["ownerReferences"] == OWNERS
     assert not launcher.future.done()
@@ -50,17 +49,14 @@ def test_a_job_succeeds(launch: Launch, kind: str, done: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["TrainJob", "AscendJob"])
-def test_a_job_fails_with_the_error_of_its_pod(
-    plane: ControlPlane, launch: Launch, kind: str
-) -> None:
+def test_a_job_fails_with_the_error_of_its_pod(plane, launch, kind):
     launcher = launch(make_request(kind))
     for node, (code, words) in enumerate([(75, "lost a worker"), (3, "a shard is damaged")]):
         launcher.add_pod(node)
         plane.core.end_pod(launcher.pod(node), 1, message=f"error: {words} (exit {code})\n")
     launcher.set_conditions(condition("Failed", "a pod failed"))
-    error = launcher.error()
+    error, job = launcher.error(), launcher.request.name
     assert type(error) is DataError
-    job = launcher.request.name
     assert str(error) == f"job {job} failed: pod {job}-1: a shard is damaged"
     assert launcher.job is not None
 
@@ -73,7 +69,7 @@ def test_a_job_fails_with_the_error_of_its_pod(
         ([], "was deleted before its end; a rerun continues"),
     ],
 )
-def test_a_rerun_may_continue(launch: Launch, conditions: list[Any], message: str) -> None:
+def test_a_rerun_may_continue(launch, conditions, message):
     launcher = launch()
     launcher.set_conditions(condition("Suspended", is_true=False, reason="Resumed"))
     launcher.wait_for_polls()
@@ -87,7 +83,7 @@ def test_a_rerun_may_continue(launch: Launch, conditions: list[Any], message: st
     assert f"job {launcher.request.name} {message}" in str(error)
 
 
-def test_a_queue_may_suspend_a_job(launch: Launch) -> None:
+def test_a_queue_may_suspend_a_job(launch):
     launcher = launch(make_request(change=QUEUED), replace(TIMEOUTS, no_pods_seconds=0.5))
     launcher.set_conditions(condition("Suspended"))
     launcher.wait_for_polls(6)
@@ -95,7 +91,7 @@ def test_a_queue_may_suspend_a_job(launch: Launch) -> None:
     launcher.end(condition("Suspended", is_true=False), COMPLETE)
 
 
-def test_a_job_is_replaced_between_two_polls(plane: ControlPlane, launch: Launch) -> None:
+def test_a_job_is_replaced_between_two_polls(plane, launch):
     launcher = launch()
     plane.core.faults.extend([("trainjobs", 503)] * 10)
     launcher.delete()
@@ -103,13 +99,13 @@ def test_a_job_is_replaced_between_two_polls(plane: ControlPlane, launch: Launch
     assert "was deleted" in str(launcher.error())
 
 
-def test_an_operator_that_does_not_react_ends_the_launcher(launch: Launch) -> None:
+def test_an_operator_that_does_not_react_ends_the_launcher(launch):
     error = launch(timeouts=replace(TIMEOUTS, pickup_seconds=0.5)).error()
     assert type(error) is SurroundingsError
     assert "check that Kubeflow Trainer v2 runs" in str(error)
 
 
-def test_a_job_without_pods_is_a_warning(launch: Launch, log: pytest.LogCaptureFixture) -> None:
+def test_a_job_without_pods_is_a_warning(launch, log):
     launcher = launch(timeouts=replace(TIMEOUTS, no_pods_seconds=0.5))
     wanted = f"job {launcher.request.name} has no pods; for the cause run: kubectl get events -n "
     assert wait_until(lambda: wanted in log.text)
@@ -118,9 +114,7 @@ def test_a_job_without_pods_is_a_warning(launch: Launch, log: pytest.LogCaptureF
 
 
 @pytest.mark.parametrize("status", [0, 429, 500, 503, 504])
-def test_an_outage_of_the_server_is_waited_out(
-    plane: ControlPlane, launch: Launch, status: int, log: pytest.LogCaptureFixture
-) -> None:
+def test_an_outage_of_the_server_is_waited_out(plane, launch, status, log):
     plane.core.faults.extend([("trainjobs", status)] * 3)
     launcher = launch()
     assert wait_until(lambda: not plane.core.faults)
@@ -132,9 +126,7 @@ def test_an_outage_of_the_server_is_waited_out(
 
 
 @pytest.mark.parametrize("is_deleted", [False, True])
-def test_a_killed_server_is_waited_for(
-    plane: ControlPlane, launch: Launch, is_deleted: bool
-) -> None:
+def test_a_killed_server_is_waited_for(plane, launch, is_deleted):
     launcher = launch()
     plane.kill_api()
     assert not launcher.future.done()
@@ -150,7 +142,7 @@ def test_a_killed_server_is_waited_for(
         launcher.end(COMPLETE)
 
 
-def test_a_server_that_stays_away_ends_the_launcher(plane: ControlPlane, launch: Launch) -> None:
+def test_a_server_that_stays_away_ends_the_launcher(plane, launch):
     launcher = launch(timeouts=replace(TIMEOUTS, outage_seconds=0.5))
     plane.core.faults.extend([("trainjobs", 503)] * 1000)
     error = launcher.error()
@@ -158,9 +150,7 @@ def test_a_server_that_stays_away_ends_the_launcher(plane: ControlPlane, launch:
     assert "does not answer: out of order" in str(error)
 
 
-def test_a_job_of_an_earlier_attempt_is_adopted(
-    launch: Launch, log: pytest.LogCaptureFixture
-) -> None:
+def test_a_job_of_an_earlier_attempt_is_adopted(launch, log):
     first = launch()
     uid = first.job["metadata"]["uid"]
     second = launch(first.request)
@@ -171,7 +161,7 @@ def test_a_job_of_an_earlier_attempt_is_adopted(
     assert launch(first.request).future.result(LIMIT) is None  # also after the end
 
 
-def test_a_job_with_another_content_is_refused(launch: Launch) -> None:
+def test_a_job_with_another_content_is_refused(launch):
     first = launch()
     error = launch(replace(first.request, nodes=8)).error()
     assert type(error) is OwnershipError
@@ -179,9 +169,7 @@ def test_a_job_with_another_content_is_refused(launch: Launch) -> None:
     first.end(COMPLETE)
 
 
-def test_one_of_many_launchers_creates_the_job(
-    launch: Launch, log: pytest.LogCaptureFixture
-) -> None:
+def test_one_of_many_launchers_creates_the_job(launch, log):
     request = make_request()
     launchers = [launch(request, polls=0) for _ in range(8)]
     assert wait_until(lambda: len(submissions(log)) == 8)
@@ -190,9 +178,7 @@ def test_one_of_many_launchers_creates_the_job(
     assert submissions(log) == ["adopted"] * 7 + ["created"]
 
 
-def test_a_job_that_is_being_deleted_is_not_adopted(
-    plane: ControlPlane, launch: Launch, log: pytest.LogCaptureFixture
-) -> None:
+def test_a_job_that_is_being_deleted_is_not_adopted(plane, launch, log):
     request = make_request()
     manifest = render(request)
     manifest["metadata"]["finalizers"] = ["example.org/slow"]
@@ -207,16 +193,14 @@ def test_a_job_that_is_being_deleted_is_not_adopted(
     launcher.end(COMPLETE)
 
 
-def test_every_line_of_rank_0_is_shown_once(
-    plane: ControlPlane, launch: Launch, log: pytest.LogCaptureFixture
-) -> None:
+def test_every_line_of_rank_0_is_shown_once(plane, launch, log):
     """Through faults, lost and silent connections, equal and unordered stamps, and a restart."""
 
-    def shown() -> list[str]:
+    def shown():
         return [line for line in log.messages if line.startswith("step")]
 
     launcher = launch(timeouts=replace(TIMEOUTS, poll_seconds=1))
-    written: list[str] = []
+    written = []
     for restart in ("0", "1"):
         name = f"{launcher.pod()}-{restart}"
         pod = launcher.add_pod(name=name, **{"jobset.sigs.k8s.io/restart-attempt": restart})
@@ -246,9 +230,7 @@ def test_every_line_of_rank_0_is_shown_once(
 
 
 @pytest.mark.parametrize("has_started", [False, True])
-def test_a_pod_that_cannot_start_is_a_warning(
-    plane: ControlPlane, launch: Launch, log: pytest.LogCaptureFixture, has_started: bool
-) -> None:
+def test_a_pod_that_cannot_start_is_a_warning(plane, launch, log, has_started):
     launcher = launch()
     pod = launcher.pod(1)
     launcher.add_pod(1)
@@ -270,7 +252,7 @@ def test_a_pod_that_cannot_start_is_a_warning(
 
 
 @pytest.mark.parametrize("verb", ["create", "list"])
-def test_a_missing_permission_is_named(plane: ControlPlane, launch: Launch, verb: str) -> None:
+def test_a_missing_permission_is_named(plane, launch, verb):
     plane.core.allowed = JOB_PERMISSIONS - {(verb, "trainer.kubeflow.org", "trainjobs")}
     error = launch(timeouts=replace(TIMEOUTS, outage_seconds=0.5)).error()
     assert type(error) is UsageError
@@ -283,13 +265,7 @@ def test_a_missing_permission_is_named(plane: ControlPlane, launch: Launch, verb
     ("granted", "warning"),
     [([], "cannot show the log of job {}: "), (["pods"], "cannot read the log of pod {}-0")],
 )
-def test_a_job_is_followed_without_permission_for_its_pods(
-    plane: ControlPlane,
-    launch: Launch,
-    log: pytest.LogCaptureFixture,
-    granted: list[str],
-    warning: str,
-) -> None:
+def test_a_job_is_followed_without_permission_for_its_pods(plane, launch, log, granted, warning):
     plane.core.allowed = JOB_PERMISSIONS | {("list", "", resource) for resource in granted}
     launcher = launch()
     launcher.add_pod()
@@ -301,7 +277,7 @@ def test_a_job_is_followed_without_permission_for_its_pods(
     assert log.text.count(warning.format(job)) == 1
 
 
-def test_a_job_that_the_server_refuses_is_not_repeated(launch: Launch) -> None:
+def test_a_job_that_the_server_refuses_is_not_repeated(launch):
     error = launch(make_request(name="9-starts-with-a-digit")).error()
     assert type(error) is UsageError
     assert "RFC 1035" in str(error)
@@ -325,9 +301,7 @@ def test_a_job_that_the_server_refuses_is_not_repeated(launch: Launch) -> None:
         ({"api_key": {"authorization": "Bearer a\nb"}}, SurroundingsError, "token of the launcher"),
     ],
 )
-def test_a_wrong_configuration_is_explained_without_secrets(
-    plane: ControlPlane, change: dict[str, Any], error: type[Exception], message: str
-) -> None:
+def test_a_wrong_configuration_is_explained_without_secrets(plane, change, error, message):
     configuration = plane.configuration()
     for name, value in change.items():
         setattr(configuration, name, value if name == "api_key" else value.format(port=plane.port))
@@ -337,7 +311,7 @@ def test_a_wrong_configuration_is_explained_without_secrets(
     assert "Bearer" not in str(caught.value)
 
 
-def test_a_cluster_without_the_operator_is_explained(plane: ControlPlane) -> None:
+def test_a_cluster_without_the_operator_is_explained(plane):
     kind = replace(KINDS["TrainJob"], version="v9")
     with pytest.raises(UsageError, match="install Kubeflow Trainer v2"):
         Cluster(plane.configuration(), NAMESPACE, TIMEOUTS).find(kind, "any")
@@ -363,13 +337,12 @@ except SsdError as error:
 """
 
 
-def stop_launcher(plane: ControlPlane, request: JobRequest, number: signal.Signals) -> str:
+def stop_launcher(plane, request, number):
     """Start a launcher as a process, stop it while it follows its job, and return its output."""
     with subprocess.Popen(
         [sys.executable, "-c", STOPPED, plane.core.url, request.spec.kind, request.name],
         stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": "."},
     ) as process:  # fmt: skip
-        assert process.stdout
         output = process.stdout.readline()  # created or adopted
         process.send_signal(number)
         output += process.communicate(timeout=LIMIT)[0]
@@ -378,9 +351,7 @@ def stop_launcher(plane: ControlPlane, request: JobRequest, number: signal.Signa
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_launcher_deletes_the_job_it_created(
-    plane: ControlPlane, number: signal.Signals
-) -> None:
+def test_a_stopped_launcher_deletes_the_job_it_created(plane, number):
     request = make_request()
     output = stop_launcher(plane, request, number)
     assert output.startswith("created ")
@@ -388,7 +359,7 @@ def test_a_stopped_launcher_deletes_the_job_it_created(
     assert plane.find(KINDS["TrainJob"], request.name) is None
 
 
-def test_a_stopped_launcher_leaves_an_adopted_job(plane: ControlPlane, launch: Launch) -> None:
+def test_a_stopped_launcher_leaves_an_adopted_job(plane, launch):
     launcher = launch()
     creator = launcher.job["metadata"]["annotations"][LAUNCHER]
     assert stop_launcher(plane, launcher.request, signal.SIGTERM).startswith("adopted ")

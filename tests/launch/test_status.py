@@ -1,17 +1,15 @@
 """The pod that is the cause of a failure, and the error that the launcher ends with."""
 
-from typing import Any
-
 import pytest
 
-from ssd_core.errors import CrashedError, DataError, SsdError, SurroundingsError, UsageError
+from ssd_core.errors import CrashedError, DataError, SurroundingsError, UsageError
 from ssd_core.launch.status import explain_failure
 
 FAILED = {"type": "Failed", "reason": "FailedJobs", "message": "jobset failed"}
 EVICTED = {"phase": "Failed", "reason": "Evicted", "message": "The node was low on memory."}
 
 
-def ended(name: str, code: int, *, at: int = 0, message: str = "", reason: str = "Error") -> Any:
+def ended(name, code, *, at=0, message="", reason="Error"):
     end = {"exitCode": code, "reason": reason, "message": message}
     end["finishedAt"] = f"2026-11-20T09:00:{at:02}Z"
     container = {"name": "node", "state": {"terminated": end}}
@@ -19,7 +17,7 @@ def ended(name: str, code: int, *, at: int = 0, message: str = "", reason: str =
     return {"metadata": {"name": name}, "status": status}
 
 
-def restarting(name: str, code: int) -> Any:
+def restarting(name, code):
     pod = ended(name, code)
     container = pod["status"]["containerStatuses"][0]
     container["lastState"] = container["state"]
@@ -27,7 +25,7 @@ def restarting(name: str, code: int) -> Any:
     return pod
 
 
-def explain(*pods: Any, condition: Any = FAILED) -> SsdError:
+def explain(*pods, condition=FAILED):
     return explain_failure("train-1", condition, pods, "node")
 
 
@@ -42,7 +40,7 @@ def explain(*pods: Any, condition: Any = FAILED) -> SsdError:
         (139, SurroundingsError),
     ],
 )
-def test_an_exit_code_is_passed_on(code: int, kind: type[SsdError]) -> None:
+def test_an_exit_code_is_passed_on(code, kind):
     error = explain(ended("node-0", code))
     assert type(error) is kind
     assert error.exit_code == (code if code < 128 else 75)
@@ -100,7 +98,7 @@ DAMAGED = "error: train-00003.arrow is damaged (exit 3)"
         pytest.param([], 75, "jobset failed", id="without pods the condition is the reason"),
     ],
 )
-def test_one_pod_is_the_cause(pods: list[Any], code: int, reason: str) -> None:
+def test_one_pod_is_the_cause(pods, code, reason):
     error = explain(*pods)
     assert (error.exit_code, str(error)) == (code, f"job train-1 failed: {reason}")
 
@@ -112,7 +110,7 @@ def test_one_pod_is_the_cause(pods: list[Any], code: int, reason: str) -> None:
         ("JobFailed", "Job was active longer than specified deadline"),
     ],
 )
-def test_a_deadline_is_not_the_failure_of_a_pod(reason: str, message: str) -> None:
+def test_a_deadline_is_not_the_failure_of_a_pod(reason, message):
     condition = {"type": "Failed", "reason": reason, "message": message}
     error = explain(ended("node-0", 137), condition=condition)
     assert error.exit_code == 75
