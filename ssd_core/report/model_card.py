@@ -1,26 +1,18 @@
 """The card of a published model as Markdown: accuracy, speed, and how to use the model."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from ssd_core.metrics import METRICS, group_metrics
 from ssd_core.model_dir import ModelDescription
 from ssd_core.report.accuracy import class_metrics
-from ssd_core.report.page import render_text
+from ssd_core.report.page import render_page
 
 
 def write_card(
     title: str, uri: str, description: ModelDescription, results: Mapping[str, Mapping[str, Any]]
 ) -> str:
-    """Return the card.
-
-    Args:
-        title: name and version.
-        uri: path or URI of the published model.
-        description: content of its `config.json`.
-        results: content of `results.json` of evaluate, and of benchmark if there is one.
-    """
+    """Return the card; `results` are those of evaluate, and of benchmark if there is one."""
     evaluate, benchmark = results["evaluate"], results.get("benchmark")
     content = {
         "title": title,
@@ -34,9 +26,4 @@ def write_card(
         "rate": METRICS["images_per_second"],
         "environment": (benchmark or evaluate)["environment"],
     }
-    return render_text("model_card.md", content, filters={"cell": _cell})
-
-
-def _cell(text: object) -> str:
-    """Escape a text for one cell of a table: names in data sets may contain anything."""
-    return re.sub(r"([\\`*_{}\[\]<>|#!~&])", r"\\\1", " ".join(str(text).split()))
+    return render_page("model_card.md", content)

@@ -1,6 +1,7 @@
-"""HTML pages without network or scripts; the template engine escapes every text."""
+"""HTML pages without network or scripts, and model cards; every text is escaped."""
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,36 +11,22 @@ _TEMPLATES_DIR = Path(__file__).parent / "templates"
 
 
 def render_page(name: str, content: Mapping[str, Any]) -> str:
-    """Render the template `<name>.html.j2`.
+    """Render the template `<name>.j2`.
 
-    Args:
-        name: `report`, `inspect` or `findings`.
-        content: `title` (text), `subtitle` (texts), `headline` (value, title, note), and the parts
-            of the template; a part that is None or empty is left out.
+    The content of a page has `title` (text), `subtitle` (texts), `headline` (value, title, note),
+    and the parts of the template; a part that is None or empty is left out.
     """
-    return _environment(autoescape=True).get_template(f"{name}.html.j2").render(content)
-
-
-def render_text(
-    name: str, content: Mapping[str, Any], filters: Mapping[str, Callable[..., str]]
-) -> str:
-    """Render the template `<name>.j2`, whose filters do the escaping."""
-    environment = _environment(autoescape=False)
-    environment.filters.update(filters)
-    return environment.get_template(f"{name}.j2").render(content)
-
-
-def _environment(*, autoescape: bool) -> Environment:
+    is_html = name.endswith(".html")
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES_DIR),
-        autoescape=autoescape,
+        autoescape=is_html,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        keep_trailing_newline=not autoescape,
+        keep_trailing_newline=not is_html,
     )
-    environment.filters |= {"figure": _figure, "percent": percent}
-    return environment
+    environment.filters |= {"figure": _figure, "percent": percent, "cell": _cell}
+    return environment.get_template(f"{name}.j2").render(content)
 
 
 def percent(part: float, whole: float) -> str:
@@ -55,3 +42,8 @@ def percent(part: float, whole: float) -> str:
 def _figure(value: float | None, digits: int = 3) -> str:
     """Format a number; a dash for None, which had nothing to measure."""
     return "–" if value is None else f"{value:,.{digits}f}"
+
+
+def _cell(text: object) -> str:
+    """Escape a text for one cell of a Markdown table: class names may contain anything."""
+    return re.sub(r"([\\`*_{}\[\]<>|#!~&])", r"\\\1", " ".join(str(text).split()))

@@ -41,7 +41,7 @@ def run(config: ConvertConfig, source: str, out_dir: Location | None = None) -> 
         checked.append(check_dataset(opened, config))
         content = json.dumps(checked[0].findings.content(), indent=1)
         write_file(folder / FINDINGS_FILE, content + "\n")
-        page = render_page("findings", findings_page.content(opened.uri, checked[0]))
+        page = render_page(PAGE_FILE, findings_page.content(opened.uri, checked[0]))
         write_file(folder / PAGE_FILE, page)
         logger.info("findings: %s (%d kB)", out_dir / PAGE_FILE, len(page) // 1000)
         return _results(checked[0])

@@ -74,7 +74,7 @@ def run(
         results |= {"data": _describe_data(data_dir, manifest), **invocation.options}
         results["remarks"] = find_remarks(results)
         content = inspection.content(results, count_shapes(tables), _images(readers, tables))
-        page = render_page("inspect", content)
+        page = render_page(INSPECT_FILE, content)
         write_file(folder / INSPECT_FILE, page)
         for remark in results["remarks"]:
             logger.info("worth a look: %s", remark)

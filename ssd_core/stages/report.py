@@ -62,7 +62,7 @@ def run(
     content = _content(config, outputs, data_dir)
 
     def work(folder: Path) -> Results:
-        page = render_page("report", content)
+        page = render_page(REPORT_FILE, content)
         write_file(folder / REPORT_FILE, page)
         write_file(folder / SUMMARY_FILE, _summary(content, outputs))
         logger.info("report: %s (%d kB)", out_dir / REPORT_FILE, len(page) // 1000)

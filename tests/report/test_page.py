@@ -37,7 +37,9 @@ def full_content(name):
         classes=[ClassInfo(label=k, name=name, category_id=k) for k in range(1, 12)],
         note=name,
     )
-    chart = line_chart(name, [Line(name, [1, 2], [1, 2], "red")] * 2, x_label="step")
+    chart = line_chart(
+        name, [Line(name, [1, 2], [1, 2], "red")] * 2, x_label="step", x_range=(1, 2)
+    )
     return empty_content(
         title=name,
         subtitle=[name],
@@ -54,7 +56,7 @@ def full_content(name):
 
 
 def test_the_page_is_complete_and_requests_nothing_from_outside():
-    page = render_page("report", full_content("cat"))
+    page = render_page("report.html", full_content("cat"))
     headings = re.findall(r"<h2[^>]*>([^<]*)</h2>", page)
     parts = ["Accuracy", "Sample images", "Speed", "Training", "Configuration", "Environment"]
     assert headings == parts
@@ -72,14 +74,14 @@ def test_the_page_is_complete_and_requests_nothing_from_outside():
 
 
 def test_parts_without_input_are_left_out():
-    page = render_page("report", empty_content())
+    page = render_page("report.html", empty_content())
     assert "<h2" not in page
     assert Outline(page).open == []
     assert "A run" in page
 
 
 def test_hostile_names_stay_text():
-    outline = Outline(render_page("report", full_content(HOSTILE)))
+    outline = Outline(render_page("report.html", full_content(HOSTILE)))
     assert not {"script", "img"} & set(outline.tags)
     assert not [name for name, _ in outline.attributes if name.startswith("on")]
     assert outline.text.count(HOSTILE) >= 10
@@ -90,4 +92,4 @@ def test_a_forgotten_part_is_a_bug_and_not_a_gap(name):
     content = empty_content()
     del content[name]
     with pytest.raises(Exception, match=name):
-        render_page("report", content)
+        render_page("report.html", content)
