@@ -14,31 +14,24 @@ MIN_IOU = 0.5
 def confusion_matrix(
     images: Iterable[tuple[Annotations, Detections]], num_classes: int
 ) -> IntArray:
-    """Count detections by true and found class.
+    """Return [K + 1, K + 1] counts of detections by true class (row) and found class (column).
 
-    In order of their scores, each detection matches the free object that it overlaps most, whatever
-    its class, if their IoU is at least MIN_IOU. Detections below MIN_SCORE and unmatched ones on a
-    crowd are ignored.
-
-    Args:
-        images: truth and detections per image.
-        num_classes: K, without background.
-
-    Returns:
-        [K + 1, K + 1] counts; row: true class, column: found class. The last ones are background:
-        the column counts missed objects, the row detections without an object.
+    The last row and column are background: the column counts missed objects, the row detections
+    without an object. In order of their scores, each detection matches the free object that it
+    overlaps most, whatever its class, if their IoU is at least MIN_IOU. Detections below MIN_SCORE
+    and unmatched ones on a crowd are ignored.
     """
     matrix = np.zeros((num_classes + 1, num_classes + 1), np.int64)
     for truth, found in images:
-        _count(matrix, truth, found.labels[found.scores >= MIN_SCORE] - 1, found)
+        _count(matrix, truth, found)
     return matrix
 
 
-def _count(matrix: IntArray, truth: Annotations, classes: IntArray, found: Detections) -> None:
-    """Add one image; `classes` belong to the first detections, the ones with sufficient scores."""
+def _count(matrix: IntArray, truth: Annotations, found: Detections) -> None:
     objects, crowds = truth.select(~truth.is_crowd), truth.select(truth.is_crowd)
     background = len(matrix) - 1
-    boxes = found.boxes[: len(classes)]
+    is_sure = found.scores >= MIN_SCORE
+    boxes, classes = found.boxes[is_sure], found.labels[is_sure] - 1
     overlaps = compute_iou(boxes, objects.boxes)
     is_on_crowd: BoolArray = np.any(compute_iou(boxes, crowds.boxes) >= MIN_IOU, axis=1)
     is_free: BoolArray = np.ones(len(objects), np.bool_)

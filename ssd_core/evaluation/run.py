@@ -1,7 +1,6 @@
 """Evaluation of a detector on a whole split."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -27,18 +26,6 @@ class EvaluationResult:
     detections: tuple[Detections, ...]
     """Of the same images."""
 
-    @property
-    def metrics(self) -> dict[str, float]:
-        """The COCO metrics that could be measured, by name."""
-        return self.scores.metrics
-
-
-class _Loaded(NamedTuple):
-    image_id: int
-    pixels: ImageArray
-    size: tuple[int, int]
-    truth: Annotations
-
 
 def evaluate_detector(
     detector: Detector, reader: SplitReader, *, batch_size: int
@@ -48,26 +35,23 @@ def evaluate_detector(
     Images are decoded on threads ahead of the device, and scored in the order of their ids, as
     pycocotools does, so the order of the shards does not matter.
 
-    Args:
-        detector: built for the classes of the split.
-        reader: the split.
-        batch_size: images per forward pass; the last batch may be smaller.
-
     Raises:
         DataError: an image of the split cannot be decoded.
     """
-    batches = map_batches_ahead(
-        lambda record: _load(record, detector.image_size),
-        reader.read_in_order(),
-        batch_size=batch_size,
-    )
+
+    def load(record: Record) -> tuple[Record, ImageArray, tuple[int, int]]:
+        with located(record.image_path):
+            return record, *load_image(record.image, detector.image_size)
+
+    batches = map_batches_ahead(load, reader.read_in_order(), batch_size=batch_size)
     rows: list[tuple[int, Annotations, Detections]] = []
     with Progress("evaluate: image", reader.num_images) as progress:
         for batch in batches:
-            pixels = np.stack([item.pixels for item in batch])
-            found = detector.detect(pixels, [item.size for item in batch])
+            records, pixels, sizes = zip(*batch, strict=True)
+            found = detector.detect(np.stack(pixels), sizes)
             rows += [
-                (item.image_id, item.truth, image) for item, image in zip(batch, found, strict=True)
+                (record.image_id, record.annotations, image)
+                for record, image in zip(records, found, strict=True)
             ]
             progress.update(len(rows))
     rows.sort(key=lambda row: row[0])
@@ -77,9 +61,3 @@ def evaluate_detector(
         truths=tuple(row[1] for row in rows),
         detections=tuple(row[2] for row in rows),
     )
-
-
-def _load(record: Record, image_size: int) -> _Loaded:
-    with located(record.image_path):
-        pixels, size = load_image(record.image, image_size)
-    return _Loaded(record.image_id, pixels, size, record.annotations)

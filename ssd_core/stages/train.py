@@ -224,7 +224,7 @@ def _evaluation(training: Training, learner: Learner) -> Callable[[], dict[str, 
 
     def evaluate() -> dict[str, float]:
         detector = learner.detector(postprocess)
-        return evaluate_detector(detector, reader, batch_size=config.batch_size).metrics
+        return evaluate_detector(detector, reader, batch_size=config.batch_size).scores.metrics
 
     return evaluate
 

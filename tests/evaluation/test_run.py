@@ -51,31 +51,29 @@ class NucleusFinder:
         )
 
 
-def open_val(data_dir):
-    reader = open_split(LocalDirectory(data_dir), "val")
+@pytest.fixture
+def reader(bccd_shards):
+    return open_split(LocalDirectory(bccd_shards), "val")
+
+
+@pytest.fixture
+def detector(reader):
     [label] = [info.label for info in reader.classes if info.name == "WBC"]
-    return reader, label
+    return NucleusFinder(label)
 
 
-def test_every_image_is_evaluated_whatever_the_batch_size(bccd_shards):
-    reader, label = open_val(bccd_shards)
-    whole = NucleusFinder(label)
-    one_by_one = evaluate_detector(NucleusFinder(label), reader, batch_size=1)
-    in_batches = evaluate_detector(whole, reader, batch_size=16)
-    assert whole.batch_sizes == [16, 16, 8]
+def test_every_image_is_evaluated_whatever_the_batch_size(reader, detector):
+    in_batches = evaluate_detector(detector, reader, batch_size=16)
+    assert detector.batch_sizes == [16, 16, 8]
+    one_by_one = evaluate_detector(detector, reader, batch_size=1)
     assert len(in_batches.detections) == reader.num_images == 40
     assert in_batches.scores.values == one_by_one.scores.values
     assert list(in_batches.image_ids) == sorted(in_batches.image_ids)
-
-
-def test_white_cells_are_found(bccd_shards):
-    reader, label = open_val(bccd_shards)
-    result = evaluate_detector(NucleusFinder(label), reader, batch_size=8)
-    by_name = {scored.info.name: scored for scored in result.scores.classes}
+    by_name = {scored.info.name: scored for scored in in_batches.scores.classes}
     assert by_name["WBC"].ap50 > 0.9
     assert by_name["RBC"].ap50 == 0
-    assert result.metrics["ap50"] == pytest.approx(by_name["WBC"].ap50 / 3)
-    assert min(result.metrics.values()) >= 0
+    assert in_batches.scores.metrics["ap50"] == pytest.approx(by_name["WBC"].ap50 / 3)
+    assert min(in_batches.scores.metrics.values()) >= 0
 
 
 class Split:
@@ -88,16 +86,14 @@ class Split:
         return iter(self.records)
 
 
-def test_a_damaged_image_is_named(bccd_shards):
-    reader, label = open_val(bccd_shards)
+def test_a_damaged_image_is_named(reader, detector):
     first, second, third = reader.read(range(3))
     damaged = Split([first, replace(second, image=second.image[:2]), third], reader.classes)
     with pytest.raises(DataError, match=second.image_path):
-        evaluate_detector(NucleusFinder(label), damaged, batch_size=2)
+        evaluate_detector(detector, damaged, batch_size=2)
 
 
-def test_a_split_without_images_measures_nothing(bccd_shards):
-    reader, label = open_val(bccd_shards)
-    result = evaluate_detector(NucleusFinder(label), Split([], reader.classes), batch_size=4)
+def test_a_split_without_images_measures_nothing(reader, detector):
+    result = evaluate_detector(detector, Split([], reader.classes), batch_size=4)
     assert result.detections == ()
-    assert result.metrics == {}
+    assert result.scores.metrics == {}
