@@ -126,10 +126,7 @@ class Chart:
 
 
 def class_colour(label: int) -> str:
-    """Return the colour of a class as `#rrggbb`, the same on every image and chart.
-
-    Labels count from 1.
-    """
+    """Return the colour of a label (1..K) as `#rrggbb`, the same on every image and chart."""
     return _PALETTE[(label - 1) % NUM_COLOURS]
 
 
@@ -138,38 +135,27 @@ def line_chart(
     lines: Sequence[Line],
     *,
     x_label: str,
-    x_range: Range | None = None,
+    x_range: Range,
     y_range: Range | None = None,
     width: int = WIDTH,
 ) -> Chart:
-    """Lay out one or more lines with at least one point each.
+    """Lay out one or more lines with at least one point each, drawn in this order.
 
-    Long lines are averaged down to keep pages small; more than one line gets a legend.
-
-    Args:
-        title: of the chart.
-        lines: drawn in this order.
-        x_label: name of the x axis.
-        x_range: None covers the values.
-        y_range: None covers the values, starting at 0.
-        width: of the view box; the width on the page, so that texts keep their size.
+    Long lines are averaged down to keep pages small; more than one line gets a legend. Without
+    `y_range` the axis covers the values, starting at 0. `width` is also the width on the page, so
+    that texts keep their size.
     """
     lines = [_shorten(line) for line in lines]
-    x_range = x_range or (
-        min(min(line.xs) for line in lines),
-        max(max(line.xs) for line in lines),
-    )
     y_ticks = round_ticks(*(y_range or (0.0, max(max(line.ys) for line in lines))))
-    x_ticks = [value for value in round_ticks(*x_range) if value <= x_range[1]]
     return Chart(
         title=title,
         width=width,
         height=round(width * _ASPECT),
         x_range=x_range,
-        y_range=y_range or (0.0, y_ticks[-1]),
+        y_range=y_range or (0.0, y_ticks[-1][0]),
         x_label=x_label,
-        x_ticks=[(value, tick_text(value)) for value in x_ticks],
-        y_ticks=[(value, tick_text(value)) for value in y_ticks],
+        x_ticks=[(value, text) for value, text in round_ticks(*x_range) if value <= x_range[1]],
+        y_ticks=y_ticks,
         legend=tuple((line.name, line.colour) for line in lines if len(lines) > 1),
         lines=tuple(lines),
     )
@@ -185,12 +171,8 @@ def bar_chart(
 ) -> Chart:
     """Lay out bars, those of several series side by side or stacked.
 
-    Args:
-        title: of the chart.
-        series: all with the same number of bins.
-        labels: of the x and the y axis.
-        x_ticks: bin k spans the positions k to k + 1.
-        is_stacked: stack the bars of a bin.
+    All series have the same number of bins; bin k spans the positions k to k + 1. The labels are
+    those of the x and the y axis.
     """
     values = np.array([each.values for each in series], np.float64)
     floors = np.cumsum(values, axis=0) - values if is_stacked else np.zeros_like(values)
@@ -209,11 +191,11 @@ def bar_chart(
         width=WIDTH,
         height=round(WIDTH * _ASPECT),
         x_range=(0, values.shape[1]),
-        y_range=(0, y_ticks[-1]),
+        y_range=(0, y_ticks[-1][0]),
         x_label=labels[0],
         y_label=labels[1],
         x_ticks=x_ticks,
-        y_ticks=[(value, tick_text(value)) for value in y_ticks],
+        y_ticks=y_ticks,
         legend=tuple((each.name, each.colour) for each in series if len(series) > 1),
         rectangles=tuple(bars),
     )
@@ -229,12 +211,7 @@ def heat_map(
 ) -> Chart:
     """Lay out a square map whose cells are more opaque for higher counts.
 
-    Args:
-        title: of the chart.
-        counts: [N, N] by bin of x and bin of y.
-        rings: x and y in bins, and a name.
-        labels: of the x and the y axis.
-        ticks: of both axes.
+    `counts` is [N, N] by bin of x and bin of y; a ring has x and y in bins, and a name.
     """
     bins = (0.0, float(len(counts)))
     highest = np.log1p(counts.max(initial=1))
@@ -263,13 +240,14 @@ def heat_map(
     )
 
 
-def round_ticks(low: float, high: float) -> list[float]:
-    """Return round numbers from `low` up; the last is at least `high`."""
+def round_ticks(low: float, high: float) -> list[tuple[float, str]]:
+    """Return round numbers from `low` up, and their texts; the last is at least `high`."""
     span = (high - low) or abs(high) or 1.0
     magnitude = 10.0 ** math.floor(math.log10(span / _NUM_TICKS))
     step = next(magnitude * f for f in (1, 2, 5, 10) if span / (magnitude * f) <= _NUM_TICKS)
     first = math.ceil(low / step - 1e-9)
-    return [round(k * step, 12) for k in range(first, math.ceil(high / step - 1e-9) + 1)]
+    values = [round(k * step, 12) for k in range(first, math.ceil(high / step - 1e-9) + 1)]
+    return [(value, tick_text(value)) for value in values]
 
 
 def tick_text(value: float) -> str:

@@ -1,16 +1,14 @@
 """Defects of a data set for the page of findings, and remarks about what stands out in it."""
 
 from collections.abc import Iterator, Mapping, Sequence, Sized
-from itertools import groupby
 from typing import Any
 
 from ssd_core import __version__
 from ssd_core.data.checking.dataset import CheckedDataset
-from ssd_core.data.findings import RULES, Finding, Findings, action_of
+from ssd_core.data.findings import RULES, Findings, action_of
 from ssd_core.report.page import percent
 
 _SHOWN_EACH = 100
-_SEVERITIES = ("error", "warning")
 
 _MANY_UNREACHED = 0.05
 """Share of objects out of reach that is worth a remark."""
@@ -21,12 +19,7 @@ _LACKS = {"train": "which cannot be learned", "val": "which cannot be measured"}
 
 
 def content(uri: str, checked: CheckedDataset) -> dict[str, Any]:
-    """Return the values of the page, errors first.
-
-    Args:
-        uri: of the data set.
-        checked: its findings.
-    """
+    """Return the values of the page about the data set at `uri`, errors first."""
     findings = checked.findings
     objects = sum(split.objects for split in checked.splits.values())
     listed = sum(split.listed for split in checked.splits.values())
@@ -34,16 +27,17 @@ def content(uri: str, checked: CheckedDataset) -> dict[str, Any]:
         "title": "Findings",
         "subtitle": [uri, f"format {checked.format}", f"ssd-core {__version__}"],
         "headline": [
-            (
-                f"{findings.num_errors:,}",
-                "errors",
-                "stop a conversion, or are repaired or skipped",
-            ),
+            (f"{findings.num_errors:,}", "errors", "stop a conversion, or are repaired or skipped"),
             (f"{findings.num_warnings:,}", "warnings", "worth a look"),
             (f"{listed:,}", "images", f"{objects:,} objects, {len(checked.classes):,} classes"),
         ],
-        "splits": [(name, split) for name, split in checked.splits.items()],
-        "groups": sorted(_groups(findings), key=lambda group: _SEVERITIES.index(group["severity"])),
+        "splits": list(checked.splits.items()),
+        "groups": [
+            _group(code, findings)
+            for severity in ("error", "warning")
+            for code, count in findings.counts.most_common()
+            if count and RULES[code].severity == severity
+        ],
     }
 
 
@@ -56,20 +50,12 @@ def find_remarks(results: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _groups(findings: Findings) -> list[dict[str, Any]]:
-    """Return the findings by code, the most frequent code first."""
-    by_code = sorted(findings.listed, key=lambda finding: finding.code)
-    listed = {code: list(group) for code, group in groupby(by_code, lambda item: item.code)}
-    return [
-        _group(code, count, listed[code]) for code, count in findings.counts.most_common() if count
-    ]
-
-
-def _group(code: str, count: int, listed: Sequence[Finding]) -> dict[str, Any]:
+def _group(code: str, findings: Findings) -> dict[str, Any]:
+    listed = [finding for finding in findings.listed if finding.code == code]
     return {
         "code": code,
         "severity": RULES[code].severity,
-        "count": count,
+        "count": findings.counts[code],
         "repair": action_of(code, "repair"),
         "skip": action_of(code, "skip"),
         "rows": listed[:_SHOWN_EACH],

@@ -60,15 +60,9 @@ def annotate_image(
     classes: Sequence[ClassInfo],
     note: str,
 ) -> AnnotatedImage:
-    """Scale an image down, and its boxes with it.
+    """Scale an image ([H, W, 3] RGB) down, and its boxes with it.
 
-    Args:
-        name: file name.
-        pixels: [H, W, 3] RGB.
-        truth: in pixels; crowds are left out.
-        found: in pixels, the boxes to show; None where only the truth is shown.
-        classes: in label order.
-        note: shown next to the name.
+    Crowds are left out; without `found` only the truth is shown. The classes are in label order.
     """
     scale = min(1.0, _MAX_SIDE / max(pixels.shape[:2]))
     size = [max(1, round(side * scale)) for side in pixels.shape[1::-1]]
@@ -112,12 +106,8 @@ def take_while_small(images: Iterable[AnnotatedImage]) -> list[AnnotatedImage]:
 def draw_detections(pixels: ImageArray, found: Detections, classes: Sequence[ClassInfo]) -> bytes:
     """Return the image as JPEG with the found boxes, their classes and scores drawn into it.
 
-    Pillow's built-in font covers ASCII only, so any other class name is replaced by its label.
-
-    Args:
-        pixels: [H, W, 3] RGB.
-        found: in pixels of the image.
-        classes: in label order.
+    `pixels` is [H, W, 3] RGB, and the classes are in label order. Pillow's built-in font covers
+    ASCII only, so any other class name is replaced by its label.
     """
     image = Image.fromarray(pixels)
     canvas = ImageDraw.Draw(image)

@@ -34,16 +34,16 @@ _SPLIT_COLOURS = {"train": "var(--part-3)", "val": "var(--part-4)"}
 _MAX_BARS = 26
 _PERCENTS = (0.5, 1, 2, 5, 10, 20, 50, 100)
 
+_Reach = Mapping[str, Any] | None
+"""Reach of the anchors of the chosen recipe, if one is chosen."""
+
 
 def content(
     results: Mapping[str, Any], shapes: IntArray, images: Mapping[str, Sequence[AnnotatedImage]]
 ) -> dict[str, Any]:
-    """Return the values of the page that are not in the results themselves.
+    """Return the values of the page that are not in `results.json` itself.
 
-    Args:
-        results: content of `results.json`.
-        shapes: [N, N] objects by width and height, from `count_shapes`.
-        images: by kind, the keys of `find_extremes`.
+    `shapes` comes from `count_shapes`, and the keys of `images` are those of `find_extremes`.
     """
     data, classes, changes = results["data"], results["classes"], results["assignments"]
     has_colours = len(classes) <= NUM_COLOURS
@@ -59,7 +59,7 @@ def content(
             f"ssd-core {__version__}",
             *([f"{results['recipe']} with {', '.join(changes)}"] if changes else []),
         ],
-        "headline": _headline(results, counts),
+        "headline": _headline(results, counts, reach),
         "results": results,
         "reach": reach,
         "counts": counts,
@@ -67,16 +67,18 @@ def content(
         "colours": colours,
         "sizes": SIZES,
         "objects_chart": _objects_chart(results),
-        "size_charts": [_side_chart(results), _shape_chart(results, shapes)],
+        "size_charts": [_side_chart(results, reach), _shape_chart(shapes, reach)],
         "anchor_charts": [
-            *([_reach_chart(results)] if reach and has_objects else []),
+            *([_reach_chart(results, reach)] if reach and has_objects else []),
             *([_recipes_chart(results)] if has_objects else []),
         ],
         "images": [(_IMAGE_TITLES[kind], found) for kind, found in images.items() if found],
     }
 
 
-def _headline(results: Mapping[str, Any], counts: Mapping[str, int]) -> list[tuple[str, str, str]]:
+def _headline(
+    results: Mapping[str, Any], counts: Mapping[str, int], reach: _Reach
+) -> list[tuple[str, str, str]]:
     """Return the key figures: value, title, note."""
     images, objects = results["metrics"]["images"], results["metrics"]["objects"]
     by_split = ", ".join(f"{split['images']:,} {name}" for name, split in results["splits"].items())
@@ -90,8 +92,7 @@ def _headline(results: Mapping[str, Any], counts: Mapping[str, int]) -> list[tup
             f"{percent(counts[most], objects)} of the objects are {most}",
         ),
     ]
-    if results["recipe"]:
-        reach = results["anchors"][results["recipe"]]
+    if reach:
         note = f"no anchor of {results['recipe']} at IoU {reach['iou_threshold']:g}"
         figures.append((percent(reach["unreached"], reach["objects"]), "out of reach", note))
     return figures
@@ -105,16 +106,16 @@ def _objects_chart(results: Mapping[str, Any]) -> Chart:
         Series(name, _percents(_rebin(values, bin_size, longest)), _SPLIT_COLOURS[name])
         for name, values in counts.items()
     ]
-    ticks = [value for value in round_ticks(0, longest) if value % 1 == 0 and value < longest]
+    ticks = [tick for tick in round_ticks(0, longest) if tick[0] % 1 == 0 and tick[0] < longest]
     return bar_chart(
         "Objects per image",
         series,
         labels=("objects", "% of the images"),
-        x_ticks=[((value + 0.5) / bin_size, tick_text(value)) for value in ticks],
+        x_ticks=[((value + 0.5) / bin_size, text) for value, text in ticks],
     )
 
 
-def _side_chart(results: Mapping[str, Any]) -> Chart:
+def _side_chart(results: Mapping[str, Any], reach: _Reach) -> Chart:
     series = [
         Series(name, _percents(split["side_histogram"]), _SPLIT_COLOURS[name])
         for name, split in results["splits"].items()
@@ -122,35 +123,32 @@ def _side_chart(results: Mapping[str, Any]) -> Chart:
     return bar_chart(
         "Size of the objects",
         series,
-        labels=(f"root of the area, {_unit(results)}", "% of the objects"),
-        x_ticks=_log_ticks(results, SIDE_BINS),
+        labels=(f"root of the area, {_unit(reach)}", "% of the objects"),
+        x_ticks=_log_ticks(reach, SIDE_BINS),
     )
 
 
-def _shape_chart(results: Mapping[str, Any], shapes: IntArray) -> Chart:
+def _shape_chart(shapes: IntArray, reach: _Reach) -> Chart:
     """Return the map of widths and heights, with the anchors of the chosen recipe as rings."""
-    reach = results["anchors"].get(results["recipe"])
-    rings = [
-        (width / reach["image_size"], height / reach["image_size"], f"{width:g} × {height:g} px")
-        for level in (reach["levels"] if reach else ())
-        for width, height in level["shapes"]
-    ]
-    unit = _unit(results)
+    rings = []
+    if reach:
+        for width, height in (shape for level in reach["levels"] for shape in level["shapes"]):
+            x, y = (
+                _log_position(side / reach["image_size"], SHAPE_BINS) for side in (width, height)
+            )
+            rings.append((x, y, f"{width:g} × {height:g} px"))
+    unit = _unit(reach)
     return heat_map(
         "Width and height of the objects" + (", anchors as rings" if reach else ""),
         shapes,
-        [
-            (_log_position(x, SHAPE_BINS), _log_position(y, SHAPE_BINS), name)
-            for x, y, name in rings
-        ],
+        rings,
         labels=(f"width, {unit}", f"height, {unit}"),
-        ticks=_log_ticks(results, SHAPE_BINS),
+        ticks=_log_ticks(reach, SHAPE_BINS),
     )
 
 
-def _reach_chart(results: Mapping[str, Any]) -> Chart:
+def _reach_chart(results: Mapping[str, Any], reach: Mapping[str, Any]) -> Chart:
     """Return the sizes of the objects that the anchors of the chosen recipe reach or miss."""
-    reach = results["anchors"][results["recipe"]]
     every = np.sum([split["side_histogram"] for split in results["splits"].values()], axis=0)
     unreached = np.array(reach["unreached_side_histogram"])
     return bar_chart(
@@ -159,8 +157,8 @@ def _reach_chart(results: Mapping[str, Any]) -> Chart:
             Series("reached", every - unreached, "var(--part-3)"),
             Series("out of reach", unreached, "var(--alert)"),
         ],
-        labels=(f"root of the area, {_unit(results)}", "objects"),
-        x_ticks=_log_ticks(results, SIDE_BINS),
+        labels=(f"root of the area, {_unit(reach)}", "objects"),
+        x_ticks=_log_ticks(reach, SIDE_BINS),
         is_stacked=True,
     )
 
@@ -183,15 +181,13 @@ def _recipes_chart(results: Mapping[str, Any]) -> Chart:
     )
 
 
-def _unit(results: Mapping[str, Any]) -> str:
+def _unit(reach: _Reach) -> str:
     """Return the unit of sides: pixels of the chosen recipe's input, or relative."""
-    reach = results["anchors"].get(results["recipe"])
     return f"px at {reach['image_size']} px input" if reach else "% of the image"
 
 
-def _log_ticks(results: Mapping[str, Any], per_octave: int) -> list[tuple[float, str]]:
+def _log_ticks(reach: _Reach, per_octave: int) -> list[tuple[float, str]]:
     """Return round numbers of the unit with their positions on an axis of octaves."""
-    reach = results["anchors"].get(results["recipe"])
     whole = reach["image_size"] if reach else 100
     octaves = range(math.ceil(math.log2(whole)) - NUM_OCTAVES, math.floor(math.log2(whole)) + 1)
     values = [2**k for k in octaves] if reach else _PERCENTS

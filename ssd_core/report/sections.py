@@ -20,18 +20,23 @@ def overview(
 ) -> dict[str, Any]:
     """Return title, headline, configuration, environment and inputs.
 
-    Args:
-        results: content of `results.json` by stage.
-        invocations: content of `invocation.json` of the same stages.
+    `results` and `invocations` are the contents of `results.json` and `invocation.json` by stage.
     """
     stages = [stage for stage in ("benchmark", "evaluate", "train") if stage in results]
+    models = [stage["model"] for stage in results.values() if "model" in stage][:1]
+    data_sets = [stage["data"]["name"] for stage in results.values() if "data" in stage][:1]
+    versions = sorted({invocation["version"] for invocation in invocations.values()})
     return {
-        "title": _title(results, invocations),
-        "subtitle": _subtitle(results, invocations),
+        "title": " on ".join([*(model["recipe"] for model in models), *data_sets]) or "Report",
+        "subtitle": [
+            ", ".join(invocations),
+            *(f"{model['step']:,} steps" for model in models),
+            f"ssd-core {', '.join(versions)}",
+        ],
         "headline": _headline(results),
         "configuration": [
             # The invocation of a training holds the whole recipe.
-            (stage, flatten(invocation["config"].get(stage, invocation["config"])))
+            (stage, _flatten(invocation["config"].get(stage, invocation["config"])))
             for stage, invocation in invocations.items()
         ],
         "environment": list(results[stages[0]]["environment"].items()) if stages else [],
@@ -48,18 +53,17 @@ def speed(results: Mapping[str, Any]) -> dict[str, Any]:
 
     A bar holds the median milliseconds per image of each part.
     """
-    bars = {
-        batch["batch_size"]: {
-            part: batch["milliseconds"][part]["p50"] / batch["batch_size"] for part in PARTS
-        }
-        for batch in results["batches"]
-    }
     return {
         "metrics": [row for rows in group_metrics(results["metrics"]).values() for row in rows],
         "rate": METRICS["images_per_second"],
         "columns": {part: part.replace("_", " ") for part in (*PARTS, END_TO_END)},
         "batches": results["batches"],
-        "bars": bars,
+        "bars": {
+            batch["batch_size"]: {
+                part: batch["milliseconds"][part]["p50"] / batch["batch_size"] for part in PARTS
+            }
+            for batch in results["batches"]
+        },
         "images": results["images"],
     }
 
@@ -90,34 +94,15 @@ def training(log: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     return {"charts": charts, "facts": facts}
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """Return the leaves of nested mappings as dotted names and texts."""
     rows = []
     for name, value in values.items():
         if isinstance(value, Mapping):
-            rows += flatten(value, f"{prefix}{name}.")
+            rows += _flatten(value, f"{prefix}{name}.")
         else:
             rows.append((prefix + name, value if isinstance(value, str) else json.dumps(value)))
     return rows
-
-
-def _title(
-    results: Mapping[str, Mapping[str, Any]], invocations: Mapping[str, Mapping[str, Any]]
-) -> str:
-    """Return the recipe and the data set, as far as they are known."""
-    recipes = [stage["model"]["recipe"] for stage in results.values() if "model" in stage]
-    data_sets = [stage["data"]["name"] for stage in results.values() if "data" in stage]
-    return " on ".join([*recipes[:1], *data_sets[:1]]) or "Report"
-
-
-def _subtitle(
-    results: Mapping[str, Mapping[str, Any]], invocations: Mapping[str, Mapping[str, Any]]
-) -> list[str]:
-    stages = ", ".join(invocations)
-    versions = sorted({invocation["version"] for invocation in invocations.values()})
-    models = [stage["model"] for stage in results.values() if "model" in stage]
-    steps = [f"{model['step']:,} steps" for model in models[:1]]
-    return [stages, *steps, f"ssd-core {', '.join(versions)}"]
 
 
 def _headline(results: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str]]:

@@ -12,22 +12,21 @@ A, B = Series("a", [1, 0, 4], "red"), Series("b", [3, 2, 0], "blue")
 
 def draw(xs, ys, **options):
     """Return the chart of one line, and the points of its path in pixels."""
+    options = {"x_range": (xs[0], xs[-1])} | options
     chart = line_chart("t", [Line("a", xs, ys, "red")], x_label="x", **options)
     [line] = chart.lines
     pairs = re.split("[ML]", chart.path(line))[1:]
     return chart, [tuple(map(float, pair.split())) for pair in pairs]
 
 
-def bars(**options):
-    return bar_chart("t", [A, B], labels=("x", "y"), x_ticks=[(0.5, "0")], **options)
-
-
-def spans(chart):
-    return {bar.name: (bar.x_span, bar.y_span) for bar in chart.rectangles}
+def bars(*series, **options):
+    """Return the chart, and the spans of x and y of each bar."""
+    chart = bar_chart("t", series, labels=("x", "y"), x_ticks=[(0.5, "0")], **options)
+    return chart, {bar.name: (bar.x_span, bar.y_span) for bar in chart.rectangles}
 
 
 def test_corners_of_the_range_are_corners_of_the_plot():
-    chart, points = draw([0, 1], [0, 1], x_range=(0, 1), y_range=(0, 1))
+    chart, points = draw([0, 1], [0, 1], y_range=(0, 1))
     assert points == [(chart.left, chart.bottom), (chart.right, chart.top)]
 
 
@@ -57,7 +56,7 @@ def test_y_spans_from_zero_to_a_round_number(values, ticks):
     ],
 )
 def test_ticks_of_steps_are_round_and_inside(last, texts):
-    chart, _ = draw([0, last], [1, 2], x_range=(0, last))
+    chart, _ = draw([0, last], [1, 2])
     assert [text for _, text in chart.x_ticks] == texts
 
 
@@ -70,8 +69,7 @@ def test_long_lines_are_averaged_down():
 
 
 def test_bars_of_several_series_are_next_to_each_other():
-    chart = bars()
-    found = spans(chart)
+    chart, found = bars(A, B)
     assert set(found) == {"a 1", "a 4", "b 3", "b 2"}  # no bar for 0
     assert [found[name][1] for name in ("a 1", "b 3")] == [(0, 1), (0, 3)]
     assert found["a 1"][0] == pytest.approx((0.08, 0.5))
@@ -82,15 +80,14 @@ def test_bars_of_several_series_are_next_to_each_other():
 
 
 def test_stacked_bars_are_on_top_of_each_other():
-    found = spans(bars(is_stacked=True))
+    _, found = bars(A, B, is_stacked=True)
     assert found["a 1"][0] == found["b 3"][0]
     assert (found["a 1"][1], found["b 3"][1]) == ((0, 1), (1, 4))
 
 
 def test_one_series_needs_no_legend_and_no_values_no_bars():
-    nothing = Series("a", [0, 0], "red")
-    chart = bar_chart("t", [nothing], labels=("x", "y"), x_ticks=[])
-    assert (chart.legend, chart.rectangles) == ((), ())
+    chart, found = bars(Series("a", [0, 0], "red"))
+    assert (chart.legend, found) == ((), {})
 
 
 def test_cells_of_a_map_are_more_opaque_for_higher_counts():

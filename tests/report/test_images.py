@@ -31,18 +31,12 @@ def annotated(width, height, *, truth=(), num_found=None, classes=MANY_CLASSES):
     )
 
 
-def test_pixels_and_boxes_are_scaled_alike():
+def test_pixels_and_boxes_are_scaled_alike_but_never_enlarged():
     pixels = np.zeros((520, 1040, 3), np.uint8)
     pixels[:, 520:] = 200
     truth = make_annotations([[0, 0, 1040, 520], [9, 9, 99, 99]], [1, 1], is_crowd=[False, True])
-    image = annotate_image(
-        "a.jpg",
-        pixels,
-        truth=truth,
-        found=found([[100, 50, 300, 150]]),
-        classes=CLASSES,
-        note="1 found",
-    )
+    detections = found([[100, 50, 300, 150]])
+    image = annotate_image("a", pixels, truth=truth, found=detections, classes=CLASSES, note="")
     small = decode_image(base64.b64decode(image.data))
     assert (image.width, image.height) == (520, 260) == small.shape[1::-1]
     assert small[130, 100].max() < 10
@@ -52,11 +46,8 @@ def test_pixels_and_boxes_are_scaled_alike():
     [found_box] = image.found
     assert (found_box.x, found_box.y, found_box.width, found_box.height) == (50, 25, 100, 50)
     assert (found_box.caption, true_box.caption) == ("cat 0.75", "cat")
-
-
-def test_small_images_are_not_enlarged():
-    image = annotated(20, 30)
-    assert (image.width, image.height) == (20, 30)
+    small_image = annotated(20, 30)
+    assert (small_image.width, small_image.height) == (20, 30)
 
 
 @pytest.mark.parametrize(("count", "num_captioned"), [(12, 12), (13, 0)])
