@@ -33,12 +33,8 @@ def comparable_conditions(
 ) -> dict[str, str]:
     """Return the conditions under which two results are comparable: those that are equal.
 
-    Versions are left out, since a series is there to watch their effect.
-
-    Args:
-        environment: from `describe_environment`.
-        batch_sizes: the measured ones.
-        images: origin of the input.
+    `images` is the origin of the input. Versions are left out, since a series is there to watch
+    their effect.
     """
     return {
         **{name: environment[name] for name in _HARDWARE},

@@ -72,12 +72,9 @@ def now() -> str:
 
 
 def judge(new: Measurement, earlier: Sequence[Measurement], tolerance: float) -> Verdict:
-    """Compare throughput with the median of the earlier results under the same conditions.
+    """Compare throughput with the median of the results of other runs under the same conditions.
 
-    Args:
-        new: the new result; measurements of its own run are left out of the comparison.
-        earlier: the series.
-        tolerance: share of the median within which a result counts as the same.
+    `tolerance` is the share of the median within which a result counts as the same.
     """
     ours = new.metrics[_JUDGED.name]
     others = [

@@ -62,13 +62,9 @@ class BatchSpeed:
 def measure_speed(
     detector: Detector, images: Sequence[bytes], *, batch_size: int, seconds: float
 ) -> BatchSpeed:
-    """Measure a detector at one batch size.
+    """Measure a detector at one batch size for about `seconds`, which also limits the warm-up.
 
-    Args:
-        detector: to measure.
-        images: image files, taken in turn; at least one.
-        batch_size: images per forward pass.
-        seconds: approximate duration of the measurement, and limit of the warm-up.
+    `images` holds at least one image file; they are taken in turn.
 
     Raises:
         DataError: an image cannot be decoded.

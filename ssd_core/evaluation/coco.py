@@ -81,13 +81,9 @@ def evaluate_coco(
 ) -> CocoScores:
     """Compare detections with the truth as pycocotools does (equal to 1e-9, see the tests).
 
-    Crowd boxes count neither as found nor as missed. Difficult objects count like all others, since
-    COCO has no such flag. Equal scores keep the order of images and detections.
-
-    Args:
-        truths: per image.
-        found: of the same images.
-        classes: all classes, in label order.
+    `truths` and `found` have one entry per image, and `classes` are in label order. Crowd boxes
+    count neither as found nor as missed. Difficult objects count like all others, since COCO has no
+    such flag. Equal scores keep the order of images and detections.
 
     Raises:
         DataError: a box or a score is not finite; some evaluators report that as a perfect result.

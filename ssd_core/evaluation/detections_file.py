@@ -13,7 +13,6 @@ from ssd_core.structures import ClassInfo, Detections
 
 DETECTIONS_FILE = "detections.json"
 
-
 _Pixels = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
 
 
@@ -29,15 +28,10 @@ class _Row(msgspec.Struct):
 def write_detections(
     path: Path, found: Iterable[tuple[int, Detections]], classes: Sequence[ClassInfo]
 ) -> None:
-    """Write the detections, one row each.
+    """Write the detections of images, given with their ids, one row per detection.
 
     Nothing is rounded, so pycocotools computes the same metrics from this file as were computed
     from the arrays.
-
-    Args:
-        path: the file.
-        found: image id and detections of each image.
-        classes: in label order.
     """
     category_ids = {info.label: info.category_id for info in classes}
     with replace_file(path) as partial_path, partial_path.open("wb") as file:
