@@ -87,6 +87,7 @@ def test_any_set_equals_pycocotools(seed, num_images, crowd):
 
 
 BIG, SMALL, FAR = [0, 0, 100, 100], [300, 300, 330, 330], [400, 400, 500, 500]
+NO_OBJECTS, ONE = make_annotations([], []), make_detections([BIG], [0.9], [1])
 
 
 @pytest.mark.parametrize(
@@ -107,15 +108,8 @@ BIG, SMALL, FAR = [0, 0, 100, 100], [300, 300, 330, 330], [400, 400, 500, 500]
         pytest.param(
             make_annotations([BIG], [1]), NOTHING_FOUND, {"ap": 0, "ar_100": 0}, id="nothing found"
         ),
-        pytest.param(
-            make_annotations([], []), NOTHING_FOUND, {"ap": -1, "ar_100": -1}, id="nothing at all"
-        ),
-        pytest.param(
-            make_annotations([], []),
-            make_detections([BIG], [0.5], [1]),
-            {"ap": -1, "ar_100": -1},
-            id="no objects",
-        ),
+        pytest.param(NO_OBJECTS, NOTHING_FOUND, {"ap": -1, "ar_100": -1}, id="nothing at all"),
+        pytest.param(NO_OBJECTS, ONE, {"ap": -1, "ar_100": -1}, id="no objects"),
         pytest.param(
             make_annotations([SMALL], [1]),
             make_detections([BIG] * 100 + [SMALL], np.linspace(0.9, 0.1, 101), [1] * 101),
@@ -130,7 +124,7 @@ BIG, SMALL, FAR = [0, 0, 100, 100], [300, 300, 330, 330], [400, 400, 500, 500]
         ),
         pytest.param(
             make_annotations([BIG], [1], areas=[500.0]),
-            make_detections([BIG], [0.9], [1]),
+            ONE,
             {"ap_small": 1, "ap_medium": -1},
             id="the area of the mask decides the size",
         ),

@@ -159,15 +159,6 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._pass_on()
 
-    def do_PUT(self):
-        self._pass_on()
-
-    def do_PATCH(self):
-        self._pass_on()
-
-    def do_DELETE(self):
-        self._pass_on()
-
     def _user(self):
         return self.headers.get("Authorization", "").removeprefix("Bearer ")
 
@@ -235,9 +226,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         *_, version, plural = path.strip("/").split("/")
         kind = f"{plural[:-1].capitalize()}List"
-        self._answer(
-            {"kind": kind, "apiVersion": version, "metadata": {"resourceVersion": "1"}, "items": []}
-        )
+        listed = {"kind": kind, "apiVersion": version, "metadata": {"resourceVersion": "1"}}
+        self._answer(listed | {"items": []})
 
     def _pass_on(self):
         """Forward to the real server; while it is away, hang up as it would."""
@@ -268,6 +258,8 @@ class _Handler(BaseHTTPRequestHandler):
             pass
         finally:
             upstream.close()
+
+    do_PUT = do_PATCH = do_DELETE = _pass_on  # noqa: N815
 
     def _read_body(self):
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))

@@ -96,8 +96,6 @@ def test_wrong_arguments_keep_earlier_results_and_a_failing_run_removes_them(
 
 def test_wrong_arguments_are_named_and_leave_nothing_behind(trained_dir, bccd_shards, tmp_path):
     out_dir, blocked = tmp_path / "out", tmp_path / "file"
-    with pytest.raises(DataError, match="nothing holds no converted data set"):
-        run(trained_dir, tmp_path / "nothing", out_dir)
     with pytest.raises(UsageError, match=r"evaluate\.batch_sise.*evaluate\.batch_size"):
         run(trained_dir, bccd_shards, out_dir, {"batch_sise": 3})
     with pytest.raises(UsageError, match="no such model directory"):

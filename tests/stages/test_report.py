@@ -80,9 +80,8 @@ def take_screenshot(folder, name):
         missing("chromium", "no chromium here")
     screenshot = folder / f"{name}.png"
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
-    options += [
-        "--disable-features=IsolateSandboxedIframes"
-    ]  # frames of other processes stay empty
+    # Frames of other processes would stay empty.
+    options += ["--disable-features=IsolateSandboxedIframes"]
     options += ["--window-size=1000,8000", "--host-resolver-rules=MAP * ~NOTFOUND"]
     options += [f"--user-data-dir={folder / 'profile'}", f"--screenshot={screenshot}"]
     page = (folder / f"{name}.html").as_uri()
