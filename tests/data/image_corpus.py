@@ -13,6 +13,12 @@ from PIL import Image
 SIZE = (20, 10)
 
 
+def save(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
 def encode(kind: str, mode: str = "RGB", size: tuple[int, int] = SIZE, **options: Any) -> bytes:
     """Return an image of random colours."""
     rng = np.random.default_rng(1)
@@ -20,15 +26,13 @@ def encode(kind: str, mode: str = "RGB", size: tuple[int, int] = SIZE, **options
     image = Image.fromarray(pixels).convert(mode)
     if options.pop("is_animated", False):
         options |= {"save_all": True, "append_images": [image.transpose(0)]}
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
+    return save(image, kind, **options)
 
 
-def with_orientation(kind: str, orientation: int) -> bytes:
+def exif_of(orientation: int) -> Image.Exif:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    return encode(kind, exif=exif)
+    return exif
 
 
 def flip_bits(image: bytes, first: int, count: int = 40) -> bytes:
@@ -42,9 +46,7 @@ def flip_bits(image: bytes, first: int, count: int = 40) -> bytes:
 
 def sixteen_bits() -> bytes:
     levels = np.arange(200, dtype=np.uint16).reshape(10, 20) * 300
-    buffer = io.BytesIO()
-    Image.fromarray(levels).save(buffer, "PNG")
-    return buffer.getvalue()
+    return save(Image.fromarray(levels))
 
 
 def png_chunk(kind: bytes, content: bytes) -> bytes:
@@ -96,7 +98,7 @@ GOOD: dict[str, Callable[[], bytes]] = {
     "avif": lambda: encode("AVIF"),
     "jpeg 2000": lambda: encode("JPEG2000"),
     "ppm": lambda: encode("PPM"),
-} | {f"jpeg, EXIF {k}": lambda k=k: with_orientation("JPEG", k) for k in range(1, 9)}
+} | {f"jpeg, EXIF {k}": lambda k=k: encode("JPEG", exif=exif_of(k)) for k in range(1, 9)}
 
 REMARKABLE: dict[str, tuple[Callable[[], bytes], str]] = {
     "gif, animated": (lambda: encode("GIF", is_animated=True), "image_animated"),

@@ -1,6 +1,5 @@
 """A training sample: its window of the image, the boxes in it, and its colours."""
 
-import io
 from pathlib import Path
 
 import cv2
@@ -14,20 +13,23 @@ from ssd_core.data.batches.windows import Window
 from ssd_core.data.decode import decode_image, load_image
 from ssd_core.errors import DataError
 from ssd_core.structures import make_annotations
+from tests.data.image_corpus import save
 
 FOLDER = Path(__file__).parents[3] / "examples/bccd/JPEGImages"
 IMAGES = [path.read_bytes() for path in sorted(FOLDER.iterdir())[:3]]
 IMAGE = IMAGES[0]
+NO_OBJECTS = make_annotations([], [])
 FILL = (123.675, 116.28, 103.53)
 NOTHING = AugmentConfig(
     zoom_out_probability=0, crop_min_ious=(), flip_probability=0, photometric_probability=0
 )
 
 
-def png(pixels) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
+def make_sample(image: bytes, annotations, config=NOTHING, *, seed=0, size=32, fill=FILL):
+    """Return the image, the boxes and the labels of a training sample."""
+    out = np.empty((size, size, 3), np.uint8)
+    rng = np.random.default_rng(seed)
+    return out, *sample(image, annotations, rng, config=config, fill=fill, out=out)
 
 
 def draw(image: bytes, window: Window, size: int):
@@ -77,7 +79,7 @@ def test_an_enlarged_window_differs_only_at_its_rim():
 
 def test_random_windows_equal_canvas_crop_and_resize():
     rng = np.random.default_rng(0)
-    noise = png(rng.integers(0, 256, (40, 50, 3)).astype(np.uint8))
+    noise = save(Image.fromarray(rng.integers(0, 256, (40, 50, 3)).astype(np.uint8)))
     for _ in range(100):
         x0, y0 = rng.integers(-60, 40, 2)
         width, height = rng.integers(32, 100, 2)
@@ -87,11 +89,8 @@ def test_random_windows_equal_canvas_crop_and_resize():
 
 
 def test_without_changes_a_sample_equals_the_input_of_evaluation():
-    out = np.empty((300, 300, 3), np.uint8)
     annotations = make_annotations([[64, 48, 320, 240], [0, 0, 640, 480]], [2, 1])
-    boxes, labels = sample(
-        IMAGE, annotations, np.random.default_rng(0), config=NOTHING, fill=FILL, out=out
-    )
+    out, boxes, labels = make_sample(IMAGE, annotations, size=300)
     np.testing.assert_array_equal(out, load_image(IMAGE, 300)[0])
     np.testing.assert_allclose(boxes, [[0.1, 0.1, 0.5, 0.5], [0, 0, 1, 1]], atol=1e-6)
     assert boxes.dtype == np.float32
@@ -103,29 +102,19 @@ def test_boxes_follow_the_pixels():
     pixels = np.zeros((240, 320, 3), np.uint8)
     pixels[60:180, 80:240] = 255
     annotations = make_annotations([[80, 60, 240, 180]], [1])
-    config = AugmentConfig(photometric_probability=0)
-    out = np.empty((200, 200, 3), np.uint8)
-    seen = 0
+    image, config = save(Image.fromarray(pixels)), AugmentConfig(photometric_probability=0)
+    options = {"size": 200, "fill": (0, 0, 0)}
     for seed in range(150):
-        rng = np.random.default_rng(seed)
-        boxes, labels = sample(
-            png(pixels), annotations, rng, config=config, fill=(0, 0, 0), out=out
-        )
+        out, boxes, labels = make_sample(image, annotations, config, seed=seed, **options)
         rows, columns = np.nonzero(out[..., 0] > 127)
         found = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
-        if len(boxes):
-            assert np.abs(found - boxes[0] * 200).max() <= 1.5, seed
-            assert labels.tolist() == [1]
-            seen += 1
-    assert seen == 150
+        assert np.abs(found - boxes[0] * 200).max() <= 1.5, seed
+        assert labels.tolist() == [1]
 
 
 def test_boxes_are_clipped_and_those_without_area_dropped():
     annotations = make_annotations([[-50, 0, 64, 48], [700, 0, 800, 48], [9, 9, 9, 30]], [1, 2, 3])
-    out = np.empty((32, 32, 3), np.uint8)
-    boxes, labels = sample(
-        IMAGE, annotations, np.random.default_rng(0), config=NOTHING, fill=FILL, out=out
-    )
+    _, boxes, labels = make_sample(IMAGE, annotations)
     np.testing.assert_allclose(boxes, [[0, 0, 0.1, 0.1]], atol=1e-6)
     assert labels.tolist() == [1]
 
@@ -135,12 +124,9 @@ def test_crowds_are_not_targets_and_do_not_affect_the_crop():
     alone = make_annotations(boxes[:1], labels[:1])
     crowded = make_annotations(boxes, labels, is_crowd=[False, True])
     for seed in range(20):
-        results = []
-        for annotations in (alone, crowded):
-            out = np.empty((64, 64, 3), np.uint8)
-            rng = np.random.default_rng(seed)
-            targets = sample(IMAGE, annotations, rng, config=AugmentConfig(), fill=FILL, out=out)
-            results.append([out, *targets])
+        results = (
+            make_sample(IMAGE, objects, AugmentConfig(), seed=seed) for objects in (alone, crowded)
+        )
         for first, second in zip(*results, strict=True):
             np.testing.assert_array_equal(first, second)
 
@@ -148,11 +134,7 @@ def test_crowds_are_not_targets_and_do_not_affect_the_crop():
 def test_images_without_objects_are_augmented_too():
     images = set()
     for seed in range(20):
-        out = np.empty((32, 32, 3), np.uint8)
-        rng = np.random.default_rng(seed)
-        boxes, labels = sample(
-            IMAGE, make_annotations([], []), rng, config=AugmentConfig(), fill=FILL, out=out
-        )
+        out, boxes, labels = make_sample(IMAGE, NO_OBJECTS, AugmentConfig(), seed=seed)
         assert boxes.shape == (0, 4)
         assert labels.shape == (0,)
         images.add(out.tobytes())
@@ -161,14 +143,7 @@ def test_images_without_objects_are_augmented_too():
 
 def test_an_unreadable_image_is_a_data_error():
     with pytest.raises(DataError, match="known format"):
-        sample(
-            b"not an image",
-            make_annotations([], []),
-            np.random.default_rng(0),
-            config=AugmentConfig(),
-            fill=FILL,
-            out=np.empty((8, 8, 3), np.uint8),
-        )
+        make_sample(b"not an image", NO_OBJECTS)
 
 
 # --- colours

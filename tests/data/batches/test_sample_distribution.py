@@ -1,6 +1,5 @@
 """The distribution of augmented boxes and pixels, against a step-by-step reference."""
 
-import io
 import random
 from functools import cache
 
@@ -13,6 +12,7 @@ from ssd_core.data.batches.augment import sample
 from ssd_core.structures import make_annotations
 from tests.data.batches.reference_augment import CROPS, augment
 from tests.data.batches.test_windows import MIN_IOUS, assert_equally_distributed
+from tests.data.image_corpus import save
 
 FILL, SIZE, COUNT = (123.675, 116.28, 103.53), 24, 2000
 BOXES = [[12.0, 9.0, 40.0, 50.0], [50.0, 20.0, 90.0, 60.0], [4.0, 50.0, 20.0, 70.0]]
@@ -25,12 +25,6 @@ def make_image():
     for shade, (x0, y0, x1, y1) in zip((30, 200, 120), np.int_(BOXES), strict=True):
         pixels[y0:y1, x0:x1, :2] = shade
     return pixels.astype(np.uint8)
-
-
-def png(pixels) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def measure(image, boxes) -> list[float]:
@@ -65,7 +59,7 @@ def reference(rule: str):
 
 
 def ours(**changes):
-    content, rng = png(make_image()), np.random.default_rng(7)
+    content, rng = save(Image.fromarray(make_image())), np.random.default_rng(7)
     annotations = make_annotations(BOXES, [1, 2, 3])
     out = np.empty((SIZE, SIZE, 3), np.uint8)
     config = AugmentConfig(crop_min_ious=MIN_IOUS, **changes)

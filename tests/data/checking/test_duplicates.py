@@ -18,7 +18,7 @@ from ssd_core.data.checking.duplicates import (
 from ssd_core.data.findings import Findings
 from ssd_core.data.sources.folder import FolderSource
 from ssd_core.errors import DataError
-from tests.data.image_corpus import GOOD
+from tests.data.image_corpus import GOOD, save
 
 SAME = b"s" * 20_000
 CONTENTS = {
@@ -77,19 +77,15 @@ def test_fingerprints_see_what_cameras_change() -> None:
     assert len(set(prints.values())) == 4
 
 
-def save(image: Image.Image, kind: str = "JPEG", **options: int) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
 CHANGES: dict[str, Callable[[Image.Image], bytes]] = {
-    "saved again": lambda image: save(image, quality=60),
-    "another format": lambda image: save(image, "PNG"),
-    "half the size": lambda image: save(image.resize((image.width // 2, image.height // 2))),
-    "twice the size": lambda image: save(image.resize((image.width * 2, image.height * 2))),
-    "squeezed": lambda image: save(image.resize((300, 300))),
-    "brighter": lambda image: save(ImageEnhance.Brightness(image).enhance(1.15)),
+    "saved again": lambda image: save(image, "JPEG", quality=60),
+    "another format": lambda image: save(image),
+    "half the size": lambda image: save(
+        image.resize((image.width // 2, image.height // 2)), "JPEG"
+    ),
+    "twice the size": lambda image: save(image.resize((image.width * 2, image.height * 2)), "JPEG"),
+    "squeezed": lambda image: save(image.resize((300, 300)), "JPEG"),
+    "brighter": lambda image: save(ImageEnhance.Brightness(image).enhance(1.15), "JPEG"),
 }
 
 

@@ -16,21 +16,11 @@ from ssd_core.data.formats.dataset import (
     SourceSplit,
     assemble_split,
 )
-from ssd_core.data.sources.base import SourceFile
 from ssd_core.structures import ClassInfo
+from tests.data.formats.memory_source import MemorySource
 
 NFC, NFD = (unicodedata.normalize(form, "Käse.jpg") for form in ("NFC", "NFD"))
 PLAIN = LabelledBox((0, 0, 1, 1), 1)
-
-
-class Listing:
-    """A source of which only the listing is looked at."""
-
-    uri = "folder"
-
-    def __init__(self, *names: str) -> None:
-        self.files = {name: SourceFile(1, "0") for name in names}
-        self.unusable: dict[str, str] = {}
 
 
 def split_of(*paths: str, place: str = "list", boxes: Sequence[LabelledBox] = ()) -> SourceSplit:
@@ -52,8 +42,7 @@ def check(
     }
     classes = tuple(ClassInfo(label=k, name=f"c{k}", category_id=k) for k in (1, 2))
     dataset = SourceDataset(format="txt", classes=classes, splits=splits)
-    source = Listing(*files)
-    dataset, kept = check_listing(source, dataset, findings)  # type: ignore[arg-type]
+    dataset, kept = check_listing(MemorySource(dict.fromkeys(files, b"")), dataset, findings)
     del findings.counts["class_without_objects"]
     paths = {
         name: [dataset.splits[name].images[i].image_path for i in positions]
@@ -162,9 +151,9 @@ def test_classes_without_objects_are_reported() -> None:
 
 def test_unusable_files_are_counted() -> None:
     findings = Findings("strict")
-    source = Listing("a.jpg")
-    source.unusable["far"] = "is a link"
+    source = MemorySource({"a.jpg": b""})
+    source.unusable = {"far": "is a link"}
     dataset = SourceDataset(format="txt", classes=(), splits={"val": split_of("a.jpg")})
-    check_listing(source, dataset, findings)  # type: ignore[arg-type]
+    check_listing(source, dataset, findings)
     assert findings.counts == {"file_not_read": 1}
     assert (findings.listed[0].place, findings.listed[0].detail) == ("far", "is a link")

@@ -6,8 +6,9 @@ from PIL import Image
 from ssd_core.data.decode import FORMATS
 from ssd_core.data.formats.names import find_image_folder
 from ssd_core.data.formats.splits import find_split
-from ssd_core.data.sources.base import IMAGE_SUFFIXES, SourceFile
+from ssd_core.data.sources.base import IMAGE_SUFFIXES
 from ssd_core.errors import DataError, UsageError
+from tests.data.formats.memory_source import MemorySource
 
 VOC = [f"ImageSets/Main/{name}.txt" for name in ("train", "trainval", "val", "test")]
 COCO = [
@@ -45,13 +46,6 @@ def test_several_equal_names_are_an_error() -> None:
         find_split(["b/train.txt", "a/train.txt"], "train")
 
 
-class Listing:
-    uri = "folder"
-
-    def __init__(self, *names: str) -> None:
-        self.files = {name: SourceFile(1, "0") for name in sorted(names)}
-
-
 @pytest.mark.parametrize(
     ("files", "names", "place", "prefix"),
     [
@@ -73,7 +67,7 @@ class Listing:
     ],
 )
 def test_find_image_folder(files: list[str], names: list[str], place: str, prefix: str) -> None:
-    assert find_image_folder(Listing(*files), names, place) == prefix  # type: ignore[arg-type]
+    assert find_image_folder(MemorySource(dict.fromkeys(files, b"")), names, place) == prefix
 
 
 def test_suffixes_are_those_of_the_decodable_formats() -> None:
@@ -82,4 +76,4 @@ def test_suffixes_are_those_of_the_decodable_formats() -> None:
 
 def test_no_image_exists() -> None:
     with pytest.raises(DataError, match=r"a.json: none of its images.*the first: x.jpg.*--images"):
-        find_image_folder(Listing("y.jpg"), ["x.jpg"], "a.json")  # type: ignore[arg-type]
+        find_image_folder(MemorySource({"y.jpg": b""}), ["x.jpg"], "a.json")
