@@ -1,6 +1,6 @@
-"""A trained model as a directory that carries its own truth.
+"""A trained model as a self-contained directory.
 
-config.json           network, origin, size and hash of the other files; written last
+config.json           recipe, origin, size and hash of the other files; written last
 classes.json          the classes in label order
 weights.safetensors   the network's arrays
 """
@@ -44,7 +44,7 @@ class ModelDescription(BaseModel):
     num_classes: int
     """Without background."""
     step: int
-    """Optimizer steps behind these weights."""
+    """Number of optimizer steps of the training."""
     training_id: str
     dataset_digest: str
     core_version: str
@@ -62,13 +62,13 @@ class ModelDescription(BaseModel):
         return next(file for file in self.files if file.name == name)
 
     def summary(self) -> dict[str, object]:
-        """Say which model this is, for the results of a stage."""
+        """Return the identity of the model for the results of a stage."""
         return {"recipe": self.recipe.name, "step": self.step, "training_id": self.training_id}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """What a model directory holds."""
+    """The content of a model directory."""
 
     description: ModelDescription
     classes: tuple[ClassInfo, ...]
@@ -81,11 +81,7 @@ def write_model(
     classes: Sequence[ClassInfo],
     weights: Mapping[str, Array],
 ) -> None:
-    """Write a model directory; it is complete when its `config.json` is there.
-
-    Raises:
-        SurroundingsError: the disk is full or refuses, or the store is away.
-    """
+    """Write a model directory; it is complete when its `config.json` exists."""
     model_dir.delete(CONFIG_FILE)
     class_list = (json.dumps([asdict(entry) for entry in classes], indent=2) + "\n").encode()
     model_dir.put(CLASSES_FILE, class_list)
@@ -95,69 +91,63 @@ def write_model(
     model_dir.put(CONFIG_FILE, _format(complete))
 
 
-def read_model(place: Location) -> Model:
-    """Read a model directory, or the output directory of a training that holds one.
+def read_model(location: Location) -> Model:
+    """Read a model directory, or the one in the output directory of a training.
 
     Raises:
-        UsageError: there is no such directory.
+        UsageError: the directory does not exist.
         DataError: a file is missing or damaged.
-        SurroundingsError: the store is away.
     """
-    model_dir = LocalDirectory(local_model(place))
-    with _remedied():
+    model_dir = LocalDirectory(local_model(location))
+    with _with_remedy():
         description = _read_config(model_dir)
         classes = _read_classes(model_dir, description)
         weights = read_arrays(model_dir, description.file(WEIGHTS_FILE))
     return Model(description=description, classes=classes, weights=weights)
 
 
-def read_description(place: Location) -> ModelDescription:
-    """Read what a model is, without its weights; see `read_model`."""
-    with _remedied():
-        return _read_config(_find(place))
+def read_description(location: Location) -> ModelDescription:
+    """Read the description of a model without its weights; see `read_model`."""
+    with _with_remedy():
+        return _read_config(_find(location))
 
 
-def is_whole(place: Location, description: ModelDescription) -> bool:
-    """Return whether the files of a model directory are those that its description lists."""
-    return all(file.is_in(place) for file in description.files)
+def is_whole(location: Location, description: ModelDescription) -> bool:
+    """Return whether a model directory holds the files that the description lists."""
+    return all(file.is_in(location) for file in description.files)
 
 
-def local_model(place: Location) -> Path:
-    """Return a local model directory with the content of the one at `place`.
+def local_model(location: Location) -> Path:
+    """Return the path of a model directory, or of the one in the output directory of a training.
 
-    That of a local place is the place itself. What lies in a store is copied to the folder for
-    temporary files, once for each content.
-
-    Args:
-        place: a model directory, or the output directory of a training that holds one.
+    A model in a store is copied to a directory for temporary files, once per content.
 
     Raises:
-        UsageError: there is no such directory.
+        UsageError: the directory does not exist.
         DataError: a file is missing or damaged.
-        SurroundingsError: the store is away, or the disk is full.
     """
-    found = _find(place)
+    found = _find(location)
     if found.local is not None:
         return found.local
-    with _remedied():
+    with _with_remedy():
         return _copy(_read_config(found), found)
 
 
-def _copy(description: ModelDescription, place: Location) -> Path:
-    """Copy what is not there yet, so that a killed or damaged copy is completed."""
+def _copy(description: ModelDescription, location: Location) -> Path:
+    """Copy the missing or damaged files, so that a killed copy is completed."""
     config = _format(description)
     sha256 = KnownFile.of(CONFIG_FILE, config).sha256
     copy = LocalDirectory(own_temporary_directory("models") / sha256)
     for file in description.files:
         if not file.is_in(copy):
-            copy.put(file.name, file.read(place))
+            copy.put(file.name, file.read(location))
     copy.put(CONFIG_FILE, config)
     return copy.local
 
 
 @contextmanager
-def _remedied() -> Iterator[None]:
-    """Add to a DataError what to do about it."""
+def _with_remedy() -> Iterator[None]:
+    """Add the remedy to the message of a DataError."""
     try:
         yield
     except DataError as error:
@@ -168,37 +158,33 @@ def _format(description: ModelDescription) -> bytes:
     return f"{description.model_dump_json(indent=2)}\n".encode()
 
 
-def _find(place: Location) -> Location:
-    """Return the model directory that `place` is, or holds.
-
-    Raises:
-        UsageError: there is neither.
-    """
-    inner = place / MODEL_DIR
-    if folder := place.local:
+def _find(location: Location) -> Location:
+    """Return the model directory: `location` itself, or the one inside it."""
+    inner = location / MODEL_DIR
+    if folder := location.local:
         if not os.path.isdir(folder):
-            raise UsageError(f"{place}: no such model directory")
+            raise UsageError(f"{location}: the model directory does not exist")
         is_here = (folder / CONFIG_FILE).exists() or not (folder / MODEL_DIR).is_dir()
-        return place if is_here else inner
-    for candidate in (place, inner):
+        return location if is_here else inner
+    for candidate in (location, inner):
         if candidate.head(CONFIG_FILE) is not None:
             return candidate
-    raise UsageError(f"{place}: no such model directory")
+    raise UsageError(f"{location}: the model directory does not exist")
 
 
 def _read_config(model_dir: Location) -> ModelDescription:
-    config_place = model_dir / CONFIG_FILE
+    config_path = model_dir / CONFIG_FILE
     try:
         content = model_dir.get(CONFIG_FILE)
         description = ModelDescription.model_validate_json(content)
     except FileNotFoundError:
-        raise DataError(f"{config_place} is missing") from None
+        raise DataError(f"{config_path} is missing") from None
     except ValidationError as error:
-        raise DataError(f"{config_place}: {first_problem(error)}") from None
+        raise DataError(f"{config_path}: {first_problem(error)}") from None
     listed = {file.name for file in description.files}
     for name in (CLASSES_FILE, WEIGHTS_FILE):
         if name not in listed:
-            raise DataError(f"{config_place} does not list {name}")
+            raise DataError(f"{config_path} does not list {name}")
     return description
 
 

@@ -1,4 +1,4 @@
-"""The nouns that travel between layers. Boxes are float32 xyxy unless a name says otherwise."""
+"""The data types of all layers. Boxes are float32 xyxy unless a name says otherwise."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,13 +23,13 @@ class Annotations:
     labels: IntArray
     """[G] 1..K; 0 is background and never occurs here."""
     areas: NDArray[np.float64]
-    """[G] square pixels: of the object's mask where the source has one (COCO), else of its box."""
+    """[G] square pixels: of the object's mask if the source has one (COCO), else of its box."""
     is_crowd: BoolArray
     """[G] True for a box around a group of objects; ignored by matching and by the evaluator."""
     is_difficult: BoolArray
     """[G] VOC's `difficult` flag; False in every other format."""
     box_ids: IntArray
-    """[G] id of the annotation in the source, or its running number where the source has none."""
+    """[G] id of the annotation in the source, or its running number if the source has none."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -51,18 +51,18 @@ class Sample:
     """One image of a source data set, as a reader of `data/formats` yields it."""
 
     image_id: int
-    """Id in the source, or the running number within the split where the source has none."""
+    """Id in the source, or the running number within the split if the source has none."""
     image_path: str
-    """Place of the image inside the source, with forward slashes."""
+    """Path of the image within the source, with forward slashes."""
     width: int
-    """Pixels; 0 where the source does not say."""
+    """Pixels; 0 if the source does not contain it."""
     height: int
-    """Pixels; 0 where the source does not say."""
+    """Pixels; 0 if the source does not contain it."""
     annotations: Annotations
     place: str
-    """Where a reader of an error message finds this sample: file, and line or JSON path."""
+    """Position of this sample for error messages: file, and line or JSON path."""
     is_normalised: bool = False
-    """True while boxes are in [0, 1] of the image, until its size is known."""
+    """True as long as boxes are in [0, 1] of the image, until its size is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,27 +76,27 @@ class Record:
     width: int
     height: int
     image: memoryview
-    """The bytes of the image file as they were in the source."""
+    """The bytes of the image file, unchanged from the source."""
     annotations: Annotations
 
 
 @dataclass(slots=True, kw_only=True)
 class Batch:
-    """What one optimizer step learns from; the arrays are reused, copy what must live longer."""
+    """The input of one optimizer step; the arrays are reused, so copy them to keep them."""
 
     images: ImageArray
     """[B, S, S, 3] RGB, 0..255."""
     boxes: FloatArray
-    """[B, M, 4] xyxy in [0, 1] of the augmented image; rows past its objects are zero."""
+    """[B, M, 4] xyxy in [0, 1] of the augmented image; rows beyond its objects are zero."""
     labels: IntArray
-    """[B, M] 1..K, 0 marks padding."""
+    """[B, M] 1..K; 0 is padding."""
     indices: IntArray
     """[B] position of each image in the training split."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detections:
-    """What a detector found in one image, best score first; N may be 0."""
+    """The detections in one image, best score first; N may be 0."""
 
     boxes: FloatArray
     """[N, 4] xyxy in pixels of the original image, clipped to it."""
@@ -114,20 +114,20 @@ class ClassInfo:
     """One class of a data set."""
 
     label: int
-    """1..K, as the network sees it."""
+    """1..K, the index in the network's output."""
     name: str
     category_id: int
-    """Id in the source (COCO ids have gaps); equal to `label` where the source has no ids."""
+    """Id in the source (COCO ids have gaps); equal to `label` if the source has no ids."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageResult:
-    """What a stage reports besides its files: small, flat, ready for a dashboard."""
+    """The results of a stage besides its files: small and flat, for a dashboard."""
 
     metrics: dict[str, float] = field(default_factory=dict)
-    """Numbers to compare between runs, finite."""
+    """Finite numbers to compare between runs."""
     metadata: dict[str, str | float] = field(default_factory=dict)
-    """What the outputs are: digests, counts, names."""
+    """Digests, counts and names of the outputs."""
 
 
 def make_annotations(
@@ -139,15 +139,15 @@ def make_annotations(
     is_difficult: Sequence[bool] | Array | None = None,
     box_ids: Sequence[int] | Array | None = None,
 ) -> Annotations:
-    """Build annotations from plain sequences; what is not given takes the value of a plain object.
+    """Build annotations from plain sequences, with defaults for the optional ones.
 
     Args:
         boxes: [G, 4] xyxy in pixels.
         labels: [G] 1..K.
-        areas: [G]; the box areas where not given.
-        is_crowd: [G]; False where not given.
-        is_difficult: [G]; False where not given.
-        box_ids: [G]; 0..G-1 where not given.
+        areas: [G]; default: the areas of the boxes.
+        is_crowd: [G]; default: False.
+        is_difficult: [G]; default: False.
+        box_ids: [G]; default: 0..G-1.
     """
     box_array = np.asarray(boxes, np.float32).reshape(-1, 4)
     count = len(box_array)

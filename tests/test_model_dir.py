@@ -1,4 +1,4 @@
-"""Model directories: whole, damaged and incomplete ones."""
+"""Model directories: complete, damaged and incomplete."""
 
 import json
 from pathlib import Path
@@ -22,55 +22,56 @@ FILES = ("config.json", "classes.json", "weights.safetensors")
 
 
 @pytest.fixture
-def out_dir(tmp_path: Path) -> Path:
-    write_model(LocalDirectory(tmp_path / "model"), DESCRIPTION, CLASSES, WEIGHTS)
-    return tmp_path
+def model_dir(tmp_path: Path) -> LocalDirectory:
+    directory = LocalDirectory(tmp_path / "model")
+    write_model(directory, DESCRIPTION, CLASSES, WEIGHTS)
+    return directory
 
 
-@pytest.mark.parametrize("place", [".", "model"])
-def test_what_is_written_is_read(out_dir: Path, place: str) -> None:
-    model = read_model(LocalDirectory(out_dir / place))
+@pytest.mark.parametrize("is_inside", [False, True])
+def test_a_round_trip(model_dir: LocalDirectory, is_inside: bool) -> None:
+    location = model_dir.parent if is_inside else model_dir
+    model = read_model(location)
     assert model.classes == CLASSES
     assert model.description.model_copy(update={"files": ()}) == DESCRIPTION
     assert model.weights.keys() == WEIGHTS.keys()
     for name, array in WEIGHTS.items():
         assert model.weights[name].dtype == array.dtype
         assert np.array_equal(model.weights[name], array)
-    assert read_description(LocalDirectory(out_dir / place)) == model.description
+    assert read_description(location) == model.description
 
 
-def test_the_directory_holds_three_files(out_dir: Path) -> None:
-    assert sorted(path.name for path in (out_dir / "model").iterdir()) == sorted(FILES)
-    files = json.loads((out_dir / "model" / "config.json").read_text())["files"]
+def test_the_directory_holds_three_files(model_dir: LocalDirectory) -> None:
+    assert sorted(path.name for path in model_dir.local.iterdir()) == sorted(FILES)
+    files = json.loads((model_dir.local / "config.json").read_text())["files"]
     assert {file["name"]: file["bytes"] for file in files} == {
-        name: (out_dir / "model" / name).stat().st_size for name in FILES[1:]
+        name: (model_dir.local / name).stat().st_size for name in FILES[1:]
     }
 
 
-def test_writing_again_replaces_the_model(out_dir: Path) -> None:
-    write_model(LocalDirectory(out_dir / "model"), DESCRIPTION, CLASSES, {"count": np.array(4)})
-    assert read_model(LocalDirectory(out_dir)).weights == {"count": np.array(4)}
+def test_writing_again_replaces_the_model(model_dir: LocalDirectory) -> None:
+    write_model(model_dir, DESCRIPTION, CLASSES, {"count": np.array(4)})
+    assert read_model(model_dir).weights == {"count": np.array(4)}
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_missing_file_is_named_with_the_remedy(out_dir: Path, name: str) -> None:
-    (out_dir / "model" / name).unlink()
+def test_a_missing_file_is_named_with_the_remedy(model_dir: LocalDirectory, name: str) -> None:
+    (model_dir.local / name).unlink()
     with pytest.raises(DataError, match=rf"{name} is missing; the model is incomplete: repeat"):
-        read_model(LocalDirectory(out_dir))
+        read_model(model_dir)
 
 
-def test_a_place_without_a_model_is_named(tmp_path: Path) -> None:
+def test_a_directory_without_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"config.json is missing; the model is incomplete"):
         read_model(LocalDirectory(tmp_path))
-    with pytest.raises(UsageError, match="nowhere: no such model directory"):
-        read_model(LocalDirectory(tmp_path / "nowhere"))
-    with pytest.raises(UsageError, match="nowhere: no such model directory"):
-        read_description(LocalDirectory(tmp_path / "nowhere"))
+    for read in (read_model, read_description):
+        with pytest.raises(UsageError, match="nowhere: the model directory does not exist"):
+            read(LocalDirectory(tmp_path / "nowhere"))
 
 
 @pytest.mark.parametrize("name", FILES[1:])
-def test_every_damage_is_noticed(out_dir: Path, name: str) -> None:
-    path = out_dir / "model" / name
+def test_every_damage_is_detected(model_dir: LocalDirectory, name: str) -> None:
+    path = model_dir.local / name
     content = path.read_bytes()
     for position in range(len(content)):
         flipped = bytearray(content)
@@ -78,16 +79,16 @@ def test_every_damage_is_noticed(out_dir: Path, name: str) -> None:
         for damaged in (bytes(flipped), content[:position]):
             path.write_bytes(damaged)
             with pytest.raises(DataError, match=f"{name} is damaged"):
-                read_model(LocalDirectory(out_dir))
+                read_model(model_dir)
 
 
-def test_a_cut_description_is_noticed(out_dir: Path) -> None:
-    path = out_dir / "model" / "config.json"
+def test_a_cut_description_is_detected(model_dir: LocalDirectory) -> None:
+    path = model_dir.local / "config.json"
     content = path.read_bytes().rstrip()
     for length in range(len(content)):
         path.write_bytes(content[:length])
         with pytest.raises(DataError, match=r"config\.json: invalid json"):
-            read_model(LocalDirectory(out_dir))
+            read_model(model_dir)
 
 
 @pytest.mark.parametrize(
@@ -100,9 +101,9 @@ def test_a_cut_description_is_noticed(out_dir: Path) -> None:
     ],
 )
 def test_a_wrong_description_is_explained(
-    out_dir: Path, key: str, value: object, message: str
+    model_dir: LocalDirectory, key: str, value: object, message: str
 ) -> None:
-    path = out_dir / "model" / "config.json"
+    path = model_dir.local / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
     with pytest.raises(DataError, match=message):
-        read_model(LocalDirectory(out_dir))
+        read_model(model_dir)

@@ -1,7 +1,7 @@
-"""Remote objects on the local disk: verified, bounded, shared by the processes of a node.
+"""A cache of remote objects: verified, bounded, shared by all processes of a node.
 
-A file is named by the SHA-256 of its content, so data sets share it and it never goes stale. It
-appears whole or not at all; what a killed process leaves behind is removed by the next one.
+A file is named by the SHA-256 of its content, so data sets share it and it is never stale. Its
+name appears only when it is complete; partial files of killed processes are removed later.
 """
 
 import fcntl
@@ -29,47 +29,46 @@ from ssd_core.store.location import PARTIAL_PREFIX, Location
 
 _LOCK_PREFIX, _NAMES_PREFIX = ".lock-", ".names-"
 _SHARE_OF_DISK = 0.5
-"""Of the space that is free, or taken by the cache itself, where no size is given."""
+"""Default limit as a fraction of the free space plus the space that the cache already uses."""
 
 
 class Cache:
-    """A folder of verified copies; any number of threads and processes may share it."""
+    """A directory of verified copies; any number of threads and processes may share it."""
 
     def __init__(self, directory: Path, max_bytes: int, *, keep_seconds: float = 60.0) -> None:
-        """Use `directory`, which is made when it is needed.
+        """Use `directory`, which is created on the first fetch.
 
         Args:
-            directory: a local folder that nothing else uses.
-            max_bytes: limit for all files together; the least recently fetched go first.
-            keep_seconds: a file stays at least so long after a `fetch`, even beyond the limit, so
-                that its reader finds it. Once open it may go: an open file keeps its content.
+            directory: a local directory for this cache alone.
+            max_bytes: limit for all files together; the least recently fetched are removed first.
+            keep_seconds: a file stays this long after a `fetch`, even beyond the limit, so that
+                the caller can open it. An open file keeps its content after its removal.
         """
         self.directory = directory
         self.max_bytes = max_bytes
         self._keep_seconds = keep_seconds
         self._verified: set[tuple[str, int]] = set()
-        """Hash and inode of the files whose content this process has compared."""
+        """Hash and inode of the files that this process has verified."""
         self._wanted: deque[tuple[Location, KnownFile]] = deque()
         self._wanted_lock = threading.Lock()
         self._is_fetching = False
 
     def fetch(self, directory: Location, file: KnownFile) -> Path:
-        """Return a local file with the content of an object; open it at once.
+        """Return a local file with the content of an object; the caller must open it at once.
 
-        An object of a local store is its own file, and is not verified here. Everything else is
-        compared with its hash when it comes, and again when this process first meets it.
+        A file of a local directory is returned as it is, without verification. A copy is verified
+        after its download, and when this process first uses it.
 
         Raises:
             DataError: the object is missing, or has another content.
-            SurroundingsError: the store is away, or the disk is full.
             UsageError: the object is larger than the whole cache.
         """
         if directory.local is not None:
             return directory.local / file.name
         if file.num_bytes > self.max_bytes:
             raise UsageError(
-                f"{file.name} has {file.num_bytes} bytes, the cache in {self.directory} only "
-                f"{self.max_bytes}; set SSD_CACHE_BYTES"
+                f"{file.name} has {file.num_bytes} bytes, but the limit of the cache in "
+                f"{self.directory} is {self.max_bytes}; set SSD_CACHE_BYTES"
             )
         path = self.directory / file.sha256
         with explain_disk_errors(path), self._lock(_object_lock(file.sha256)):
@@ -78,9 +77,9 @@ class Cache:
         return path
 
     def prefetch(self, directory: Location, files: Iterable[KnownFile]) -> None:
-        """Fetch `files` in the background, after those asked for before; errors wait for `fetch`.
+        """Fetch `files` in the background, after earlier calls; `fetch` raises the errors.
 
-        The caller bounds how far it looks ahead: together with what is in use it must fit.
+        The caller limits the number of files: together with the files in use they must fit.
         """
         if directory.local is not None:
             return
@@ -91,14 +90,10 @@ class Cache:
                 threading.Thread(target=self._fetch_wanted, name="prefetch", daemon=True).start()
 
     def name_files(self, paths: Mapping[str, Path]) -> Path:
-        """Return a folder in which fetched files bear names, for who cannot do without them.
+        """Return a directory with named links to fetched files, for libraries that need names.
 
-        They are links, so that a file that is fetched again after its removal is there again; the
-        folder of the same names and files is always the same, and takes no space.
-
-        Raises:
-            UsageError: the folder cannot be made.
-            SurroundingsError: the disk is full.
+        A link works again after its file was removed and fetched again. The same names and files
+        always give the same directory.
         """
         content = sorted((name, path.name) for name, path in paths.items())
         digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
@@ -120,10 +115,10 @@ class Cache:
             try:
                 self.fetch(directory, file)
             except (SsdError, OSError) as error:
-                logger.debug("not fetched ahead: %s", error)
+                logger.debug("prefetch failed: %s", error)
 
     def _touch(self, file: KnownFile) -> bool:
-        """Say whether the file is there and right; then it is the most recent one."""
+        """Return whether the file exists and is correct, and mark it as recently used."""
         path = self.directory / file.sha256
         with self._lock("files"):
             try:
@@ -134,10 +129,10 @@ class Cache:
         if (file.sha256, status.st_ino) in self._verified:
             return True
         try:
-            is_right = status.st_size == file.num_bytes and file_sha256(path) == file.sha256
-        except FileNotFoundError:  # another process needed the room
+            is_correct = status.st_size == file.num_bytes and file_sha256(path) == file.sha256
+        except FileNotFoundError:  # another process needed the space
             return False
-        if is_right:
+        if is_correct:
             self._verified.add((file.sha256, status.st_ino))
             return True
         logger.warning("%s is damaged; fetching it again", path)
@@ -150,9 +145,9 @@ class Cache:
         try:
             with self._lock("files"):
                 partial_path.unlink(missing_ok=True)
-                self._make_room(file.num_bytes)
+                self._make_space(file.num_bytes)
                 partial_path.touch(mode=0o600)
-                os.truncate(partial_path, file.num_bytes)  # so that others count it already
+                os.truncate(partial_path, file.num_bytes)  # other processes count it from now on
             file.copy_to(directory, partial_path)
             self._verified.add((file.sha256, partial_path.stat().st_ino))
             with self._lock("files"):
@@ -160,8 +155,8 @@ class Cache:
         finally:
             partial_path.unlink(missing_ok=True)
 
-    def _make_room(self, num_bytes: int) -> None:
-        """Remove the files least recently fetched, until `num_bytes` more are within the limit."""
+    def _make_space(self, num_bytes: int) -> None:
+        """Remove the least recently fetched files until `num_bytes` more are within the limit."""
         now = time.time()
         files = _list_files(self.directory)
         excess = sum(size for _, size, _ in files) + num_bytes - self.max_bytes
@@ -175,7 +170,7 @@ class Cache:
                 excess -= size
 
     def _is_abandoned(self, partial_path: Path) -> bool:
-        """Say whether the process that wrote a partial file is gone, and with it its lock."""
+        """Return whether the writer of a partial file has ended, which released its lock."""
         sha256 = partial_path.name.removeprefix(PARTIAL_PREFIX)
         try:
             with self._lock(_object_lock(sha256), fcntl.LOCK_EX | fcntl.LOCK_NB):
@@ -185,7 +180,7 @@ class Cache:
 
     @contextmanager
     def _lock(self, name: str, mode: int = fcntl.LOCK_EX) -> Iterator[None]:
-        """Keep other threads and processes out; the system opens the lock of one that is killed."""
+        """Exclude other threads and processes; the system releases the lock of a killed process."""
         make_directory(self.directory, mode=0o700)
         descriptor = os.open(
             self.directory / f"{_LOCK_PREFIX}{name}", os.O_RDWR | os.O_CREAT, 0o600
@@ -198,39 +193,35 @@ class Cache:
 
 
 def open_cache() -> Cache:
-    """Return the cache of this machine and user.
+    """Return the cache of this machine and user, as SSD_CACHE_DIR and SSD_CACHE_BYTES define it.
 
-    It lies in SSD_CACHE_DIR, else in the folder for temporary files, and takes SSD_CACHE_BYTES,
-    else half of the space that is free there.
+    The defaults are a directory for temporary files, and half of the space that is free there.
 
     Raises:
-        UsageError: a size that is no number, or a folder that cannot be used.
+        UsageError: SSD_CACHE_BYTES is not a number.
     """
     chosen = os.environ.get("SSD_CACHE_DIR")
     directory = Path(chosen) if chosen else own_temporary_directory("cache")
     make_directory(directory, mode=0o700)
     with explain_disk_errors(directory):
-        size = os.environ.get("SSD_CACHE_BYTES") or str(_usable_bytes(directory))
+        used = sum(size for _, size, _ in _list_files(directory))
+        default = int((shutil.disk_usage(directory).free + used) * _SHARE_OF_DISK)
+    size = os.environ.get("SSD_CACHE_BYTES") or str(default)
     if not size.isdecimal():
         raise UsageError(f"SSD_CACHE_BYTES is '{size}'; expected a number of bytes")
     return Cache(directory, int(size))
 
 
-def _usable_bytes(directory: Path) -> int:
-    taken = sum(size for _, size, _ in _list_files(directory))
-    return int((shutil.disk_usage(directory).free + taken) * _SHARE_OF_DISK)
-
-
 def _object_lock(sha256: str) -> str:
-    """Return the name of the lock of an object: few names, so that their files need no removal."""
+    """Return the name of the lock of an object; 256 names, so that the files can stay."""
     return f"object-{sha256[:2]}"
 
 
 def _list_files(directory: Path) -> list[tuple[float, int, Path]]:
-    """Return time of last use, size and path of the files, whole or partial, the oldest first."""
+    """Return time of last use, size and path of all files and partial files, oldest first."""
     files = []
     for entry in os.scandir(directory):
-        with suppress(FileNotFoundError):  # a download that just failed or was finished
+        with suppress(FileNotFoundError):  # a download that has just ended
             if not entry.name.startswith((_LOCK_PREFIX, _NAMES_PREFIX)):
                 files.append((entry.stat().st_mtime, entry.stat().st_size, Path(entry.path)))
     return sorted(files)

@@ -1,11 +1,11 @@
-"""Files whose content is known in advance, and named arrays in such a file.
+"""Files with a known hash, and named arrays in such a file.
 
 safetensors itself detects neither a flipped bit nor a zeroed tail.
 """
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from ssd_core.errors import DataError
 from ssd_core.store.local import explain_disk_errors, file_sha256
-from ssd_core.store.location import Location, read_verified_content
+from ssd_core.store.location import ContentT, Location, read_verified_content
 from ssd_core.structures import Array
 
 _BLOCK_BYTES = 2**23
@@ -35,20 +35,23 @@ class KnownFile(BaseModel):
     sha256: str
 
     @classmethod
-    def of(cls, name: str, content: bytes) -> "KnownFile":
-        """Return the description of `content`."""
-        return cls(name=name, num_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+    def of(cls, name: str, content: bytes | Path) -> "KnownFile":
+        """Return the description of `content`, bytes or a local file."""
+        if isinstance(content, Path):
+            num_bytes, sha256 = content.stat().st_size, file_sha256(content)
+        else:
+            num_bytes, sha256 = len(content), _sha256(content)
+        return cls(name=name, num_bytes=num_bytes, sha256=sha256)
 
     def is_in(self, directory: Location) -> bool:
-        """Return whether the file is there with this content.
+        """Return whether the directory holds this file with this content.
 
-        A store that keeps the hash of what it received is trusted; elsewhere the file is read.
+        A hash that the store kept of the upload is trusted; otherwise the file is read.
         """
         found = directory.head(self.name)
         if found is None or found.num_bytes != self.num_bytes:
             return False
-        actual = found.sha256 or hashlib.sha256(directory.get(self.name)).hexdigest()
-        return actual == self.sha256
+        return (found.sha256 or _sha256(directory.get(self.name))) == self.sha256
 
     def verify(self, directory: Location) -> None:
         """Read the file and compare it.
@@ -62,7 +65,7 @@ class KnownFile(BaseModel):
             return
         path = directory.local / self.name
         with explain_disk_errors(path, "read"):
-            read_verified_content(str(path), lambda: (None, file_sha256(path), self.sha256))
+            self._read_verified(directory, lambda: (None, file_sha256(path)))
 
     def check_size(self, directory: Location) -> None:
         """Compare the size without reading the file.
@@ -80,13 +83,13 @@ class KnownFile(BaseModel):
             )
 
     def copy_to(self, directory: Location, path: Path) -> None:
-        """Copy the file into the existing local file `path`, and compare it on the way.
+        """Copy the file block by block into the existing local file `path`, and verify it.
 
         Raises:
             DataError: the file is missing, or has another content.
         """
 
-        def copy() -> tuple[None, str, str]:
+        def copy() -> tuple[None, str]:
             digest = hashlib.sha256()
             with path.open("r+b") as target:
                 for start in range(0, self.num_bytes, _BLOCK_BYTES):
@@ -94,33 +97,36 @@ class KnownFile(BaseModel):
                     block = directory.get(self.name, start, size)
                     digest.update(block)
                     target.write(block)
-            return None, digest.hexdigest(), self.sha256
+            return None, digest.hexdigest()
 
-        try:
-            read_verified_content(f"{directory}/{self.name}", copy)
-        except FileNotFoundError:
-            raise DataError(f"{directory}/{self.name} is missing") from None
+        self._read_verified(directory, copy)
 
     def read(self, directory: Location) -> bytes:
-        """Return the content, compared with size and hash.
+        """Return the content after a comparison of size and hash.
 
         Raises:
             DataError: the file is missing, or has another size or content.
         """
         self.check_size(directory)
 
-        def read() -> tuple[bytes, str, str]:
+        def read() -> tuple[bytes, str]:
             content = directory.get(self.name)
-            return content, hashlib.sha256(content).hexdigest(), self.sha256
+            return content, _sha256(content)
 
+        return self._read_verified(directory, read)
+
+    def _read_verified(
+        self, directory: Location, read: Callable[[], tuple[ContentT, str]]
+    ) -> ContentT:
+        name = f"{directory}/{self.name}"
         try:
-            return read_verified_content(f"{directory}/{self.name}", read)
+            return read_verified_content(name, lambda: (*read(), self.sha256))
         except FileNotFoundError:
-            raise DataError(f"{directory}/{self.name} is missing") from None
+            raise DataError(f"{name} is missing") from None
 
 
 def write_arrays(directory: Location, name: str, arrays: Mapping[str, Array]) -> KnownFile:
-    """Write `arrays` to a safetensors file, whole or not at all."""
+    """Write `arrays` to a safetensors file, completely or not at all."""
     dense = {key: np.asarray(array, order="C") for key, array in arrays.items()}
     content = safetensors.numpy.save(dense)
     directory.put(name, content)
@@ -138,3 +144,7 @@ def read_arrays(directory: Location, file: KnownFile) -> dict[str, Array]:
         return {key: array.copy() for key, array in safetensors.numpy.load(content).items()}
     except safetensors.SafetensorError as error:
         raise DataError(f"{directory}/{file.name} is not a safetensors file: {error}") from None
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

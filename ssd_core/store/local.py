@@ -1,4 +1,4 @@
-"""Directories on the local disk, and the one way to write a file: whole or not at all."""
+"""Directories on the local disk, and atomic writes of files."""
 
 import errno
 import hashlib
@@ -27,26 +27,18 @@ _UNUSABLE = {
     errno.ELOOP,
 }
 _FAILED = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENOTCONN}
-"""Of a disk, or of a network that lies behind it."""
+"""Errors of a disk, or of the network behind it."""
 
 
 def write_file(path: Path, content: bytes | str) -> None:
-    """Write a file: a reader sees the old content or the new, even after a power cut.
-
-    Raises:
-        SurroundingsError: the disk is full or refuses.
-    """
+    """Write a file atomically: a reader sees the old or the new content, even after a power cut."""
     with replace_file(path) as partial_path:
         partial_path.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 @contextmanager
 def replace_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write to; it takes the place of `path`, or is removed on failure.
-
-    Raises:
-        SurroundingsError: the disk is full or refuses.
-    """
+    """Yield a temporary path that replaces `path` afterwards, or is removed on failure."""
     partial_path = make_partial_file(path)
     try:
         with explain_disk_errors(path):
@@ -57,12 +49,7 @@ def replace_file(path: Path) -> Iterator[Path]:
 
 
 def make_partial_file(path: Path) -> Path:
-    """Make an empty file beside `path` for what `commit_file` then gives that name.
-
-    Raises:
-        UsageError: no file can be made there.
-        SurroundingsError: the disk is full or refuses.
-    """
+    """Create an empty file beside `path`, which `commit_file` later renames to `path`."""
     make_directory(path.parent)
     with explain_disk_errors(path):
         descriptor, name = tempfile.mkstemp(prefix=f"{PARTIAL_PREFIX}{path.name}-", dir=path.parent)
@@ -71,7 +58,7 @@ def make_partial_file(path: Path) -> Path:
 
 
 def commit_file(partial_path: Path, path: Path) -> None:
-    """Give a complete file its final name in a way that survives a power cut."""
+    """Rename a complete file to its final name; the change survives a power cut."""
     os.chmod(partial_path, 0o644)
     flush(partial_path)
     os.replace(partial_path, path)
@@ -80,10 +67,10 @@ def commit_file(partial_path: Path, path: Path) -> None:
 
 @contextmanager
 def explain_disk_errors(path: Path, doing: Literal["read", "write"] = "write") -> Iterator[None]:
-    """Turn errors of the disk under `path` into errors that say what to do.
+    """Translate errors of the disk under `path` into errors that name the remedy.
 
     Raises:
-        UsageError: `path` cannot be used so.
+        UsageError: the path cannot be read or written.
         SurroundingsError: the disk is full or failed.
     """
     try:
@@ -102,36 +89,36 @@ def explain_disk_errors(path: Path, doing: Literal["read", "write"] = "write") -
 
 
 def make_directory(directory: Path, mode: int = 0o777) -> None:
-    """Make a folder, and those above it, where they are missing.
+    """Create a directory and its parents if they do not exist.
 
     Raises:
-        UsageError: it cannot be made there.
-        SurroundingsError: the disk is full or failed.
+        UsageError: it cannot be created there.
     """
     with explain_disk_errors(directory):
         try:
             directory.mkdir(mode=mode, parents=True, exist_ok=True)
-        except FileNotFoundError:  # as /proc answers, where nobody can make anything
-            raise UsageError(f"{directory}: cannot write there: no folder can be made") from None
+        except FileNotFoundError:  # the error of /proc, where no directory can be created
+            raise UsageError(f"{directory}: cannot create a directory there") from None
 
 
 def own_temporary_directory(name: str) -> Path:
-    """Make a directory that this user's processes share, in the folder for temporary files.
+    """Create a directory for all processes of this user, in the directory for temporary files.
 
     Raises:
-        UsageError: there is no such folder, or another user has made the directory before.
-        SurroundingsError: the disk is full.
+        UsageError: the directory for temporary files is not writable, or another user owns ours.
     """
     try:
         directory = Path(tempfile.gettempdir()) / f"ssd-{name}-{os.getuid()}"
     except FileNotFoundError:
         raise UsageError(
-            "no folder for temporary files can be written; choose one in TMPDIR"
+            "no directory for temporary files is writable; set TMPDIR to one"
         ) from None
     make_directory(directory, mode=0o700)
     with explain_disk_errors(directory):
         if directory.stat().st_uid != os.getuid():
-            raise UsageError(f"{directory} belongs to another user; choose a folder in TMPDIR")
+            raise UsageError(
+                f"{directory} belongs to another user; set TMPDIR to another directory"
+            )
     return directory
 
 
@@ -146,7 +133,7 @@ def file_sha256(path: Path) -> str:
 
 
 def flush(path: Path) -> None:
-    """Wait until the content of a file or folder is on the disk."""
+    """Wait until the content of a file or directory is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -158,18 +145,18 @@ def local_path(text: str, *, expected: str = "a path or file://") -> Path:
     """Return the path that a plain path or a `file://` URI names.
 
     Raises:
-        UsageError: it is empty, has another scheme, or names another machine.
+        UsageError: the text is empty, has another scheme, or names another machine.
     """
     if not text:
-        raise UsageError(f"the name of a place is empty; expected {expected}")
+        raise UsageError(f"the path is empty; expected {expected}")
     scheme, is_uri, rest = text.partition("://")
     if not is_uri:
         return Path(text)
     if scheme != "file":
-        raise UsageError(f"'{scheme}://…' cannot be used here; expected {expected}")
+        raise UsageError(f"'{scheme}://…' is not supported here; expected {expected}")
     host, _, path = rest.partition("/")
     if host not in {"", "localhost"} or not path:
-        raise UsageError(f"'{text}' names no place on this machine; expected file:///path")
+        raise UsageError(f"'{text}' is not a path on this machine; expected file:///path")
     return Path("/", unquote(path))
 
 
@@ -216,7 +203,7 @@ class LocalDirectory(Location):
         return self._path / key
 
     def put(self, key: str, content: bytes | Path) -> None:
-        """Store bytes or a file under `key`, replacing what is there."""
+        """Store bytes or a local file under `key`; replace an existing object."""
         with replace_file(self.path(key)) as partial_path:
             if isinstance(content, Path):
                 shutil.copyfile(content, partial_path)
@@ -224,7 +211,7 @@ class LocalDirectory(Location):
                 partial_path.write_bytes(content)
 
     def put_if_absent(self, key: str, content: bytes) -> bool:
-        """Store `content` unless `key` exists; say whether it was stored."""
+        """Store `content` unless `key` exists, and return whether it was stored."""
         path = self.path(key)
         make_directory(path.parent)
         with (
@@ -236,24 +223,24 @@ class LocalDirectory(Location):
             os.fchmod(partial.fileno(), 0o644)
             os.fsync(partial.fileno())
             try:
-                os.link(partial.name, path)  # unlike a rename, it fails where the name is taken
+                os.link(partial.name, path)  # unlike a rename, it fails if the name exists
             except FileExistsError:
                 return False
             flush(path.parent)
         return True
 
     def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
-        """Return the object, or `length` bytes of it from `start`."""
+        """Return the object, or at most `length` bytes of it from `start`."""
         path = self.path(key)
         with explain_disk_errors(path, "read"):
-            if not path.is_file():  # a folder is no object
+            if not path.is_file():  # a directory is not an object
                 raise FileNotFoundError(str(path))
             with path.open("rb") as file:
                 file.seek(start)
                 return file.read(-1 if length is None else length)
 
     def head(self, key: str) -> StoredObject | None:
-        """Return what a listing would say of `key`, or None where it does not exist."""
+        """Return the listing entry of `key`, or None if it does not exist."""
         path = self.path(key)
         with explain_disk_errors(path, "read"):
             return _describe(key, path) if path.is_file() else None
@@ -264,12 +251,12 @@ class LocalDirectory(Location):
         for key in sorted(path.relative_to(self._path).as_posix() for path in paths):
             path = self._path / key
             if key.startswith(prefix) and not path.name.startswith(PARTIAL_PREFIX):
-                with suppress(FileNotFoundError):  # somebody has just removed it
+                with suppress(FileNotFoundError):  # removed since the walk
                     if path.is_file():
                         yield _describe(key, path)
 
     def delete(self, key: str) -> None:
-        """Remove the object; no error where it does not exist."""
+        """Remove the object if it exists."""
         path = self.path(key)
         with explain_disk_errors(path):
             path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""A directory somewhere, and what can be done with the objects below it.
+"""The common interface of directories on the local disk and in S3.
 
 Keys are relative paths with forward slashes; they never leave the directory.
 """
@@ -15,7 +15,7 @@ from ssd_core.logs import logger
 ContentT = TypeVar("ContentT")
 
 PARTIAL_PREFIX = ".partial-"
-"""Prefix of the names of unfinished objects; no listing returns them."""
+"""Prefix of the names of incomplete objects; no listing returns them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +29,13 @@ class StoredObject:
     changed: float = field(default=0.0, compare=False)
     """Modification time in seconds since 1970, by the clock of the store."""
     sha256: str = field(default="", compare=False)
-    """Of the content as it was stored, where the store keeps it; only `head` returns it."""
+    """SHA-256 of the upload, if the store keeps it; only `head` returns it."""
 
 
 class Location(ABC):
     """A directory on the local disk or in an S3 bucket.
 
-    Every verb raises SurroundingsError when the disk or the store fails.
+    Every operation raises SurroundingsError when the disk or the store fails.
     """
 
     @staticmethod
@@ -43,12 +43,13 @@ class Location(ABC):
         """Return the directory that a path, a `file://` URI or `s3://bucket/prefix` names.
 
         Raises:
-            UsageError: another scheme, or not a bucket name.
+            UsageError: the scheme is not supported, or the bucket name is invalid.
         """
         if text.startswith("s3://"):
             from ssd_core.store.s3.directory import S3Directory
+            from ssd_core.store.s3.settings import split_uri
 
-            return S3Directory.parse(text)
+            return S3Directory(*split_uri(text))
         from ssd_core.store.local import LocalDirectory, local_path
 
         return LocalDirectory(local_path(text, expected="a path, file:// or s3://bucket/prefix"))
@@ -56,12 +57,12 @@ class Location(ABC):
     @property
     @abstractmethod
     def uri(self) -> str:
-        """Absolute path or URI, which names the same directory in every process."""
+        """Absolute path or URI, valid in every process."""
 
     @property
     @abstractmethod
     def local(self) -> Path | None:
-        """Path of the directory; None in a store."""
+        """Path of the directory, or None if it is in a store."""
 
     @property
     @abstractmethod
@@ -79,7 +80,7 @@ class Location(ABC):
 
     @abstractmethod
     def put(self, key: str, content: bytes | Path) -> None:
-        """Store bytes or a local file under `key`, whole or not at all; replace what is there."""
+        """Store bytes or a local file under `key` atomically; replace an existing object."""
 
     @abstractmethod
     def put_if_absent(self, key: str, content: bytes) -> bool:
@@ -94,7 +95,7 @@ class Location(ABC):
 
         Raises:
             FileNotFoundError: the object does not exist.
-            DataError: the content of a whole object differs from what was stored.
+            DataError: the content of a whole object differs from its stored hash.
         """
 
     @abstractmethod
@@ -121,27 +122,27 @@ class Location(ABC):
 
 
 def check_key(key: str, directory: Location) -> None:
-    """Refuse a key that does not name an object below the directory.
+    """Check that a key names an object below the directory.
 
     Raises:
         UsageError: the key is empty or leaves the directory.
     """
     if not key or key.startswith("/") or ".." in key.split("/"):
-        raise UsageError(f"'{key}' leaves the store {directory}")
+        raise UsageError(f"key '{key}' is not below {directory}")
 
 
 def read_verified_content(
     name: str, read: Callable[[], tuple[ContentT, str, str | None]]
 ) -> ContentT:
-    """Return the content that `read` returns; a damaged one is read a second time.
+    """Return the content that `read` returns; damaged content is read a second time.
 
     Args:
         name: the object, for the message.
-        read: returns content, its SHA-256, and the expected one, or None if that is unknown.
+        read: returns content, its SHA-256, and the expected SHA-256, or None if it is unknown.
 
     Raises:
         DataError: the same damage twice: the stored object is damaged.
-        SurroundingsError: different damage each time: the transfer damages it.
+        SurroundingsError: different damage each time: the transfer is unreliable.
     """
     wrong: list[str] = []
     for _ in range(2):
@@ -149,6 +150,6 @@ def read_verified_content(
         if expected in {None, actual}:
             return content
         wrong.append(actual)
-        logger.warning("%s was read with a wrong SHA-256", name)
+        logger.warning("%s has a wrong SHA-256; reading it again", name)
     kind = DataError if wrong[0] == wrong[1] else SurroundingsError
     raise kind(f"{name} is damaged: sha256 {wrong[1][:12]}…, expected {str(expected)[:12]}…")

@@ -1,4 +1,4 @@
-"""Where everything lies under a root; no other module knows this layout."""
+"""The directory layout below a root; no other module knows it."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from ssd_core.store import Location
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The layout under `root`, a path, `file://` or `s3://bucket/prefix`."""
+    """The directories below `root`, a path, `file://` or `s3://bucket/prefix`."""
 
     root: str
 
@@ -25,7 +25,7 @@ class Places:
         return self._join("runs", run_id, step)
 
     def benchmarks(self, series: str) -> Location:
-        """Return the directory that keeps the history of a series of benchmarks."""
+        """Return the directory of the history of a series of benchmarks."""
         return self._join("benchmarks", series)
 
     def model(self, name: str, version: str) -> Location:
@@ -35,7 +35,7 @@ class Places:
     def _join(self, *names: str) -> Location:
         for name in names:
             if not name or name.startswith(".") or "/" in name or "\0" in name:
-                raise UsageError(f"'{name}' cannot name a place: expected one plain folder name")
+                raise UsageError(f"'{name}' is not a valid name; expected one plain directory name")
         location = Location.parse(self.root)
         for name in names:
             location /= name

@@ -43,8 +43,8 @@ SOURCES = {
     "file": "is not a folder",
     "loop": "does not exist",
     LONG: "does not exist",
-    "": "the name of a place is empty",
-    "http://host/data": "cannot be used here",
+    "": "the path is empty",
+    "http://host/data": "is not supported here",
     "s3://": "bucket",
 }
 DATA = {
@@ -54,12 +54,12 @@ DATA = {
     "broken": (3, "is not JSON"),
     "nested": (3, "nested too deeply"),
     "foreign": (3, "schema version 99"),
-    "": (2, "the name of a place is empty"),
-    "ftp://host/data": (2, "cannot be used here"),
+    "": (2, "the path is empty"),
+    "ftp://host/data": (2, "is not supported here"),
 }
 MODELS = {
-    "nowhere": (2, "no such model directory"),
-    "file": (2, "no such model directory"),
+    "nowhere": (2, "the model directory does not exist"),
+    "file": (2, "the model directory does not exist"),
     "empty": (3, "config.json is missing"),
     "broken": (3, "config.json"),
 }
@@ -69,8 +69,8 @@ OUTS = {
     "loop": "cannot write there",
     LONG: "file name too long",
     "/proc/below": "cannot write there",
-    "": "the name of a place is empty",
-    "http://host/out": "cannot be used here",
+    "": "the path is empty",
+    "http://host/out": "is not supported here",
     "SOURCE/out": "is inside the source",
 }
 OPTIONS = {
@@ -161,7 +161,7 @@ COMMANDS = [
     (["verify", "empty"], 3, "contains neither a converted data set"),
     (["verify", "broken"], 3, "damaged or missing file"),
     (["gc", "nowhere", "--dry-run"], 2, "nowhere: the directory does not exist"),
-    (["gc", "ftp://host/data"], 2, "cannot be used here"),
+    (["gc", "ftp://host/data"], 2, "is not supported here"),
 ]
 
 

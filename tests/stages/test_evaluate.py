@@ -98,7 +98,7 @@ def test_wrong_arguments_are_named_and_leave_nothing_behind(trained_dir, bccd_sh
     out_dir, blocked = tmp_path / "out", tmp_path / "file"
     with pytest.raises(UsageError, match=r"evaluate\.batch_sise.*evaluate\.batch_size"):
         run(trained_dir, bccd_shards, out_dir, {"batch_sise": 3})
-    with pytest.raises(UsageError, match="no such model directory"):
+    with pytest.raises(UsageError, match="the model directory does not exist"):
         run(tmp_path / "no", bccd_shards, out_dir)
     assert not out_dir.exists()
     blocked.write_text("")

@@ -22,7 +22,7 @@ def test_a_model_is_copied_with_its_description(trained_dir, tmp_path, inside):
 
 
 def test_a_missing_directory_is_named(tmp_path):
-    with pytest.raises(UsageError, match=f"{tmp_path}/nowhere: no such model directory"):
+    with pytest.raises(UsageError, match=f"{tmp_path}/nowhere: the model directory does not exist"):
         fetch_model.run(LocalDirectory(tmp_path / "nowhere"), tmp_path / "copy")
 
 

@@ -130,4 +130,4 @@ def test_the_command(root: Path) -> None:
 def test_an_unknown_scheme_is_refused() -> None:
     done = run_ssd("gc", "gs://bucket/prefix")
     assert done.returncode == 2
-    assert "'gs://…' cannot be used here; expected a path, file:// or s3://" in done.stderr
+    assert "'gs://…' is not supported here; expected a path, file:// or s3://" in done.stderr

@@ -216,7 +216,7 @@ def test_a_missing_input_is_named(inputs, root, given, missing):
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden"])
 def test_a_name_is_one_folder(inputs, root, name):
-    with pytest.raises(UsageError, match="cannot name a place"):
+    with pytest.raises(UsageError, match="is not a valid name"):
         run(inputs, root, label=Label(name=name, version="1"))
 
 
@@ -226,7 +226,7 @@ def test_a_name_is_one_folder(inputs, root, name):
         ([], 0, ""),
         (["--set", "publish.min_ap=0.999"], 3, "error: ap is 0."),
         (["--set", "publish.min_pa=0.1"], 2, "did you mean 'publish.min_ap'?"),
-        (["--name", "a/b"], 2, "error: 'a/b' cannot name a place"),
+        (["--name", "a/b"], 2, "error: 'a/b' is not a valid name"),
     ],
 )
 def test_the_command(inputs, root, tmp_path, arguments, code, message):

@@ -1,4 +1,4 @@
-"""Stores to test: the local disk, real S3 servers, and the way to them through a fault proxy."""
+"""Locations to test: the local disk, and real S3 servers, directly and through a fault proxy."""
 
 import itertools
 import os
@@ -17,7 +17,7 @@ from ssd_core.errors import SsdError
 from ssd_core.store.local import LocalDirectory
 from ssd_core.store.location import Location
 from ssd_core.store.s3.directory import S3Directory
-from ssd_core.store.s3.settings import Patience, S3Settings
+from ssd_core.store.s3.settings import RetryPolicy, S3Settings
 from tests.faults.fault_proxy import FaultProxy
 from tests.requirements import missing
 from tests.store.s3_servers import (
@@ -30,12 +30,13 @@ from tests.store.s3_servers import (
 )
 
 BUCKET = "bucket"
-PATIENCE = Patience(
+POLICY = RetryPolicy(
     connect_seconds=5, idle_seconds=10, budget_seconds=30, pause_seconds=0.01, settle_seconds=0.05
 )
 RACE_SECONDS = 10.0
-"""From the look to the write of each of many writers, however busy the machine is."""
+"""Time from check to write of each of many writers on a busy machine."""
 SERVERS = ("versitygw", "swift")
+only_versitygw = pytest.mark.parametrize("server", ["versitygw"], indirect=True)
 _numbers = itertools.count()
 
 
@@ -73,7 +74,7 @@ def run_server(server: S3Server) -> Iterator[S3Server]:
         missing(server.name, f"{server.name} is not installed: {server.remedy}")
     server.start()
     try:
-        open_s3(server)._client.make_bucket(BUCKET)
+        open_s3(server, "")._client.make_bucket(BUCKET)
         yield server
     finally:
         server.stop(signal.SIGKILL)
@@ -87,13 +88,13 @@ def settings_of(server: S3Server, **changes: object) -> S3Settings:
         "access_key": server.access_key,
         "secret_key": SECRET_KEY,
         "ca_bundle": server.certificate and str(server.certificate),
-        "patience": PATIENCE,
+        "retry_policy": POLICY,
     }
     return S3Settings(**(values | changes))  # type: ignore[arg-type]
 
 
 def use_server(patch: pytest.MonkeyPatch, server: S3Server, folder: Path) -> None:
-    """Name a server in the environment, with an own cache and folder for temporary files."""
+    """Configure a server in the environment, with its own cache and temporary directory."""
     patch.setenv("AWS_ENDPOINT_URL", server.endpoint)
     patch.setenv("AWS_ACCESS_KEY_ID", server.access_key)
     patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
@@ -104,13 +105,46 @@ def use_server(patch: pytest.MonkeyPatch, server: S3Server, folder: Path) -> Non
     patch.setattr(tempfile, "tempdir", None)
 
 
-def open_s3(server: S3Server, prefix: str = "", **changes: object) -> S3Directory:
+def open_s3(server: S3Server, prefix: str | None = None, **changes: object) -> S3Directory:
+    """Return a directory on a server: an empty one, or that of a prefix."""
+    prefix = own_prefix() if prefix is None else prefix
     return S3Directory(BUCKET, prefix, settings_of(server, **changes))
 
 
 def own_prefix() -> str:
     """Return a prefix that no other test uses."""
     return f"test-{next(_numbers)}/"
+
+
+def new_location() -> Location:
+    """Return an empty directory in the store that the environment names."""
+    return Location.parse(f"s3://{BUCKET}/{own_prefix()}")
+
+
+def content_of(location: Location) -> dict[str, bytes]:
+    return {found.key: location.get(found.key) for found in location.list()}
+
+
+def keys(location: Location) -> set[str]:
+    return {found.key for found in location.list()}
+
+
+@pytest.fixture
+def user_environment(
+    own_environment: None, monkeypatch: pytest.MonkeyPatch, versitygw: S3Server, tmp_path: Path
+) -> None:
+    """The environment of a user of versitygw."""
+    use_server(monkeypatch, versitygw, tmp_path)
+
+
+@pytest.fixture
+def user_proxy(
+    user_environment: None, monkeypatch: pytest.MonkeyPatch, versitygw: S3Server
+) -> Iterator[FaultProxy]:
+    """A proxy between the user and versitygw."""
+    with FaultProxy(versitygw.port) as started:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", started.endpoint)
+        yield started
 
 
 @pytest.fixture(params=SERVERS)
@@ -121,23 +155,20 @@ def server(request: pytest.FixtureRequest) -> S3Server:
 
 @pytest.fixture(params=["local", *SERVERS, "rclone"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
-    """An empty store of each kind."""
+    """An empty directory of each kind."""
     if request.param == "local":
         return LocalDirectory(tmp_path / "store")
-    return open_s3(request.getfixturevalue(request.param), own_prefix())
+    return open_s3(request.getfixturevalue(request.param))
 
 
 @pytest.fixture(params=["local", *SERVERS, "rclone"])
 def raced_store(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
-    """The same, with the time that racing writers take on a busy machine.
-
-    versitygw needs none: it checks and writes in one step.
-    """
+    """The same, with time to settle for concurrent writers; versitygw writes atomically."""
     if request.param == "local":
         return LocalDirectory(tmp_path / "store")
     settle_seconds = 0 if request.param == "versitygw" else RACE_SECONDS
-    patience = replace(PATIENCE, settle_seconds=settle_seconds)
-    return open_s3(request.getfixturevalue(request.param), own_prefix(), patience=patience)
+    policy = replace(POLICY, settle_seconds=settle_seconds)
+    return open_s3(request.getfixturevalue(request.param), retry_policy=policy)
 
 
 @pytest.fixture
@@ -149,7 +180,7 @@ def proxy(server: S3Server) -> Iterator[FaultProxy]:
 def run_killed(
     command: Sequence[str | Path], proxy: FaultProxy, target: str, *, after: Callable[[], bool]
 ) -> None:
-    """Run a command that is killed while it stores an object of this name, after something else."""
+    """Run a command, and kill it while it puts `target`, once `after` is true."""
     victim: list[int] = []
 
     def kill() -> None:
@@ -164,7 +195,7 @@ def run_killed(
 
 
 def refusal(call: Callable[[], object], kind: type[SsdError]) -> str:
-    """Return the text of the error that a call must end with: one line, and no secrets."""
+    """Return the message of the error that a call must raise: one line, without secrets."""
     with pytest.raises(kind) as caught:
         call()
     assert type(caught.value) is kind

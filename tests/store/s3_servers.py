@@ -1,4 +1,4 @@
-"""Real S3 servers for the tests: each keeps its objects on disk and survives being killed."""
+"""Real S3 servers for the tests: each keeps its objects on disk and survives a kill."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SECRET_KEY = "canary-secret-key-0123456789"
 START_SECONDS = 60.0
-"""A limit, so that nothing hangs; the servers are ready in seconds."""
+"""Upper limit of every wait; the servers are ready in seconds."""
 
 
 class S3Server:
@@ -23,9 +23,9 @@ class S3Server:
     name = ""
     access_key = "canary-access-key"
     remedy = ""
-    """How to get it where it is missing."""
+    """How to install it."""
     certificate: Path | None = None
-    """Of a server that speaks TLS."""
+    """Set if the server uses TLS."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -37,7 +37,7 @@ class S3Server:
         return f"{'https' if self.certificate else 'http'}://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Start, and wait until it answers."""
+        """Start the server and wait until it answers."""
         self._processes = self.launch()
         if not wait_until(self.is_ready):
             self.stop(signal.SIGKILL)
@@ -45,7 +45,7 @@ class S3Server:
             raise RuntimeError(f"{type(self).__name__} does not start:\n{log}")
 
     def stop(self, signal_number: int = signal.SIGTERM) -> None:
-        """Stop all processes and wait for their end."""
+        """Stop all processes and wait for them."""
         for process in self._processes:
             process.send_signal(signal_number)
         for process in self._processes:
@@ -58,7 +58,7 @@ class S3Server:
 
     @staticmethod
     def find() -> Path | None:
-        """Return where it is installed, None if it is not."""
+        """Return the path of the installation, or None."""
         raise NotImplementedError
 
     def launch(self) -> list[subprocess.Popen[bytes]]:
@@ -79,12 +79,12 @@ class S3Server:
 
 
 class VersityServer(S3Server):
-    """versitygw over a plain folder."""
+    """versitygw over a plain directory."""
 
     name = "versitygw"
     remedy = "go install github.com/versity/versitygw/cmd/versitygw@v1.8.0"
     wrapper: tuple[str, ...] = ()
-    """Command that starts the server's."""
+    """Command before that of the server."""
 
     @staticmethod
     def find() -> Path | None:
@@ -100,13 +100,13 @@ class VersityServer(S3Server):
         objects = self.folder / "objects"
         objects.mkdir(exist_ok=True)
         address = f"127.0.0.1:{self.port}"
-        words = ["--port", address, "--health", "/health", "--keep-alive", "--quiet"]
-        words += ["--virtual-domain", "s3.test"]
+        options = ["--port", address, "--health", "/health", "--keep-alive", "--quiet"]
+        options += ["--virtual-domain", "s3.test"]
         if self.certificate:
-            words += ["--cert", str(self.certificate), "--key", str(self.folder / "key.pem")]
+            options += ["--cert", str(self.certificate), "--key", str(self.folder / "key.pem")]
         return [
             self.run(
-                [*self.wrapper, str(self.find()), *words, "posix", str(objects)],
+                [*self.wrapper, str(self.find()), *options, "posix", str(objects)],
                 ROOT_ACCESS_KEY=self.access_key,
                 ROOT_SECRET_KEY=SECRET_KEY,
             )
@@ -132,7 +132,7 @@ class SwiftServer(S3Server):
         if not (self.folder / "etc").is_dir():
             self._configure()
         started = [self._launch(name) for name in self._ports]
-        # While its parts are away, the proxy says that buckets do not exist.
+        # Without the other servers, the proxy answers that buckets do not exist.
         wait_until(lambda: all(is_listening(port) for port in self._ports.values()))
         return [*started, self._launch("proxy")]
 
@@ -169,7 +169,7 @@ class SwiftServer(S3Server):
 
 
 class RcloneServer(S3Server):
-    """rclone over a plain folder: it knows no conditions, and forgets metadata when it ends."""
+    """rclone over a plain directory: no conditional writes, and metadata only in memory."""
 
     name = "rclone"
     remedy = "make setup-swift"
@@ -182,11 +182,11 @@ class RcloneServer(S3Server):
     def launch(self) -> list[subprocess.Popen[bytes]]:
         objects = self.folder / "objects"
         objects.mkdir(exist_ok=True)
-        words = ["--addr", f"127.0.0.1:{self.port}", "--vfs-cache-mode", "off"]
-        words += ["--config", str(self.folder / "config")]
-        words += ["--auth-key", f"{self.access_key},{SECRET_KEY}"]
+        options = ["--addr", f"127.0.0.1:{self.port}", "--vfs-cache-mode", "off"]
+        options += ["--config", str(self.folder / "config")]
+        options += ["--auth-key", f"{self.access_key},{SECRET_KEY}"]
         environment = {"HOME": str(self.folder)}
-        return [self.run([str(self.find()), "serve", "s3", *words, str(objects)], **environment)]
+        return [self.run([str(self.find()), "serve", "s3", *options, str(objects)], **environment)]
 
     def is_ready(self) -> bool:
         return is_listening(self.port)
@@ -195,8 +195,8 @@ class RcloneServer(S3Server):
 _BUILD_RINGS = """
 import sys
 from swift.common.ring import RingBuilder
-for word in sys.argv[1:]:
-    name, port = word.split("=")
+for argument in sys.argv[1:]:
+    name, port = argument.split("=")
     builder = RingBuilder(4, 1, 0)  # 16 partitions, one replica
     builder.add_dev(dict(
         id=0, region=1, zone=1, weight=1, ip="127.0.0.1", port=int(port), device="d1",
@@ -233,7 +233,7 @@ user = {user}
 workers = 0
 log_level = ERROR
 [pipeline:main]
-pipeline = catch_errors healthcheck proxy-logging cache s3api tempauth bulk slo dlo symlink
+pipeline = catch_errors healthcheck proxy_logging cache s3api tempauth bulk slo dlo symlink
     versioned_writes proxy-server
 [app:proxy-server]
 use = egg:swift#proxy
@@ -247,30 +247,19 @@ check_bucket_owner = false
 [filter:tempauth]
 use = egg:swift#tempauth
 user_{account} = {secret} .admin
-[filter:catch_errors]
-use = egg:swift#catch_errors
-[filter:healthcheck]
-use = egg:swift#healthcheck
-[filter:proxy-logging]
-use = egg:swift#proxy_logging
-[filter:cache]
-use = egg:swift#memcache
-[filter:bulk]
-use = egg:swift#bulk
-[filter:slo]
-use = egg:swift#slo
-[filter:dlo]
-use = egg:swift#dlo
-[filter:symlink]
-use = egg:swift#symlink
 [filter:versioned_writes]
 use = egg:swift#versioned_writes
 allow_object_versioning = true
-"""
+[filter:cache]
+use = egg:swift#memcache
+""" + "".join(
+    f"[filter:{name}]\nuse = egg:swift#{name}\n"
+    for name in ("catch_errors", "healthcheck", "proxy_logging", "bulk", "slo", "dlo", "symlink")
+)
 
 
 def wait_until(condition: Callable[[], bool]) -> bool:
-    """Wait for a condition, and say whether it came."""
+    """Wait for a condition, and return whether it became true."""
     deadline = time.monotonic() + START_SECONDS
     while not condition():
         if time.monotonic() > deadline:

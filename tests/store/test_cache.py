@@ -1,4 +1,4 @@
-"""The cache of a node: right content, within its limit, whoever shares it and whoever is killed."""
+"""The cache of a node: correct content within its limit, shared by processes that may be killed."""
 
 import hashlib
 import multiprocessing
@@ -19,14 +19,14 @@ from ssd_core.store.cache import Cache, open_cache
 from ssd_core.store.known_file import KnownFile
 from ssd_core.store.local import LocalDirectory, file_sha256
 from tests.faults.fault_proxy import FaultProxy
-from tests.store.conftest import open_s3, own_prefix
-from tests.store.s3_servers import ROOT, S3Server
+from tests.store.conftest import open_s3
+from tests.store.s3_servers import ROOT, S3Server, wait_until
 
 SIZE = 1000
 
 
 class CountingDirectory(LocalDirectory):
-    """A remote directory: counts what is read of it, and can be told to wait or to corrupt."""
+    """A remote directory that records its reads, and can block or corrupt them."""
 
     local = None  # type: ignore[assignment]
 
@@ -57,13 +57,17 @@ def cache(tmp_path: Path) -> Cache:
 def add(store: CountingDirectory, key: str) -> KnownFile:
     content = (key.encode() * SIZE)[:SIZE]
     store.put(key, content)
-    return KnownFile(name=key, sha256=hashlib.sha256(content).hexdigest(), num_bytes=SIZE)
+    return KnownFile.of(key, content)
 
 
 def fetch(cache: Cache, store: CountingDirectory, file: KnownFile) -> Path:
     path = cache.fetch(store, file)
     assert hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256
     return path
+
+
+def missing(num_bytes: int = SIZE) -> KnownFile:
+    return KnownFile(name="missing", sha256="0" * 64, num_bytes=num_bytes)
 
 
 def names(cache: Cache) -> set[str]:
@@ -78,7 +82,7 @@ def test_an_object_is_fetched_once(cache: Cache, store: CountingDirectory) -> No
     assert names(cache) == {file.sha256}
 
 
-def test_a_local_store_gives_its_own_file(cache: Cache, tmp_path: Path) -> None:
+def test_a_local_file_is_returned_as_it_is(cache: Cache, tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(b"x")
     path = cache.fetch(LocalDirectory(tmp_path), KnownFile(name="key", sha256="", num_bytes=1))
     assert path == tmp_path / "key"
@@ -92,7 +96,9 @@ def test_equal_content_is_kept_once(cache: Cache, store: CountingDirectory) -> N
     assert fetch(cache, store, file) == fetch(cache, store, other)
 
 
-def test_the_least_recently_fetched_goes_first(cache: Cache, store: CountingDirectory) -> None:
+def test_the_least_recently_fetched_is_removed_first(
+    cache: Cache, store: CountingDirectory
+) -> None:
     a, b, c, d = (add(store, key) for key in "abcd")
     for file in (a, b, c, a, d):
         fetch(cache, store, file)
@@ -100,7 +106,7 @@ def test_the_least_recently_fetched_goes_first(cache: Cache, store: CountingDire
     assert names(cache) == {a.sha256, c.sha256, d.sha256}
 
 
-def test_what_was_fetched_lately_stays_beyond_the_limit(
+def test_a_recently_fetched_file_stays_beyond_the_limit(
     store: CountingDirectory, tmp_path: Path
 ) -> None:
     cache = Cache(tmp_path / "cache", SIZE, keep_seconds=60)
@@ -123,11 +129,11 @@ def test_an_open_file_keeps_its_content(cache: Cache, store: CountingDirectory) 
 
 
 def test_an_object_larger_than_the_cache(cache: Cache, store: CountingDirectory) -> None:
-    with pytest.raises(UsageError, match="large has 3001 bytes.* only 3000; set SSD_CACHE_BYTES"):
-        cache.fetch(store, KnownFile(name="large", sha256="0" * 64, num_bytes=3 * SIZE + 1))
+    with pytest.raises(UsageError, match="missing has 3001 bytes.* is 3000; set SSD_CACHE_BYTES"):
+        cache.fetch(store, missing(3 * SIZE + 1))
 
 
-def test_damage_on_the_way_is_repaired(cache: Cache, store: CountingDirectory) -> None:
+def test_damage_in_transfer_is_repaired(cache: Cache, store: CountingDirectory) -> None:
     file = add(store, "a")
     store.lies = [b"x" * SIZE]
     fetch(cache, store, file)
@@ -138,7 +144,7 @@ def test_damage_on_the_way_is_repaired(cache: Cache, store: CountingDirectory) -
     ("lies", "kind"),
     [([b"x" * SIZE] * 2, DataError), ([b"x" * SIZE, b"y"], SurroundingsError)],
 )
-def test_damage_that_stays(
+def test_lasting_damage(
     cache: Cache, store: CountingDirectory, lies: list[bytes], kind: type[Exception]
 ) -> None:
     file = add(store, "a")
@@ -150,8 +156,8 @@ def test_damage_that_stays(
 
 
 def test_a_missing_object(cache: Cache, store: CountingDirectory) -> None:
-    with pytest.raises(DataError, match="nothing is missing"):
-        cache.fetch(store, KnownFile(name="nothing", sha256="0" * 64, num_bytes=SIZE))
+    with pytest.raises(DataError, match="missing is missing"):
+        cache.fetch(store, missing())
     assert names(cache) == set()
 
 
@@ -159,14 +165,14 @@ def test_a_missing_object(cache: Cache, store: CountingDirectory) -> None:
 def test_damage_on_the_disk_is_repaired(
     cache: Cache, store: CountingDirectory, damage: bytes
 ) -> None:
-    """A process believes no file that it has not hashed itself."""
+    """A process uses only files that it has hashed itself."""
     file = add(store, "a")
     fetch(cache, store, file).write_bytes(damage)
     fetch(Cache(cache.directory, cache.max_bytes), store, file)
     assert store.read == ["a", "a"]
 
 
-def test_threads_that_want_the_same_object(cache: Cache, store: CountingDirectory) -> None:
+def test_threads_that_fetch_the_same_object(cache: Cache, store: CountingDirectory) -> None:
     file = add(store, "a")
     with ThreadPoolExecutor(8) as pool:
         paths = list(pool.map(lambda _: fetch(cache, store, file), range(8)))
@@ -175,7 +181,7 @@ def test_threads_that_want_the_same_object(cache: Cache, store: CountingDirector
 
 
 def _read_all(root: Path, directory: Path, files: list[KnownFile], seed: int) -> None:
-    """Fetch in a disorder of one's own; `fetch` compares every content."""
+    """Fetch in an order that depends on the seed; `fetch` compares every content."""
     store, cache = CountingDirectory(root), Cache(directory, 3 * SIZE, keep_seconds=60)
     for number in range(40):
         fetch(cache, store, files[(number * (seed + 1) + seed) % len(files)])
@@ -196,12 +202,12 @@ def test_processes_share_a_cache(cache: Cache, store: CountingDirectory, tmp_pat
     assert names(cache) <= {file.sha256 for file in files}
 
 
-def test_a_process_that_is_killed_while_it_fetches(
+def test_a_process_killed_during_a_fetch(
     cache: Cache, store: CountingDirectory, tmp_path: Path
 ) -> None:
-    """Its lock opens, its partial file is removed, and a whole one takes its place."""
+    """Its lock is released, and its partial file is removed and replaced by a complete one."""
     file, other = add(store, "a"), add(store, "b")
-    assert file.sha256[:2] != other.sha256[:2]  # else one would wait for the other
+    assert file.sha256[:2] != other.sha256[:2]  # else they share a lock
     code = (
         "import sys, time; from pathlib import Path\n"
         "from ssd_core.store.cache import Cache\n"
@@ -221,7 +227,7 @@ def test_a_process_that_is_killed_while_it_fetches(
         assert process.stdout is not None
         assert process.stdout.readline() == "fetching\n"
         fetch(cache, store, other)
-        assert names(cache) == {other.sha256, f".partial-{file.sha256}"}  # it lives: left alone
+        assert names(cache) == {other.sha256, f".partial-{file.sha256}"}  # its process is alive
         process.send_signal(signal.SIGKILL)
     third = add(store, "c")
     fetch(cache, store, third)
@@ -236,9 +242,7 @@ def test_a_download_counts_before_it_is_complete(cache: Cache, store: CountingDi
     store.open.clear()
     with ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(fetch, cache, store, file) for file in files[3:]]
-        deadline = time.monotonic() + 60
-        while sum(name.startswith(".partial-") for name in names(cache)) < 2:
-            assert time.monotonic() < deadline
+        assert wait_until(lambda: sum(name.startswith(".partial-") for name in names(cache)) == 2)
         taken = sum((cache.directory / name).stat().st_size for name in names(cache))
         store.open.set()
         for future in waiting:
@@ -246,33 +250,20 @@ def test_a_download_counts_before_it_is_complete(cache: Cache, store: CountingDi
     assert taken <= cache.max_bytes
 
 
-def test_prefetch_goes_ahead_in_order(cache: Cache, store: CountingDirectory) -> None:
+def test_prefetch_keeps_the_order(cache: Cache, store: CountingDirectory) -> None:
     files = [add(store, key) for key in "abc"]
-    cache.prefetch(store, files[:2])
+    cache.prefetch(store, [*files[:2], missing()])  # its error is not raised here
     cache.prefetch(store, files[2:])
-    deadline = time.monotonic() + 60
-    while names(cache) != {file.sha256 for file in files}:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    assert store.read == ["a", "b", "c"]
+    assert wait_until(lambda: names(cache) == {file.sha256 for file in files})
     for file in files:
         fetch(cache, store, file)
-    assert store.read == ["a", "b", "c"]
-
-
-def test_an_error_of_prefetch_waits_for_fetch(cache: Cache, store: CountingDirectory) -> None:
-    missing, file = KnownFile(name="missing", sha256="0" * 64, num_bytes=SIZE), add(store, "a")
-    cache.prefetch(store, [missing, file])
-    deadline = time.monotonic() + 60
-    while file.sha256 not in names(cache):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    assert store.read == ["a", "b", "missing", "c"]
     with pytest.raises(DataError):
-        fetch(cache, store, missing)
+        fetch(cache, store, missing())
 
 
 def test_a_full_disk(store: CountingDirectory, tmp_path: Path) -> None:
-    """A file size limit fails a write as a full disk does, without needing a disk to fill."""
+    """A file size limit makes a write fail as a full disk does."""
     code = (
         "import resource, signal, sys; from pathlib import Path\n"
         "from ssd_core.errors import SurroundingsError; from ssd_core.store.cache import Cache\n"
@@ -295,7 +286,7 @@ def test_a_full_disk(store: CountingDirectory, tmp_path: Path) -> None:
 
 
 def test_files_with_names(cache: Cache, store: CountingDirectory) -> None:
-    """The names are links: they outlast the removal of a file, and lead to it when it is back."""
+    """The names are links, which survive the removal of a file until it is fetched again."""
     a, b = add(store, "a"), add(store, "b")
     paths = {"set/one": fetch(cache, store, a), "set/one.db": fetch(cache, store, b)}
     folder = cache.name_files(paths)
@@ -310,8 +301,10 @@ def test_files_with_names(cache: Cache, store: CountingDirectory) -> None:
     assert cache.name_files({"set/one": paths["set/one.db"]}) != folder
 
 
-def test_files_of_a_clock_that_was_wrong_may_go(store: CountingDirectory, tmp_path: Path) -> None:
-    """A time in the future protects nothing, or the cache would stay full for years."""
+def test_files_with_a_time_in_the_future_are_removed(
+    store: CountingDirectory, tmp_path: Path
+) -> None:
+    """A wrong clock must not keep files in the cache for years."""
     cache = Cache(tmp_path / "cache", SIZE, keep_seconds=60)
     path = fetch(cache, store, add(store, "a"))
     future = time.time() + 10**6
@@ -344,10 +337,10 @@ def start_reader(command: list[str]) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
 
 
-def test_readers_that_are_killed_at_any_moment(
+def test_readers_killed_at_any_moment(
     cache: Cache, store: CountingDirectory, tmp_path: Path
 ) -> None:
-    """The others fetch on, all in half the space they need, and what is left is whole."""
+    """The others continue, in half the space they need, and the remaining files are complete."""
     files = [add(store, key) for key in "abcdef"]
     command = [sys.executable, "-c", READER, str(tmp_path / "remote"), str(cache.directory)]
     command += [file.sha256 for file in files]
@@ -364,18 +357,16 @@ def test_readers_that_are_killed_at_any_moment(
             reader.kill()
     assert len(store.read) > len(files)
     fetch(cache, store, add(store, "g"))
-    assert len(names(cache)) <= 3  # and no partial file of the dead is among them
+    assert len(names(cache)) <= 3  # without partial files of the killed
     assert all(file_sha256(cache.directory / name) == name for name in names(cache))
 
 
-def test_through_a_store_that_fails(versitygw: S3Server, tmp_path: Path) -> None:
+def test_a_store_that_fails(versitygw: S3Server, tmp_path: Path) -> None:
     content = os.urandom(20 * 2**20)
-    file = KnownFile(
-        name="large", sha256=hashlib.sha256(content).hexdigest(), num_bytes=len(content)
-    )
+    file = KnownFile.of("large", content)
     cache = Cache(tmp_path / "cache", 2**30)
     with FaultProxy(versitygw.port) as proxy:
-        store = open_s3(versitygw, own_prefix(), endpoint=proxy.endpoint)
+        store = open_s3(versitygw, endpoint=proxy.endpoint)
         store.put("large", content)
         faults = [
             proxy.fail("cut", times=2, method="GET"),

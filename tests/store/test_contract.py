@@ -1,4 +1,4 @@
-"""What every store must do, whichever it is."""
+"""The contract of every location, local or in a store."""
 
 import hashlib
 import os
@@ -23,7 +23,7 @@ ODD_KEYS = [
 ]
 
 
-def test_an_object_comes_back(store: Location, tmp_path: Path) -> None:
+def test_a_round_trip(store: Location, tmp_path: Path) -> None:
     store.put("a/b.bin", b"0123456789")
     (tmp_path / "file").write_bytes(b"from a file")
     store.put("a/c.bin", tmp_path / "file")
@@ -40,21 +40,14 @@ def test_a_put_replaces(store: Location) -> None:
 
 
 @pytest.mark.parametrize(
-    ("start", "length", "expected"),
-    [
-        (2, 3, b"234"),
-        (5, None, b"56789"),
-        (0, 4, b"0123"),
-        (0, 99, b"0123456789"),
-        (8, 99, b"89"),
-        (10, None, b""),
-        (99, 5, b""),
-        (3, 0, b""),
-    ],
+    ("start", "length"),
+    [(2, 3), (5, None), (0, 4), (0, 99), (8, 99), (10, None), (99, 5), (3, 0)],
 )
-def test_ranges(store: Location, start: int, length: int | None, expected: bytes) -> None:
-    store.put("key", b"0123456789")
-    assert store.get("key", start, length) == expected
+def test_ranges(store: Location, start: int, length: int | None) -> None:
+    content = b"0123456789"
+    store.put("key", content)
+    end = None if length is None else start + length
+    assert store.get("key", start, length) == content[start:end]
 
 
 def test_an_empty_object(store: Location, tmp_path: Path) -> None:
@@ -67,7 +60,7 @@ def test_an_empty_object(store: Location, tmp_path: Path) -> None:
     assert store.put_if_absent("claim", b"") is False
 
 
-def test_what_does_not_exist(store: Location) -> None:
+def test_a_missing_object(store: Location) -> None:
     store.put("folder/key", b"x")
     for key in ("nothing", "folder", "folder/nothing"):
         assert store.head(key) is None
@@ -100,7 +93,7 @@ def test_a_listing_is_sorted_by_key(store: Location) -> None:
     assert list(store.list("nothing/")) == []
 
 
-def test_other_verbs_while_listing(store: Location) -> None:
+def test_other_operations_during_a_listing(store: Location) -> None:
     for key in ("a", "b", "c"):
         store.put(key, key.encode())
     seen = []
@@ -119,17 +112,17 @@ def test_odd_keys(store: Location, key: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "../x", "a/../../x", "/etc/passwd"])
-def test_a_key_cannot_leave_the_root(store: Location, key: str) -> None:
+def test_a_key_cannot_leave_the_directory(store: Location, key: str) -> None:
     for call in (store.get, store.head, store.delete):
-        with pytest.raises(UsageError, match="leaves the store"):
+        with pytest.raises(UsageError, match="is not below"):
             call(key)
     for put in (store.put, store.put_if_absent):
-        with pytest.raises(UsageError, match="leaves the store"):
+        with pytest.raises(UsageError, match="is not below"):
             put(key, b"")
 
 
 def test_a_large_file(store: Location, tmp_path: Path) -> None:
-    """Larger than one request of an S3 store, and no multiple of its parts."""
+    """Larger than one request of an S3 store, and not a multiple of its part size."""
     path = tmp_path / "large"
     path.write_bytes(os.urandom(2**20) * 33 + b"end")
     store.put("large", path)

@@ -11,14 +11,11 @@ from ssd_core.store.known_file import KnownFile, read_arrays, write_arrays
 
 @pytest.mark.parametrize("dtype", ["f4", "f8", "f2", "i8", "i4", "u1", "?"])
 @pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 0, 2), (2, 3, 4)])
-def test_arrays_come_back_as_they_were(tmp_path: Path, dtype: str, shape: tuple[int, ...]) -> None:
+def test_a_round_trip_of_arrays(tmp_path: Path, dtype: str, shape: tuple[int, ...]) -> None:
     array = np.arange(np.prod(shape, dtype=int)).astype(dtype).reshape(shape)
-    entry = write_arrays(
-        LocalDirectory(tmp_path),
-        "a",
-        {"x": array, "reversed": array[..., ::-1].T if shape else array},
-    )
-    found = read_arrays(LocalDirectory(tmp_path), entry)
+    directory = LocalDirectory(tmp_path)
+    arrays = {"x": array, "reversed": array[..., ::-1].T if shape else array}
+    found = read_arrays(directory, write_arrays(directory, "a", arrays))
     assert found["x"].dtype == array.dtype
     assert found["x"].shape == shape
     assert np.array_equal(found["x"], array)

@@ -1,4 +1,4 @@
-"""The local disk as a store: whole files only, under races, full disks and kills."""
+"""Local directories: atomic writes under races, full disks and kills."""
 
 import multiprocessing
 import os
@@ -20,31 +20,6 @@ from ssd_core.store.local import (
     replace_file,
     write_file,
 )
-from ssd_core.store.location import StoredObject
-
-
-def test_round_trip(tmp_path: Path) -> None:
-    store = LocalDirectory(tmp_path)
-    store.put("a/b.bin", b"0123456789")
-    (tmp_path / "file").write_bytes(b"from a file")
-    store.put("a/c.bin", tmp_path / "file")
-    assert store.get("a/b.bin") == b"0123456789"
-    assert store.get("a/b.bin", 2, 3) == b"234"
-    assert store.get("a/c.bin", 5) == b"a file"
-    assert store.head("a/b.bin") == StoredObject("a/b.bin", 10)
-    assert store.head("a") is None
-    assert [entry.key for entry in store.list("a/")] == ["a/b.bin", "a/c.bin"]
-    store.delete("a/b.bin")
-    store.delete("a/b.bin")
-    assert store.head("a/b.bin") is None
-    with pytest.raises(FileNotFoundError):
-        store.get("a/b.bin")
-
-
-@pytest.mark.parametrize("key", ["../x", "a/../../x", "/etc/passwd"])
-def test_key_cannot_leave_the_root(tmp_path: Path, key: str) -> None:
-    with pytest.raises(UsageError, match="leaves the store"):
-        LocalDirectory(tmp_path).put(key, b"")
 
 
 def test_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
@@ -85,8 +60,8 @@ def test_one_of_many_writers_wins(tmp_path: Path) -> None:
     assert [entry.key for entry in LocalDirectory(tmp_path).list()] == ["claim"]
 
 
-def test_full_disk_says_what_to_do(tmp_path: Path) -> None:
-    """A file size limit fails a write as a full disk does, without needing a disk to fill."""
+def test_a_full_disk_is_reported_with_the_remedy(tmp_path: Path) -> None:
+    """A file size limit makes a write fail as a full disk does."""
     path = tmp_path / "file"
     write_file(path, "old")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -101,8 +76,8 @@ def test_full_disk_says_what_to_do(tmp_path: Path) -> None:
     assert path.read_text() == "old"
 
 
-def test_no_folder_for_temporary_files() -> None:
-    """Where no file may have a byte, none of the usual folders will do."""
+def test_no_directory_for_temporary_files() -> None:
+    """With a file size limit of 0, none of the usual directories is writable."""
     code = (
         "import resource, signal; from ssd_core.store.cache import open_cache\n"
         "from ssd_core.errors import UsageError\n"
@@ -112,30 +87,30 @@ def test_no_folder_for_temporary_files() -> None:
         "except UsageError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "no folder for temporary files can be written; choose one in TMPDIR\n"
+    assert done.stdout == "no directory for temporary files is writable; set TMPDIR to one\n"
 
 
-def test_a_temporary_folder_of_another_user_is_not_trusted(
+def test_a_temporary_directory_of_another_user_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     directory = own_temporary_directory("cache")
     assert directory.stat().st_mode & 0o777 == 0o700
     assert own_temporary_directory("cache") == directory
-    monkeypatch.setattr("os.getuid", lambda: 12345)  # whose name for it somebody has guessed
+    monkeypatch.setattr("os.getuid", lambda: 12345)  # its name was guessed by another user
     directory.rename(tmp_path / "ssd-cache-12345")
     with pytest.raises(UsageError, match="ssd-cache-12345 belongs to another user"):
         own_temporary_directory("cache")
 
 
-def test_unwritable_place_is_the_users_mistake(tmp_path: Path) -> None:
+def test_an_unwritable_path_is_a_usage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UsageError, match="cannot write there"):
         write_file(tmp_path / "file" / "below", "x")
 
 
-def test_a_place_where_no_folder_can_be_made() -> None:
-    text = "/proc/ssd/x: cannot write there: no folder can be made"
+def test_a_path_where_no_directory_can_be_created() -> None:
+    text = "/proc/ssd/x: cannot create a directory there"
     for call in (
         lambda: write_file(Path("/proc/ssd/x/file"), "x"),
         lambda: LocalDirectory(Path("/proc/ssd/x")).put("key", b"x"),
@@ -152,13 +127,13 @@ def test_a_name_that_is_too_long(tmp_path: Path) -> None:
         LocalDirectory(tmp_path).get("x" * 300)
 
 
-def test_a_failed_read_is_not_called_a_write(tmp_path: Path) -> None:
+def test_a_failed_read_is_not_reported_as_a_write(tmp_path: Path) -> None:
     with (
         pytest.raises(UsageError, match=f"^{tmp_path}: cannot read there: is a directory$"),
         explain_disk_errors(tmp_path, "read"),
     ):
         tmp_path.read_bytes()
-    # Its first bytes cannot be read by anybody: the system answers as a broken disk does.
+    # Its first bytes are not readable: the system reports the error of a broken disk.
     with pytest.raises(SurroundingsError, match="mem: the disk failed: input/output error"):
         LocalDirectory(Path("/proc/self")).get("mem")
 
@@ -194,13 +169,15 @@ def test_uris(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("uri", ["ftp://host/path", "http://[", "s3:/x://"])
 def test_another_scheme(uri: str) -> None:
-    with pytest.raises(UsageError, match="cannot be used here; expected a path, file:// or s3://"):
+    with pytest.raises(
+        UsageError, match="is not supported here; expected a path, file:// or s3://"
+    ):
         Location.parse(uri)
-    with pytest.raises(UsageError, match="cannot be used here; expected a path or file://"):
+    with pytest.raises(UsageError, match="is not supported here; expected a path or file://"):
         local_path(uri)
 
 
 @pytest.mark.parametrize("uri", ["file://data/set", "file://", "file:///"])
 def test_a_file_uri_of_another_machine_or_without_a_path(uri: str) -> None:
-    with pytest.raises(UsageError, match="names no place on this machine; expected file:///path"):
+    with pytest.raises(UsageError, match="is not a path on this machine; expected file:///path"):
         Location.parse(uri)

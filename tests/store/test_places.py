@@ -22,8 +22,8 @@ def test_a_relative_root_stays_relative() -> None:
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../up", "a/b", "/abs", ".hidden", "nul\0"])
-def test_a_name_cannot_leave_its_place(name: str) -> None:
-    with pytest.raises(UsageError, match="cannot name a place"):
+def test_a_name_cannot_leave_its_directory(name: str) -> None:
+    with pytest.raises(UsageError, match="is not a valid name"):
         Places("/data").model("cells", name)
 
 
@@ -34,6 +34,6 @@ def test_the_layout_in_a_store() -> None:
     assert Places("s3://bucket").training("x") == Location.parse("s3://bucket/training/x")
 
 
-def test_a_store_that_nobody_speaks_is_refused() -> None:
+def test_an_unsupported_scheme_is_refused() -> None:
     with pytest.raises(UsageError, match="gs://"):
         Places("gs://bucket/ssd").dataset("ab12")

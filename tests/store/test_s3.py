@@ -1,4 +1,4 @@
-"""What only an S3 store has: anonymous users, pages of a listing, foreign objects."""
+"""Properties of S3 only: anonymous users, pages of a listing, objects of other programs."""
 
 import json
 import threading
@@ -13,7 +13,7 @@ from ssd_core.store.s3.directory import S3Directory
 from tests.faults.fault_proxy import FaultProxy
 from tests.store.conftest import (
     BUCKET,
-    PATIENCE,
+    POLICY,
     RACE_SECONDS,
     open_s3,
     own_prefix,
@@ -28,8 +28,8 @@ ANONYMOUS = {"access_key": None, "secret_key": None}
 
 @pytest.fixture(scope="module")
 def public_bucket(versitygw: S3Server) -> str:
-    """A bucket in which everybody may do everything."""
-    client = open_s3(versitygw)._client
+    """A bucket that everybody may read and write."""
+    client = open_s3(versitygw, "")._client
     client.make_bucket(PUBLIC)
     statement = {
         "Effect": "Allow",
@@ -54,9 +54,9 @@ def test_an_anonymous_user(versitygw: S3Server, public_bucket: str) -> None:
 def test_one_of_16_writers_wins_where_conditions_are_ignored(
     versitygw: S3Server, public_bucket: str
 ) -> None:
-    """Without a signature the condition can be taken away: what is left is a simple store."""
+    """The proxy removes the condition, which is possible without a signature."""
     all_have_looked = threading.Barrier(16)
-    patience = replace(PATIENCE, idle_seconds=60, settle_seconds=RACE_SECONDS)
+    policy = replace(POLICY, idle_seconds=60, settle_seconds=RACE_SECONDS)
     with FaultProxy(versitygw.port) as proxy, ThreadPoolExecutor(16) as pool:
         dropped = proxy.fail(
             "drop_header",
@@ -65,7 +65,7 @@ def test_one_of_16_writers_wins_where_conditions_are_ignored(
             header="if-none-match",
             call=lambda: all_have_looked.wait(60) and None,
         )
-        changes = {"endpoint": proxy.endpoint, "patience": patience}
+        changes = {"endpoint": proxy.endpoint, "retry_policy": policy}
         settings = settings_of(versitygw, **ANONYMOUS, **changes)
         store = S3Directory(public_bucket, own_prefix(), settings)
         won = list(pool.map(lambda n: store.put_if_absent("key", str(n).encode()), range(16)))
@@ -75,7 +75,7 @@ def test_one_of_16_writers_wins_where_conditions_are_ignored(
 
 
 def test_the_winner_of_a_race_has_the_content_too(rclone: S3Server) -> None:
-    """rclone may join the name of one writer to another's content: here to what it received."""
+    """rclone may mix one writer's metadata with other content: here with damaged content."""
     prefix = own_prefix()
     with FaultProxy(rclone.port) as proxy:
         store = open_s3(rclone, prefix, endpoint=proxy.endpoint)
@@ -86,9 +86,8 @@ def test_the_winner_of_a_race_has_the_content_too(rclone: S3Server) -> None:
 
 
 def store_content(server: S3Server, store: S3Directory) -> bytes:
-    """Read past the proxy."""
-    prefix = store.uri.removeprefix(f"s3://{PUBLIC}/")
-    return S3Directory(PUBLIC, prefix, settings_of(server)).get("key")
+    """Read without the proxy."""
+    return S3Directory(PUBLIC, store._prefix, settings_of(server)).get("key")
 
 
 def test_a_listing_of_several_pages(versitygw: S3Server) -> None:
@@ -103,19 +102,18 @@ def test_a_listing_of_several_pages(versitygw: S3Server) -> None:
     assert listed == [StoredObject(f"{number:04}", 0) for number in range(2001)]
 
 
-def test_objects_of_others(server: S3Server) -> None:
-    """They have no hash; a compressed one comes as it is stored; folders are no objects."""
-    store = open_s3(server, own_prefix())
-    name = store.uri.removeprefix(f"s3://{BUCKET}/")
-    client = store._client
+def test_objects_of_other_programs(server: S3Server) -> None:
+    """They have no hash; a compressed one is not unpacked; directories are not objects."""
+    store = open_s3(server)
+    client, prefix = store._client, store._prefix
     put = {"bucket_name": BUCKET, "headers": {"Content-Encoding": "gzip"}}
-    client._execute("PUT", object_name=f"{name}/packed", body=b"not unpacked", **put)
-    client._execute("PUT", BUCKET, f"{name}/folder/", body=b"")
+    client._execute("PUT", object_name=f"{prefix}packed", body=b"not unpacked", **put)
+    client._execute("PUT", BUCKET, f"{prefix}folder/", body=b"")
     assert store.get("packed") == b"not unpacked"
     assert list(store.list()) == [StoredObject("packed", 12)]
 
 
-def test_two_prefixes_do_not_meet(server: S3Server) -> None:
+def test_prefixes_are_separate(server: S3Server) -> None:
     prefix = own_prefix()
     one, other = open_s3(server, f"{prefix}a/"), open_s3(server, f"{prefix}ab/")
     one.put("key", b"one")

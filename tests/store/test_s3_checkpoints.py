@@ -1,4 +1,4 @@
-"""Checkpoints and models in a store, without the training around them."""
+"""Checkpoints and models in a store, without a training."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ssd_core.cli.app import app
+from ssd_core.config import EvaluateConfig
 from ssd_core.data.conversion.publish import publish_dataset
 from ssd_core.errors import DataError, DivergedError, SurroundingsError, UsageError
 from ssd_core.model_dir import CONFIG_FILE, local_model, read_description, read_model
@@ -17,7 +18,7 @@ from ssd_core.stages import evaluate, train
 from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.transfer import MirroredFile, upload_directory
 from ssd_core.training.checkpoints import CheckpointDir, TrainState
-from tests.store.conftest import BUCKET, own_prefix, use_server
+from tests.store.conftest import new_location, use_server
 from tests.store.s3_servers import S3Server
 
 TRAINING = "0123456789abcdef"
@@ -25,54 +26,56 @@ ARRAYS = {"weight": np.arange(12, dtype=np.float32).reshape(3, 4), "empty": np.z
 
 
 @pytest.fixture
-def place(server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An empty place in the store that the environment names."""
+def place(server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Location:
+    """An empty directory in the store that the environment names."""
     use_server(monkeypatch, server, tmp_path)
-    return f"s3://{BUCKET}/{own_prefix()}".rstrip("/")
+    return new_location()
 
 
-def save_steps(place: str, *steps: int, log: MirroredFile | None = None) -> CheckpointDir:
-    checkpoints = CheckpointDir(Location.parse(place), TRAINING, log=log)
+def save_steps(place: Location, *steps: int) -> CheckpointDir:
+    checkpoints = CheckpointDir(place, TRAINING)
     checkpoints.resume()
     for step in steps:
         checkpoints.save(TrainState(step=step, samples=8 * step), ARRAYS | {"n": np.array(step)})
     return checkpoints
 
 
-def step_of(place: str) -> tuple[int, int]:
-    """Return the step of the state and of the arrays that an attempt would begin with."""
-    found = CheckpointDir(Location.parse(place), TRAINING).resume()
+def step_of(place: Location) -> tuple[int, int]:
+    """Return the steps of the state and of the arrays with which an attempt would continue."""
+    found = CheckpointDir(place, TRAINING).resume()
     assert found is not None
     assert np.array_equal(found[1]["weight"], ARRAYS["weight"])
     return found[0].step, int(found[1]["n"])
 
 
-def steps(place: str) -> list[str]:
-    return sorted({found.key.partition("/")[0] for found in Location.parse(place).list("step-")})
+def steps(place: Location) -> list[str]:
+    return sorted({found.key.partition("/")[0] for found in place.list("step-")})
 
 
-def test_the_two_newest_are_kept_and_the_newest_is_read(place: str) -> None:
+def test_the_two_newest_are_kept_and_the_newest_is_read(place: Location) -> None:
     checkpoints = save_steps(place, 10, 20, 30)
-    assert checkpoints.last_dir == Location.parse(f"{place}/step-00000030")
+    assert checkpoints.last_dir == place / "step-00000030"
     assert steps(place) == ["step-00000020", "step-00000030"]
     assert step_of(place) == (30, 30)
 
 
 @pytest.mark.parametrize("name", ["state.safetensors", "checkpoint.json"])
 @pytest.mark.parametrize("change", ["cut", "flip", "remove"])
-def test_damage_falls_back(place: str, name: str, change: str) -> None:
+def test_a_damaged_checkpoint_falls_back_to_the_previous_one(
+    place: Location, name: str, change: str
+) -> None:
     save_steps(place, 10, 20)
-    store, key = Location.parse(place), f"step-00000020/{name}"
-    content = bytearray(store.get(key))
+    key = f"step-00000020/{name}"
+    content = bytearray(place.get(key))
     if change == "remove":
-        store.delete(key)
+        place.delete(key)
     else:
         content[len(content) // 3] ^= 1
-        store.put(key, bytes(content[: len(content) // 2] if change == "cut" else content))
+        place.put(key, bytes(content[: len(content) // 2] if change == "cut" else content))
     assert step_of(place) == (10, 10)
 
 
-def test_the_newer_attempt_wins_and_keeps_its_checkpoints(place: str) -> None:
+def test_the_newer_attempt_wins_and_keeps_its_checkpoints(place: Location) -> None:
     older = save_steps(place, 10)
     newer = save_steps(place, 15, 20)
     for call in (older.check_newest, lambda: older.save(TrainState(step=12), ARRAYS)):
@@ -82,86 +85,78 @@ def test_the_newer_attempt_wins_and_keeps_its_checkpoints(place: str) -> None:
     newer.check_newest()
 
 
-def test_the_log_is_there_before_the_checkpoint(place: str, tmp_path: Path) -> None:
-    log = MirroredFile(tmp_path / "train_log.jsonl", Location.parse(place))
+def test_the_log_is_stored_before_the_checkpoint(place: Location, tmp_path: Path) -> None:
+    log = MirroredFile(tmp_path / "train_log.jsonl", place)
     log.path.write_text("to step 10\n")
-    save_steps(f"{place}/checkpoints", 10, log=None)
-    assert Location.parse(place).head("train_log.jsonl") is None
-    checkpoints = CheckpointDir(Location.parse(f"{place}/checkpoints"), TRAINING, log=log)
+    save_steps(place / "checkpoints", 10)
+    assert place.head("train_log.jsonl") is None
+    checkpoints = CheckpointDir(place / "checkpoints", TRAINING, log=log)
     checkpoints.resume()
-    assert not log.path.exists()  # nobody has published it
+    assert not log.path.exists()  # it was never published
     log.path.write_text("to step 20\n")
     checkpoints.save(TrainState(step=20), ARRAYS)
     log.path.write_text("to step 20\nto step 22\n")
-    CheckpointDir(Location.parse(f"{place}/checkpoints"), TRAINING, log=log).resume()
+    CheckpointDir(place / "checkpoints", TRAINING, log=log).resume()
     assert log.path.read_text() == "to step 20\n"
 
 
-@pytest.mark.parametrize("inside", ["", "/model"])
+@pytest.mark.parametrize("inside", ["", "model"])
 def test_a_model_in_a_store_is_the_same_model(
-    place: str, trained_dir: Path, tmp_path: Path, inside: str
+    place: Location, trained_dir: Path, tmp_path: Path, inside: str
 ) -> None:
-    upload_directory(trained_dir / "model", Location.parse(f"{place}/model"), last=CONFIG_FILE)
-    ours, theirs = (
-        read_model(Location.parse(f"{place}{inside}")),
-        read_model(LocalDirectory(trained_dir)),
-    )
-    assert (
-        ours.description
-        == theirs.description
-        == read_description(Location.parse(f"{place}{inside}"))
-    )
+    upload_directory(trained_dir / "model", place / "model", last=CONFIG_FILE)
+    model_dir = place / inside
+    ours, theirs = read_model(model_dir), read_model(LocalDirectory(trained_dir))
+    assert ours.description == theirs.description == read_description(model_dir)
     assert ours.classes == theirs.classes
     assert all(np.array_equal(ours.weights[name], theirs.weights[name]) for name in theirs.weights)
-    copy = local_model(Location.parse(f"{place}{inside}"))
+    copy = local_model(model_dir)
     assert copy.is_relative_to(tmp_path / "tmp")
     before = {path: path.stat().st_mtime_ns for path in copy.glob("*.safetensors")}
     (copy / "classes.json").write_text("damaged")
-    assert local_model(Location.parse(f"{place}{inside}")) == copy
+    assert local_model(model_dir) == copy
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert read_model(LocalDirectory(copy)).classes == theirs.classes
 
 
-def test_a_model_that_is_not_there_or_not_whole_is_named(place: str, trained_dir: Path) -> None:
-    with pytest.raises(UsageError, match=f"{place}: no such model directory"):
-        read_model(Location.parse(place))
-    upload_directory(trained_dir / "model", Location.parse(place), last=CONFIG_FILE)
-    Location.parse(place).put("classes.json", b"[]")
+def test_a_missing_or_incomplete_model_is_named(place: Location, trained_dir: Path) -> None:
+    with pytest.raises(UsageError, match=f"{place}: the model directory does not exist"):
+        read_model(place)
+    upload_directory(trained_dir / "model", place, last=CONFIG_FILE)
+    place.put("classes.json", b"[]")
     with pytest.raises(DataError, match=r"classes\.json is damaged: .*; the model is incomplete"):
-        read_model(Location.parse(place))
-    Location.parse(place).delete("classes.json")
+        read_model(place)
+    place.delete("classes.json")
     with pytest.raises(DataError, match=r"classes\.json is missing; the model is incomplete"):
-        read_model(Location.parse(place))
+        read_model(place)
 
 
 @pytest.mark.parametrize("server", ["versitygw"], indirect=True)
-def test_a_diverged_training_leaves_its_log(place: str, bccd_shards: Path) -> None:
+def test_a_diverged_training_leaves_its_log(place: Location, bccd_shards: Path) -> None:
     changes = ["model.image_size=64", "batch_size=2", "steps=8", "log_interval=1"]
     changes += ["optimizer.learning_rate=1e30", "schedule.warmup=0"]
     recipe = override(load_recipe("demo"), [f"train.{change}" for change in changes])
     training = train.Training(recipe=recipe, data_dir=LocalDirectory(bccd_shards), device="cpu")
     with pytest.raises(DivergedError, match="last good checkpoint: none"):
-        train.run(training, Location.parse(place))
-    log = Location.parse(place).get("train_log.jsonl").decode()
+        train.run(training, place)
+    log = place.get("train_log.jsonl").decode()
     assert [json.loads(line)["event"] for line in log.splitlines()][:2] == ["start", "step"]
-    assert Location.parse(place).head("invocation.json") is not None
-    assert Location.parse(place).head("results.json") is None
+    assert place.head("invocation.json") is not None
+    assert place.head("results.json") is None
 
 
 @pytest.mark.parametrize("server", ["versitygw"], indirect=True)
-def test_evaluation_does_not_depend_on_the_places(
-    place: str, trained_dir: Path, bccd_shards: Path, tmp_path: Path
+def test_evaluation_does_not_depend_on_the_locations(
+    place: Location, trained_dir: Path, bccd_shards: Path, tmp_path: Path
 ) -> None:
-    upload_directory(
-        trained_dir / "model", Location.parse(f"{place}/trained/model"), last=CONFIG_FILE
-    )
-    publish_dataset(bccd_shards, Location.parse(f"{place}/shards"))
-    words = ["evaluate", "--model", f"{place}/trained", "--data", f"{place}/shards"]
-    done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "there"), "--device", "cpu"])
+    upload_directory(trained_dir / "model", place / "trained/model", last=CONFIG_FILE)
+    publish_dataset(bccd_shards, place / "shards")
+    command = ["evaluate", "--model", f"{place}/trained", "--data", f"{place}/shards"]
+    done = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "there"), "--device", "cpu"])
     assert done.exit_code == 0, done.output
-    config = json.loads((tmp_path / "there" / "invocation.json").read_text())["config"]
+    invocation = json.loads((tmp_path / "there" / "invocation.json").read_text())
     evaluate.run(
-        config,
+        EvaluateConfig(**invocation["config"]),
         LocalDirectory(trained_dir),
         LocalDirectory(bccd_shards),
         LocalDirectory(tmp_path / "here"),
@@ -174,6 +169,5 @@ def test_evaluation_does_not_depend_on_the_places(
     assert there["classes"] == here["classes"]
     found = [(tmp_path / name / "detections.json").read_bytes() for name in ("there", "here")]
     assert found[0] == found[1]
-    inputs = json.loads((tmp_path / "there" / "invocation.json").read_text())["inputs"]
-    assert inputs["model_dir"]["uri"] == f"{place}/trained"
-    assert inputs["data_dir"]["uri"] == f"{place}/shards"
+    assert invocation["inputs"]["model_dir"]["uri"] == f"{place}/trained"
+    assert invocation["inputs"]["data_dir"]["uri"] == f"{place}/shards"

@@ -4,14 +4,14 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from ssd_core.config import AugmentConfig, ConvertConfig, parse_section
+from ssd_core.config import AugmentConfig, ConvertConfig
 from ssd_core.data.batches.loader import Loader
 from ssd_core.data.batches.order import SHARDS_PER_GROUP
 from ssd_core.data.conversion.publish import publish_dataset
@@ -26,50 +26,35 @@ from ssd_core.stages import convert, inspect, train
 from ssd_core.store import LocalDirectory, Location
 from ssd_core.structures import Record
 from tests.faults.fault_proxy import FaultProxy
-from tests.store.conftest import BUCKET, open_s3, own_prefix, refusal, run_killed, use_server
+from tests.store.conftest import new_location, open_s3, refusal, run_killed, use_server
 from tests.store.s3_servers import S3Server, wait_until
 
-CONFIG = {"shard_bytes": 50_000}
-
-
-def own_uri() -> str:
-    return f"s3://{BUCKET}/{own_prefix()}".rstrip("/")
-
-
-@pytest.fixture(autouse=True)
-def environment(
-    own_environment: None, monkeypatch: pytest.MonkeyPatch, versitygw: S3Server, tmp_path: Path
-) -> None:
-    """An own cache, temporary folder, and the server as the environment names it."""
-    use_server(monkeypatch, versitygw, tmp_path)
-
-
-@pytest.fixture
-def proxy(versitygw: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
-    """A proxy on the way to the server."""
-    with FaultProxy(versitygw.port) as started:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", started.endpoint)
-        yield started
+pytestmark = pytest.mark.usefixtures("user_environment")
+CONFIG = ConvertConfig(shard_bytes=50_000)
 
 
 @pytest.fixture(scope="module")
-def local_dir(bccd_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundled photographs in many small shards; read only."""
-    data_dir = tmp_path_factory.mktemp("many") / "shards"
-    convert.run(
-        parse_section(ConvertConfig, CONFIG, "convert"), str(bccd_dir), LocalDirectory(data_dir)
-    )
+def local_dir(bccd_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> LocalDirectory:
+    """The bundled images in many small shards; read only."""
+    data_dir = LocalDirectory(tmp_path_factory.mktemp("many") / "shards")
+    convert.run(CONFIG, str(bccd_dir), data_dir)
     return data_dir
 
 
 @pytest.fixture(scope="module")
-def uri(local_dir: Path, versitygw: S3Server, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The same in the store; read only."""
-    place = own_uri()
+def published(
+    local_dir: LocalDirectory, versitygw: S3Server, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """The URI of the same data set in the store; read only."""
     with pytest.MonkeyPatch.context() as patch:
         use_server(patch, versitygw, tmp_path_factory.mktemp("published"))
-        publish_dataset(local_dir, Location.parse(place))
-    return place
+        publish_dataset(local_dir.local, location := new_location())
+    return location.uri
+
+
+@pytest.fixture
+def remote_dir(published: str) -> Location:
+    return Location.parse(published)
 
 
 def assert_same(records: Sequence[Record], expected: Sequence[Record]) -> None:
@@ -85,122 +70,98 @@ def open_shards(reader: SplitReader) -> set[int]:
     return {number for number, shard in enumerate(reader._rows._opened) if shard is not None}
 
 
-def test_what_is_converted_into_a_store_equals_what_is_converted_here(
-    few_images: Path, tmp_path: Path, proxy: FaultProxy
+def test_a_conversion_into_a_store_equals_a_local_one(
+    few_images: Path, tmp_path: Path, user_proxy: FaultProxy
 ) -> None:
-    place = own_uri()
-    result = convert.run(
-        parse_section(ConvertConfig, CONFIG, "convert"), str(few_images), Location.parse(place)
-    )
-    convert.run(
-        parse_section(ConvertConfig, CONFIG, "convert"),
-        str(few_images),
-        LocalDirectory(tmp_path / "local"),
-    )
-    here, there = (
-        read_manifest(LocalDirectory(tmp_path / "local")),
-        read_manifest(Location.parse(place)),
-    )
+    place, local = new_location(), LocalDirectory(tmp_path / "local")
+    result = convert.run(CONFIG, str(few_images), place)
+    convert.run(CONFIG, str(few_images), local)
+    here, there = read_manifest(local), read_manifest(place)
     assert there.digest == here.digest == result.metadata["digest"]
-    assert result.metadata["uri"] == place
+    assert result.metadata["uri"] == place.uri
     assert len(there.shards()) == len(here.shards()) > 2
     for split in ("train", "val"):
-        reader = open_split(Location.parse(place), split)
-        expected = list(open_split(LocalDirectory(tmp_path / "local"), split).read_in_order())
+        reader = open_split(place, split)
+        expected = list(open_split(local, split).read_in_order())
         assert_same(list(reader.read_in_order()), expected)
         assert_same(list(reader.read(range(len(reader))[::-1])), expected[::-1])
-    assert [request for request in proxy.seen if request.method == "PUT"][-1].target.endswith(
-        "/manifest.json"
-    )
+    *_, last = [request.target for request in user_proxy.seen if request.method == "PUT"]
+    assert last.endswith("/manifest.json")
     assert [path for path in (tmp_path / "tmp").rglob("*") if path.is_file()] == []
-    proxy.heal()
-    convert.run(
-        parse_section(ConvertConfig, CONFIG, "convert"), str(few_images), Location.parse(place)
-    )
-    assert not [request for request in proxy.seen if request.method == "PUT"]
+    user_proxy.heal()
+    convert.run(CONFIG, str(few_images), place)
+    assert not [request for request in user_proxy.seen if request.method == "PUT"]
 
 
-def command(source: Path, place: str) -> list[str]:
+def command(source: Path, place: Location) -> list[str]:
     entry = "from ssd_core.cli.app import main; main()"
-    return [sys.executable, "-c", entry, "convert", str(source), "--out", place]
+    return [sys.executable, "-c", entry, "convert", str(source), "--out", place.uri]
 
 
 @pytest.mark.parametrize("moment", ["val-00000", "manifest.json"])
 def test_a_killed_upload_is_completed(
-    few_images: Path, proxy: FaultProxy, versitygw: S3Server, moment: str, tmp_path: Path
+    few_images: Path, user_proxy: FaultProxy, versitygw: S3Server, moment: str, tmp_path: Path
 ) -> None:
-    place = own_uri()
-    store = open_s3(versitygw, f"{place.removeprefix(f's3://{BUCKET}/')}/")
+    store = open_s3(versitygw)
+    place = Location.parse(store.uri)
     run_killed(
         command(few_images, place),
-        proxy,
+        user_proxy,
         moment,
         after=lambda: any(found.key.endswith("train-00000.arrow") for found in store.list()),
     )
-    done = [r.target for r in proxy.seen if r.method == "PUT" and moment not in r.target]
-    if moment != "manifest.json":  # this request goes on although its sender is dead
-        refusal(lambda: open_split(Location.parse(place), "train"), DataError)
-    proxy.heal()
+    done = [r.target for r in user_proxy.seen if r.method == "PUT" and moment not in r.target]
+    if moment != "manifest.json":  # this request completes although its sender is dead
+        refusal(lambda: open_split(place, "train"), DataError)
+    user_proxy.heal()
     rerun = subprocess.run(command(few_images, place), capture_output=True, text=True)
     assert rerun.returncode == 0, rerun.stderr
-    again = {request.target for request in proxy.seen if request.method == "PUT"}
+    again = {request.target for request in user_proxy.seen if request.method == "PUT"}
     assert not again & {target for target in done if ".arrow" in target}
     assert [path for path in (tmp_path / "tmp").rglob("*") if path.is_file()] == []
     for split, count in {"train": 8, "val": 4}.items():
-        assert len(list(open_split(Location.parse(place), split).read_in_order())) == count
+        assert len(list(open_split(place, split).read_in_order())) == count
 
 
-def test_no_manifest_means_no_data_set(proxy: FaultProxy, few_images: Path) -> None:
-    place = own_uri()
-    proxy.fail("error", times=99, method="PUT", target="val-", status=403, code="AccessDenied")
+def test_without_a_manifest_there_is_no_data_set(user_proxy: FaultProxy, few_images: Path) -> None:
+    place = new_location()
+    user_proxy.fail("error", times=99, method="PUT", target="val-", status=403, code="AccessDenied")
     with pytest.raises(UsageError, match="val-00000"):
-        convert.run(ConvertConfig(), str(few_images), Location.parse(place))
-    assert any("train-00000" in request.target for request in proxy.seen)
+        convert.run(ConvertConfig(), str(few_images), place)
+    assert any("train-00000" in request.target for request in user_proxy.seen)
     with pytest.raises(DataError, match=f"{place} holds no converted data set"):
-        open_split(Location.parse(place), "train")
+        open_split(place, "train")
 
 
-def test_a_place_that_may_only_be_read_is_named_before_the_work(
-    proxy: FaultProxy, few_images: Path, tmp_path: Path
+def test_a_store_without_write_permission_is_named_before_the_conversion(
+    user_proxy: FaultProxy, few_images: Path, tmp_path: Path
 ) -> None:
-    proxy.fail("error", times=99, method="PUT", status=403, code="AccessDenied")
+    user_proxy.fail("error", times=99, method="PUT", status=403, code="AccessDenied")
     text = refusal(
-        lambda: convert.run(
-            ConvertConfig(),
-            str(few_images),
-            Location.parse(own_uri()),
-        ),
-        UsageError,
+        lambda: convert.run(ConvertConfig(), str(few_images), new_location()), UsageError
     )
-    assert "access denied; the access key needs the right to list, read and write there" in text
+    assert "access denied; the access key needs permission to list, read and write there" in text
     assert not list((tmp_path / "tmp").rglob("*.arrow"))
 
 
 def test_the_first_of_two_data_sets_stays(
-    few_images: Path, local_dir: Path, proxy: FaultProxy
+    few_images: Path, local_dir: LocalDirectory, user_proxy: FaultProxy
 ) -> None:
-    place = own_uri()
-    proxy.fail(
+    place = new_location()
+    user_proxy.fail(
         "call",
         method="PUT",
         target="manifest.json",
-        call=lambda: publish_dataset(local_dir, Location.parse(place)) and None,
+        call=lambda: publish_dataset(local_dir.local, place) and None,
     )
     with pytest.raises(OwnershipError, match=f"{place} holds another data set"):
-        convert.run(
-            parse_section(ConvertConfig, CONFIG, "convert"),
-            str(few_images),
-            Location.parse(place),
-        )
+        convert.run(CONFIG, str(few_images), place)
     for split in ("train", "val"):
-        expected = list(open_split(LocalDirectory(local_dir), split).read_in_order())
-        assert_same(list(open_split(Location.parse(place), split).read_in_order()), expected)
+        expected = list(open_split(local_dir, split).read_in_order())
+        assert_same(list(open_split(place, split).read_in_order()), expected)
+    skipping = CONFIG.model_copy(update={"policy": "skip"})
     with pytest.raises(OwnershipError, match="policy"):
-        convert.run(
-            parse_section(ConvertConfig, CONFIG | {"policy": "skip"}, "convert"),
-            str(few_images),
-            Location.parse(place),
-        )
+        convert.run(skipping, str(few_images), place)
 
 
 @pytest.mark.parametrize(
@@ -214,60 +175,61 @@ def test_the_first_of_two_data_sets_stays(
     ],
     ids=lambda fault: fault["mode"],
 )
-def test_a_passing_fault_is_outlasted(
-    uri: str, local_dir: Path, proxy: FaultProxy, fault: dict[str, Any]
+def test_a_transient_fault_is_retried(
+    remote_dir: Location, local_dir: LocalDirectory, user_proxy: FaultProxy, fault: dict[str, Any]
 ) -> None:
-    reader = open_split(Location.parse(uri), "val")
-    hit = proxy.fail(**fault, method="GET", target="val-0000[0-2]")
-    expected = list(open_split(LocalDirectory(local_dir), "val").read_in_order())[:9]
+    reader = open_split(remote_dir, "val")
+    hit = user_proxy.fail(**fault, method="GET", target="val-0000[0-2]")
+    expected = list(open_split(local_dir, "val").read_in_order())[:9]
     records = reader.read_in_order()
     assert_same([next(records) for _ in expected], expected)
     assert hit.times == 0
 
 
-def test_a_lasting_fault_is_one_line(
-    uri: str, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+def test_a_lasting_fault_is_reported_in_one_line(
+    remote_dir: Location, user_proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSD_STORE_PATIENCE", "1")
-    reader = open_split(Location.parse(uri), "val")
-    fault = proxy.fail("corrupt", times=99, method="GET", target="val-00000", offset=1000)
+    reader = open_split(remote_dir, "val")
+    fault = user_proxy.fail("corrupt", times=99, method="GET", target="val-00000", offset=1000)
     text = refusal(lambda: next(reader.read([0])), DataError)
-    assert text.startswith(f"{uri}/shards-")
+    assert text.startswith(f"{remote_dir}/shards-")
     assert "is damaged: sha256" in text
     fault.mode = "error"
     text = refusal(lambda: next(reader.read([0])), SurroundingsError)
-    assert text.startswith(f"{uri}/shards-")
+    assert text.startswith(f"{remote_dir}/shards-")
     fault.times = 0
     assert next(reader.read([0])).index == 0
 
 
-def test_a_missing_shard_is_found_before_the_work(
-    local_dir: Path, versitygw: S3Server, tmp_path: Path
-) -> None:
-    place = own_uri()
-    manifest = publish_dataset(local_dir, Location.parse(place))
+def test_a_missing_shard_is_found_before_the_first_row(local_dir: LocalDirectory) -> None:
+    place = new_location()
+    manifest = publish_dataset(local_dir.local, place)
     name = manifest.splits["val"].shards[1].name
-    open_s3(versitygw, place.removeprefix(f"s3://{BUCKET}/") + "/").delete(name)
+    place.delete(name)
     with pytest.raises(
         DataError, match=f"{place}/{name} is missing; delete the file, if any, and convert"
     ):
-        open_split(Location.parse(place), "train")
-    publish_dataset(local_dir, Location.parse(place))
-    assert len(open_split(Location.parse(place), "train")) == 100
+        open_split(place, "train")
+    publish_dataset(local_dir.local, place)
+    assert len(open_split(place, "train")) == 100
 
 
-def test_reading_goes_on_when_the_server_was_killed(
-    uri: str, local_dir: Path, versitygw: S3Server, monkeypatch: pytest.MonkeyPatch
+def test_a_read_continues_after_the_server_restarts(
+    remote_dir: Location,
+    local_dir: LocalDirectory,
+    versitygw: S3Server,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SSD_STORE_PATIENCE", "300")
-    records = open_split(Location.parse(uri), "val").read_in_order()
+    records = open_split(remote_dir, "val").read_in_order()
     read = [next(records)]
     versitygw.stop(signal.SIGKILL)
     starter = threading.Timer(0.5, versitygw.start)
     starter.start()
     read += records
     starter.join()
-    assert_same(read, list(open_split(LocalDirectory(local_dir), "val").read_in_order()))
+    assert_same(read, list(open_split(local_dir, "val").read_in_order()))
 
 
 def make_loader(reader: SplitReader) -> Loader:
@@ -283,12 +245,9 @@ def make_loader(reader: SplitReader) -> Loader:
 
 
 def test_batches_are_the_same_and_two_groups_are_held(
-    uri: str, local_dir: Path, tmp_path: Path
+    remote_dir: Location, local_dir: LocalDirectory, tmp_path: Path
 ) -> None:
-    reader, own = (
-        open_split(Location.parse(uri), "train"),
-        open_split(LocalDirectory(local_dir), "train"),
-    )
+    reader, own = open_split(remote_dir, "train"), open_split(local_dir, "train")
     assert len(reader.shard_rows) > 3 * SHARDS_PER_GROUP
     most, steps = 0, 60  # more than two epochs
     pairs = zip(make_loader(reader).batches(0, steps), make_loader(own).batches(0, steps), strict=1)
@@ -299,8 +258,8 @@ def test_batches_are_the_same_and_two_groups_are_held(
     assert SHARDS_PER_GROUP < most <= 2 * SHARDS_PER_GROUP
 
 
-def test_the_next_group_is_fetched_before_it_is_read(uri: str, tmp_path: Path) -> None:
-    reader = open_split(Location.parse(uri), "train")
+def test_the_next_group_is_fetched_before_it_is_read(remote_dir: Location, tmp_path: Path) -> None:
+    reader = open_split(remote_dir, "train")
     batches = make_loader(reader).batches(0, 1)
     next(batches)
     cache = tmp_path / "cache"
@@ -312,13 +271,12 @@ def test_the_next_group_is_fetched_before_it_is_read(uri: str, tmp_path: Path) -
     assert len(open_shards(reader)) <= SHARDS_PER_GROUP
 
 
-def test_training_does_not_depend_on_the_place(uri: str, local_dir: Path, tmp_path: Path) -> None:
+def test_training_does_not_depend_on_the_location(
+    remote_dir: Location, local_dir: LocalDirectory, tmp_path: Path
+) -> None:
     changes = ["steps=10", "batch_size=4", "model.image_size=64"]
     recipe = override(load_recipe("demo"), [f"train.{change}" for change in changes])
-    for name, place in {
-        "here": LocalDirectory(local_dir),
-        "there": Location.parse(uri),
-    }.items():
+    for name, place in {"here": local_dir, "there": remote_dir}.items():
         training = train.Training(recipe=recipe, data_dir=place, device="cpu")
         train.run(training, LocalDirectory(tmp_path / name))
     here, there = (read_model(LocalDirectory(tmp_path / name)) for name in ("here", "there"))
@@ -326,5 +284,5 @@ def test_training_does_not_depend_on_the_place(uri: str, local_dir: Path, tmp_pa
     assert here.weights.keys() == there.weights.keys()
     for name, weights in here.weights.items():
         assert np.array_equal(weights, there.weights[name])
-    inspect.run(Location.parse(uri), LocalDirectory(tmp_path / "inspection"))
+    inspect.run(remote_dir, LocalDirectory(tmp_path / "inspection"))
     assert "s3://" in (tmp_path / "inspection" / "results.json").read_text()

@@ -1,4 +1,4 @@
-"""The S3 store against networks and servers that fail: it goes on, or says why not, in time."""
+"""Failing networks and servers: the S3 store continues, or reports the cause within its budget."""
 
 import logging
 import os
@@ -17,11 +17,11 @@ import pytest
 from ssd_core.errors import DataError, SurroundingsError
 from ssd_core.store.location import StoredObject
 from ssd_core.store.s3.directory import S3Directory
-from ssd_core.store.s3.settings import Patience
 from tests.faults.fault_proxy import FaultProxy
 from tests.store.conftest import (
-    PATIENCE,
+    POLICY,
     assert_no_secrets,
+    only_versitygw,
     open_s3,
     own_prefix,
     refusal,
@@ -29,10 +29,10 @@ from tests.store.conftest import (
 from tests.store.s3_servers import SECRET_KEY, S3Server, free_port
 
 MIB = 2**20
-SHORT = replace(PATIENCE, idle_seconds=0.2, budget_seconds=0.3)
-RESTART = replace(PATIENCE, budget_seconds=300)
+SHORT = {"idle_seconds": 0.2, "budget_seconds": 0.3}
+RESTART_SECONDS = 300
 """Swift needs many seconds to start on a busy machine."""
-PASSING = [
+TRANSIENT = [
     {"mode": "error", "status": 500, "code": "InternalError"},
     {"mode": "error", "status": 503, "code": "SlowDown", "headers": {"Retry-After": "0"}},
     {"mode": "error", "status": 429, "code": "TooManyRequests"},
@@ -41,8 +41,10 @@ PASSING = [
     {"mode": "lost_answer"},
     {"mode": "stall"},
 ]
-AFTER_THE_SERVER = [fault for fault in PASSING if fault["mode"] in {"reset", "lost_answer"}]
-"""The others never reach it, so that one server is enough."""
+BEHIND_THE_SERVER = [fault for fault in TRANSIENT if fault["mode"] in {"reset", "lost_answer"}]
+"""The other faults never reach the server, so that one server is enough."""
+UPLOAD_REQUESTS = [("POST", "uploads="), ("PUT", "partNumber=2"), ("POST", "uploadId=")]
+"""Requests that begin a multipart upload, send a part, and complete it."""
 
 
 def name_of(part: object) -> str:
@@ -51,19 +53,31 @@ def name_of(part: object) -> str:
     return str(part)
 
 
-def patience_for(fault: dict[str, object]) -> Patience:
-    return replace(PATIENCE, idle_seconds=0.3) if fault["mode"] == "stall" else PATIENCE
+def open_proxied(server: S3Server, proxy: FaultProxy, **changes: float) -> S3Directory:
+    """Return an empty directory behind a proxy, with changes of the retry policy."""
+    return open_s3(server, endpoint=proxy.endpoint, retry_policy=replace(POLICY, **changes))
+
+
+def idle_seconds_for(fault: dict[str, object]) -> dict[str, float]:
+    return {"idle_seconds": 0.3} if fault["mode"] == "stall" else {}
 
 
 @pytest.fixture
 def store(server: S3Server, proxy: FaultProxy) -> S3Directory:
     """A store behind the proxy."""
-    return open_s3(server, own_prefix(), endpoint=proxy.endpoint)
+    return open_proxied(server, proxy)
+
+
+def put_random(store: S3Directory) -> bytes:
+    """Store 100,000 random bytes under "key" and return them."""
+    content = os.urandom(100_000)
+    store.put("key", content)
+    return content
 
 
 @contextmanager
 def failing(proxy: FaultProxy, fault: dict[str, object], method: str) -> Iterator[None]:
-    """Let the next two requests of a kind fail, and see that they did."""
+    """Let the next two requests of a method fail, and assert that they did."""
     hit = proxy.fail(**(fault | {"times": 2, "method": method}))
     yield
     assert hit.times == 0
@@ -71,15 +85,15 @@ def failing(proxy: FaultProxy, fault: dict[str, object], method: str) -> Iterato
 
 @pytest.mark.parametrize(
     ("server", "fault"),
-    [("versitygw", fault) for fault in PASSING] + [("swift", fault) for fault in AFTER_THE_SERVER],
+    [("versitygw", fault) for fault in TRANSIENT]
+    + [("swift", fault) for fault in BEHIND_THE_SERVER],
     ids=name_of,
     indirect=["server"],
 )
-def test_every_verb_outlasts_faults(
+def test_every_operation_retries_faults(
     server: S3Server, proxy: FaultProxy, fault: dict[str, object]
 ) -> None:
-    patience = patience_for(fault)
-    store = open_s3(server, own_prefix(), endpoint=proxy.endpoint, patience=patience)
+    store = open_proxied(server, proxy, **idle_seconds_for(fault))
     with failing(proxy, fault, "PUT"):
         store.put("key", b"0123456789")
     with failing(proxy, fault, "GET"):
@@ -101,22 +115,22 @@ def test_every_verb_outlasts_faults(
     assert store.get("claim") == b"mine"
 
 
-@pytest.mark.parametrize("fault", PASSING, ids=name_of)
-@pytest.mark.parametrize(
-    ("method", "target"),
-    [("POST", "uploads="), ("PUT", "partNumber=2"), ("POST", "uploadId=")],
-    ids=["begin", "part", "complete"],
-)
-def test_an_upload_in_parts_outlasts_faults(
-    versitygw: S3Server, large_file: Path, fault: dict[str, object], method: str, target: str
+@only_versitygw
+@pytest.mark.parametrize("fault", TRANSIENT, ids=name_of)
+@pytest.mark.parametrize(("method", "target"), UPLOAD_REQUESTS)
+def test_a_multipart_upload_retries_faults(
+    server: S3Server,
+    proxy: FaultProxy,
+    large_file: Path,
+    fault: dict[str, object],
+    method: str,
+    target: str,
 ) -> None:
-    with FaultProxy(versitygw.port) as proxy:
-        patience = patience_for(fault)
-        store = open_s3(versitygw, own_prefix(), endpoint=proxy.endpoint, patience=patience)
-        with failing(proxy, fault | {"target": target}, method):
-            store.put("large", large_file)
-    assert store_content(versitygw, store) == large_file.read_bytes()
-    clean_uploads(versitygw)
+    store = open_proxied(server, proxy, **idle_seconds_for(fault))
+    with failing(proxy, fault | {"target": target}, method):
+        store.put("large", large_file)
+    assert store_content(server, store) == large_file.read_bytes()
+    clean_uploads(server)
 
 
 @pytest.fixture(scope="module")
@@ -128,55 +142,55 @@ def large_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def store_content(server: S3Server, store: S3Directory) -> bytes:
-    """Read past the proxy."""
-    return open_s3(server, store.uri.removeprefix("s3://bucket/")).get("large")
+    """Read without the proxy."""
+    return open_s3(server, store._prefix).get("large")
 
 
 def clean_uploads(server: S3Server) -> None:
-    direct = open_s3(server)
+    direct = open_s3(server, "")
     for upload in direct.unfinished_uploads():
         direct.abort_upload(upload)
     assert list(direct.unfinished_uploads()) == []
 
 
-@pytest.mark.parametrize("fault", PASSING, ids=name_of)
-def test_clearing_away_outlasts_faults(versitygw: S3Server, fault: dict[str, object]) -> None:
-    with FaultProxy(versitygw.port) as proxy:
-        patience = patience_for(fault)
-        store = open_s3(versitygw, own_prefix(), endpoint=proxy.endpoint, patience=patience)
-        name = f"{store._prefix}large"
-        upload_id = store._client._create_multipart_upload("bucket", name, {})
-        store._client._upload_part("bucket", name, b"12345", {}, upload_id, 1)
-        with (
-            failing(proxy, fault | {"target": "uploads="}, "GET"),
-            failing(proxy, fault | {"target": "uploadId="}, "GET"),
-        ):
-            (upload,) = store.unfinished_uploads()
-        assert (upload.key, upload.num_bytes) == ("large", 5)
-        with failing(proxy, fault, "DELETE"):
-            store.abort_upload(upload)
-        assert list(store.unfinished_uploads()) == []
-
-
-@pytest.mark.parametrize("target", ["uploads=", "partNumber=2", "uploadId="])
-def test_the_budget_ends_each_part_of_a_large_upload(
-    versitygw: S3Server, large_file: Path, target: str
+@only_versitygw
+@pytest.mark.parametrize("fault", TRANSIENT, ids=name_of)
+def test_removal_of_uploads_retries_faults(
+    server: S3Server, proxy: FaultProxy, fault: dict[str, object]
 ) -> None:
-    with FaultProxy(versitygw.port) as proxy:
-        patience = replace(SHORT, idle_seconds=30)  # the other parts may take their time
-        store = open_s3(versitygw, own_prefix(), endpoint=proxy.endpoint, patience=patience)
-        method = "PUT" if target == "partNumber=2" else "POST"
-        proxy.fail("error", times=10_000, method=method, target=target)
-        text = refusal(lambda: store.put("large", large_file), SurroundingsError)
-        assert "the store failed" in text
-        assert open_s3(versitygw, store._prefix).head("large") is None
-    clean_uploads(versitygw)
+    store = open_proxied(server, proxy, **idle_seconds_for(fault))
+    name = f"{store._prefix}large"
+    upload_id = store._client._create_multipart_upload("bucket", name, {})
+    store._client._upload_part("bucket", name, b"12345", {}, upload_id, 1)
+    with (
+        failing(proxy, fault | {"target": "uploads="}, "GET"),
+        failing(proxy, fault | {"target": "uploadId="}, "GET"),
+    ):
+        (upload,) = store.unfinished_uploads()
+    assert (upload.key, upload.num_bytes) == ("large", 5)
+    with failing(proxy, fault, "DELETE"):
+        store.abort_upload(upload)
+    assert list(store.unfinished_uploads()) == []
+
+
+@only_versitygw
+@pytest.mark.parametrize(("method", "target"), UPLOAD_REQUESTS)
+def test_the_budget_ends_each_part_of_a_large_upload(
+    server: S3Server, proxy: FaultProxy, large_file: Path, method: str, target: str
+) -> None:
+    # The other parts may be slow.
+    store = open_proxied(server, proxy, idle_seconds=30, budget_seconds=0.3)
+    proxy.fail("error", times=10_000, method=method, target=target)
+    text = refusal(lambda: store.put("large", large_file), SurroundingsError)
+    assert "the store failed" in text
+    assert open_s3(server, store._prefix).head("large") is None
+    clean_uploads(server)
 
 
 def test_a_server_that_is_killed_in_the_middle_of_a_large_upload(
     server: S3Server, proxy: FaultProxy, large_file: Path
 ) -> None:
-    store = open_s3(server, own_prefix(), endpoint=proxy.endpoint, patience=RESTART)
+    store = open_proxied(server, proxy, budget_seconds=RESTART_SECONDS)
     starters: list[threading.Thread] = []
 
     def kill() -> None:
@@ -190,28 +204,31 @@ def test_a_server_that_is_killed_in_the_middle_of_a_large_upload(
     assert store_content(server, store) == large_file.read_bytes()
 
 
-def test_a_complete_upload_whose_answer_is_lost(server: S3Server, large_file: Path) -> None:
-    with FaultProxy(server.port) as proxy:
-        store = open_s3(server, own_prefix(), endpoint=proxy.endpoint)
-        hit = proxy.fail("lost_answer", method="POST", target="uploadId=")
-        store.put("large", large_file)
-        assert hit.times == 0
+def test_a_complete_upload_whose_response_is_lost(
+    store: S3Directory, server: S3Server, proxy: FaultProxy, large_file: Path
+) -> None:
+    hit = proxy.fail("lost_answer", method="POST", target="uploadId=")
+    store.put("large", large_file)
+    assert hit.times == 0
     assert store_content(server, store) == large_file.read_bytes()
 
 
-def test_an_error_inside_a_200_is_one(versitygw: S3Server, large_file: Path) -> None:
+@only_versitygw
+def test_an_error_inside_a_200_response(
+    server: S3Server, proxy: FaultProxy, large_file: Path
+) -> None:
     failure = {"mode": "error", "status": 200, "method": "POST", "target": "uploadId="}
-    with FaultProxy(versitygw.port) as proxy:
-        store = open_s3(versitygw, own_prefix(), endpoint=proxy.endpoint)
-        hit = proxy.fail(**failure, code="InternalError")
-        store.put("large", large_file)
-        assert hit.times == 0
-        proxy.fail(**failure, code="AccessDenied")
-        text = refusal(lambda: store.put("other", large_file), SurroundingsError)
-        assert "lost the upload" in text
-    clean_uploads(versitygw)
+    store = open_proxied(server, proxy)
+    hit = proxy.fail(**failure, code="InternalError")
+    store.put("large", large_file)
+    assert hit.times == 0
+    proxy.fail(**failure, code="AccessDenied")
+    text = refusal(lambda: store.put("other", large_file), SurroundingsError)
+    assert "lost the upload" in text
+    clean_uploads(server)
 
 
+@only_versitygw
 @pytest.mark.parametrize(
     "fault",
     [
@@ -222,16 +239,11 @@ def test_an_error_inside_a_200_is_one(versitygw: S3Server, large_file: Path) -> 
     ],
     ids=name_of,
 )
-def test_the_budget_ends_every_verb(
-    versitygw: S3Server, fault: dict[str, object], large_file: Path
+def test_the_budget_ends_every_operation(
+    server: S3Server, proxy: FaultProxy, fault: dict[str, object], large_file: Path
 ) -> None:
-    with FaultProxy(versitygw.port) as proxy:
-        store = open_s3(versitygw, own_prefix(), endpoint=proxy.endpoint, patience=SHORT)
-        proxy.fail(**(fault | {"times": 10_000}))
-        check_every_verb_gives_up(store, large_file)
-
-
-def check_every_verb_gives_up(store: S3Directory, large_file: Path) -> None:
+    store = open_proxied(server, proxy, **SHORT)
+    proxy.fail(**(fault | {"times": 10_000}))
     for call in (
         lambda: store.put("key", b"x"),
         lambda: store.put("key", large_file),
@@ -247,8 +259,7 @@ def check_every_verb_gives_up(store: S3Directory, large_file: Path) -> None:
 
 
 def test_a_cut_body_is_continued(store: S3Directory, proxy: FaultProxy) -> None:
-    content = os.urandom(100_000)
-    store.put("key", content)
+    content = put_random(store)
     proxy.heal()
     proxy.fail("cut", times=5, method="GET")
     assert store.get("key") == content
@@ -257,8 +268,7 @@ def test_a_cut_body_is_continued(store: S3Directory, proxy: FaultProxy) -> None:
 
 
 def test_a_cut_range_is_continued_to_its_end(store: S3Directory, proxy: FaultProxy) -> None:
-    content = os.urandom(100_000)
-    store.put("key", content)
+    content = put_random(store)
     proxy.heal()
     proxy.fail("cut", times=2, method="GET")
     assert store.get("key", 1000, 2000) == content[1000:3000]
@@ -266,7 +276,7 @@ def test_a_cut_range_is_continued_to_its_end(store: S3Directory, proxy: FaultPro
     assert ranges == ["bytes=1000-2999", "bytes=2000-2999", "bytes=2500-2999"]
 
 
-def test_a_cut_listing_is_repeated(store: S3Directory, proxy: FaultProxy) -> None:
+def test_a_cut_listing_is_retried(store: S3Directory, proxy: FaultProxy) -> None:
     store.put("key", b"x")
     hit = proxy.fail("cut", times=2, method="GET")
     assert list(store.list()) == [StoredObject("key", 1)]
@@ -274,63 +284,59 @@ def test_a_cut_listing_is_repeated(store: S3Directory, proxy: FaultProxy) -> Non
 
 
 @pytest.mark.parametrize("new", [b"new!" * 25_000, b"short", b""], ids=["equal", "short", "empty"])
-def test_an_object_that_is_replaced_while_it_is_read_comes_whole(
+def test_an_object_replaced_during_a_read_is_read_completely(
     store: S3Directory, proxy: FaultProxy, server: S3Server, new: bytes
 ) -> None:
     old = b"old!" * 25_000
     store.put("key", old)
-    direct = open_s3(server, store.uri.removeprefix("s3://bucket/"))
+    direct = open_s3(server, store._prefix)
     proxy.fail("cut", method="GET")
     proxy.fail("call", method="GET", call=lambda: direct.put("key", new))
     assert store.get("key") == new
 
 
 def test_a_body_that_stalls_is_continued(server: S3Server, proxy: FaultProxy) -> None:
-    patience = replace(PATIENCE, idle_seconds=0.5)
-    store = open_s3(server, own_prefix(), endpoint=proxy.endpoint, patience=patience)
-    content = os.urandom(100_000)
-    store.put("key", content)
+    store = open_proxied(server, proxy, idle_seconds=0.5)
+    content = put_random(store)
     hit = proxy.fail("stall_in_body", times=2, method="GET")
     assert store.get("key") == content
     assert hit.times == 0
 
 
-def test_a_body_that_only_drips_is_given_up(server: S3Server, proxy: FaultProxy) -> None:
-    store = open_s3(server, own_prefix(), endpoint=proxy.endpoint, patience=SHORT)
-    store.put("key", os.urandom(100_000))
+def test_a_body_without_enough_progress_fails(server: S3Server, proxy: FaultProxy) -> None:
+    store = open_proxied(server, proxy, **SHORT)
+    put_random(store)
     proxy.fail("slow", times=10, method="GET", bytes_per_second=5_000)
-    assert "less than 1 MiB came in 0.3 s" in refusal(lambda: store.get("key"), SurroundingsError)
+    assert "less than 1 MiB arrived in 0.3 s" in refusal(
+        lambda: store.get("key"), SurroundingsError
+    )
 
 
-def test_a_slow_body_is_waited_for(store: S3Directory, proxy: FaultProxy) -> None:
-    content = os.urandom(100_000)
-    store.put("key", content)
+def test_a_slow_body_completes(store: S3Directory, proxy: FaultProxy) -> None:
+    content = put_random(store)
     proxy.fail("slow", method="GET", bytes_per_second=100_000)
     assert store.get("key") == content
 
 
-def test_a_slow_upload_is_waited_for(versitygw: S3Server, large_file: Path) -> None:
-    """A time-out counts for a piece of the body: slowness is no silence."""
-    with FaultProxy(versitygw.port) as proxy:
-        patience = replace(PATIENCE, connect_seconds=2)  # also for each piece of a body
-        store = open_s3(versitygw, own_prefix(), endpoint=proxy.endpoint, patience=patience)
-        slow = proxy.fail(
-            "slow_upload", method="PUT", target="partNumber=1&", bytes_per_second=3 * MIB
-        )
-        store.put("large", large_file)
-        assert slow.times == 0
-        assert sum(request.method == "PUT" for request in proxy.seen) == 2
-    assert store_content(versitygw, store) == large_file.read_bytes()
+@only_versitygw
+def test_a_slow_upload_completes(server: S3Server, proxy: FaultProxy, large_file: Path) -> None:
+    """The timeout applies to each block of the body, not to the whole request."""
+    store = open_proxied(server, proxy, connect_seconds=2)  # also for each block
+    slow = proxy.fail("slow_upload", method="PUT", target="partNumber=1&", bytes_per_second=3 * MIB)
+    store.put("large", large_file)
+    assert slow.times == 0
+    assert sum(request.method == "PUT" for request in proxy.seen) == 2
+    assert store_content(server, store) == large_file.read_bytes()
 
 
-def test_a_damaged_download_is_repeated(store: S3Directory, proxy: FaultProxy) -> None:
+def test_a_damaged_download_is_retried(store: S3Directory, proxy: FaultProxy) -> None:
     store.put("key", b"0123456789")
     hit = proxy.fail("corrupt", method="GET", offset=5)
     assert store.get("key") == b"0123456789"
     assert hit.times == 0
 
 
-def test_damage_in_the_store_is_told_from_damage_on_the_way(
+def test_damage_in_the_store_differs_from_damage_in_transfer(
     store: S3Directory, proxy: FaultProxy
 ) -> None:
     store.put("key", b"0123456789")
@@ -344,7 +350,7 @@ def test_damage_in_the_store_is_told_from_damage_on_the_way(
 
 
 def test_damage_on_the_disk_of_the_store(versitygw: S3Server) -> None:
-    store = open_s3(versitygw, own_prefix())
+    store = open_s3(versitygw)
     store.put("key", b"0123456789")
     (path,) = (versitygw.folder / "objects").rglob(f"{store.uri.split('/')[3]}/key")
     with path.open("r+b") as file:
@@ -352,22 +358,21 @@ def test_damage_on_the_disk_of_the_store(versitygw: S3Server) -> None:
     assert "is damaged" in refusal(lambda: store.get("key"), DataError)
 
 
-def test_a_damaged_upload_is_repeated(store: S3Directory, proxy: FaultProxy) -> None:
+def test_a_damaged_upload_is_retried(store: S3Directory, proxy: FaultProxy) -> None:
     hit = proxy.fail("corrupt_upload", method="PUT", offset=3)
     store.put("key", b"0123456789")
     assert hit.times == 0
     assert store.get("key") == b"0123456789"
 
 
-def test_a_claim_whose_answer_is_lost_is_ours(store: S3Directory, proxy: FaultProxy) -> None:
+def test_a_claim_whose_response_is_lost_succeeds(store: S3Directory, proxy: FaultProxy) -> None:
     hit = proxy.fail("lost_answer", times=2, method="PUT")
     assert store.put_if_absent("claim", b"mine") is True
     assert hit.times == 0
     assert store.put_if_absent("claim", b"mine") is False
 
 
-def test_a_claim_on_a_store_that_refuses_conditions(server: S3Server, proxy: FaultProxy) -> None:
-    store = open_s3(server, own_prefix(), endpoint=proxy.endpoint)
+def test_a_claim_on_a_store_that_refuses_conditions(store: S3Directory, proxy: FaultProxy) -> None:
     proxy.fail("error", status=501, code="NotImplemented", method="PUT")
     assert store.put_if_absent("claim", b"mine") is True
     assert "if-none-match" not in proxy.seen[-2].headers
@@ -375,8 +380,8 @@ def test_a_claim_on_a_store_that_refuses_conditions(server: S3Server, proxy: Fau
     assert store.get("claim") == b"mine"
 
 
-def test_a_server_that_is_killed_and_started_again(server: S3Server) -> None:
-    store = open_s3(server, own_prefix(), patience=RESTART)
+def test_a_server_that_restarts(server: S3Server) -> None:
+    store = open_s3(server, retry_policy=replace(POLICY, budget_seconds=RESTART_SECONDS))
     contents = {f"key-{number}": os.urandom(1000) for number in range(5)}
     for key, content in contents.items():
         store.put(key, content)
@@ -395,7 +400,7 @@ def test_a_server_that_is_killed_and_started_again(server: S3Server) -> None:
 def test_a_client_that_is_killed_in_the_middle_of_an_upload(
     server: S3Server, proxy: FaultProxy, large_file: Path
 ) -> None:
-    """What was there before stays, nothing half is seen, and the rest can be cleared away."""
+    """The old object stays, no partial object is visible, and the parts can be removed."""
     prefix = own_prefix()
     store = open_s3(server, prefix)
     store.put("large", b"old")
@@ -433,8 +438,8 @@ def test_a_client_that_is_killed_in_the_middle_of_an_upload(
     assert store.get("large") == large_file.read_bytes()
 
 
-def test_a_server_that_takes_no_connection(versitygw: S3Server) -> None:
-    """Its queue is full: nobody answers the first packet."""
+def test_a_server_that_accepts_no_connection(versitygw: S3Server) -> None:
+    """Its queue is full: the first packet is not answered."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ExitStack() as taken:
         address = listener.getsockname()
         for _ in range(8):
@@ -442,15 +447,15 @@ def test_a_server_that_takes_no_connection(versitygw: S3Server) -> None:
             waiting.setblocking(False)
             waiting.connect_ex(address)
         endpoint = f"http://127.0.0.1:{address[1]}"
-        patience = replace(SHORT, connect_seconds=0.1, idle_seconds=60)
-        store = open_s3(versitygw, own_prefix(), endpoint=endpoint, patience=patience)
+        policy = replace(POLICY, connect_seconds=0.1, idle_seconds=60, budget_seconds=0.3)
+        store = open_s3(versitygw, endpoint=endpoint, retry_policy=policy)
         text = refusal(lambda: store.get("key"), SurroundingsError)
     assert f"no answer from {endpoint} for 0.3 s: it does not answer in time" in text
 
 
-def test_a_server_that_is_away(versitygw: S3Server, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_server_that_is_down(versitygw: S3Server, caplog: pytest.LogCaptureFixture) -> None:
     endpoint = f"http://127.0.0.1:{free_port()}"
-    store = open_s3(versitygw, "p/", endpoint=endpoint, patience=SHORT)
+    store = open_s3(versitygw, "p/", endpoint=endpoint, retry_policy=replace(POLICY, **SHORT))
     with caplog.at_level(logging.DEBUG):
         text = refusal(lambda: store.get("key"), SurroundingsError)
     assert text == (
@@ -459,5 +464,5 @@ def test_a_server_that_is_away(versitygw: S3Server, caplog: pytest.LogCaptureFix
     )
     warnings = [entry.message for entry in caplog.records if entry.name == "ssd"]
     host = endpoint.removeprefix("http://")
-    assert warnings == [f"{host}: it refuses the connection; trying again for up to 0.3 s"]
+    assert warnings == [f"{host}: it refuses the connection; retrying for up to 0.3 s"]
     assert_no_secrets(caplog.text)

@@ -1,4 +1,4 @@
-"""Processes that publish to one place at once: one whole data set is there, others are refused."""
+"""Processes that publish to one directory at once: one data set wins, the others are refused."""
 
 import re
 import subprocess
@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ssd_core.config import ConvertConfig, parse_section
+from ssd_core.config import ConvertConfig
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.stages import convert, verify
 from ssd_core.store import LocalDirectory, Location
-from tests.store.conftest import BUCKET, RACE_SECONDS, own_prefix, use_server
+from tests.store.conftest import RACE_SECONDS, new_location, use_server
 from tests.store.s3_servers import S3Server
 
 NUM_WRITERS = 8
@@ -25,7 +25,7 @@ from ssd_core.errors import OwnershipError
 from ssd_core.store import Location
 from ssd_core.store.s3 import settings
 
-settings.Patience = partial(settings.Patience, settle_seconds=float(sys.argv[3]))
+settings.RetryPolicy = partial(settings.RetryPolicy, settle_seconds=float(sys.argv[3]))
 print("ready", flush=True)
 sys.stdin.readline()
 try:
@@ -36,16 +36,12 @@ except OwnershipError as error:
 
 
 @pytest.fixture(scope="module")
-def data_dirs(few_images: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def data_dirs(few_images: Path, tmp_path_factory: pytest.TempPathFactory) -> list[LocalDirectory]:
     """Data sets that differ in the limits of their shards."""
     folder = tmp_path_factory.mktemp("racers")
-    places = [folder / str(number) for number in range(NUM_WRITERS)]
+    places = [LocalDirectory(folder / str(number)) for number in range(NUM_WRITERS)]
     for number, place in enumerate(places):
-        convert.run(
-            parse_section(ConvertConfig, {"shard_bytes": 50_000 + number}, "convert"),
-            str(few_images),
-            LocalDirectory(place),
-        )
+        convert.run(ConvertConfig(shard_bytes=50_000 + number), str(few_images), place)
     return places
 
 
@@ -55,18 +51,18 @@ def place(
     own_environment: None,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
-) -> str:
-    """An empty place on the server that the test names; rclone knows no conditional writes."""
+) -> Location:
+    """An empty directory on the server of the test; rclone has no conditional writes."""
     server: S3Server = request.getfixturevalue(request.param)
     use_server(monkeypatch, server, tmp_path)
-    return f"s3://{BUCKET}/{own_prefix()}".rstrip("/")
+    return new_location()
 
 
-def race(data_dirs: list[Path], place: str) -> list[str]:
-    """Publish from as many processes; return what each says at its end, "" for success."""
+def race(data_dirs: list[LocalDirectory], place: Location) -> list[str]:
+    """Publish from one process per data set; return the error of each, "" for success."""
     writers = [
         subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(data_dir), place, str(RACE_SECONDS)],
+            [sys.executable, "-c", WRITER, str(data_dir), place.uri, str(RACE_SECONDS)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -89,26 +85,26 @@ def race(data_dirs: list[Path], place: str) -> list[str]:
     [("versitygw", 2), ("swift", NUM_WRITERS), ("rclone", NUM_WRITERS)],
     indirect=["place"],
 )
-def test_one_of_many_data_sets_is_there(
-    place: str, data_dirs: list[Path], num_writers: int
+def test_one_of_many_data_sets_wins(
+    place: Location, data_dirs: list[LocalDirectory], num_writers: int
 ) -> None:
-    digests = [
-        read_manifest(LocalDirectory(data_dir)).digest for data_dir in data_dirs[:num_writers]
-    ]
-    said = race(data_dirs[:num_writers], place)
-    assert said.count("") == 1
-    winner = digests[said.index("")]
-    assert read_manifest(Location.parse(place)).digest == winner
-    for digest, text in zip(digests, said, strict=True):
+    digests = [read_manifest(data_dir).digest for data_dir in data_dirs[:num_writers]]
+    errors = race(data_dirs[:num_writers], place)
+    assert errors.count("") == 1
+    winner = digests[errors.index("")]
+    assert read_manifest(place).digest == winner
+    for digest, text in zip(digests, errors, strict=True):
         if digest != winner:
             named = re.match(rf"{place} holds another data set: its digest is (\w+)…; ", text)
             assert named is not None, text
-            # Where conditions are ignored, it may be one that was there for a moment.
+            # Where conditions are ignored, it may be a data set that was there for a moment.
             assert named[1] in {other[:12] for other in digests} - {digest[:12]}
-    assert list(verify.run(Location.parse(place))) == [(place, [])]
+    assert list(verify.run(place)) == [(place, [])]
 
 
 @pytest.mark.parametrize("place", ["versitygw", "rclone"], indirect=True)
-def test_writers_of_the_same_data_all_succeed(place: str, data_dirs: list[Path]) -> None:
+def test_writers_of_the_same_data_all_succeed(
+    place: Location, data_dirs: list[LocalDirectory]
+) -> None:
     assert race([data_dirs[0]] * 3, place) == ["", "", ""]
-    assert list(verify.run(Location.parse(place))) == [(place, [])]
+    assert list(verify.run(place)) == [(place, [])]

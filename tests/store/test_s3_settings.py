@@ -6,15 +6,15 @@ import pytest
 from ssd_core.errors import UsageError
 from ssd_core.store import Location
 from ssd_core.store.s3.directory import S3Directory
-from ssd_core.store.s3.settings import Patience, S3Settings, read_settings, split_uri
+from ssd_core.store.s3.settings import RetryPolicy, S3Settings, read_settings, split_uri
 from tests.store.conftest import refusal
 
 KEYS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "canary"}
 
 
-def test_nothing_set_is_anonymous_at_amazon() -> None:
+def test_an_empty_environment_is_anonymous_at_amazon() -> None:
     settings = read_settings({})
-    assert settings == S3Settings(patience=Patience(settle_seconds=0))
+    assert settings == S3Settings(retry_policy=RetryPolicy(settle_seconds=0))
     assert settings.access_key is settings.region is None
 
 
@@ -35,11 +35,11 @@ def test_every_variable() -> None:
         session_token="token",
         addressing="virtual",
         ca_bundle="/ca.pem",
-        patience=Patience(budget_seconds=7.5),
+        retry_policy=RetryPolicy(budget_seconds=7.5),
     )
 
 
-def test_the_special_variable_wins_and_an_empty_one_is_unset() -> None:
+def test_the_specific_variable_wins_and_an_empty_one_is_unset() -> None:
     environment = {
         "AWS_ENDPOINT_URL": "http://other",
         "AWS_ENDPOINT_URL_S3": "http://store:1",
@@ -65,22 +65,22 @@ def test_secrets_are_not_shown() -> None:
     [
         ({"AWS_ACCESS_KEY_ID": "id"}, "AWS_ACCESS_KEY_ID is set but AWS_SECRET_ACCESS_KEY is not"),
         ({"AWS_SECRET_ACCESS_KEY": "canary"}, "AWS_SECRET_ACCESS_KEY is set but AWS_ACCESS_KEY_ID"),
-        ({"AWS_ENDPOINT_URL": "store:9000"}, "AWS_ENDPOINT_URL cannot be used; expected http://"),
-        ({"AWS_ENDPOINT_URL": "http://u:canary@store"}, "AWS_ENDPOINT_URL cannot be used"),
-        ({"AWS_ENDPOINT_URL": "http://store/bucket"}, "AWS_ENDPOINT_URL cannot be used"),
-        ({"AWS_ENDPOINT_URL": "http://store:port"}, "AWS_ENDPOINT_URL cannot be used"),
-        ({"AWS_ENDPOINT_URL": "http://store?x=canary"}, "AWS_ENDPOINT_URL cannot be used"),
+        ({"AWS_ENDPOINT_URL": "store:9000"}, "AWS_ENDPOINT_URL is invalid; expected http://"),
+        ({"AWS_ENDPOINT_URL": "http://u:canary@store"}, "AWS_ENDPOINT_URL is invalid"),
+        ({"AWS_ENDPOINT_URL": "http://store/bucket"}, "AWS_ENDPOINT_URL is invalid"),
+        ({"AWS_ENDPOINT_URL": "http://store:port"}, "AWS_ENDPOINT_URL is invalid"),
+        ({"AWS_ENDPOINT_URL": "http://store?x=canary"}, "AWS_ENDPOINT_URL is invalid"),
         ({"AWS_S3_ADDRESSING_STYLE": "odd"}, "'odd'; expected auto, path or virtual"),
         ({"SSD_STORE_PATIENCE": "long"}, "'long'; expected a number of seconds"),
         ({"SSD_STORE_PATIENCE": "-1"}, "'-1'; expected a number of seconds"),
         ({"SSD_STORE_PATIENCE": "nan"}, "'nan'; expected a number of seconds"),
     ],
 )
-def test_values_that_cannot_be(environment: dict[str, str], expected: str) -> None:
+def test_invalid_values(environment: dict[str, str], expected: str) -> None:
     assert expected in refusal(lambda: read_settings(environment), UsageError)
 
 
-def test_a_region_that_cannot_be() -> None:
+def test_an_invalid_region() -> None:
     settings = S3Settings(endpoint="http://store", region="no region")
     assert "AWS_REGION" in refusal(
         lambda: S3Directory("bucket", "", settings).head("key"), UsageError
@@ -105,21 +105,20 @@ def test_uris_without_a_bucket(uri: str) -> None:
     assert "expected s3://bucket/prefix" in refusal(lambda: split_uri(uri), UsageError)
 
 
-def test_credentials_do_not_belong_into_a_uri() -> None:
+def test_credentials_in_a_uri_are_refused() -> None:
     text = refusal(lambda: split_uri("s3://id:canary@bucket/x"), UsageError)
     assert "AWS_SECRET_ACCESS_KEY" in text
 
 
-def test_parse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-    store = Location.parse("s3://bucket/a/b")
+def test_parse() -> None:
+    store = Location.parse("s3://bucket/a/b/")
     assert isinstance(store, S3Directory)
     assert store.uri == "s3://bucket/a/b"
-    with pytest.raises(UsageError, match="cannot be used here"):
+    with pytest.raises(UsageError, match="is not supported here"):
         Location.parse("gs://bucket/a")
 
 
-def test_the_page_names_every_variable() -> None:
+def test_the_documentation_lists_every_variable() -> None:
     root = Path(__file__).parents[2]
     code = "".join(path.read_text() for path in (root / "ssd_core" / "store").rglob("*.py"))
     read = set(re.findall(r"\"((?:AWS|REQUESTS|SSD|SSL)_[A-Z0-9_]+)\"", code))

@@ -1,49 +1,37 @@
-"""Labelled photographs in an S3 store: converted as from a folder, fetched ahead."""
+"""Labelled images in an S3 store: converted like local ones, and fetched ahead."""
 
 import hashlib
 import pickle
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from ssd_core.config import ConvertConfig, parse_section
+from ssd_core.config import ConvertConfig
 from ssd_core.data.shards.manifest import listing_key, read_manifest
 from ssd_core.data.sources import open_source
 from ssd_core.data.sources.base import read_head
 from ssd_core.data.sources.store import StoreSource
 from ssd_core.errors import DataError, SurroundingsError, UsageError
 from ssd_core.stages import check, convert
-from ssd_core.store import LocalDirectory
+from ssd_core.store import LocalDirectory, Location
 from tests.faults.fault_proxy import FaultProxy
-from tests.store.conftest import BUCKET, open_s3, own_prefix
-from tests.store.s3_servers import SECRET_KEY, S3Server
+from tests.store.conftest import BUCKET, new_location
+
+CONFIG = ConvertConfig(shard_bytes=30_000)
 
 
 @pytest.fixture(autouse=True)
-def environment(
-    own_environment: None, monkeypatch: pytest.MonkeyPatch, versitygw: S3Server
-) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", versitygw.endpoint)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", versitygw.access_key)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+def environment(user_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSD_STORE_PATIENCE", "3")
 
 
-@pytest.fixture
-def proxy(versitygw: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
-    with FaultProxy(versitygw.port) as started:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", started.endpoint)
-        yield started
-
-
-def upload(server: S3Server, files: dict[str, bytes | Path]) -> str:
-    """Store files below a prefix of their own and return its URI."""
-    prefix = own_prefix()
-    store = open_s3(server, prefix)
+def upload(files: Mapping[str, bytes | Path]) -> Location:
+    """Store files in a new directory and return it."""
+    location = new_location()
     for name, content in files.items():
-        store.put(name, content)
-    return f"s3://{BUCKET}/{prefix}"
+        location.put(name, content)
+    return location
 
 
 def hashes(out_dir: Path) -> dict[str, str]:
@@ -54,65 +42,48 @@ def hashes(out_dir: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def photographs(few_images: Path, versitygw: S3Server) -> str:
+def images(few_images: Path) -> Location:
     paths = [path for path in few_images.rglob("*") if path.is_file()]
-    return upload(versitygw, {path.relative_to(few_images).as_posix(): path for path in paths})
+    return upload({path.relative_to(few_images).as_posix(): path for path in paths})
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_the_shards_are_those_of_a_folder(
-    few_images: Path, photographs: str, tmp_path: Path, workers: int
+def test_the_shards_equal_those_of_a_local_source(
+    few_images: Path, images: Location, tmp_path: Path, workers: int
 ) -> None:
-    config = {"shard_bytes": 30_000}
-    convert.run(
-        parse_section(ConvertConfig, config, "convert"),
-        str(few_images),
-        LocalDirectory(tmp_path / "near"),
-    )
-    convert.run(
-        parse_section(ConvertConfig, config, "convert"),
-        photographs,
-        LocalDirectory(tmp_path / "far"),
-        workers=workers,
-    )
+    near, far = LocalDirectory(tmp_path / "near"), LocalDirectory(tmp_path / "far")
+    convert.run(CONFIG, str(few_images), near)
+    convert.run(CONFIG, images.uri, far, workers=workers)
     assert hashes(tmp_path / "far") == hashes(tmp_path / "near")
-    near, far = (
-        read_manifest(LocalDirectory(tmp_path / "near")),
-        read_manifest(LocalDirectory(tmp_path / "far")),
-    )
-    assert far.digest == near.digest
-    assert far.source["uri"] == photographs.rstrip("/")
-    again = convert.run(
-        parse_section(ConvertConfig, config, "convert"),
-        photographs,
-        LocalDirectory(tmp_path / "far"),
-    )
-    assert again.metadata["digest"] == near.digest
+    digest = read_manifest(near).digest
+    assert read_manifest(far).digest == digest
+    assert read_manifest(far).source["uri"] == images.uri
+    assert convert.run(CONFIG, images.uri, far).metadata["digest"] == digest
 
 
-def test_it_is_checked_like_a_folder(photographs: str, tmp_path: Path) -> None:
-    checked = check.run(ConvertConfig(), photographs, LocalDirectory(tmp_path / "out"))
+def test_it_is_checked_like_a_local_source(images: Location, tmp_path: Path) -> None:
+    checked = check.run(ConvertConfig(), images.uri, LocalDirectory(tmp_path / "out"))
     assert not checked.findings.counts
     assert [split.images for split in checked.splits.values()] == [8, 4]
 
 
-def test_the_listing_key_follows_the_content(versitygw: S3Server) -> None:
-    uri = upload(versitygw, {"a.jpg": b"one", "b.jpg": b"two"})
-    key = listing_key(open_source(uri).files, {})
-    assert listing_key(open_source(uri).files, {}) == key
-    open_s3(versitygw, uri.removeprefix(f"s3://{BUCKET}/")).put("a.jpg", b"eno")
-    assert listing_key(open_source(uri).files, {}) != key
+def test_the_listing_key_follows_the_content() -> None:
+    location = upload({"a.jpg": b"one", "b.jpg": b"two"})
+    key = listing_key(open_source(location.uri).files, {})
+    assert listing_key(open_source(location.uri).files, {}) == key
+    location.put("a.jpg", b"eno")
+    assert listing_key(open_source(location.uri).files, {}) != key
 
 
-def test_names_and_contents(versitygw: S3Server) -> None:
-    files: dict[str, bytes | Path] = {
+def test_names_and_contents() -> None:
+    files = {
         "z.txt": b"last",
         "sub/my cat ä.jpg": b"cat",
         "empty": b"",
         ".hidden": b"no",
         "sub/.hidden/a": b"no",
     }
-    source = open_source(upload(versitygw, files))
+    source = open_source(upload(files).uri)
     assert list(source.files) == ["empty", "sub/my cat ä.jpg", "z.txt"]
     assert source.read("sub/my cat ä.jpg") == b"cat"
     assert source.read("empty") == b""
@@ -125,20 +96,19 @@ def test_names_and_contents(versitygw: S3Server) -> None:
         open_source(f"s3://{BUCKET}/nothing/here")
 
 
-@pytest.mark.parametrize("order", ["as said", "some left out", "others"])
-def test_files_may_be_fetched_ahead(versitygw: S3Server, order: str) -> None:
+@pytest.mark.parametrize("order", ["as announced", "some left out", "reversed"])
+def test_files_may_be_fetched_ahead(order: str) -> None:
     names = [f"{number:03}" for number in range(60)]
-    source = open_source(upload(versitygw, {name: name.encode() for name in names}))
+    source = open_source(upload({name: name.encode() for name in names}).uri)
     source.expect([*names, "missing"])
-    asked = {"as said": names, "some left out": names[::7], "others": names[::-1]}[order]
+    asked = {"as announced": names, "some left out": names[::7], "reversed": names[::-1]}[order]
     assert [source.read(name) for name in asked] == [name.encode() for name in asked]
     source.expect(names[:2])
     assert source.read(names[0]) == names[0].encode()
 
 
-def test_another_process_goes_on_with_the_same_listing(versitygw: S3Server) -> None:
-    uri = upload(versitygw, {"a": b"one", "b": b"two"})
-    source = open_source(uri)
+def test_another_process_continues_with_the_same_listing() -> None:
+    source = open_source(upload({"a": b"one", "b": b"two"}).uri)
     source.expect(["a", "b"])
     assert source.read("a") == b"one"
     copy = pickle.loads(pickle.dumps(source))
@@ -147,10 +117,10 @@ def test_another_process_goes_on_with_the_same_listing(versitygw: S3Server) -> N
     assert copy.read("b") == b"two"
 
 
-def test_an_object_that_is_gone_is_a_finding(photographs: str, versitygw: S3Server) -> None:
-    source = open_source(photographs)
+def test_a_deleted_object_is_a_finding(images: Location) -> None:
+    source = open_source(images.uri)
     name = next(name for name in source.files if name.endswith(".jpg"))
-    open_s3(versitygw, photographs.removeprefix(f"s3://{BUCKET}/")).delete(name)
+    images.delete(name)
     for names in ([], [name]):
         source.expect(names)
         with pytest.raises(DataError, match=f"{name}: no longer exists in s3://"):
@@ -159,37 +129,28 @@ def test_an_object_that_is_gone_is_a_finding(photographs: str, versitygw: S3Serv
         source.read_into(name, memoryview(bytearray(4)))
 
 
-def test_a_store_that_is_away_says_so(photographs: str, tmp_path: Path, proxy: FaultProxy) -> None:
-    source = open_source(photographs)
-    proxy.fail("error", times=10_000)
+def test_an_unavailable_store_is_reported(
+    images: Location, tmp_path: Path, user_proxy: FaultProxy
+) -> None:
+    source = open_source(images.uri)
+    user_proxy.fail("error", times=10_000)
     with pytest.raises(SurroundingsError):
         source.read(next(iter(source.files)))
     with pytest.raises(SurroundingsError):
-        convert.run(
-            ConvertConfig(),
-            photographs,
-            LocalDirectory(tmp_path / "out"),
-        )
+        convert.run(ConvertConfig(), images.uri, LocalDirectory(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
-def test_a_store_that_goes_away_leaves_no_manifest(
-    photographs: str, tmp_path: Path, proxy: FaultProxy
+def test_a_store_that_becomes_unavailable_leaves_no_manifest(
+    images: Location, tmp_path: Path, user_proxy: FaultProxy
 ) -> None:
-    cut = proxy.fail("error", times=10_000, target=r"BloodImage_00010\.jpg")
+    out = LocalDirectory(tmp_path / "out")
+    cut = user_proxy.fail("error", times=10_000, target=r"BloodImage_00010\.jpg")
     with pytest.raises(SurroundingsError):
-        convert.run(
-            parse_section(ConvertConfig, {"shard_bytes": 30_000}, "convert"),
-            photographs,
-            LocalDirectory(tmp_path / "out"),
-        )
+        convert.run(CONFIG, images.uri, out)
     assert cut.times < 10_000
     assert not (tmp_path / "out/manifest.json").exists()
     finished = hashes(tmp_path / "out")
-    proxy.heal()
-    convert.run(
-        parse_section(ConvertConfig, {"shard_bytes": 30_000}, "convert"),
-        photographs,
-        LocalDirectory(tmp_path / "out"),
-    )
+    user_proxy.heal()
+    convert.run(CONFIG, images.uri, out)
     assert finished.items() <= hashes(tmp_path / "out").items()

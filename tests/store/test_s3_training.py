@@ -1,6 +1,6 @@
-"""Trainings into a store: killed, cut off, overtaken, and continued on a machine with nothing.
+"""Trainings into a store: killed, disconnected, overtaken, and continued on an empty machine.
 
-Each `ssd train` below has a folder for temporary files of its own, which is thrown away.
+Each `ssd train` below has its own temporary directory, which is removed afterwards.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.transfer import download_directory
 from ssd_core.train_log import read_log
 from tests.faults.fault_proxy import FaultProxy
-from tests.store.conftest import BUCKET, own_prefix, run_server, use_server
+from tests.store.conftest import keys, new_location, only_versitygw, run_server, use_server
 from tests.store.s3_servers import S3Server, VersityServer, wait_until
 
 STEPS = 12
@@ -48,7 +48,7 @@ MOMENTS = {
     ),
     "swift": ("step-00000008/checkpoint.json", "model/weights.safetensors"),
 }
-"""What is written to the store when the process is killed, in the order of a training."""
+"""Objects whose upload kills the process, in the order of a training."""
 
 pytestmark = pytest.mark.usefixtures("code_dir")
 
@@ -57,29 +57,26 @@ pytestmark = pytest.mark.usefixtures("code_dir")
 def proxy(
     server: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[FaultProxy]:
-    """A proxy on the way to the server that the environment names."""
+    """A proxy between the user and the server."""
     use_server(monkeypatch, server, tmp_path)
     with FaultProxy(server.port) as started:
         monkeypatch.setenv("AWS_ENDPOINT_URL", started.endpoint)
         yield started
 
 
-only_versitygw = pytest.mark.parametrize("server", ["versitygw"], indirect=True)
-
-
 @pytest.fixture
-def place() -> str:
-    return f"s3://{BUCKET}/{own_prefix()}".rstrip("/")
+def place() -> Location:
+    return new_location()
 
 
 def start(data_dir: Path, out: Location, folder: Path) -> subprocess.Popen[str]:
-    """Start `ssd train` with `folder` as its only memory."""
-    words = [word for key, value in SETTINGS.items() for word in ("--set", f"train.{key}={value}")]
+    """Start `ssd train` with `folder` for its temporary files."""
+    changes = [arg for key, value in SETTINGS.items() for arg in ("--set", f"train.{key}={value}")]
     entry = "from ssd_core.cli.app import main; main()"
     options = ["--data", str(data_dir), "--out", str(out), "--recipe", "demo", "--device", "cpu"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "TMPDIR": str(folder)}
     return subprocess.Popen(
-        [sys.executable, "-c", entry, "train", *options, *words],
+        [sys.executable, "-c", entry, "train", *options, *changes],
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
@@ -89,7 +86,7 @@ def start(data_dir: Path, out: Location, folder: Path) -> subprocess.Popen[str]:
 def run(
     data_dir: Path, out: Location, started: Callable[[int], None] | None = None
 ) -> tuple[int, str]:
-    """Train on a machine of its own; return exit code and log."""
+    """Train on an empty machine; return exit code and log."""
     with tempfile.TemporaryDirectory() as folder:
         process = start(data_dir, out, Path(folder))
         if started is not None:
@@ -100,24 +97,30 @@ def run(
     return process.returncode, log
 
 
+def succeed(data_dir: Path, out: Location) -> str:
+    """Train successfully and return the log."""
+    code, log = run(data_dir, out)
+    assert code == 0, log
+    return log
+
+
 @pytest.fixture(scope="module")
 def whole_dir(code_dir: Path, bccd_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the output of a training into a folder that nobody disturbed."""
+    """Return the output of an undisturbed training into a local directory."""
     out_dir = tmp_path_factory.mktemp("whole") / "out"
-    code, log = run(bccd_shards, LocalDirectory(out_dir))
-    assert code == 0, log
+    succeed(bccd_shards, LocalDirectory(out_dir))
     return out_dir
 
 
 def lines_of(out_dir: Path) -> list[dict[str, object]]:
-    """Return the log without what only tells of time and of the attempts."""
+    """Return the log without times and starts of attempts."""
     lines = [line for line in read_log(out_dir / "train_log.jsonl") if line["event"] != "start"]
     return [{k: v for k, v in line.items() if k not in VOLATILE} for line in lines]
 
 
-def assert_equal_end(place: str, whole_dir: Path, folder: Path) -> None:
-    """Compare model, checkpoints and log with those of the training that nobody disturbed."""
-    download_directory(Location.parse(place), folder)
+def assert_equal_end(place: Location, whole_dir: Path, folder: Path) -> None:
+    """Compare model, checkpoints and log with those of the undisturbed training."""
+    download_directory(place, folder)
     ours, theirs = read_model(LocalDirectory(folder)), read_model(LocalDirectory(whole_dir))
     assert ours.description == theirs.description
     assert_same_weights(ours, theirs)
@@ -136,17 +139,13 @@ def assert_same_weights(ours: Model, theirs: Model) -> None:
         assert np.array_equal(ours.weights[name], array), name
 
 
-def keys(place: str) -> set[str]:
-    return {found.key for found in Location.parse(place).list()}
-
-
 @pytest.mark.parametrize(("server", "moments"), MOMENTS.items(), ids=MOMENTS, indirect=["server"])
-def test_killed_at_every_kind_of_moment(
+def test_a_training_killed_at_each_upload_continues(
     bccd_shards: Path,
     whole_dir: Path,
     tmp_path: Path,
     proxy: FaultProxy,
-    place: str,
+    place: Location,
     moments: tuple[str, ...],
 ) -> None:
     victim: list[int] = []
@@ -156,29 +155,27 @@ def test_killed_at_every_kind_of_moment(
 
     for moment in moments:
         proxy.fail("call", method="PUT", target=moment, call=kill)
-        code, log = run(bccd_shards, Location.parse(place), victim.append)
+        code, log = run(bccd_shards, place, victim.append)
         assert code == -signal.SIGKILL, log
-        if moment == "results.json":  # it goes on although its sender is dead
+        if moment == "results.json":  # the request completes although its sender is dead
             assert wait_until(lambda: "results.json" in keys(place))
-            Location.parse(place).delete("results.json")
+            place.delete("results.json")
         assert "results.json" not in keys(place)
         proxy.heal()
-    code, log = run(bccd_shards, Location.parse(place))
-    assert code == 0, log
+    log = succeed(bccd_shards, place)
     assert f"continuing after step {STEPS} of {STEPS}" in log
     assert_equal_end(place, whole_dir, tmp_path / "end")
     before = {request.target for request in proxy.seen if request.method == "PUT"}
     assert any("results.json" in target for target in before)
     proxy.heal()
-    code, log = run(bccd_shards, Location.parse(place))
-    assert code == 0, log
+    log = succeed(bccd_shards, place)
     assert "continuing" not in log
     assert {request.method for request in proxy.seen} <= {"GET", "HEAD"}
 
 
 @only_versitygw
-def test_a_passing_failure_is_outlasted(
-    bccd_shards: Path, whole_dir: Path, tmp_path: Path, proxy: FaultProxy, place: str
+def test_transient_faults_are_retried(
+    bccd_shards: Path, whole_dir: Path, tmp_path: Path, proxy: FaultProxy, place: Location
 ) -> None:
     faults = [
         proxy.fail("error", times=3, method="PUT", target="state.safetensors"),
@@ -187,17 +184,16 @@ def test_a_passing_failure_is_outlasted(
         proxy.fail("error", times=3, method="GET", target="attempt-"),
         proxy.fail("corrupt_upload", method="PUT", target="checkpoint.json", offset=30),
     ]
-    code, log = run(bccd_shards, Location.parse(place))
-    assert code == 0, log
+    succeed(bccd_shards, place)
     assert [fault.times for fault in faults] == [0] * len(faults)
     assert_equal_end(place, whole_dir, tmp_path / "end")
 
 
-def test_a_store_that_is_killed_and_comes_back(
+def test_a_store_that_restarts(
     bccd_shards: Path,
     whole_dir: Path,
     tmp_path: Path,
-    place: str,
+    place: Location,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "server").mkdir()
@@ -215,38 +211,36 @@ def test_a_store_that_is_killed_and_comes_back(
         proxy.fail("call", method="PUT", target="step-00000008/state", call=stop)
         back = threading.Thread(target=lambda: gone.wait() and server.start())
         back.start()
-        code, log = run(bccd_shards, Location.parse(place))
+        succeed(bccd_shards, place)
         back.join()
-        assert code == 0, log
         assert_equal_end(place, whole_dir, tmp_path / "end")
 
 
 @only_versitygw
-def test_a_store_that_stays_away_ends_the_attempt(
+def test_a_store_that_stays_unavailable_ends_the_attempt(
     bccd_shards: Path,
     whole_dir: Path,
     tmp_path: Path,
     proxy: FaultProxy,
-    place: str,
+    place: Location,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     proxy.fail("error", times=9999, method="PUT", target="step-00000008/")
     with monkeypatch.context() as patch:
         patch.setenv("SSD_STORE_PATIENCE", "1")
-        code, log = run(bccd_shards, Location.parse(place))
+        code, log = run(bccd_shards, place)
     assert code == 75
     assert log.splitlines()[-1].startswith(f"error: {place}/checkpoints/step-00000008/")
     assert "Traceback" not in log
     proxy.heal()
-    code, log = run(bccd_shards, Location.parse(place))
-    assert code == 0, log
+    log = succeed(bccd_shards, place)
     assert f"continuing after step 4 of {STEPS}" in log
     assert_equal_end(place, whole_dir, tmp_path / "end")
 
 
 @only_versitygw
 def test_an_attempt_that_was_overtaken_stops(
-    bccd_shards: Path, whole_dir: Path, tmp_path: Path, proxy: FaultProxy, place: str
+    bccd_shards: Path, whole_dir: Path, tmp_path: Path, proxy: FaultProxy, place: Location
 ) -> None:
     stopped = threading.Event()
     (tmp_path / "zombie").mkdir()
@@ -257,11 +251,10 @@ def test_an_attempt_that_was_overtaken_stops(
         stopped.set()
 
     proxy.fail("call", method="PUT", target="step-00000004/state", call=pause)
-    zombie = start(bccd_shards, Location.parse(place), tmp_path / "zombie")
+    zombie = start(bccd_shards, place, tmp_path / "zombie")
     pid.append(zombie.pid)
     assert stopped.wait(120)
-    code, log = run(bccd_shards, Location.parse(place))
-    assert code == 0, log
+    succeed(bccd_shards, place)
     zombie.send_signal(signal.SIGCONT)
     _, errors = zombie.communicate()
     assert zombie.returncode == 75, errors
@@ -271,7 +264,7 @@ def test_an_attempt_that_was_overtaken_stops(
 
 @only_versitygw
 def test_a_signal_leaves_a_checkpoint_in_the_store(
-    bccd_shards: Path, whole_dir: Path, tmp_path: Path, proxy: FaultProxy, place: str
+    bccd_shards: Path, whole_dir: Path, tmp_path: Path, proxy: FaultProxy, place: Location
 ) -> None:
     pid: list[int] = []
     proxy.fail(
@@ -280,20 +273,20 @@ def test_a_signal_leaves_a_checkpoint_in_the_store(
         target="step-00000004/checkpoint.json",
         call=lambda: os.kill(pid[0], signal.SIGTERM),
     )
-    code, log = run(bccd_shards, Location.parse(place), pid.append)
+    code, log = run(bccd_shards, place, pid.append)
     assert code == 128 + signal.SIGTERM, log
     assert f"stopped by SIGTERM after step 5 of {STEPS}" in log
     assert "checkpoints/step-00000005/checkpoint.json" in keys(place)
-    assert run(bccd_shards, Location.parse(place))[0] == 0
-    assert_same_weights(read_model(Location.parse(place)), read_model(LocalDirectory(whole_dir)))
+    succeed(bccd_shards, place)
+    assert_same_weights(read_model(place), read_model(LocalDirectory(whole_dir)))
 
 
 @only_versitygw
-def test_a_place_of_another_training_is_refused(
-    bccd_shards: Path, tmp_path: Path, proxy: FaultProxy, place: str
+def test_the_directory_of_another_training_is_refused(
+    bccd_shards: Path, tmp_path: Path, proxy: FaultProxy, place: Location
 ) -> None:
-    Location.parse(place).put("training.json", b'{"train": {"seed": 7}}\n')
-    code, log = run(bccd_shards, Location.parse(place))
+    place.put("training.json", b'{"train": {"seed": 7}}\n')
+    code, log = run(bccd_shards, place)
     assert code == 2
     assert log.splitlines()[-1].startswith(f"error: {place} holds another training (")
     assert keys(place) == {"training.json"}

@@ -1,4 +1,4 @@
-"""`ssd verify` and `ssd gc` in an S3 store: what is damaged, what may go, and what never does."""
+"""`ssd verify` and `ssd gc` in an S3 store: damage, garbage, and files that must stay."""
 
 import os
 import subprocess
@@ -10,23 +10,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssd_core.config import ConvertConfig, parse_section
+from ssd_core.config import ConvertConfig
 from ssd_core.data.conversion.publish import publish_dataset
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import DataError, SurroundingsError
 from ssd_core.stages import convert, gc, verify
-from ssd_core.store import LocalDirectory, Location
+from ssd_core.store import LocalDirectory
 from ssd_core.store.s3.directory import S3Directory
 from ssd_core.store.transfer import upload_directory
 from tests.faults.fault_proxy import FaultProxy
 from tests.small_model import write_small_model
-from tests.store.conftest import BUCKET, SERVERS, open_s3, own_prefix, run_killed, use_server
+from tests.store.conftest import BUCKET, SERVERS, keys, open_s3, run_killed, use_server
 from tests.store.s3_servers import S3Server, VersityServer
 
 SSD = Path(sys.executable).with_name("ssd")
 ANY_AGE = -3600.0
-"""For `abandoned_seconds`: even what is stored right now counts as abandoned."""
+"""For `abandoned_seconds`: even new objects count as abandoned."""
 TWO_DAYS = 2 * 24 * 3600.0
 LOST = "shards-0123456789abcdef"
 
@@ -35,11 +35,7 @@ LOST = "shards-0123456789abcdef"
 def local_dir(few_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set of several shards; read only."""
     data_dir = tmp_path_factory.mktemp("few") / "shards"
-    convert.run(
-        parse_section(ConvertConfig, {"shard_bytes": 50_000}, "convert"),
-        str(few_images),
-        LocalDirectory(data_dir),
-    )
+    convert.run(ConvertConfig(shard_bytes=50_000), str(few_images), LocalDirectory(data_dir))
     return data_dir
 
 
@@ -53,88 +49,72 @@ def server(request: pytest.FixtureRequest) -> S3Server:
 def store(
     own_environment: None, monkeypatch: pytest.MonkeyPatch, server: S3Server, tmp_path: Path
 ) -> S3Directory:
-    """An empty prefix, with its server in the environment."""
+    """An empty directory, with its server in the environment."""
     use_server(monkeypatch, server, tmp_path)
-    return open_s3(server, own_prefix())
+    return open_s3(server)
 
 
-def uri_of(store: S3Directory) -> str:
-    return store.uri.rstrip("/")
-
-
-def keys(store: S3Directory) -> set[str]:
-    return {found.key for found in store.list()}
-
-
-def run_gc(store: S3Directory, *, is_removed: bool, abandoned_seconds: float) -> dict[str, int]:
-    return {
-        garbage.uri.removeprefix(f"{store.uri}/"): garbage.num_bytes
-        for garbage in gc.run(
-            Location.parse(uri_of(store)),
-            is_removed=is_removed,
-            abandoned_seconds=abandoned_seconds,
-        )
-    }
+def run_gc(
+    store: S3Directory, *, is_removed: bool, abandoned_seconds: float = ANY_AGE
+) -> dict[str, int]:
+    found = gc.run(store, is_removed=is_removed, abandoned_seconds=abandoned_seconds)
+    return {garbage.uri.removeprefix(f"{store}/"): garbage.num_bytes for garbage in found}
 
 
 def test_verify_reads_all_data_sets_and_models(
     store: S3Directory, local_dir: Path, tmp_path: Path
 ) -> None:
-    uri = uri_of(store)
-    publish_dataset(local_dir, Location.parse(f"{uri}/datasets/one"))
+    publish_dataset(local_dir, store / "datasets/one")
     write_small_model(tmp_path / "model", {"weight": np.arange(100, dtype=np.float32)})
-    upload_directory(
-        tmp_path / "model", Location.parse(f"{uri}/training/two/model"), last="config.json"
-    )
-    places = [f"{uri}/datasets/one", f"{uri}/training/two/model"]
-    assert list(verify.run(Location.parse(uri))) == [(place, []) for place in places]
-    assert [
-        found.directory for place in places for found in verify.run(Location.parse(place))
-    ] == places
+    upload_directory(tmp_path / "model", store / "training/two/model", last="config.json")
+    places = [store / "datasets/one", store / "training/two/model"]
+    assert list(verify.run(store)) == [(place, []) for place in places]
+    for place in places:
+        assert list(verify.run(place)) == [(place, [])]
 
-    first, second, *_ = read_manifest(Location.parse(places[0])).shards()
+    first, second, *_ = read_manifest(places[0]).shards()
     store.put(f"datasets/one/{first.name}", bytes(first.num_bytes))
     store.delete(f"datasets/one/{second.name}")
     store.put("training/two/model/weights.safetensors", b"short")
-    dataset, model = verify.run(Location.parse(uri))
+    dataset, model = verify.run(store)
     assert dataset.faults[0].startswith(f"{places[0]}/{first.name} is damaged: sha256 ")
     assert dataset.faults[1:] == [f"{places[0]}/{second.name} is missing"]
     (fault,) = model.faults
     assert fault.startswith(f"{places[1]}/weights.safetensors is damaged: 5 bytes, expected ")
 
-    done = subprocess.run([SSD, "verify", uri], capture_output=True, text=True)
+    done = subprocess.run([SSD, "verify", store.uri], capture_output=True, text=True)
     assert done.returncode == 3, done.stderr
     assert done.stdout.splitlines() == [*dataset.faults, *model.faults]
-    assert f"{uri}: 3 damaged or missing files" in done.stderr
+    assert f"{store}: 3 damaged or missing files" in done.stderr
 
 
-def test_verify_tells_an_empty_place_and_a_broken_manifest(store: S3Directory) -> None:
+def test_verify_reports_an_empty_directory_and_a_broken_manifest(store: S3Directory) -> None:
     with pytest.raises(DataError, match="contains neither a converted data set"):
-        list(verify.run(Location.parse(uri_of(store))))
+        list(verify.run(store))
     store.put("manifest.json", b"{")
-    ((_, (fault,)),) = verify.run(Location.parse(uri_of(store)))
+    ((_, (fault,)),) = verify.run(store)
     assert "manifest.json is not JSON" in fault
 
 
-def test_verify_tells_a_bad_line_from_a_bad_store(
-    store: S3Directory, server: S3Server, local_dir: Path, monkeypatch: pytest.MonkeyPatch
+def test_verify_distinguishes_damage_in_transfer_from_damage_in_the_store(
+    store: S3Directory, server: S3Server, local_dir: Path
 ) -> None:
-    publish_dataset(local_dir, Location.parse(uri_of(store)))
+    publish_dataset(local_dir, store)
     with FaultProxy(server.port) as proxy:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        proxied = open_s3(server, store._prefix, endpoint=proxy.endpoint)
         once = proxy.fail("corrupt", method="GET", target="train-00000", offset=7)
-        assert list(verify.run(Location.parse(uri_of(store)))) == [(uri_of(store), [])]
+        assert list(verify.run(proxied)) == [(store, [])]
         assert once.times == 0
         for offset in (7, 8):
             proxy.fail("corrupt", method="GET", target="train-00000", offset=offset)
         with pytest.raises(SurroundingsError, match="is damaged"):
-            list(verify.run(Location.parse(uri_of(store))))
+            list(verify.run(proxied))
 
 
 @pytest.fixture
 def littered(store: S3Directory, local_dir: Path) -> dict[str, int]:
-    """Fill the store: a data set, the remains of lost and killed uploads, and foreign objects."""
-    publish_dataset(local_dir, Location.parse(f"{uri_of(store)}/whole"))
+    """Store a data set, the remains of killed uploads, and other objects; return the garbage."""
+    publish_dataset(local_dir, store / "whole")
     for key in (
         "notes.txt",
         "whole/findings.json",
@@ -154,27 +134,25 @@ def littered(store: S3Directory, local_dir: Path) -> dict[str, int]:
     return {key: len(content) for key, content in garbage.items()}
 
 
-def test_gc_lists_what_no_manifest_owns_and_removes_only_that(
+def test_gc_lists_and_removes_only_shards_without_a_manifest(
     store: S3Directory, littered: dict[str, int], local_dir: Path
 ) -> None:
     before = keys(store)
-    assert run_gc(store, is_removed=False, abandoned_seconds=ANY_AGE) == littered
+    assert run_gc(store, is_removed=False) == littered
     assert keys(store) == before
-    assert run_gc(store, is_removed=True, abandoned_seconds=ANY_AGE) == littered
+    assert run_gc(store, is_removed=True) == littered
     assert keys(store) == before - set(littered)
-    assert run_gc(store, is_removed=True, abandoned_seconds=ANY_AGE) == {}
-    assert list(verify.run(Location.parse(uri_of(store)))) == [(f"{uri_of(store)}/whole", [])]
+    assert run_gc(store, is_removed=True) == {}
+    assert list(verify.run(store)) == [(store / "whole", [])]
 
 
-def test_gc_leaves_alone_what_is_younger_than_a_day(
-    store: S3Directory, littered: dict[str, int]
-) -> None:
+def test_gc_keeps_files_younger_than_a_day(store: S3Directory, littered: dict[str, int]) -> None:
     before = keys(store)
     store._client._create_multipart_upload(BUCKET, f"{store._prefix}large", {})
-    done = subprocess.run([SSD, "gc", uri_of(store)], capture_output=True, text=True)
+    done = subprocess.run([SSD, "gc", store.uri], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "nothing to remove\n"
-    assert "something was uploaded lately, left alone" in done.stderr
+    assert "skipped, it has a recent upload" in done.stderr
     assert keys(store) == before
     assert len(list(store.unfinished_uploads())) == 1
 
@@ -183,13 +161,13 @@ def test_a_manifest_that_cannot_be_read_protects_all_shards(
     store: S3Directory, littered: dict[str, int], caplog: pytest.LogCaptureFixture
 ) -> None:
     store.put("whole/manifest.json", b"{")
-    found = run_gc(store, is_removed=True, abandoned_seconds=ANY_AGE)
+    found = run_gc(store, is_removed=True)
     assert found == {key: size for key, size in littered.items() if not key.startswith("whole/")}
-    assert "nothing is removed here" in caplog.text
+    assert "no shard of this data set is removed" in caplog.text
 
 
 def begin_upload(store: S3Directory, key: str) -> str:
-    """Begin an upload in parts as somebody does who is then killed; return its id."""
+    """Begin a multipart upload and leave it unfinished; return its id."""
     name = f"{store._prefix}{key}"
     upload_id: str = store._client._create_multipart_upload(BUCKET, name, {})
     for number in (1, 2):
@@ -197,14 +175,14 @@ def begin_upload(store: S3Directory, key: str) -> str:
     return upload_id
 
 
-def test_gc_cancels_uploads_that_nobody_finishes(store: S3Directory) -> None:
+def test_gc_aborts_unfinished_uploads(store: S3Directory) -> None:
     for key in ("a/large", "a/other"):
         begin_upload(store, key)
-    begin_upload(open_s3_beside(store), "not below the place")
+    begin_upload(open_s3_beside(store), "not below the directory")
     expected = {f"a/{name} (unfinished upload)": 2000 for name in ("large", "other")}
-    assert run_gc(store, is_removed=False, abandoned_seconds=ANY_AGE) == expected
+    assert run_gc(store, is_removed=False) == expected
     assert len(list(store.unfinished_uploads())) == 2
-    assert run_gc(store, is_removed=True, abandoned_seconds=ANY_AGE) == expected
+    assert run_gc(store, is_removed=True) == expected
     assert list(store.unfinished_uploads()) == []
     beside = open_s3_beside(store)
     assert [upload.num_bytes for upload in beside.unfinished_uploads()] == [2000]
@@ -214,9 +192,7 @@ def open_s3_beside(store: S3Directory) -> S3Directory:
     return S3Directory(BUCKET, f"beside-{store._prefix}", store._settings)
 
 
-def test_an_upload_that_goes_on_outlives_gc(
-    store: S3Directory, server: S3Server, tmp_path: Path
-) -> None:
+def test_gc_keeps_a_running_upload(store: S3Directory, server: S3Server, tmp_path: Path) -> None:
     path = tmp_path / "large"
     path.write_bytes(os.urandom(2**20) * 33)
     reached, gone_on = threading.Event(), threading.Event()
@@ -231,7 +207,7 @@ def test_an_upload_that_goes_on_outlives_gc(
         writing = pool.submit(writer.put, f"{LOST}/ssd.mindrecord0", path)
         assert reached.wait(60)
         assert [upload.num_bytes for upload in store.unfinished_uploads()] == [2**24]
-        found = list(gc.run(Location.parse(uri_of(store)), is_removed=True))
+        found = list(gc.run(store, is_removed=True))
         gone_on.set()
         writing.result()
     assert found == []
@@ -239,7 +215,7 @@ def test_an_upload_that_goes_on_outlives_gc(
 
 
 class AgeingStore:
-    """A store on versitygw, whose objects and parts lie in files that can be made older."""
+    """A directory on versitygw, whose objects and parts are files that can be made older."""
 
     def __init__(self, store: S3Directory, server: S3Server) -> None:
         self.store = store
@@ -247,12 +223,12 @@ class AgeingStore:
         self._folder = self._bucket / store._prefix
 
     def age(self, *names: str) -> None:
-        """Let objects, or everything, be two days old."""
+        """Make the named objects, or all, two days older."""
         for path in [self._folder / name for name in names] or self._folder.rglob("*"):
             make_older(path)
 
     def age_upload(self, upload_id: str, *, parts: int) -> None:
-        """Let an upload be two days old, and its first parts."""
+        """Make an upload and its first parts two days older."""
         (folder,) = self._bucket.rglob(upload_id)
         paths = sorted(path for path in folder.rglob("*") if path.name.isdecimal())
         assert len(paths) == 2
@@ -270,15 +246,11 @@ def ageing(
     own_environment: None, monkeypatch: pytest.MonkeyPatch, versitygw: VersityServer, tmp_path: Path
 ) -> AgeingStore:
     use_server(monkeypatch, versitygw, tmp_path)
-    return AgeingStore(open_s3(versitygw, own_prefix()), versitygw)
+    return AgeingStore(open_s3(versitygw), versitygw)
 
 
 def remove_old(ageing: AgeingStore) -> set[str]:
-    uri = uri_of(ageing.store)
-    return {
-        garbage.uri.removeprefix(f"{uri}/")
-        for garbage in gc.run(Location.parse(uri), is_removed=True)
-    }
+    return set(run_gc(ageing.store, is_removed=True, abandoned_seconds=gc.ABANDONED_SECONDS))
 
 
 def test_one_young_object_protects_its_data_set(ageing: AgeingStore) -> None:
@@ -304,11 +276,11 @@ def test_one_young_part_protects_its_upload_and_its_data_set(ageing: AgeingStore
     }
 
 
-def test_what_is_stored_again_meanwhile_stays(ageing: AgeingStore) -> None:
+def test_an_object_stored_again_during_gc_stays(ageing: AgeingStore) -> None:
     for name in ("one", "two", "three"):
         ageing.store.put(f"{LOST}/{name}", b"x")
     ageing.age()
-    garbage = gc.run(Location.parse(uri_of(ageing.store)), is_removed=True)
+    garbage = gc.run(ageing.store, is_removed=True)
     assert next(garbage).uri.endswith("/one")
     ageing.store.put(f"{LOST}/two", b"again")
     ageing.store.delete(f"{LOST}/three")
@@ -319,8 +291,8 @@ def test_what_is_stored_again_meanwhile_stays(ageing: AgeingStore) -> None:
 def kill_at(
     target: str, source: Path, store: S3Directory, server: S3Server, patch: pytest.MonkeyPatch
 ) -> list[str | Path]:
-    """Convert into a store, killed when an object of this name is stored; return the command."""
-    command: list[str | Path] = [SSD, "convert", source, "--out", uri_of(store)]
+    """Kill a conversion when it puts `target` into the store; return its command."""
+    command: list[str | Path] = [SSD, "convert", source, "--out", store.uri]
     with FaultProxy(server.port) as proxy, patch.context() as patched:
         patched.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
         run_killed(
@@ -333,30 +305,29 @@ def kill_at(
 
 
 @pytest.mark.parametrize("moment", ["val-00000", "invocation.json"])
-def test_a_killed_upload_is_no_data_set_and_is_completed(
+def test_a_killed_upload_is_not_a_data_set_and_is_completed(
     store: S3Directory,
     server: S3Server,
     few_images: Path,
     monkeypatch: pytest.MonkeyPatch,
     moment: str,
 ) -> None:
-    uri = uri_of(store)
     convert_there = kill_at(moment, few_images, store, server, monkeypatch)
     with pytest.raises(DataError, match="holds no converted data set"):
-        open_split(Location.parse(uri), "train")
+        open_split(store, "train")
     done = subprocess.run(convert_there, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert list(verify.run(Location.parse(uri))) == [(uri, [])]
+    assert list(verify.run(store)) == [(store, [])]
 
 
-def test_a_killed_upload_is_listed_removed_and_done_again(
+def test_a_killed_upload_is_listed_removed_and_repeated(
     ageing: AgeingStore, versitygw: S3Server, few_images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    uri = uri_of(ageing.store)
     convert_there = kill_at("invocation.json", few_images, ageing.store, versitygw, monkeypatch)
     ageing.age()
     left = {key for key in keys(ageing.store) if "/" in key}
     assert len(left) == 2
+    uri = ageing.store.uri
     done = subprocess.run([SSD, "gc", uri, "--dry-run"], capture_output=True, text=True)
     assert {line.split()[1] for line in done.stdout.splitlines()[:-1]} == {
         f"{uri}/{key}" for key in left
@@ -364,34 +335,32 @@ def test_a_killed_upload_is_listed_removed_and_done_again(
     assert remove_old(ageing) == left
     done = subprocess.run(convert_there, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert list(verify.run(Location.parse(uri))) == [(uri, [])]
+    assert list(verify.run(ageing.store)) == [(ageing.store, [])]
 
 
-def test_an_upload_relies_on_nothing_that_gc_may_soon_remove(
-    ageing: AgeingStore, versitygw: S3Server, local_dir: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_upload_replaces_shards_that_gc_may_soon_remove(
+    ageing: AgeingStore, versitygw: S3Server, local_dir: Path
 ) -> None:
-    uri = uri_of(ageing.store)
-    shards = publish_dataset(local_dir, Location.parse(uri)).shards()
+    shards = publish_dataset(local_dir, ageing.store).shards()
     ageing.store.delete("manifest.json")
     ageing.age(shards[0].name)
     with FaultProxy(versitygw.port) as proxy:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
-        publish_dataset(local_dir, Location.parse(uri))
+        proxied = open_s3(versitygw, ageing.store._prefix, endpoint=proxy.endpoint)
+        publish_dataset(local_dir, proxied)
         stored = [r.target for r in proxy.seen if r.method == "PUT" and "shards-" in r.target]
     assert len(stored) == 1
     assert stored[0].endswith(shards[0].name)
 
 
-def test_what_is_removed_before_the_manifest_is_there_is_brought_back(
-    ageing: AgeingStore, versitygw: S3Server, local_dir: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_shard_removed_before_the_manifest_is_put_again(
+    ageing: AgeingStore, versitygw: S3Server, local_dir: Path
 ) -> None:
-    uri = uri_of(ageing.store)
     digest = read_manifest(LocalDirectory(local_dir)).digest[:16]
     key = f"shards-{digest}/train-00000.arrow"
     with FaultProxy(versitygw.port) as proxy:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        proxied = open_s3(versitygw, ageing.store._prefix, endpoint=proxy.endpoint)
         proxy.fail(
             "call", method="PUT", target="manifest.json", call=lambda: ageing.store.delete(key)
         )
-        publish_dataset(local_dir, Location.parse(uri))
-        assert len(list(open_split(Location.parse(uri), "train").read_in_order())) == 8
+        publish_dataset(local_dir, proxied)
+        assert len(list(open_split(proxied, "train").read_in_order())) == 8

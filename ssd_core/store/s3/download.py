@@ -1,4 +1,4 @@
-"""Read the body of an object, and continue where it broke off."""
+"""Read the body of an object, and resume an interrupted read."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -8,24 +8,24 @@ from urllib3.response import BaseHTTPResponse
 
 from ssd_core.errors import SurroundingsError
 from ssd_core.store.s3.errors import ANSWERS, error_code
-from ssd_core.store.s3.transport import Tries, describe, is_transient
+from ssd_core.store.s3.transport import RetryBudget, describe, lasting_cause
 
-_PIECE_BYTES = 2**18
-_STEP_BYTES = 2**20
-"""Bytes that count as progress: at least so many must come within the budget of a verb."""
+_READ_BYTES = 2**18
+_PROGRESS_BYTES = 2**20
+"""Bytes that restore the budget: at least this many must arrive within it."""
 
 
 def read_body(
-    open_at: Callable[[int], BaseHTTPResponse], tries: Tries, place: str
+    open_at: Callable[[int], BaseHTTPResponse], budget: RetryBudget, uri: str
 ) -> tuple[bytes, Mapping[str, str]]:
-    """Return what `open_at(0)` answers, and its headers.
+    """Return the body and headers of `open_at(0)`.
 
-    After an interruption `open_at(n)` must ask for the rest after `n` bytes. Where the object was
-    replaced in between, reading begins again.
+    After an interruption, `open_at(n)` must request the rest after `n` bytes. If the object was
+    replaced in between, the read starts again.
 
     Raises:
         SurroundingsError: the store ignores ranges, or sends too slowly.
-        urllib3.exceptions.HTTPError: the connection breaks off longer than the budget allows.
+        urllib3.exceptions.HTTPError: the connection fails for longer than the budget.
     """
     content = bytearray()
     headers: Mapping[str, str] = {}
@@ -35,37 +35,35 @@ def read_body(
         except ANSWERS as error:
             if not content or error_code(error) != "InvalidRange":
                 raise
-            content.clear()  # replaced by a shorter one
+            content.clear()  # replaced by a shorter object
             continue
         try:
             if content and response.status != 206:
-                raise SurroundingsError(
-                    f"{place}: the store cannot continue an interrupted download"
-                )
+                raise SurroundingsError(f"{uri}: the store cannot resume an interrupted download")
             if content and response.headers.get("ETag") != headers.get("ETag"):
                 content.clear()
                 continue
             headers = response.headers
-            _receive(response, content, tries, place)
+            _receive(response, content, budget, uri)
             response.release_conn()
             return bytes(content), headers
         except HTTPError as error:
-            if not is_transient(error) or not tries.pause(describe(error)):
+            if lasting_cause(error) or not budget.pause(describe(error)):
                 raise
         finally:
             response.close()
 
 
-def _receive(response: BaseHTTPResponse, content: bytearray, tries: Tries, place: str) -> None:
-    step_start, step_bytes = time.monotonic(), 0
-    # Not decoded: a range counts the bytes that are stored.
-    while piece := response.read1(_PIECE_BYTES, decode_content=False):
-        content += piece
-        step_bytes += len(piece)
-        if step_bytes >= _STEP_BYTES:
-            tries.advance()
-            step_start, step_bytes = time.monotonic(), 0
-        elif time.monotonic() - step_start > tries.budget_seconds:
+def _receive(response: BaseHTTPResponse, content: bytearray, budget: RetryBudget, uri: str) -> None:
+    start, num_bytes = time.monotonic(), 0
+    # Not decoded: a range counts the stored bytes.
+    while block := response.read1(_READ_BYTES, decode_content=False):
+        content += block
+        num_bytes += len(block)
+        if num_bytes >= _PROGRESS_BYTES:
+            budget.restore()
+            start, num_bytes = time.monotonic(), 0
+        elif time.monotonic() - start > budget.seconds:
             raise SurroundingsError(
-                f"{place}: less than 1 MiB came in {tries.budget_seconds:g} s; repeat it later"
+                f"{uri}: less than 1 MiB arrived in {budget.seconds:g} s; repeat the command later"
             )

@@ -1,10 +1,11 @@
-"""How to reach an S3 store, from the `AWS_*` variables that every S3 tool reads."""
+"""Endpoint, credentials and retry policy of an S3 store, read from the environment."""
 
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from ssd_core.errors import UsageError
 
@@ -13,51 +14,50 @@ _BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How long to wait for a store, in seconds."""
+class RetryPolicy:
+    """Timeouts of one request, and the budget for its retries, in seconds."""
 
     connect_seconds: float = 10.0
-    """For a connection."""
+    """Timeout of a connection attempt."""
     idle_seconds: float = 20.0
-    """For the next byte of an answer."""
+    """Timeout of a read that returns no byte."""
     budget_seconds: float = 120.0
-    """For a verb that makes no progress, all its repetitions and pauses together."""
+    """Limit for an operation that makes no progress, including all retries and pauses."""
     pause_seconds: float = 0.2
-    """At most before the first repetition; it doubles each time."""
+    """Upper limit of the pause before the first retry; it doubles with each retry."""
     settle_seconds: float = 2.0
-    """Before a writer believes that he was the only one; none are needed where the store checks
-    and writes in one step, as Amazon's does."""
+    """Wait after a conditional write before its result is read back; 0 is enough where the store
+    checks and writes atomically, as Amazon does."""
 
 
 @dataclass(frozen=True, slots=True)
 class S3Settings:
-    """An endpoint, and who asks."""
+    """Everything that a connection depends on."""
 
     endpoint: str = AWS_ENDPOINT
     """`http://` or `https://`, host and port."""
     region: str | None = None
-    """None: ask the store."""
+    """None: the store is queried."""
     access_key: str | None = None
-    """None: anonymous."""
+    """None: requests are not signed."""
     secret_key: str | None = field(default=None, repr=False)
     session_token: str | None = field(default=None, repr=False)
     addressing: str = "auto"
     """`path` (host/bucket), `virtual` (bucket.host), or `auto`: virtual at AWS, else path."""
     ca_bundle: str | None = None
-    """File or folder with further certificate authorities."""
-    patience: Patience = Patience()
+    """File or directory with additional certificate authorities."""
+    ssl_cert_file: str | None = None
+    """Another such file, which OpenSSL finds itself; a connection depends on it."""
+    proxy: str | None = field(default=None, repr=False)
+    """URL of the proxy, which may contain a login."""
+    retry_policy: RetryPolicy = RetryPolicy()
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> S3Settings:
-    """Return the settings that the environment gives; an empty variable counts as unset.
-
-    Variables: AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, AWS_REGION or AWS_DEFAULT_REGION,
-    AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_S3_ADDRESSING_STYLE,
-    AWS_CA_BUNDLE or REQUESTS_CA_BUNDLE (SSL_CERT_FILE is honoured too), and
-    SSD_STORE_PATIENCE, the budget in seconds.
+    """Return the settings from the variables in docs/stores.md; an empty variable counts as unset.
 
     Raises:
-        UsageError: half of a key pair, or a value that cannot be.
+        UsageError: only half of a key pair is set, or a value is invalid.
     """
 
     def first(*names: str) -> str | None:
@@ -66,18 +66,22 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> S3Settings:
     access_key, secret_key = first("AWS_ACCESS_KEY_ID"), first("AWS_SECRET_ACCESS_KEY")
     if (access_key is None) != (secret_key is None):
         given, missing = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")[:: 1 if access_key else -1]
-        raise UsageError(f"{given} is set but {missing} is not; set both, or none for a public one")
+        raise UsageError(
+            f"{given} is set but {missing} is not; set both, or neither for a public store"
+        )
     endpoint = first("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
     return S3Settings(
         endpoint=_check_endpoint(endpoint) if endpoint else AWS_ENDPOINT,
-        # Stores that are not Amazon's rarely have regions, and expect this one in a signature.
+        # Stores other than Amazon's rarely have regions, and expect this one in a signature.
         region=first("AWS_REGION", "AWS_DEFAULT_REGION") or ("us-east-1" if endpoint else None),
         access_key=access_key,
         secret_key=secret_key,
         session_token=first("AWS_SESSION_TOKEN"),
         addressing=_check_addressing(first("AWS_S3_ADDRESSING_STYLE") or "auto"),
         ca_bundle=first("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"),
-        patience=_read_patience(first("SSD_STORE_PATIENCE"), is_amazon=not endpoint),
+        ssl_cert_file=first("SSL_CERT_FILE"),
+        proxy=_find_proxy(endpoint or AWS_ENDPOINT),
+        retry_policy=_read_retry_policy(first("SSD_STORE_PATIENCE"), is_amazon=not endpoint),
     )
 
 
@@ -85,24 +89,24 @@ def split_uri(uri: str) -> tuple[str, str]:
     """Return bucket and prefix of `s3://bucket/prefix`.
 
     Raises:
-        UsageError: no bucket, a name that no bucket can have, or credentials in the URI.
+        UsageError: the bucket name is missing or invalid, or the URI contains credentials.
     """
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
     if "@" in bucket:
         raise UsageError(
-            "an s3:// URI holds no credentials; expected s3://bucket/prefix, and the keys in "
-            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            "an s3:// URI must not contain credentials; expected s3://bucket/prefix, and the keys "
+            "in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )
     if not _BUCKET_NAME.fullmatch(bucket):
         raise UsageError(
-            f"'{uri}' names no bucket, whose name has 3 to 63 characters; "
+            f"'{uri}' has no valid bucket name, which has 3 to 63 characters; "
             "expected s3://bucket/prefix"
         )
     return bucket, prefix
 
 
 def _check_endpoint(url: str) -> str:
-    """Return the endpoint without a trailing slash; the URL may hold a password, so no echo."""
+    """Return the endpoint without a trailing slash; errors omit the URL: it may hold a password."""
     parts = urlsplit(url)
     try:
         usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
@@ -110,9 +114,22 @@ def _check_endpoint(url: str) -> str:
         usable = False
     if not usable or parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
         raise UsageError(
-            "AWS_ENDPOINT_URL cannot be used; expected http:// or https://, a host and a port"
+            "AWS_ENDPOINT_URL is invalid; expected http:// or https://, a host and a port"
         )
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def _find_proxy(endpoint: str) -> str | None:
+    """Return the URL of the proxy for an endpoint, from HTTPS_PROXY, HTTP_PROXY and NO_PROXY."""
+    parts = urlsplit(endpoint)
+    proxy = getproxies().get(parts.scheme)
+    if not proxy or proxy_bypass(parts.netloc):
+        return None
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    proxy_parts = urlsplit(proxy)
+    if proxy_parts.scheme not in {"http", "https"} or not proxy_parts.hostname:
+        raise UsageError(f"{parts.scheme.upper()}_PROXY is invalid; expected http://host:port")
+    return proxy
 
 
 def _check_addressing(style: str) -> str:
@@ -121,12 +138,12 @@ def _check_addressing(style: str) -> str:
     return style
 
 
-def _read_patience(seconds: str | None, *, is_amazon: bool) -> Patience:
-    patience = Patience(settle_seconds=0.0) if is_amazon else Patience()
+def _read_retry_policy(seconds: str | None, *, is_amazon: bool) -> RetryPolicy:
+    policy = RetryPolicy(settle_seconds=0.0) if is_amazon else RetryPolicy()
     try:
-        budget = float(seconds) if seconds else patience.budget_seconds
+        budget = float(seconds) if seconds else policy.budget_seconds
     except ValueError:
         budget = -1
     if not 0 <= budget < float("inf"):
         raise UsageError(f"SSD_STORE_PATIENCE is '{seconds}'; expected a number of seconds")
-    return replace(patience, budget_seconds=budget)
+    return replace(policy, budget_seconds=budget)

@@ -1,7 +1,7 @@
-"""The HTTP side of the S3 store: time-outs, repetitions under one budget, proxies, certificates.
+"""The HTTP layer below the S3 client: timeouts, retries within a budget, proxies, certificates.
 
-The S3 client sends everything through one `urlopen`. Repeating there covers every verb, also those
-that the client itself never repeats: POST, the parts of an upload, 429.
+The S3 client sends every request through one `urlopen`. A retry there covers all operations, also
+those that the client itself never retries: POST, the parts of an upload, status 429.
 """
 
 import io
@@ -12,12 +12,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import certifi
+import minio
 from urllib3 import PoolManager, ProxyManager, Timeout, make_headers
 from urllib3.exceptions import HTTPError, LocationValueError, ProtocolError, SSLError
 from urllib3.exceptions import TimeoutError as HTTPTimeoutError
@@ -25,7 +27,7 @@ from urllib3.response import BaseHTTPResponse
 
 from ssd_core.errors import UsageError
 from ssd_core.logs import logger
-from ssd_core.store.s3.settings import Patience, S3Settings
+from ssd_core.store.s3.settings import RetryPolicy, S3Settings
 
 _LONGEST_PAUSE_SECONDS = 5.0
 _TRANSIENT_STATUS = {408, 429, 500, 502, 503, 504}
@@ -40,137 +42,189 @@ _TRANSIENT_CODES = {
     b"SlowDown",
     b"XAmzContentSHA256Mismatch",
 }
-"""Errors that come with another status, or inside of a 200 when an upload is completed."""
+"""Errors with another status, or inside a 200 response that completes an upload."""
 _MAY_HOLD_CODE = {200, 400, 409}
 _ERROR_CODE = re.compile(rb"<Error[ >].*?<Code>(\w+)</Code>", re.DOTALL)
-NO_TRUST, NO_TLS = "CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER"
-NO_LOGIN = "Tunnel connection failed: 407"
-"""Parts of errors that no repetition helps against."""
+PROXY_LOGIN = (
+    "the proxy requires a login; set http://user:password@host:port in HTTPS_PROXY or HTTP_PROXY"
+)
+_LASTING = {
+    "Tunnel connection failed: 407": PROXY_LOGIN,
+    "CERTIFICATE_VERIFY_FAILED": "the certificate of {endpoint} is not trusted; add its authority "
+    "to AWS_CA_BUNDLE",
+    "WRONG_VERSION_NUMBER": "{endpoint} does not support TLS; expected http:// in AWS_ENDPOINT_URL",
+}
+"""Cause and remedy for substrings of errors for which a retry is useless."""
 
 
-def is_transient(error: HTTPError) -> bool:
-    """Say whether the same request may succeed when it is sent again."""
-    is_lasting = any(reason in str(error) for reason in (NO_TRUST, NO_TLS, NO_LOGIN))
-    return not (is_lasting or isinstance(error, LocationValueError))
+def lasting_cause(error: HTTPError) -> str | None:
+    """Return cause and remedy, with `{endpoint}`, if a retry is useless; None if it may succeed."""
+    if isinstance(error, LocationValueError):
+        return "{endpoint} is not a valid address; check AWS_ENDPOINT_URL"
+    text = str(error)
+    return next((cause for part, cause in _LASTING.items() if part in text), None)
 
 
-class Tries:
-    """The repetitions of one verb, and when to give up."""
+class RetryBudget:
+    """Counts the retries of one operation and ends them at the limit of the policy."""
 
-    def __init__(self, host: str, patience: Patience) -> None:
+    def __init__(self, host: str, policy: RetryPolicy) -> None:
         self._host = host
-        self.budget_seconds = patience.budget_seconds
-        self._pause_seconds = patience.pause_seconds
+        self.seconds = policy.budget_seconds
+        self._pause_seconds = policy.pause_seconds
         self._deadline: float | None = None
         self._count = 0
 
-    def advance(self) -> None:
-        """There was progress: the budget starts anew at the next failure."""
+    def restore(self) -> None:
+        """Restore the full budget after progress; it is counted from the next failure."""
         self._deadline, self._count = None, 0
 
     def pause(self, reason: str, retry_after: float = 0.0) -> bool:
-        """Wait before the next attempt, or return False: the budget is spent.
+        """Sleep before the next attempt, or return False if the budget is spent.
 
-        The pause is random up to a limit that doubles, so that many clients do not come back
-        together.
+        The pause is random below a limit that doubles, so that many clients do not retry at once.
         """
         now = time.monotonic()
         if self._deadline is None:
-            self._deadline = now + self.budget_seconds
+            self._deadline = now + self.seconds
         limit = min(self._pause_seconds * 2**self._count, _LONGEST_PAUSE_SECONDS)
         seconds = max(retry_after, random.uniform(limit / 4, limit))
         self._count += 1
         if now + seconds >= self._deadline:
             return False
-        if self._count == 2:  # a single failure is everyday: a kept connection that was closed
-            logger.warning(
-                "%s: %s; trying again for up to %g s", self._host, reason, self.budget_seconds
-            )
+        if self._count == 2:  # a single failure is normal: the server closed an idle connection
+            logger.warning("%s: %s; retrying for up to %g s", self._host, reason, self.seconds)
         time.sleep(seconds)
         return True
 
 
-class PatientPool(PoolManager):
-    """A connection pool that repeats what may succeed, every method alike.
+class RetryingPool(PoolManager):
+    """A connection pool that retries requests of every HTTP method.
 
-    All requests of one thread inside `verb` share a budget; a request outside has its own.
+    All requests of one thread inside `operation` share a budget; any other request has its own.
     """
 
-    def __init__(self, host: str, patience: Patience, **options: Any) -> None:
+    def __init__(self, host: str, policy: RetryPolicy, **options: Any) -> None:
         super().__init__(**options)
         self._host = host
-        self._patience = patience
-        self._timeout = Timeout(connect=patience.connect_seconds, read=patience.idle_seconds)
+        self._policy = policy
+        self._timeout = Timeout(connect=policy.connect_seconds, read=policy.idle_seconds)
         self._current = threading.local()
 
     @contextmanager
-    def verb(self) -> Iterator[Tries]:
-        """Give the requests of this thread one budget."""
-        outer = getattr(self._current, "tries", None)
-        self._current.tries = outer or Tries(self._host, self._patience)
+    def operation(self) -> Iterator[RetryBudget]:
+        """Let the requests of this thread share one budget."""
+        outer = getattr(self._current, "budget", None)
+        self._current.budget = outer or RetryBudget(self._host, self._policy)
         try:
-            yield self._current.tries
+            yield self._current.budget
         finally:
-            self._current.tries = outer
+            self._current.budget = outer
 
     def urlopen(  # type: ignore[override]
         self, method: str, url: str, *, body: bytes | None = None, **options: Any
     ) -> BaseHTTPResponse:
-        """Send a request until it is answered, or the budget is spent; then give what came last."""
-        tries = getattr(self._current, "tries", None) or Tries(self._host, self._patience)
+        """Send a request and retry it within the budget; return or raise the last outcome."""
+        budget = getattr(self._current, "budget", None) or RetryBudget(self._host, self._policy)
         options |= {"redirect": False, "retries": False, "timeout": self._timeout}
         while True:
+            # The timeout applies to each send: in blocks, it does not limit the whole body.
+            blocks = io.BytesIO(body) if body else None
             try:
-                response = super().urlopen(method, url, body=_in_pieces(body), **options)
+                response = super().urlopen(method, url, body=blocks, **options)
             except HTTPError as error:
-                if not is_transient(error) or not tries.pause(describe(error)):
+                if lasting_cause(error) or not budget.pause(describe(error)):
                     raise
                 continue
             if response.headers.get("Content-Type", "").startswith("text/xml"):
-                response.headers["Content-Type"] = "application/xml"  # all that the client reads
-            # A body that is still to be read is the reader's progress, and not for us to look into.
-            is_read = options.get("preload_content", True)
-            if not _failed_for_now(response, response.data if is_read else b""):
-                if is_read:
-                    tries.advance()
+                response.headers["Content-Type"] = "application/xml"  # the client reads no other
+            # The caller reads a body that is not loaded yet, and counts its progress.
+            is_loaded = options.get("preload_content", True)
+            if not _is_transient_failure(response, response.data if is_loaded else b""):
+                if is_loaded:
+                    budget.restore()
                 return response
             reason = f"the store answers with status {response.status}"
-            if not tries.pause(reason, _retry_after(response)):
+            if not budget.pause(reason, _retry_after(response)):
                 return response
             response.drain_conn()
             response.release_conn()
 
 
-class _PatientProxy(PatientPool, ProxyManager):  # type: ignore[misc]
+class _RetryingProxyPool(RetryingPool, ProxyManager):  # type: ignore[misc]
     """The same through a proxy."""
 
 
-def open_pool(settings: S3Settings) -> PatientPool:
-    """Return a pool for the endpoint, with proxies and certificates from the environment.
+@dataclass(frozen=True, slots=True)
+class S3Connection:
+    """An S3 client of one endpoint, and the pool that carries its requests."""
+
+    settings: S3Settings
+    pool: RetryingPool
+    client: minio.Minio
+
+
+@lru_cache(maxsize=16)
+def connect(settings: S3Settings, process: int) -> S3Connection:
+    """Return the connection that all directories of this process share; a fork gets its own.
 
     Raises:
-        UsageError: the certificates or the proxy's URL cannot be read.
+        UsageError: the endpoint, region or certificates are invalid.
     """
+    del process
+    pool = _open_pool(settings)
+    parts = urlsplit(settings.endpoint)
+    try:
+        client = minio.Minio(
+            parts.netloc,
+            access_key=settings.access_key,
+            secret_key=settings.secret_key,
+            session_token=settings.session_token,
+            secure=parts.scheme == "https",
+            region=settings.region,
+            http_client=pool,
+        )
+    except ValueError as error:
+        raise UsageError(
+            f"{settings.endpoint}: {error}; check AWS_ENDPOINT_URL and AWS_REGION"
+        ) from None
+    if settings.addressing == "virtual":
+        client.enable_virtual_style_endpoint()
+    elif settings.addressing == "path":
+        client.disable_virtual_style_endpoint()
+    return S3Connection(settings, pool, client)
+
+
+def _open_pool(settings: S3Settings) -> RetryingPool:
     parts = urlsplit(settings.endpoint)
     options: dict[str, Any] = {"maxsize": 16}
     if parts.scheme == "https":
         options["ssl_context"] = _ssl_context(settings.ca_bundle)
-    proxy = getproxies().get(parts.scheme)
-    if not proxy or proxy_bypass(parts.netloc):
-        return PatientPool(parts.netloc, settings.patience, **options)
-    proxy_parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    if proxy_parts.scheme not in {"http", "https"} or not proxy_parts.hostname:
-        raise UsageError(f"{parts.scheme.upper()}_PROXY cannot be used; expected http://host:port")
-    if proxy_parts.username:
-        login = f"{unquote(proxy_parts.username)}:{unquote(proxy_parts.password or '')}"
+    if settings.proxy is None:
+        return RetryingPool(parts.netloc, settings.retry_policy, **options)
+    proxy = urlsplit(settings.proxy)
+    if proxy.username:
+        login = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
         options["proxy_headers"] = make_headers(proxy_basic_auth=login)
-    place = proxy_parts.netloc.rpartition("@")[2]
-    options["proxy_url"] = f"{proxy_parts.scheme}://{place}"
-    return _PatientProxy(parts.netloc, settings.patience, **options)
+    options["proxy_url"] = f"{proxy.scheme}://{proxy.netloc.rpartition('@')[2]}"
+    return _RetryingProxyPool(parts.netloc, settings.retry_policy, **options)
+
+
+def _ssl_context(ca_bundle: str | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    bundle = Path(ca_bundle or certifi.where())
+    try:
+        if bundle.is_dir():
+            context.load_verify_locations(capath=bundle)
+        else:
+            context.load_verify_locations(cafile=bundle)
+    except (OSError, ssl.SSLError):
+        raise UsageError(f"{bundle}: cannot read certificates; check AWS_CA_BUNDLE") from None
+    return context
 
 
 def describe(error: HTTPError) -> str:
-    """Return in a few words what went wrong; the texts of the library hold URLs."""
+    """Return a short description of the failure; the texts of the library contain URLs."""
     text = str(error)
     if isinstance(error, SSLError):
         return "no secure connection"
@@ -185,27 +239,7 @@ def describe(error: HTTPError) -> str:
     return "it cannot be reached"
 
 
-def _ssl_context(ca_bundle: str | None) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    bundle = Path(ca_bundle or certifi.where())
-    try:
-        if bundle.is_dir():
-            context.load_verify_locations(capath=bundle)
-        else:
-            context.load_verify_locations(cafile=bundle)
-    except (OSError, ssl.SSLError):
-        raise UsageError(
-            f"{bundle}: no certificates can be read there; see AWS_CA_BUNDLE"
-        ) from None
-    return context
-
-
-def _in_pieces(body: bytes | None) -> io.BytesIO | None:
-    """Let the body be sent in pieces: a time-out counts for a piece, not for all of it."""
-    return io.BytesIO(body) if body else None
-
-
-def _failed_for_now(response: BaseHTTPResponse, body: bytes) -> bool:
+def _is_transient_failure(response: BaseHTTPResponse, body: bytes) -> bool:
     if response.status in _TRANSIENT_STATUS:
         return True
     code = _ERROR_CODE.search(body, 0, 1000) if response.status in _MAY_HOLD_CODE else None

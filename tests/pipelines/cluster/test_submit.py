@@ -302,7 +302,7 @@ def test_root_comes_from_the_server_by_default(
     ("run", "content", "exit_code", "message"),
     [
         ("day", None, 2, "no results of the run 'day' there; either no step has finished"),
-        ("../night", None, 2, "'../night' cannot name a place"),
+        ("../night", None, 2, "'../night' is not a valid name"),
         ("night", "{", 3, "evaluate/results.json is not JSON"),
         ("night", '{"metrics": {}}', 3, "evaluate/results.json has format version None"),
         ("night", "[]", 3, "evaluate/results.json: expected a JSON object"),
