@@ -4,13 +4,12 @@ A new metric is one row of METRICS and the code that computes it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from typing import Any, Literal
 
-Direction = Literal["higher", "lower", "neutral"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Metric:
     """One row of the table."""
 
@@ -19,11 +18,12 @@ class Metric:
     title: str
     description: str = ""
     """Completes the title where there is room for it."""
+    _: KW_ONLY
     unit: str = ""
     """Follows the number; a unit that equals the title is shown once: "9.8 images/s"."""
     spec: str = ".3f"
     """Format specification of the number."""
-    direction: Direction = "higher"
+    direction: Literal["higher", "lower", "neutral"] = "higher"
     """Which of two values is better."""
     group: str
     """Heading of the table that lists the metric."""
@@ -47,50 +47,30 @@ class Metric:
         return value != other and self.direction == ("higher" if value > other else "lower")
 
 
-def _count(name: str, *, direction: Direction = "neutral", **fields: Any) -> Metric:
-    title = name.replace("_", " ")
-    return Metric(
-        name=name,
-        title=title,
-        unit=title,
-        spec=",.0f",
-        direction=direction,
-        group="Data",
-        **fields,
-    )
-
-
-def _loss(name: str, title: str, **fields: Any) -> Metric:
-    return Metric(name=name, title=title, direction="lower", group="Loss", **fields)
-
-
-def _precision(name: str, title: str, description: str, **fields: Any) -> Metric:
-    group = "Average precision"
-    return Metric(name=name, title=title, description=description, group=group, **fields)
-
-
-def _recall(name: str, title: str, description: str) -> Metric:
-    return Metric(name=name, title=title, description=description, group="Average recall")
-
-
-def _latency(percentile: int, title: str, **fields: Any) -> Metric:
-    return Metric(
-        name=f"latency_ms_p{percentile}",
-        title=title,
-        description="bytes to boxes, smallest batch",
-        unit="ms",
-        spec=",.1f",
-        direction="lower",
-        group="Speed",
-        **fields,
-    )
-
+_count = partial(Metric, spec=",.0f", direction="neutral", group="Data")
+_loss = partial(Metric, direction="lower", group="Loss")
+_precision = partial(Metric, group="Average precision")
+_recall = partial(Metric, group="Average recall")
+_latency = partial(
+    Metric,
+    description="bytes to boxes, smallest batch",
+    unit="ms",
+    spec=",.1f",
+    direction="lower",
+    group="Speed",
+)
 
 _ROWS = (
-    _count("images", key_of=("convert", "inspect")),
-    _count("boxes", key_of=("convert",)),
-    _count("objects", key_of=("inspect",)),
-    _count("images_in_both_splits", direction="lower", key_of=("inspect",)),
+    _count("images", "images", unit="images", key_of=("convert", "inspect")),
+    _count("boxes", "boxes", unit="boxes", key_of=("convert",)),
+    _count("objects", "objects", unit="objects", key_of=("inspect",)),
+    _count(
+        "images_in_both_splits",
+        "images in both splits",
+        unit="images in both splits",
+        direction="lower",
+        key_of=("inspect",),
+    ),
     _loss("loss", "loss", key_of=("train",)),
     _loss("loss_cls", "classification loss"),
     _loss("loss_bbox", "box loss"),
@@ -107,17 +87,17 @@ _ROWS = (
     _recall("ar_medium", "AR medium", "medium objects"),
     _recall("ar_large", "AR large", "large objects"),
     Metric(
-        name="images_per_second",
-        title="images/s",
-        description="throughput, fastest batch size",
+        "images_per_second",
+        "images/s",
+        "throughput, fastest batch size",
         unit="images/s",
         spec=",.1f",
         group="Speed",
         key_of=("train", "benchmark"),
     ),
-    _latency(50, "latency", key_of=("benchmark",)),
-    _latency(90, "latency p90"),
-    _latency(99, "latency p99"),
+    _latency("latency_ms_p50", "latency", key_of=("benchmark",)),
+    _latency("latency_ms_p90", "latency p90"),
+    _latency("latency_ms_p99", "latency p99"),
 )
 
 METRICS = {row.name: row for row in _ROWS}
