@@ -16,11 +16,7 @@ FRAMEWORKS = tuple(sorted(module.name for module in iter_modules(__path__) if mo
 
 
 def find_framework(name: str) -> Framework:
-    """Import a framework and return its record, FRAMEWORK in `<name>/backend.py`.
-
-    Raises:
-        UsageError: the name is unknown, or the framework has no backend or is not installed.
-    """
+    """Import a framework and return its record, FRAMEWORK in `<name>/backend.py`."""
     if name not in FRAMEWORKS:
         if name in get_args(FrameworkName):
             others = " or ".join(f"'{other}'" for other in FRAMEWORKS)
@@ -41,27 +37,16 @@ def find_framework(name: str) -> Framework:
 def open_backend(
     framework: str, device: str, precision: Precision = "auto", ranks: Ranks = ALONE
 ) -> Backend:
-    """Return the backend of a framework on a device.
+    """Return the backend of a framework on a device; each of the `ranks` has a device of its own.
 
-    Args:
-        framework: one of FRAMEWORKS.
-        device: `auto` for the best available one, or another DeviceName.
-        precision: `auto` takes bf16 where the device is faster with it.
-        ranks: the processes that train together, each on its own device; from `open_ranks`.
-
-    Raises:
-        UsageError: an unknown name, or a framework or device that is not available here.
+    `auto` takes the best available device, and bf16 where the device is faster with it.
     """
     return find_framework(framework).open(device, precision, ranks)
 
 
 @contextmanager
 def open_ranks(framework: str) -> Iterator[Ranks]:
-    """Join the other processes of this training if the environment names any.
-
-    Raises:
-        UsageError: the environment is inconsistent, or the framework is not available here.
-    """
+    """Join the other processes of this training if the environment names any."""
     env = read_rank_env()
     if env.world_size == 1:
         yield ALONE
@@ -71,16 +56,9 @@ def open_ranks(framework: str) -> Iterator[Ranks]:
 
 
 def launch_ranks(framework: str, words: Sequence[str], nodes: Nodes) -> int:
-    """Run an `ssd` command once per device of this machine and return its exit code.
+    """Run an `ssd` command, given without `ssd`, once per device; return its exit code.
 
-    Args:
-        framework: the framework that the command runs in.
-        words: the command without `ssd`.
-        nodes: the machines and devices that take part.
-
-    Raises:
-        UsageError: the framework is not available here, or this process is a rank already.
-        StoppedError: SIGTERM or Ctrl-C; the ranks have received it too.
+    The ranks receive SIGTERM and Ctrl-C too, which end in a StoppedError here.
     """
     if read_rank_env().world_size > 1:
         raise UsageError("--num-devices starts the ranks itself: leave it out under torchrun")

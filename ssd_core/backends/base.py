@@ -43,11 +43,7 @@ class Learner(Protocol):
     """A network under training with its optimizer."""
 
     def step(self, batch: Batch, learning_rate: float) -> StepResult:
-        """Update the weights once, at the given rate.
-
-        Raises:
-            UsageError: the device does not have enough memory for the batch.
-        """
+        """Update the weights once; UsageError if the device lacks the memory for the batch."""
 
     def state(self) -> dict[str, Array]:
         """Return copies of all arrays that the next step depends on.
@@ -56,11 +52,7 @@ class Learner(Protocol):
         """
 
     def load_state(self, state: Mapping[str, Array]) -> None:
-        """Restore the arrays that `state` returned.
-
-        Raises:
-            DataError: a name, a shape or a type does not match.
-        """
+        """Restore the arrays that `state` returned; DataError if a name, shape or type differs."""
 
     def weights(self) -> dict[str, Array]:
         """Return copies of the network's arrays alone, as a model directory keeps them."""
@@ -98,11 +90,7 @@ class Backend(Protocol):
         weights: Mapping[str, Array],
         postprocess: PostprocessSpec,
     ) -> Detector:
-        """Build a detector from the arrays that `Learner.weights` returned.
-
-        Raises:
-            DataError: an array is missing or has the wrong shape.
-        """
+        """Build a detector from the arrays of `Learner.weights`; DataError if they do not fit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

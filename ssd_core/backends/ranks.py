@@ -50,11 +50,7 @@ class Ranks:
         return dict(arrays)
 
     def connect(self, device: str, collectives: str) -> None:
-        """Prepare `sum` for tensors on one kind of device, over the library `collectives`.
-
-        Raises:
-            UsageError: the ranks were started on different kinds of devices.
-        """
+        """Prepare `sum` for tensors on one kind of device, over the library `collectives`."""
 
     def sum(self, tensor: Any) -> Any:
         """Return the sum of the tensors that the ranks pass; it may overwrite the tensor."""
@@ -93,11 +89,7 @@ class Nodes:
 
 
 def read_rank_env() -> RankEnv:
-    """Read RANK, WORLD_SIZE and the other variables that `torchrun` sets.
-
-    Raises:
-        UsageError: a variable is missing or out of range.
-    """
+    """Read RANK, WORLD_SIZE and the other variables that `torchrun` sets."""
     world_size = _read("WORLD_SIZE", 1, 2**20, default=1)
     if world_size == 1:
         return RankEnv()

@@ -22,13 +22,6 @@ class Backbone(nn.Module):
     channels: tuple[int, ...]
     """Of each level."""
 
-    def initialize(self, generator: torch.Generator) -> None:
-        """Draw weights from He's normal distribution."""
-        for layer in _convolutions(self):
-            nn.init.kaiming_normal_(
-                layer.weight, mode="fan_out", nonlinearity="relu", generator=generator
-            )
-
 
 class Vgg16(Backbone):
     """VGG16 as in the SSD paper, section 3: conv4_3 normalised, fc6 and fc7 convolutions.
@@ -166,14 +159,9 @@ def build_vgg16(_: NormSpec) -> tuple[Vgg16, list[ExtraLayer]]:
     ]
 
 
-def build_residual(norm: NormSpec) -> tuple[Residual, list[ExtraLayer]]:
-    """Return the small network, which needs no extra layers."""
-    return Residual(norm), []
-
-
 BACKBONES: dict[str, Callable[[NormSpec], tuple[Backbone, list[ExtraLayer]]]] = {
     "vgg16": build_vgg16,
-    "residual": build_residual,
+    "residual": lambda norm: (Residual(norm), []),
 }
 """Each returns a backbone and its extra layers."""
 
@@ -186,18 +174,3 @@ def compute_features(
     for layer in extras:
         features.append(layer(features[-1]))
     return features
-
-
-def init_xavier(module: nn.Module, generator: torch.Generator) -> None:
-    """Draw the weights of all convolutions from Xavier's uniform distribution, biases 0."""
-    for layer in _convolutions(module):
-        nn.init.xavier_uniform_(layer.weight, generator=generator)
-
-
-def _convolutions(module: nn.Module) -> list[nn.Conv2d]:
-    """Return the convolutions of `module`, with their biases set to 0."""
-    layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)]
-    for layer in layers:
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
-    return layers

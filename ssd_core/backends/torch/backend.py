@@ -10,8 +10,7 @@ from ssd_core.backends.torch.detector import TorchDetector
 from ssd_core.backends.torch.devices import open_device
 from ssd_core.backends.torch.distributed import join
 from ssd_core.backends.torch.learner import TorchLearner
-from ssd_core.backends.torch.model import build_model
-from ssd_core.backends.torch.weights import copy_to_tensors
+from ssd_core.backends.torch.model import build_model, copy_to_tensors
 from ssd_core.config import ModelConfig, PostprocessSpec, TrainConfig
 from ssd_core.structures import Array
 
@@ -22,10 +21,10 @@ class TorchBackend:
     def __init__(self, device: str, precision: str = "auto", ranks: Ranks = ALONE) -> None:
         self._ranks = ranks
         self._device = open_device(device, ranks.env)
-        ranks.connect(self._device.kind, self._device.collectives)
+        ranks.connect(self._device.torch_device.type, self._device.collectives)
         self.info = DeviceInfo(
             framework=f"torch {torch.__version__.partition('+')[0]}",
-            device=self._device.kind,
+            device=self._device.torch_device.type,
             name=self._device.name,
             precision=self._device.auto_precision if precision == "auto" else precision,
         )
@@ -47,11 +46,7 @@ class TorchBackend:
         weights: Mapping[str, Array],
         postprocess: PostprocessSpec,
     ) -> TorchDetector:
-        """Build a detector from the arrays that `Learner.weights` returned.
-
-        Raises:
-            DataError: an array is missing or has the wrong shape.
-        """
+        """Build a detector from the arrays that `Learner.weights` returned."""
         network = build_model(model, num_classes)
         copy_to_tensors(weights, network.state_dict())
         return TorchDetector(

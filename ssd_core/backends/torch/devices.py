@@ -29,11 +29,10 @@ _HALF_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 class Device:
     """One processor, GPU or NPU, and how torch uses it."""
 
-    kind: str
-    """The name that the user gives."""
     name: str
     """The hardware's own name."""
     torch_device: torch.device
+    """Its type is the name that the user gives."""
     synchronize: Callable[[], None]
     """Waits until all work is done."""
     auto_precision: str
@@ -62,11 +61,7 @@ class Device:
 
     @contextmanager
     def explain_memory(self) -> Iterator[None]:
-        """Turn a refused allocation into an error with a remedy.
-
-        Raises:
-            UsageError: the device does not have enough memory for the batch.
-        """
+        """Turn a refused allocation into a UsageError with a remedy."""
         try:
             yield
         except RuntimeError as error:  # torch has no narrower class for a processor's memory
@@ -87,7 +82,6 @@ def _open_cpu(env: RankEnv) -> Device:
     # Without AMX bf16 convolutions are emulated, and slower than fp32.
     has_amx = torch.cpu.get_capabilities().get("amx_bf16", False)
     return Device(
-        kind="cpu",
         name=read_processor_name(),
         torch_device=torch.device("cpu"),
         synchronize=torch.cpu.synchronize,
@@ -109,7 +103,6 @@ def _open_cuda(env: RankEnv) -> Device:
     torch.backends.cudnn.benchmark = True
     device = torch.device("cuda", env.local_rank)
     return Device(
-        kind="cuda",
         name=torch.cuda.get_device_name(),
         torch_device=device,
         synchronize=partial(torch.cuda.synchronize, device),
@@ -132,7 +125,6 @@ def _open_npu(env: RankEnv) -> Device:
     # Prebuilt kernels: compiling one per shape takes minutes.
     npu.set_compile_mode(jit_compile=False)
     return Device(
-        kind="npu",
         name=npu.get_device_name(),
         torch_device=torch.device("npu", env.local_rank),
         synchronize=npu.synchronize,
@@ -154,12 +146,7 @@ DEVICES: dict[str, Callable[[RankEnv], Device]] = {
 def open_device(name: str, env: RankEnv = ALONE.env) -> Device:
     """Return the device called `name`, or the best available one for `auto`.
 
-    Args:
-        name: `auto`, or one of DEVICES.
-        env: the processes of this machine share its devices.
-
-    Raises:
-        UsageError: an unknown name, or a device that is not available here.
+    The processes of this machine, counted by `env`, share its devices.
     """
     if name in DEVICES:
         return DEVICES[name](env)

@@ -105,9 +105,6 @@ def join(env: RankEnv) -> Iterator[TorchRanks]:
 
     After an error inside, this process does not wait for the others: it is about to end, which they
     notice.
-
-    Raises:
-        SurroundingsError: a rank does not arrive.
     """
     try:
         meeting = rendezvous("env://", env.rank, env.world_size, timeout=_TIMEOUT)
@@ -162,7 +159,6 @@ class Gradients:
 
 
 def _join_gradients(parameters: list[torch.nn.Parameter]) -> Tensor:
-    """Return one array of zeros of which all gradients are views."""
     joined = torch.zeros_like(torch.cat([parameter.detach().flatten() for parameter in parameters]))
     parts = torch.split(joined, [parameter.numel() for parameter in parameters])
     for parameter, part in zip(parameters, parts, strict=True):

@@ -21,13 +21,8 @@ _CONSEQUENCES = (_LOST, -signal.SIGTERM)
 def launch(words: Sequence[str], nodes: Nodes) -> int:
     """Run an `ssd` command once per device of this machine.
 
-    When one process fails, the others are ended too, at once or within half a minute.
-
-    Returns:
-        The exit code of the rank that failed first by itself; 75 if it was killed.
-
-    Raises:
-        StoppedError: SIGTERM or Ctrl-C; the ranks have received it too.
+    When one process fails, the others are ended too, at once or within half a minute. The result is
+    the exit code of the rank that failed first by itself; 75 if it was killed.
     """
     logging.getLogger("torch").setLevel(logging.CRITICAL)
     try:

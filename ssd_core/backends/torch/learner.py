@@ -10,9 +10,8 @@ from ssd_core.backends.torch.detector import TorchDetector
 from ssd_core.backends.torch.devices import Device
 from ssd_core.backends.torch.distributed import Gradients
 from ssd_core.backends.torch.loss import LossSums, TorchLoss
-from ssd_core.backends.torch.model import build_model
+from ssd_core.backends.torch.model import build_model, copy_to_arrays, copy_to_tensors
 from ssd_core.backends.torch.norms import share_statistics
-from ssd_core.backends.torch.weights import copy_to_arrays, copy_to_tensors
 from ssd_core.config import OptimizerConfig, PostprocessSpec, TrainConfig
 from ssd_core.detection.anchors import generate_anchors
 from ssd_core.structures import Array, Batch
@@ -98,7 +97,6 @@ class TorchLearner:
         return self._loss(cls_logits.float(), bbox_regression.float(), boxes, labels)
 
     def _descend(self, loss: Tensor, learning_rate: float) -> None:
-        """Update the weights by the gradient of `loss`, summed over the ranks."""
         self._gradients.clear()
         loss.backward()  # type: ignore[no-untyped-call]
         self._gradients.sum()
@@ -111,11 +109,7 @@ class TorchLearner:
         return copy_to_arrays(self._state_tensors())
 
     def load_state(self, state: Mapping[str, Array]) -> None:
-        """Restore the arrays that `state` returned.
-
-        Raises:
-            DataError: a name, a shape or a type does not match.
-        """
+        """Restore the arrays that `state` returned."""
         copy_to_tensors(state, self._state_tensors())
 
     def weights(self) -> dict[str, Array]:

@@ -57,14 +57,7 @@ class TorchLoss:
     def __call__(
         self, cls_logits: Tensor, bbox_regression: Tensor, boxes: Tensor, labels: Tensor
     ) -> LossSums:
-        """Return the loss sums of a batch.
-
-        Args:
-            cls_logits: [B, A, K + 1] float32, background first.
-            bbox_regression: [B, A, 4] float32 offsets.
-            boxes: [B, M, 4] xyxy in [0, 1], M at least 1.
-            labels: [B, M] int64 1..K, 0 marks padding.
-        """
+        """Return the loss sums of a batch; the arguments are the oracle's, with M at least 1."""
         matched, positive = self.match(boxes, labels)
         targets = torch.where(positive, labels.gather(1, matched), 0)
         if isinstance(self._classification, SoftmaxLossSpec):

@@ -1,12 +1,17 @@
 """The network: a backbone, and two convolutions per level that classify and place its anchors."""
 
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ssd_core.backends.torch.backbones import BACKBONES, compute_features, init_xavier
+from ssd_core.backends.torch.backbones import BACKBONES, compute_features
 from ssd_core.config import ModelConfig
 from ssd_core.detection.anchors import feature_sizes
-from ssd_core.errors import UsageError
+from ssd_core.errors import DataError, UsageError
+from ssd_core.structures import Array
 
 
 class Ssd(nn.Module):
@@ -31,13 +36,17 @@ class Ssd(nn.Module):
     def initialize(self, seed: int) -> None:
         """Draw new weights; the same seed gives the same weights on every device.
 
-        The heads get Xavier's uniform distribution with biases 0, as in mmdetection, except for
-        the bias of the background logit.
+        The backbone gets He's normal distribution, the rest Xavier's uniform one as in mmdetection;
+        biases are 0, except for those of the background logit.
         """
         generator = torch.Generator().manual_seed(seed)
-        self.backbone.initialize(generator)
-        init_xavier(self.extras, generator)
-        init_xavier(self.heads, generator)
+        he = partial(nn.init.kaiming_normal_, mode="fan_out", nonlinearity="relu")
+        for part, draw in (
+            (self.backbone, he),
+            (self.extras, nn.init.xavier_uniform_),
+            (self.heads, nn.init.xavier_uniform_),
+        ):
+            _initialize(part, partial(draw, generator=generator))
         for convolution in self.heads["cls"].children():
             bias = convolution.get_parameter("bias")
             nn.init.constant_(bias[:: self._num_outputs], self._background_bias)
@@ -54,12 +63,7 @@ class Ssd(nn.Module):
 
 
 def build_model(config: ModelConfig, num_classes: int) -> Ssd:
-    """Return an `Ssd` on the CPU with arbitrary weights.
-
-    Raises:
-        UsageError: the anchors do not fit the feature maps of the backbone, or this backend does
-            not implement a part of the configuration.
-    """
+    """Return an `Ssd` on the CPU with arbitrary weights."""
     if config.padding != "symmetric":
         raise UsageError(
             f"model.padding: backbone '{config.backbone}' of framework 'torch' does not implement "
@@ -77,6 +81,42 @@ def build_model(config: ModelConfig, num_classes: int) -> Ssd:
             f"cells per side, the strides of the anchors give {wanted}"
         )
     return Ssd(config, num_classes)
+
+
+def copy_to_arrays(tensors: Mapping[str, Tensor]) -> dict[str, Array]:
+    """Return copies in row-major order, whatever the tensors' device and memory format."""
+    return {
+        name: np.array(tensor.detach().cpu().numpy(), order="C", copy=True)
+        for name, tensor in tensors.items()
+    }
+
+
+def copy_to_tensors(arrays: Mapping[str, Array], tensors: Mapping[str, Tensor]) -> None:
+    """Overwrite `tensors` with the arrays of the same names; on a DataError nothing changes."""
+    missing = sorted(tensors.keys() - arrays.keys())
+    unknown = sorted(arrays.keys() - tensors.keys())
+    if missing or unknown:
+        problem = f"'{missing[0]}' is missing" if missing else f"'{unknown[0]}' is unknown"
+        raise DataError(
+            f"weights: {problem} ({len(missing)} missing, {len(unknown)} unknown, {len(tensors)} "
+            "expected): they belong to another network"
+        )
+    sources = {name: torch.tensor(arrays[name]) for name in tensors}
+    for name, tensor in tensors.items():
+        found, wanted = (f"{tuple(t.shape)} {t.dtype}" for t in (sources[name], tensor))
+        if found != wanted:
+            raise DataError(f"weights: '{name}' is {found}, the network has {wanted}")
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            tensor.copy_(sources[name])
+
+
+def _initialize(module: nn.Module, draw: Callable[[Tensor], Tensor]) -> None:
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            draw(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
 
 def _head(config: ModelConfig, channels: tuple[int, ...], num_outputs: int) -> nn.ModuleList:
