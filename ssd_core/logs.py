@@ -4,7 +4,6 @@ import logging
 import shutil
 import sys
 import time
-from types import TracebackType
 from typing import TextIO
 
 _REDRAW_SECONDS = 0.1
@@ -18,12 +17,7 @@ logger = logging.getLogger("ssd")
 
 
 def set_up_logging(*, verbose: bool = False, line_seconds: float = LINE_SECONDS) -> None:
-    """Send log lines to standard error; called once per command, never by the library.
-
-    Args:
-        verbose: include debug lines.
-        line_seconds: time between two progress lines without a terminal.
-    """
+    """Send log lines to standard error; called once per command, never by the library."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_LineFormatter(_CLEAR_LINE if sys.stderr.isatty() else ""))
     logger.handlers[:] = [handler]
@@ -63,12 +57,7 @@ class Progress:
     def __enter__(self) -> "Progress":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._is_terminal:
             self._stream.write(_CLEAR_LINE)
             self._stream.flush()

@@ -1,7 +1,7 @@
 """The data types of all layers. Boxes are float32 xyxy unless a name says otherwise."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -36,14 +36,7 @@ class Annotations:
 
     def select(self, rows: Array | slice) -> "Annotations":
         """Return the annotations of `rows`: indices, a mask over G, or a slice, giving views."""
-        return Annotations(
-            boxes=self.boxes[rows],
-            labels=self.labels[rows],
-            areas=self.areas[rows],
-            is_crowd=self.is_crowd[rows],
-            is_difficult=self.is_difficult[rows],
-            box_ids=self.box_ids[rows],
-        )
+        return Annotations(**{part.name: getattr(self, part.name)[rows] for part in fields(self)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,30 +132,18 @@ def make_annotations(
     is_difficult: Sequence[bool] | Array | None = None,
     box_ids: Sequence[int] | Array | None = None,
 ) -> Annotations:
-    """Build annotations from plain sequences, with defaults for the optional ones.
-
-    Args:
-        boxes: [G, 4] xyxy in pixels.
-        labels: [G] 1..K.
-        areas: [G]; default: the areas of the boxes.
-        is_crowd: [G]; default: False.
-        is_difficult: [G]; default: False.
-        box_ids: [G]; default: 0..G-1.
-    """
+    """Build annotations; by default areas are those of the boxes, flags False, ids 0..G-1."""
     box_array = np.asarray(boxes, np.float32).reshape(-1, 4)
     count = len(box_array)
     if areas is None:
         sides = box_array[:, 2:].astype(np.float64) - box_array[:, :2]
         areas = sides[:, 0] * sides[:, 1]
+    no_flags = [False] * count
     return Annotations(
         boxes=box_array,
         labels=np.asarray(labels, np.int64),
         areas=np.asarray(areas, np.float64),
-        is_crowd=np.zeros(count, np.bool_) if is_crowd is None else np.asarray(is_crowd, np.bool_),
-        is_difficult=np.zeros(count, np.bool_)
-        if is_difficult is None
-        else np.asarray(is_difficult, np.bool_),
-        box_ids=np.arange(count, dtype=np.int64)
-        if box_ids is None
-        else np.asarray(box_ids, np.int64),
+        is_crowd=np.asarray(no_flags if is_crowd is None else is_crowd, np.bool_),
+        is_difficult=np.asarray(no_flags if is_difficult is None else is_difficult, np.bool_),
+        box_ids=np.asarray(range(count) if box_ids is None else box_ids, np.int64),
     )

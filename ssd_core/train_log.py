@@ -24,11 +24,7 @@ def append(path: Path, line: Mapping[str, Any]) -> None:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a log, without a last line that is still being written.
-
-    Raises:
-        DataError: the file does not exist, or a line is not a JSON object.
-    """
+    """Return the lines of a log, without a last line that is still being written."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:

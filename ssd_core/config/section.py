@@ -27,13 +27,8 @@ SectionT = TypeVar("SectionT", bound=Section)
 def parse_section(kind: type[SectionT], values: Mapping[str, Any], path: str) -> SectionT:
     """Turn plain values, for example from JSON, into the frozen model `kind`.
 
-    Args:
-        kind: model to build.
-        values: nested mappings, lists and scalars.
-        path: name of the section in error messages, for example "train"; "" for a whole recipe.
-
-    Raises:
-        UsageError: a key is unknown, and the message names the nearest one; or a value is invalid.
+    Error messages name the invalid value by its keys, which begin with `path`: "train" for that
+    section, "" for a whole recipe.
     """
     try:
         return kind.model_validate(values)
@@ -49,12 +44,7 @@ def parse_section(kind: type[SectionT], values: Mapping[str, Any], path: str) ->
 
 
 def first_problem(error: ValidationError, path: str = "") -> str:
-    """Describe the first invalid value in one line: where it is, what was expected and found.
-
-    Args:
-        error: of a pydantic model.
-        path: name of the whole, prepended to the location of the value; "" for none.
-    """
+    """Describe the first invalid value in one line: its location, what was expected and found."""
     details = error.errors(include_url=False)[0]
     return _describe(details, details["loc"], path)
 
@@ -84,7 +74,6 @@ def _describe(details: ErrorDetails, keys: Sequence[int | str], path: str) -> st
 
 
 def _unknown_key(kind: type[Section], location: tuple[int | str, ...], path: str) -> UsageError:
-    """Name the unknown key and the nearest key of the model that refused it."""
     parents, model = _follow(kind, location[:-1])
     names = model.model_fields if model else {}
     known = [_join(path, [*parents, name]) for name in names]

@@ -22,13 +22,9 @@ def feature_sizes(levels: Sequence[AnchorLevel], image_size: int) -> tuple[int, 
 
 
 def generate_anchors(levels: Sequence[AnchorLevel], image_size: int) -> FloatArray:
-    """Return all anchors as [A, 4] cxcywh in units of the image side.
+    """Return all anchors as [A, 4] cxcywh in units of the image side, which is given in pixels.
 
     The order is level, row, column, shape. Anchors may reach beyond the image.
-
-    Args:
-        levels: strides and shapes, in pixels of the network input.
-        image_size: side of the square network input in pixels.
     """
     grids = [
         _level_anchors(level, cells)
@@ -50,16 +46,11 @@ def _level_anchors(level: AnchorLevel, cells: int) -> Array:
 def find_best_anchors(
     boxes: FloatArray, levels: Sequence[AnchorLevel], image_size: int
 ) -> tuple[FloatArray, IntArray]:
-    """Return for each object [N] the IoU of its best anchor and the level of that anchor.
+    """Return [N] IoU of the best anchor of [N, 4] xyxy boxes in [0, 1], and [N] its level.
 
     Of the anchors of one shape, the one whose centre is nearest to the object's overlaps it most,
     because the shared area shrinks with the distance in x and in y. So only the anchors of one
     cell per level are compared: 30 instead of 8,732 for SSD300. The first of equal levels wins.
-
-    Args:
-        boxes: [N, 4] xyxy in [0, 1]; N may be 0.
-        levels: strides and shapes of the anchors.
-        image_size: side of the square network input in pixels.
     """
     anchors = generate_anchors(levels, image_size)
     corners = np.ascontiguousarray(boxes.T)

@@ -97,13 +97,9 @@ class DetectionLoss:
 def softmax_loss(logits: Array, targets: IntArray, spec: SoftmaxLossSpec) -> tuple[float, Array]:
     """Return the cross entropy of positives and hard negatives of an image, and its gradient.
 
-    Of the background anchors the ratio times positives hardest ones take part, the first of equals;
-    so an image without positives contributes nothing.
-
-    Args:
-        logits: [A, K + 1], background first.
-        targets: [A] classes, 0 for background.
-        spec: the ratio.
+    Logits are [A, K + 1] with the background first, targets [A] with 0 for background. Of the
+    background anchors the ratio times positives hardest ones take part, the first of equals; so an
+    image without positives contributes nothing.
     """
     anchors = np.arange(len(targets))
     log_probabilities = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
@@ -121,13 +117,8 @@ def softmax_loss(logits: Array, targets: IntArray, spec: SoftmaxLossSpec) -> tup
 def focal_loss(logits: Array, targets: IntArray, spec: FocalLossSpec) -> tuple[float, Array]:
     """Return the focal loss of all anchors and classes of an image, and its gradient.
 
-    With p the sigmoid of a logit whose target is 1, and of its negative where the target is 0, the
-    loss is -weight * (1 - p)^gamma * log(p).
-
-    Args:
-        logits: [A, K + 1], background first.
-        targets: [A] classes, 0 for background.
-        spec: weights and exponent, and whether the column of the background takes part.
+    Logits and targets are those of `softmax_loss`. With p the sigmoid of a logit whose target is 1,
+    and of its negative where the target is 0, the loss is -weight * (1 - p)^gamma * log(p).
     """
     is_target = targets[:, None] == np.arange(logits.shape[1])
     sign = np.where(is_target, 1, -1)

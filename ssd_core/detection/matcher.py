@@ -12,19 +12,16 @@ BACKGROUND = -1
 def match_anchors(
     anchors: FloatArray, boxes: FloatArray, labels: IntArray, spec: MatchingSpec
 ) -> IntArray:
-    """Return, for each anchor, the row of its object in `boxes`, or -1 for background.
+    """Return [A] the row of each anchor's object in `boxes`, or -1 for background.
+
+    Anchors [A, 4] and boxes [M, 4] are xyxy in [0, 1]; labels [M] are 1..K, and 0 marks a row of
+    padding, which matches nothing. M may be 0.
 
     An anchor takes the object that it overlaps most (the first of equals) if the IoU reaches the
     threshold. Then each object takes its best anchor (the first of equals) whatever the IoU; the
     specification decides which of several objects gets an anchor that is the best of all of them.
     Unlike in the reference systems, an object without any overlap takes no anchor; anchors cover
     the image, so only boxes without area are affected.
-
-    Args:
-        anchors: [A, 4] xyxy in [0, 1].
-        boxes: [M, 4] xyxy in [0, 1]; M may be 0.
-        labels: [M] 1..K; rows with 0 are padding and match nothing.
-        spec: threshold and rules.
     """
     matched = np.full(len(anchors), BACKGROUND, np.int64)
     objects = np.flatnonzero(labels)

@@ -56,11 +56,9 @@ def sigmoid(logits: FloatArray) -> FloatArray:
 
 
 def suppress(boxes: FloatArray, iou_threshold: float) -> IntArray:
-    """Return the rows that survive NMS: no better surviving box overlaps them too much.
+    """Return the rows of [N, 4] xyxy boxes, best first, that survive NMS; N may be 0.
 
-    Args:
-        boxes: [N, 4] xyxy, best first; N may be 0.
-        iou_threshold: a box is dropped if its IoU with a better one exceeds this.
+    A box is dropped if its IoU with a better surviving one exceeds the threshold.
     """
     is_apart = compute_iou(boxes, boxes) <= np.float32(iou_threshold)
     survives = np.ones(len(boxes), np.bool_)

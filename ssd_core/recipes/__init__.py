@@ -14,11 +14,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {"demo": demo, "ssd300_vgg16": ssd300
 
 
 def load_recipe(name: str) -> Recipe:
-    """Return a recipe by its name.
-
-    Raises:
-        UsageError: the name is unknown; the message suggests the nearest one.
-    """
+    """Return a recipe by its name."""
     if name not in RECIPES:
         raise unknown_name("recipe", name, RECIPES)
     return RECIPES[name]()

@@ -21,13 +21,9 @@ def paper_levels(
     """Return the anchors of the SSD paper, section 2.2: mmdetection, torchvision, NVIDIA.
 
     The shapes of a cell are the square of the level's size, the square of the geometric mean of
-    this size and the next one, then for each ratio the wide box and the tall one.
-
-    Args:
-        strides: one per level.
-        sizes: one per level, and the one that follows the last.
-        ratios: for each level those greater than 1.
-        limit: largest width and height: the image size in torchvision and NVIDIA.
+    this size and the next one (so there is one size more than levels), then for each ratio, all
+    greater than 1, the wide box and the tall one. No side is longer than `limit`: the image size in
+    torchvision and NVIDIA.
     """
     levels = []
     for stride, size, next_size, level_ratios in zip(
@@ -53,17 +49,11 @@ def tensorflow_levels(
 ) -> tuple[AnchorLevel, ...]:
     """Return the anchors of TensorFlow's SSD and of its port to MindSpore: 3 or 6 per cell.
 
-    The sizes grow evenly from level to level. The finest level has a square of a tenth of the image
-    and the first two ratios; the others have the square of their size, all ratios, and the square
-    of the geometric mean of this size and the next one. Both systems differ in their strides: see
-    `even_strides` for TensorFlow's; and TensorFlow's last ratio is 0.3333.
-
-    Args:
-        image_size: side of the square network input.
-        strides: one per level.
-        min_scale: size of the finest level relative to the image.
-        max_scale: size of the coarsest level.
-        ratios: width to height.
+    The sizes grow evenly from level to level, between the two scales of the image. The finest level
+    has a square of a tenth of the image and the first two ratios (width to height); the others have
+    the square of their size, all ratios, and the square of the geometric mean of this size and the
+    next one. Both systems differ in their strides: see `even_strides` for TensorFlow's; and
+    TensorFlow's last ratio is 0.3333.
     """
     growth = (max_scale - min_scale) / (len(strides) - 1)
     sizes = [image_size * (min_scale + growth * level) for level in range(len(strides))]
@@ -87,11 +77,8 @@ def retinanet_levels(
 ) -> tuple[AnchorLevel, ...]:
     """Return the anchors of feature pyramids (Lin et al. 2017), as TensorFlow and MindSpore do.
 
-    Args:
-        strides: one per level.
-        scale: smallest size relative to the stride.
-        scales_per_octave: sizes per level, in equal factors up to twice the smallest.
-        ratios: width to height; the sizes of one ratio stand side by side.
+    The sizes of a level begin at `scale` strides and divide an octave into equal factors; those of
+    one ratio (width to height) stand side by side.
     """
     factors = [2 ** (index / scales_per_octave) for index in range(scales_per_octave)]
     shapes = [

@@ -12,9 +12,6 @@ def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
     """Return `recipe` with assignments applied; a later one for the same key wins.
 
     A value that is valid JSON (`12`, `true`, `[0.5, 0.9]`, `null`) is parsed; any other is text.
-
-    Raises:
-        UsageError: an assignment has no `=` or an unknown key, or a value is invalid.
     """
     values = recipe.model_dump(mode="json")
     _apply(values, assignments)
@@ -25,9 +22,6 @@ def assign(section: str, values: Mapping[str, Any], assignments: Iterable[str]) 
     """Return the plain values of one section with assignments applied.
 
     `parse_section` validates keys and values later.
-
-    Raises:
-        UsageError: an assignment has no `=`, or names another section.
     """
     whole: dict[str, Any] = {section: dict(values)}
     _apply(whole, assignments)

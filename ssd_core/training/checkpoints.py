@@ -72,10 +72,8 @@ class CheckpointDir:
     ) -> None:
         """Read and write nothing yet.
 
-        Args:
-            directory: a directory with nothing else in it, on disk or in a store.
-            training_id: checkpoints of any other training are skipped.
-            log: published with each checkpoint, unless it is written in its final location.
+        The directory holds nothing else; checkpoints of any other training are skipped. The log is
+        published with each checkpoint, unless it is written in its final location.
         """
         self.training_id = training_id
         self._directory, self._log = directory, log
@@ -86,12 +84,9 @@ class CheckpointDir:
         """The newest checkpoint that was verified."""
 
     def resume(self) -> tuple[TrainState, dict[str, Array]] | None:
-        """Become the newest attempt; return the newest complete checkpoint, or None.
+        """Become the newest attempt; return state and arrays of the newest complete checkpoint.
 
         A damaged one is skipped with a warning; one without its last file was never finished.
-
-        Returns:
-            The state, and the arrays of the learner.
         """
         self._attempt = self._claim()
         if self._log is not None:
@@ -124,11 +119,7 @@ class CheckpointDir:
         return max((int(word) for word in words if word.isdecimal()), default=0)
 
     def check_newest(self) -> None:
-        """Verify that no newer attempt has taken over since `resume`.
-
-        Raises:
-            SurroundingsError: one has.
-        """
+        """Verify that no newer attempt has taken over since `resume`."""
         newest = self._newest_attempt()
         if newest != self._attempt:
             raise SurroundingsError(
@@ -137,11 +128,7 @@ class CheckpointDir:
             )
 
     def save(self, state: TrainState, learner_arrays: Mapping[str, Array]) -> None:
-        """Commit a checkpoint; only then remove all others but the previous one.
-
-        Raises:
-            SurroundingsError: a newer attempt has taken over, or the arrays read back are damaged.
-        """
+        """Commit a checkpoint; only then remove all others but the previous one."""
         self.check_newest()
         name = f"{_STEP}{state.step:08}"
         self._remove(name)
@@ -176,7 +163,6 @@ class CheckpointDir:
                 self._names.remove(other)
 
     def _checkpoints(self) -> dict[str, set[str]]:
-        """Return the file names of every checkpoint, complete or not."""
         checkpoints: dict[str, set[str]] = {}
         for found in self._directory.list(_STEP):
             name, _, file = found.key.partition("/")

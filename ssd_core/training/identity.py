@@ -38,11 +38,7 @@ def digest_identity(identity: Identity) -> str:
 
 
 def claim_directory(out_dir: Location, identity: Identity) -> None:
-    """Claim `out_dir` for this training; if several try, the first one gets it.
-
-    Raises:
-        OwnershipError: it holds another training; the message lists the fields that differ.
-    """
+    """Claim `out_dir` for this training; if several try, the first one gets it."""
     content = json.dumps(identity, indent=2, sort_keys=True) + "\n"
     if out_dir.put_if_absent(IDENTITY_FILE, content.encode()):
         return

@@ -74,9 +74,8 @@ class _Interval:
 def train(run: Run) -> TrainState:
     """Train to the last step, from the last checkpoint if there is one.
 
-    Raises:
-        DivergedError: a loss or a weight is no longer finite.
-        StoppedError: SIGTERM or Ctrl-C, after a checkpoint.
+    SIGTERM and Ctrl-C end it with a StoppedError after a checkpoint; a loss or weight that is not
+    finite ends it with a DivergedError.
     """
     config, total = run.config, run.total_steps
     state = _resume(run)
@@ -107,7 +106,14 @@ def train(run: Run) -> TrainState:
             if must_evaluate:
                 _evaluate(run, state)
             interval = _Interval()
-    _append(run, {"event": "end", **_summary(state)})
+    end = {
+        "event": "end",
+        "step": state.step,
+        "samples": state.samples,
+        "seconds": round(state.seconds, 6),
+        "images_per_second": round(state.images_per_second, 3),
+    }
+    _append(run, end)
     return state
 
 
@@ -129,29 +135,19 @@ def _resume(run: Run) -> TrainState:
         state = TrainState.model_validate(shared)
     if run.ranks.world_size > 1:
         run.learner.load_state(run.ranks.share(run.learner.state()))
-    _append(run, {"event": "start", "step": state.step, **_plan(run), **run.facts})
+    start = {
+        "event": "start",
+        "step": state.step,
+        "total_steps": run.total_steps,
+        "batch_size": run.config.batch_size,
+        "images": run.num_images,
+    }
+    _append(run, start | dict(run.facts))
     if state.step:
         logger.info("continuing after step %d of %d", state.step, run.total_steps)
         if _is_due(run, state.step, run.config.evaluate_every):
             _evaluate(run, state)
     return state
-
-
-def _summary(state: TrainState) -> dict[str, Any]:
-    return {
-        "step": state.step,
-        "samples": state.samples,
-        "seconds": round(state.seconds, 6),
-        "images_per_second": round(state.images_per_second, 3),
-    }
-
-
-def _plan(run: Run) -> dict[str, int]:
-    return {
-        "total_steps": run.total_steps,
-        "batch_size": run.config.batch_size,
-        "images": run.num_images,
-    }
 
 
 def _is_due(run: Run, step: int, every: int | None) -> bool:

@@ -8,17 +8,11 @@ _DECAY = 0.1
 
 
 def learning_rate(step: int, total_steps: int, peak: float, schedule: ScheduleConfig) -> float:
-    """Return the rate of the update that follows `step` finished ones.
+    """Return the rate of the update that follows `step` finished ones, 0..total_steps - 1.
 
     The rate rises linearly from `warmup_ratio * peak` to `peak` during the warm-up. Schedule `step`
     multiplies it by 0.1 at each milestone; `cosine` follows half a cosine that reaches 0 at
     `total_steps`.
-
-    Args:
-        step: 0..total_steps - 1.
-        total_steps: optimizer steps of the whole run.
-        peak: the highest rate.
-        schedule: shape of the curve.
     """
     warmup_steps = schedule.warmup if schedule.warmup >= 1 else schedule.warmup * total_steps
     rate = peak * _decay(step, total_steps, warmup_steps, schedule)
