@@ -13,7 +13,8 @@ from ssd_core.cli.app import app
 DRIVER = """
 import json, os, sys
 from ssd_core.cli.app import main
-from ssd_core.stages import check, convert, evaluate, inspect, train
+from ssd_core.stages import benchmark, check, convert, evaluate, inspect, predict, report, train
+import ssd_core.backends.torch.backend
 
 def run_in_fork(arguments, number):
     if not os.fork():
