@@ -13,7 +13,7 @@ from pipelines.catalogue import STEPS
 from ssd_core import __version__
 from ssd_core.config import DeviceName, FrameworkName, parse_section
 from ssd_core.errors import UsageError, unknown_name
-from ssd_core.launch.placement import JobPlacement, Resources, StoreSecret
+from ssd_core.launch.job import JobPlacement, Resources, StoreSecret
 
 PLACEMENTS_PATH = Path(__file__).with_name("placements.yaml")
 

@@ -1,21 +1,35 @@
 """Poll a job and its pods, show the log of rank 0 in between, and end as the job ends."""
 
 import logging
+import re
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from datetime import datetime, timedelta
+
+import urllib3
 
 from ssd_core.errors import SsdError, SurroundingsError, UsageError
-from ssd_core.launch.cluster import Cluster
+from ssd_core.launch.cluster import FAILED_REQUEST, Cluster, reason
 from ssd_core.launch.job import KubeObject
 from ssd_core.launch.manifests import JobKind
-from ssd_core.launch.rank_log import RankLog
-from ssd_core.launch.status import explain_failure, true_conditions, waiting_reason
+from ssd_core.launch.status import (
+    container_status,
+    explain_failure,
+    true_conditions,
+    waiting_reason,
+)
 from ssd_core.logs import format_duration, logger
 
 _SUCCEEDED = {"Complete", "Succeeded"}
 _QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 _LAST_LINES_SECONDS = 15.0
 """Timeout for the rest of the log after the end of the job."""
+_LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.\d+(\S+) (.*)")
+"""Second, time zone and text. Other lines are errors of the kubelet."""
+_OVERLAP = timedelta(seconds=10)
+"""The lines of the two standard streams are not strictly in the order of their time stamps."""
 
 
 class Follower:
@@ -102,8 +116,8 @@ class Follower:
                 is_bad=True,
             )
         for pod in pods:
-            if reason := waiting_reason(pod, kind.container):
-                self._log_once(f"pod {pod['metadata']['name']} waits: {reason}", is_bad=True)
+            if cause := waiting_reason(pod, kind.container):
+                self._log_once(f"pod {pod['metadata']['name']} waits: {cause}", is_bad=True)
             restarts = pod["metadata"]["labels"].get(kind.restart_label, "0")
             if restarts != "0":
                 self._log_once(f"job {name}: restart {restarts}")
@@ -115,3 +129,65 @@ class Follower:
         if text not in self._logged:
             self._logged.add(text)
             logger.log(logging.WARNING if is_bad else logging.INFO, "%s", text)
+
+
+class RankLog:
+    """Shows every line once, however often the connection is lost."""
+
+    def __init__(self, cluster: Cluster, container: str) -> None:
+        self._cluster, self._container = cluster, container
+        self._shown: dict[str, Counter[str]] = {}
+        """By uid of the pod, the lines that the next request returns again."""
+        self._complete: set[str] = set()
+        self._unreadable: set[str] = set()
+
+    def show(self, pods: Iterable[KubeObject], seconds: float) -> None:
+        """Show the new lines of these pods until their logs end, or for about `seconds`.
+
+        A log that cannot be read is a warning: the job does not depend on its log being shown.
+        """
+        deadline = time.monotonic() + seconds
+        for pod in pods:
+            name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+            state = container_status(pod, self._container).get("state", {})
+            if uid in self._complete or not {"running", "terminated"} & set(state):
+                continue
+            try:
+                has_ended = self._show(name, self._shown.setdefault(uid, Counter()), deadline)
+                if has_ended and "terminated" in state:
+                    self._complete.add(uid)
+            except urllib3.exceptions.ReadTimeoutError:
+                pass  # a silent log, or a node that is gone
+            except FAILED_REQUEST as error:
+                level = logging.DEBUG if uid in self._unreadable else logging.WARNING
+                self._unreadable.add(uid)
+                logger.log(
+                    level, "cannot read the log of pod %s, retrying: %s", name, reason(error)
+                )
+
+    def _show(self, pod: str, shown: Counter[str], deadline: float) -> bool:
+        """Show one log, and return whether it ended before the deadline."""
+        since, zone = _resume_time(shown)
+        for line in [line for line in shown if line < since]:
+            del shown[line]
+        repeated = shown.copy()
+        seconds = max(deadline - time.monotonic(), 0.1)
+        lines = self._cluster.log_lines(pod, self._container, since and since + zone, seconds)
+        with closing(lines):
+            for line in lines:
+                if repeated[line]:
+                    repeated[line] -= 1
+                elif found := _LINE.fullmatch(line):
+                    shown[line] += 1
+                    logger.info("%s", found[3])
+                    if time.monotonic() > deadline:
+                        return False
+        return True
+
+
+def _resume_time(shown: Counter[str]) -> tuple[str, str]:
+    """Return the second and the time zone to continue a log from; empty for its beginning."""
+    found = _LINE.fullmatch(max(shown, default=""))
+    if found is None:
+        return "", ""
+    return (datetime.fromisoformat(found[1]) - _OVERLAP).isoformat(), found[2]

@@ -1,12 +1,14 @@
-"""The request for a training over several pods, its name and its digest."""
+"""The request for a training over several pods: its placement, name and digest."""
 
 import hashlib
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from ssd_core.launch.placement import JobPlacement, JobSpec
+from pydantic import ConfigDict, Field
+
+from ssd_core.config import Section
 
 MANAGER = "ssd-on-kubeflow"
 DIGEST = f"{MANAGER}/digest"
@@ -18,6 +20,88 @@ KubeObject = dict[str, Any]
 
 _MAX_NAME = 44
 """The names of the pods are up to 19 characters longer, and limited to 63."""
+
+
+JobKindName = Literal["TrainJob", "AscendJob"]
+Cpu = Annotated[str, Field(pattern=r"^\d+(\.\d+)?$|^\d+m$")]
+"""Cores, for example 4 or 500m."""
+Memory = Annotated[str, Field(pattern=r"^\d+(E|Ei|P|Pi|T|Ti|G|Gi|M|Mi|K|Ki)?$")]
+"""Bytes, for example 8Gi."""
+Id = Annotated[int, Field(ge=0)]
+"""Of a user or a group."""
+
+
+class Toleration(Section):
+    """A node taint that the pods tolerate; the fields are those of Kubernetes."""
+
+    key: str
+    operator: Literal["Exists", "Equal"] = "Equal"
+    value: str | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+
+
+class Resources(Section):
+    """CPU and memory of one pod; None for the default of the cluster."""
+
+    cpu_request: Cpu | None = None
+    cpu_limit: Cpu | None = None
+    memory_request: Memory | None = None
+    memory_limit: Memory | None = None
+
+
+class StoreSecret(Section):
+    """The secret with the credentials of the store; its values never leave the cluster."""
+
+    name: str = "mlpipeline-minio-artifact"
+    """In the namespace of the run; the default is the secret that Kubeflow Pipelines creates."""
+    keys: dict[str, str] = {
+        "AWS_ACCESS_KEY_ID": "accesskey",
+        "AWS_SECRET_ACCESS_KEY": "secretkey",
+    }
+    """Environment variable -> key of the secret."""
+
+
+class JobSpec(Section):
+    """The kind of job, and the settings that depend on the cluster."""
+
+    kind: JobKindName
+    runtime: str | None = None
+    """TrainJob: the TrainingRuntime of the namespace that is the template of the pods."""
+    labels: dict[str, str] = {}
+    """Of the job, for example `kueue.x-k8s.io/queue-name` or `ring-controller.atlas`."""
+    scheduler: str | None = None
+    """AscendJob: the scheduler of the pods, for example `volcano`."""
+    queue: str | None = None
+    """AscendJob: the queue of that scheduler."""
+    deadline_seconds: int | None = Field(default=None, gt=0)
+    """Time limit of the whole job; None for no limit."""
+
+
+class JobPlacement(Section):
+    """Environment of one pod; keys of the row that only a pipeline needs are ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    image: str
+    resource: str | None = None
+    """Resource name of the accelerator in Kubernetes; None for no accelerator."""
+    count: int = Field(default=1, gt=0)
+    """Accelerators per pod, with one process each."""
+    resources: Resources = Resources()
+    node_selector: dict[str, str] = {}
+    tolerations: tuple[Toleration, ...] = ()
+    shared_memory: Memory | None = None
+    """Size of /dev/shm, for example 8Gi; None keeps the default of 64 MB."""
+    user: Id | None = None
+    group: Id | None = None
+    store_secret: StoreSecret | None = None
+    environment: dict[str, str] = {}
+    job: JobSpec | None = None
+
+    @property
+    def processes(self) -> int:
+        """Processes per pod: one per accelerator, one without accelerators."""
+        return self.count if self.resource else 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ssd_core.errors import UsageError, unknown_name
-from ssd_core.launch.job import MANAGER, RUN, JobRequest, KubeObject
-from ssd_core.launch.placement import JobPlacement
+from ssd_core.launch.job import MANAGER, RUN, JobPlacement, JobRequest, KubeObject
 
 PART_OF = "app.kubernetes.io/part-of"
 """Label that the network policy in manifests/ selects. A TrainJob gets it from its runtime."""

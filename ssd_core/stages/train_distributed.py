@@ -7,8 +7,7 @@ from typing import Any
 from ssd_core.config import parse_section
 from ssd_core.data.batches.loader import check_batch_size
 from ssd_core.errors import UsageError
-from ssd_core.launch.job import JobRequest, job_name
-from ssd_core.launch.placement import JobPlacement
+from ssd_core.launch.job import JobPlacement, JobRequest, job_name
 from ssd_core.stages.train import Training
 from ssd_core.store import Location
 from ssd_core.structures import StageResult

@@ -8,9 +8,8 @@ import pytest
 
 from ssd_core.errors import SsdError
 from ssd_core.launch.cluster import Cluster, Timeouts
-from ssd_core.launch.job import JobRequest
+from ssd_core.launch.job import JobPlacement, JobRequest
 from ssd_core.launch.manifests import KINDS
-from ssd_core.launch.placement import JobPlacement
 from ssd_core.launch.run import run_job
 from tests.launch.api_server import ControlPlane, run_control_plane
 from tests.launch.core_server import NAMESPACE
