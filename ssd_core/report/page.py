@@ -7,6 +7,10 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from ssd_core.metrics import METRICS, group_metrics
+from ssd_core.model_dir import ModelDescription
+from ssd_core.report.accuracy import class_metrics
+
 _TEMPLATES_DIR = Path(__file__).parent / "templates"
 
 
@@ -27,6 +31,26 @@ def render_page(name: str, content: Mapping[str, Any]) -> str:
     )
     environment.filters |= {"figure": _figure, "percent": percent, "cell": _cell}
     return environment.get_template(f"{name}.j2").render(content)
+
+
+def write_card(
+    title: str, uri: str, description: ModelDescription, results: Mapping[str, Mapping[str, Any]]
+) -> str:
+    """Return the card; `results` are those of evaluate, and of benchmark if there is one."""
+    evaluate, benchmark = results["evaluate"], results.get("benchmark")
+    content = {
+        "title": title,
+        "uri": uri,
+        "model": description,
+        "evaluate": evaluate,
+        "benchmark": benchmark,
+        "accuracy": group_metrics(evaluate["metrics"]),
+        "class_metrics": class_metrics(evaluate),
+        "speed": group_metrics(benchmark["metrics"]) if benchmark else {},
+        "rate": METRICS["images_per_second"],
+        "environment": (benchmark or evaluate)["environment"],
+    }
+    return render_page("model_card.md", content)
 
 
 def percent(part: float, whole: float) -> str:

@@ -17,7 +17,7 @@ from ssd_core.model_dir import (
     ModelDescription,
     read_model,
 )
-from ssd_core.report.model_card import write_card
+from ssd_core.report.page import write_card
 from ssd_core.stages.frame import Invocation, Results, StageOutput, run_stage
 from ssd_core.stages.report import read_outputs
 from ssd_core.store import LocalDirectory, Location

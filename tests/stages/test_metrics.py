@@ -11,7 +11,7 @@ from pipelines.results import format_figures
 from ssd_core.config import ReportConfig
 from ssd_core.metrics import METRICS, Metric, group_metrics, summarize
 from ssd_core.model_dir import read_model
-from ssd_core.report.model_card import write_card
+from ssd_core.report.page import write_card
 from ssd_core.stages import report
 from ssd_core.store import LocalDirectory
 
