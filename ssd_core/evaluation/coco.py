@@ -10,9 +10,6 @@ from numpy.typing import NDArray
 from ssd_core.errors import DataError
 from ssd_core.structures import Annotations, Array, ClassInfo, Detections
 
-ABSENT = -1.0
-"""Value of a metric with nothing to measure: ap_small without small objects."""
-
 RECALL_GRID = np.linspace(0.0, 1.0, 101)
 """Recalls at which a precision curve is sampled."""
 
@@ -50,14 +47,14 @@ _MAX_DETECTIONS = (1, 10, 100)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassScores:
-    """Accuracy of one class; ABSENT without objects."""
+    """Accuracy of one class; None without objects."""
 
     info: ClassInfo
     num_objects: int
     """Without crowds."""
-    ap: float
+    ap: float | None
     """Mean over IoU .50:.95."""
-    ap50: float
+    ap50: float | None
     precision: NDArray[np.float64]
     """[101] precision at IoU .5 for each recall of RECALL_GRID."""
 
@@ -66,14 +63,14 @@ class ClassScores:
 class CocoScores:
     """Accuracy over all classes, and of each."""
 
-    values: dict[str, float]
-    """Keys of COCO_METRICS; ABSENT with nothing to measure."""
+    values: dict[str, float | None]
+    """Keys of COCO_METRICS; None with nothing to measure: ap_small without small objects."""
     classes: tuple[ClassScores, ...]
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The measured values: a -1 would distort comparisons and charts."""
-        return {name: value for name, value in self.values.items() if value != ABSENT}
+        """The measured values."""
+        return {name: value for name, value in self.values.items() if value is not None}
 
 
 def evaluate_coco(
@@ -107,16 +104,16 @@ def evaluate_coco(
     return CocoScores(values=values, classes=per_class)
 
 
-def format_summary(values: Mapping[str, float]) -> str:
+def format_summary(values: Mapping[str, float | None]) -> str:
     """Return the twelve lines that pycocotools prints, character by character."""
     return "\n".join(_line(cells, values[name]) for name, cells in COCO_METRICS.items())
 
 
-def _line(cells: _Cells, value: float) -> str:
+def _line(cells: _Cells, value: float | None) -> str:
     title = "Average Precision  (AP)" if cells.is_precision else "Average Recall     (AR)"
     iou = "0.50:0.95" if cells.iou is None else f"{cells.iou:0.2f}"
     selection = f"IoU={iou:<9} | area={cells.area:>6} | maxDets={cells.max_detections:>3}"
-    return f" {title} @[ {selection} ] = {value:0.3f}"
+    return f" {title} @[ {selection} ] = {-1 if value is None else value:0.3f}"
 
 
 def _tables(
@@ -180,6 +177,6 @@ def _select(cells: _Cells, precision: Array, recall: Array) -> Array:
     return table[..., _AREAS.index(cells.area), _MAX_DETECTIONS.index(cells.max_detections)]
 
 
-def _mean(values: Array) -> float:
-    measured = values[values > ABSENT]
-    return float(measured.mean()) if measured.size else ABSENT
+def _mean(values: Array) -> float | None:
+    measured = values[values > -1]  # the evaluator's value of a cell with nothing to measure
+    return float(measured.mean()) if measured.size else None

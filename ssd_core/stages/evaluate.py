@@ -8,7 +8,7 @@ from ssd_core.benchmark.environment import describe_environment
 from ssd_core.config import EvaluateConfig
 from ssd_core.data.shards.reader import SplitReader, open_split
 from ssd_core.errors import DataError
-from ssd_core.evaluation.coco import ABSENT, ClassScores, format_summary
+from ssd_core.evaluation.coco import ClassScores, format_summary
 from ssd_core.evaluation.confusion import confusion_matrix
 from ssd_core.evaluation.detections_file import DETECTIONS_FILE, write_detections
 from ssd_core.evaluation.run import EvaluationResult, evaluate_detector
@@ -94,7 +94,7 @@ def _results(result: EvaluationResult, model: OpenedModel, reader: SplitReader) 
     scores = result.scores
     source = str(reader.manifest.source.get("uri", ""))
     return {
-        "metrics": {name: _measured(value) for name, value in scores.values.items()},
+        "metrics": scores.values,
         "images": len(result.detections),
         "objects": sum(scored.num_objects for scored in scores.classes),
         "detections": sum(len(found) for found in result.detections),
@@ -122,13 +122,9 @@ def _class_results(scored: ClassScores) -> dict[str, Any]:
         "label": scored.info.label,
         "name": scored.info.name,
         "objects": scored.num_objects,
-        "ap": _measured(scored.ap),
-        "ap50": _measured(scored.ap50),
+        "ap": scored.ap,
+        "ap50": scored.ap50,
         "precision_at_recall": [round(value, 4) for value in scored.precision.tolist()]
         if scored.num_objects
         else None,
     }
-
-
-def _measured(value: float) -> float | None:
-    return None if value == ABSENT else value
