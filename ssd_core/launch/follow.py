@@ -53,7 +53,9 @@ class Follower:
             is_over = error is not None or bool(_SUCCEEDED & conditions.keys())
             if not is_over:
                 self._log_news(conditions, pods)
-            self._log.show(self._rank_0(pods), _LAST_LINES_SECONDS if is_over else poll_seconds)
+            labels = self._kind.rank_0.items()
+            rank_0 = [pod for pod in pods if labels <= pod["metadata"]["labels"].items()]
+            self._log.show(rank_0, _LAST_LINES_SECONDS if is_over else poll_seconds)
             if error:
                 raise error
             if is_over:
@@ -71,11 +73,6 @@ class Follower:
         if pods:
             self._last_pods = time.monotonic()
         return sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
-
-    def _rank_0(self, pods: list[KubeObject]) -> list[KubeObject]:
-        """Return the pods that hold or held rank 0."""
-        wanted = self._kind.rank_0.items()
-        return [pod for pod in pods if wanted <= pod["metadata"]["labels"].items()]
 
     def _error(
         self,

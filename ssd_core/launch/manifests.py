@@ -33,8 +33,7 @@ def _render_train_job(request: JobRequest, command: Command) -> KubeObject:
     placement, spec = request.placement, request.spec
     if not spec.runtime:
         raise UsageError("placement: a TrainJob needs job.runtime, the name of a TrainingRuntime")
-    container = {"name": _TRAIN_CONTAINER, "volumeMounts": _mounts(placement)}
-    pod = _pod(placement) | {"containers": [container]}
+    pod = _pod(placement, {"name": _TRAIN_CONTAINER})
     group = {"name": _TRAIN_CONTAINER, "template": {"spec": {"template": {"spec": pod}}}}
     return {
         "activeDeadlineSeconds": spec.deadline_seconds,
@@ -93,7 +92,6 @@ def _ascend_replica(
         "env": _environment(placement) + _ascend_devices(request),
         "ports": [{"name": "ascendjob-port", "containerPort": 2222}],
         "resources": _resources(placement),
-        "volumeMounts": _mounts(placement),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -101,7 +99,7 @@ def _ascend_replica(
             "capabilities": {"drop": ["ALL"]},
         },
     }
-    pod = _pod(placement) | {"automountServiceAccountToken": False, "containers": [container]}
+    pod = _pod(placement, container) | {"automountServiceAccountToken": False}
     labels = {**request.spec.labels, PART_OF: MANAGER, _JOB_LABEL: request.name, **labels}
     template = {"metadata": {"labels": labels}, "spec": pod}
     return {"replicas": count, "restartPolicy": "Never", "template": template}
@@ -137,30 +135,20 @@ def _resources(placement: JobPlacement) -> KubeObject:
     }
 
 
-def _pod(placement: JobPlacement) -> KubeObject:
-    """Return the fields of a pod that do not depend on its containers."""
-    return {
-        "nodeSelector": placement.node_selector,
-        "tolerations": [row.model_dump() for row in placement.tolerations],
-        "securityContext": {"runAsUser": placement.user, "runAsGroup": placement.group},
-        "volumes": [
-            {"name": name, "emptyDir": directory}
-            for name, (_, directory) in _volumes(placement).items()
-        ],
-    }
-
-
-def _mounts(placement: JobPlacement) -> list[KubeObject]:
-    return [{"name": name, "mountPath": path} for name, (path, _) in _volumes(placement).items()]
-
-
-def _volumes(placement: JobPlacement) -> Mapping[str, tuple[str, KubeObject]]:
-    """Return path and emptyDir by name: /tmp, as the root is read-only, and shared memory."""
+def _pod(placement: JobPlacement, container: KubeObject) -> KubeObject:
+    """Return a pod with one container; it mounts /tmp, as the root is read-only."""
     volumes: dict[str, tuple[str, KubeObject]] = {"tmp": ("/tmp", {"medium": ""})}
     if placement.shared_memory:
         memory = {"medium": "Memory", "sizeLimit": placement.shared_memory}
         volumes["shared-memory"] = ("/dev/shm", memory)
-    return volumes
+    mounts = [{"name": name, "mountPath": path} for name, (path, _) in volumes.items()]
+    return {
+        "nodeSelector": placement.node_selector,
+        "tolerations": [row.model_dump() for row in placement.tolerations],
+        "securityContext": {"runAsUser": placement.user, "runAsGroup": placement.group},
+        "volumes": [{"name": name, "emptyDir": kind} for name, (_, kind) in volumes.items()],
+        "containers": [container | {"volumeMounts": mounts}],
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -238,15 +226,12 @@ def render(request: JobRequest) -> KubeObject:
     labels = {"app.kubernetes.io/managed-by": MANAGER, **request.spec.labels}
     if kind is _ASCEND_JOB:
         labels["framework"], _ = _ASCEND_FRAMEWORKS[request.framework]
+    metadata = {"name": request.name, "labels": labels, "annotations": {RUN: request.run}}
     manifest: KubeObject = _without_empty(
         {
             "apiVersion": f"{kind.group}/{kind.version}",
             "kind": kind.name,
-            "metadata": {
-                "name": request.name,
-                "labels": labels,
-                "annotations": {RUN: request.run},
-            },
+            "metadata": metadata,
             "spec": kind.render_spec(request, command),
         }
     )
