@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import pytest
 
-from ssd_core.errors import SsdError
 from ssd_core.launch.cluster import Cluster, Timeouts
 from ssd_core.launch.job import JobPlacement, JobRequest
 from ssd_core.launch.manifests import KINDS
@@ -110,11 +109,12 @@ class RunningLauncher:
     def pod(self, node=0):
         return f"{self.request.name}-{node}"
 
-    def error(self):
+    def assert_fails(self, kind, message):
         error = self.future.exception(LIMIT)
-        assert isinstance(error, SsdError), error
+        assert type(error) is kind, error
+        assert message in str(error)
         assert "\n" not in str(error)
-        return error
+        return str(error)
 
     def end(self, *conditions):
         """Let the job succeed."""

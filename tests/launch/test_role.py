@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ssd_core.errors import DataError
 from tests.launch.api_server import condition
 from tests.launch.conftest import make_request
 from tests.launch.core_server import permissions
@@ -35,7 +36,7 @@ def test_the_role_grants_what_the_launcher_uses(plane, launch, kind):
     assert wait_until(lambda: ("get", "", "pods/log") in plane.core.asked)
     plane.core.end_pod(launcher.pod(), 3)
     launcher.set_conditions(condition("Failed"))
-    assert launcher.error().exit_code == 3
+    launcher.assert_fails(DataError, "exit code 3")
     stop_launcher(plane, make_request(kind), signal.SIGTERM)
     assert plane.core.asked == plane.core.allowed
 

@@ -55,9 +55,9 @@ def test_a_job_fails_with_the_error_of_its_pod(plane, launch, kind):
         launcher.add_pod(node)
         plane.core.end_pod(launcher.pod(node), 1, message=f"error: {words} (exit {code})\n")
     launcher.set_conditions(condition("Failed", "a pod failed"))
-    error, job = launcher.error(), launcher.request.name
-    assert type(error) is DataError
-    assert str(error) == f"job {job} failed: pod {job}-1: a shard is damaged"
+    job = launcher.request.name
+    wanted = f"job {job} failed: pod {job}-1: a shard is damaged"
+    assert launcher.assert_fails(DataError, wanted) == wanted
     assert launcher.job is not None
 
 
@@ -78,9 +78,7 @@ def test_a_rerun_may_continue(launch, conditions, message):
         launcher.set_conditions(*conditions)
     else:
         launcher.delete()
-    error = launcher.error()
-    assert type(error) is SurroundingsError
-    assert f"job {launcher.request.name} {message}" in str(error)
+    launcher.assert_fails(SurroundingsError, f"job {launcher.request.name} {message}")
 
 
 def test_a_queue_may_suspend_a_job(launch):
@@ -96,13 +94,12 @@ def test_a_job_is_replaced_between_two_polls(plane, launch):
     plane.core.faults.extend([("trainjobs", 503)] * 10)
     launcher.delete()
     plane.api.create_namespaced_custom_object(*TRAIN_JOBS, render(launcher.request))
-    assert "was deleted" in str(launcher.error())
+    launcher.assert_fails(SurroundingsError, "was deleted")
 
 
 def test_an_operator_that_does_not_react_ends_the_launcher(launch):
-    error = launch(timeouts=replace(TIMEOUTS, pickup_seconds=0.5)).error()
-    assert type(error) is SurroundingsError
-    assert "check that Kubeflow Trainer v2 runs" in str(error)
+    launcher = launch(timeouts=replace(TIMEOUTS, pickup_seconds=0.5))
+    launcher.assert_fails(SurroundingsError, "check that Kubeflow Trainer v2 runs")
 
 
 def test_a_job_without_pods_is_a_warning(launch, log):
@@ -136,7 +133,7 @@ def test_a_killed_server_is_waited_for(plane, launch, is_deleted):
     if is_deleted:
         launcher.delete()
         plane.core.faults.clear()
-        assert "was deleted" in str(launcher.error())
+        launcher.assert_fails(SurroundingsError, "was deleted")
     else:
         launcher.wait_for_polls()
         launcher.end(COMPLETE)
@@ -145,9 +142,7 @@ def test_a_killed_server_is_waited_for(plane, launch, is_deleted):
 def test_a_server_that_stays_away_ends_the_launcher(plane, launch):
     launcher = launch(timeouts=replace(TIMEOUTS, outage_seconds=0.5))
     plane.core.faults.extend([("trainjobs", 503)] * 1000)
-    error = launcher.error()
-    assert type(error) is SurroundingsError
-    assert "does not answer: out of order" in str(error)
+    launcher.assert_fails(SurroundingsError, "does not answer: out of order")
 
 
 def test_a_job_of_an_earlier_attempt_is_adopted(launch, log):
@@ -163,9 +158,8 @@ def test_a_job_of_an_earlier_attempt_is_adopted(launch, log):
 
 def test_a_job_with_another_content_is_refused(launch):
     first = launch()
-    error = launch(replace(first.request, nodes=8)).error()
-    assert type(error) is OwnershipError
-    assert f"trainjobs.trainer.kubeflow.org {first.request.name} exists" in str(error)
+    message = f"trainjobs.trainer.kubeflow.org {first.request.name} exists"
+    launch(replace(first.request, nodes=8)).assert_fails(OwnershipError, message)
     first.end(COMPLETE)
 
 
@@ -254,11 +248,10 @@ def test_a_pod_that_cannot_start_is_a_warning(plane, launch, log, has_started):
 @pytest.mark.parametrize("verb", ["create", "list"])
 def test_a_missing_permission_is_named(plane, launch, verb):
     plane.core.allowed = JOB_PERMISSIONS - {(verb, "trainer.kubeflow.org", "trainjobs")}
-    error = launch(timeouts=replace(TIMEOUTS, outage_seconds=0.5)).error()
-    assert type(error) is UsageError
-    assert f'cannot {verb} resource "trainjobs"' in str(error)
-    assert "(403)" in str(error)
-    assert "manifests/README.md" in str(error)
+    launcher = launch(timeouts=replace(TIMEOUTS, outage_seconds=0.5))
+    error = launcher.assert_fails(UsageError, f'cannot {verb} resource "trainjobs"')
+    assert "(403)" in error
+    assert "manifests/README.md" in error
 
 
 @pytest.mark.parametrize(
@@ -273,15 +266,14 @@ def test_a_job_is_followed_without_permission_for_its_pods(plane, launch, log, g
     assert wait_until(lambda: warning.format(job) in log.text)
     launcher.wait_for_polls()
     launcher.set_conditions(condition("Failed", "jobset failed"))
-    assert str(launcher.error()) == f"job {job} failed: jobset failed"
+    wanted = f"job {job} failed: jobset failed"
+    assert launcher.assert_fails(SurroundingsError, wanted) == wanted
     assert log.text.count(warning.format(job)) == 1
 
 
 def test_a_job_that_the_server_refuses_is_not_repeated(launch):
-    error = launch(make_request(name="9-starts-with-a-digit")).error()
-    assert type(error) is UsageError
-    assert "RFC 1035" in str(error)
-    assert "manifests/README.md" not in str(error)
+    error = launch(make_request(name="9-starts-with-a-digit")).assert_fails(UsageError, "RFC 1035")
+    assert "manifests/README.md" not in error
 
 
 @pytest.mark.parametrize(
