@@ -96,8 +96,15 @@ def read_series(place: Location) -> list[Measurement]:
     Raises:
         DataError: a file is not a measurement.
     """
-    keys = [stored.key for stored in place.list() if stored.key.endswith(".json")]
-    return [_parse(f"{place}/{key}", place.get(key)) for key in keys]
+    series = []
+    for key in [stored.key for stored in place.list() if stored.key.endswith(".json")]:
+        try:
+            series.append(Measurement.model_validate_json(place.get(key)))
+        except ValidationError as error:
+            raise DataError(
+                f"{place}/{key}: {first_problem(error)}; expected a measurement of `ssd benchmark`"
+            ) from None
+    return series
 
 
 def append(place: Location, new: Measurement, earlier: Sequence[Measurement]) -> None:
@@ -108,12 +115,3 @@ def append(place: Location, new: Measurement, earlier: Sequence[Measurement]) ->
     for number in count(len(earlier) + 1):
         if place.put_if_absent(f"{number:06}.json", content):
             return
-
-
-def _parse(path: str, content: bytes) -> Measurement:
-    try:
-        return Measurement.model_validate_json(content)
-    except ValidationError as error:
-        raise DataError(
-            f"{path}: {first_problem(error)}; expected a measurement of `ssd benchmark`"
-        ) from None

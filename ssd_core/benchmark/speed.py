@@ -65,9 +65,6 @@ def measure_speed(
     """Measure a detector at one batch size for about `seconds`, which also limits the warm-up.
 
     `images` holds at least one image file; they are taken in turn.
-
-    Raises:
-        DataError: an image cannot be decoded.
     """
     batches = batched(cycle(images), batch_size)
     warm_up, is_stable = _warm_up(lambda: _detect(detector, next(batches)), seconds)

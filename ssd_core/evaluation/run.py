@@ -34,9 +34,6 @@ def evaluate_detector(
 
     Images are decoded on threads ahead of the device, and scored in the order of their ids, as
     pycocotools does, so the order of the shards does not matter.
-
-    Raises:
-        DataError: an image of the split cannot be decoded.
     """
 
     def load(record: Record) -> tuple[Record, ImageArray, tuple[int, int]]:

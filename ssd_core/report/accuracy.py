@@ -1,6 +1,6 @@
 """The accuracy section of the report: metrics, classes, precision over recall, confusion."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -68,7 +68,8 @@ def _precision_recall(classes: Sequence[Mapping[str, Any]]) -> Chart | None:
         for row in sorted(drawn, key=lambda row: row["label"])
     ]
     if len(measured) > 1:
-        mean = _mean_curve(row["precision_at_recall"] for row in measured)
+        curves = [row["precision_at_recall"] for row in measured]
+        mean = [sum(values) / len(values) for values in zip(*curves, strict=True)]
         mean_line = Line("mean", RECALL_GRID, mean, _MAIN, is_strong=True)
         lines.insert(0 if is_coloured else len(lines), mean_line)  # many curves would cover it
     chart = line_chart(
@@ -79,10 +80,6 @@ def _precision_recall(classes: Sequence[Mapping[str, Any]]) -> Chart | None:
         y_range=(0, 1),
     )
     return chart if is_coloured else replace(chart, legend=_MUTED_LEGEND)
-
-
-def _mean_curve(curves: Iterable[Sequence[float]]) -> list[float]:
-    return [sum(values) / len(values) for values in zip(*curves, strict=True)]
 
 
 def _confusion(confusion: Mapping[str, Any]) -> dict[str, Any]:
