@@ -1,4 +1,4 @@
-"""Geometry and colours of the charts; the templates turn them into SVG."""
+"""Geometry and colours (any of CSS) of the charts; the templates turn them into SVG."""
 
 import math
 from collections.abc import Sequence
@@ -48,7 +48,6 @@ class Line:
     xs: Sequence[float] | Array
     ys: Sequence[float] | Array
     colour: str
-    """Any CSS colour."""
     is_strong: bool = False
     """Drawn thicker than the others."""
 
@@ -60,7 +59,6 @@ class Series:
     name: str
     values: Sequence[float] | Array
     colour: str
-    """Any CSS colour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +68,6 @@ class Rectangle:
     x_span: Range
     y_span: Range
     colour: str
-    """Any CSS colour."""
     name: str
     """Shown as a tooltip."""
     opacity: float = 1.0
