@@ -1,7 +1,6 @@
 """The inspect stage on real images."""
 
 import json
-import re
 import shutil
 
 import pytest
@@ -13,7 +12,7 @@ from ssd_core.metrics import METRICS
 from ssd_core.recipes import RECIPES
 from ssd_core.stages import convert, inspect
 from ssd_core.store import LocalDirectory
-from tests.report.outline import Outline
+from tests.report.outline import Outline, assert_self_contained, parts_of
 
 PARTS = ["Images and objects", "Classes", "Sizes", "Anchors", "Sample images"]
 LAST_PARTS = ["The same image twice", "Findings of the conversion", "Origin"]
@@ -25,10 +24,6 @@ def run(data_dir, out_dir, **options):
     result = inspect.run(LocalDirectory(data_dir), LocalDirectory(out_dir), **options)
     page = (out_dir / "inspect.html").read_text()
     return result, page, json.loads((out_dir / "results.json").read_text())
-
-
-def parts_of(page):
-    return re.findall(r"<h2[^>]*>([^<]*)</h2>", page)
 
 
 def convert_coco(
@@ -70,11 +65,7 @@ def test_the_page_describes_the_data_set(bccd_shards, tmp_path):
     assert parts_of(page) == PARTS + LAST_PARTS  # nothing stands out
     assert len(page) < 2_000_000
     assert page.count("<image ") == 15
-    outline = Outline(page)
-    assert outline.open == []
-    assert "script" not in outline.tags
-    links = [value for name, value in outline.attributes if name in {"href", "src"}]
-    assert all(link.startswith("data:image/jpeg;base64,") for link in links)
+    assert_self_contained(page)
     assert result.metrics == {"images": 140, "objects": 1878, "images_in_both_splits": 0}
     assert set(result.metrics) <= set(METRICS)
     assert result.metadata == {"title": "bccd"}

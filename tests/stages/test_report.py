@@ -2,7 +2,6 @@
 
 import html
 import json
-import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -19,6 +18,7 @@ from ssd_core.stages import convert, report
 from ssd_core.stages.frame import read_output
 from ssd_core.store import LocalDirectory
 from ssd_core.store.local import file_sha256
+from tests.report.outline import parts_of
 from tests.requirements import missing
 
 ALL_PARTS = ["Accuracy", "Sample images", "Speed", "Training", "Configuration", "Environment"]
@@ -35,10 +35,6 @@ def write(inputs, out_dir, config=None, **options):
     section = parse_section(ReportConfig, config or {}, "report")
     result = report.run(section, inputs, LocalDirectory(out_dir), **options)
     return result, (out_dir / "report.html").read_text()
-
-
-def parts_of(page):
-    return re.findall(r"<h2[^>]*>([^<]*)</h2>", page)
 
 
 def test_the_page_joins_all_outputs_in_any_order(outputs, bccd_shards, tmp_path):
