@@ -129,17 +129,25 @@ def _convert(
     if existing is not None and _is_current(existing, key, out_dir):
         logger.info("%s: already converted, unchanged", out_dir)
     elif existing is not None:  # before run_stage: a refusal must leave the old data set as it is
-        found = pack(out_dir.local)
+        try:
+            found = pack(out_dir.local)
+        except OwnershipError:
+            _remove_strays(out_dir.local, existing)
+            raise
 
     def work(folder: Path) -> Results:
         manifest = found or pack(folder)
-        for path in find_strays(folder, manifest):
-            remove(path)
+        _remove_strays(folder, manifest)
         return _results(manifest)
 
     inputs = {"source": {"uri": source.uri, "digest": key}}
     run_stage(Invocation(stage="convert", config=config, inputs=inputs), out_dir, work)
     return read_manifest(out_dir)
+
+
+def _remove_strays(data_dir: Path, manifest: Manifest) -> None:
+    for path in find_strays(data_dir, manifest):
+        remove(path)
 
 
 def check_apart(source: Source, out_dir: Location) -> None:
