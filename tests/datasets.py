@@ -1,7 +1,10 @@
-"""Conversions into local folders, and the content of such folders."""
+"""Conversions into local folders, and the content of such folders and their sources."""
 
 import hashlib
-from collections.abc import Mapping
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,8 @@ from ssd_core.stages import convert
 from ssd_core.store import LocalDirectory
 from ssd_core.structures import StageResult
 
+SSD = Path(sys.executable).with_name("ssd")
+
 
 def convert_into(
     out_dir: Path, config: Mapping[str, Any], source: Path, workers: int = 1
@@ -20,12 +25,39 @@ def convert_into(
     return convert.run(section, str(source), LocalDirectory(out_dir), workers=workers)
 
 
+def run_convert(
+    *words: str | Path, preexec_fn: Callable[[], None] | None = None
+) -> subprocess.CompletedProcess[str]:
+    command = [SSD, "convert", *words]
+    return subprocess.run(command, capture_output=True, text=True, preexec_fn=preexec_fn)  # noqa: PLW1509
+
+
 def manifest_of(data_dir: Path) -> Manifest:
     return read_manifest(LocalDirectory(data_dir))
 
 
 def split_of(data_dir: Path, split: str) -> SplitReader:
     return open_split(LocalDirectory(data_dir), split)
+
+
+def names_in(source: Path, split: str) -> list[str]:
+    """Return the stems that a VOC list names."""
+    return (source / f"ImageSets/Main/{split}.txt").read_text().split()
+
+
+def voc_objects(xml_path: Path) -> list[tuple[str, list[int]]]:
+    """Return class and corners of each object."""
+    keys = ("xmin", "ymin", "xmax", "ymax")
+    return [
+        (item.findtext("name", ""), [int(item.findtext(f"bndbox/{key}", "")) for key in keys])
+        for item in ElementTree.parse(xml_path).iter("object")
+    ]
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
 
 
 def file_hashes(folder: Path) -> dict[str, str]:

@@ -4,8 +4,6 @@ import json
 import resource
 import shutil
 import subprocess
-import sys
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,24 +16,28 @@ from ssd_core.data.sources import open_source
 from ssd_core.errors import DataError, OwnershipError, UsageError
 from ssd_core.stages import convert
 from ssd_core.store.places import Places
-from tests.datasets import convert_into, file_hashes, manifest_of, split_of
+from tests.data.formats.reading import put
+from tests.datasets import (
+    SSD,
+    convert_into,
+    file_hashes,
+    manifest_of,
+    names_in,
+    run_convert,
+    split_of,
+    voc_objects,
+)
 
-SSD = Path(sys.executable).with_name("ssd")
 CLASSES = ["Platelets", "RBC", "WBC"]
 
 
-def objects(xml_path: Path) -> list[tuple[int, list[int]]]:
-    """Return label and corners of each object of a VOC file."""
-    return [
-        (
-            CLASSES.index(element.findtext("name", "")) + 1,
-            [
-                int(element.findtext(f"bndbox/{key}", ""))
-                for key in ("xmin", "ymin", "xmax", "ymax")
-            ],
-        )
-        for element in ElementTree.parse(xml_path).iter("object")
-    ]
+def write_coco(path: Path, names: list[str], objects: list[dict[str, Any]]) -> None:
+    content = {
+        "images": [{"id": i, "file_name": f"{name}.jpg"} for i, name in enumerate(names)],
+        "annotations": [item | {"id": number} for number, item in enumerate(objects, start=1)],
+        "categories": [{"id": k, "name": name} for k, name in enumerate(CLASSES, start=1)],
+    }
+    path.write_text(json.dumps(content))
 
 
 @pytest.fixture(scope="module")
@@ -43,42 +45,21 @@ def all_formats(bccd_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """Return the bundled images with VOC, COCO, YOLO and TXT annotations side by side."""
     folder = tmp_path_factory.mktemp("formats") / "all"
     shutil.copytree(bccd_dir, folder)
-    (folder / "txt_list").mkdir()
     for split in ("train", "val"):
-        names = (folder / f"ImageSets/Main/{split}.txt").read_text().split()
-        labelled = {name: objects(folder / f"Annotations/{name}.xml") for name in names}
-        lines = [
-            " ".join([f"{name}.jpg", *(",".join(map(str, [*box, k])) for k, box in found)])
-            for name, found in labelled.items()
-        ]
-        (folder / f"txt_list/{split}.txt").write_text("\n".join(lines) + "\n")
-        flat = [(i, k, box) for i, found in enumerate(labelled.values()) for k, box in found]
-        content = {
-            "images": [
-                {"id": i, "file_name": f"{name}.jpg", "width": 640, "height": 480}
-                for i, name in enumerate(names)
-            ],
-            "annotations": [
-                {
-                    "id": number,
-                    "image_id": i,
-                    "category_id": k,
-                    "bbox": [a, b, c - a, d - b],
-                    "area": (c - a) * (d - b),
-                    "iscrowd": 0,
-                }
-                for number, (i, k, (a, b, c, d)) in enumerate(flat, start=1)
-            ],
-            "categories": [{"id": k, "name": name} for k, name in enumerate(CLASSES, start=1)],
-        }
-        (folder / f"instances_{split}.json").write_text(json.dumps(content))
-        (folder / "labels" / split).mkdir(parents=True)
-        for name, found in labelled.items():
-            rows = [
-                f"{k - 1} {(a + c) / 1280} {(b + d) / 960} {(c - a) / 640} {(d - b) / 480}\n"
-                for k, (a, b, c, d) in found
-            ]
-            (folder / "labels" / split / f"{name}.txt").write_text("".join(rows))
+        names, lines, coco_objects = names_in(folder, split), [], []
+        for i, name in enumerate(names):
+            fields, rows = [f"{name}.jpg"], []
+            for class_name, (a, b, c, d) in voc_objects(folder / f"Annotations/{name}.xml"):
+                k = CLASSES.index(class_name)
+                box = {"bbox": [a, b, c - a, d - b], "area": (c - a) * (d - b), "iscrowd": 0}
+                coco_objects.append({"image_id": i, "category_id": k + 1} | box)
+                fields.append(f"{a},{b},{c},{d},{k + 1}")
+                centre = f"{(a + c) / 1280} {(b + d) / 960}"
+                rows.append(f"{k} {centre} {(c - a) / 640} {(d - b) / 480}\n")
+            lines.append(" ".join(fields) + "\n")
+            put(folder, {f"labels/{split}/{name}.txt": "".join(rows)})
+        put(folder, {f"txt_list/{split}.txt": "".join(lines)})
+        write_coco(folder / f"instances_{split}.json", names, coco_objects)
     return folder
 
 
@@ -95,34 +76,37 @@ def content_of(out_dir: Path) -> list[tuple[Any, ...]]:
     return found
 
 
-@pytest.mark.parametrize("name", ["coco", "txt"])
+EXPLICIT = {split: f"instances_{split}.json:JPEGImages" for split in ("train", "val")}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"format": "coco"},
+        {"format": "coco"} | EXPLICIT,
+        {"format": "txt", "classes": CLASSES},
+    ],
+)
 def test_all_formats_give_the_same_shards(
-    all_formats: Path, bccd_shards: Path, tmp_path: Path, name: str
+    all_formats: Path, bccd_shards: Path, tmp_path: Path, config: dict[str, Any]
 ) -> None:
-    config = {"format": name} | ({"classes": CLASSES} if name == "txt" else {})
-    result = convert_into(tmp_path / name, config, all_formats)
+    result = convert_into(tmp_path, config, all_formats)
     assert result.metrics == {"images": 140, "boxes": 1878}
-    assert content_of(tmp_path / name) == content_of(bccd_shards)
-    assert manifest_of(tmp_path / name).classes == manifest_of(bccd_shards).classes
+    assert content_of(tmp_path) == content_of(bccd_shards)
+    assert manifest_of(tmp_path).classes == manifest_of(bccd_shards).classes
+
+
+OBJECT = {"image_id": 0, "category_id": 1, "bbox": [1, 2, 30, 40]}
+CROWD = OBJECT | {"iscrowd": 1}
 
 
 @pytest.mark.parametrize(("crowd", "expected"), [("keep", [False, True]), ("object", [False] * 2)])
 def test_crowds_are_kept_or_become_objects(
-    bccd_dir: Path, tmp_path: Path, crowd: str, expected: list[bool]
+    own_source: Path, tmp_path: Path, crowd: str, expected: list[bool]
 ) -> None:
-    source = tmp_path / "source"
-    source.mkdir()
-    photo = sorted((bccd_dir / "JPEGImages").iterdir())[0]
-    shutil.copyfile(photo, source / "a.jpg")
-    plain = {"image_id": 1, "category_id": 1, "bbox": [1, 2, 30, 40]}
-    content = {
-        "images": [{"id": 1, "file_name": "a.jpg"}],
-        "annotations": [plain | {"id": 1}, plain | {"id": 2, "iscrowd": 1}],
-        "categories": [{"id": 1, "name": "cat"}],
-    }
-    (source / "all.json").write_text(json.dumps(content))
+    write_coco(own_source / "all.json", [first_image(own_source).stem], [OBJECT, CROWD])
     config = {"train": "all.json", "val": "all.json", "crowd": crowd}
-    convert_into(tmp_path / "out", config, source)
+    convert_into(tmp_path / "out", config, own_source)
     (record,) = split_of(tmp_path / "out", "train").read([0])
     assert record.annotations.is_crowd.tolist() == expected
     assert manifest_of(tmp_path / "out").options["crowd"] == crowd
@@ -143,19 +127,6 @@ def test_yolo_gives_the_same_up_to_rounding(
             *expected[8:],
         ]
     assert manifest_of(tmp_path / "yolo").classes[0].category_id == 0
-
-
-def test_explicit_locations_equal_detected_ones(all_formats: Path, tmp_path: Path) -> None:
-    explicit = {
-        "format": "coco",
-        "train": "instances_train.json:JPEGImages",
-        "val": "instances_val.json:JPEGImages",
-    }
-    convert_into(tmp_path / "explicit", explicit, all_formats)
-    convert_into(tmp_path / "found", {"format": "coco"}, all_formats)
-    assert [split.shards for split in manifest_of(tmp_path / "explicit").splits.values()] == [
-        split.shards for split in manifest_of(tmp_path / "found").splits.values()
-    ]
 
 
 def test_outputs(bccd_dir: Path, bccd_shards: Path, tmp_path: Path) -> None:
@@ -230,8 +201,7 @@ def test_another_data_set_is_refused(own_source: Path, tmp_path: Path) -> None:
     before = file_hashes(out_dir)
     with pytest.raises(OwnershipError, match=r'holds another data set: policy: "strict" -> "skip"'):
         convert_into(out_dir, {"policy": "skip"}, own_source)
-    train_list = own_source / "ImageSets/Main/train.txt"
-    names = train_list.read_text().split()
+    train_list, names = own_source / "ImageSets/Main/train.txt", names_in(own_source, "train")
     for changed in (names[:-1], [*names[1:], names[0]]):
         train_list.write_text("\n".join(changed))
         with pytest.raises(OwnershipError, match="the source has changed"):
@@ -284,9 +254,8 @@ def test_repair_and_skip_count_findings(
 
 
 def drop_objects(source: Path) -> None:
-    for path in (source / "Annotations").iterdir():
-        if path.stem in (source / "ImageSets/Main/val.txt").read_text():
-            path.write_text("<annotation></annotation>")
+    for name in names_in(source, "val"):
+        (source / f"Annotations/{name}.xml").write_text("<annotation></annotation>")
 
 
 def list_twice(source: Path) -> None:
@@ -295,11 +264,7 @@ def list_twice(source: Path) -> None:
 
 
 def only_crowds(source: Path) -> None:
-    crowd = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 30, 40], "iscrowd": 1}
-    image = {"id": 1, "file_name": first_image(source).name}
-    categories = [{"id": 1, "name": "cat"}]
-    content = {"images": [image], "annotations": [crowd], "categories": categories}
-    (source / "all.json").write_text(json.dumps(content))
+    write_coco(source / "all.json", [first_image(source).stem], [CROWD])
 
 
 INVALID: dict[str, tuple[Callable[[Path], object], dict[str, Any], str]] = {
@@ -340,10 +305,7 @@ def test_invalid_data_sets(own_source: Path, tmp_path: Path, name: str) -> None:
 
 
 def test_equal_images_are_found(own_source: Path, tmp_path: Path) -> None:
-    train, val = (
-        (own_source / f"ImageSets/Main/{split}.txt").read_text().split()
-        for split in ("train", "val")
-    )
+    train, val = (names_in(own_source, split) for split in ("train", "val"))
     for name in (train[3], val[1]):
         images = own_source / "JPEGImages"
         shutil.copyfile(images / f"{train[0]}.jpg", images / f"{name}.jpg")
@@ -395,54 +357,44 @@ def test_output_that_is_a_file_is_refused(own_source: Path, tmp_path: Path) -> N
 def test_runs_share_a_data_set_by_its_listing_key(own_source: Path, tmp_path: Path) -> None:
     places = Places(str(tmp_path / "root"))
     first = convert.run_in(places, ConvertConfig(), str(own_source))
-    key = listing_key(open_source(str(own_source)).files, read_options(first))
+    options = manifest_of(Path(first.metadata["uri"])).options
+    key = listing_key(open_source(str(own_source)).files, options)
     assert first.metadata["uri"] == str(places.dataset(key))
     assert convert.run_in(places, ConvertConfig(), str(own_source)) == first
     assert convert.run_in(places, ConvertConfig(policy="skip"), str(own_source)) != first
 
 
-def read_options(result: Any) -> dict[str, Any]:
-    return manifest_of(Path(result.metadata["uri"])).options
-
-
-def run_ssd(*words: str | Path, limit: int | None = None) -> subprocess.CompletedProcess[str]:
-    def limit_file_size() -> None:
-        if limit is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    return subprocess.run(
-        [SSD, "convert", *map(str, words)],
-        capture_output=True,
-        text=True,
-        preexec_fn=limit_file_size,  # noqa: PLW1509 - this process runs no threads here
-    )
+def limit_file_size() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
 
 def test_a_full_disk_ends_with_its_exit_code_and_no_manifest(
     own_source: Path, tmp_path: Path
 ) -> None:
     out_dir = tmp_path / "out"
-    done = run_ssd(own_source, "--out", out_dir, limit=100_000)
+    done = run_convert(own_source, "--out", out_dir, preexec_fn=limit_file_size)
     assert done.returncode == 75, done.stderr
     assert "the disk is full; free some space and repeat the command" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(out_dir.glob("*.arrow*"))
     assert not (out_dir / "manifest.json").exists()
-    again = run_ssd(own_source, "--out", out_dir)
+    again = run_convert(own_source, "--out", out_dir)
     assert again.returncode == 0, again.stderr
     assert "8 train + 4 val images" in again.stderr
 
 
 def test_the_output_of_the_command(all_formats: Path, tmp_path: Path) -> None:
-    done = run_ssd(all_formats, "--out", tmp_path / "out", "--format", "txt", "--policy", "skip")
+    done = run_convert(
+        all_formats, "--out", tmp_path / "out", "--format", "txt", "--policy", "skip"
+    )
     assert done.returncode == 0, done.stderr
     assert "train: txt_list/train.txt" in done.stderr
     assert "100 train + 40 val images, 1878 boxes, 3 classes, 2 shards, 3.0 MB" in done.stderr
-    missing = run_ssd(tmp_path / "nowhere", "--out", tmp_path / "x")
+    missing = run_convert(tmp_path / "nowhere", "--out", tmp_path / "x")
     assert missing.returncode == 2
     assert missing.stderr.count("\n") == 1
     (tmp_path / "empty").mkdir()
-    unknown = run_ssd(tmp_path / "empty", "--out", tmp_path / "x")
+    unknown = run_convert(tmp_path / "empty", "--out", tmp_path / "x")
     assert unknown.returncode == 3
     assert "no annotations of a known format" in unknown.stderr
 

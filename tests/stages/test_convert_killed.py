@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.datasets import names_in
+
 # Runs in a separate process, which forks once per conversion. A fork is killed when it opens a file
 # for writing, renames or removes its n-th file, or in the middle of a large write.
 DRIVER = """
@@ -77,9 +79,8 @@ def reports(few_images: Path, tmp_path_factory: pytest.TempPathFactory) -> list[
     folder = tmp_path_factory.mktemp("killed")
     source = Path(shutil.copytree(few_images, folder / "source"))
     for split, count in (("train", 4), ("val", 2)):
-        path = source / f"ImageSets/Main/{split}.txt"
-        names = path.read_text().split()[:count]
-        path.write_text("\n".join(names))
+        names = names_in(source, split)[:count]
+        (source / f"ImageSets/Main/{split}.txt").write_text("\n".join(names))
         if split == "train":
             copied = names[0], names[-1]
     annotations = source / f"Annotations/{names[0]}.xml"  # a finding that a rerun must keep

@@ -10,10 +10,9 @@ import pytest
 
 from ssd_core.data.shards.mindrecord import files as mindrecord_files
 from ssd_core.errors import OwnershipError, UsageError
-from tests.datasets import convert_into, file_hashes, manifest_of, split_of
+from tests.datasets import SSD, convert_into, file_hashes, manifest_of, run_convert, split_of
 from tests.requirements import missing
 
-SSD = Path(sys.executable).with_name("ssd")
 CONFIG = {"shards": "mindrecord"}
 FILES = [
     "invocation.json",
@@ -62,7 +61,7 @@ def test_the_command_and_workers_give_the_same_bytes(
     few_images: Path, whole: Path, tmp_path: Path
 ) -> None:
     words = ["--shards", "mindrecord", "--workers", "2", "--out", tmp_path / "out"]
-    done = subprocess.run([SSD, "convert", few_images, *words], capture_output=True, text=True)
+    done = run_convert(few_images, *words)
     assert done.returncode == 0, done.stderr
     assert file_hashes(tmp_path / "out") == file_hashes(whole)
 

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from ssd_core.errors import DataError
-from tests.datasets import convert_into, file_hashes, manifest_of
+from tests.datasets import convert_into, file_hashes, manifest_of, names_in, run_convert
 from tests.processes import wait_until_gone
 
-SSD = Path(sys.executable).with_name("ssd")
 CONFIG = {"shard_bytes": 60_000, "policy": "repair"}
 
 
@@ -21,7 +20,7 @@ CONFIG = {"shard_bytes": 60_000, "policy": "repair"}
 def faulty(few_images: Path, tmp_path: Path) -> Path:
     """Return a data set with invalid images, so many that one part is empty."""
     folder = Path(shutil.copytree(few_images, tmp_path / "faulty"))
-    names = (folder / "ImageSets/Main/train.txt").read_text().split()
+    names = names_in(folder, "train")
     for name in names[:4]:
         (folder / f"JPEGImages/{name}.jpg").write_bytes(b"x" * 20_000)
     path = folder / f"Annotations/{names[6]}.xml"
@@ -72,7 +71,6 @@ if __name__ == "__main__":
     from ssd_core.cli import exits
     from ssd_core.config import ConvertConfig
     from ssd_core.stages import convert
-    from ssd_core.config import ConvertConfig
     from ssd_core.store import Location
 
     config = ConvertConfig(shard_bytes=100_000)
@@ -110,9 +108,8 @@ def test_a_conversion_killed_at_every_shard_and_repeated(
 
 
 def test_the_command_takes_workers(few_images: Path, tmp_path: Path) -> None:
-    command = [SSD, "convert", few_images, "--out", tmp_path / "out", "--workers"]
-    done = subprocess.run([*command, "2"], capture_output=True, text=True)
+    words = [few_images, "--out", tmp_path / "out", "--workers"]
+    done = run_convert(*words, "2")
     assert done.returncode == 0, done.stderr
     assert "8 train + 4 val images" in done.stderr
-    refused = subprocess.run([*command, "0"], capture_output=True, text=True)
-    assert refused.returncode == 2
+    assert run_convert(*words, "0").returncode == 2

@@ -18,7 +18,7 @@ from ssd_core.data.batches.loader import Loader
 from ssd_core.data.batches.order import SampleOrder, sample_stream
 from ssd_core.errors import DataError, UsageError
 from ssd_core.structures import Annotations, Batch, Record, make_annotations
-from tests.datasets import split_of
+from tests.datasets import flip_a_bit, split_of
 
 REPOSITORY = Path(__file__).parents[3]
 IMAGES = [p.read_bytes() for p in sorted((REPOSITORY / "examples/bccd/JPEGImages").iterdir())[:6]]
@@ -252,10 +252,7 @@ def test_shards_are_read_from_many_threads(bccd_shards):
 
 def test_the_message_names_a_damaged_shard(bccd_shards, tmp_path):
     shutil.copytree(bccd_shards, tmp_path / "shards")
-    shard = tmp_path / "shards" / "train-00000.arrow"
-    content = bytearray(shard.read_bytes())
-    content[100_000] ^= 1
-    shard.write_bytes(content)
+    flip_a_bit(tmp_path / "shards" / "train-00000.arrow")
     stream = make_loader(split_of(tmp_path / "shards", "train")).batches(0, 1)
     with pytest.raises(DataError, match="train-00000.arrow is damaged: sha256"):
         next(stream)

@@ -1,8 +1,6 @@
 """MindRecord files of other programs: adopted unchanged, checked and read."""
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from ssd_core.data.shards.files import find_faults
 from ssd_core.data.shards.mindrecord.format import SCHEMA
 from ssd_core.errors import DataError, OwnershipError, UsageError
 from ssd_core.store import LocalDirectory
-from tests.datasets import convert_into, manifest_of, split_of
+from tests.datasets import convert_into, manifest_of, run_convert, split_of
 
 pytestmark = pytest.mark.mindspore
 
@@ -158,9 +156,7 @@ def test_our_own_files_lose_nothing(few_images: Path, tmp_path: Path) -> None:
 
 
 def test_the_command_names_the_missing_option(records: Path, tmp_path: Path) -> None:
-    ssd = Path(sys.executable).with_name("ssd")
-    command = [ssd, "convert", records, "--out", tmp_path / "out"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = run_convert(records, "--out", tmp_path / "out")
     assert done.returncode == 2
     assert "adopted unchanged; add --shards mindrecord" in done.stderr
 

@@ -5,13 +5,12 @@ import json
 import re
 import subprocess
 import sys
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.datasets import convert_into
+from tests.datasets import convert_into, names_in, voc_objects
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "file-formats.md").read_text()
@@ -44,16 +43,6 @@ def read_by_the_page(reader: str, data_dir: Path, split: str) -> list[dict[str, 
     return rows
 
 
-def boxes_of(xml_path: Path) -> list[list[int]]:
-    keys = ("xmin", "ymin", "xmax", "ymax")
-    boxes = ElementTree.parse(xml_path).iter("bndbox")
-    return [[int(box.findtext(key, "")) for key in keys] for box in boxes]
-
-
-def names_of(source: Path, split: str) -> list[str]:
-    return (source / f"ImageSets/Main/{split}.txt").read_text().split()
-
-
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -62,9 +51,10 @@ def sha256(path: Path) -> str:
 def test_arrow_with_plain_pyarrow(few_images: Path, tmp_path: Path, split: str) -> None:
     convert_into(tmp_path, {"shard_bytes": 40_000}, few_images)
     rows = read_by_the_page("read_arrow", tmp_path, split)
-    for name, row in zip(names_of(few_images, split), rows, strict=True):
+    for name, row in zip(names_in(few_images, split), rows, strict=True):
         assert row["sha256"] == sha256(few_images / f"JPEGImages/{name}.jpg")
-        assert row["boxes"] == boxes_of(few_images / f"Annotations/{name}.xml")
+        objects = voc_objects(few_images / f"Annotations/{name}.xml")
+        assert row["boxes"] == [box for _, box in objects]
         assert row["image_path"] == f"JPEGImages/{name}.jpg"
         assert (row["width"], row["height"]) == (640, 480)
     assert set(rows[0]) == {"sha256", *columns_of("## Arrow shards")} - {"image"}
@@ -74,10 +64,12 @@ def test_arrow_with_plain_pyarrow(few_images: Path, tmp_path: Path, split: str) 
 def test_mindrecord_with_plain_mindspore(few_images: Path, tmp_path: Path) -> None:
     convert_into(tmp_path, {"shards": "mindrecord"}, few_images)
     rows = read_by_the_page("read_mindrecord", tmp_path, "train")
-    for name, row in zip(names_of(few_images, "train"), rows, strict=True):
+    for name, row in zip(names_in(few_images, "train"), rows, strict=True):
         assert row["sha256"] == sha256(few_images / f"JPEGImages/{name}.jpg")
-        boxes = boxes_of(few_images / f"Annotations/{name}.xml")
-        assert [item[:4] for item in row["annotation"]] == [[b, a, d, c] for a, b, c, d in boxes]
+        objects = voc_objects(few_images / f"Annotations/{name}.xml")
+        assert [item[:4] for item in row["annotation"]] == [
+            [b, a, d, c] for _, (a, b, c, d) in objects
+        ]
 
 
 def columns_of(heading: str) -> set[str]:

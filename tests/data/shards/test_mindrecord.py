@@ -3,8 +3,8 @@
 import json
 import os
 import shutil
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from ssd_core.data.shards.reader import SplitReader
 from ssd_core.errors import DataError
 from ssd_core.store import LocalDirectory
 from ssd_core.structures import Record
-from tests.datasets import convert_into, manifest_of, split_of
+from tests.datasets import convert_into, flip_a_bit, manifest_of, split_of
 
 pytestmark = pytest.mark.mindspore
 
@@ -46,16 +46,8 @@ def odd_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         images.append({"id": image_id, "file_name": name, "width": 20, "height": 10})
         for box, category, crowd in boxes:
             number = len(annotations) + 100
-            annotations.append(
-                {
-                    "id": number,
-                    "image_id": image_id,
-                    "category_id": category,
-                    "bbox": box,
-                    "area": number / 3,
-                    "iscrowd": crowd,
-                }
-            )
+            item = {"id": number, "image_id": image_id, "category_id": category, "bbox": box}
+            annotations.append(item | {"area": number / 3, "iscrowd": crowd})
     categories = [{"id": 1, "name": "cat"}, {"id": 3, "name": "dog"}]
     content = {"images": images, "annotations": annotations, "categories": categories}
     for split in ("train", "val"):
@@ -143,20 +135,14 @@ def test_nothing_is_lost_against_arrow(converted: Converted, name: str) -> None:
 
 def test_many_threads_read_the_same_records(converted: Converted) -> None:
     reader = split_of(converted["cells", "mindrecord"], "val")
-    found: list[list[int]] = []
 
-    def work(seed: int) -> None:
+    def work(seed: int) -> dict[int, int]:
         order = np.random.default_rng(seed).permutation(40)
-        ids = {record.index: record.image_id for record in reader.read(order)}
-        found.append([ids[i] for i in range(40)])
+        return {record.index: record.image_id for record in reader.read(order)}
 
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(found) == 4
-    assert all(ids == found[0] for ids in found)
+    with ThreadPoolExecutor(4) as pool:
+        first, *others = pool.map(work, range(4))
+    assert all(ids == first for ids in others)
 
 
 def test_the_loader_makes_the_same_batches(converted: Converted) -> None:
@@ -175,25 +161,12 @@ def test_the_loader_makes_the_same_batches(converted: Converted) -> None:
     assert np.array_equal(*batches)
 
 
-def test_a_position_outside_the_split_is_an_index_error(converted: Converted) -> None:
-    with pytest.raises(IndexError):
-        next(split_of(converted["odd", "mindrecord"], "val").read([4]))
-
-
-def flip(path: Path) -> None:
-    with path.open("r+b") as file:
-        file.seek(2000)
-        byte = file.read(1)[0]
-        file.seek(2000)
-        file.write(bytes([byte ^ 1]))
-
-
 def cut(path: Path) -> None:
     os.truncate(path, path.stat().st_size - 1)
 
 
 @pytest.mark.parametrize("name", ["ssd.mindrecord0", "ssd.mindrecord0.db"])
-@pytest.mark.parametrize("damage", [flip, cut, Path.unlink])
+@pytest.mark.parametrize("damage", [flip_a_bit, cut, Path.unlink])
 def test_damage_is_found_before_the_first_row(
     converted: Converted, tmp_path: Path, name: str, damage: Callable[[Path], None]
 ) -> None:

@@ -4,15 +4,14 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ssd_core.errors import DataError
-from tests.datasets import convert_into, manifest_of, split_of
+from tests.datasets import convert_into, flip_a_bit, manifest_of, names_in, split_of
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +30,7 @@ def test_records_are_read_in_any_order(many_shards: Path, bccd_dir: Path) -> Non
     reader = split_of(many_shards, "train")
     assert len(reader.shard_rows) > 3
     assert sum(reader.shard_rows) == reader.num_images == len(reader) == 100
-    names = (bccd_dir / "ImageSets/Main/train.txt").read_text().split()
+    names = names_in(bccd_dir, "train")
     indices = np.random.default_rng(3).permutation(100)
     for index, record in zip(indices, reader.read(indices), strict=True):
         assert record.index == index
@@ -64,20 +63,14 @@ def test_a_position_outside_the_split_is_an_index_error(bccd_shards: Path) -> No
 
 def test_many_threads_read_the_same_records(many_shards: Path) -> None:
     reader = split_of(many_shards, "train")
-    found: list[list[int]] = []
 
-    def work(seed: int) -> None:
+    def work(seed: int) -> dict[int, int]:
         order = np.random.default_rng(seed).permutation(100)
-        sums = dict(zip(order, (sum(r.image[:99]) for r in reader.read(order)), strict=True))
-        found.append([sums[i] for i in range(100)])
+        return {record.index: sum(record.image[:99]) for record in reader.read(order)}
 
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(found) == 8
-    assert all(sums == found[0] for sums in found)
+    with ThreadPoolExecutor(8) as pool:
+        first, *others = pool.map(work, range(8))
+    assert all(sums == first for sums in others)
 
 
 def test_an_unknown_split_is_an_error(bccd_shards: Path) -> None:
@@ -85,21 +78,10 @@ def test_an_unknown_split_is_an_error(bccd_shards: Path) -> None:
         split_of(bccd_shards, "test")
 
 
-def truncate(path: Path) -> None:
-    with path.open("r+b") as file:
-        file.truncate(1000)
-
-
-def flip_a_bit(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
 def test_a_missing_or_truncated_shard_is_found_on_opening(own_shards: Path) -> None:
     path = own_shards / "val-00000.arrow"
     size = path.stat().st_size
-    truncate(path)
+    os.truncate(path, 1000)
     for split in ("train", "val"):
         with pytest.raises(DataError, match=f"{path} is damaged: 1000 bytes, expected {size}"):
             split_of(own_shards, split)
@@ -121,7 +103,9 @@ def test_a_shard_is_hashed_once_per_process(own_shards: Path) -> None:
     """A second reader does not hash again: it misses a flipped bit if the time is unchanged."""
     assert next(split_of(own_shards, "train").read([0]))
     path = own_shards / "train-00000.arrow"
-    change_unseen(path, flip_a_bit)
+    status = path.stat()
+    flip_a_bit(path)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert next(split_of(own_shards, "train").read([0]))
     code = (
         "import sys; from ssd_core.store import Location;"
@@ -131,10 +115,3 @@ def test_a_shard_is_hashed_once_per_process(own_shards: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, own_shards], capture_output=True, text=True)
     assert "DataError" in done.stderr
     assert str(path) in done.stderr
-
-
-def change_unseen(path: Path, change: Callable[[Path], None]) -> None:
-    """Change a file and restore its modification time."""
-    status = path.stat()
-    change(path)
-    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
