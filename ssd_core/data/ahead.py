@@ -20,14 +20,9 @@ def map_ahead(
 ) -> Generator[ResultT, None, None]:
     """Yield `work(item)` for every item in order, with at most `depth` results waiting.
 
-    An error of `work` is raised in place of its result; a consumer that stops early waits only for
-    items already in progress.
-
-    Args:
-        work: called on other threads; heavy work should release the GIL.
-        items: read on the thread of the consumer.
-        num_threads: number of threads.
-        depth: maximum number of waiting results; bounds the memory.
+    `work` runs on other threads and should release the GIL; `items` are read on the thread of the
+    consumer. An error of `work` is raised in place of its result; a consumer that stops early waits
+    only for items already in progress.
     """
     with ThreadPoolExecutor(num_threads) as pool:
         yield from map_on(pool, work, items, depth=depth)

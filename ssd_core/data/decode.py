@@ -108,14 +108,9 @@ def decode_image(image: bytes | memoryview) -> ImageArray:
 
 
 def decode_coarse(image: bytes | memoryview, min_side: int) -> ImageArray:
-    """Return [H, W] grey pixels of an image; a JPEG is scaled down as far as that is cheap.
+    """Return [H, W] grey pixels of an image.
 
-    Args:
-        image: content of the file.
-        min_side: no side gets shorter than this by scaling.
-
-    Raises:
-        DataError: see `decode_image`.
+    A JPEG is scaled down as far as that is cheap, but no side to less than `min_side` pixels.
     """
     read_size(image)
     if is_jpeg(image):
@@ -134,14 +129,7 @@ def resize_image(pixels: ImageArray, size: int) -> ImageArray:
 
 
 def load_image(image: bytes | memoryview, size: int) -> tuple[ImageArray, tuple[int, int]]:
-    """Decode a whole image and scale it to the input of a detector.
-
-    Returns:
-        [size, size, 3] RGB, 0..255, and the original (width, height).
-
-    Raises:
-        DataError: see `decode_image`.
-    """
+    """Return an image scaled to [size, size, 3] RGB, 0..255, and its original (width, height)."""
     pixels = decode_image(image)
     height, width = pixels.shape[:2]
     return resize_image(pixels, size), (width, height)

@@ -138,14 +138,9 @@ class Findings:
         return self.policy == "strict" and self.num_errors > 0
 
     def add(self, code: str, place: str, detail: str, *, image: str = "", count: int = 1) -> bool:
-        """Record a finding and return whether the image must be dropped.
+        """Record a `Finding` and return whether the image must be dropped.
 
-        Args:
-            code: a key of RULES.
-            place: file, and line or JSON path.
-            detail: problem, and what was expected; a leading place is removed.
-            image: path of the image inside the source.
-            count: number of faults of the same kind.
+        `detail` is the problem and the expected state; a leading place is removed.
         """
         action = action_of(code, self.policy)
         finding = Finding(
@@ -210,16 +205,9 @@ class Findings:
             )
 
     def check(self, out_dir: Path, *, dropped: int, listed: int, max_skipped: float) -> None:
-        """Apply the policy.
+        """Raise DataError for an error under `strict`, or too many dropped images under `skip`.
 
-        Args:
-            out_dir: the directory of `findings.json`.
-            dropped: number of dropped images.
-            listed: number of images in the source.
-            max_skipped: largest share that policy `skip` may drop.
-
-        Raises:
-            DataError: an error under `strict`, or too many images dropped under `skip`.
+        `listed` and `dropped` count images of the source; `max_skipped` is a share in [0, 1].
         """
         errors = (finding for finding in self.listed if finding.severity == "error")
         if self.stops:

@@ -27,22 +27,13 @@ def sample(
     fill: Colour,
     out: ImageArray,
 ) -> tuple[FloatArray, IntArray]:
-    """Draw one augmented image into `out` and return its targets.
+    """Draw one augmented image into `out`, [S, S, 3] RGB and contiguous, and return its targets.
 
-    Args:
-        image: content of an image file.
-        annotations: its objects, in pixels; crowds are not targets.
-        rng: source of all randomness.
-        config: probabilities and limits of the changes.
-        fill: colour outside the image.
-        out: [S, S, 3] RGB, contiguous; receives the image.
+    `fill` is the colour outside the image. Crowds are not targets.
 
     Returns:
         boxes: [G, 4] xyxy in [0, 1] of `out`, each with an area; G may be 0.
         labels: [G] 1..K.
-
-    Raises:
-        DataError: the image cannot be decoded.
     """
     objects = annotations.select(~annotations.is_crowd)
     pixels = decode_image(image)
@@ -56,15 +47,10 @@ def sample(
 
 
 def render_window(pixels: ImageArray, window: Window, fill: Colour, *, out: ImageArray) -> None:
-    """Scale a window of an image bilinearly into `out`.
+    """Scale a window of an image, [H, W, 3], bilinearly into `out`, [S, S, 3] and contiguous.
 
-    Equal to painting the image on a canvas of colour `fill`, cutting the window and scaling it.
-
-    Args:
-        pixels: [H, W, 3] RGB.
-        window: the part to render; it may reach beyond the image.
-        fill: colour outside the image.
-        out: [S, S, 3] RGB, contiguous.
+    Equal to painting the image on a canvas of colour `fill`, cutting the window and scaling it; the
+    window may reach beyond the image.
     """
     height, width = pixels.shape[:2]
     x0, y0, x1, y1 = window[:4]
@@ -100,15 +86,10 @@ def _warp(pixels: ImageArray, window: Window, size: int, fill: Colour) -> ImageA
 def distort_colours(pixels: ImageArray, config: AugmentConfig, rng: np.random.Generator) -> None:
     """Randomly change brightness, contrast, saturation, hue and channel order in place.
 
-    As in mmdetection 3.x, the whole input is changed, including the area outside the image.
-    mmdetection also draws whether contrast comes before or after saturation and hue; those do not
-    depend on a common factor of the channels, so the order matters for clipped highlights only.
-    It is not drawn here.
-
-    Args:
-        pixels: [H, W, 3] RGB, contiguous.
-        config: probability and limits.
-        rng: source of all randomness.
+    The pixels are [H, W, 3] RGB and contiguous. As in mmdetection 3.x, the whole input is changed,
+    including the area outside the image. mmdetection also draws whether contrast comes before or
+    after saturation and hue; those do not depend on a common factor of the channels, so the order
+    matters for clipped highlights only. It is not drawn here.
     """
     limits = (config.brightness, config.contrast, config.saturation, config.hue)
     brightness, contrast, saturation, hue = (

@@ -25,11 +25,7 @@ _Task = tuple[Batch, int, list[tuple[int, int]]]
 
 
 def check_batch_size(batch_size: int, world_size: int) -> None:
-    """Check that every device gets the same number of images.
-
-    Raises:
-        UsageError: the batch does not divide evenly.
-    """
+    """Raise UsageError unless every device gets the same number of images."""
     if batch_size % world_size:
         raise UsageError(
             f"train.batch_size {batch_size} does not divide over {world_size} devices; it counts "
@@ -62,9 +58,6 @@ class Loader:
         """Yield the batches of `first_step` .. `last_step - 1`, counted from the start of training.
 
         A batch is valid until the next one is requested. Closing the iterator ends the threads.
-
-        Raises:
-            DataError: there are no images, or an image cannot be decoded; the message names it.
         """
         order = SampleOrder(self.reader.shard_rows, self.seed)
         ring = [self._empty_batch() for _ in range(_BATCHES_AHEAD + 1)]

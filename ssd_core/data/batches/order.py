@@ -36,11 +36,7 @@ class SampleOrder:
     """
 
     def __init__(self, shard_rows: Sequence[int], seed: int) -> None:
-        """Take the number of samples of each shard, in the order of the manifest.
-
-        Raises:
-            DataError: there are no samples.
-        """
+        """Take the number of samples of each shard, in the order of the manifest."""
         self._shard_rows = np.asarray(shard_rows, np.int64)
         self._seed = seed
         self.num_samples = int(self._shard_rows.sum())

@@ -63,16 +63,10 @@ class _Rule(NamedTuple):
 def draw_window(
     size: tuple[int, int], boxes: FloatArray, config: AugmentConfig, rng: np.random.Generator
 ) -> tuple[Window, BoolArray]:
-    """Draw zoom-out, crop and flip (SSD paper, section 2.2).
+    """Draw zoom-out, crop and flip (SSD paper, section 2.2) for an image of (width, height).
 
-    Args:
-        size: (width, height) of the image.
-        boxes: [G, 4] xyxy in pixels of the image; G may be 0.
-        config: probabilities and limits.
-        rng: source of all randomness.
-
-    Returns:
-        The window, and a mask [G] of the boxes that stay: those with their centre in the crop.
+    Return the window, and a mask [G] of the boxes [G, 4] that stay: those with their centre in the
+    crop. Boxes are in pixels of the image.
     """
     canvas = _draw_canvas(size, config, rng)
     crop, is_kept = draw_crop(canvas, boxes, config, rng)
@@ -103,17 +97,10 @@ def _draw_canvas(size: tuple[int, int], config: AugmentConfig, rng: np.random.Ge
 def draw_crop(
     canvas: Box, boxes: FloatArray, config: AugmentConfig, rng: np.random.Generator
 ) -> tuple[Box, BoolArray]:
-    """Draw a crop of the canvas, or return the whole canvas.
+    """Return a crop of the canvas, or the whole canvas, and a mask [G] of the boxes that stay.
 
-    Args:
-        canvas: may reach beyond the image.
-        boxes: [G, 4] xyxy in pixels of the image; G may be 0.
-        config: rule, overlaps to draw from and smallest side.
-        rng: source of all randomness.
-
-    Returns:
-        The crop, and a mask [G] of the boxes that stay: those with their centre inside, or all of
-        them in the whole canvas.
+    Those have their centre inside; in the whole canvas all stay. The canvas may reach beyond the
+    image, in whose pixels the boxes [G, 4] are.
     """
     rule = _RULES[config.crop_rule]
     whole = canvas, np.ones(len(boxes), np.bool_)
@@ -137,13 +124,9 @@ def draw_crop(
 def judge_crops(
     crops: Array, boxes: FloatArray, min_iou: float, rule: CropRule
 ) -> tuple[BoolArray, BoolArray]:
-    """Decide which crops a rule accepts.
+    """Decide which crops, [4, T] x0, y0, x1, y1 with an area, a rule accepts for boxes [G, 4].
 
-    Args:
-        crops: [4, T] x0, y0, x1, y1, each with an area.
-        boxes: [G, 4] xyxy in the same pixels; without boxes every crop is accepted.
-        min_iou: minimum overlap.
-        rule: name of the rule.
+    Without boxes every crop is accepted.
 
     Returns:
         [T] True for an accepted crop, and [T, G] True where the centre of a box is inside.

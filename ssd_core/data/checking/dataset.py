@@ -40,11 +40,7 @@ class CheckedDataset:
 
 
 def check_dataset(source: Source, config: ConvertConfig) -> CheckedDataset:
-    """Read and check everything; faults do not stop the check.
-
-    Raises:
-        UsageError: a place or an option does not fit the source.
-    """
+    """Read and check everything; faults do not stop the check."""
     findings = Findings("strict")
     try:
         dataset = read_dataset(source, config, findings)

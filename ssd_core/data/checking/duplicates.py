@@ -98,8 +98,7 @@ def take_look(image: bytes | memoryview) -> bytes:
 def find_near_images(looks: Sequence[bytes]) -> list[list[int]]:
     """Return groups of positions whose images look the same, each with its smallest first.
 
-    Args:
-        looks: [N] from `take_look`, of images with different content; b"" resembles no other.
+    `looks` [N] are of images with different content; b"" resembles no other.
     """
     rows = np.array([row for row, look in enumerate(looks) if look], np.int64)
     bits = np.frombuffer(b"".join(looks), np.uint8).reshape(-1, _SIDE * _SIDE // 8)

@@ -41,15 +41,10 @@ class ImageFacts(NamedTuple):
 
 
 def inspect_image(image: memoryview, *, max_pixels: int, is_decoded: bool) -> ImageFacts:
-    """Check the content of an image file.
-
-    Args:
-        image: content of the file.
-        max_pixels: largest accepted width times height, checked before anything is decoded.
-        is_decoded: also decode JPEG, to find damage inside it.
+    """Check the content of an image file; with `is_decoded`, find damage inside a JPEG, too.
 
     Raises:
-        ImageFaultError: the image cannot be used.
+        ImageFaultError: the image cannot be used, or width times height exceed `max_pixels`.
     """
     width, height = _read_size(image, max_pixels)
     remarks = {}

@@ -20,11 +20,7 @@ _ALMOST_ALL = 0.99
 def check_listing(
     source: Source, dataset: SourceDataset, findings: Findings
 ) -> tuple[SourceDataset, dict[SplitName, list[int]]]:
-    """Run all checks that open no image.
-
-    Returns:
-        The data set with corrected names, and for each split the positions of the images to keep.
-    """
+    """Run all checks that open no image; see `resolve_names` for the result."""
     for name, reason in source.unusable.items():
         findings.add("file_not_read", name, reason)
     for split in dataset.splits.values():
@@ -40,16 +36,10 @@ def check_listing(
 
 
 def check_split(name: SplitName, split: SourceSplit, *, num_images: int, num_boxes: int) -> None:
-    """Check that a split can be learnt or measured.
-
-    Args:
-        name: name of the split.
-        split: its annotations.
-        num_images: images that passed all checks.
-        num_boxes: their objects, including crowds.
+    """Check that a split can be learnt or measured with the images that passed all checks.
 
     Raises:
-        DataError: it has no images, or no objects but crowds.
+        DataError: it has no images, or no objects but crowds, which `num_boxes` includes.
     """
     if not num_images:
         raise DataError(f"{split.place}: the {name} split has no images; expected at least one")

@@ -23,17 +23,7 @@ def check_image(
     config: ConvertConfig,
     findings: Findings,
 ) -> tuple[Sample, memoryview] | None:
-    """Load and check one image and its boxes.
-
-    Args:
-        sample: the sample of a reader.
-        load: returns the content of an image file by its name.
-        config: limits and options of the check.
-        findings: records the faults and decides what happens to them.
-
-    Returns:
-        The sample as `check_sample` returns it and the image, or None if it is dropped.
-    """
+    """Load an image by its name; return it after the checked sample, or None if it is dropped."""
     try:
         image = load(sample.image_path)
     except DataError as error:
@@ -53,17 +43,9 @@ def check_sample(
     max_pixels: int,
     is_decoded: bool = False,
 ) -> Sample | None:
-    """Check one image and its boxes.
+    """Return a sample with its true size and sound boxes, or None if it is dropped.
 
-    Args:
-        sample: the sample of a reader.
-        image: content of the image file.
-        findings: records the faults and decides what happens to them.
-        max_pixels: largest accepted width times height.
-        is_decoded: also decode JPEG, to find damage inside it.
-
-    Returns:
-        The sample with its true size and sound boxes, or None if it is dropped.
+    `image` is the content of its file; see `inspect_image` for the other arguments.
     """
     path = sample.image_path
     try:

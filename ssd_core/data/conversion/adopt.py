@@ -34,11 +34,7 @@ _BLOCK_BYTES = 2**25
 
 
 def is_adopted(source: Source, config: ConvertConfig) -> bool:
-    """Return whether the source contains MindRecord files, and no other format is set or found.
-
-    Raises:
-        UsageError: it does, but the configured shard format is not MindRecord.
-    """
+    """Return whether the source contains MindRecord files, and no other format is set or found."""
     if config.format not in {"auto", "mindrecord"}:
         return False
     if config.format == "auto":
@@ -53,13 +49,7 @@ def is_adopted(source: Source, config: ConvertConfig) -> bool:
 
 
 def adopt_source(conversion: Conversion, findings: Findings) -> Contents:
-    """Link or copy the files into the output directory and check every image.
-
-    Raises:
-        UsageError: the policy, a split or a class does not fit the files.
-        OwnershipError: the result would differ from the existing data set.
-        DataError: the files are damaged, incomplete or of another kind, or an image is unusable.
-    """
+    """Link or copy the files into the output directory and check every image."""
     config = conversion.config
     if config.policy == "skip":
         raise UsageError(
@@ -107,11 +97,7 @@ def _find_names(source: Source) -> list[str]:
 
 
 def _find_sets(source: Source, folder: Path) -> dict[str, list[str]]:
-    """Return the files of each set by the name of its first file; `folder` contains copies.
-
-    Raises:
-        DataError: there are none, or a set is incomplete.
-    """
+    """Return the files of each set by the name of its first file; `folder` contains copies."""
     sets = {}
     for name in _find_names(source):
         prefix = name[: name.rfind("/") + 1]

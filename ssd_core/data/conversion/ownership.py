@@ -33,11 +33,7 @@ _PATTERNS = ("train-?????.arrow", "val-?????.arrow", JOURNAL_FILE, f"{PARTIAL_PR
 
 @contextmanager
 def lock_dataset(data_dir: Path) -> Iterator[None]:
-    """Lock an existing directory exclusively, waiting for its present holder.
-
-    Raises:
-        UsageError: this user cannot read it.
-    """
+    """Lock an existing directory exclusively, waiting for its present holder."""
     with _open_directory(data_dir) as descriptor:
         if _try_lock(descriptor, data_dir) == "busy":
             logger.info("%s: waiting for another conversion in this directory", data_dir)
@@ -47,11 +43,7 @@ def lock_dataset(data_dir: Path) -> Iterator[None]:
 
 @contextmanager
 def try_lock(data_dir: Path) -> Iterator[Held]:
-    """Lock an existing directory if it is free, without waiting; yield the state of the lock.
-
-    Raises:
-        UsageError: this user cannot read it.
-    """
+    """Lock an existing directory if it is free, without waiting; yield the state of the lock."""
     with _open_directory(data_dir) as descriptor:
         yield _try_lock(descriptor, data_dir)
 

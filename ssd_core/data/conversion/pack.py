@@ -20,13 +20,7 @@ from ssd_core.data.conversion.part import Conversion, Part, pack_part, plan_part
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats import read_dataset
 from ssd_core.data.formats.dataset import SourceDataset, SourceSplit
-from ssd_core.data.shards.manifest import (
-    Contents,
-    Manifest,
-    Split,
-    make_manifest,
-    other_dataset,
-)
+from ssd_core.data.shards.manifest import Contents, Manifest, Split, make_manifest, other_dataset
 from ssd_core.data.sources.base import Source
 from ssd_core.errors import SurroundingsError
 from ssd_core.logs import Progress
@@ -49,18 +43,11 @@ def pack_dataset(
 ) -> Manifest:
     """Write the shards and `findings.json`; return the manifest without writing it.
 
-    Args:
-        source: the data set.
-        config: how to convert it.
-        out_dir: directory of the shards; finished shards of an interrupted run are kept.
-        listing_key: identifies the input; only a run with the same key is continued.
-        existing: manifest of a complete data set in `out_dir`; the result must be equal to it.
-        workers: processes that write shards; the result does not depend on it.
+    Finished shards of an interrupted run with the same `listing_key` are kept. The result does not
+    depend on the number of worker processes.
 
     Raises:
-        UsageError: the options do not fit the source.
-        OwnershipError: the result would differ from the `existing` data set.
-        DataError: the data set has errors.
+        OwnershipError: the result would differ from the `existing` data set in `out_dir`.
     """
     conversion = Conversion(
         source=source, config=config, out_dir=out_dir, listing_key=listing_key, existing=existing
@@ -161,9 +148,6 @@ def _pack_in_workers(
     """Pack parts in worker processes, a few parts ahead of the consumer.
 
     The workers are spawned, not forked, because this process may run threads.
-
-    Raises:
-        SurroundingsError: a worker was killed.
     """
     with ProcessPoolExecutor(
         num_workers, multiprocessing.get_context("spawn"), _start_worker, (conversion,)

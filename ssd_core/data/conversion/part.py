@@ -50,11 +50,7 @@ class Writer(Protocol):
     """Packs the images of one part in a shard format; a context that removes unfinished files."""
 
     def load(self, source: Source, name: str) -> memoryview:
-        """Read an image; the view is valid until the next call.
-
-        Raises:
-            DataError: the image is missing, unreadable or too large for the format.
-        """
+        """Read an image; the view is valid until the next call."""
 
     def append(self, sample: Sample) -> None:
         """Append the sample whose image was loaded last."""
@@ -102,9 +98,6 @@ def pack_part(
 
     After a strict error, or unless `is_written`, images are only checked. `on_image` is called with
     the number of finished images.
-
-    Raises:
-        OwnershipError: the directory already contains this shard with different content.
     """
     findings = Findings(conversion.config.policy)
     counts = [0]

@@ -29,18 +29,10 @@ _REUSED_SECONDS = ABANDONED_SECONDS / 2
 
 
 def publish_dataset(data_dir: Path, place: Location, *, beside: Sequence[str] = ()) -> Manifest:
-    """Copy the data set in `data_dir` to the store at `place`; objects already there are kept.
+    """Copy a complete data set to its directory in a store; objects already there are kept.
 
-    Args:
-        data_dir: a complete data set.
-        place: its directory in the store.
-        beside: names of further files, which are copied before the manifest if they exist.
-
-    Returns:
-        The manifest in the store: with the same digest, and the names of the shards in the store.
-
-    Raises:
-        OwnershipError: the location holds another data set.
+    The files named in `beside` are copied before the manifest if they exist. The manifest in the
+    store, which is returned, has the same digest and the names of the shards in the store.
     """
     manifest = read_manifest(LocalDirectory(data_dir))
     paths = [data_dir / shard.name for shard in manifest.shards()]
@@ -59,11 +51,7 @@ def publish_dataset(data_dir: Path, place: Location, *, beside: Sequence[str] = 
 
 
 def check_writable(place: Location) -> None:
-    """Store and remove an empty object, so that hours of work do not end without permission.
-
-    Raises:
-        UsageError: the store denies writing there.
-    """
+    """Store and remove an empty object, so that hours of work do not end without permission."""
     key = f"{PARTIAL_PREFIX}writable"
     place.put(key, b"")
     place.delete(key)

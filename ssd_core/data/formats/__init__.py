@@ -32,7 +32,6 @@ class Reader(Protocol):
         """Read the annotations of the splits at `places`; broken ones become findings.
 
         Raises:
-            UsageError: a place or an option does not fit the source.
             DataError: a file cannot be used at all.
         """
 
@@ -45,8 +44,7 @@ def read_dataset(source: Source, config: ConvertConfig, findings: Findings) -> S
     """Find format and splits, and read all annotations; no image is decoded.
 
     Raises:
-        UsageError: a place or an option does not fit the source.
-        DataError: no known format, no training split, or a file that cannot be used at all.
+        DataError: no known format, or a file that cannot be used at all.
     """
     name, candidates = _find_format(source, config)
     places = _find_splits(source, config, name, candidates)

@@ -34,12 +34,7 @@ def common_names(
 ) -> Mapping[ClassKey, str]:
     """Return the class names, which all splits must share; repeated names become findings.
 
-    Args:
-        named: name of each class, by the split or file that defines it.
-        findings: records the repeated names.
-
-    Raises:
-        DataError: two splits differ.
+    They are given by the split or file that defines them.
     """
     (first, known), *others = named.items()
     for place, names in others:
@@ -55,15 +50,8 @@ def common_names(
 def choose_classes(known: Mapping[ClassKey, str], wanted: Sequence[str] | None) -> ClassChoice:
     """Give the wanted classes labels from 1 in their order; without a choice, all classes.
 
-    Classes of the source that share a name become one.
-
-    Args:
-        known: name of each class of the source.
-        wanted: entries `name` or `old=new`; None for all classes.
-
-    Raises:
-        UsageError: an entry is malformed, repeated, or names an unknown class.
-        DataError: a class name cannot be written.
+    Classes of the source that share a name become one. `known` has the name of each class of the
+    source, `wanted` the entries of `--classes`.
     """
     keys: dict[str, list[ClassKey]] = {}
     for key, name in known.items():
@@ -85,11 +73,7 @@ def choose_classes(known: Mapping[ClassKey, str], wanted: Sequence[str] | None) 
 
 
 def parse_entries(wanted: Sequence[str]) -> dict[str, str]:
-    """Return the new names by the old ones.
-
-    Raises:
-        UsageError: an entry is malformed or repeated.
-    """
+    """Return the new names by the old ones."""
     entries: dict[str, str] = {}
     for entry in wanted:
         old, separator, new = (part.strip() for part in entry.partition("="))
@@ -123,10 +107,8 @@ def choose_numbers(
 ) -> ClassChoice:
     """Choose among classes that are numbers; a plain name means the number of its position.
 
-    Args:
-        seen: numbers of the objects; classes are all from `first` to the largest.
-        wanted: entries `name` or `number=name`; None for all, whose names are their numbers.
-        first: number of the first class.
+    The classes are all from `first` to the largest number `seen` or wanted; without a choice their
+    names are their numbers.
     """
     numbers = [number for number in seen if isinstance(number, int)]
     if wanted is not None:

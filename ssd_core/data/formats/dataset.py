@@ -135,11 +135,7 @@ def without_repeats(rows: Rows) -> Rows:
 def assemble_dataset(
     name: str, splits: Mapping[SplitName, ParsedSplit], choice: ClassChoice, findings: Findings
 ) -> SourceDataset:
-    """Join images and objects; objects of classes that were not chosen are left out and counted.
-
-    Raises:
-        DataError: no object has a class.
-    """
+    """Join images and objects; objects of classes that were not chosen are left out and counted."""
     if not choice.classes:
         places = " and ".join(split.place for split in splits.values())
         first = [f"; found: {item.place}: {item.detail}" for item in findings.listed[:1]]

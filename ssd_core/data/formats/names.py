@@ -17,11 +17,7 @@ _NAME_BOTH = "expected a name inside it; if the images are elsewhere, take the f
 
 
 def check_place(source: Source, where: str, split: str, kind: str) -> None:
-    """Check that a file chosen by the user exists.
-
-    Raises:
-        UsageError: it leaves the source, or does not exist.
-    """
+    """Raise UsageError unless a file chosen by the user exists inside the source."""
     if not is_inside(where):
         raise UsageError(f"--{split} {where}: leaves the source; {_NAME_BOTH}")
     if where not in source.files:
@@ -29,11 +25,7 @@ def check_place(source: Source, where: str, split: str, kind: str) -> None:
 
 
 def folder_prefix(source: Source, folder: str, option: str) -> str:
-    """Return a folder chosen by the user as the beginning of the names in it.
-
-    Raises:
-        UsageError: it leaves the source, or has no file.
-    """
+    """Return a folder chosen by the user as the beginning of the names in it."""
     if not is_inside(folder):
         raise UsageError(f"{option} {folder}: leaves the source; {_NAME_BOTH}")
     folder = posixpath.normpath(folder)
@@ -61,15 +53,8 @@ def find_image_folder(
     `instances_val.json` takes `val/0001.jpg` and not `train/0001.jpg`. If no name exists as it is
     written, case and Unicode form are ignored, and `resolve_names` reports the difference.
 
-    Args:
-        source: the data set.
-        names: file names of the images.
-        place: the annotation file.
-        images: the folder that the user chose, if any.
-
-    Raises:
-        UsageError: the chosen folder does not exist.
-        DataError: none of the first names exists anywhere in the source.
+    `names` are those of the images in the file at `place`; `images` is the folder that the user
+    chose, if any.
     """
     if images is not None:
         return folder_prefix(source, images, "image folder")

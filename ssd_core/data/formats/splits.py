@@ -22,10 +22,7 @@ def find_split(places: Iterable[str], split: str) -> str | None:
     """Return the place that is named like the split, or None.
 
     `train.txt` is better than `instances_train2017.json`, that than any other name with the word in
-    it, and that than a word in the name of the folder.
-
-    Raises:
-        UsageError: several places are equally good.
+    it, and that than a word in the name of the folder. Several equally good ones are an error.
     """
     candidates = sorted(places)
     for word in SPLIT_WORDS[split]:
@@ -90,9 +87,6 @@ def hold_back_fifth(source: Source, split: SourceSplit) -> tuple[SourceSplit, So
     """Divide a split by the hash of each image's content, about four to one.
 
     So equal images stay on one side whatever their names, and adding some moves no other.
-
-    Raises:
-        DataError: no image is left for training.
     """
     source.expect([entry.image_path for entry in split.images])
     hashes = [_content_hash(source, entry.image_path) for entry in split.images]

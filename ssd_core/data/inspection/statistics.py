@@ -100,10 +100,8 @@ def find_extremes(
 ) -> dict[str, list[tuple[str, int]]]:
     """Return split and row of the images with the smallest, the most and the fewest objects.
 
-    Args:
-        tables: by split.
-        counts: maximum number of images per kind; the keys are `smallest`, `most` and `fewest`. No
-            image is returned twice.
+    `counts` has the maximum number of images per kind, with the keys `smallest`, `most` and
+    `fewest`. No image is returned twice.
     """
     places = [(name, row) for name, each in tables.items() for row in range(len(each.image_paths))]
     num_objects = np.concatenate([table.objects_per_image for table in tables.values()])

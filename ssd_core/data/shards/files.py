@@ -34,22 +34,14 @@ class ShardFiles:
         return self._cache is not None
 
     def locate(self, shard: Shard) -> Path:
-        """Return a verified local file; open it immediately.
-
-        Raises:
-            DataError: the shard does not match the manifest.
-        """
+        """Return a verified local file; open it immediately."""
         if self._cache is not None:
             return self._cache.fetch(self.location, shard)
         verify_shard(self._folder, shard)
         return self._folder / shard.name
 
     def gather(self, shards: Sequence[Shard]) -> Path:
-        """Return a folder with these verified files under their names; open them immediately.
-
-        Raises:
-            DataError: a shard does not match the manifest.
-        """
+        """Return a folder with these verified files under their names; open them immediately."""
         paths = {shard.name: self.locate(shard) for shard in shards}
         return self._folder if self._cache is None else self._cache.name_files(paths)
 
@@ -66,11 +58,7 @@ class ShardFiles:
 
 
 def check_shard_sizes(data_dir: Location, manifest: Manifest) -> None:
-    """Check that every shard of every split exists with its size; cheap.
-
-    Raises:
-        DataError: the first shard that does not.
-    """
+    """Raise DataError for the first shard of any split that is missing or has a wrong size."""
     with _remedied():
         checks = map_ahead(
             lambda shard: shard.check_size(data_dir),

@@ -17,11 +17,7 @@ class Rows(Protocol):
     """The rows of a split in one shard format; both methods may be called from many threads."""
 
     def read(self, indices: Iterable[int]) -> Iterator[Record]:
-        """Yield the records at `indices`.
-
-        Raises:
-            DataError: a shard does not match the manifest.
-        """
+        """Yield the records at `indices`."""
 
     def expect(self, numbers: Sequence[int]) -> None:
         """Fetch these shards in the background, for they are read now and next."""
@@ -37,11 +33,6 @@ def open_split(data_dir: Location, split: str) -> "SplitReader":
     """Open the split `train` or `val` of a converted data set.
 
     The shards of a store are read through the cache of this node, see `open_cache`.
-
-    Raises:
-        DataError: the manifest or the split does not exist, or a shard is missing or has the wrong
-            size.
-        UsageError: MindSpore is required but not installed, or the store or cache is unusable.
     """
     manifest = read_manifest(data_dir)
     if split not in manifest.splits:

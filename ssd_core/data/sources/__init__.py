@@ -7,10 +7,6 @@ from ssd_core.store import Location
 
 
 def open_source(uri: str) -> Source:
-    """Return the source at `uri`: a folder, as a path or `file://`, or `s3://bucket/prefix`.
-
-    Raises:
-        UsageError: the folder does not exist, the prefix is empty, or the scheme is unknown.
-    """
+    """Return the source at `uri`: a folder, as a path or `file://`, or `s3://bucket/prefix`."""
     place = Location.parse(uri)
     return StoreSource(place) if place.local is None else FolderSource(place.local)

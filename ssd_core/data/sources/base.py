@@ -65,11 +65,7 @@ def read_head(source: Source, name: str) -> str:
 
 
 def read_text(source: Source, name: str) -> str:
-    """Return the content of a text file in UTF-8, with or without byte order mark.
-
-    Raises:
-        DataError: it is missing, unreadable, or not UTF-8.
-    """
+    """Return the content of a text file in UTF-8, with or without byte order mark."""
     content = source.read(name)
     with located(name):
         return decode_text(content)
@@ -89,11 +85,7 @@ def decode_text(content: bytes) -> str:
 
 
 def look_up(source: Source, name: str) -> SourceFile:
-    """Return the listing's entry for a file.
-
-    Raises:
-        DataError: the file does not exist.
-    """
+    """Return the listing's entry for a file; one that does not exist is a DataError."""
     if not is_inside(name):
         raise DataError(f"'{name}' leaves the source {source.uri}; names must be relative to it")
     if name not in source.files:

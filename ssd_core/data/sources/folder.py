@@ -14,11 +14,6 @@ class FolderSource:
     """A local folder, listed at first use. Links that leave it are not followed."""
 
     def __init__(self, root: Path) -> None:
-        """Open a folder.
-
-        Raises:
-            UsageError: the folder does not exist.
-        """
         if not os.path.exists(root):
             raise UsageError(f"{root}: does not exist; expected a folder with a data set")
         if not root.is_dir():

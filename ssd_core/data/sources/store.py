@@ -18,11 +18,6 @@ class StoreSource:
     """Objects below a URI such as `s3://bucket/prefix`, listed once and prefetched on threads."""
 
     def __init__(self, place: Location) -> None:
-        """List the objects.
-
-        Raises:
-            UsageError: there are none.
-        """
         self.uri = place.uri
         self._place = place
         self.files: Mapping[str, SourceFile]

@@ -63,9 +63,6 @@ def find_names(source: Source, place: str, labels: Collection[str]) -> Mapping[C
 
     They are those of the split's `data.yaml`, else of the nearest file of names or `data.yaml` in
     the folder of the `labels`, or above it. An image may be called `names.jpg`.
-
-    Raises:
-        DataError: the file cannot be used.
     """
     file = place.partition(":")[0]
     names: Mapping[ClassKey, str] = {}

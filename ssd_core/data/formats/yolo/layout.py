@@ -8,12 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ssd_core.data.formats.names import (
-    files_below,
-    find_image_folder,
-    folder_prefix,
-    join_inside,
-)
+from ssd_core.data.formats.names import files_below, find_image_folder, folder_prefix, join_inside
 from ssd_core.data.formats.splits import sample_folders
 from ssd_core.data.formats.yolo.data_file import (
     DataFile,
@@ -70,15 +65,8 @@ def _read_quietly(source: Source, name: str) -> DataFile:
 def locate(source: Source, place: str, split: str, images: str | None) -> list[LabelledImage]:
     """Find the images of a split, and their labels.
 
-    Args:
-        source: the data set.
-        place: `data.yaml:train`, a list of images, or a folder with images or with labels.
-        split: `train` or `val`, for messages.
-        images: folder of the images, if the user chose one.
-
-    Raises:
-        UsageError: the place does not exist, or has no images.
-        DataError: a file is not text, or names a place that does not exist.
+    `place` is `data.yaml:train`, a list of images, or a folder with images or with labels; `images`
+    is the folder of the images, if the user chose one.
     """
     name, _, key = place.partition(":")
     parts = [place]

@@ -51,11 +51,7 @@ _PLAIN_FIELDS = ("image_id", "image_path", "width", "height", "annotations")
 
 
 def require_mindspore() -> None:
-    """Check early that MindSpore is installed, without importing it, which takes seconds.
-
-    Raises:
-        UsageError: it is not installed.
-    """
+    """Raise UsageError early unless MindSpore is installed; importing it would take seconds."""
     if importlib.util.find_spec("mindspore") is None:
         raise UsageError(
             "MindRecord files need MindSpore, which is not installed here; run 'make "
@@ -64,11 +60,7 @@ def require_mindspore() -> None:
 
 
 def import_mindspore() -> Any:
-    """Return the package `mindspore` including the modules that read and write MindRecord files.
-
-    Raises:
-        UsageError: it is not installed.
-    """
+    """Return the package `mindspore` including the modules that read and write MindRecord files."""
     require_mindspore()
     import mindspore
     import mindspore.dataset

@@ -85,11 +85,7 @@ def _annotation(sample: Sample) -> Array:
 
 
 def describe_files(folder: Path, names: Iterable[str]) -> tuple[Shard, ...]:
-    """Return the manifest entries of the files of a set and of the index beside each.
-
-    Raises:
-        DataError: an index is missing or damaged.
-    """
+    """Return the manifest entries of the files of a set and of the index beside each."""
     files = [(name, count_rows(folder / name)) for name in names]
     return tuple(
         Shard(
@@ -104,11 +100,7 @@ def describe_files(folder: Path, names: Iterable[str]) -> tuple[Shard, ...]:
 
 
 def count_rows(path: Path) -> int:
-    """Return the number of images in the index of a MindRecord file.
-
-    Raises:
-        DataError: the index is missing or damaged.
-    """
+    """Return the number of images in the index of a MindRecord file."""
     index_path = path.with_name(path.name + INDEX_SUFFIX)
     try:
         uri = f"{index_path.resolve().as_uri()}?mode=ro"
