@@ -98,7 +98,9 @@ def make_directory(directory: Path, mode: int = 0o777) -> None:
         try:
             directory.mkdir(mode=mode, parents=True, exist_ok=True)
         except FileNotFoundError:  # the error of /proc, where no directory can be created
-            raise UsageError(f"{directory}: cannot create a directory there") from None
+            raise UsageError(
+                f"{directory}: cannot write there: no directory can be created"
+            ) from None
 
 
 def own_temporary_directory(name: str) -> Path:

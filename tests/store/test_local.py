@@ -110,7 +110,7 @@ def test_an_unwritable_path_is_a_usage_error(tmp_path: Path) -> None:
 
 
 def test_a_path_where_no_directory_can_be_created() -> None:
-    text = "/proc/ssd/x: cannot create a directory there"
+    text = "/proc/ssd/x: cannot write there: no directory can be created"
     for call in (
         lambda: write_file(Path("/proc/ssd/x/file"), "x"),
         lambda: LocalDirectory(Path("/proc/ssd/x")).put("key", b"x"),

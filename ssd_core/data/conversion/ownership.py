@@ -106,7 +106,7 @@ def find_unowned(root: Location, objects: Iterable[StoredObject]) -> dict[str, l
         try:
             manifest = read_if_any(place)
         except DataError as error:
-            logger.warning("%s; nothing is removed here", error)
+            logger.warning("%s; no shard of this data set is removed", error)
             continue
         owned = {shard.name for shard in manifest.shards()} if manifest else set()
         start = len(f"{folder}/") if folder else 0
