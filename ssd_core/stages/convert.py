@@ -9,6 +9,7 @@ from typing import Any
 from ssd_core.config import ConvertConfig, differences
 from ssd_core.data.conversion.ownership import find_strays, lock_dataset, remove
 from ssd_core.data.conversion.pack import pack_dataset
+from ssd_core.data.conversion.part import Conversion
 from ssd_core.data.conversion.publish import check_writable, publish_dataset
 from ssd_core.data.findings import FINDINGS_FILE
 from ssd_core.data.shards.files import check_shard_sizes
@@ -118,9 +119,10 @@ def _convert(
 
     def pack(folder: Path) -> Manifest:
         started = time.monotonic()
-        manifest = pack_dataset(
-            source, config, folder, listing_key=key, existing=existing, workers=workers
+        conversion = Conversion(
+            source=source, config=config, out_dir=folder, listing_key=key, existing=existing
         )
+        manifest = pack_dataset(conversion, workers=workers)
         write_manifest(folder, manifest)
         logger.info("%s, %s", _summary(manifest), format_duration(time.monotonic() - started))
         return manifest

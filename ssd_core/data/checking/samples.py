@@ -29,27 +29,17 @@ def check_image(
     except DataError as error:
         findings.add("image_unreadable", sample.place, str(error), image=sample.image_path)
         return None
-    checked = check_sample(
-        sample, image, findings, max_pixels=config.max_pixels, is_decoded=config.decode_check
-    )
+    checked = check_sample(sample, image, config, findings)
     return None if checked is None else (checked, image)
 
 
 def check_sample(
-    sample: Sample,
-    image: memoryview,
-    findings: Findings,
-    *,
-    max_pixels: int,
-    is_decoded: bool = False,
+    sample: Sample, image: memoryview, config: ConvertConfig, findings: Findings
 ) -> Sample | None:
-    """Return a sample with its true size and sound boxes, or None if it is dropped.
-
-    `image` is the content of its file; see `inspect_image` for the other arguments.
-    """
+    """Return a sample with its true size and sound boxes, or None if it is dropped."""
     path = sample.image_path
     try:
-        facts = inspect_image(image, max_pixels=max_pixels, is_decoded=is_decoded)
+        facts = inspect_image(image, max_pixels=config.max_pixels, is_decoded=config.decode_check)
     except ImageFaultError as fault:
         findings.add(fault.code, sample.place, f"{path} {fault}", image=path)
         return None

@@ -18,7 +18,7 @@ from ssd_core.data.formats import READERS
 from ssd_core.data.formats.classes import parse_entries
 from ssd_core.data.formats.splits import find_split
 from ssd_core.data.shards.files import ShardFiles
-from ssd_core.data.shards.manifest import Contents, Shard, Split, other_dataset
+from ssd_core.data.shards.manifest import Manifest, Shard, Split, make_manifest, other_dataset
 from ssd_core.data.shards.mindrecord.files import MindRecordRows
 from ssd_core.data.shards.mindrecord.format import INDEX_SUFFIX, describe_files, read_header
 from ssd_core.data.sources.base import Source
@@ -48,7 +48,7 @@ def is_adopted(source: Source, config: ConvertConfig) -> bool:
     return True
 
 
-def adopt_source(conversion: Conversion, findings: Findings) -> Contents:
+def adopt_source(conversion: Conversion, findings: Findings) -> Manifest:
     """Link or copy the files into the output directory and check every image."""
     config = conversion.config
     if config.policy == "skip":
@@ -66,11 +66,13 @@ def adopt_source(conversion: Conversion, findings: Findings) -> Contents:
     findings.write(conversion.out_dir)
     findings.log()
     findings.check(conversion.out_dir, dropped=0, listed=0, max_skipped=0)
-    return Contents(
-        source_format="mindrecord",
-        places=places,
+    return make_manifest(
+        config,
+        source={"uri": conversion.source.uri, "format": "mindrecord"} | dict(places),
         classes=_name_classes(config, max_label),
         splits=splits,
+        findings=findings.counts,
+        listing_key=conversion.listing_key,
     )
 
 
@@ -145,13 +147,7 @@ def _check_split(
             labels = sample.annotations.labels
             if len(labels) and labels.min() < 1:
                 raise DataError(f"{sample.place}: has class {labels.min()}; expected 1, 2, ...")
-            checked = check_sample(
-                sample,
-                image,
-                findings,
-                max_pixels=config.max_pixels,
-                is_decoded=config.decode_check,
-            )
+            checked = check_sample(sample, image, config, findings)
             if checked is not None:
                 counts.append(len(checked.annotations))
                 max_label = max(max_label, *checked.annotations.labels.tolist(), 0)

@@ -8,9 +8,8 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
-from pathlib import Path
 
-from ssd_core.config import ConvertConfig, SplitName
+from ssd_core.config import SplitName
 from ssd_core.data.ahead import map_on
 from ssd_core.data.checking.duplicates import SeenImage, report_equal_images
 from ssd_core.data.checking.listing import check_listing, check_split
@@ -20,8 +19,7 @@ from ssd_core.data.conversion.part import Conversion, Part, pack_part, plan_part
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats import read_dataset
 from ssd_core.data.formats.dataset import SourceDataset, SourceSplit
-from ssd_core.data.shards.manifest import Contents, Manifest, Split, make_manifest, other_dataset
-from ssd_core.data.sources.base import Source
+from ssd_core.data.shards.manifest import Manifest, Split, make_manifest, other_dataset
 from ssd_core.errors import SurroundingsError
 from ssd_core.logs import Progress
 
@@ -32,44 +30,27 @@ _conversion: Conversion
 """Of a worker process: shared by all its tasks."""
 
 
-def pack_dataset(
-    source: Source,
-    config: ConvertConfig,
-    out_dir: Path,
-    *,
-    listing_key: str,
-    existing: Manifest | None = None,
-    workers: int = 1,
-) -> Manifest:
+def pack_dataset(conversion: Conversion, *, workers: int = 1) -> Manifest:
     """Write the shards and `findings.json`; return the manifest without writing it.
 
     Finished shards of an interrupted run with the same `listing_key` are kept. The result does not
     depend on the number of worker processes.
 
     Raises:
-        OwnershipError: the result would differ from the `existing` data set in `out_dir`.
+        OwnershipError: the result would differ from the existing data set.
     """
-    conversion = Conversion(
-        source=source, config=config, out_dir=out_dir, listing_key=listing_key, existing=existing
-    )
-    findings = Findings(config.policy)
-    if is_adopted(source, config):
-        contents = adopt_source(conversion, findings)
+    findings = Findings(conversion.config.policy)
+    if is_adopted(conversion.source, conversion.config):
+        manifest = adopt_source(conversion, findings)
     else:
-        contents = _pack_source(conversion, findings, workers)
-    manifest = make_manifest(
-        contents,
-        config,
-        source_uri=source.uri,
-        findings=findings.counts,
-        listing_key=listing_key,
-    )
+        manifest = _pack_source(conversion, findings, workers)
+    existing = conversion.existing
     if existing is not None and existing.digest != manifest.digest:
-        raise other_dataset(out_dir, "the source has changed since")
+        raise other_dataset(conversion.out_dir, "the source has changed since")
     return manifest
 
 
-def _pack_source(conversion: Conversion, findings: Findings, workers: int) -> Contents:
+def _pack_source(conversion: Conversion, findings: Findings, workers: int) -> Manifest:
     source, out_dir = conversion.source, conversion.out_dir
     dataset = read_dataset(source, conversion.config, findings)
     dataset, kept = check_listing(source, dataset, findings)
@@ -89,11 +70,14 @@ def _pack_source(conversion: Conversion, findings: Findings, workers: int) -> Co
     )
     for name, split in splits.items():
         check_split(name, dataset.splits[name], num_images=split.images, num_boxes=split.boxes)
-    return Contents(
-        source_format=dataset.format,
-        places={name: split.place for name, split in dataset.splits.items()},
+    places = {name: split.place for name, split in dataset.splits.items()}
+    return make_manifest(
+        conversion.config,
+        source={"uri": source.uri, "format": dataset.format} | dict(places),
         classes=dataset.classes,
         splits=splits,
+        findings=findings.counts,
+        listing_key=conversion.listing_key,
     )
 
 

@@ -58,7 +58,6 @@ def check_writable(place: Location) -> None:
 
 
 def _rename_shards(manifest: Manifest) -> Manifest:
-    """Return a manifest with the names of its shards in a store."""
     folder = shards_folder(manifest)
 
     def rename(shard: Shard) -> Shard:

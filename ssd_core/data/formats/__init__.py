@@ -67,7 +67,6 @@ def _without_crowds(split: SourceSplit) -> SourceSplit:
 
 
 def _find_format(source: Source, config: ConvertConfig) -> tuple[str, list[str]]:
-    """Return the format and the possible splits."""
     if config.format == "mindrecord":
         raise UsageError(
             "MindRecord files can only be adopted as they are: 'ssd convert --format mindrecord "

@@ -85,7 +85,6 @@ def _parse(source: Source, place: str, config: ConvertConfig, findings: Findings
 
 
 def _parse_box(field: str, config: ConvertConfig) -> LabelledBox | Problem:
-    """Return the object, or what is wrong with it."""
     try:
         a, b, c, d, number = (float(part) for part in field.split(","))
     except ValueError:

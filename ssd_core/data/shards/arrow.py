@@ -230,10 +230,8 @@ class _Batch:
     object_starts: list[int]
     objects: Annotations
     """Of all rows."""
-    image_id: list[int]
-    image_path: list[str]
-    width: list[int]
-    height: list[int]
+    plain: dict[str, list[Any]]
+    """The values of the plain columns."""
 
 
 class _OpenShard:
@@ -258,10 +256,7 @@ class _OpenShard:
             index=index,
             image=batch.image[batch.image_starts[row] : batch.image_starts[row + 1]],
             annotations=batch.objects.select(slice(*batch.object_starts[row : row + 2])),
-            image_id=batch.image_id[row],
-            image_path=batch.image_path[row],
-            width=batch.width[row],
-            height=batch.height[row],
+            **{name: values[row] for name, values in batch.plain.items()},
         )
 
 
@@ -276,7 +271,7 @@ def _view(batch: Any) -> _Batch:
         image_starts=starts.tolist(),
         object_starts=object_starts.tolist(),
         objects=Annotations(**{name: _flat(batch.column(name)) for name in _OBJECT_COLUMNS}),
-        **{name: batch.column(name).to_pylist() for name in _PLAIN_COLUMNS},
+        plain={name: batch.column(name).to_pylist() for name in _PLAIN_COLUMNS},
     )
 
 

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
@@ -78,35 +78,26 @@ class Manifest(_Model):
         return [shard for split in self.splits.values() for shard in split.shards]
 
 
-class Contents(NamedTuple):
-    """The result of a conversion, before it gets a manifest."""
-
-    source_format: str
-    places: dict[SplitName, str]
-    """Location of each split inside the source."""
-    classes: tuple[ClassInfo, ...]
-    splits: dict[SplitName, Split]
-
-
 def make_manifest(
-    contents: Contents,
     config: ConvertConfig,
     *,
-    source_uri: str,
+    source: dict[str, Any],
+    classes: tuple[ClassInfo, ...],
+    splits: dict[SplitName, Split],
     findings: Mapping[str, int],
     listing_key: str,
 ) -> Manifest:
-    """Return the manifest of a conversion."""
+    """Return the manifest of a conversion; see `Manifest`."""
     options = config.model_dump(mode="json")
     return Manifest(
         schema_version=SCHEMA_VERSION,
         format=config.shards,
-        classes=contents.classes,
-        splits=contents.splits,
-        source={"uri": source_uri, "format": contents.source_format} | dict(contents.places),
+        classes=classes,
+        splits=splits,
+        source=source,
         options=options,
         findings=dict(sorted(findings.items())),
-        digest=content_digest(contents.classes, contents.splits, options),
+        digest=content_digest(classes, splits, options),
         listing_key=listing_key,
     )
 

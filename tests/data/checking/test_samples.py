@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ssd_core.config import Policy
+from ssd_core.config import ConvertConfig, Policy
 from ssd_core.data.checking.samples import check_sample
 from ssd_core.data.findings import Findings
 from ssd_core.structures import Sample, make_annotations
@@ -26,10 +26,10 @@ def make_sample(
 
 
 def check(
-    sample: Sample, image: bytes, policy: Policy = "repair", max_pixels: int = 1000
+    sample: Sample, image: bytes, policy: Policy = "repair"
 ) -> tuple[Sample | None, Findings]:
-    findings = Findings(policy)
-    return check_sample(sample, memoryview(image), findings, max_pixels=max_pixels), findings
+    config, findings = ConvertConfig(policy=policy), Findings(policy)
+    return check_sample(sample, memoryview(image), config, findings), findings
 
 
 @pytest.mark.parametrize("policy", ["strict", "repair", "skip"])

@@ -211,7 +211,7 @@ def convert(source: MemorySource, config: ConvertConfig) -> tuple[list[Sample], 
     kept = []
     for sample in map(split.sample, positions["train"]):
         image = memoryview(source.read(sample.image_path))
-        checked = check_sample(sample, image, findings, max_pixels=10_000)
+        checked = check_sample(sample, image, config, findings)
         if checked is not None:
             kept.append(checked)
     return kept, findings

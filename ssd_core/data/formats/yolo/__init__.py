@@ -106,7 +106,6 @@ def _rows(
 
 
 def _parse_row(row: Sequence[str], known: Collection[int]) -> LabelledBox | Problem:
-    """Return the object, or what is wrong with it."""
     shown = " ".join(row[:6])
     if len(row) != 5:
         hint = " (an outline, not a box?)" if len(row) > 5 and len(row) % 2 else ""

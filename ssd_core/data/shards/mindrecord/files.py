@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ssd_core.config import SplitName
+from ssd_core.config import ConvertConfig, SplitName
 from ssd_core.data.ahead import batched
 from ssd_core.data.checking.samples import check_sample
 from ssd_core.data.findings import Findings
@@ -46,7 +46,7 @@ _HEADER_BYTES_PER_PAGE = 1024
 """Four times the size of a page's entry in the header."""
 
 _ROWS_PER_PIPELINE = 64
-_ANY_SIZE = 2**62
+_REPAIR = ConvertConfig(policy="repair", max_pixels=2**62)
 _PLAIN_FIELDS = ("image_id", "image_path", "width", "height", "annotations")
 
 
@@ -83,7 +83,6 @@ class MindRecordWriter:
     """
 
     def __init__(self, out_dir: Path, split: SplitName, index: int, sizes: Sequence[int]) -> None:
-        """Prepare the file of a split; it is written in a temporary folder."""
         assert index == 0, "a split is one part"
         self._out_dir, self._name = out_dir, FILE_NAMES[split]
         page_bytes = max(sizes) + _OBJECT_BYTES
@@ -232,7 +231,7 @@ class MindRecordRows:
         """
         for index, sample, image in self.samples(indices):
             if not (sample.width and sample.height):
-                checked = check_sample(sample, image, Findings("repair"), max_pixels=_ANY_SIZE)
+                checked = check_sample(sample, image, _REPAIR, Findings(_REPAIR.policy))
                 if checked is None:
                     raise DataError(f"{sample.place}: the image cannot be used")
                 sample = checked
