@@ -42,10 +42,17 @@ def test_an_error_is_raised_in_place_of_its_result():
         next(results)
 
 
-def test_closing_ends_the_threads():
+@pytest.mark.parametrize(
+    ("map_items", "options", "first"),
+    [
+        (map_ahead, {"num_threads": 3, "depth": 10}, "0"),
+        (map_batches_ahead, {"batch_size": 3}, ["0", "1", "2"]),
+    ],
+)
+def test_closing_ends_the_threads(map_items, options, first):
     before = threading.active_count()
-    results = map_ahead(str, range(1000), num_threads=3, depth=10)
-    next(results)
+    results = map_items(str, range(1000), **options)
+    assert next(results) == first
     results.close()
     assert threading.active_count() == before
 
@@ -61,11 +68,3 @@ def test_all_batches_but_the_last_are_full(count, batches):
     assert list(batched(range(count), 3)) == batches
     doubled = [[2 * item for item in batch] for batch in batches]
     assert list(map_batches_ahead(lambda item: 2 * item, range(count), batch_size=3)) == doubled
-
-
-def test_closing_batches_ends_the_threads():
-    before = threading.active_count()
-    batches = map_batches_ahead(str, range(1000), batch_size=3)
-    assert next(batches) == ["0", "1", "2"]
-    batches.close()
-    assert threading.active_count() == before

@@ -7,15 +7,7 @@ from pathlib import Path
 import pytest
 
 from ssd_core.config import Policy
-from ssd_core.data.findings import (
-    DROP_BOX,
-    DROP_IMAGE,
-    FINDINGS_FILE,
-    KEEP,
-    RULES,
-    STOP,
-    Findings,
-)
+from ssd_core.data.findings import DROP_BOX, DROP_IMAGE, FINDINGS_FILE, KEEP, RULES, STOP, Findings
 from ssd_core.errors import DataError
 
 
@@ -39,28 +31,21 @@ def test_action(policy: Policy, code: str, is_dropped: bool, action: str) -> Non
     assert findings.listed[0].action == action
 
 
-def test_strict_stops_on_errors_only() -> None:
+def test_strict_stops_on_errors_and_names_count_first_place_and_file(tmp_path: Path) -> None:
     findings = Findings("strict")
-    findings.add("class_left_out", "a", "detail", count=3)
+    findings.add("class_left_out", "w", "a warning", count=3)
     assert not findings.stops
-    findings.add("box_outside", "b", "detail")
-    assert findings.stops
-    assert findings.num_errors == 1
-    assert findings.counts == {"class_left_out": 3, "box_outside": 1}
-
-
-def test_the_error_names_count_first_place_and_file(tmp_path: Path) -> None:
-    findings = Findings("strict")
-    findings.add("class_left_out", "w", "a warning")
     findings.add("box_outside", "b.xml", "box 1 lies outside")
     findings.add("box_outside", "c.xml", "box 2 lies outside")
+    assert findings.stops
+    assert findings.num_errors == 2
     findings.write(tmp_path)
     with pytest.raises(DataError) as caught:
         findings.check(tmp_path, dropped=0, listed=5, max_skipped=0.01)
     message = str(caught.value)
     assert message.startswith("b.xml: box 1 lies outside (box_outside; error 1 of 2, all in ")
     content = json.loads((tmp_path / FINDINGS_FILE).read_text())
-    assert content["counts"] == {"box_outside": 2, "class_left_out": 1}
+    assert content["counts"] == {"box_outside": 2, "class_left_out": 3}
     assert [finding["place"] for finding in content["findings"]] == ["w", "b.xml", "c.xml"]
 
 
@@ -95,7 +80,7 @@ def test_only_the_list_is_limited() -> None:
     assert len(findings.listed) == 10_001  # ten thousand and the other code
 
 
-def test_names_in_a_finding_are_printable(tmp_path: Path) -> None:
+def test_names_in_a_finding_are_printable_and_the_place_is_not_repeated(tmp_path: Path) -> None:
     findings = Findings("repair")
     findings.add("box_outside", "a\n.xml", "of \x1b[31m", image="a\ud800\n.jpg")
     (finding,) = findings.listed
@@ -103,12 +88,8 @@ def test_names_in_a_finding_are_printable(tmp_path: Path) -> None:
     assert finding.image == "a\\ud800\n.jpg"
     findings.write(tmp_path)
     assert json.loads((tmp_path / FINDINGS_FILE).read_text())["findings"][0]["image"]
-
-
-def test_a_place_is_not_repeated() -> None:
-    findings = Findings("strict")
     findings.add("annotations_unreadable", "a.xml", "a.xml: is no XML")
-    assert (findings.listed[0].place, findings.listed[0].detail) == ("a.xml", "is no XML")
+    assert (findings.listed[1].place, findings.listed[1].detail) == ("a.xml", "is no XML")
 
 
 def test_the_documentation_lists_every_code_with_its_repair() -> None:

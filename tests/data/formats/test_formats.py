@@ -68,12 +68,8 @@ def test_unusual_names_have_to_be_chosen(tmp_path: Path) -> None:
     write_list(tmp_path, "two.txt", 2, start=3)
     with pytest.raises(UsageError, match="no txt training split among one.txt, two.txt"):
         read(tmp_path)
-    assert {
-        n: len(s) for n, s in read(tmp_path, train="one.txt", val="two.txt").splits.items()
-    } == {
-        "train": 3,
-        "val": 2,
-    }
+    splits = read(tmp_path, train="one.txt", val="two.txt").splits
+    assert (len(splits["train"]), len(splits["val"])) == (3, 2)
 
 
 def test_a_given_training_split_is_not_taken_for_evaluation(tmp_path: Path) -> None:
@@ -111,12 +107,11 @@ def test_a_fifth_is_held_back_by_content(tmp_path: Path) -> None:
     assert again["train"].images[-1].image_path == "missing.jpg"
 
 
-@pytest.mark.parametrize("contents", [[b"x"], [b"x", b"x"]])
-def test_holding_back_all_images_is_an_error(tmp_path: Path, contents: list[bytes]) -> None:
-    for number, content in enumerate(contents):
-        (tmp_path / f"{number}.jpg").write_bytes(content)
-    lines = (f"{number}.jpg 1,2,3,4,1\n" for number in range(len(contents)))
-    (tmp_path / "list.txt").write_text("".join(lines))
+@pytest.mark.parametrize("num_images", [1, 2])
+def test_holding_back_all_images_is_an_error(tmp_path: Path, num_images: int) -> None:
+    write_list(tmp_path, "list.txt", num_images)
+    for number in range(num_images):
+        (tmp_path / f"{number}.jpg").write_bytes(b"x")
     with pytest.raises(DataError, match="list.txt: no image is left to train with.*--val"):
         read(tmp_path)
 

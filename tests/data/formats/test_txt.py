@@ -27,11 +27,8 @@ def test_lines_become_samples(tmp_path: Path) -> None:
     assert [info.name for info in dataset.classes] == ["1", "2", "3"]
     split = dataset.splits["train"]
     samples = [split.sample(i) for i in range(len(split))]
-    assert [sample.image_path for sample in samples] == [
-        "photos/a.jpg",
-        "photos/my cat.jpg",
-        "photos/b.jpg",
-    ]
+    names = ["a.jpg", "my cat.jpg", "b.jpg"]
+    assert [sample.image_path for sample in samples] == [f"photos/{name}" for name in names]
     assert samples[0].annotations.boxes.tolist() == [[1, 2, 3, 4], [5.5, 6, 7, 8]]
     assert samples[0].annotations.labels.tolist() == [1, 3]
     assert samples[0].annotations.areas.tolist() == [4, 3]
@@ -47,10 +44,10 @@ def test_y_first_is_read_like_the_reference_code(tmp_path: Path) -> None:
 
 def test_names_for_numbers(tmp_path: Path) -> None:
     dataset, _ = read(write(tmp_path, "a.jpg 1,2,3,4,2\n"), classes=("cat", "dog", "owl"))
-    assert [(c.label, c.name, c.category_id) for c in dataset.classes] == [
-        (1, "cat", 1),
-        (2, "dog", 2),
-        (3, "owl", 3),
+    assert [(c.name, c.category_id) for c in dataset.classes] == [
+        ("cat", 1),
+        ("dog", 2),
+        ("owl", 3),
     ]
     assert dataset.splits["train"].annotations.labels.tolist() == [2]
 
@@ -89,9 +86,7 @@ def test_bad_objects(tmp_path: Path, field: str, code: str, detail: str) -> None
 def test_numbers_that_are_not_finite_reach_the_checks(tmp_path: Path) -> None:
     dataset, findings = read(write(tmp_path, "a.jpg nan,2,3,4,1 1,inf,3,4,1 1,2,1e308,4,1\n"))
     assert not findings.counts
-    assert (
-        np.isfinite(dataset.splits["train"].annotations.boxes).all(axis=1).tolist() == [False] * 3
-    )
+    assert not np.isfinite(dataset.splits["train"].annotations.boxes).all(axis=1).any()
 
 
 def test_a_shifted_column_is_not_a_class(tmp_path: Path) -> None:
@@ -114,11 +109,8 @@ def test_unusable_files(tmp_path: Path, content: bytes, message: str) -> None:
     write(tmp_path, content)
     with pytest.raises(DataError, match=message):
         read(tmp_path, train="train.txt")
-
-
-def test_a_missing_list_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--train no.txt: this list does not exist"):
-        read(write(tmp_path, "a.jpg 1,2,3,4,1\n"), train="no.txt")
+        read(tmp_path, train="no.txt")
 
 
 @pytest.mark.parametrize(

@@ -44,16 +44,10 @@ def test_a_sample_has_everything(tmp_path: Path) -> None:
     )
     dataset, findings = read(tmp_path)
     assert not findings.counts
-    assert [(c.label, c.name, c.category_id) for c in dataset.classes] == [
-        (1, "cat", 1),
-        (2, "dog", 2),
-    ]
+    assert [(c.name, c.category_id) for c in dataset.classes] == [("cat", 1), ("dog", 2)]
     first, second = (dataset.splits["train"].sample(i) for i in range(2))
-    assert (first.image_id, first.image_path, first.place) == (
-        1,
-        "JPEGImages/b.jpg",
-        "Annotations/b.xml",
-    )
+    assert (first.image_id, first.image_path) == (1, "JPEGImages/b.jpg")
+    assert first.place == "Annotations/b.xml"
     assert (first.width, first.height) == (40, 30)
     assert (second.width, second.height) == (0, 0)
     assert first.annotations.boxes.tolist() == [[1, 2, 3, 4], [5.5, 6, 7, 8]]
@@ -75,10 +69,6 @@ def test_chosen_classes(tmp_path: Path) -> None:
     assert findings.counts == {"class_left_out": 2}
     assert findings.listed[0].detail == "1 objects of class 'cat', which is not in --classes"
     assert not findings.stops
-
-
-def test_a_chosen_class_in_other_case_is_an_error(tmp_path: Path) -> None:
-    devkit(tmp_path, a=xml(DOG, ("cat", 1, 2, 3, 4)))
     with pytest.raises(UsageError, match="^unknown class 'Cat'; did you mean 'cat'"):
         read(tmp_path, classes=("dog", "Cat"))
 
@@ -166,12 +156,8 @@ def test_lists_with_flags_suffixes_and_spaces(tmp_path: Path) -> None:
     put(tmp_path, {"ImageSets/Main/train.txt": "\ufeffa -1\nb  1\nphoto 1\n\nc.jpg\n"})
     dataset, findings = read(tmp_path)
     assert not findings.counts
-    assert [Path(entry.image_path).stem for entry in dataset.splits["train"].images] == [
-        "a",
-        "b",
-        "photo 1",
-        "c",
-    ]
+    stems = [Path(entry.image_path).stem for entry in dataset.splits["train"].images]
+    assert stems == ["a", "b", "photo 1", "c"]
 
 
 def test_the_stem_counts_then_the_written_name(tmp_path: Path) -> None:
@@ -188,40 +174,30 @@ def test_the_stem_counts_then_the_written_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "layout",
+    ("val", "annotations", "images"),
     [
-        {"train/a.xml": "", "train/a.jpg": "x", "eval/b.xml": "", "eval/b.jpg": "x"},
-        {
-            "train/Annotations/a.xml": "",
-            "train/Images/a.jpg": "x",
-            "eval/Annotations/b.xml": "",
-            "eval/Images/b.jpg": "x",
-        },
-        {
-            "train/Annotations/a.xml": "",
-            "train/a.jpg": "x",
-            "test/Annotations/b.xml": "",
-            "test/b.jpg": "x",
-        },
+        ("eval", "", ""),
+        ("eval", "Annotations/", "Images/"),
+        ("test", "Annotations/", ""),
     ],
 )
-def test_folders_as_splits(tmp_path: Path, layout: dict[str, str]) -> None:
-    put(tmp_path, {key: text or xml(DOG) for key, text in layout.items()})
+def test_folders_as_splits(tmp_path: Path, val: str, annotations: str, images: str) -> None:
+    for split, name in (("train", "a"), (val, "b")):
+        put(tmp_path, {f"{split}/{annotations}{name}.xml": xml(DOG)})
+        put(tmp_path, {f"{split}/{images}{name}.jpg": "x"})
     dataset, findings = read(tmp_path, val=None)
     assert not findings.counts
     stems = {n: [Path(e.image_path).stem for e in s.images] for n, s in dataset.splits.items()}
     assert stems == {"train": ["a"], "val": ["b"]}
 
 
-def test_a_folder_may_be_named_by_its_annotations(tmp_path: Path) -> None:
+def test_a_folder_may_be_named_by_its_annotations_and_images_may_be_elsewhere(
+    tmp_path: Path,
+) -> None:
     devkit(tmp_path, a=xml(DOG))
     dataset, _ = read(tmp_path, train="Annotations", val=".")
     assert dataset.splits["train"].images == dataset.splits["val"].images
     assert dataset.splits["train"].images[0].image_path == "JPEGImages/a.jpg"
-
-
-def test_images_may_be_elsewhere(tmp_path: Path) -> None:
-    devkit(tmp_path, a=xml(DOG))
     put(tmp_path, {"other/a.png": "x"})
     dataset, _ = read(tmp_path, images="other")
     assert dataset.splits["train"].images[0].image_path == "other/a.png"
@@ -250,17 +226,14 @@ def test_a_data_set_without_objects(tmp_path: Path) -> None:
         read(devkit(tmp_path, a=xml()))
 
 
-def test_other_xml_is_not_voc(tmp_path: Path) -> None:
-    put(tmp_path, {"pom.xml": "<project></project>", "a.txt": "x"})
-    assert voc.find_places(FolderSource(tmp_path)) == []
-
-
-def test_a_damaged_first_file_does_not_hide_the_format(tmp_path: Path) -> None:
-    devkit(tmp_path, a="", b=xml(DOG))
-    assert voc.find_places(FolderSource(tmp_path)) == ["ImageSets/Main/train.txt"]
-
-
-def test_main_lists_come_before_others(tmp_path: Path) -> None:
-    devkit(tmp_path, a=xml(DOG))
-    put(tmp_path, {"ImageSets/Segmentation/train.txt": "a"})
-    assert voc.find_places(FolderSource(tmp_path)) == ["ImageSets/Main/train.txt"]
+@pytest.mark.parametrize(
+    ("files", "places"),
+    [
+        ({"pom.xml": "<project></project>", "a.txt": "x"}, []),
+        ({"Annotations/a.xml": "", "Annotations/b.xml": xml(DOG), LIST: "a"}, [LIST]),
+        ({"b.xml": xml(DOG), "ImageSets/Segmentation/train.txt": "b", LIST: "b"}, [LIST]),
+    ],
+    ids=["other XML", "damaged first file", "main lists first"],
+)
+def test_places_found(tmp_path: Path, files: dict[str, str], places: list[str]) -> None:
+    assert voc.find_places(FolderSource(put(tmp_path, files))) == places

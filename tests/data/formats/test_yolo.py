@@ -94,10 +94,7 @@ def test_rows_become_boxes(tmp_path: Path) -> None:
     put(tmp_path, {"images/a.jpg": "", "labels/a.txt": text, "classes.txt": "cat\ndog\n"})
     dataset, findings = read(tmp_path, train="labels", val="images")
     assert not findings.counts
-    assert [(c.label, c.name, c.category_id) for c in dataset.classes] == [
-        (1, "cat", 0),
-        (2, "dog", 1),
-    ]
+    assert [(c.name, c.category_id) for c in dataset.classes] == [("cat", 0), ("dog", 1)]
     sample = dataset.splits["train"].sample(0)
     assert sample.is_normalised
     assert sample.place == "labels/a.txt"
@@ -176,9 +173,8 @@ def test_labels_that_are_not_text(tmp_path: Path) -> None:
 
 def test_outlines_alone_are_an_error(tmp_path: Path) -> None:
     put(tmp_path, {"images/a.jpg": "", "labels/a.txt": "0 0 0 .1 0 .1 .1\n"})
-    with pytest.raises(
-        DataError, match="no object has a class.*found: labels/a.txt: line 1: .*outline"
-    ):
+    found = "no object has a class.*found: labels/a.txt: line 1: .*outline"
+    with pytest.raises(DataError, match=found):
         read(tmp_path, train="labels", val="labels")
 
 
@@ -241,9 +237,8 @@ def test_unrelated_yaml_is_ignored(tmp_path: Path) -> None:
 
 
 def test_places_that_do_not_exist(tmp_path: Path) -> None:
-    put(
-        tmp_path, LAYOUTS["images and labels"] | {"data.yaml": "train: images/train", "empty/x": ""}
-    )
+    put(tmp_path, LAYOUTS["images and labels"])
+    put(tmp_path, {"data.yaml": "train: images/train", "empty/x": ""})
     for place, message in {
         "data.yaml:val": "data.yaml has no 'val'; found: train",
         "nowhere": "--train nowhere: this folder does not exist in",
@@ -257,9 +252,8 @@ def test_places_that_do_not_exist(tmp_path: Path) -> None:
 def test_names_must_agree(tmp_path: Path) -> None:
     put(tmp_path, LAYOUTS["images and labels"])
     put(tmp_path, {"labels/train/classes.txt": "cat", "labels/val/classes.txt": "dog"})
-    with pytest.raises(
-        DataError, match="labels/val: its classes differ from those of labels/train: 0 '"
-    ):
+    differ = "labels/val: its classes differ from those of labels/train: 0 '"
+    with pytest.raises(DataError, match=differ):
         read(tmp_path)
     put(tmp_path, {"labels/train/classes.txt": "cat\n\ndog"})
     with pytest.raises(DataError, match="classes.txt: line 2 is empty"):
@@ -271,23 +265,17 @@ def test_images_may_be_elsewhere(tmp_path: Path) -> None:
     dataset, findings = read(tmp_path, train="marks", val="list.txt", images="photos")
     assert pairs(dataset) == {"train": ["photos/a.jpg"], "val": ["photos/a.jpg"]}
     put(tmp_path, {"other/a.jpg": "", "other/a.txt": ROW})
-    assert pairs(read(tmp_path, train="list.txt", val="list.txt", images="other")[0])["val"] == [
-        "other/a.jpg"
-    ]
+    dataset, _ = read(tmp_path, train="list.txt", val="list.txt", images="other")
+    assert pairs(dataset)["val"] == ["other/a.jpg"]
 
 
-def test_an_image_of_two_places_is_listed_twice(tmp_path: Path) -> None:
-    put(tmp_path, LAYOUTS["lists of images"] | {"train.txt": "images/a.jpg\n./images/a.jpg\n"})
-    dataset, _ = read(tmp_path)
-    assert pairs(dataset)["train"] == ["images/a.jpg"] * 2  # of which the checks drop one
-    assert dataset.splits["train"].num_listed == 2
-
-
-def test_lists_name_their_lines(tmp_path: Path) -> None:
-    put(tmp_path, LAYOUTS["lists of images"] | {"train.txt": "images/a.jpg\n\n/etc/passwd.jpg\n"})
+def test_all_lines_of_a_list_are_listed(tmp_path: Path) -> None:
+    lines = "images/a.jpg\n\n./images/a.jpg\n/etc/passwd.jpg\n"  # the checks drop the last two
+    put(tmp_path, LAYOUTS["lists of images"] | {"train.txt": lines})
     dataset, findings = read(tmp_path)
-    assert pairs(dataset)["train"] == ["images/a.jpg", "/etc/passwd.jpg"]  # which the checks refuse
-    assert findings.listed[0].place == "train.txt: line 3"
+    assert pairs(dataset)["train"] == ["images/a.jpg", "images/a.jpg", "/etc/passwd.jpg"]
+    assert dataset.splits["train"].num_listed == 3
+    assert findings.listed[0].place == "train.txt: line 4"
 
 
 def test_other_text_is_not_yolo(tmp_path: Path) -> None:

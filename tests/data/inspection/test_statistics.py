@@ -10,7 +10,9 @@ from ssd_core.data.inspection.table import Objects, SplitTable, read_table
 from ssd_core.structures import ClassInfo
 from tests.datasets import split_of
 
-CLASSES = [ClassInfo(label=k, name=name, category_id=k) for k, name in ((1, "cat"), (2, "dog"))]
+CLASSES = [
+    ClassInfo(label=k, name=name, category_id=k) for k, name in enumerate(("cat", "dog", "owl"), 1)
+]
 
 
 def table(hashes, rows=(), labels=(), boxes=(), areas=None, looks=()):
@@ -58,19 +60,15 @@ def test_classes_are_counted_by_split():
         "train": table("ab", rows=[0, 0, 1], labels=[1, 1, 1]),
         "val": table("c", rows=[0], labels=[2]),
     }
-    cat, dog = statistics.describe_classes(tables, CLASSES)
+    cat, dog, owl = statistics.describe_classes(tables, CLASSES)
     assert (cat["name"], cat["label"]) == ("cat", 1)
     assert cat["objects"] == {"train": 3, "val": 0}
     assert cat["images"] == {"train": 2, "val": 0}
     assert cat["sizes"] == {"small": 3, "medium": 0, "large": 0}
     assert cat["side"]["median"] == 0.5
     assert dog["objects"] == {"train": 0, "val": 1}
-
-
-def test_a_class_without_objects_has_no_size():
-    cat, _ = statistics.describe_classes({"train": table("a", rows=[0], labels=[2])}, CLASSES)
-    assert cat["objects"] == {"train": 0}
-    assert cat["side"] is None
+    assert owl["objects"] == {"train": 0, "val": 0}
+    assert owl["side"] is None
 
 
 def test_images_with_the_same_bytes_are_found_across_and_within_splits():
