@@ -12,7 +12,7 @@ from ssd_core.data.batches.augment import sample
 from ssd_core.data.batches.order import SampleOrder, sample_stream
 from ssd_core.data.shards.reader import SplitReader
 from ssd_core.errors import UsageError, located
-from ssd_core.structures import Batch, Record
+from ssd_core.structures import Batch
 
 _BATCHES_AHEAD = 2
 """Batches in preparation while the learner uses one."""
@@ -101,17 +101,14 @@ class Loader:
         records = self.reader.read([index for _, index in samples])
         for row, ((epoch, _), record) in enumerate(zip(samples, records, strict=True), first_row):
             with located(f"{self.reader.split} image {record.index} ({record.image_path})"):
-                self._fill_row(batch, row, epoch, record)
-
-    def _fill_row(self, batch: Batch, row: int, epoch: int, record: Record) -> None:
-        boxes, labels = sample(
-            record.image,
-            record.annotations,
-            sample_stream(self.seed, epoch, record.index),
-            config=self.augment,
-            fill=self.mean,
-            out=batch.images[row],
-        )
-        batch.boxes[row], batch.labels[row], batch.indices[row] = 0, 0, record.index
-        batch.boxes[row, : len(boxes)] = boxes
-        batch.labels[row, : len(labels)] = labels
+                boxes, labels = sample(
+                    record.image,
+                    record.annotations,
+                    sample_stream(self.seed, epoch, record.index),
+                    config=self.augment,
+                    fill=self.mean,
+                    out=batch.images[row],
+                )
+            batch.boxes[row], batch.labels[row], batch.indices[row] = 0, 0, record.index
+            batch.boxes[row, : len(boxes)] = boxes
+            batch.labels[row, : len(labels)] = labels
