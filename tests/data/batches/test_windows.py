@@ -150,7 +150,7 @@ def assert_equally_distributed(some, others) -> None:
 
 def columns(crops):
     return [
-        [*crop, crop[2] - crop[0], crop[3] - crop[1], np.sum(kept), tuple(crop) == WHOLE]
+        [*crop, crop[2] - crop[0], crop[3] - crop[1], np.asarray(kept).sum(), tuple(crop) == WHOLE]
         for crop, kept in crops
     ]
 
