@@ -49,12 +49,6 @@ class BatchNorm(nn.Module):
         normalized: Tensor = _Normalize.apply(features, self.scale, self.offset, self, self.ranks)
         return normalized
 
-    @torch.no_grad()
-    def track(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        """Move the tracked statistics towards those of a batch of `count` values per channel."""
-        self.mean.lerp_(mean, self.momentum)
-        self.variance.lerp_(variance * (count / (count - 1)), self.momentum)
-
 
 def share_statistics(model: nn.Module, ranks: Ranks) -> None:
     """Make all batch normalisations of `model` use the parts of the batch on all ranks."""
@@ -77,7 +71,8 @@ class _Normalize(torch.autograd.Function):
         spread = local_variance + (local_mean - mean).square()
         variance = ranks.sum(spread / ranks.world_size)
         count = features.numel() // features.shape[1] * ranks.world_size
-        norm.track(mean, variance, count)
+        norm.mean.lerp_(mean, norm.momentum)
+        norm.variance.lerp_(variance * (count / (count - 1)), norm.momentum)
         ctx.save_for_backward(features, scale, mean, variance)
         ctx.eps, ctx.count, ctx.ranks = norm.eps, count, ranks
         return functional.batch_norm(features, mean, variance, scale, offset, eps=norm.eps)
