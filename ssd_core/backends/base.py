@@ -9,12 +9,8 @@ from ssd_core.backends.ranks import Nodes, RankEnv, Ranks
 from ssd_core.config import ModelConfig, PostprocessSpec, Precision, TrainConfig
 from ssd_core.structures import Array, Batch, Detections, ImageArray
 
-
-class StepResult(Protocol):
-    """Losses of one step; they stay on the device until they are read."""
-
-    def read(self) -> dict[str, float]:
-        """Wait for the device; return `loss`, `loss_cls`, `loss_bbox`, `positives` per image."""
+ReadLosses = Callable[[], dict[str, float]]
+"""Waits for the device; returns `loss`, `loss_cls`, `loss_bbox` and `positives` per image."""
 
 
 class Detector(Protocol):
@@ -42,7 +38,7 @@ class Detector(Protocol):
 class Learner(Protocol):
     """A network under training with its optimizer."""
 
-    def step(self, batch: Batch, learning_rate: float) -> StepResult:
+    def step(self, batch: Batch, learning_rate: float) -> ReadLosses:
         """Update the weights once; UsageError if the device lacks the memory for the batch."""
 
     def state(self) -> dict[str, Array]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ssd_core.backends.base import Learner, StepResult
+from ssd_core.backends.base import Learner, ReadLosses
 from ssd_core.backends.ranks import ALONE, Ranks
 from ssd_core.config import TrainConfig
 from ssd_core.errors import DivergedError, StoppedError
@@ -68,7 +68,7 @@ class _Interval:
     started: float = field(default_factory=time.monotonic)
     idle_since: float = field(default_factory=time.monotonic)
     data_seconds: float = 0.0
-    results: list[StepResult] = field(default_factory=list)
+    losses: list[ReadLosses] = field(default_factory=list)
 
 
 def train(run: Run) -> TrainState:
@@ -84,7 +84,7 @@ def train(run: Run) -> TrainState:
         for batch in run.batches(state.step, total):
             interval.data_seconds += time.monotonic() - interval.idle_since
             rate = learning_rate(state.step, total, config.optimizer.learning_rate, config.schedule)
-            interval.results.append(run.learner.step(batch, rate))
+            interval.losses.append(run.learner.step(batch, rate))
             interval.idle_since = time.monotonic()
             state.step += 1
             state.samples += config.batch_size
@@ -156,11 +156,11 @@ def _is_due(run: Run, step: int, every: int | None) -> bool:
 
 def _log(run: Run, state: TrainState, interval: _Interval, rate: float) -> str:
     """Wait for the device, log an interval, and return its figures for the progress line."""
-    losses = _read_losses(run, state, interval.results)
+    losses = _read_losses(run, state, interval.losses)
     seconds = time.monotonic() - interval.started
     state.seconds += seconds
     state.loss = losses["loss"]
-    num_images = len(interval.results) * run.config.batch_size
+    num_images = len(interval.losses) * run.config.batch_size
     line = {
         "event": "step",
         "step": state.step,
@@ -180,10 +180,10 @@ def _log(run: Run, state: TrainState, interval: _Interval, rate: float) -> str:
     return ", ".join(figures)
 
 
-def _read_losses(run: Run, state: TrainState, results: list[StepResult]) -> dict[str, float]:
+def _read_losses(run: Run, state: TrainState, reads: list[ReadLosses]) -> dict[str, float]:
     """Return the means of an interval; the losses of every step must be finite."""
-    readings = [result.read() for result in results]
-    for step, losses in enumerate(readings, state.step - len(results) + 1):
+    readings = [read() for read in reads]
+    for step, losses in enumerate(readings, state.step - len(reads) + 1):
         if not all(math.isfinite(value) for value in losses.values()):
             raise _diverged(run, f"the loss of step {step} is {losses['loss']}")
     return {

@@ -2,13 +2,12 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ssd_core.backends.base import Detector
+from ssd_core.backends.base import Detector, ReadLosses
 from ssd_core.config import PostprocessSpec, TrainConfig
 from ssd_core.errors import DataError
 from ssd_core.recipes import load_recipe
@@ -24,14 +23,6 @@ VOLATILE = {"seconds", "images_per_second", "data_wait"}
 """Entries of the log that measure time."""
 
 
-@dataclass
-class Losses:
-    loss: float
-
-    def read(self) -> dict[str, float]:
-        return {"loss": self.loss, "loss_cls": self.loss / 4, "loss_bbox": self.loss * 3 / 4}
-
-
 class LinearLearner:
     """Learns the mean of an image from its pixels."""
 
@@ -42,13 +33,14 @@ class LinearLearner:
             "momentum": np.zeros(size, np.float32),
         }
 
-    def step(self, batch: Batch, learning_rate: float) -> Losses:
+    def step(self, batch: Batch, learning_rate: float) -> ReadLosses:
         inputs = batch.images.reshape(len(batch.images), -1).astype(np.float32) / 255
         errors = inputs @ self.arrays["weight"] - inputs.mean(axis=1)
         gradient = 2 * inputs.T @ errors / len(errors)
         self.arrays["momentum"] = np.float32(0.9) * self.arrays["momentum"] + gradient
         self.arrays["weight"] -= np.float32(learning_rate) * self.arrays["momentum"]
-        return Losses(float(np.square(errors).mean()))
+        loss = float(np.square(errors).mean())
+        return lambda: {"loss": loss, "loss_cls": loss / 4, "loss_bbox": loss * 3 / 4}
 
     def state(self) -> dict[str, Array]:
         return {name: array.copy() for name, array in self.arrays.items()}

@@ -1,10 +1,12 @@
 """A network under training with its optimizer."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from ssd_core.backends.base import ReadLosses
 from ssd_core.backends.ranks import ALONE, Ranks
 from ssd_core.backends.torch.detector import TorchDetector
 from ssd_core.backends.torch.devices import Device
@@ -21,25 +23,6 @@ _OPTIMIZER_STATE = {
     "adamw": {"step": "step", "first_moment": "exp_avg", "second_moment": "exp_avg_sq"},
 }
 """What an optimizer keeps for each parameter: our name on disk, and torch's name."""
-
-
-class TorchStepResult:
-    """Losses of one step, on the device until they are read."""
-
-    def __init__(self, totals: Tensor, batch_size: int) -> None:
-        self._totals, self._batch_size = totals, batch_size
-
-    def read(self) -> dict[str, float]:
-        """Wait for the device; return `loss`, `loss_cls`, `loss_bbox`, `positives` per image."""
-        cls, bbox, divisor, positives = self._totals.cpu()
-        divisor = divisor.clamp(min=1)
-        values = {
-            "loss": (cls + bbox) / divisor,
-            "loss_cls": cls / divisor,
-            "loss_bbox": bbox / divisor,
-            "positives": positives / self._batch_size,
-        }
-        return {name: value.item() for name, value in values.items()}
 
 
 class TorchLearner:
@@ -79,13 +62,13 @@ class TorchLearner:
         )
         self._optimizer_state = _OPTIMIZER_STATE[config.optimizer.name]
 
-    def step(self, batch: Batch, learning_rate: float) -> TorchStepResult:
+    def step(self, batch: Batch, learning_rate: float) -> ReadLosses:
         """Update the weights once, at the given rate."""
         with self._device.explain_memory():
             sums = self._forward(batch)
             totals: Tensor = self._ranks.sum(sums.stack())
             self._descend((sums.cls + sums.bbox) / totals[2].clamp(min=1), learning_rate)
-        return TorchStepResult(totals, len(batch.images) * self._ranks.world_size)
+        return partial(_read_losses, totals, len(batch.images) * self._ranks.world_size)
 
     def _forward(self, batch: Batch) -> LossSums:
         images, boxes, labels = (
@@ -128,6 +111,18 @@ class TorchLearner:
             for kind, torch_kind in self._optimizer_state.items():
                 tensors[f"optimizer/{kind}/{name}"] = self._optimizer.state[parameter][torch_kind]
         return tensors
+
+
+def _read_losses(totals: Tensor, batch_size: int) -> dict[str, float]:
+    cls, bbox, divisor, positives = totals.cpu()
+    divisor = divisor.clamp(min=1)
+    values = {
+        "loss": (cls + bbox) / divisor,
+        "loss_cls": cls / divisor,
+        "loss_bbox": bbox / divisor,
+        "positives": positives / batch_size,
+    }
+    return {name: value.item() for name, value in values.items()}
 
 
 def _build_optimizer(
