@@ -6,15 +6,18 @@ import subprocess
 from collections.abc import Sequence
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
 def start_ranks(words: Sequence[str], world_size: int) -> list[subprocess.Popen[str]]:
     """Start `world_size` processes of a command with torchrun's environment variables."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
     place = {
         "WORLD_SIZE": world_size,
         "LOCAL_WORLD_SIZE": world_size,
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": port,
+        "MASTER_PORT": free_port(),
         "OMP_NUM_THREADS": 1,
     }
     return [

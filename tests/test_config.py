@@ -1,7 +1,5 @@
 """Configuration: valid values, and messages about invalid ones."""
 
-from typing import Any
-
 import pytest
 
 from ssd_core.config import Section, TrainConfig, differences, parse_section
@@ -10,11 +8,11 @@ from ssd_core.recipes import RECIPES, load_recipe
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_has_the_name_that_lists_it(name: str) -> None:
+def test_a_recipe_has_the_name_that_lists_it(name):
     assert load_recipe(name).name == name
 
 
-def test_a_missing_value_is_named() -> None:
+def test_a_missing_value_is_named():
     with pytest.raises(UsageError, match=r"train\.model is missing"):
         parse_section(TrainConfig, {}, "train")
 
@@ -36,12 +34,12 @@ class Box(Section):
         ({"items": [{}, {"nam": "x"}]}, "items.1.name"),
     ],
 )
-def test_an_unknown_key_is_named_at_any_depth(values: dict[str, Any], key: str) -> None:
+def test_an_unknown_key_is_named_at_any_depth(values, key):
     with pytest.raises(UsageError, match=rf"unknown key 'box\..*'; did you mean 'box\.{key}'\?$"):
         parse_section(Box, values, "box")
 
 
-def test_differences_name_the_leaves() -> None:
+def test_differences_name_the_leaves():
     old = {"a": {"b": 1, "c": "x"}, "d": None}
     new = {"a": {"b": 2, "c": "x"}, "e": [1]}
     assert differences(old, new) == ["a.b: 1 -> 2", "e: null -> [1]"]

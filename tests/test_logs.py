@@ -19,7 +19,7 @@ class Terminal(io.StringIO):
     ("seconds", "text"),
     [(0.2, "0 s"), (59.4, "59 s"), (59.6, "1:00 min"), (185, "3:05 min"), (7385, "2:03:05 h")],
 )
-def test_format_duration(seconds: float, text: str) -> None:
+def test_format_duration(seconds, text):
     assert format_duration(seconds) == text
 
 
@@ -32,9 +32,7 @@ def test_format_duration(seconds: float, text: str) -> None:
         (20, "train 5/10, loss 1."),
     ],
 )
-def test_progress_redraws_one_line_on_a_terminal(
-    monkeypatch: pytest.MonkeyPatch, columns: int, line: str
-) -> None:
+def test_progress_redraws_one_line_on_a_terminal(monkeypatch, columns, line):
     monkeypatch.setenv("COLUMNS", str(columns))
     stream = Terminal()
     with Progress("train", 10, stream=stream) as progress:
@@ -42,7 +40,7 @@ def test_progress_redraws_one_line_on_a_terminal(
     assert stream.getvalue().split("\r\x1b[K") == ["", line, ""]
 
 
-def test_a_log_line_replaces_the_bar_on_a_terminal() -> None:
+def test_a_log_line_replaces_the_bar_on_a_terminal():
     """The bar is redrawn below it."""
     code = (
         "from ssd_core.logs import Progress, logger, set_up_logging\n"
@@ -59,7 +57,7 @@ def test_a_log_line_replaces_the_bar_on_a_terminal() -> None:
     assert shown.endswith("\r\x1b[Kwarning: look\r\n\r\x1b[K")
 
 
-def test_progress_is_silent_for_short_work_without_a_terminal() -> None:
+def test_progress_is_silent_for_short_work_without_a_terminal():
     stream = io.StringIO()
     with Progress("train", 10, stream=stream) as progress:
         for done in range(10):

@@ -1,6 +1,5 @@
 """The training log, with and without kills."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,14 +19,14 @@ LINES: list[dict[str, Any]] = [
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
+def path(tmp_path):
     path = tmp_path / "train_log.jsonl"
     for line in LINES:
         append(path, line)
     return path
 
 
-def test_appended_lines_are_read(path: Path) -> None:
+def test_appended_lines_are_read(path):
     assert read_log(path) == LINES
     assert len(path.read_text().splitlines()) == len(LINES)
 
@@ -35,12 +34,12 @@ def test_appended_lines_are_read(path: Path) -> None:
 @pytest.mark.parametrize(
     ("step", "kept"), [(0, 0), (1, 1), (2, 2), (3, 2), (4, 3), (5, 5), (6, 6), (7, 7)]
 )
-def test_rewinding_drops_the_lines_after_the_checkpoint(path: Path, step: int, kept: int) -> None:
+def test_rewinding_drops_the_lines_after_the_checkpoint(path, step, kept):
     rewind(path, step)
     assert read_log(path) == LINES[:kept]
 
 
-def test_a_line_cut_by_a_kill_is_skipped_and_then_removed(path: Path) -> None:
+def test_a_line_cut_by_a_kill_is_skipped_and_then_removed(path):
     whole = path.read_bytes()
     last_line = len(whole) - whole[:-1].rindex(b"\n") - 1
     for cut in range(1, last_line):
@@ -51,23 +50,23 @@ def test_a_line_cut_by_a_kill_is_skipped_and_then_removed(path: Path) -> None:
         assert path.read_bytes() == whole
 
 
-def test_rewinding_a_missing_log_does_nothing(tmp_path: Path) -> None:
+def test_rewinding_a_missing_log_does_nothing(tmp_path):
     rewind(tmp_path / "none.jsonl", 3)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_log_is_named(tmp_path: Path) -> None:
+def test_a_missing_log_is_named(tmp_path):
     with pytest.raises(DataError, match="none.jsonl: the training log does not exist"):
         read_log(tmp_path / "none.jsonl")
 
 
 @pytest.mark.parametrize("line", ["", "{", "[]", "7", '{"step": 1}', '{"event": "step"}', "\x00"])
-def test_a_malformed_line_is_named(path: Path, line: str) -> None:
+def test_a_malformed_line_is_named(path, line):
     path.write_text(f'{{"event": "start", "step": 0}}\n{line}\n{{"event": "end", "step": 1}}\n')
     with pytest.raises(DataError, match=r"train_log.jsonl:2: expected a JSON object"):
         read_log(path)
 
 
-def test_a_number_that_is_not_finite_is_refused(tmp_path: Path) -> None:
+def test_a_number_that_is_not_finite_is_refused(tmp_path):
     with pytest.raises(ValueError, match="JSON compliant"):
         append(tmp_path / "log", {"event": "step", "step": 1, "loss": float("nan")})

@@ -160,14 +160,11 @@ def test_equal_logits_choose_the_first_anchors_as_negatives(compute, method):
 
 
 def test_padding_rows_with_boxes_change_nothing(compute, method):
-    rng = np.random.default_rng(3)
-    outputs = random_outputs(rng, 1)
+    outputs = random_outputs(np.random.default_rng(3), 1)
     boxes, labels = pad([[(1, (0.3, 0.3, 0.6, 0.7))]])
-    dirty = boxes.copy()
-    dirty[0, 1:] = (0.31, 0.3, 0.6, 0.7)
-    check(compute, method, outputs, (dirty, labels))
     clean = compute(method, *outputs, boxes, labels)
-    assert_equal_terms(compute(method, *outputs, dirty, labels), clean)
+    boxes[0, 1:] = (0.31, 0.3, 0.6, 0.7)
+    assert_equal_terms(compute(method, *outputs, boxes, labels), clean)
 
 
 def test_extreme_outputs_keep_the_loss_finite(compute, method):

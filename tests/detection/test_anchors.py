@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
 from torchvision.models.detection.image_list import ImageList
 
-from ssd_core.config import AnchorLevel
-from ssd_core.detection.anchors import feature_sizes, find_best_anchors, generate_anchors
+from ssd_core.detection.anchors import find_best_anchors, generate_anchors
 from ssd_core.detection.boxes import compute_iou, to_xyxy
 from ssd_core.recipes import RECIPES, load_recipe
 from ssd_core.recipes.anchors import (
@@ -189,43 +188,6 @@ def test_anchors_equal_those_of_the_system(system):
     image_size, levels, _ = SYSTEMS[system]
     ours = to_xyxy(generate_anchors(levels, image_size)) * image_size
     np.testing.assert_allclose(ours, EXPECTED[system](), atol=1e-4)
-
-
-def test_the_two_definitions_of_ssd300_differ_in_two_boxes():
-    free, limited = (
-        generate_anchors(SYSTEMS[f"ssd300 of {name}"][1], 300)
-        for name in ("mmdetection", "torchvision and NVIDIA")
-    )
-    assert (free != limited).any(axis=1).sum() == 2
-    np.testing.assert_array_equal(limited, np.minimum(free, [9, 9, 1, 1]).astype(np.float32))
-
-
-def test_centres_of_mindspore_and_tensorflow_by_hand():
-    last_of_the_finest, first_of_the_next = 19 * 19 * 3 - 1, 19 * 19 * 3
-    centres = {
-        name: generate_anchors(SYSTEMS[f"ssd300_mobilenet_v2 of {name}"][1], 300)[:, :2]
-        for name in ("MindSpore", "TensorFlow")
-    }
-    for name, index, expected in (
-        ("MindSpore", 0, 8 / 300),
-        ("MindSpore", last_of_the_finest, 296 / 300),
-        ("MindSpore", first_of_the_next, 16 / 300),
-        ("TensorFlow", 0, 0.5 / 19),
-        ("TensorFlow", last_of_the_finest, 18.5 / 19),
-        ("TensorFlow", first_of_the_next, 0.05),
-        ("TensorFlow", -1, 0.5),
-    ):
-        np.testing.assert_allclose(centres[name][index], [expected, expected], rtol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("stride", "size", "cells"),
-    [(8, 300, 38), (64, 300, 5), (64, 256, 4), (300, 300, 1), (300 / 19, 300, 19), (107, 320, 3)],
-)
-def test_feature_size_rounds_up(stride, size, cells):
-    levels = (AnchorLevel(stride=stride, shapes=((10, 20), (30, 40))),)
-    assert feature_sizes(levels, size) == (cells,)
-    assert generate_anchors(levels, size).shape == (cells * cells * 2, 4)
 
 
 TWO_LEVELS = paper_levels(strides=(50, 100), sizes=(20, 45, 100), ratios=((), (4,)))

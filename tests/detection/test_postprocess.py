@@ -151,10 +151,6 @@ def test_an_overlap_equal_to_the_threshold_stays():
     assert suppress(boxes, 0.49).tolist() == [0]
 
 
-def test_no_boxes():
-    assert suppress(np.zeros((0, 4), np.float32), 0.5).tolist() == []
-
-
 @pytest.mark.parametrize("seed", range(5))
 def test_equals_torchvision(seed):
     rng = np.random.default_rng(seed)

@@ -36,30 +36,38 @@ def command(data_dir: Path, out_dir: Path, *more: str) -> list[str]:
     return train_command(SETTINGS, data_dir, out_dir, *more)
 
 
-def assert_equal_end(out_dir: Path, whole_dir: Path) -> None:
+def assert_equal_models(out_dir: Path, whole_dir: Path) -> None:
     ours, theirs = read_model(LocalDirectory(out_dir)), read_model(LocalDirectory(whole_dir))
     assert ours.description == theirs.description
     for name, array in theirs.weights.items():
         assert np.array_equal(ours.weights[name], array), name
+
+
+def assert_equal_end(out_dir: Path, whole_dir: Path) -> None:
+    assert_equal_models(out_dir, whole_dir)
     assert steps_in(out_dir) == steps_in(whole_dir)
 
 
 @pytest.fixture(scope="module")
-def whole_dir(code_dir: Path, bccd_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole_dir(code_dir, bccd_shards, tmp_path_factory):
     """Return the output of an undisturbed training."""
     out_dir = tmp_path_factory.mktemp("whole") / "out"
     assert run(command(bccd_shards, out_dir))[0] == 0
     return out_dir
 
 
-def test_kill_again_and_again(bccd_shards: Path, whole_dir: Path, tmp_path: Path) -> None:
+def kill_after_step(words: list[str], out_dir: Path, step: int) -> None:
+    process = start(words)
+    wait_for_step(process, out_dir, step)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_kill_again_and_again(bccd_shards, whole_dir, tmp_path):
     words = command(bccd_shards, tmp_path)
     for number in range(1, KILLS + 1):
-        process = start(words)
-        wait_for_step(process, tmp_path, number * STEPS // (KILLS + 1))
-        process.kill()
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
+        kill_after_step(words, tmp_path, number * STEPS // (KILLS + 1))
         assert not (tmp_path / "results.json").exists()
     assert newest_checkpoint(tmp_path) > 0
     code, errors = run(words)
@@ -69,9 +77,7 @@ def test_kill_again_and_again(bccd_shards: Path, whole_dir: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_leaves_a_checkpoint(
-    bccd_shards: Path, whole_dir: Path, tmp_path: Path, number: signal.Signals, code: int
-) -> None:
+def test_a_signal_leaves_a_checkpoint(bccd_shards, whole_dir, tmp_path, number, code):
     words = command(bccd_shards, tmp_path)
     process = start(words)
     wait_for_step(process, tmp_path, 11)
@@ -82,13 +88,10 @@ def test_a_signal_leaves_a_checkpoint(
     assert f"stopped by {number.name} after step {last} of {STEPS}" in errors
     assert last == max(steps_in(tmp_path)) > 10
     assert run(words)[0] == 0
-    read_model(LocalDirectory(tmp_path))
-    weights = read_model(LocalDirectory(whole_dir)).weights
-    ours = read_model(LocalDirectory(tmp_path)).weights
-    assert all(np.array_equal(ours[name], weights[name]) for name in weights)
+    assert_equal_models(tmp_path, whole_dir)
 
 
-def test_the_second_signal_ends_at_once(bccd_shards: Path, tmp_path: Path) -> None:
+def test_the_second_signal_ends_at_once(bccd_shards, tmp_path):
     process = start(command(bccd_shards, tmp_path, "--set", "train.checkpoint_interval=1"))
     wait_for_step(process, tmp_path, 4)
     process.send_signal(signal.SIGSTOP)  # so that both signals are pending together
@@ -99,14 +102,9 @@ def test_the_second_signal_ends_at_once(bccd_shards: Path, tmp_path: Path) -> No
     assert process.returncode in {128 + signal.SIGTERM, 128 + signal.SIGINT}
 
 
-def test_a_full_disk_keeps_the_last_checkpoint(
-    bccd_shards: Path, whole_dir: Path, tmp_path: Path
-) -> None:
+def test_a_full_disk_keeps_the_last_checkpoint(bccd_shards, whole_dir, tmp_path):
     words = command(bccd_shards, tmp_path)
-    process = start(words)
-    wait_for_step(process, tmp_path, 6)
-    process.kill()
-    process.communicate()
+    kill_after_step(words, tmp_path, 6)
     last = newest_checkpoint(tmp_path)
 
     def limit_files() -> None:
@@ -122,9 +120,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(
     assert_equal_end(tmp_path, whole_dir)
 
 
-def test_an_attempt_that_was_overtaken_stops(
-    bccd_shards: Path, whole_dir: Path, tmp_path: Path
-) -> None:
+def test_an_attempt_that_was_overtaken_stops(bccd_shards, whole_dir, tmp_path):
     words = command(bccd_shards, tmp_path)
     zombie = start(words)
     wait_for_step(zombie, tmp_path, 6)
@@ -137,9 +133,7 @@ def test_an_attempt_that_was_overtaken_stops(
     assert_equal_end(tmp_path, whole_dir)
 
 
-def test_a_damaged_checkpoint_costs_its_interval_only(
-    bccd_shards: Path, whole_dir: Path, tmp_path: Path
-) -> None:
+def test_a_damaged_checkpoint_costs_its_interval_only(bccd_shards, whole_dir, tmp_path):
     shutil.copytree(whole_dir / "checkpoints", tmp_path / "checkpoints")
     shutil.copy(whole_dir / "training.json", tmp_path)
     shutil.copy(whole_dir / "train_log.jsonl", tmp_path)

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from ssd_core.store import LocalDirectory
 from ssd_core.train_log import read_log
 from tests.faults.training_process import run, start, steps_in, train_command, wait_for_step
 from tests.processes import children, wait_until_gone
-from tests.rank_processes import finish_ranks, start_ranks
+from tests.rank_processes import finish_ranks, free_port, start_ranks
 
 STEPS = 6
 SETTINGS = {
@@ -47,7 +46,7 @@ def assert_same_weights(out_dir: Path, whole_dir: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole_dir(code_dir: Path, bccd_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole_dir(code_dir, bccd_shards, tmp_path_factory):
     """Return the output of an undisturbed training in one process."""
     out_dir = tmp_path_factory.mktemp("whole") / "out"
     code, errors = run(command(bccd_shards, out_dir))
@@ -55,9 +54,7 @@ def whole_dir(code_dir: Path, bccd_shards: Path, tmp_path_factory: pytest.TempPa
     return out_dir
 
 
-def test_two_ranks_end_with_the_weights_of_one(
-    bccd_shards: Path, whole_dir: Path, tmp_path: Path
-) -> None:
+def test_two_ranks_end_with_the_weights_of_one(bccd_shards, whole_dir, tmp_path):
     ends = finish_ranks(start_ranks(command(bccd_shards, tmp_path), 2))
     assert [code for code, _, _ in ends] == [0, 0], ends
     assert ends[1][2] == ""  # rank 0 reports the progress
@@ -72,9 +69,7 @@ def test_two_ranks_end_with_the_weights_of_one(
             assert line["positives"] == pytest.approx(other["positives"])
 
 
-def test_devices_of_a_machine_are_started_by_the_command(
-    bccd_shards: Path, whole_dir: Path, tmp_path: Path
-) -> None:
+def test_devices_of_a_machine_are_started_by_the_command(bccd_shards, whole_dir, tmp_path):
     code, errors = run(command(bccd_shards, tmp_path, "--num-devices", "2"))
     assert code == 0, errors
     assert errors.count("training on 100 images") == 1
@@ -86,9 +81,7 @@ def test_devices_of_a_machine_are_started_by_the_command(
     assert (tmp_path / "train_log.jsonl").read_bytes() == before
 
 
-def test_another_number_of_ranks_continues_after_sigterm(
-    bccd_shards: Path, whole_dir: Path, tmp_path: Path
-) -> None:
+def test_another_number_of_ranks_continues_after_sigterm(bccd_shards, whole_dir, tmp_path):
     """One rank receives the signal; both stop after the same step, with a checkpoint."""
     words = command(bccd_shards, tmp_path)
     processes = start_ranks(words, 2)
@@ -107,7 +100,7 @@ def test_another_number_of_ranks_continues_after_sigterm(
 
 
 @pytest.mark.parametrize("lost", [0, 1])
-def test_a_killed_rank_ends_the_other(bccd_shards: Path, tmp_path: Path, lost: int) -> None:
+def test_a_killed_rank_ends_the_other(bccd_shards, tmp_path, lost):
     words = command(bccd_shards, tmp_path, steps=100_000)
     processes = start_ranks(words, 2)
     wait_for_step(processes[0], tmp_path, 3)
@@ -120,7 +113,7 @@ def test_a_killed_rank_ends_the_other(bccd_shards: Path, tmp_path: Path, lost: i
     assert "Traceback" not in errors
 
 
-def test_a_killed_device_ends_the_command(bccd_shards: Path, tmp_path: Path) -> None:
+def test_a_killed_device_ends_the_command(bccd_shards, tmp_path):
     process = start(command(bccd_shards, tmp_path, "--num-devices", "2", steps=100_000))
     wait_for_step(process, tmp_path, 2)
     ranks = children(process.pid)
@@ -133,7 +126,7 @@ def test_a_killed_device_ends_the_command(bccd_shards: Path, tmp_path: Path) -> 
     wait_until_gone(*ranks)
 
 
-def test_sigterm_for_the_command_reaches_all_devices(bccd_shards: Path, tmp_path: Path) -> None:
+def test_sigterm_for_the_command_reaches_all_devices(bccd_shards, tmp_path):
     words = command(bccd_shards, tmp_path, "--num-devices", "2", steps=100_000)
     process = start(words)
     wait_for_step(process, tmp_path, 1)
@@ -148,7 +141,7 @@ def test_sigterm_for_the_command_reaches_all_devices(bccd_shards: Path, tmp_path
     wait_until_gone(*ranks)
 
 
-def test_wrong_arguments_are_one_line_and_start_nothing(bccd_shards: Path, tmp_path: Path) -> None:
+def test_wrong_arguments_are_one_line_and_start_nothing(bccd_shards, tmp_path):
     for more, message in (
         (["--num-devices", "3"], "train.batch_size 8 does not divide over 3 devices"),
         (["--nnodes", "2", "--node-rank", "2"], "--node-rank is 2, expected 0..1 of 2 machines"),
@@ -160,20 +153,12 @@ def test_wrong_arguments_are_one_line_and_start_nothing(bccd_shards: Path, tmp_p
         assert not (tmp_path / "out").exists()
 
 
-def test_machines_need_no_common_disk(bccd_shards: Path, whole_dir: Path, tmp_path: Path) -> None:
+def test_machines_need_no_common_disk(bccd_shards, whole_dir, tmp_path):
     """Two machines with one device each, simulated on one: only the first writes files."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    options = ["--nnodes=2", "--master-addr=127.0.0.1", f"--master-port={free_port()}"]
     processes = [
-        start(
-            command(
-                bccd_shards,
-                tmp_path / str(number),
-                *("--nnodes", "2", "--node-rank", str(number)),
-                *("--master-addr", "127.0.0.1", "--master-port", str(port)),
-            )
-        )
-        for number in range(2)
+        start(command(bccd_shards, tmp_path / number, *options, "--node-rank", number))
+        for number in ("0", "1")
     ]
     ends = [(process.communicate()[1], process.returncode) for process in processes]
     assert [code for _, code in ends] == [0, 0], ends

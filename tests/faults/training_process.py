@@ -18,18 +18,9 @@ def train_command(
     changes = [
         word for key, value in settings.items() for word in ("--set", f"train.{key}={value}")
     ]
-    options = ["--data", str(data_dir), "--out", str(out_dir), "--recipe", "demo"]
-    return [
-        sys.executable,
-        "-m",
-        "ssd_core.cli",
-        "train",
-        *options,
-        "--device",
-        "cpu",
-        *changes,
-        *more,
-    ]
+    options = ["--data", str(data_dir), "--out", str(out_dir)]
+    program = [sys.executable, "-m", "ssd_core.cli", "train"]
+    return [*program, *options, "--recipe", "demo", "--device", "cpu", *changes, *more]
 
 
 def start(words: Sequence[str], before: Callable[[], None] | None = None) -> subprocess.Popen[str]:

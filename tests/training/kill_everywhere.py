@@ -14,24 +14,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from ssd_core.model_dir import ModelDescription, read_model, write_model
-from ssd_core.recipes import load_recipe
+from ssd_core.model_dir import read_model
 from ssd_core.store import LocalDirectory
-from ssd_core.structures import ClassInfo
 from ssd_core.training.loop import train
-from tests.training.small_run import TRAINING, make_config, make_run, outcome
+from tests.small_model import write_small_model
+from tests.training.small_run import make_config, make_run, outcome
 
 CONFIG = make_config(steps=7, log_interval=2, checkpoint_interval=3, evaluate_every=2)
-CLASSES = [ClassInfo(label=1, name="mean", category_id=1)]
-DESCRIPTION = ModelDescription(
-    recipe=load_recipe("demo").model_copy(update={"train": CONFIG}),
-    framework="numpy",
-    num_classes=1,
-    step=CONFIG.steps,
-    training_id=TRAINING,
-    dataset_digest="",
-    core_version="",
-)
 
 
 def kill_before(act: int, out_dir: Path) -> Callable[[], None]:
@@ -65,8 +54,7 @@ def attempt(out_dir: Path, act: int) -> None:
         return result
 
     run.learner.step = step_between_ticks  # type: ignore[method-assign]
-    state = train(run)
-    write_model(LocalDirectory(out_dir / "model"), DESCRIPTION, CLASSES, state.best_weights)
+    write_small_model(out_dir / "model", train(run).best_weights)
 
 
 def fork_attempt(out_dir: Path, act: int) -> bool:

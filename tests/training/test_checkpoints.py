@@ -52,7 +52,7 @@ def names(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.glob("step-*"))
 
 
-def test_state_and_arrays_are_restored(tmp_path: Path) -> None:
+def test_state_and_arrays_are_restored(tmp_path):
     state = TrainState(
         step=3,
         samples=24,
@@ -77,12 +77,12 @@ def test_state_and_arrays_are_restored(tmp_path: Path) -> None:
         assert arrays[name].flags.writeable
 
 
-def test_the_two_newest_are_kept(tmp_path: Path) -> None:
+def test_the_two_newest_are_kept(tmp_path):
     save_steps(tmp_path, 10, 20, 30)
     assert names(tmp_path) == ["step-00000020", "step-00000030"]
 
 
-def test_a_damaged_newer_one_does_not_replace_a_good_one(tmp_path: Path) -> None:
+def test_a_damaged_newer_one_does_not_replace_a_good_one(tmp_path):
     save_steps(tmp_path, 10, 30)
     (tmp_path / "step-00000030" / "state.safetensors").write_bytes(b"")
     checkpoints = open_checkpoints(tmp_path)
@@ -106,7 +106,7 @@ def flip(content: bytes) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("damage", [truncate, flip])
 @pytest.mark.parametrize("name", FILES)
-def test_all_damage_falls_back(tmp_path: Path, name: str, damage, caplog) -> None:
+def test_all_damage_falls_back(tmp_path, name, damage, caplog):
     """Except for a flipped bit in the commit's layout, which changes nothing."""
     checkpoints = save_steps(tmp_path, 10, 20)
     path = tmp_path / "step-00000020" / name
@@ -119,13 +119,13 @@ def test_all_damage_falls_back(tmp_path: Path, name: str, damage, caplog) -> Non
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_missing_file_falls_back(tmp_path: Path, name: str) -> None:
+def test_a_missing_file_falls_back(tmp_path, name):
     checkpoints = save_steps(tmp_path, 10, 20)
     (tmp_path / "step-00000020" / name).unlink()
     assert resumed_step(checkpoints) == 10
 
 
-def test_training_starts_again_if_all_are_damaged(tmp_path: Path, caplog) -> None:
+def test_training_starts_again_if_all_are_damaged(tmp_path, caplog):
     checkpoints = save_steps(tmp_path, 10, 20)
     for path in tmp_path.glob("step-*/state.safetensors"):
         path.write_bytes(path.read_bytes()[:-1])
@@ -133,13 +133,13 @@ def test_training_starts_again_if_all_are_damaged(tmp_path: Path, caplog) -> Non
     assert len(caplog.records) == 2
 
 
-def test_the_checkpoint_of_another_training_is_skipped(tmp_path: Path, caplog) -> None:
+def test_the_checkpoint_of_another_training_is_skipped(tmp_path, caplog):
     save_steps(tmp_path, 10)
     assert open_checkpoints(tmp_path, "other").resume() is None
     assert f"belongs to training {TRAINING}" in caplog.text
 
 
-def test_the_newer_attempt_wins(tmp_path: Path) -> None:
+def test_the_newer_attempt_wins(tmp_path):
     older = save_steps(tmp_path, 10)
     newer = save_steps(tmp_path, 20)
     with pytest.raises(SurroundingsError, match="attempt 2 .* attempt 1 stops"):
@@ -148,7 +148,7 @@ def test_the_newer_attempt_wins(tmp_path: Path) -> None:
     newer.check_newest()
 
 
-def test_of_many_attempts_at_once_exactly_one_may_write(tmp_path: Path) -> None:
+def test_of_many_attempts_at_once_exactly_one_may_write(tmp_path):
     program = (
         "import sys; from pathlib import Path; from ssd_core.store import LocalDirectory\n"
         "from ssd_core.training.checkpoints import CheckpointDir\n"

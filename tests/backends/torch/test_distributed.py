@@ -1,7 +1,6 @@
 """Several ranks on one machine, in real processes over real sockets, against a single one."""
 
 import json
-import socket
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +13,7 @@ from ssd_core.backends.ranks import read_rank_env
 from ssd_core.backends.torch.distributed import join
 from ssd_core.errors import SurroundingsError
 from tests.backends.torch.norm_ranks import SHAPE, make_norm, run
-from tests.rank_processes import finish_ranks, start_ranks
+from tests.rank_processes import finish_ranks, free_port, start_ranks
 
 SCRIPT = Path(__file__).with_name("norm_ranks.py")
 
@@ -63,11 +62,9 @@ def test_the_ranks_agree(found, alone):
 
 
 def test_a_rank_that_cannot_meet_the_others_fails(monkeypatch):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    place = {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    place = {"WORLD_SIZE": 2, "RANK": 1, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
     for name, value in place.items():
-        monkeypatch.setenv(name, value)
+        monkeypatch.setenv(name, str(value))
     monkeypatch.setattr("ssd_core.backends.torch.distributed._TIMEOUT", timedelta(seconds=1))
     with (
         pytest.raises(SurroundingsError, match="rank 1 of 2 cannot meet the others"),
