@@ -8,7 +8,7 @@
     ├── DivergedError       3     the training loss is no longer finite
     ├── GateError           3     a required accuracy or speed was not reached
     ├── RunFailedError      3     a run on a cluster failed; see the log of its step
-    ├── SurroundingsError  75     a rerun may succeed: disk full, store away, stall
+    ├── TransientError  75     a rerun may succeed: disk full, store away, stall
     └── StoppedError  130, 143    Ctrl-C or SIGTERM, after the work so far was saved
 
 A message is one line: location, problem, remedy. Any other exception is a bug and ends with exit
@@ -76,7 +76,7 @@ class RunFailedError(SsdError):
     exit_code = 3
 
 
-class SurroundingsError(SsdError):
+class TransientError(SsdError):
     """The surroundings failed and the same command may succeed later."""
 
     exit_code = 75

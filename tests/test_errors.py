@@ -17,7 +17,7 @@ from ssd_core import errors
         (errors.DivergedError, 3),
         (errors.GateError, 3),
         (errors.RunFailedError, 3),
-        (errors.SurroundingsError, 75),
+        (errors.TransientError, 75),
     ],
 )
 def test_exit_codes(kind: type[errors.SsdError], exit_code: int) -> None:

@@ -18,7 +18,7 @@ from pipelines.cli.options import (
 )
 from pipelines.cluster.settings import ServerSettings
 from pipelines.results import format_figures, read_results
-from ssd_core.errors import RunFailedError, SurroundingsError, UsageError
+from ssd_core.errors import RunFailedError, TransientError, UsageError
 from ssd_core.logs import format_duration, set_up_logging
 from ssd_core.store.places import Places
 
@@ -235,7 +235,7 @@ def _describe_step(step: "StepState") -> str:
 
 def _check_end(run: "RunState", url: str) -> None:
     if run.state == "terminated":
-        raise SurroundingsError(f"the run {run.id} was terminated; the same submission continues")
+        raise TransientError(f"the run {run.id} was terminated; the same submission continues")
     if run.state == "failed":
         failed = [step.name for step in run.steps if step.state == "failed"]
         where = f" in {', '.join(failed)}" if failed else ""

@@ -12,7 +12,7 @@ import urllib3
 from kfp_server_api.exceptions import ApiException
 
 from pipelines.cluster.settings import ServerSettings
-from ssd_core.errors import SsdError, SurroundingsError, UsageError
+from ssd_core.errors import SsdError, TransientError, UsageError
 
 _CONNECT_SECONDS = 10.0
 _SHOWN_CHARACTERS = 300
@@ -44,7 +44,7 @@ class Connection:
 
         Raises:
             UsageError: the credentials, the request or the address is wrong.
-            SurroundingsError: the server is unreachable, slow or broken; a retry may succeed.
+            TransientError: the server is unreachable, slow or broken; a retry may succeed.
         """
         timeout = (_CONNECT_SECONDS, self._settings.timeout)
         try:
@@ -77,7 +77,7 @@ class Connection:
                 f"request edit rights there{quoted}"
             )
         if status >= 500 or status in _RETRYABLE:
-            return SurroundingsError(f"{self.endpoint}: returned {status}, try later{quoted}")
+            return TransientError(f"{self.endpoint}: returned {status}, try later{quoted}")
         if status == 404 and message is None:
             return self._wrong_address("404")
         return UsageError(f"{self.endpoint}: refused ({status}){quoted}")
@@ -101,7 +101,7 @@ class Connection:
             # urllib3 puts the address of a Python object before the cause.
             cause = str(reason).rpartition("): ")[2].rpartition("] ")[2]
             why = f"cannot be reached ({cause}); is the address right, is it running?"
-        raise SurroundingsError(f"{self.endpoint}: {why}") from None
+        raise TransientError(f"{self.endpoint}: {why}") from None
 
 
 def _refresh_token(settings: ServerSettings) -> Callable[[Any], None]:

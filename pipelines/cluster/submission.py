@@ -15,7 +15,7 @@ from pipelines.catalogue import PIPELINES, build
 from pipelines.cluster.client import Client, RunState, Schedule
 from pipelines.placement import load_placement
 from ssd_core.data.batches.loader import check_batch_size
-from ssd_core.errors import SurroundingsError, UsageError
+from ssd_core.errors import TransientError, UsageError
 from ssd_core.logs import logger
 from ssd_core.stages import resolve_config
 from ssd_core.store import Location
@@ -94,7 +94,7 @@ def submit(
     it is repeated. Two trainings of the same model would only hinder each other.
 
     Raises:
-        SurroundingsError: the server is unreachable; submitting again is safe.
+        TransientError: the server is unreachable; submitting again is safe.
     """
     experiment_id = client.ensure_experiment(experiment)
     for run in client.find_runs(package.name, experiment_id):
@@ -108,8 +108,8 @@ def submit(
             experiment_id=experiment_id,
             service_account=service_account,
         )
-    except SurroundingsError as error:
-        raise SurroundingsError(
+    except TransientError as error:
+        raise TransientError(
             f"{error}; if the run has started, the same command finds it"
         ) from None
 
@@ -128,7 +128,7 @@ def put_schedule(
     After a failure in between, the same command finishes the job.
 
     Raises:
-        SurroundingsError: the server is unreachable; older schedules may be left.
+        TransientError: the server is unreachable; older schedules may be left.
     """
     older = [schedule for schedule in client.list_schedules() if schedule.name == name]
     made = client.create_schedule(
@@ -141,8 +141,8 @@ def put_schedule(
     try:
         for schedule in older:
             client.delete_schedule(schedule)
-    except SurroundingsError as error:
-        raise SurroundingsError(
+    except TransientError as error:
+        raise TransientError(
             f"{error}; the new schedule '{name}' exists, but an older one is still active; "
             "the same command removes it"
         ) from None
@@ -159,15 +159,15 @@ def follow(client: Client, run_id: str, *, interval: float, timeout: float) -> I
         timeout: seconds for which the server may be unreachable or broken.
 
     Raises:
-        SurroundingsError: it was for longer.
+        TransientError: it was for longer.
     """
     reached = time.monotonic()
     while True:
         try:
             run = client.get_run(run_id)
-        except SurroundingsError as error:
+        except TransientError as error:
             if time.monotonic() - reached >= timeout:
-                raise SurroundingsError(
+                raise TransientError(
                     f"{error}; gave up after {timeout:g} s, the run itself continues"
                 ) from None
             logger.warning("%s", error)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipelines.execution.steps import Launch, Step, executor_arguments
-from ssd_core.errors import SurroundingsError, UsageError
+from ssd_core.errors import TransientError, UsageError
 from ssd_core.store.local import make_directory
 
 PLACE_PARAMETERS = frozenset({"data_root", "source", "uri"})
@@ -42,14 +42,14 @@ def check_image(image: str) -> None:
     """Check that docker has the image; nothing is pulled implicitly.
 
     Raises:
-        SurroundingsError: docker is not installed or not running.
+        TransientError: docker is not installed or not running.
         UsageError: the image is not on this machine.
     """
     words = ["docker", "image", "inspect", "--format", "{{.Id}}", image]
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        raise SurroundingsError("docker is not installed; expected the command `docker`") from None
+        raise TransientError("docker is not installed; expected the command `docker`") from None
     if done.returncode == 0:
         return
     reason = " ".join(done.stderr.split())
@@ -59,7 +59,7 @@ def check_image(image: str) -> None:
         )
     if "invalid reference" in reason:
         raise UsageError(f"'{image}' is not the name of an image; expected for example tools:1.0")
-    raise SurroundingsError(f"docker does not answer: {reason}")
+    raise TransientError(f"docker does not answer: {reason}")
 
 
 def find_mounts(step: Step) -> dict[Path, bool]:

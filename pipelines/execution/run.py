@@ -25,7 +25,7 @@ from pipelines.execution.steps import Launcher, Step, launch_process, run_step, 
 from pipelines.placement import Placement, load_placement
 from ssd_core import __version__
 from ssd_core.config import parse_section
-from ssd_core.errors import SsdError, SurroundingsError
+from ssd_core.errors import SsdError, TransientError
 from ssd_core.metrics import summarize
 from ssd_core.stages.doorway import PROGRESS_VARIABLE
 from ssd_core.store.local import explain_disk_errors
@@ -149,7 +149,7 @@ def _claim_run(places: Places) -> tuple[str, Path]:
         with explain_disk_errors(local_dir), suppress(FileExistsError):
             local_dir.mkdir(parents=True)
             return name, local_dir
-    raise SurroundingsError(f"{local_dir}: too many runs start at once")
+    raise TransientError(f"{local_dir}: too many runs start at once")
 
 
 def _machine() -> str:

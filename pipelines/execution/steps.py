@@ -13,7 +13,7 @@ from pipelines.execution.spec import OUTPUT_FILE, Task
 from ssd_core.errors import (
     OwnershipError,
     SsdError,
-    SurroundingsError,
+    TransientError,
     UsageError,
     parse_error_line,
 )
@@ -104,7 +104,7 @@ def run_step(
 
     Raises:
         StageFailedError: with the exit code of the stage.
-        SurroundingsError: the step was killed, or docker could not run it.
+        TransientError: the step was killed, or docker could not run it.
         UsageError: the image cannot run the component.
         SsdError: the step ended with a bug.
     """
@@ -117,13 +117,13 @@ def _explain(task: Task, code: int, tail: Sequence[str]) -> SsdError:
     for failed in filter(None, map(parse_error_line, reversed(tail))):
         return StageFailedError(f"{task.name}: {failed.message}", failed.exit_code)
     if code < 0 or code in _STOP_CODES:
-        return SurroundingsError(
+        return TransientError(
             f"{task.name} was killed, possibly out of memory; the same command continues"
         )
     if code == _BUG:
         return SsdError(f"{task.name} ended with a bug, please report it: {tail[-1]}")
     if code == _DOCKER_FAILED:
-        return SurroundingsError(f"docker could not run {task.name}: {tail[-1]}")
+        return TransientError(f"docker could not run {task.name}: {tail[-1]}")
     return UsageError(
         f"{task.image} did not run {task.name} (exit {code}, no {OUTPUT_FILE});"
         " expected an image with python3, kfp and ssd_core, and without an entry point"

@@ -27,7 +27,7 @@ class Ranks:
     """All that the loop and a learner need of the other processes; this class is a single one.
 
     Every rank must call the same methods in the same order. With several ranks every method raises
-    SurroundingsError when another rank is lost.
+    TransientError when another rank is lost.
     """
 
     def __init__(self, env: RankEnv) -> None:

@@ -13,7 +13,7 @@ import yaml
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
-from ssd_core.errors import SsdError, SurroundingsError, UsageError
+from ssd_core.errors import SsdError, TransientError, UsageError
 from ssd_core.launch.job import LAUNCHER, KubeObject
 from ssd_core.launch.manifests import JobKind
 from ssd_core.logs import logger
@@ -69,7 +69,7 @@ class Cluster:
 
         Raises:
             UsageError: the cluster refuses it, or does not know this kind of job.
-            SurroundingsError: the API has been away for too long.
+            TransientError: the API has been away for too long.
         """
 
         def create() -> None:
@@ -193,7 +193,7 @@ class Cluster:
         status = error.status if isinstance(error, ApiException) else None
         text = reason(error)
         if status is None or status in _OUTAGE:
-            return SurroundingsError(f"the Kubernetes API at {self._host} does not answer: {text}")
+            return TransientError(f"the Kubernetes API at {self._host} does not answer: {text}")
         remedy = ""
         if status == 401:
             remedy = "; use a service account or a kubeconfig of this cluster"

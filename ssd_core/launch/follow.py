@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import urllib3
 
-from ssd_core.errors import SsdError, SurroundingsError, UsageError
+from ssd_core.errors import SsdError, TransientError, UsageError
 from ssd_core.launch.cluster import FAILED_REQUEST, Cluster, reason
 from ssd_core.launch.job import KubeObject
 from ssd_core.launch.manifests import JobKind
@@ -83,18 +83,18 @@ class Follower:
         """Return the error that the job has ended with, if it has."""
         name, kind = self._name, self._kind
         if state is None or state["metadata"]["uid"] != self._uid:
-            return SurroundingsError(f"job {name} was deleted before its end; a rerun continues")
+            return TransientError(f"job {name} was deleted before its end; a rerun continues")
         if _SUCCEEDED & conditions.keys():
             return None
         if failed := conditions.get("Failed"):
             return explain_failure(name, failed, pods, kind.container)
         if "Suspended" in conditions and _QUEUE_LABEL not in state["metadata"].get("labels", {}):
-            return SurroundingsError(
+            return TransientError(
                 f"job {name} is suspended, and no queue will resume it; resume it and run again"
             )
         limit = self._timeouts.pickup_seconds
         if "status" not in state and self._seconds_without_pods() > limit:
-            return SurroundingsError(
+            return TransientError(
                 f"nothing has reacted to job {name} for {format_duration(limit)}; check that "
                 f"{kind.operator} runs, and run: kubectl describe {kind.resource} {name} "
                 f"-n {self._cluster.namespace}"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from ssd_core.errors import OwnershipError, StoppedError, SurroundingsError
+from ssd_core.errors import OwnershipError, StoppedError, TransientError
 from ssd_core.launch.cluster import FAILED_REQUEST, Cluster
 from ssd_core.launch.follow import Follower
 from ssd_core.launch.job import DIGEST, LAUNCHER, JobRequest, KubeObject, signed
@@ -26,7 +26,7 @@ def run_job(cluster: Cluster, request: JobRequest, owners: list[KubeObject]) -> 
         OwnershipError: another job has that name.
         UsageError, DataError, CrashedError: the training failed with that error, or the cluster
             refuses the job.
-        SurroundingsError: the job failed for another reason, was deleted or suspended, reached its
+        TransientError: the job failed for another reason, was deleted or suspended, reached its
             deadline, or the API has been away for too long.
         StoppedError: SIGTERM or Ctrl-C.
     """
@@ -54,7 +54,7 @@ def _submit(cluster: Cluster, kind: JobKind, manifest: KubeObject) -> str:
         if found and "deletionTimestamp" not in found["metadata"]:
             break
         if time.monotonic() > deadline:
-            raise SurroundingsError(f"job {name} is still being deleted; try again later")
+            raise TransientError(f"job {name} is still being deleted; try again later")
         if found:
             logger.info("job %s is being deleted; waiting for its end", name)
         time.sleep(cluster.timeouts.poll_seconds)

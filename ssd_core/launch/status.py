@@ -7,7 +7,7 @@ from ssd_core.errors import (
     CrashedError,
     DataError,
     SsdError,
-    SurroundingsError,
+    TransientError,
     UsageError,
     parse_error_line,
 )
@@ -65,11 +65,11 @@ def explain_failure(
     """
     text = condition.get("message") or condition.get("reason") or "no reason given"
     if condition.get("reason") == "DeadlineExceeded" or "specified deadline" in text:
-        return SurroundingsError(f"job {job} reached its deadline; a rerun continues: {text}")
+        return TransientError(f"job {job} reached its deadline; a rerun continues: {text}")
     first = min(_failures(pods, container), key=_order, default=None)
     if first is None:
-        return SurroundingsError(f"job {job} failed: {text}")
-    error = _ERRORS.get(first.code, SurroundingsError)
+        return TransientError(f"job {job} failed: {text}")
+    error = _ERRORS.get(first.code, TransientError)
     return error(f"job {job} failed: pod {first.pod}: {first.reason}")
 
 

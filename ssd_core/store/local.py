@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
 
-from ssd_core.errors import SurroundingsError, UsageError
+from ssd_core.errors import TransientError, UsageError
 from ssd_core.store.location import PARTIAL_PREFIX, Location, StoredObject, check_key
 
 _HASH_BLOCK = 2**22
@@ -71,20 +71,20 @@ def explain_disk_errors(path: Path, doing: Literal["read", "write"] = "write") -
 
     Raises:
         UsageError: the path cannot be read or written.
-        SurroundingsError: the disk is full or failed.
+        TransientError: the disk is full or failed.
     """
     try:
         yield
     except OSError as error:
         reason = os.strerror(error.errno or 0).lower()
         if error.errno in _FULL:
-            raise SurroundingsError(
+            raise TransientError(
                 f"{path}: the disk is full; free some space and repeat the command"
             ) from None
         if error.errno in _UNUSABLE:
             raise UsageError(f"{path}: cannot {doing} there: {reason}") from None
         if error.errno in _FAILED:
-            raise SurroundingsError(f"{path}: the disk failed: {reason}") from None
+            raise TransientError(f"{path}: the disk failed: {reason}") from None
         raise
 
 

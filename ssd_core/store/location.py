@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from ssd_core.errors import DataError, SurroundingsError, UsageError
+from ssd_core.errors import DataError, TransientError, UsageError
 from ssd_core.logs import logger
 
 ContentT = TypeVar("ContentT")
@@ -35,7 +35,7 @@ class StoredObject:
 class Location(ABC):
     """A directory on the local disk or in an S3 bucket.
 
-    Every operation raises SurroundingsError when the disk or the store fails.
+    Every operation raises TransientError when the disk or the store fails.
     """
 
     @staticmethod
@@ -142,7 +142,7 @@ def read_verified_content(
 
     Raises:
         DataError: the same damage twice: the stored object is damaged.
-        SurroundingsError: different damage each time: the transfer is unreliable.
+        TransientError: different damage each time: the transfer is unreliable.
     """
     wrong: list[str] = []
     for _ in range(2):
@@ -151,5 +151,5 @@ def read_verified_content(
             return content
         wrong.append(actual)
         logger.warning("%s has a wrong SHA-256; reading it again", name)
-    kind = DataError if wrong[0] == wrong[1] else SurroundingsError
+    kind = DataError if wrong[0] == wrong[1] else TransientError
     raise kind(f"{name} is damaged: sha256 {wrong[1][:12]}…, expected {str(expected)[:12]}…")

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ssd_core.errors import DataError, SurroundingsError
+from ssd_core.errors import DataError, TransientError
 from ssd_core.logs import logger
 from ssd_core.store import Location
 from ssd_core.store.known_file import KnownFile, read_arrays, write_arrays
@@ -122,7 +122,7 @@ class CheckpointDir:
         """Verify that no newer attempt has taken over since `resume`."""
         newest = self._newest_attempt()
         if newest != self._attempt:
-            raise SurroundingsError(
+            raise TransientError(
                 f"{self._directory}: attempt {newest} at this training has taken over; "
                 f"attempt {self._attempt} stops"
             )
@@ -155,7 +155,7 @@ class CheckpointDir:
         step_dir = self._directory / name
         if not entry.is_in(step_dir):
             path = step_dir / _ARRAYS_FILE
-            raise SurroundingsError(f"{path} is damaged although it was just written")
+            raise TransientError(f"{path} is damaged although it was just written")
         self.check_newest()
         for other in self._names - {name}:
             if self._directory / other != self.last_dir:

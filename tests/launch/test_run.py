@@ -11,7 +11,7 @@ from functools import partial
 
 import pytest
 
-from ssd_core.errors import DataError, OwnershipError, SurroundingsError, UsageError
+from ssd_core.errors import DataError, OwnershipError, TransientError, UsageError
 from ssd_core.launch.cluster import Cluster
 from ssd_core.launch.job import LAUNCHER
 from ssd_core.launch.manifests import KINDS, render
@@ -78,7 +78,7 @@ def test_a_rerun_may_continue(launch, conditions, message):
         launcher.set_conditions(*conditions)
     else:
         launcher.delete()
-    launcher.assert_fails(SurroundingsError, f"job {launcher.request.name} {message}")
+    launcher.assert_fails(TransientError, f"job {launcher.request.name} {message}")
 
 
 def test_a_queue_may_suspend_a_job(launch):
@@ -94,12 +94,12 @@ def test_a_job_is_replaced_between_two_polls(plane, launch):
     plane.core.faults.extend([("trainjobs", 503)] * 10)
     launcher.delete()
     plane.api.create_namespaced_custom_object(*TRAIN_JOBS, render(launcher.request))
-    launcher.assert_fails(SurroundingsError, "was deleted")
+    launcher.assert_fails(TransientError, "was deleted")
 
 
 def test_an_operator_that_does_not_react_ends_the_launcher(launch):
     launcher = launch(timeouts=replace(TIMEOUTS, pickup_seconds=0.5))
-    launcher.assert_fails(SurroundingsError, "check that Kubeflow Trainer v2 runs")
+    launcher.assert_fails(TransientError, "check that Kubeflow Trainer v2 runs")
 
 
 def test_a_job_without_pods_is_a_warning(launch, log):
@@ -133,7 +133,7 @@ def test_a_killed_server_is_waited_for(plane, launch, is_deleted):
     if is_deleted:
         launcher.delete()
         plane.core.faults.clear()
-        launcher.assert_fails(SurroundingsError, "was deleted")
+        launcher.assert_fails(TransientError, "was deleted")
     else:
         launcher.wait_for_polls()
         launcher.end(COMPLETE)
@@ -142,7 +142,7 @@ def test_a_killed_server_is_waited_for(plane, launch, is_deleted):
 def test_a_server_that_stays_away_ends_the_launcher(plane, launch):
     launcher = launch(timeouts=replace(TIMEOUTS, outage_seconds=0.5))
     plane.core.faults.extend([("trainjobs", 503)] * 1000)
-    launcher.assert_fails(SurroundingsError, "does not answer: out of order")
+    launcher.assert_fails(TransientError, "does not answer: out of order")
 
 
 def test_a_job_of_an_earlier_attempt_is_adopted(launch, log):
@@ -267,7 +267,7 @@ def test_a_job_is_followed_without_permission_for_its_pods(plane, launch, log, g
     launcher.wait_for_polls()
     launcher.set_conditions(condition("Failed", "jobset failed"))
     wanted = f"job {job} failed: jobset failed"
-    assert launcher.assert_fails(SurroundingsError, wanted) == wanted
+    assert launcher.assert_fails(TransientError, wanted) == wanted
     assert log.text.count(warning.format(job)) == 1
 
 
@@ -281,7 +281,7 @@ def test_a_job_that_the_server_refuses_is_not_repeated(launch):
     [
         (
             {"host": "http://127.0.0.1:1"},
-            SurroundingsError,
+            TransientError,
             "at http://127.0.0.1:1 does not answer",
         ),
         ({"host": "https://127.0.0.1:{port}"}, UsageError, "certificate verify failed"),
@@ -290,7 +290,7 @@ def test_a_job_that_the_server_refuses_is_not_repeated(launch):
             UsageError,
             "No such file",
         ),
-        ({"api_key": {"authorization": "Bearer a\nb"}}, SurroundingsError, "token of the launcher"),
+        ({"api_key": {"authorization": "Bearer a\nb"}}, TransientError, "token of the launcher"),
     ],
 )
 def test_a_wrong_configuration_is_explained_without_secrets(plane, change, error, message):

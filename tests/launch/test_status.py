@@ -2,7 +2,7 @@
 
 import pytest
 
-from ssd_core.errors import CrashedError, DataError, SurroundingsError, UsageError
+from ssd_core.errors import CrashedError, DataError, TransientError, UsageError
 from ssd_core.launch.status import explain_failure
 
 FAILED = {"type": "Failed", "reason": "FailedJobs", "message": "jobset failed"}
@@ -35,9 +35,9 @@ def explain(*pods, condition=FAILED):
         (1, CrashedError),
         (2, UsageError),
         (3, DataError),
-        (75, SurroundingsError),
-        (137, SurroundingsError),
-        (139, SurroundingsError),
+        (75, TransientError),
+        (137, TransientError),
+        (139, TransientError),
     ],
 )
 def test_an_exit_code_is_passed_on(code, kind):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ssd_core.errors import DataError, SurroundingsError, UsageError
+from ssd_core.errors import DataError, TransientError, UsageError
 from ssd_core.store.cache import Cache, open_cache
 from ssd_core.store.known_file import KnownFile
 from ssd_core.store.local import LocalDirectory, file_sha256
@@ -142,7 +142,7 @@ def test_damage_in_transfer_is_repaired(cache: Cache, store: CountingDirectory) 
 
 @pytest.mark.parametrize(
     ("lies", "kind"),
-    [([b"x" * SIZE] * 2, DataError), ([b"x" * SIZE, b"y"], SurroundingsError)],
+    [([b"x" * SIZE] * 2, DataError), ([b"x" * SIZE, b"y"], TransientError)],
 )
 def test_lasting_damage(
     cache: Cache, store: CountingDirectory, lies: list[bytes], kind: type[Exception]
@@ -266,7 +266,7 @@ def test_a_full_disk(store: CountingDirectory, tmp_path: Path) -> None:
     """A file size limit makes a write fail as a full disk does."""
     code = (
         "import resource, signal, sys; from pathlib import Path\n"
-        "from ssd_core.errors import SurroundingsError; from ssd_core.store.cache import Cache\n"
+        "from ssd_core.errors import TransientError; from ssd_core.store.cache import Cache\n"
         "from ssd_core.store.known_file import KnownFile\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))\n"
@@ -275,7 +275,7 @@ def test_a_full_disk(store: CountingDirectory, tmp_path: Path) -> None:
         "    def get(self, *_): return b'x' * 1000\n"
         "cache = Cache(Path(sys.argv[1]), 3000)\n"
         "try: cache.fetch(Remote(), KnownFile(name='a', sha256='0' * 64, num_bytes=1000))\n"
-        "except SurroundingsError as error: print(error)"
+        "except TransientError as error: print(error)"
     )
     directory = tmp_path / "cache"
     done = subprocess.run(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ssd_core.errors import SurroundingsError, UsageError
+from ssd_core.errors import TransientError, UsageError
 from ssd_core.store import Location, local_path
 from ssd_core.store.local import (
     LocalDirectory,
@@ -68,7 +68,7 @@ def test_a_full_disk_is_reported_with_the_remedy(tmp_path: Path) -> None:
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
-        with pytest.raises(SurroundingsError, match="the disk is full; free some space"):
+        with pytest.raises(TransientError, match="the disk is full; free some space"):
             write_file(path, b"x" * 5000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -134,7 +134,7 @@ def test_a_failed_read_is_not_reported_as_a_write(tmp_path: Path) -> None:
     ):
         tmp_path.read_bytes()
     # Its first bytes are not readable: the system reports the error of a broken disk.
-    with pytest.raises(SurroundingsError, match="mem: the disk failed: input/output error"):
+    with pytest.raises(TransientError, match="mem: the disk failed: input/output error"):
         LocalDirectory(Path("/proc/self")).get("mem")
 
 

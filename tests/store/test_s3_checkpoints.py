@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from ssd_core.cli.app import app
 from ssd_core.config import EvaluateConfig
 from ssd_core.data.conversion.publish import publish_dataset
-from ssd_core.errors import DataError, DivergedError, SurroundingsError, UsageError
+from ssd_core.errors import DataError, DivergedError, TransientError, UsageError
 from ssd_core.model_dir import CONFIG_FILE, local_model, read_description, read_model
 from ssd_core.recipes import load_recipe
 from ssd_core.recipes.overrides import override
@@ -79,7 +79,7 @@ def test_the_newer_attempt_wins_and_keeps_its_checkpoints(place: Location) -> No
     older = save_steps(place, 10)
     newer = save_steps(place, 15, 20)
     for call in (older.check_newest, lambda: older.save(TrainState(step=12), ARRAYS)):
-        with pytest.raises(SurroundingsError, match=f"{place}: attempt 2 .* attempt 1 stops"):
+        with pytest.raises(TransientError, match=f"{place}: attempt 2 .* attempt 1 stops"):
             call()
     assert steps(place) == ["step-00000015", "step-00000020"]
     newer.check_newest()

@@ -18,7 +18,7 @@ from ssd_core.data.conversion.publish import publish_dataset
 from ssd_core.data.shards.arrow import ArrowRows
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.data.shards.reader import SplitReader, open_split
-from ssd_core.errors import DataError, OwnershipError, SurroundingsError, UsageError
+from ssd_core.errors import DataError, OwnershipError, TransientError, UsageError
 from ssd_core.model_dir import read_model
 from ssd_core.recipes import load_recipe
 from ssd_core.recipes.overrides import override
@@ -196,7 +196,7 @@ def test_a_lasting_fault_is_reported_in_one_line(
     assert text.startswith(f"{remote_dir}/shards-")
     assert "is damaged: sha256" in text
     fault.mode = "error"
-    text = refusal(lambda: next(reader.read([0])), SurroundingsError)
+    text = refusal(lambda: next(reader.read([0])), TransientError)
     assert text.startswith(f"{remote_dir}/shards-")
     fault.times = 0
     assert next(reader.read([0])).index == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 import minio.time
 import pytest
 
-from ssd_core.errors import SsdError, SurroundingsError, UsageError
+from ssd_core.errors import SsdError, TransientError, UsageError
 from ssd_core.store.s3.directory import S3Directory
 from ssd_core.store.s3.settings import RetryPolicy, S3Settings
 from tests.faults.fault_proxy import FaultProxy
@@ -112,16 +112,16 @@ def test_no_credentials(server: S3Server) -> None:
         (301, "PermanentRedirect", UsageError, "set AWS_REGION"),
         (400, "InvalidBucketName", UsageError, "the bucket name is invalid"),
         (400, "Strange", UsageError, "the store refuses the request (Strange)"),
-        (403, "QuotaExceeded", SurroundingsError, "the store is full or the quota is used up"),
-        (413, "EntityTooLarge", SurroundingsError, "the store is full or the quota is used up"),
-        (507, "XMinioStorageFull", SurroundingsError, "the store is full or the quota is used up"),
-        (420, "SlowDown", SurroundingsError, "the store throttles"),
-        (429, "TooManyRequests", SurroundingsError, "the store throttles"),
-        (503, "ServiceUnavailable", SurroundingsError, "the store failed"),
-        (500, "InternalError", SurroundingsError, "the store failed"),
-        (504, "", SurroundingsError, "the store failed"),
-        (507, "", SurroundingsError, "the store is full or the quota is used up"),
-        (429, "", SurroundingsError, "the store throttles"),
+        (403, "QuotaExceeded", TransientError, "the store is full or the quota is used up"),
+        (413, "EntityTooLarge", TransientError, "the store is full or the quota is used up"),
+        (507, "XMinioStorageFull", TransientError, "the store is full or the quota is used up"),
+        (420, "SlowDown", TransientError, "the store throttles"),
+        (429, "TooManyRequests", TransientError, "the store throttles"),
+        (503, "ServiceUnavailable", TransientError, "the store failed"),
+        (500, "InternalError", TransientError, "the store failed"),
+        (504, "", TransientError, "the store failed"),
+        (507, "", TransientError, "the store is full or the quota is used up"),
+        (429, "", TransientError, "the store throttles"),
     ],
 )
 def test_an_error_code_has_an_exit_code_and_a_remedy(
@@ -146,7 +146,7 @@ def test_a_store_with_a_full_disk(tmp_path: Path) -> None:
     server.wrapper = ("unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "sh")
     with run_server(server):
         store = open_s3(server, "")
-        text = refusal(lambda: store.put("large", bytes(6 * 2**20)), SurroundingsError)
+        text = refusal(lambda: store.put("large", bytes(6 * 2**20)), TransientError)
         assert "the store is full or the quota is used up; free some space" in text
         store.put("small", b"x")
         assert [found.key for found in store.list()] == ["small"]
@@ -188,5 +188,5 @@ def test_a_server_that_is_not_a_store(versitygw: S3Server, page: dict[str, objec
 )
 def test_an_unreachable_endpoint(endpoint: str, expected: str) -> None:
     settings = S3Settings(endpoint=endpoint, region="us-east-1", retry_policy=NO_RETRIES)
-    for text in refusals(S3Directory("bucket", "", settings), SurroundingsError):
+    for text in refusals(S3Directory("bucket", "", settings), TransientError):
         assert f"no answer from {endpoint} for 0 s: {expected}; check the network" in text

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ssd_core.errors import DataError, SurroundingsError
+from ssd_core.errors import DataError, TransientError
 from ssd_core.store.location import StoredObject
 from ssd_core.store.s3.directory import S3Directory
 from tests.faults.fault_proxy import FaultProxy
@@ -181,7 +181,7 @@ def test_the_budget_ends_each_part_of_a_large_upload(
     # The other parts may be slow.
     store = open_proxied(server, proxy, idle_seconds=30, budget_seconds=0.3)
     proxy.fail("error", times=10_000, method=method, target=target)
-    text = refusal(lambda: store.put("large", large_file), SurroundingsError)
+    text = refusal(lambda: store.put("large", large_file), TransientError)
     assert "the store failed" in text
     assert open_s3(server, store._prefix).head("large") is None
     clean_uploads(server)
@@ -223,7 +223,7 @@ def test_an_error_inside_a_200_response(
     store.put("large", large_file)
     assert hit.times == 0
     proxy.fail(**failure, code="AccessDenied")
-    text = refusal(lambda: store.put("other", large_file), SurroundingsError)
+    text = refusal(lambda: store.put("other", large_file), TransientError)
     assert "lost the upload" in text
     clean_uploads(server)
 
@@ -253,7 +253,7 @@ def test_the_budget_ends_every_operation(
         lambda: list(store.list()),
         lambda: store.delete("key"),
     ):
-        text = refusal(call, SurroundingsError)
+        text = refusal(call, TransientError)
         assert text.startswith(store.uri)
         assert any(word in text for word in ("throttles", "store failed", "no answer from"))
 
@@ -307,9 +307,7 @@ def test_a_body_without_enough_progress_fails(server: S3Server, proxy: FaultProx
     store = open_proxied(server, proxy, **SHORT)
     put_random(store)
     proxy.fail("slow", times=10, method="GET", bytes_per_second=5_000)
-    assert "less than 1 MiB arrived in 0.3 s" in refusal(
-        lambda: store.get("key"), SurroundingsError
-    )
+    assert "less than 1 MiB arrived in 0.3 s" in refusal(lambda: store.get("key"), TransientError)
 
 
 def test_a_slow_body_completes(store: S3Directory, proxy: FaultProxy) -> None:
@@ -346,7 +344,7 @@ def test_damage_in_the_store_differs_from_damage_in_transfer(
     proxy.heal()
     proxy.fail("corrupt", method="GET", offset=5)
     proxy.fail("corrupt", method="GET", offset=6)
-    assert "is damaged" in refusal(lambda: store.get("key"), SurroundingsError)
+    assert "is damaged" in refusal(lambda: store.get("key"), TransientError)
 
 
 def test_damage_on_the_disk_of_the_store(versitygw: S3Server) -> None:
@@ -449,7 +447,7 @@ def test_a_server_that_accepts_no_connection(versitygw: S3Server) -> None:
         endpoint = f"http://127.0.0.1:{address[1]}"
         policy = replace(POLICY, connect_seconds=0.1, idle_seconds=60, budget_seconds=0.3)
         store = open_s3(versitygw, endpoint=endpoint, retry_policy=policy)
-        text = refusal(lambda: store.get("key"), SurroundingsError)
+        text = refusal(lambda: store.get("key"), TransientError)
     assert f"no answer from {endpoint} for 0.3 s: it does not answer in time" in text
 
 
@@ -457,7 +455,7 @@ def test_a_server_that_is_down(versitygw: S3Server, caplog: pytest.LogCaptureFix
     endpoint = f"http://127.0.0.1:{free_port()}"
     store = open_s3(versitygw, "p/", endpoint=endpoint, retry_policy=replace(POLICY, **SHORT))
     with caplog.at_level(logging.DEBUG):
-        text = refusal(lambda: store.get("key"), SurroundingsError)
+        text = refusal(lambda: store.get("key"), TransientError)
     assert text == (
         f"s3://bucket/p/key: no answer from {endpoint} for 0.3 s: it refuses the connection; "
         "check the network and AWS_ENDPOINT_URL, then repeat the command"

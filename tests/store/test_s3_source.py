@@ -12,7 +12,7 @@ from ssd_core.data.shards.manifest import listing_key, read_manifest
 from ssd_core.data.sources import open_source
 from ssd_core.data.sources.base import read_head
 from ssd_core.data.sources.store import StoreSource
-from ssd_core.errors import DataError, SurroundingsError, UsageError
+from ssd_core.errors import DataError, TransientError, UsageError
 from ssd_core.stages import check, convert
 from ssd_core.store import LocalDirectory, Location
 from tests.faults.fault_proxy import FaultProxy
@@ -134,9 +134,9 @@ def test_an_unavailable_store_is_reported(
 ) -> None:
     source = open_source(images.uri)
     user_proxy.fail("error", times=10_000)
-    with pytest.raises(SurroundingsError):
+    with pytest.raises(TransientError):
         source.read(next(iter(source.files)))
-    with pytest.raises(SurroundingsError):
+    with pytest.raises(TransientError):
         convert.run(ConvertConfig(), images.uri, LocalDirectory(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
@@ -146,7 +146,7 @@ def test_a_store_that_becomes_unavailable_leaves_no_manifest(
 ) -> None:
     out = LocalDirectory(tmp_path / "out")
     cut = user_proxy.fail("error", times=10_000, target=r"BloodImage_00010\.jpg")
-    with pytest.raises(SurroundingsError):
+    with pytest.raises(TransientError):
         convert.run(CONFIG, images.uri, out)
     assert cut.times < 10_000
     assert not (tmp_path / "out/manifest.json").exists()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ssd_core.errors import SsdError, SurroundingsError, UsageError
+from ssd_core.errors import SsdError, TransientError, UsageError
 from ssd_core.store.s3.settings import RetryPolicy
 from ssd_core.store.s3.transport import RetryBudget
 from tests.faults.fault_proxy import FaultProxy
@@ -58,7 +58,7 @@ def test_a_store_that_needs_no_proxy(environment: pytest.MonkeyPatch) -> None:
 def test_a_proxy_that_is_down(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("HTTP_PROXY", f"http://user:canary@127.0.0.1:{free_port()}")
     environment.setenv("SSD_STORE_PATIENCE", "0.1")
-    text = error_of_get(SurroundingsError)
+    text = error_of_get(TransientError)
     assert "the proxy fails; check HTTPS_PROXY, HTTP_PROXY and NO_PROXY" in text
 
 

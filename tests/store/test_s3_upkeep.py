@@ -14,7 +14,7 @@ from ssd_core.config import ConvertConfig
 from ssd_core.data.conversion.publish import publish_dataset
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.data.shards.reader import open_split
-from ssd_core.errors import DataError, SurroundingsError
+from ssd_core.errors import DataError, TransientError
 from ssd_core.stages import convert, gc, verify
 from ssd_core.store import LocalDirectory
 from ssd_core.store.s3.directory import S3Directory
@@ -107,7 +107,7 @@ def test_verify_distinguishes_damage_in_transfer_from_damage_in_the_store(
         assert once.times == 0
         for offset in (7, 8):
             proxy.fail("corrupt", method="GET", target="train-00000", offset=offset)
-        with pytest.raises(SurroundingsError, match="is damaged"):
+        with pytest.raises(TransientError, match="is damaged"):
             list(verify.run(proxied))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssd_core.errors import SurroundingsError
+from ssd_core.errors import TransientError
 from ssd_core.store import LocalDirectory
 from ssd_core.training.checkpoints import CheckpointDir, TrainState
 from tests.training.small_run import TRAINING
@@ -142,7 +142,7 @@ def test_the_checkpoint_of_another_training_is_skipped(tmp_path, caplog):
 def test_the_newer_attempt_wins(tmp_path):
     older = save_steps(tmp_path, 10)
     newer = save_steps(tmp_path, 20)
-    with pytest.raises(SurroundingsError, match="attempt 2 .* attempt 1 stops"):
+    with pytest.raises(TransientError, match="attempt 2 .* attempt 1 stops"):
         older.save(STATES[30], ARRAYS)
     assert names(tmp_path) == ["step-00000010", "step-00000020"]
     newer.check_newest()

@@ -22,7 +22,7 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from ssd_core.backends.ranks import RankEnv, Ranks
-from ssd_core.errors import SurroundingsError, UsageError
+from ssd_core.errors import TransientError, UsageError
 from ssd_core.logs import logger
 from ssd_core.structures import Array
 
@@ -93,7 +93,7 @@ class TorchRanks(Ranks):
         try:
             yield
         except RuntimeError as error:  # torch has no narrower class for a lost connection
-            raise SurroundingsError(
+            raise TransientError(
                 f"rank {self.rank} of {self.world_size} has lost another rank: {_reason(error)}; "
                 "the same command continues from the last checkpoint"
             ) from None
@@ -118,7 +118,7 @@ def join(env: RankEnv) -> Iterator[TorchRanks]:
             timeout=_TIMEOUT,
         )
     except RuntimeError as error:
-        raise SurroundingsError(
+        raise TransientError(
             f"rank {env.rank} of {env.world_size} cannot meet the others: {_reason(error)}"
         ) from None
     if env.rank:

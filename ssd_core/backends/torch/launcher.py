@@ -10,10 +10,10 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, launch_agent
 
 from ssd_core.backends.ranks import Nodes
-from ssd_core.errors import StoppedError, SurroundingsError
+from ssd_core.errors import StoppedError, TransientError
 from ssd_core.logs import logger
 
-_LOST = SurroundingsError.exit_code
+_LOST = TransientError.exit_code
 _CONSEQUENCES = (_LOST, -signal.SIGTERM)
 """How a rank ends after another one failed: it notices, or this process ends it."""
 

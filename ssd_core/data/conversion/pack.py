@@ -20,7 +20,7 @@ from ssd_core.data.findings import Findings
 from ssd_core.data.formats import read_dataset
 from ssd_core.data.formats.dataset import SourceDataset, SourceSplit
 from ssd_core.data.shards.manifest import Manifest, Split, make_manifest, other_dataset
-from ssd_core.errors import SurroundingsError
+from ssd_core.errors import TransientError
 from ssd_core.logs import Progress
 
 _Task = tuple[Part, SourceSplit, bool]
@@ -139,7 +139,7 @@ def _pack_in_workers(
         try:
             yield from map_on(pool, _pack_in_worker, tasks, depth=2 * num_workers)
         except BrokenProcessPool:
-            raise SurroundingsError(
+            raise TransientError(
                 "a worker process of the conversion was killed, perhaps for using too much memory; "
                 "repeat the command with fewer --workers"
             ) from None

@@ -22,7 +22,7 @@ import minio
 from minio.datatypes import ListMultipartUploadsResult
 from urllib3.response import BaseHTTPResponse
 
-from ssd_core.errors import SurroundingsError
+from ssd_core.errors import TransientError
 from ssd_core.store.known_file import KnownFile
 from ssd_core.store.location import (
     PARTIAL_PREFIX,
@@ -123,7 +123,7 @@ class S3Directory(Location):
                     num_parallel_uploads=1,
                 )
             if file.num_bytes > part_bytes and not file.is_in(self):
-                raise SurroundingsError(
+                raise TransientError(
                     f"{self.uri}/{key}: the store lost the upload; repeat the command"
                 )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
-from ssd_core.errors import SurroundingsError
+from ssd_core.errors import TransientError
 from ssd_core.store.s3.errors import ANSWERS, error_code
 from ssd_core.store.s3.transport import RetryBudget, describe, lasting_cause
 
@@ -24,7 +24,7 @@ def read_body(
     replaced in between, the read starts again.
 
     Raises:
-        SurroundingsError: the store ignores ranges, or sends too slowly.
+        TransientError: the store ignores ranges, or sends too slowly.
         urllib3.exceptions.HTTPError: the connection fails for longer than the budget.
     """
     content = bytearray()
@@ -39,7 +39,7 @@ def read_body(
             continue
         try:
             if content and response.status != 206:
-                raise SurroundingsError(f"{uri}: the store cannot resume an interrupted download")
+                raise TransientError(f"{uri}: the store cannot resume an interrupted download")
             if content and response.headers.get("ETag") != headers.get("ETag"):
                 content.clear()
                 continue
@@ -64,6 +64,6 @@ def _receive(response: BaseHTTPResponse, content: bytearray, budget: RetryBudget
             budget.restore()
             start, num_bytes = time.monotonic(), 0
         elif time.monotonic() - start > budget.seconds:
-            raise SurroundingsError(
+            raise TransientError(
                 f"{uri}: less than 1 MiB arrived in {budget.seconds:g} s; repeat the command later"
             )

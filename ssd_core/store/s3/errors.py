@@ -11,7 +11,7 @@ from xml.etree.ElementTree import ParseError
 from minio.error import InvalidResponseError, S3Error, ServerError
 from urllib3.exceptions import HTTPError, ProxyError
 
-from ssd_core.errors import SsdError, SurroundingsError, UsageError
+from ssd_core.errors import SsdError, TransientError, UsageError
 from ssd_core.store.s3.settings import S3Settings
 from ssd_core.store.s3.transport import PROXY_LOGIN, describe, lasting_cause
 
@@ -47,7 +47,7 @@ _FAILED = {
 """Error codes for which a rerun may succeed."""
 _EXPLANATIONS = {
     code: (kind, text)
-    for kind, table in ((UsageError, _REFUSED), (SurroundingsError, _FAILED))
+    for kind, table in ((UsageError, _REFUSED), (TransientError, _FAILED))
     for codes, text in table.items()
     for code in codes.split()
 }
@@ -85,7 +85,7 @@ def explain_store_errors(uri: str, settings: S3Settings) -> Iterator[None]:
     Raises:
         FileNotFoundError: the object does not exist.
         UsageError: credentials, clock, bucket or region are wrong, or the server is not S3.
-        SurroundingsError: the store is unreachable, full, or throttles.
+        TransientError: the store is unreachable, full, or throttles.
     """
     try:
         yield
@@ -109,7 +109,7 @@ def _explain_answer(error: Exception, uri: str, settings: S3Settings) -> Excepti
     if code in _DENIED:
         return UsageError(f"{uri}: access denied; {_permission(settings)} ({code})")
     if code in _EXPLANATIONS or status >= 500:
-        kind, text = _EXPLANATIONS.get(code, (SurroundingsError, _STORE_FAILED))
+        kind, text = _EXPLANATIONS.get(code, (TransientError, _STORE_FAILED))
         return kind(f"{uri}: {text} ({code or f'status {status}'})")
     if isinstance(error, S3Error):
         shown = re.sub(r"\W", "", code)[:60] or f"status {status}"
@@ -127,12 +127,10 @@ def _explain_silence(error: HTTPError, uri: str, settings: S3Settings) -> SsdErr
     endpoint, budget = settings.endpoint, f"{settings.retry_policy.budget_seconds:g} s"
     cause = lasting_cause(error)
     if isinstance(error, ProxyError) and cause != PROXY_LOGIN:
-        return SurroundingsError(
-            f"{uri}: the proxy fails; check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
-        )
+        return TransientError(f"{uri}: the proxy fails; check HTTPS_PROXY, HTTP_PROXY and NO_PROXY")
     if cause is not None:
         return UsageError(f"{uri}: {cause.format(endpoint=endpoint)}")
-    return SurroundingsError(
+    return TransientError(
         f"{uri}: no answer from {endpoint} for {budget}: {describe(error)}; check the network and "
         "AWS_ENDPOINT_URL, then repeat the command"
     )

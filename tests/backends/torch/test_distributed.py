@@ -11,7 +11,7 @@ import torch
 
 from ssd_core.backends.ranks import read_rank_env
 from ssd_core.backends.torch.distributed import join
-from ssd_core.errors import SurroundingsError
+from ssd_core.errors import TransientError
 from tests.backends.torch.norm_ranks import SHAPE, make_norm, run
 from tests.rank_processes import finish_ranks, free_port, start_ranks
 
@@ -67,7 +67,7 @@ def test_a_rank_that_cannot_meet_the_others_fails(monkeypatch):
         monkeypatch.setenv(name, str(value))
     monkeypatch.setattr("ssd_core.backends.torch.distributed._TIMEOUT", timedelta(seconds=1))
     with (
-        pytest.raises(SurroundingsError, match="rank 1 of 2 cannot meet the others"),
+        pytest.raises(TransientError, match="rank 1 of 2 cannot meet the others"),
         join(read_rank_env()),
     ):
         pass

@@ -30,7 +30,7 @@ from ssd_core.data.shards.mindrecord.format import (
     read_row,
 )
 from ssd_core.data.sources.base import Source
-from ssd_core.errors import DataError, OwnershipError, SurroundingsError, UsageError
+from ssd_core.errors import DataError, OwnershipError, TransientError, UsageError
 from ssd_core.store import Location
 from ssd_core.store.local import explain_disk_errors, flush, make_directory
 from ssd_core.store.location import PARTIAL_PREFIX
@@ -130,7 +130,7 @@ class MindRecordWriter:
             self._writer.commit()
         path = self._folder / self._name
         if count_rows(path) != self._num_rows:
-            raise SurroundingsError(f"{path}: MindSpore lost rows; is the disk full?")
+            raise TransientError(f"{path}: MindSpore lost rows; is the disk full?")
         with ThreadPoolExecutor(1) as pool:  # hashing and waiting for the disk, in parallel
             flushed = pool.submit(flush, path)
             shards = describe_files(self._folder, [self._name])
@@ -202,7 +202,7 @@ def _explain_errors(out_dir: Path) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise SurroundingsError(
+        raise TransientError(
             f"{out_dir}: MindSpore cannot write there: {describe_error(error)}; free some space "
             "and repeat the command"
         ) from None
