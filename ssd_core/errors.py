@@ -77,7 +77,7 @@ class RunFailedError(SsdError):
 
 
 class TransientError(SsdError):
-    """The surroundings failed and the same command may succeed later."""
+    """A dependency failed; the same command may succeed later."""
 
     exit_code = 75
 
