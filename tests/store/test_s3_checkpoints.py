@@ -152,22 +152,20 @@ def test_evaluation_does_not_depend_on_the_locations(
     upload_directory(trained_dir / "model", place / "trained/model", last=CONFIG_FILE)
     publish_dataset(bccd_shards, place / "shards")
     command = ["evaluate", "--model", f"{place}/trained", "--data", f"{place}/shards"]
-    done = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "there"), "--device", "cpu"])
+    done = CliRunner().invoke(app, [*command, "--out", f"{place}/there", "--device", "cpu"])
     assert done.exit_code == 0, done.output
-    invocation = json.loads((tmp_path / "there" / "invocation.json").read_text())
+    there, here = place / "there", LocalDirectory(tmp_path / "here")
+    invocation = json.loads(there.get("invocation.json"))
     evaluate.run(
         EvaluateConfig(**invocation["config"]),
         LocalDirectory(trained_dir),
         LocalDirectory(bccd_shards),
-        LocalDirectory(tmp_path / "here"),
+        here,
         device="cpu",
     )
-    there, here = (
-        json.loads((tmp_path / name / "results.json").read_text()) for name in ("there", "here")
-    )
-    assert there["metrics"] == here["metrics"]
-    assert there["classes"] == here["classes"]
-    found = [(tmp_path / name / "detections.json").read_bytes() for name in ("there", "here")]
-    assert found[0] == found[1]
+    found, expected = (json.loads(each.get("results.json")) for each in (there, here))
+    assert found["metrics"] == expected["metrics"]
+    assert found["classes"] == expected["classes"]
+    assert there.get("detections.json") == here.get("detections.json")
     assert invocation["inputs"]["model_dir"]["uri"] == f"{place}/trained"
     assert invocation["inputs"]["data_dir"]["uri"] == f"{place}/shards"
