@@ -217,11 +217,12 @@ def test_run_is_named_by_the_cluster() -> None:
     assert runs == {"{{$.pipeline_job_uuid}}"}
 
 
-def test_each_step_takes_its_own_section() -> None:
+def test_training_takes_the_whole_recipe_and_other_steps_their_section() -> None:
     for step, task in compiled("training", "torch-cuda").tasks.items():
         if step != "resolve_config":
-            config = task["inputs"]["parameters"]["config"]["taskOutputParameter"]
-            assert config == {"outputParameterKey": step, "producerTask": "resolve-config"}
+            name, output = ("recipe", "recipe") if step == "train" else ("config", step)
+            source = task["inputs"]["parameters"][name]["taskOutputParameter"]
+            assert source == {"outputParameterKey": output, "producerTask": "resolve-config"}
 
 
 def test_job_on_several_nodes_gets_the_whole_placement() -> None:
@@ -232,8 +233,8 @@ def test_job_on_several_nodes_gets_the_whole_placement() -> None:
     assert (row["resource"], row["count"], row["user"]) == ("huawei.com/Ascend910", 1, 1000)
     assert row["job"]["kind"] == "AscendJob"
     assert row["store_secret"]["name"] == "mlpipeline-minio-artifact"
-    config = parameters["config"]["taskOutputParameter"]
-    assert config == {"outputParameterKey": "train", "producerTask": "resolve-config"}
+    recipe = parameters["recipe"]["taskOutputParameter"]
+    assert recipe == {"outputParameterKey": "recipe", "producerTask": "resolve-config"}
 
 
 def compile_by_command(path: Path, *words: str) -> bytes:
