@@ -17,7 +17,7 @@ from ssd_core.data.findings import RULES
 from ssd_core.errors import DataError
 from ssd_core.stages import check
 from ssd_core.store import LocalDirectory
-from tests.data.image_corpus import BAD, GOOD, JPEG, REMARKABLE, encode, with_orientation
+from tests.data.image_corpus import BAD, GOOD, JPEG, REMARKABLE, encode, exif_of
 from tests.datasets import convert_into, manifest_of, split_of
 
 Content = dict[str, Any]
@@ -193,7 +193,7 @@ CASES: dict[str, Case] = {
     # contents of images
     "size differs": Case(image(width=10, height=21), {"image_size_differs": 1}),
     "named .png, but JPEG": Case(file(lambda: JPEG), {}),
-    "turned": Case(file(lambda: with_orientation("JPEG", 6)), {}),
+    "turned": Case(file(lambda: encode("JPEG", exif=exif_of(6))), {}),
     **{f"image: {name}": Case(file(make), {}) for name, make in GOOD.items()},
     **{f"image: {name}": Case(file(make), {code: 1}) for name, (make, code) in REMARKABLE.items()},
     **{f"image: {name}": Case(file(make), {code: 1}, 2) for name, (make, code) in BAD.items()},
