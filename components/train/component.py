@@ -38,9 +38,8 @@ def train(
 
     from ssd_core.config import Recipe, parse_section
     from ssd_core.stages import train, train_devices
-    from ssd_core.stages.doorway import doorway, find_dataset, keep_record
+    from ssd_core.stages.doorway import doorway, find_dataset
     from ssd_core.store.places import Places
-    from ssd_core.store.transfer import download_directory
 
     with doorway():
         places = Places(data_root)
@@ -52,7 +51,6 @@ def train(
         )
         out_dir = places.training(training.id)
         result = train_devices.run(training, out_dir, num_devices=int(num_devices))
-        download_directory(out_dir, Path(model.path), leave_out=f"{train.CHECKPOINT_DIR}/")
-        keep_record(Path(model.path), places.run(run, "train"))
+        train.keep(out_dir, Path(model.path), places.run(run, "train"))
         model.metadata.update(result.metadata)
         metrics.metadata.update(result.metrics)

@@ -40,9 +40,8 @@ def train_distributed(
 
     from ssd_core.config import Recipe, parse_section
     from ssd_core.stages import train, train_distributed
-    from ssd_core.stages.doorway import doorway, find_dataset, keep_record
+    from ssd_core.stages.doorway import doorway, find_dataset
     from ssd_core.store.places import Places
-    from ssd_core.store.transfer import download_directory
 
     with doorway():
         places = Places(data_root)
@@ -58,7 +57,6 @@ def train_distributed(
             out_dir,
             train_distributed.Team(run=run, nodes=int(nodes), placement=placement),
         )
-        download_directory(out_dir, Path(model.path), leave_out=f"{train.CHECKPOINT_DIR}/")
-        keep_record(Path(model.path), places.run(run, "train"))
+        train.keep(out_dir, Path(model.path), places.run(run, "train"))
         model.metadata.update(result.metadata)
         metrics.metadata.update(result.metrics)

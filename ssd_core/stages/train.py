@@ -25,9 +25,10 @@ from ssd_core.model_dir import (
     read_description,
     write_model,
 )
+from ssd_core.stages.doorway import keep_record
 from ssd_core.stages.frame import Invocation, Results, read_stage_results, run_stage
 from ssd_core.store import Location
-from ssd_core.store.transfer import MirroredFile
+from ssd_core.store.transfer import MirroredFile, download_directory
 from ssd_core.structures import StageResult
 from ssd_core.train_log import LOG_FILE
 from ssd_core.training.checkpoints import CheckpointDir, TrainState
@@ -138,6 +139,15 @@ def run(training: Training, out_dir: Location) -> StageResult:
             return ranks.on_first(lambda: _keep_model(training, loop, state, backend, out_dir))
 
         return _report(run_stage(_invocation(training), out_dir, work, ranks=ranks), out_dir)
+
+
+def keep(out_dir: Location, directory: Path, record: Location) -> None:
+    """Copy a finished training into the artifact of a step, and its record to the run.
+
+    The checkpoints stay in `out_dir`.
+    """
+    download_directory(out_dir, directory, leave_out=f"{CHECKPOINT_DIR}/")
+    keep_record(directory, record)
 
 
 def _read_finished(training: Training, out_dir: Location) -> Results | None:
