@@ -224,7 +224,7 @@ def connect() -> tuple[client.Configuration, str]:
     """Return the client configuration and the namespace: those of this pod, else of the kubeconfig.
 
     Raises:
-        UsageError: this is not a pod, and there is no usable kubeconfig.
+        UsageError: this process runs outside a pod and without a usable kubeconfig.
     """
     configuration = client.Configuration()
     if "KUBERNETES_SERVICE_HOST" in os.environ and _NAMESPACE_FILE.is_file():

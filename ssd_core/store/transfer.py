@@ -73,7 +73,7 @@ class MirroredFile:
     """The directory of the copy, which has the same name."""
 
     def fetch(self) -> None:
-        """Replace the local file by the copy, or remove it if there is no copy."""
+        """Replace the local file with the copy, or remove it if the copy does not exist."""
         try:
             write_file(self.path, self.mirror.get(self.path.name))
         except FileNotFoundError:

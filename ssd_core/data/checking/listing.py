@@ -131,7 +131,7 @@ def _report_unused(source: Source, dataset: SourceDataset, findings: Findings) -
 
 
 def _report_empty_classes(dataset: SourceDataset, findings: Findings) -> None:
-    """Report classes without objects to learn from, or to measure if there is no other split."""
+    """Report classes without objects to learn from, or to measure in a lone split."""
     split = dataset.splits.get("train", dataset.splits.get("val"))
     assert split is not None
     labels = set(split.annotations.labels.tolist())

@@ -171,7 +171,7 @@ def read_manifest(data_dir: Location) -> Manifest:
 
 
 def read_if_any(place: Location) -> Manifest | None:
-    """Return the manifest of the data set at a location, or None if there is no data set."""
+    """Return the manifest of the data set at a location, or None if it does not exist."""
     exists = place.head(MANIFEST_FILE) is not None
     return read_manifest(place) if exists else None
 

@@ -14,7 +14,7 @@ from tests.pipelines.conftest import BENCHMARK, TRAINING, Command
 def client(
     kfp_server: KfpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[kfp.Client]:
-    """Return a client without the settings of the user who runs the tests."""
+    """Return a client that ignores the settings of the current user."""
     monkeypatch.setattr(kfp.Client, "_LOCAL_KFP_CONTEXT", str(tmp_path / "context.json"))
     with pytest.warns(FutureWarning, match="only works with Kubeflow Pipeline"):
         yield kfp.Client(host=kfp_server.endpoint)
