@@ -7,14 +7,14 @@ from pipelines.catalogue import STEPS
 from ssd_core.errors import UsageError
 from ssd_core.metrics import summarize
 from ssd_core.stages.frame import RESULTS_FILE, read_stage_results
-from ssd_core.store.places import Places
+from ssd_core.store.layout import Layout
 
 
-def read_results(places: Places, run: str) -> dict[str, dict[str, Any]]:
+def read_results(layout: Layout, run: str) -> dict[str, dict[str, Any]]:
     """Return the results of the finished steps by name.
 
     Args:
-        places: the root of the run.
+        layout: the root of the run.
         run: its id.
 
     Raises:
@@ -23,12 +23,12 @@ def read_results(places: Places, run: str) -> dict[str, dict[str, Any]]:
     """
     found = {}
     for step in STEPS:
-        place = places.run(run, step)
-        if place.head(RESULTS_FILE) is not None:
-            found[step] = read_stage_results(place)
+        location = layout.run(run, step)
+        if location.head(RESULTS_FILE) is not None:
+            found[step] = read_stage_results(location)
     if not found:
         raise UsageError(
-            f"{places.root}: no results of the run '{run}' there; either no step has finished or "
+            f"{layout.root}: no results of the run '{run}' there; either no step has finished or "
             "the run had another root"
         )
     return found

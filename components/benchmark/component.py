@@ -42,22 +42,22 @@ def benchmark(
     from ssd_core.stages import benchmark as stage
     from ssd_core.stages.doorway import doorway, find_dataset, keep_output
     from ssd_core.store import LocalDirectory, Location
-    from ssd_core.store.places import Places
+    from ssd_core.store.layout import Layout
 
     with doorway():
-        places, out_dir = Places(data_root), Path(speed.path)
+        layout, out_dir = Layout(data_root), Path(speed.path)
         section = parse_section(BenchmarkConfig, config, "benchmark")
         result = stage.run(
             section,
             Location.parse(model.path),
             LocalDirectory(out_dir),
             data_dir=find_dataset(dataset.metadata, dataset.path) if dataset else None,
-            series=places.benchmarks(series) if series else None,
+            series=layout.benchmarks(series) if series else None,
             run_id=run,
             framework=framework,
             device=device,
         )
-        keep_output(out_dir, places.run(run, "benchmark"))
+        keep_output(out_dir, layout.run(run, "benchmark"))
         speed.metadata.update(result.metadata)
         metrics.metadata.update(result.metrics)
         stage.check_verdict(section, result)

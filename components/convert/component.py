@@ -32,11 +32,11 @@ def convert(
     from ssd_core.config import ConvertConfig, parse_section
     from ssd_core.stages import convert as stage
     from ssd_core.stages.doorway import doorway
-    from ssd_core.store.places import Places
+    from ssd_core.store.layout import Layout
 
     with doorway():
         result = stage.run_in(
-            Places(data_root), parse_section(ConvertConfig, config, "convert"), source
+            Layout(data_root), parse_section(ConvertConfig, config, "convert"), source
         )
         dataset.metadata.update(result.metadata)
         Path(dataset.path).write_text(json.dumps(result.metadata))

@@ -43,7 +43,7 @@ def evaluate(
     from ssd_core.stages.doorway import doorway, find_dataset, keep_output
     from ssd_core.stages.frame import read_output
     from ssd_core.store import LocalDirectory, Location
-    from ssd_core.store.places import Places
+    from ssd_core.store.layout import Layout
 
     with doorway():
         out_dir = Path(evaluation.path)
@@ -55,7 +55,7 @@ def evaluate(
             framework=framework,
             device=device,
         )
-        keep_output(out_dir, Places(data_root).run(run, "evaluate"))
+        keep_output(out_dir, Layout(data_root).run(run, "evaluate"))
         evaluation.metadata.update(result.metadata)
         metrics.metadata.update(result.metrics)
         if table := read_output(out_dir).results["confusion"]:

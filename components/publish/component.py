@@ -40,13 +40,13 @@ def publish(
     from ssd_core.stages import publish as stage
     from ssd_core.stages.doorway import doorway, keep_output
     from ssd_core.store import LocalDirectory
-    from ssd_core.store.places import Places
+    from ssd_core.store.layout import Layout
 
     with doorway():
-        places, out_dir = Places(data_root), Path(published.path)
+        layout, out_dir = Layout(data_root), Path(published.path)
         inputs = [Path(model.path), Path(evaluation.path), Path(speed.path)]
         label = stage.Label(name=name, version=version) if name else None
         section = parse_section(PublishConfig, config, "publish")
-        result = stage.run(section, inputs, LocalDirectory(out_dir), places=places, label=label)
-        keep_output(out_dir, places.run(run, "publish"))
+        result = stage.run(section, inputs, LocalDirectory(out_dir), layout=layout, label=label)
+        keep_output(out_dir, layout.run(run, "publish"))
         published.metadata.update(result.metadata)

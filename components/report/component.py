@@ -40,7 +40,7 @@ def report(
     from ssd_core.stages import report as stage
     from ssd_core.stages.doorway import doorway, find_dataset, keep_output
     from ssd_core.store import LocalDirectory
-    from ssd_core.store.places import Places
+    from ssd_core.store.layout import Layout
 
     with doorway():
         inputs = [Path(each.path) for each in (model, evaluation, speed) if each]
@@ -49,5 +49,5 @@ def report(
         result = stage.run(section, inputs, LocalDirectory(out_dir), data_dir=data_dir)
         Path(page.path).write_text((out_dir / stage.REPORT_FILE).read_text())
         Path(summary.path).write_text((out_dir / stage.SUMMARY_FILE).read_text())
-        keep_output(out_dir, Places(data_root).run(run, "report"))
+        keep_output(out_dir, Layout(data_root).run(run, "report"))
         page.metadata.update(result.metadata)

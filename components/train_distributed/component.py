@@ -41,22 +41,22 @@ def train_distributed(
     from ssd_core.config import Recipe, parse_section
     from ssd_core.stages import train, train_distributed
     from ssd_core.stages.doorway import doorway, find_dataset
-    from ssd_core.store.places import Places
+    from ssd_core.store.layout import Layout
 
     with doorway():
-        places = Places(data_root)
+        layout = Layout(data_root)
         training = train.Training(
             recipe=parse_section(Recipe, recipe, ""),
             data_dir=find_dataset(dataset.metadata, dataset.path),
             framework=framework,
             device=device,
         )
-        out_dir = places.training(training.id)
+        out_dir = layout.training(training.id)
         result = train_distributed.run(
             training,
             out_dir,
             train_distributed.Team(run=run, nodes=int(nodes), placement=placement),
         )
-        train.keep(out_dir, Path(model.path), places.run(run, "train"))
+        train.keep(out_dir, Path(model.path), layout.run(run, "train"))
         model.metadata.update(result.metadata)
         metrics.metadata.update(result.metrics)

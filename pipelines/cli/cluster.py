@@ -20,7 +20,7 @@ from pipelines.cluster.settings import ServerSettings
 from pipelines.results import format_figures, read_results
 from ssd_core.errors import RunFailedError, TransientError, UsageError
 from ssd_core.logs import format_duration, set_up_logging
-from ssd_core.store.places import Places
+from ssd_core.store.layout import Layout
 
 if TYPE_CHECKING:
     from pipelines.cluster.client import Client, RunState, StepState
@@ -191,15 +191,15 @@ def results(
     """
     from ssd_core.stages.report import REPORT_FILE
 
-    places = Places(root or _fetch_root(run, server))
-    found = read_results(places, run)
+    layout = Layout(root or _fetch_root(run, server))
+    found = read_results(layout, run)
     for step, result in found.items():
         for name, value in result["metrics"].items():
             print(f"{step:<14} {name:<24} {'–' if value is None else f'{value:.6g}'}")
         if "verdict" in result:
             print(f"{step:<14} {'verdict':<24} {result['verdict']['word']}")
         if step == "report":
-            print(f"{step:<14} {places.run(run, step) / REPORT_FILE}")
+            print(f"{step:<14} {layout.run(run, step) / REPORT_FILE}")
     if figures := format_figures(found):
         print(figures)
 

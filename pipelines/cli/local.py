@@ -14,7 +14,7 @@ from ssd_core.cli.options import Device, Framework
 from ssd_core.config import DeviceName
 from ssd_core.errors import UsageError, unlisted_name
 from ssd_core.store import LocalDirectory, Location
-from ssd_core.store.places import Places
+from ssd_core.store.layout import Layout
 
 _root = typer.Option(metavar="DIR", help="Keeps shards, trainings and results; also s3://...")
 _docker = typer.Option("--docker", help="Run each step in its image; see `make images`.")
@@ -50,7 +50,7 @@ def run(
         print("stopped; the same command continues", file=sys.stderr)
         raise
     print(f"log {_relative(LocalDirectory(done.log_path))}")
-    _print_results(Places(arguments["data_root"]), done.name)
+    _print_results(Layout(arguments["data_root"]), done.name)
 
 
 def component(
@@ -132,8 +132,8 @@ def _check_inputs(arguments: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _print_results(places: Places, name: str) -> None:
-    found, report_dir = read_results(places, name), places.run(name, "report")
+def _print_results(layout: Layout, name: str) -> None:
+    found, report_dir = read_results(layout, name), layout.run(name, "report")
     print(f"results {_relative(report_dir.parent)}")
     last = [format_figures(found)]
     if "report" in found:

@@ -15,7 +15,7 @@ from ssd_core.errors import UsageError
 from ssd_core.recipes import RECIPES
 from ssd_core.stages import resolve_config
 from ssd_core.store import Location
-from ssd_core.store.places import Places
+from ssd_core.store.layout import Layout
 
 Pipeline = Annotated[
     str, typer.Argument(metavar="PIPELINE", help=f"One of: {', '.join(PIPELINES)}.")
@@ -69,7 +69,7 @@ class PipelineOptions:
         if foreign := sorted(set(given) - {*entry.required, *entry.optional}):
             raise UsageError(f"the pipeline '{pipeline}' does not take {_flag(foreign[0])}")
         given["data_root"] = Location.parse(root).uri
-        _check_names(Places(given["data_root"]), given)
+        _check_names(Layout(given["data_root"]), given)
         if missing := [name for name in entry.required if not given.get(name)]:
             raise UsageError(f"the pipeline '{pipeline}' needs {_flag(missing[0])}")
         if "model_version" in given and "model_name" not in given:
@@ -118,12 +118,12 @@ def _parameter(field: "dataclasses.Field[Any]") -> inspect.Parameter:
     )
 
 
-def _check_names(places: Places, given: Mapping[str, str]) -> None:
+def _check_names(layout: Layout, given: Mapping[str, str]) -> None:
     """Refuse names that are not valid in a path, before a run fails at its end."""
     if "series" in given:
-        places.benchmarks(given["series"])
+        layout.benchmarks(given["series"])
     for name in {"model_name", "model_version"} & set(given):
-        places.model(given[name], given[name])
+        layout.model(given[name], given[name])
 
 
 def _flag(parameter: str) -> str:

@@ -18,7 +18,7 @@ from ssd_core.model_dir import read_description
 from ssd_core.stages.doorway import find_dataset
 from ssd_core.stages.frame import INVOCATION_FILE, read_invocation, read_output
 from ssd_core.store import Location
-from ssd_core.store.places import Places
+from ssd_core.store.layout import Layout
 
 _INPUT_OF_RECORD = {
     **{"data_dir": "dataset", "model_dir": "model"},
@@ -75,13 +75,13 @@ def find_record(name: str, text: str, root: str) -> Location:
     Raises:
         UsageError: the record does not exist.
     """
-    place = Location.parse(text)
-    places = [place, place / name]
+    location = Location.parse(text)
+    locations = [location, location / name]
     if is_id := not ("/" in text or text.startswith(".")):
-        places.append(Places(root).run(text, name))
-    for place in places:
-        if place.head(INVOCATION_FILE) is not None:
-            return place
+        locations.append(Layout(root).run(text, name))
+    for location in locations:
+        if location.head(INVOCATION_FILE) is not None:
+            return location
     below = f", nor of a run of this name below {root}" if is_id else ""
     raise UsageError(f"{text}: no {INVOCATION_FILE} of '{name}' here{below}")
 
@@ -131,11 +131,11 @@ def _read_values(task: Task, given: Given, out_dir: Path, record: Location | Non
     )
 
 
-def _read_record(task: Task, place: Location) -> Given:
+def _read_record(task: Task, location: Location) -> Given:
     """Return the inputs of the step that wrote this record."""
-    invocation = read_invocation(place)
+    invocation = read_invocation(location)
     if (stage := invocation.get("stage")) != task.name:
-        raise UsageError(f"{place} is the output of '{stage}', not of '{task.name}'")
+        raise UsageError(f"{location} is the output of '{stage}', not of '{task.name}'")
     uris = {
         _INPUT_OF_RECORD.get(key, key): entry["uri"]
         for key, entry in invocation["inputs"].items()
@@ -198,35 +198,35 @@ def read_parameter(name: str, kind: str, text: str) -> Any:
 
 
 def _read_place(name: str, text: str) -> str:
-    place = Location.parse(text)
-    if name != "data_root" and place.local is not None and not place.local.exists():
+    location = Location.parse(text)
+    if name != "data_root" and location.local is not None and not location.local.exists():
         raise UsageError(f"--param {name}: {text} does not exist")
-    return place.uri
+    return location.uri
 
 
 def _read_artifact(name: str, kind: Mapping[str, str], text: str) -> dict[str, Any]:
-    place = Location.parse(text)
+    location = Location.parse(text)
     title = kind["schemaTitle"]
-    if place.local is None and title != _DATASET:
+    if location.local is None and title != _DATASET:
         raise UsageError(f"--input {name}: {text} is not on this machine; expected a local path")
-    if place.local is not None and not place.local.exists():
+    if location.local is not None and not location.local.exists():
         raise UsageError(f"--input {name}: {text} does not exist")
     try:
-        return artifact_list(name, kind, _open_artifact(name, title, place).uri)
+        return artifact_list(name, kind, _open_artifact(name, title, location).uri)
     except DataError as error:
         raise UsageError(f"--input {name}: {error}") from None
 
 
-def _open_artifact(name: str, title: str, place: Location) -> Location:
+def _open_artifact(name: str, title: str, location: Location) -> Location:
     """Return the directory of the data itself, verified to be of this kind."""
     if title == _DATASET:
-        place = find_dataset({}, str(place.local)) if place.local else place
-        read_manifest(place)
+        location = find_dataset({}, str(location.local)) if location.local else location
+        read_manifest(location)
     elif title == _MODEL:
-        read_description(place)
-    elif place.local is not None:
-        stage = read_output(place.local).invocation["stage"]
+        read_description(location)
+    elif location.local is not None:
+        stage = read_output(location.local).invocation["stage"]
         (expected,) = (step for step, entry in STEPS.items() if entry.artifact == name)
         if stage != expected:
             raise UsageError(f"--input {name}: expected the output of '{expected}', got '{stage}'")
-    return place
+    return location

@@ -28,8 +28,8 @@ from ssd_core.config import parse_section
 from ssd_core.errors import SsdError, TransientError
 from ssd_core.metrics import summarize
 from ssd_core.stages.doorway import PROGRESS_VARIABLE
+from ssd_core.store.layout import Layout
 from ssd_core.store.local import explain_disk_errors
-from ssd_core.store.places import Places
 
 _WORK_ROOT = "out"
 """Holds the log and the artifacts of a run whose results go to a store."""
@@ -90,7 +90,7 @@ def run_pipeline(
     """
     tasks = read_tasks(pipeline)
     values = Values(parameters=read_defaults(pipeline) | dict(arguments))
-    run, local_dir = _claim_run(Places(arguments["data_root"]))
+    run, local_dir = _claim_run(Layout(arguments["data_root"]))
     outputs: dict[str, Values] = {}
     rows = LiveList((task.name for task in tasks), stream)
     log_path = local_dir / "log.txt"
@@ -135,15 +135,15 @@ class _RowListener(Listener):
         self.rows.rows[self.name].text = "stopping, saves its work first"
 
 
-def _claim_run(places: Places) -> tuple[str, Path]:
+def _claim_run(layout: Layout) -> tuple[str, Path]:
     """Make the directory of a new run here, and return its name and the directory.
 
     The name is the time, and a number where it is taken; another machine that shares the store
     does not see the directory, so its own name is a part as well.
     """
-    now, here = f"{datetime.now():%Y%m%d-%H%M%S}", places
-    if places.run(now, "local").local is None:
-        now, here = f"{now}-{_machine()}", Places(str(Path(_WORK_ROOT).absolute()))
+    now, here = f"{datetime.now():%Y%m%d-%H%M%S}", layout
+    if layout.run(now, "local").local is None:
+        now, here = f"{now}-{_machine()}", Layout(str(Path(_WORK_ROOT).absolute()))
     for name in (now, *(f"{now}-{number}" for number in range(2, 100))):
         local_dir = Path(here.run(name, "local").uri)
         with explain_disk_errors(local_dir), suppress(FileExistsError):

@@ -90,28 +90,29 @@ def judge(new: Measurement, earlier: Sequence[Measurement], tolerance: float) ->
     return Verdict(word=word, images_per_second=ours, median=usual, compared=len(others))
 
 
-def read_series(place: Location) -> list[Measurement]:
+def read_series(location: Location) -> list[Measurement]:
     """Return the measurements of a series, oldest first; none before the series exists.
 
     Raises:
         DataError: a file is not a measurement.
     """
     series = []
-    for key in [stored.key for stored in place.list() if stored.key.endswith(".json")]:
+    for key in [stored.key for stored in location.list() if stored.key.endswith(".json")]:
         try:
-            series.append(Measurement.model_validate_json(place.get(key)))
+            series.append(Measurement.model_validate_json(location.get(key)))
         except ValidationError as error:
             raise DataError(
-                f"{place}/{key}: {first_problem(error)}; expected a measurement of `ssd benchmark`"
+                f"{location}/{key}: {first_problem(error)}; expected a measurement of "
+                "`ssd benchmark`"
             ) from None
     return series
 
 
-def append(place: Location, new: Measurement, earlier: Sequence[Measurement]) -> None:
+def append(location: Location, new: Measurement, earlier: Sequence[Measurement]) -> None:
     """Append a measurement to a series, unless the series contains its run."""
     if any(other.run == new.run for other in earlier):
         return
     content = (json.dumps(new.model_dump(), indent=2, sort_keys=True) + "\n").encode()
     for number in count(len(earlier) + 1):
-        if place.put_if_absent(f"{number:06}.json", content):
+        if location.put_if_absent(f"{number:06}.json", content):
             return

@@ -21,7 +21,7 @@ from ssd_core.errors import UsageError, unlisted_name
 from ssd_core.recipes import RECIPES, load_recipe
 from ssd_core.recipes.overrides import override
 from ssd_core.store import LocalDirectory, Location, local_path
-from ssd_core.store.places import Places
+from ssd_core.store.layout import Layout
 
 Outputs = Annotated[
     list[Path],
@@ -242,7 +242,7 @@ def publish(
     recipe = _outputs_recipe(inputs, "publish", assignments)
     config = recipe.publish if recipe else PublishConfig()
     label = stage.Label(name=name, version=version)
-    stage.run(config, inputs, out, places=Places(root), label=label)
+    stage.run(config, inputs, out, layout=Layout(root), label=label)
 
 
 def _model_recipe(model_dir: Location, stage: str, assignments: list[str] | None) -> Recipe:

@@ -34,8 +34,8 @@ from ssd_core.stages.frame import (
     run_stage,
 )
 from ssd_core.store import LocalDirectory, Location
+from ssd_core.store.layout import Layout
 from ssd_core.store.local import make_directory, own_temporary_directory
-from ssd_core.store.places import Places
 from ssd_core.structures import StageResult
 
 _BESIDE = (FINDINGS_FILE, INVOCATION_FILE, RESULTS_FILE)
@@ -65,11 +65,11 @@ def run(config: ConvertConfig, source: str, out_dir: Location, *, workers: int =
     return _run(config, opened, key, out_dir, workers)
 
 
-def run_in(places: Places, config: ConvertConfig, source: str) -> StageResult:
+def run_in(layout: Layout, config: ConvertConfig, source: str) -> StageResult:
     """Convert a data set into the directory that its listing key names, shared by all runs."""
     opened = open_source(source)
     key = listing_key(opened.files, config.model_dump(mode="json"))
-    return _run(config, opened, key, places.dataset(key), workers=1)
+    return _run(config, opened, key, layout.dataset(key), workers=1)
 
 
 def _run(

@@ -22,7 +22,7 @@ from ssd_core.stages.frame import Invocation, Results, StageOutput, run_stage
 from ssd_core.stages.report import read_outputs
 from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.known_file import KnownFile
-from ssd_core.store.places import Places
+from ssd_core.store.layout import Layout
 from ssd_core.structures import StageResult
 
 PUBLISHED_FILE = "published.json"
@@ -44,7 +44,7 @@ def run(
     inputs: Sequence[Path],
     out_dir: Location,
     *,
-    places: Places,
+    layout: Layout,
     label: Label | None,
 ) -> StageResult:
     """Check the requirements of a model and publish it as `models/<name>/<version>/`.
@@ -56,7 +56,7 @@ def run(
         config: the `publish` section.
         inputs: output directories of train and evaluate, and of benchmark if speed is required.
         out_dir: directory of `results.json`, which has the `uri` of the published model.
-        places: the root of the published models.
+        layout: the root of the published models.
         label: name and version; None only checks the requirements.
 
     Raises:
@@ -86,7 +86,7 @@ def run(
             logger.info("the model is not published: no name was given")
             return results
         version = label.version or description.training_id
-        published = places.model(label.name, version)
+        published = layout.model(label.name, version)
         _publish(published, f"{label.name} {version}", outputs, description)
         return results | {"uri": published.uri, "name": label.name, "version": version}
 

@@ -15,7 +15,7 @@ from ssd_core.data.shards.manifest import listing_key
 from ssd_core.data.sources import open_source
 from ssd_core.errors import DataError, OwnershipError, UsageError
 from ssd_core.stages import convert
-from ssd_core.store.places import Places
+from ssd_core.store.layout import Layout
 from tests.data.formats.reading import put
 from tests.datasets import (
     SSD,
@@ -355,13 +355,13 @@ def test_output_that_is_a_file_is_refused(own_source: Path, tmp_path: Path) -> N
 
 
 def test_runs_share_a_data_set_by_its_listing_key(own_source: Path, tmp_path: Path) -> None:
-    places = Places(str(tmp_path / "root"))
-    first = convert.run_in(places, ConvertConfig(), str(own_source))
+    layout = Layout(str(tmp_path / "root"))
+    first = convert.run_in(layout, ConvertConfig(), str(own_source))
     options = manifest_of(Path(first.metadata["uri"])).options
     key = listing_key(open_source(str(own_source)).files, options)
-    assert first.metadata["uri"] == str(places.dataset(key))
-    assert convert.run_in(places, ConvertConfig(), str(own_source)) == first
-    assert convert.run_in(places, ConvertConfig(policy="skip"), str(own_source)) != first
+    assert first.metadata["uri"] == str(layout.dataset(key))
+    assert convert.run_in(layout, ConvertConfig(), str(own_source)) == first
+    assert convert.run_in(layout, ConvertConfig(policy="skip"), str(own_source)) != first
 
 
 def limit_file_size() -> None:

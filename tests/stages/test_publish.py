@@ -14,8 +14,8 @@ from ssd_core.model_dir import WEIGHTS_FILE, ModelDescription, read_model, write
 from ssd_core.stages import predict, publish, verify
 from ssd_core.stages.publish import Label
 from ssd_core.store import LocalDirectory
+from ssd_core.store.layout import Layout
 from ssd_core.store.local import file_sha256
-from ssd_core.store.places import Places
 from tests.processes import run_ssd
 
 CELLS_1 = Label(name="cells", version="1")
@@ -38,8 +38,8 @@ def cells_1(root):
 
 
 def run(inputs, root, *, label=CELLS_1, out="out", **config):
-    out_dir, places = LocalDirectory(root.parent / out), Places(str(root))
-    return publish.run(PublishConfig(**config), inputs, out_dir, places=places, label=label)
+    out_dir, layout = LocalDirectory(root.parent / out), Layout(str(root))
+    return publish.run(PublishConfig(**config), inputs, out_dir, layout=layout, label=label)
 
 
 def describe(model_dir: Path) -> ModelDescription:

@@ -26,86 +26,86 @@ ARRAYS = {"weight": np.arange(12, dtype=np.float32).reshape(3, 4), "empty": np.z
 
 
 @pytest.fixture
-def place(server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Location:
+def location(server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Location:
     """An empty directory in the store that the environment names."""
     use_server(monkeypatch, server, tmp_path)
     return new_location()
 
 
-def save_steps(place: Location, *steps: int) -> CheckpointDir:
-    checkpoints = CheckpointDir(place, TRAINING)
+def save_steps(location: Location, *steps: int) -> CheckpointDir:
+    checkpoints = CheckpointDir(location, TRAINING)
     checkpoints.resume()
     for step in steps:
         checkpoints.save(TrainState(step=step, samples=8 * step), ARRAYS | {"n": np.array(step)})
     return checkpoints
 
 
-def step_of(place: Location) -> tuple[int, int]:
+def step_of(location: Location) -> tuple[int, int]:
     """Return the steps of the state and of the arrays with which an attempt would continue."""
-    found = CheckpointDir(place, TRAINING).resume()
+    found = CheckpointDir(location, TRAINING).resume()
     assert found is not None
     assert np.array_equal(found[1]["weight"], ARRAYS["weight"])
     return found[0].step, int(found[1]["n"])
 
 
-def steps(place: Location) -> list[str]:
-    return sorted({found.key.partition("/")[0] for found in place.list("step-")})
+def steps(location: Location) -> list[str]:
+    return sorted({found.key.partition("/")[0] for found in location.list("step-")})
 
 
-def test_the_two_newest_are_kept_and_the_newest_is_read(place: Location) -> None:
-    checkpoints = save_steps(place, 10, 20, 30)
-    assert checkpoints.last_dir == place / "step-00000030"
-    assert steps(place) == ["step-00000020", "step-00000030"]
-    assert step_of(place) == (30, 30)
+def test_the_two_newest_are_kept_and_the_newest_is_read(location: Location) -> None:
+    checkpoints = save_steps(location, 10, 20, 30)
+    assert checkpoints.last_dir == location / "step-00000030"
+    assert steps(location) == ["step-00000020", "step-00000030"]
+    assert step_of(location) == (30, 30)
 
 
 @pytest.mark.parametrize("name", ["state.safetensors", "checkpoint.json"])
 @pytest.mark.parametrize("change", ["cut", "flip", "remove"])
 def test_a_damaged_checkpoint_falls_back_to_the_previous_one(
-    place: Location, name: str, change: str
+    location: Location, name: str, change: str
 ) -> None:
-    save_steps(place, 10, 20)
+    save_steps(location, 10, 20)
     key = f"step-00000020/{name}"
-    content = bytearray(place.get(key))
+    content = bytearray(location.get(key))
     if change == "remove":
-        place.delete(key)
+        location.delete(key)
     else:
         content[len(content) // 3] ^= 1
-        place.put(key, bytes(content[: len(content) // 2] if change == "cut" else content))
-    assert step_of(place) == (10, 10)
+        location.put(key, bytes(content[: len(content) // 2] if change == "cut" else content))
+    assert step_of(location) == (10, 10)
 
 
-def test_the_newer_attempt_wins_and_keeps_its_checkpoints(place: Location) -> None:
-    older = save_steps(place, 10)
-    newer = save_steps(place, 15, 20)
+def test_the_newer_attempt_wins_and_keeps_its_checkpoints(location: Location) -> None:
+    older = save_steps(location, 10)
+    newer = save_steps(location, 15, 20)
     for call in (older.check_newest, lambda: older.save(TrainState(step=12), ARRAYS)):
-        with pytest.raises(TransientError, match=f"{place}: attempt 2 .* attempt 1 stops"):
+        with pytest.raises(TransientError, match=f"{location}: attempt 2 .* attempt 1 stops"):
             call()
-    assert steps(place) == ["step-00000015", "step-00000020"]
+    assert steps(location) == ["step-00000015", "step-00000020"]
     newer.check_newest()
 
 
-def test_the_log_is_stored_before_the_checkpoint(place: Location, tmp_path: Path) -> None:
-    log = MirroredFile(tmp_path / "train_log.jsonl", place)
+def test_the_log_is_stored_before_the_checkpoint(location: Location, tmp_path: Path) -> None:
+    log = MirroredFile(tmp_path / "train_log.jsonl", location)
     log.path.write_text("to step 10\n")
-    save_steps(place / "checkpoints", 10)
-    assert place.head("train_log.jsonl") is None
-    checkpoints = CheckpointDir(place / "checkpoints", TRAINING, log=log)
+    save_steps(location / "checkpoints", 10)
+    assert location.head("train_log.jsonl") is None
+    checkpoints = CheckpointDir(location / "checkpoints", TRAINING, log=log)
     checkpoints.resume()
     assert not log.path.exists()  # it was never published
     log.path.write_text("to step 20\n")
     checkpoints.save(TrainState(step=20), ARRAYS)
     log.path.write_text("to step 20\nto step 22\n")
-    CheckpointDir(place / "checkpoints", TRAINING, log=log).resume()
+    CheckpointDir(location / "checkpoints", TRAINING, log=log).resume()
     assert log.path.read_text() == "to step 20\n"
 
 
 @pytest.mark.parametrize("inside", ["", "model"])
 def test_a_model_in_a_store_is_the_same_model(
-    place: Location, trained_dir: Path, tmp_path: Path, inside: str
+    location: Location, trained_dir: Path, tmp_path: Path, inside: str
 ) -> None:
-    upload_directory(trained_dir / "model", place / "model", last=CONFIG_FILE)
-    model_dir = place / inside
+    upload_directory(trained_dir / "model", location / "model", last=CONFIG_FILE)
+    model_dir = location / inside
     ours, theirs = read_model(model_dir), read_model(LocalDirectory(trained_dir))
     assert ours.description == theirs.description == read_description(model_dir)
     assert ours.classes == theirs.classes
@@ -119,42 +119,42 @@ def test_a_model_in_a_store_is_the_same_model(
     assert read_model(LocalDirectory(copy)).classes == theirs.classes
 
 
-def test_a_missing_or_incomplete_model_is_named(place: Location, trained_dir: Path) -> None:
-    with pytest.raises(UsageError, match=f"{place}: the model directory does not exist"):
-        read_model(place)
-    upload_directory(trained_dir / "model", place, last=CONFIG_FILE)
-    place.put("classes.json", b"[]")
+def test_a_missing_or_incomplete_model_is_named(location: Location, trained_dir: Path) -> None:
+    with pytest.raises(UsageError, match=f"{location}: the model directory does not exist"):
+        read_model(location)
+    upload_directory(trained_dir / "model", location, last=CONFIG_FILE)
+    location.put("classes.json", b"[]")
     with pytest.raises(DataError, match=r"classes\.json is damaged: .*; the model is incomplete"):
-        read_model(place)
-    place.delete("classes.json")
+        read_model(location)
+    location.delete("classes.json")
     with pytest.raises(DataError, match=r"classes\.json is missing; the model is incomplete"):
-        read_model(place)
+        read_model(location)
 
 
 @pytest.mark.parametrize("server", ["versitygw"], indirect=True)
-def test_a_diverged_training_leaves_its_log(place: Location, bccd_shards: Path) -> None:
+def test_a_diverged_training_leaves_its_log(location: Location, bccd_shards: Path) -> None:
     changes = ["model.image_size=64", "batch_size=2", "steps=8", "log_interval=1"]
     changes += ["optimizer.learning_rate=1e30", "schedule.warmup=0"]
     recipe = override(load_recipe("demo"), [f"train.{change}" for change in changes])
     training = train.Training(recipe=recipe, data_dir=LocalDirectory(bccd_shards), device="cpu")
     with pytest.raises(DivergedError, match="last good checkpoint: none"):
-        train.run(training, place)
-    log = place.get("train_log.jsonl").decode()
+        train.run(training, location)
+    log = location.get("train_log.jsonl").decode()
     assert [json.loads(line)["event"] for line in log.splitlines()][:2] == ["start", "step"]
-    assert place.head("invocation.json") is not None
-    assert place.head("results.json") is None
+    assert location.head("invocation.json") is not None
+    assert location.head("results.json") is None
 
 
 @pytest.mark.parametrize("server", ["versitygw"], indirect=True)
 def test_evaluation_does_not_depend_on_the_locations(
-    place: Location, trained_dir: Path, bccd_shards: Path, tmp_path: Path
+    location: Location, trained_dir: Path, bccd_shards: Path, tmp_path: Path
 ) -> None:
-    upload_directory(trained_dir / "model", place / "trained/model", last=CONFIG_FILE)
-    publish_dataset(bccd_shards, place / "shards")
-    command = ["evaluate", "--model", f"{place}/trained", "--data", f"{place}/shards"]
-    done = CliRunner().invoke(app, [*command, "--out", f"{place}/there", "--device", "cpu"])
+    upload_directory(trained_dir / "model", location / "trained/model", last=CONFIG_FILE)
+    publish_dataset(bccd_shards, location / "shards")
+    command = ["evaluate", "--model", f"{location}/trained", "--data", f"{location}/shards"]
+    done = CliRunner().invoke(app, [*command, "--out", f"{location}/there", "--device", "cpu"])
     assert done.exit_code == 0, done.output
-    there, here = place / "there", LocalDirectory(tmp_path / "here")
+    there, here = location / "there", LocalDirectory(tmp_path / "here")
     invocation = json.loads(there.get("invocation.json"))
     evaluate.run(
         EvaluateConfig(**invocation["config"]),
@@ -167,5 +167,5 @@ def test_evaluation_does_not_depend_on_the_locations(
     assert found["metrics"] == expected["metrics"]
     assert found["classes"] == expected["classes"]
     assert there.get("detections.json") == here.get("detections.json")
-    assert invocation["inputs"]["model_dir"]["uri"] == f"{place}/trained"
-    assert invocation["inputs"]["data_dir"]["uri"] == f"{place}/shards"
+    assert invocation["inputs"]["model_dir"]["uri"] == f"{location}/trained"
+    assert invocation["inputs"]["data_dir"]["uri"] == f"{location}/shards"

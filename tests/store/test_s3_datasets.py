@@ -73,15 +73,15 @@ def open_shards(reader: SplitReader) -> set[int]:
 def test_a_conversion_into_a_store_equals_a_local_one(
     few_images: Path, tmp_path: Path, user_proxy: FaultProxy
 ) -> None:
-    place, local = new_location(), LocalDirectory(tmp_path / "local")
-    result = convert.run(CONFIG, str(few_images), place)
+    location, local = new_location(), LocalDirectory(tmp_path / "local")
+    result = convert.run(CONFIG, str(few_images), location)
     convert.run(CONFIG, str(few_images), local)
-    here, there = read_manifest(local), read_manifest(place)
+    here, there = read_manifest(local), read_manifest(location)
     assert there.digest == here.digest == result.metadata["digest"]
-    assert result.metadata["uri"] == place.uri
+    assert result.metadata["uri"] == location.uri
     assert len(there.shards()) == len(here.shards()) > 2
     for split in ("train", "val"):
-        reader = open_split(place, split)
+        reader = open_split(location, split)
         expected = list(open_split(local, split).read_in_order())
         assert_same(list(reader.read_in_order()), expected)
         assert_same(list(reader.read(range(len(reader))[::-1])), expected[::-1])
@@ -89,13 +89,13 @@ def test_a_conversion_into_a_store_equals_a_local_one(
     assert last.endswith("/manifest.json")
     assert [path for path in (tmp_path / "tmp").rglob("*") if path.is_file()] == []
     user_proxy.heal()
-    convert.run(CONFIG, str(few_images), place)
+    convert.run(CONFIG, str(few_images), location)
     assert not [request for request in user_proxy.seen if request.method == "PUT"]
 
 
-def command(source: Path, place: Location) -> list[str]:
+def command(source: Path, location: Location) -> list[str]:
     entry = "from ssd_core.cli.app import main; main()"
-    return [sys.executable, "-c", entry, "convert", str(source), "--out", place.uri]
+    return [sys.executable, "-c", entry, "convert", str(source), "--out", location.uri]
 
 
 @pytest.mark.parametrize("moment", ["val-00000", "manifest.json"])
@@ -103,34 +103,34 @@ def test_a_killed_upload_is_completed(
     few_images: Path, user_proxy: FaultProxy, versitygw: S3Server, moment: str, tmp_path: Path
 ) -> None:
     store = open_s3(versitygw)
-    place = Location.parse(store.uri)
+    location = Location.parse(store.uri)
     run_killed(
-        command(few_images, place),
+        command(few_images, location),
         user_proxy,
         moment,
         after=lambda: any(found.key.endswith("train-00000.arrow") for found in store.list()),
     )
     done = [r.target for r in user_proxy.seen if r.method == "PUT" and moment not in r.target]
     if moment != "manifest.json":  # this request completes although its sender is dead
-        refusal(lambda: open_split(place, "train"), DataError)
+        refusal(lambda: open_split(location, "train"), DataError)
     user_proxy.heal()
-    rerun = subprocess.run(command(few_images, place), capture_output=True, text=True)
+    rerun = subprocess.run(command(few_images, location), capture_output=True, text=True)
     assert rerun.returncode == 0, rerun.stderr
     again = {request.target for request in user_proxy.seen if request.method == "PUT"}
     assert not again & {target for target in done if ".arrow" in target}
     assert [path for path in (tmp_path / "tmp").rglob("*") if path.is_file()] == []
     for split, count in {"train": 8, "val": 4}.items():
-        assert len(list(open_split(place, split).read_in_order())) == count
+        assert len(list(open_split(location, split).read_in_order())) == count
 
 
 def test_without_a_manifest_there_is_no_data_set(user_proxy: FaultProxy, few_images: Path) -> None:
-    place = new_location()
+    location = new_location()
     user_proxy.fail("error", times=99, method="PUT", target="val-", status=403, code="AccessDenied")
     with pytest.raises(UsageError, match="val-00000"):
-        convert.run(ConvertConfig(), str(few_images), place)
+        convert.run(ConvertConfig(), str(few_images), location)
     assert any("train-00000" in request.target for request in user_proxy.seen)
-    with pytest.raises(DataError, match=f"{place} holds no converted data set"):
-        open_split(place, "train")
+    with pytest.raises(DataError, match=f"{location} holds no converted data set"):
+        open_split(location, "train")
 
 
 def test_a_store_without_write_permission_is_named_before_the_conversion(
@@ -147,21 +147,21 @@ def test_a_store_without_write_permission_is_named_before_the_conversion(
 def test_the_first_of_two_data_sets_stays(
     few_images: Path, local_dir: LocalDirectory, user_proxy: FaultProxy
 ) -> None:
-    place = new_location()
+    location = new_location()
     user_proxy.fail(
         "call",
         method="PUT",
         target="manifest.json",
-        call=lambda: publish_dataset(local_dir.local, place) and None,
+        call=lambda: publish_dataset(local_dir.local, location) and None,
     )
-    with pytest.raises(OwnershipError, match=f"{place} holds another data set"):
-        convert.run(CONFIG, str(few_images), place)
+    with pytest.raises(OwnershipError, match=f"{location} holds another data set"):
+        convert.run(CONFIG, str(few_images), location)
     for split in ("train", "val"):
         expected = list(open_split(local_dir, split).read_in_order())
-        assert_same(list(open_split(place, split).read_in_order()), expected)
+        assert_same(list(open_split(location, split).read_in_order()), expected)
     skipping = CONFIG.model_copy(update={"policy": "skip"})
     with pytest.raises(OwnershipError, match="policy"):
-        convert.run(skipping, str(few_images), place)
+        convert.run(skipping, str(few_images), location)
 
 
 @pytest.mark.parametrize(
@@ -203,16 +203,16 @@ def test_a_lasting_fault_is_reported_in_one_line(
 
 
 def test_a_missing_shard_is_found_before_the_first_row(local_dir: LocalDirectory) -> None:
-    place = new_location()
-    manifest = publish_dataset(local_dir.local, place)
+    location = new_location()
+    manifest = publish_dataset(local_dir.local, location)
     name = manifest.splits["val"].shards[1].name
-    place.delete(name)
+    location.delete(name)
     with pytest.raises(
-        DataError, match=f"{place}/{name} is missing; delete the file, if any, and convert"
+        DataError, match=f"{location}/{name} is missing; delete the file, if any, and convert"
     ):
-        open_split(place, "train")
-    publish_dataset(local_dir.local, place)
-    assert len(open_split(place, "train")) == 100
+        open_split(location, "train")
+    publish_dataset(local_dir.local, location)
+    assert len(open_split(location, "train")) == 100
 
 
 def test_a_read_continues_after_the_server_restarts(
@@ -276,8 +276,8 @@ def test_training_does_not_depend_on_the_location(
 ) -> None:
     changes = ["steps=10", "batch_size=4", "model.image_size=64"]
     recipe = override(load_recipe("demo"), [f"train.{change}" for change in changes])
-    for name, place in {"here": local_dir, "there": remote_dir}.items():
-        training = train.Training(recipe=recipe, data_dir=place, device="cpu")
+    for name, location in {"here": local_dir, "there": remote_dir}.items():
+        training = train.Training(recipe=recipe, data_dir=location, device="cpu")
         train.run(training, LocalDirectory(tmp_path / name))
     here, there = (read_model(LocalDirectory(tmp_path / name)) for name in ("here", "there"))
     assert here.description == there.description

@@ -42,8 +42,8 @@ def refusals(store: S3Directory, kind: type[SsdError]) -> set[str]:
             lambda: list(store.unfinished_uploads()),
         )
     }
-    places = (f"{store.uri}/key: ", f"{store.uri}/: ")
-    return {text.removeprefix(places[0]).removeprefix(places[1]) for text in texts}
+    locations = (f"{store.uri}/key: ", f"{store.uri}/: ")
+    return {text.removeprefix(locations[0]).removeprefix(locations[1]) for text in texts}
 
 
 def test_a_wrong_secret(server: S3Server) -> None:

@@ -45,9 +45,9 @@ def remote_dir(converted: str) -> Location:
     return Location.parse(converted)
 
 
-def assert_same_records(place: Location, local_dir: LocalDirectory) -> None:
+def assert_same_records(location: Location, local_dir: LocalDirectory) -> None:
     for split in FILE_NAMES:
-        there, here = open_split(place, split), open_split(local_dir, split)
+        there, here = open_split(location, split), open_split(local_dir, split)
         order = np.random.default_rng(2).permutation(len(here))
         for ours, theirs in zip(there.read(order), here.read(order), strict=True):
             assert bytes(ours.image) == bytes(theirs.image)
@@ -70,9 +70,9 @@ def test_a_conversion_into_a_store_is_read_from_there(
 
 def test_training_sees_the_same_batches(remote_dir: Location, local_dir: LocalDirectory) -> None:
     batches = []
-    for place in (remote_dir, local_dir):
+    for location in (remote_dir, local_dir):
         loader = Loader(
-            open_split(place, "train"),
+            open_split(location, "train"),
             image_size=32,
             augment=AugmentConfig(),
             mean=(0, 0, 0),
@@ -106,7 +106,7 @@ def test_a_file_removed_from_the_cache_is_fetched_again(
 def test_damage_in_the_store_is_reported_before_the_first_row(
     remote_dir: Location, tmp_path: Path
 ) -> None:
-    place = new_location()
+    location = new_location()
     copy = tmp_path / "copy"
     download_directory(remote_dir, copy)
     name = next(shard.name for shard in read_manifest(remote_dir).shards() if shard.rows)
@@ -115,9 +115,9 @@ def test_damage_in_the_store_is_reported_before_the_first_row(
     (copy / name).write_bytes(content)
     for path in copy.rglob("*"):
         if path.is_file():
-            place.put(path.relative_to(copy).as_posix(), path)
-    with pytest.raises(DataError, match=f"{place}/{name} is damaged: sha256"):
-        next(open_split(place, "train").read([0]))
+            location.put(path.relative_to(copy).as_posix(), path)
+    with pytest.raises(DataError, match=f"{location}/{name} is damaged: sha256"):
+        next(open_split(location, "train").read([0]))
 
 
 def test_a_copy_of_the_store_is_a_data_set_that_mindspore_reads(

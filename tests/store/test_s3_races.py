@@ -39,14 +39,14 @@ except OwnershipError as error:
 def data_dirs(few_images: Path, tmp_path_factory: pytest.TempPathFactory) -> list[LocalDirectory]:
     """Data sets that differ in the limits of their shards."""
     folder = tmp_path_factory.mktemp("racers")
-    places = [LocalDirectory(folder / str(number)) for number in range(NUM_WRITERS)]
-    for number, place in enumerate(places):
-        convert.run(ConvertConfig(shard_bytes=50_000 + number), str(few_images), place)
-    return places
+    locations = [LocalDirectory(folder / str(number)) for number in range(NUM_WRITERS)]
+    for number, location in enumerate(locations):
+        convert.run(ConvertConfig(shard_bytes=50_000 + number), str(few_images), location)
+    return locations
 
 
 @pytest.fixture
-def place(
+def location(
     request: pytest.FixtureRequest,
     own_environment: None,
     monkeypatch: pytest.MonkeyPatch,
@@ -58,11 +58,11 @@ def place(
     return new_location()
 
 
-def race(data_dirs: list[LocalDirectory], place: Location) -> list[str]:
+def race(data_dirs: list[LocalDirectory], location: Location) -> list[str]:
     """Publish from one process per data set; return the error of each, "" for success."""
     writers = [
         subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(data_dir), place.uri, str(RACE_SECONDS)],
+            [sys.executable, "-c", WRITER, str(data_dir), location.uri, str(RACE_SECONDS)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -81,30 +81,30 @@ def race(data_dirs: list[LocalDirectory], place: Location) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("place", "num_writers"),
+    ("location", "num_writers"),
     [("versitygw", 2), ("swift", NUM_WRITERS), ("rclone", NUM_WRITERS)],
-    indirect=["place"],
+    indirect=["location"],
 )
 def test_one_of_many_data_sets_wins(
-    place: Location, data_dirs: list[LocalDirectory], num_writers: int
+    location: Location, data_dirs: list[LocalDirectory], num_writers: int
 ) -> None:
     digests = [read_manifest(data_dir).digest for data_dir in data_dirs[:num_writers]]
-    errors = race(data_dirs[:num_writers], place)
+    errors = race(data_dirs[:num_writers], location)
     assert errors.count("") == 1
     winner = digests[errors.index("")]
-    assert read_manifest(place).digest == winner
+    assert read_manifest(location).digest == winner
     for digest, text in zip(digests, errors, strict=True):
         if digest != winner:
-            named = re.match(rf"{place} holds another data set: its digest is (\w+)…; ", text)
+            named = re.match(rf"{location} holds another data set: its digest is (\w+)…; ", text)
             assert named is not None, text
             # Where conditions are ignored, it may be a data set that was there for a moment.
             assert named[1] in {other[:12] for other in digests} - {digest[:12]}
-    assert list(verify.run(place)) == [(place, [])]
+    assert list(verify.run(location)) == [(location, [])]
 
 
-@pytest.mark.parametrize("place", ["versitygw", "rclone"], indirect=True)
+@pytest.mark.parametrize("location", ["versitygw", "rclone"], indirect=True)
 def test_writers_of_the_same_data_all_succeed(
-    place: Location, data_dirs: list[LocalDirectory]
+    location: Location, data_dirs: list[LocalDirectory]
 ) -> None:
-    assert race([data_dirs[0]] * 3, place) == ["", "", ""]
-    assert list(verify.run(place)) == [(place, [])]
+    assert race([data_dirs[0]] * 3, location) == ["", "", ""]
+    assert list(verify.run(location)) == [(location, [])]

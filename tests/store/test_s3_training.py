@@ -65,7 +65,7 @@ def proxy(
 
 
 @pytest.fixture
-def place() -> Location:
+def location() -> Location:
     return new_location()
 
 
@@ -118,9 +118,9 @@ def lines_of(out_dir: Path) -> list[dict[str, object]]:
     return [{k: v for k, v in line.items() if k not in VOLATILE} for line in lines]
 
 
-def assert_equal_end(place: Location, whole_dir: Path, folder: Path) -> None:
+def assert_equal_end(location: Location, whole_dir: Path, folder: Path) -> None:
     """Compare model, checkpoints and log with those of the undisturbed training."""
-    download_directory(place, folder)
+    download_directory(location, folder)
     ours, theirs = read_model(LocalDirectory(folder)), read_model(LocalDirectory(whole_dir))
     assert ours.description == theirs.description
     assert_same_weights(ours, theirs)
@@ -145,7 +145,7 @@ def test_a_training_killed_at_each_upload_continues(
     whole_dir: Path,
     tmp_path: Path,
     proxy: FaultProxy,
-    place: Location,
+    location: Location,
     moments: tuple[str, ...],
 ) -> None:
     victim: list[int] = []
@@ -155,27 +155,27 @@ def test_a_training_killed_at_each_upload_continues(
 
     for moment in moments:
         proxy.fail("call", method="PUT", target=moment, call=kill)
-        code, log = run(bccd_shards, place, victim.append)
+        code, log = run(bccd_shards, location, victim.append)
         assert code == -signal.SIGKILL, log
         if moment == "results.json":  # the request completes although its sender is dead
-            assert wait_until(lambda: "results.json" in keys(place))
-            place.delete("results.json")
-        assert "results.json" not in keys(place)
+            assert wait_until(lambda: "results.json" in keys(location))
+            location.delete("results.json")
+        assert "results.json" not in keys(location)
         proxy.heal()
-    log = succeed(bccd_shards, place)
+    log = succeed(bccd_shards, location)
     assert f"continuing after step {STEPS} of {STEPS}" in log
-    assert_equal_end(place, whole_dir, tmp_path / "end")
+    assert_equal_end(location, whole_dir, tmp_path / "end")
     before = {request.target for request in proxy.seen if request.method == "PUT"}
     assert any("results.json" in target for target in before)
     proxy.heal()
-    log = succeed(bccd_shards, place)
+    log = succeed(bccd_shards, location)
     assert "continuing" not in log
     assert {request.method for request in proxy.seen} <= {"GET", "HEAD"}
 
 
 @only_versitygw
 def test_transient_faults_are_retried(
-    bccd_shards: Path, whole_dir: Path, tmp_path: Path, proxy: FaultProxy, place: Location
+    bccd_shards: Path, whole_dir: Path, tmp_path: Path, proxy: FaultProxy, location: Location
 ) -> None:
     faults = [
         proxy.fail("error", times=3, method="PUT", target="state.safetensors"),
@@ -184,16 +184,16 @@ def test_transient_faults_are_retried(
         proxy.fail("error", times=3, method="GET", target="attempt-"),
         proxy.fail("corrupt_upload", method="PUT", target="checkpoint.json", offset=30),
     ]
-    succeed(bccd_shards, place)
+    succeed(bccd_shards, location)
     assert [fault.times for fault in faults] == [0] * len(faults)
-    assert_equal_end(place, whole_dir, tmp_path / "end")
+    assert_equal_end(location, whole_dir, tmp_path / "end")
 
 
 def test_a_store_that_restarts(
     bccd_shards: Path,
     whole_dir: Path,
     tmp_path: Path,
-    place: Location,
+    location: Location,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "server").mkdir()
@@ -211,9 +211,9 @@ def test_a_store_that_restarts(
         proxy.fail("call", method="PUT", target="step-00000008/state", call=stop)
         back = threading.Thread(target=lambda: gone.wait() and server.start())
         back.start()
-        succeed(bccd_shards, place)
+        succeed(bccd_shards, location)
         back.join()
-        assert_equal_end(place, whole_dir, tmp_path / "end")
+        assert_equal_end(location, whole_dir, tmp_path / "end")
 
 
 @only_versitygw
@@ -222,25 +222,25 @@ def test_a_store_that_stays_unavailable_ends_the_attempt(
     whole_dir: Path,
     tmp_path: Path,
     proxy: FaultProxy,
-    place: Location,
+    location: Location,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     proxy.fail("error", times=9999, method="PUT", target="step-00000008/")
     with monkeypatch.context() as patch:
         patch.setenv("SSD_STORE_PATIENCE", "1")
-        code, log = run(bccd_shards, place)
+        code, log = run(bccd_shards, location)
     assert code == 75
-    assert log.splitlines()[-1].startswith(f"error: {place}/checkpoints/step-00000008/")
+    assert log.splitlines()[-1].startswith(f"error: {location}/checkpoints/step-00000008/")
     assert "Traceback" not in log
     proxy.heal()
-    log = succeed(bccd_shards, place)
+    log = succeed(bccd_shards, location)
     assert f"continuing after step 4 of {STEPS}" in log
-    assert_equal_end(place, whole_dir, tmp_path / "end")
+    assert_equal_end(location, whole_dir, tmp_path / "end")
 
 
 @only_versitygw
 def test_an_attempt_that_was_overtaken_stops(
-    bccd_shards: Path, whole_dir: Path, tmp_path: Path, proxy: FaultProxy, place: Location
+    bccd_shards: Path, whole_dir: Path, tmp_path: Path, proxy: FaultProxy, location: Location
 ) -> None:
     stopped = threading.Event()
     (tmp_path / "zombie").mkdir()
@@ -251,20 +251,20 @@ def test_an_attempt_that_was_overtaken_stops(
         stopped.set()
 
     proxy.fail("call", method="PUT", target="step-00000004/state", call=pause)
-    zombie = start(bccd_shards, place, tmp_path / "zombie")
+    zombie = start(bccd_shards, location, tmp_path / "zombie")
     pid.append(zombie.pid)
     assert stopped.wait(120)
-    succeed(bccd_shards, place)
+    succeed(bccd_shards, location)
     zombie.send_signal(signal.SIGCONT)
     _, errors = zombie.communicate()
     assert zombie.returncode == 75, errors
     assert "attempt 2 at this training has taken over; attempt 1 stops" in errors
-    assert_equal_end(place, whole_dir, tmp_path / "end")
+    assert_equal_end(location, whole_dir, tmp_path / "end")
 
 
 @only_versitygw
 def test_a_signal_leaves_a_checkpoint_in_the_store(
-    bccd_shards: Path, whole_dir: Path, tmp_path: Path, proxy: FaultProxy, place: Location
+    bccd_shards: Path, whole_dir: Path, tmp_path: Path, proxy: FaultProxy, location: Location
 ) -> None:
     pid: list[int] = []
     proxy.fail(
@@ -273,20 +273,20 @@ def test_a_signal_leaves_a_checkpoint_in_the_store(
         target="step-00000004/checkpoint.json",
         call=lambda: os.kill(pid[0], signal.SIGTERM),
     )
-    code, log = run(bccd_shards, place, pid.append)
+    code, log = run(bccd_shards, location, pid.append)
     assert code == 128 + signal.SIGTERM, log
     assert f"stopped by SIGTERM after step 5 of {STEPS}" in log
-    assert "checkpoints/step-00000005/checkpoint.json" in keys(place)
-    succeed(bccd_shards, place)
-    assert_same_weights(read_model(place), read_model(LocalDirectory(whole_dir)))
+    assert "checkpoints/step-00000005/checkpoint.json" in keys(location)
+    succeed(bccd_shards, location)
+    assert_same_weights(read_model(location), read_model(LocalDirectory(whole_dir)))
 
 
 @only_versitygw
 def test_the_directory_of_another_training_is_refused(
-    bccd_shards: Path, tmp_path: Path, proxy: FaultProxy, place: Location
+    bccd_shards: Path, tmp_path: Path, proxy: FaultProxy, location: Location
 ) -> None:
-    place.put("training.json", b'{"train": {"seed": 7}}\n')
-    code, log = run(bccd_shards, place)
+    location.put("training.json", b'{"train": {"seed": 7}}\n')
+    code, log = run(bccd_shards, location)
     assert code == 2
-    assert log.splitlines()[-1].startswith(f"error: {place} holds another training (")
-    assert keys(place) == {"training.json"}
+    assert log.splitlines()[-1].startswith(f"error: {location} holds another training (")
+    assert keys(location) == {"training.json"}

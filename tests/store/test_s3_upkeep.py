@@ -67,20 +67,20 @@ def test_verify_reads_all_data_sets_and_models(
     publish_dataset(local_dir, store / "datasets/one")
     write_small_model(tmp_path / "model", {"weight": np.arange(100, dtype=np.float32)})
     upload_directory(tmp_path / "model", store / "training/two/model", last="config.json")
-    places = [store / "datasets/one", store / "training/two/model"]
-    assert list(verify.run(store)) == [(place, []) for place in places]
-    for place in places:
-        assert list(verify.run(place)) == [(place, [])]
+    locations = [store / "datasets/one", store / "training/two/model"]
+    assert list(verify.run(store)) == [(location, []) for location in locations]
+    for location in locations:
+        assert list(verify.run(location)) == [(location, [])]
 
-    first, second, *_ = read_manifest(places[0]).shards()
+    first, second, *_ = read_manifest(locations[0]).shards()
     store.put(f"datasets/one/{first.name}", bytes(first.num_bytes))
     store.delete(f"datasets/one/{second.name}")
     store.put("training/two/model/weights.safetensors", b"short")
     dataset, model = verify.run(store)
-    assert dataset.faults[0].startswith(f"{places[0]}/{first.name} is damaged: sha256 ")
-    assert dataset.faults[1:] == [f"{places[0]}/{second.name} is missing"]
+    assert dataset.faults[0].startswith(f"{locations[0]}/{first.name} is damaged: sha256 ")
+    assert dataset.faults[1:] == [f"{locations[0]}/{second.name} is missing"]
     (fault,) = model.faults
-    assert fault.startswith(f"{places[1]}/weights.safetensors is damaged: 5 bytes, expected ")
+    assert fault.startswith(f"{locations[1]}/weights.safetensors is damaged: 5 bytes, expected ")
 
     done = subprocess.run([SSD, "verify", store.uri], capture_output=True, text=True)
     assert done.returncode == 3, done.stderr

@@ -102,9 +102,9 @@ def find_unowned(root: Location, objects: Iterable[StoredObject]) -> dict[str, l
             shards.setdefault(folder, []).append(found)
     unowned = {}
     for folder, stored in shards.items():
-        place = root / folder
+        location = root / folder
         try:
-            manifest = read_if_any(place)
+            manifest = read_if_any(location)
         except DataError as error:
             logger.warning("%s; no shard of this data set is removed", error)
             continue

@@ -28,7 +28,7 @@ _REUSED_SECONDS = ABANDONED_SECONDS / 2
 """How long the files of an interrupted upload are reused: well before `ssd gc` may remove them."""
 
 
-def publish_dataset(data_dir: Path, place: Location, *, beside: Sequence[str] = ()) -> Manifest:
+def publish_dataset(data_dir: Path, location: Location, *, beside: Sequence[str] = ()) -> Manifest:
     """Copy a complete data set to its directory in a store; objects already there are kept.
 
     The files named in `beside` are copied before the manifest if they exist. The manifest in the
@@ -36,25 +36,25 @@ def publish_dataset(data_dir: Path, place: Location, *, beside: Sequence[str] = 
     """
     manifest = read_manifest(LocalDirectory(data_dir))
     paths = [data_dir / shard.name for shard in manifest.shards()]
-    if place.head(MANIFEST_FILE) is None:
+    if location.head(MANIFEST_FILE) is None:
         renamed = _rename_shards(manifest)
-        _upload(place, paths, renamed.shards(), max_age=_REUSED_SECONDS)
+        _upload(location, paths, renamed.shards(), max_age=_REUSED_SECONDS)
         for name in beside:
-            _mirror(place, data_dir, name)
-        place.put_if_absent(MANIFEST_FILE, format_manifest(renamed).encode())
-    published = read_manifest(place)
+            _mirror(location, data_dir, name)
+        location.put_if_absent(MANIFEST_FILE, format_manifest(renamed).encode())
+    published = read_manifest(location)
     if published.digest != manifest.digest:
-        raise other_dataset(place, f"its digest is {published.digest[:12]}…")
+        raise other_dataset(location, f"its digest is {published.digest[:12]}…")
     # Now the manifest owns the shards; this restores any that were removed before that.
-    _upload(place, paths, published.shards(), max_age=float("inf"))
+    _upload(location, paths, published.shards(), max_age=float("inf"))
     return published
 
 
-def check_writable(place: Location) -> None:
+def check_writable(location: Location) -> None:
     """Store and remove an empty object, so that hours of work do not end without permission."""
     key = f"{PARTIAL_PREFIX}writable"
-    place.put(key, b"")
-    place.delete(key)
+    location.put(key, b"")
+    location.delete(key)
 
 
 def _rename_shards(manifest: Manifest) -> Manifest:
@@ -71,16 +71,16 @@ def _rename_shards(manifest: Manifest) -> Manifest:
 
 
 def _upload(
-    place: Location, paths: Sequence[Path], shards: Sequence[Shard], *, max_age: float
+    location: Location, paths: Sequence[Path], shards: Sequence[Shard], *, max_age: float
 ) -> None:
     """Store the files of shards that are missing, or older than `max_age` seconds."""
 
     def upload(file: tuple[Path, Shard]) -> bool:
         path, shard = file
-        stored = place.head(shard.name)
+        stored = location.head(shard.name)
         if stored is not None and _is_usable(stored, shard, max_age):
             return False
-        place.put(shard.name, path)
+        location.put(shard.name, path)
         return True
 
     num_stored = 0
@@ -99,10 +99,10 @@ def _is_usable(stored: StoredObject, shard: Shard, max_age: float) -> bool:
     return stored.num_bytes == shard.num_bytes and time.time() - stored.changed < max_age
 
 
-def _mirror(place: Location, data_dir: Path, name: str) -> None:
+def _mirror(location: Location, data_dir: Path, name: str) -> None:
     """Store a small file, or remove the one of an earlier conversion."""
     path = data_dir / name
     if path.exists():
-        place.put(name, path)
-    elif place.head(name) is not None:
-        place.delete(name)
+        location.put(name, path)
+    elif location.head(name) is not None:
+        location.delete(name)

@@ -1,4 +1,4 @@
-"""The directory layout below a root; no other module knows it."""
+"""The layout of directories below a root; no other module knows it."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from ssd_core.store import Location
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class Layout:
     """The directories below `root`, a path, `file://` or `s3://bucket/prefix`."""
 
     root: str
