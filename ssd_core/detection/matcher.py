@@ -1,5 +1,7 @@
 """Assign objects to anchors, as in section 2.2 of the SSD paper."""
 
+from typing import Any
+
 import numpy as np
 
 from ssd_core.config import MatchingSpec
@@ -7,6 +9,11 @@ from ssd_core.detection.boxes import compute_iou
 from ssd_core.structures import FloatArray, IntArray
 
 BACKGROUND = -1
+
+
+def reaches_threshold(iou: Any, spec: MatchingSpec) -> Any:
+    """Return a mask of an array or tensor of float32 IoU: true where an anchor takes its object."""
+    return iou >= spec.iou_threshold if spec.inclusive else iou > spec.iou_threshold
 
 
 def match_anchors(
@@ -28,8 +35,7 @@ def match_anchors(
     if len(objects) == 0:
         return matched
     iou = compute_iou(boxes[objects], anchors)
-    reaches = np.greater_equal if spec.inclusive else np.greater
-    positive = reaches(iou.max(axis=0), np.float32(spec.iou_threshold))
+    positive = reaches_threshold(iou.max(axis=0), spec)
     matched[positive] = objects[iou.argmax(axis=0)[positive]]
     forced = list(enumerate(iou.argmax(axis=1)))
     for index, best_anchor in forced if spec.contested_anchor == "last" else forced[::-1]:

@@ -101,13 +101,7 @@ def _results(
     objects = join_objects(list(tables.values()))
     classes = manifest.classes
     anchors = {
-        name: describe_reach(
-            objects,
-            section.model.anchors,
-            section.model.image_size,
-            iou_threshold=section.matching.iou_threshold,
-            num_classes=len(classes),
-        )
+        name: describe_reach(objects, section.model, section.matching, num_classes=len(classes))
         for name, section in recipes.items()
     }
     groups = find_repeated(tables)

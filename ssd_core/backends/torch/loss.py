@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from ssd_core.config import FocalLossSpec, LossDivisor, MatchingSpec, SoftmaxLossSpec
 from ssd_core.detection.boxes import to_xyxy
+from ssd_core.detection.matcher import reaches_threshold
 from ssd_core.structures import FloatArray
 
 
@@ -98,9 +99,8 @@ class TorchLoss:
         is_forced = forced >= 0
         if self._matching.contested_anchor == "first":
             forced = num_rows - 1 - forced
-        threshold = self._matching.iou_threshold
-        reaches = best_iou >= threshold if self._matching.inclusive else best_iou > threshold
-        return torch.where(is_forced, forced, matched), reaches | is_forced
+        positive = reaches_threshold(best_iou, self._matching) | is_forced
+        return torch.where(is_forced, forced, matched), positive
 
     def _softmax_loss(
         self, cls_logits: Tensor, targets: Tensor, positive: Tensor, spec: SoftmaxLossSpec

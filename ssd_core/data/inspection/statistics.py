@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from ssd_core.config import AnchorLevel
+from ssd_core.config import AnchorLevel, MatchingSpec, ModelConfig
 from ssd_core.data.checking.duplicates import find_near_images
 from ssd_core.data.inspection.table import SIZES, Objects, SplitTable, join_objects
 from ssd_core.detection.anchors import feature_sizes, find_best_anchors
+from ssd_core.detection.matcher import reaches_threshold
 from ssd_core.structures import Array, ClassInfo, FloatArray, IntArray
 
 SIDE_BINS = 2
@@ -167,23 +168,22 @@ def _smallest_sides(table: SplitTable) -> FloatArray:
 
 def describe_reach(
     objects: Objects,
-    levels: Sequence[AnchorLevel],
-    image_size: int,
+    model: ModelConfig,
+    matching: MatchingSpec,
     *,
-    iou_threshold: float,
     num_classes: int,
 ) -> dict[str, Any]:
-    """Return how well anchors fit the objects without augmentation.
+    """Return how well the anchors of a model fit the objects without augmentation.
 
-    An object is unreached if the IoU with its best anchor is below `iou_threshold`; it then trains
-    only this anchor, whatever the IoU (`detection/matcher.py`). `image_size` is the side of the
-    square network input in pixels.
+    An object is unreached if the IoU with its best anchor does not reach the threshold; it then
+    trains only this anchor, whatever the IoU (`detection/matcher.py`).
     """
+    levels, image_size = model.anchors, model.image_size
     iou, best_levels = find_best_anchors(objects.boxes, levels, image_size)
-    is_unreached = iou < np.float32(iou_threshold)
+    is_unreached = ~reaches_threshold(iou, matching)
     return {
         "image_size": image_size,
-        "iou_threshold": iou_threshold,
+        "iou_threshold": matching.iou_threshold,
         "objects": len(iou),
         "unreached": int(is_unreached.sum()),
         "unreached_sizes": count_sizes(objects.size_rows[is_unreached]),

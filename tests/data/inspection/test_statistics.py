@@ -1,12 +1,14 @@
-"""Statistics of a data set, from literal tables and from the bundled images."""
+"""Statistics of a data set and its anchors, from literal tables and from the bundled images."""
 
 import hashlib
 
 import numpy as np
 import pytest
 
+from ssd_core.config import AnchorLevel, MatchingSpec
 from ssd_core.data.inspection import statistics
 from ssd_core.data.inspection.table import Objects, SplitTable, read_table
+from ssd_core.recipes import load_recipe
 from ssd_core.structures import ClassInfo
 from tests.datasets import split_of
 
@@ -142,3 +144,72 @@ def test_the_bundled_images_agree_with_their_manifest(bccd_shards):
     np.testing.assert_allclose(in_pixels, record.annotations.boxes, atol=1e-3)
     np.testing.assert_array_equal(found.objects.labels[of_record], record.annotations.labels)
     assert found.image_hashes[3] == hashlib.sha256(record.image).hexdigest()
+
+
+LEVELS = (
+    AnchorLevel(stride=50, shapes=((20, 20), (30, 30))),
+    AnchorLevel(stride=100, shapes=((60, 60), (77.5, 77.5), (120, 30), (30, 120))),
+)
+"""On 100 px: 2 x 2 cells of squares of 20 and 30, one cell of 60, 77.5, 120 x 30 and 30 x 120."""
+
+BOXES = np.array(
+    [
+        [0.15, 0.15, 0.35, 0.35],  # the square of 20
+        [0.20, 0.20, 0.80, 0.80],  # the square of 60
+        [0.65, 0.15, 0.85, 0.25],  # half of a square of 20
+        [0.50, 0.50, 0.51, 0.51],  # between the squares, inside the one of 60
+    ],
+    np.float32,
+)
+
+
+def reach(boxes=BOXES, levels=LEVELS, **matching):
+    count = len(boxes)
+    objects = Objects(
+        image_rows=np.zeros(count, np.int64),
+        boxes=boxes,
+        labels=np.array([1, 1, 2, 2][:count], np.int64),
+        areas=np.array([100, 9999, 2000, 1][:count], np.float64),
+    )
+    model = load_recipe("demo").train.model.model_copy(
+        update={"anchors": levels, "image_size": 100}
+    )
+    spec = MatchingSpec(**{"iou_threshold": 0.49, **matching})
+    return statistics.describe_reach(objects, model, spec, num_classes=3)
+
+
+def test_objects_below_the_threshold_are_unreached():
+    found = reach()
+    assert (found["objects"], found["unreached"]) == (4, 1)
+    assert found["unreached_classes"] == [0, 1, 0]
+    assert found["unreached_sizes"] == {"small": 1, "medium": 0, "large": 0}
+    assert found["unreached_side_histogram"][2] == 1  # 1 % of the image is 1.4 octaves from 1/256
+    assert reach(iou_threshold=0.51)["unreached_classes"] == [0, 2, 0]
+
+
+@pytest.mark.parametrize("inclusive", [True, False])
+def test_an_overlap_equal_to_the_threshold_counts_as_in_training(inclusive):
+    square = (AnchorLevel(stride=100, shapes=((50, 50),)),)
+    half = np.array([[0.25, 0.25, 0.75, 0.5]], np.float32)
+    assert reach(half, square, iou_threshold=0.5, inclusive=inclusive)["unreached"] == (
+        not inclusive
+    )
+
+
+def test_the_distribution_of_the_best_overlap():
+    found = reach()
+    assert found["best_iou"]["max"] == 1
+    assert found["best_iou_histogram"][-1] == 2
+    assert sum(found["best_iou_histogram"]) == 4
+
+
+def test_levels_have_their_shapes_and_objects():
+    small, large = reach()["levels"]
+    assert small == {"stride": 50, "shapes": [[20, 20], [30, 30]], "anchors": 8, "objects": 2}
+    assert large["shapes"] == [[60, 60], [77.5, 77.5], [120, 30], [30, 120]]
+    assert (large["anchors"], large["objects"]) == (4, 2)
+
+
+def test_no_objects():
+    found = reach(boxes=np.zeros((0, 4), np.float32))
+    assert (found["objects"], found["unreached"], found["best_iou"]) == (0, 0, None)
