@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -19,7 +18,6 @@ from ssd_core.config import ModelConfig, Recipe, first_problem
 from ssd_core.errors import DataError, UsageError
 from ssd_core.store import Location
 from ssd_core.store.known_file import KnownFile, read_arrays, write_arrays
-from ssd_core.store.local import LocalDirectory, own_temporary_directory
 from ssd_core.structures import Array, ClassInfo
 
 CONFIG_FILE = "config.json"
@@ -98,7 +96,7 @@ def read_model(location: Location) -> Model:
         UsageError: the directory does not exist.
         DataError: a file is missing or damaged.
     """
-    model_dir = LocalDirectory(local_model(location))
+    model_dir = _find(location)
     with _with_remedy():
         description = _read_config(model_dir)
         classes = _read_classes(model_dir, description)
@@ -117,32 +115,17 @@ def is_whole(location: Location, description: ModelDescription) -> bool:
     return all(file.is_in(location) for file in description.files)
 
 
-def local_model(location: Location) -> Path:
-    """Return the path of a model directory, or of the one in the output directory of a training.
-
-    A model in a store is copied to a directory for temporary files, once per content.
-
-    Raises:
-        UsageError: the directory does not exist.
-        DataError: a file is missing or damaged.
-    """
-    found = _find(location)
-    if found.local is not None:
-        return found.local
+def copy_model(location: Location, target: Location) -> ModelDescription:
+    """Copy a verified model, without the files that are already in `target`; see `read_model`."""
+    model_dir = _find(location)
     with _with_remedy():
-        return _copy(_read_config(found), found)
-
-
-def _copy(description: ModelDescription, location: Location) -> Path:
-    """Copy the missing or damaged files, so that a killed copy is completed."""
-    config = _format(description)
-    sha256 = KnownFile.of(CONFIG_FILE, config).sha256
-    copy = LocalDirectory(own_temporary_directory("models") / sha256)
-    for file in description.files:
-        if not file.is_in(copy):
-            copy.put(file.name, file.read(location))
-    copy.put(CONFIG_FILE, config)
-    return copy.local
+        description = _read_config(model_dir)
+        target.delete(CONFIG_FILE)
+        for file in description.files:
+            if not file.is_in(target):
+                target.put(file.name, file.read(model_dir))
+    target.put(CONFIG_FILE, _format(description))
+    return description
 
 
 @contextmanager

@@ -3,14 +3,13 @@
 from pathlib import Path
 
 from ssd_core.logs import logger
-from ssd_core.model_dir import CONFIG_FILE, WEIGHTS_FILE, local_model, read_model
+from ssd_core.model_dir import WEIGHTS_FILE, copy_model
 from ssd_core.store import LocalDirectory, Location
-from ssd_core.store.transfer import upload_directory
 from ssd_core.structures import StageResult
 
 
 def run(source: Location, out_dir: Path) -> StageResult:
-    """Copy a model and verify the copy.
+    """Copy a model, and verify it as it is read.
 
     Args:
         source: a model directory, the output of a training, or a published model.
@@ -23,9 +22,7 @@ def run(source: Location, out_dir: Path) -> StageResult:
         UsageError: the model does not exist.
         DataError: a file is missing or damaged.
     """
-    copy = LocalDirectory(out_dir)
-    upload_directory(local_model(source), copy, last=CONFIG_FILE)
-    description = read_model(copy).description
+    description = copy_model(source, LocalDirectory(out_dir))
     logger.info("%s: %s, %d steps", source, description.recipe.name, description.step)
     return StageResult(
         metadata={

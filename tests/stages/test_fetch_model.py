@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from ssd_core.errors import DataError, UsageError
-from ssd_core.model_dir import WEIGHTS_FILE, read_model
+from ssd_core.model_dir import CLASSES_FILE, WEIGHTS_FILE, read_model
 from ssd_core.stages import fetch_model
 from ssd_core.store import LocalDirectory
 from tests.damage import flip_bit
@@ -13,9 +13,15 @@ from tests.damage import flip_bit
 
 @pytest.mark.parametrize("inside", ["", "model"])
 def test_a_model_is_copied_with_its_description(trained_dir, tmp_path, inside):
-    result = fetch_model.run(LocalDirectory(trained_dir / inside), tmp_path / "copy")
+    source, copy = LocalDirectory(trained_dir / inside), tmp_path / "copy"
     description = read_model(LocalDirectory(trained_dir)).description
-    assert read_model(LocalDirectory(tmp_path / "copy")).description == description
+    result = fetch_model.run(source, copy)
+    weights, classes = copy / WEIGHTS_FILE, copy / CLASSES_FILE
+    before = weights.stat().st_mtime_ns
+    classes.write_text("damaged")
+    assert fetch_model.run(source, copy) == result
+    assert weights.stat().st_mtime_ns == before  # intact files are not copied again
+    assert read_model(LocalDirectory(copy)).description == description
     assert result.metadata["recipe"] == "demo"
     assert result.metadata["digest"] == description.file(WEIGHTS_FILE).sha256
     assert {type(value) for value in result.metadata.values()} == {str}

@@ -22,8 +22,6 @@ from ssd_core.structures import Array
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
-_HALF_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
@@ -52,11 +50,9 @@ class Device:
         return torch.from_numpy(array).to(self.torch_device)
 
     def autocast(self, precision: str) -> AbstractContextManager[object]:
-        """Return the context in which a network computes in `fp32`, `bf16` or `fp16`."""
+        """Return the context in which a network computes in `fp32` or `bf16`."""
         return torch.autocast(
-            self.torch_device.type,
-            dtype=_HALF_TYPES.get(precision),
-            enabled=precision in _HALF_TYPES,
+            self.torch_device.type, dtype=torch.bfloat16, enabled=precision == "bf16"
         )
 
     @contextmanager
