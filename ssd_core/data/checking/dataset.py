@@ -1,6 +1,6 @@
 """Check a whole source data set without converting it, for everything a conversion would find."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ssd_core.config import ConvertConfig, SplitName
@@ -47,8 +47,8 @@ def check_dataset(source: Source, config: ConvertConfig) -> CheckedDataset:
     except DataError as error:
         findings.add("source_unusable", source.uri, str(error))
         return CheckedDataset(format="unknown", classes=(), splits={}, findings=findings)
-    dataset, kept = check_listing(source, dataset, findings)
-    usable = list(_check_images(source, dataset, kept, config, findings))
+    check_listing(source, dataset, findings)
+    usable = list(_check_images(source, dataset, config, findings))
     report_equal_images(source, (image for image, _ in usable), findings)
     counts: dict[SplitName, SplitCounts] = {}
     for name, split in dataset.splits.items():
@@ -72,11 +72,7 @@ def check_dataset(source: Source, config: ConvertConfig) -> CheckedDataset:
 
 
 def _check_images(
-    source: Source,
-    dataset: SourceDataset,
-    kept: Mapping[SplitName, Sequence[int]],
-    config: ConvertConfig,
-    findings: Findings,
+    source: Source, dataset: SourceDataset, config: ConvertConfig, findings: Findings
 ) -> Iterator[tuple[SeenImage, int]]:
     """Read every image once, and yield the usable ones with their number of objects."""
 
@@ -84,12 +80,11 @@ def _check_images(
         return memoryview(source.read(name))
 
     done = 0
-    with Progress("check: image", sum(map(len, kept.values()))) as progress:
-        for name, positions in kept.items():
-            split = dataset.splits[name]
-            source.expect([split.images[position].image_path for position in positions])
-            for position in positions:
-                checked = check_image(split.sample(position), load, config, findings)
+    with Progress("check: image", sum(map(len, dataset.splits.values()))) as progress:
+        for name, split in dataset.splits.items():
+            source.expect([entry.image_path for entry in split.images])
+            for index in range(len(split)):
+                checked = check_image(split.sample(index), load, config, findings)
                 done += 1
                 progress.update(done)
                 if checked is not None:

@@ -1,6 +1,6 @@
 """Checks of a whole data set that open no image: names, repeated objects, unused classes."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -8,7 +8,6 @@ from ssd_core.config import SplitName
 from ssd_core.data.checking.samples import ROUNDING_PIXELS
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats.dataset import SourceDataset, SourceSplit
-from ssd_core.data.formats.names import resolve_names
 from ssd_core.data.sources.base import IMAGE_SUFFIXES, Source
 from ssd_core.errors import DataError
 from ssd_core.structures import IntArray
@@ -17,10 +16,8 @@ _SHOWN = 20
 _ALMOST_ALL = 0.99
 
 
-def check_listing(
-    source: Source, dataset: SourceDataset, findings: Findings
-) -> tuple[SourceDataset, dict[SplitName, list[int]]]:
-    """Run all checks that open no image; see `resolve_names` for the result."""
+def check_listing(source: Source, dataset: SourceDataset, findings: Findings) -> None:
+    """Run the checks of a whole data set that open no image."""
     for name, reason in source.unusable.items():
         findings.add("file_not_read", name, reason)
     for split in dataset.splits.values():
@@ -28,11 +25,9 @@ def check_listing(
         _report_twins(split, findings)
         if dataset.format == "coco":  # other formats have no widths to mistake for corners
             _report_corners(split, findings)
-    dataset, kept = resolve_names(source, dataset, findings)
-    _report_shared(dataset, kept, findings)
+    _report_shared(dataset, findings)
     _report_unused(source, dataset, findings)
     _report_empty_classes(dataset, findings)
-    return dataset, kept
 
 
 def check_split(name: SplitName, split: SourceSplit, *, num_images: int, num_boxes: int) -> None:
@@ -110,13 +105,8 @@ def _report_corners(split: SourceSplit, findings: Findings) -> None:
         findings.add("boxes_may_be_corners", split.place, detail, count=int(leaves.sum()))
 
 
-def _report_shared(
-    dataset: SourceDataset, kept: Mapping[SplitName, Sequence[int]], findings: Findings
-) -> None:
-    paths = [
-        {dataset.splits[name].images[index].image_path for index in indices}
-        for name, indices in kept.items()
-    ]
+def _report_shared(dataset: SourceDataset, findings: Findings) -> None:
+    paths = [{entry.image_path for entry in split.images} for split in dataset.splits.values()]
     for path in sorted(set.intersection(*paths)) if len(paths) > 1 else []:
         detail = "is in both splits, so accuracy will look too good"
         findings.add("image_in_both_splits", path, detail, image=path)
@@ -124,7 +114,7 @@ def _report_shared(
 
 def _report_unused(source: Source, dataset: SourceDataset, findings: Findings) -> None:
     used = {entry.image_path for split in dataset.splits.values() for entry in split.images}
-    used |= {finding.image for finding in findings.listed}  # reported and dropped by the reader
+    used |= {finding.image for finding in findings.listed}  # reported, and perhaps dropped
     for name in source.files:
         if name.lower().endswith(IMAGE_SUFFIXES) and name not in used:
             findings.add("image_not_used", name, "is in neither split", image=name)

@@ -53,8 +53,8 @@ def pack_dataset(conversion: Conversion, *, workers: int = 1) -> Manifest:
 def _pack_source(conversion: Conversion, findings: Findings, workers: int) -> Manifest:
     source, out_dir = conversion.source, conversion.out_dir
     dataset = read_dataset(source, conversion.config, findings)
-    dataset, kept = check_listing(source, dataset, findings)
-    parts = plan_parts(conversion, dataset, kept)
+    check_listing(source, dataset, findings)
+    parts = plan_parts(conversion, dataset)
     packed = list(_pack_parts(conversion, dataset, parts, findings, workers))
     report_equal_images(source, _seen_images(dataset, parts, packed), findings)
     splits = {name: _join(name, packed) for name in dataset.splits}

@@ -42,7 +42,7 @@ class Part:
     split: SplitName
     index: int
     """Of the part within the split."""
-    positions: Sequence[int]
+    positions: range
     """Of the images within the split."""
 
 
@@ -66,22 +66,19 @@ WRITERS: Mapping[
 bytes according to the listing."""
 
 
-def plan_parts(
-    conversion: Conversion, dataset: SourceDataset, kept: Mapping[SplitName, list[int]]
-) -> list[Part]:
+def plan_parts(conversion: Conversion, dataset: SourceDataset) -> list[Part]:
     """Divide the images of all splits: a part ends when its files reach `shard_bytes`.
 
     The files of a MindRecord split refer to each other, so there a split is one part.
     """
     limit = conversion.config.shard_bytes if conversion.config.shards == "arrow" else math.inf
     parts = []
-    for split, positions in kept.items():
-        images = dataset.splits[split].images
+    for name, split in dataset.splits.items():
         first, num_bytes, index = 0, 0, 0
-        for end, position in enumerate(positions, start=1):
-            num_bytes += conversion.source.files[images[position].image_path].num_bytes
-            if num_bytes >= limit or end == len(positions):
-                parts.append(Part(split=split, index=index, positions=positions[first:end]))
+        for end, entry in enumerate(split.images, start=1):
+            num_bytes += conversion.source.files[entry.image_path].num_bytes
+            if num_bytes >= limit or end == len(split):
+                parts.append(Part(split=name, index=index, positions=range(first, end)))
                 first, num_bytes, index = end, 0, index + 1
     return parts
 

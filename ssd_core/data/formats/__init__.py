@@ -10,6 +10,7 @@ from ssd_core.config import ConvertConfig, SplitName
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats import coco, txt, voc, yolo
 from ssd_core.data.formats.dataset import SourceDataset, SourceSplit
+from ssd_core.data.formats.names import resolve_names
 from ssd_core.data.formats.splits import find_split, hold_back_fifth
 from ssd_core.data.sources.base import Source
 from ssd_core.errors import DataError, UsageError
@@ -41,7 +42,7 @@ READERS: Mapping[str, Reader] = {"coco": coco, "voc": voc, "yolo": yolo, "txt": 
 
 
 def read_dataset(source: Source, config: ConvertConfig, findings: Findings) -> SourceDataset:
-    """Find format and splits, and read all annotations; no image is decoded.
+    """Find format and splits, and read all annotations; every image has a file, none is decoded.
 
     Raises:
         DataError: no known format, or a file that cannot be used at all.
@@ -49,8 +50,9 @@ def read_dataset(source: Source, config: ConvertConfig, findings: Findings) -> S
     name, candidates = _find_format(source, config)
     places = _find_splits(source, config, name, candidates)
     dataset = READERS[name].read(source, places, config, findings)
+    dataset = resolve_names(source, dataset, findings)
     if "val" not in dataset.splits:
-        train, val = hold_back_fifth(source, dataset.splits["train"])
+        train, val = hold_back_fifth(source, dataset.splits["train"], findings)
         logger.info(
             "no evaluation split: %d of %d images held back", len(val), len(val) + len(train)
         )

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from ssd_core.config import SplitName
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats.dataset import ImageEntry, Problem, SourceDataset, SourceSplit
 from ssd_core.data.formats.splits import words_of
@@ -109,27 +108,20 @@ def join_inside(prefix: str, name: str) -> str:
     return posixpath.normpath(path) if "./" in path or "//" in path else path
 
 
-def resolve_names(
-    source: Source, dataset: SourceDataset, findings: Findings
-) -> tuple[SourceDataset, dict[SplitName, list[int]]]:
-    """Give each image the name of its file.
-
-    Returns:
-        The data set with corrected names, and for each split the positions of the images to keep.
-    """
+def resolve_names(source: Source, dataset: SourceDataset, findings: Findings) -> SourceDataset:
+    """Give each image the name of its file, and leave out the images that have none."""
     similar = _similar_names(source, dataset)
-    splits: dict[SplitName, SourceSplit] = {}
-    kept: dict[SplitName, list[int]] = {}
-    for name, split in dataset.splits.items():
-        images, kept[name] = _resolve_split(source, split, similar, findings)
-        splits[name] = replace(split, images=images)
-    return replace(dataset, splits=splits), kept
+    splits = {
+        name: _resolve_split(source, split, similar, findings)
+        for name, split in dataset.splits.items()
+    }
+    return replace(dataset, splits=splits)
 
 
 def _resolve_split(
     source: Source, split: SourceSplit, similar: Mapping[str, Sequence[str]], findings: Findings
-) -> tuple[list[ImageEntry], list[int]]:
-    entries, kept = [], []
+) -> SourceSplit:
+    kept: dict[int, ImageEntry] = {}
     places: dict[str, str] = {}
     for index, entry in enumerate(split.images):
         path = entry.image_path
@@ -138,18 +130,19 @@ def _resolve_split(
         found = similar.get(fold_name(path), ()) if problem is not None else ()
         if problem is not None and problem.code == "image_missing" and len(found) == 1:
             detail = f"{path} does not exist in {source.uri}, but {found[0]} does"
-            is_dropped = findings.add("image_name_differs", entry.place, detail, image=path)
+            is_dropped = findings.add("image_name_differs", entry.place, detail, image=found[0])
             entry, problem = entry._replace(image_path=found[0]), None
         if problem is None and entry.image_path in places:
             detail = f"{entry.image_path} was already listed at {places[entry.image_path]}"
             problem = Problem("image_twice", detail)
-        entries.append(entry)
         if problem is not None:
             findings.add(problem.code, entry.place, problem.detail, image=path)
         elif not is_dropped:
             places[entry.image_path] = entry.place
-            kept.append(index)
-    return entries, kept
+            kept[index] = entry
+    if len(kept) < len(split):
+        split = replace(split.select(list(kept)), num_listed=split.num_listed)
+    return replace(split, images=list(kept.values()))
 
 
 def _name_problem(source: Source, path: str) -> Problem | None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
+from ssd_core.data.findings import Findings
 from ssd_core.data.formats.dataset import SourceSplit
 from ssd_core.data.sources.base import Source, SourceFile, read_head
 from ssd_core.errors import DataError, UsageError
@@ -83,17 +84,22 @@ def sniff_files(source: Source, suffix: str, accepts: Callable[[str], bool]) -> 
     ]
 
 
-def hold_back_fifth(source: Source, split: SourceSplit) -> tuple[SourceSplit, SourceSplit]:
+def hold_back_fifth(
+    source: Source, split: SourceSplit, findings: Findings
+) -> tuple[SourceSplit, SourceSplit]:
     """Divide a split by the hash of each image's content, about four to one.
 
     So equal images stay on one side whatever their names, and adding some moves no other.
+
+    Raises:
+        DataError: no image is left to train with, and no error finding gives the reason.
     """
     source.expect([entry.image_path for entry in split.images])
     hashes = [_content_hash(source, entry.image_path) for entry in split.images]
     limit = max(2**256 // 5, min(hashes, default=0) + 1)
     held_back = [i for i, value in enumerate(hashes) if value < limit]
     kept = [i for i, value in enumerate(hashes) if value >= limit]
-    if held_back and not kept:
+    if held_back and not kept and not findings.num_errors:
         raise DataError(
             f"{split.place}: no image is left to train with when some are held back; choose the "
             "evaluation split: --val, convert.val"

@@ -16,6 +16,7 @@ from ssd_core.data.formats.dataset import (
     SourceSplit,
     assemble_split,
 )
+from ssd_core.data.formats.names import resolve_names
 from ssd_core.structures import ClassInfo
 from tests.data.formats.memory_source import MemorySource
 
@@ -42,11 +43,12 @@ def check(
     }
     classes = tuple(ClassInfo(label=k, name=f"c{k}", category_id=k) for k in (1, 2))
     dataset = SourceDataset(format="txt", classes=classes, splits=splits)
-    dataset, kept = check_listing(MemorySource(dict.fromkeys(files, b"")), dataset, findings)
+    source = MemorySource(dict.fromkeys(files, b""))
+    dataset = resolve_names(source, dataset, findings)
+    check_listing(source, dataset, findings)
     del findings.counts["class_without_objects"]
     paths = {
-        name: [dataset.splits[name].images[i].image_path for i in positions]
-        for name, positions in kept.items()
+        name: [entry.image_path for entry in split.images] for name, split in dataset.splits.items()
     }
     return paths, findings
 
@@ -82,7 +84,7 @@ def test_names(name: str) -> None:
     assert findings.counts == ({code: 1} if code else {})
     assert paths == {"train": [kept] if kept else []}
     if code:
-        assert (findings.listed[0].place, findings.listed[0].image) == ("line 0", path)
+        assert (findings.listed[0].place, findings.listed[0].image) == ("line 0", kept or path)
         assert check(files, {"train": [path]}, "strict")[1].stops
         assert check(files, {"train": [path]}, "skip")[0] == {"train": []}
 

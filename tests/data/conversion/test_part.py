@@ -1,5 +1,6 @@
 """The images of a part, and an image that changes while the part is packed."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,8 @@ def source(tmp_path: Path) -> FolderSource:
     return FolderSource(tmp_path / "source")
 
 
-def make_dataset() -> SourceDataset:
-    images = [(ImageEntry(i, name, 0, 0, name), []) for i, name in enumerate(SIZES)]
+def make_dataset(names: Iterable[str] = SIZES) -> SourceDataset:
+    images = [(ImageEntry(i, name, 0, 0, name), []) for i, name in enumerate(names)]
     split = assemble_split(ParsedSplit("list", 5, images), {})
     return SourceDataset(format="txt", classes=(), splits={"train": split})
 
@@ -32,23 +33,23 @@ def convert(source: FolderSource, out_dir: Path, **changes: object) -> Conversio
 
 
 @pytest.mark.parametrize(
-    ("kept", "changes", "parts"),
+    ("names", "changes", "parts"),
     [
-        ([0, 1, 2, 3, 4], {}, [[0, 1], [2, 3], [4]]),
-        ([1, 3], {}, [[1, 3]]),
-        ([3, 1, 4], {}, [[3], [1, 4]]),
-        ([], {}, []),
-        ([0, 1, 2, 3, 4], {"shards": "mindrecord"}, [[0, 1, 2, 3, 4]]),
+        ("abcde", {}, [range(2), range(2, 4), range(4, 5)]),
+        ("bd", {}, [range(2)]),
+        ("dbe", {}, [range(1), range(1, 3)]),
+        ("", {}, []),
+        ("abcde", {"shards": "mindrecord"}, [range(5)]),
     ],
 )
 def test_a_part_ends_when_its_files_reach_the_size(
     source: FolderSource,
     tmp_path: Path,
-    kept: list[int],
+    names: str,
     changes: dict[str, object],
-    parts: list[list[int]],
+    parts: list[range],
 ) -> None:
-    found = plan_parts(convert(source, tmp_path, **changes), make_dataset(), {"train": kept})
+    found = plan_parts(convert(source, tmp_path, **changes), make_dataset(names))
     assert [part.positions for part in found] == parts
     assert [part.index for part in found] == list(range(len(parts)))
 
@@ -60,7 +61,7 @@ def test_an_image_that_changed_since_the_listing_gives_a_finding(
     assert source.files
     (tmp_path / "source" / "a").write_bytes(content)
     images = make_dataset().splits["train"].select([0])
-    part = Part(split="train", index=0, positions=[0])
+    part = Part(split="train", index=0, positions=range(1))
     packed = pack_part(convert(source, tmp_path / "out"), part, images)
     assert packed.counts == {"image_unreadable": 1}
     assert "changed while it was read" in packed.findings[0].detail

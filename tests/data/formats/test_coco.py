@@ -206,16 +206,18 @@ def test_image_folder_is_given_or_found(tmp_path: Path) -> None:
     for options in ({}, {"train": "train.json:photos"}, {"images": "photos/"}):
         dataset, _ = read(tmp_path, **options)
         assert dataset.splits["train"].images[0].image_path == "photos/b.jpg"
-    for written, path in (("./a.jpg", "photos/a.jpg"), ("A.JPG", "photos/A.JPG")):
+    for written, code in (("./a.jpg", None), ("A.JPG", "image_name_differs")):
         write(tmp_path, images=[{"id": 1, "file_name": written}])
-        dataset, _ = read(tmp_path)
-        assert dataset.splits["train"].images[0].image_path == path  # the checks see the case
+        dataset, findings = read(tmp_path)
+        assert dataset.splits["train"].images[0].image_path == "photos/a.jpg"
+        assert findings.counts == ({code: 2} if code else {})
     write(tmp_path, images=[{"id": 1, "file_name": "c.jpg"}])
     with pytest.raises(DataError, match=r"none of its images exists.*c\.jpg.*--images"):
         read(tmp_path)
     write(tmp_path, images=[{"id": 1, "file_name": "../photos/a.jpg"}])
-    dataset, _ = read(tmp_path)
-    assert dataset.splits["train"].images[0].image_path == "../photos/a.jpg"  # the checks refuse it
+    dataset, findings = read(tmp_path)
+    assert not dataset.splits["train"].images
+    assert findings.counts == {"image_path_unsafe": 2}
 
 
 def test_only_annotation_files_are_seen(tmp_path: Path) -> None:

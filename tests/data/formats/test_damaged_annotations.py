@@ -56,7 +56,8 @@ def answer(name: str, files: dict[str, bytes]) -> None:
         config = ConvertConfig(format=format_name, train=place, policy=policy)  # type: ignore[arg-type]
         findings = Findings(policy)  # type: ignore[arg-type]
         try:
-            dataset, kept = check_listing(source, read_dataset(source, config, findings), findings)
+            dataset = read_dataset(source, config, findings)
+            check_listing(source, dataset, findings)
         except SsdError as error:
             messages.append(str(error))
             continue
@@ -64,9 +65,7 @@ def answer(name: str, files: dict[str, bytes]) -> None:
         for split in dataset.splits.values():
             assert split.starts[-1] == len(split.annotations)
             assert all(1 <= label <= len(dataset.classes) for label in split.annotations.labels)
-        for split_name, positions in kept.items():
-            images = dataset.splits[split_name].images
-            assert all(images[position].image_path in source.files for position in positions)
+            assert all(entry.image_path in source.files for entry in split.images)
     try:
         checked = check_dataset(source, ConvertConfig(train=place, decode_check=True))
         messages += [finding.detail for finding in checked.findings.listed]

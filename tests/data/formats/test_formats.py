@@ -104,7 +104,7 @@ def test_a_fifth_is_held_back_by_content(tmp_path: Path) -> None:
     again = read(tmp_path).splits
     names = {Path(entry.image_path).name for entry in again["val"].images}
     assert names == held_back | {"twin.jpg"}
-    assert again["train"].images[-1].image_path == "missing.jpg"
+    assert again["train"].num_listed == len(again["train"]) + 1  # the missing one
 
 
 @pytest.mark.parametrize("num_images", [1, 2])
@@ -114,6 +114,26 @@ def test_holding_back_all_images_is_an_error(tmp_path: Path, num_images: int) ->
         (tmp_path / f"{number}.jpg").write_bytes(b"x")
     with pytest.raises(DataError, match="list.txt: no image is left to train with.*--val"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "code", "kept"),
+    [(".JPG", "image_name_differs", 4), (".gone", "image_missing", 0)],
+)
+def test_names_are_resolved_before_images_are_held_back(
+    tmp_path: Path, suffix: str, code: str, kept: int
+) -> None:
+    write_list(tmp_path, "list.txt", 4)
+    for path in tmp_path.glob("*.jpg"):
+        path.rename(path.with_suffix(suffix))
+    shutil.copyfile(tmp_path / f"0{suffix}", tmp_path / "x.jpg")
+    with (tmp_path / "list.txt").open("a") as file:
+        file.write("\nx.jpg 1,2,3,4,1")
+    (tmp_path / "x.jpg").rename(tmp_path / "X.jpg")
+    for policy in ("strict", "repair"):
+        dataset, findings = read_folder(tmp_path, policy=policy)
+        assert findings.counts[code]
+        assert sum(map(len, dataset.splits.values())) == kept + 1, findings.listed
 
 
 def test_images_dropped_by_a_reader_stay_counted(tmp_path: Path) -> None:

@@ -164,13 +164,15 @@ def test_the_stem_counts_then_the_written_name(tmp_path: Path) -> None:
     devkit(tmp_path, a=xml(DOG, filename="b.jpg"), b=xml(DOG))
     put(tmp_path, {"Annotations/c.xml": xml(DOG, filename="B2.png"), "JPEGImages/B2.PNG": "x"})
     put(tmp_path, {"Annotations/d.xml": xml(DOG), "ImageSets/Main/train.txt": "a\nb\nc\nd\n"})
-    dataset, _ = read(tmp_path)
+    dataset, findings = read(tmp_path)
     assert [entry.image_path for entry in dataset.splits["train"].images] == [
         "JPEGImages/a.jpg",
         "JPEGImages/b.jpg",
         "JPEGImages/B2.PNG",
-        "JPEGImages/d.jpg",  # missing, which the checks find
     ]
+    assert {(item.code, item.image) for item in findings.listed} == {
+        ("image_missing", "JPEGImages/d.jpg")
+    }
 
 
 @pytest.mark.parametrize(

@@ -205,11 +205,12 @@ OF_READER = {"object_malformed", "class_unknown", "row_twice"}
 def convert(source: MemorySource, config: ConvertConfig) -> tuple[list[Sample], Findings]:
     """Return the samples that a conversion keeps of the training split, and all findings."""
     findings = Findings(config.policy)
-    dataset, positions = check_listing(source, read_dataset(source, config, findings), findings)
+    dataset = read_dataset(source, config, findings)
+    check_listing(source, dataset, findings)
     split = dataset.splits["train"]
     assert split.num_listed >= len(split)
     kept = []
-    for sample in map(split.sample, positions["train"]):
+    for sample in map(split.sample, range(len(split))):
         image = memoryview(source.read(sample.image_path))
         checked = check_sample(sample, image, config, findings)
         if checked is not None:

@@ -122,8 +122,9 @@ def test_images_without_labels_are_kept_and_counted(tmp_path: Path) -> None:
 
 def test_labels_without_image_are_listed(tmp_path: Path) -> None:
     put(tmp_path, {"images/a.jpg": "", "labels/a.txt": ROW, "labels/z.txt": ROW})
-    dataset, _ = read(tmp_path, train="labels", val="labels")
-    assert pairs(dataset)["train"] == ["images/a.jpg", "images/z.jpg"]  # which the checks miss
+    dataset, findings = read(tmp_path, train="labels", val="labels")
+    assert pairs(dataset)["train"] == ["images/a.jpg"]
+    assert (findings.listed[0].code, findings.listed[0].image) == ("image_missing", "images/z.jpg")
     assert dataset.splits["train"].num_listed == 2
 
 
@@ -270,12 +271,16 @@ def test_images_may_be_elsewhere(tmp_path: Path) -> None:
 
 
 def test_all_lines_of_a_list_are_listed(tmp_path: Path) -> None:
-    lines = "images/a.jpg\n\n./images/a.jpg\n/etc/passwd.jpg\n"  # the checks drop the last two
+    lines = "images/a.jpg\n\n./images/a.jpg\n/etc/passwd.jpg\n"
     put(tmp_path, LAYOUTS["lists of images"] | {"train.txt": lines})
     dataset, findings = read(tmp_path)
-    assert pairs(dataset)["train"] == ["images/a.jpg", "images/a.jpg", "/etc/passwd.jpg"]
+    assert pairs(dataset)["train"] == ["images/a.jpg"]
     assert dataset.splits["train"].num_listed == 3
-    assert findings.listed[0].place == "train.txt: line 4"
+    assert [(finding.code, finding.place) for finding in findings.listed] == [
+        ("labels_missing", "train.txt: line 4"),
+        ("image_twice", "train.txt: line 3"),
+        ("image_path_unsafe", "train.txt: line 4"),
+    ]
 
 
 def test_other_text_is_not_yolo(tmp_path: Path) -> None:
