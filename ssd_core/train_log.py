@@ -23,17 +23,16 @@ def append(path: Path, line: Mapping[str, Any]) -> None:
         file.write(json.dumps(line, allow_nan=False) + "\n")
 
 
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a log, without a last line that is still being written."""
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        raise DataError(f"{path}: the training log does not exist") from None
-    whole = text.split("\n")[:-1]
+def parse_log(content: bytes, name: object) -> list[dict[str, Any]]:
+    """Return the lines of a log, without a last line that is still being written.
+
+    `name` is the file, for messages.
+    """
+    whole = content.decode(errors="replace").split("\n")[:-1]
     lines = [_parse(line) for line in whole]
     for number, line in enumerate(lines, 1):
         if line is None:
-            raise DataError(f"{path}:{number}: expected a JSON object with event and step")
+            raise DataError(f"{name}:{number}: expected a JSON object with event and step")
     return [line for line in lines if line is not None]
 
 

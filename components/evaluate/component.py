@@ -46,16 +46,16 @@ def evaluate(
     from ssd_core.store.layout import Layout
 
     with doorway():
-        out_dir = Path(evaluation.path)
+        out_dir = LocalDirectory(Path(evaluation.path))
         result = stage.run(
             parse_section(EvaluateConfig, config, "evaluate"),
             Location.parse(model.path),
             find_dataset(dataset.metadata, dataset.path),
-            LocalDirectory(out_dir),
+            out_dir,
             framework=framework,
             device=device,
         )
-        keep_output(out_dir, Layout(data_root).run(run, "evaluate"))
+        keep_output(out_dir.local, Layout(data_root).run(run, "evaluate"))
         evaluation.metadata.update(result.metadata)
         metrics.metadata.update(result.metrics)
         if table := read_output(out_dir).results["confusion"]:

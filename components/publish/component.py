@@ -39,12 +39,12 @@ def publish(
     from ssd_core.config import PublishConfig, parse_section
     from ssd_core.stages import publish as stage
     from ssd_core.stages.doorway import doorway, keep_output
-    from ssd_core.store import LocalDirectory
+    from ssd_core.store import LocalDirectory, Location
     from ssd_core.store.layout import Layout
 
     with doorway():
         layout, out_dir = Layout(data_root), Path(published.path)
-        inputs = [Path(model.path), Path(evaluation.path), Path(speed.path)]
+        inputs = [Location.parse(each.path) for each in (model, evaluation, speed)]
         label = stage.Label(name=name, version=version) if name else None
         section = parse_section(PublishConfig, config, "publish")
         result = stage.run(section, inputs, LocalDirectory(out_dir), layout=layout, label=label)

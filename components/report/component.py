@@ -39,11 +39,11 @@ def report(
     from ssd_core.config import ReportConfig, parse_section
     from ssd_core.stages import report as stage
     from ssd_core.stages.doorway import doorway, find_dataset, keep_output
-    from ssd_core.store import LocalDirectory
+    from ssd_core.store import LocalDirectory, Location
     from ssd_core.store.layout import Layout
 
     with doorway():
-        inputs = [Path(each.path) for each in (model, evaluation, speed) if each]
+        inputs = [Location.parse(each.path) for each in (model, evaluation, speed) if each]
         out_dir, data_dir = Path(f"{page.path}-parts"), find_dataset(dataset.metadata, dataset.path)
         section = parse_section(ReportConfig, config, "report")
         result = stage.run(section, inputs, LocalDirectory(out_dir), data_dir=data_dir)

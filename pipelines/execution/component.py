@@ -225,7 +225,7 @@ def _open_artifact(name: str, title: str, location: Location) -> Location:
     elif title == _MODEL:
         read_description(location)
     elif location.local is not None:
-        stage = read_output(location.local).invocation["stage"]
+        stage = read_output(location).invocation["stage"]
         (expected,) = (step for step, entry in STEPS.items() if entry.artifact == name)
         if stage != expected:
             raise UsageError(f"--input {name}: expected the output of '{expected}', got '{stage}'")

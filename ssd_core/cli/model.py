@@ -20,15 +20,15 @@ from ssd_core.config import PublishConfig, Recipe, ReportConfig
 from ssd_core.errors import UsageError, unlisted_name
 from ssd_core.recipes import RECIPES, load_recipe
 from ssd_core.recipes.overrides import override
-from ssd_core.store import LocalDirectory, Location, local_path
+from ssd_core.store import Location
 from ssd_core.store.layout import Layout
 
 Outputs = Annotated[
-    list[Path],
+    list[Location],
     typer.Argument(
         metavar="DIR",
-        help="Outputs of `ssd train`, `evaluate` and `benchmark`.",
-        parser=local_path,
+        help="Outputs of `ssd train`, `evaluate` and `benchmark`: paths or s3://bucket/prefix.",
+        parser=Location.parse,
     ),
 ]
 
@@ -257,12 +257,12 @@ def _model_recipe(model_dir: Location, stage: str, assignments: list[str] | None
 
 
 def _outputs_recipe(
-    outputs: Sequence[Path], stage: str, assignments: list[str] | None
+    outputs: Sequence[Location], stage: str, assignments: list[str] | None
 ) -> Recipe | None:
     """Return the changed recipe of the training among these outputs, None without a training."""
-    from ssd_core.model_dir import MODEL_DIR
+    from ssd_core.model_dir import CONFIG_FILE, MODEL_DIR
 
     for directory in outputs:
-        if (directory / MODEL_DIR).is_dir():
-            return _model_recipe(LocalDirectory(directory), stage, assignments)
+        if (directory / MODEL_DIR).head(CONFIG_FILE) is not None:
+            return _model_recipe(directory, stage, assignments)
     return None

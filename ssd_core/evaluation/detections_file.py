@@ -43,25 +43,23 @@ def write_detections(
         file.write(b"[]\n" if separator == b"[\n" else b"\n]\n")
 
 
-def read_detections(
-    path: Path, classes: Sequence[ClassInfo], *, score_threshold: float
+def parse_detections(
+    content: bytes, classes: Sequence[ClassInfo], *, score_threshold: float
 ) -> dict[int, Detections]:
     """Return the detections of at least `score_threshold` by image id; no entry without any.
 
     Raises:
-        DataError: the file does not exist, is damaged, or belongs to other classes.
+        DataError: the content is damaged, or belongs to other classes.
     """
     try:
-        rows = msgspec.json.decode(path.read_bytes(), type=list[_Row])
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist; evaluate again") from None
+        rows = msgspec.json.decode(content, type=list[_Row])
     except msgspec.DecodeError as error:
-        raise DataError(f"{path}: {error}; evaluate again") from None
+        raise DataError(f"{error}; evaluate again") from None
     labels = {info.category_id: info.label for info in classes}
     by_image: dict[int, list[_Row]] = {}
     for row in rows:
         if row.category_id not in labels:
-            raise DataError(f"{path}: the data set has no category {row.category_id}")
+            raise DataError(f"the data set has no category {row.category_id}; evaluate again")
         if row.score >= score_threshold:
             by_image.setdefault(row.image_id, []).append(row)
     return {image_id: _detections(found, labels) for image_id, found in by_image.items()}

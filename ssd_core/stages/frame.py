@@ -18,7 +18,8 @@ from ssd_core.backends.ranks import ALONE, Ranks
 from ssd_core.config import Section
 from ssd_core.errors import DataError, OwnershipError, UsageError
 from ssd_core.store import LocalDirectory, Location
-from ssd_core.store.local import explain_disk_errors, file_sha256, make_directory
+from ssd_core.store.known_file import KnownFile
+from ssd_core.store.local import explain_disk_errors, make_directory
 from ssd_core.store.transfer import upload_directory
 
 INVOCATION_FILE = "invocation.json"
@@ -133,23 +134,30 @@ def _format(content: Mapping[str, Any], *, sort_keys: bool = False) -> bytes:
 class StageOutput:
     """The content of the output directory of a finished stage."""
 
-    directory: Path
+    directory: Location
     invocation: dict[str, Any]
     results: Results
 
     def described(self) -> dict[str, str]:
         """Return `uri` and `digest` for the invocation of a stage that uses this output."""
-        digest = file_sha256(self.directory / RESULTS_FILE)
-        return {"uri": str(self.directory.resolve()), "digest": digest}
+        digest = KnownFile.of(RESULTS_FILE, self.read(RESULTS_FILE)).sha256
+        return {"uri": self.directory.uri, "digest": digest}
+
+    def read(self, name: str) -> bytes:
+        """Return the content of one of its files.
+
+        Raises:
+            DataError: the file does not exist.
+        """
+        return _read(self.directory, name)
 
 
-def read_output(directory: Path) -> StageOutput:
-    """Read the local output directory of a finished stage."""
-    location = LocalDirectory(directory)
+def read_output(directory: Location) -> StageOutput:
+    """Read the output directory of a finished stage."""
     return StageOutput(
         directory=directory,
-        invocation=read_invocation(location),
-        results=read_stage_results(location),
+        invocation=read_invocation(directory),
+        results=read_stage_results(directory),
     )
 
 
@@ -183,12 +191,19 @@ def read_stage_results(directory: Location) -> Results:
     return results
 
 
-def _read_json(directory: Location, name: str) -> dict[str, Any]:
-    path = directory / name
+def _read(directory: Location, name: str) -> bytes:
     try:
-        content = json.loads(directory.get(name))
+        return directory.get(name)
     except FileNotFoundError:
-        raise DataError(f"{path} is missing: the stage has not finished; run it again") from None
+        raise DataError(
+            f"{directory / name} is missing: the stage has not finished; run it again"
+        ) from None
+
+
+def _read_json(directory: Location, name: str) -> dict[str, Any]:
+    path, text = directory / name, _read(directory, name)
+    try:
+        content = json.loads(text)
     except ValueError as error:
         raise DataError(f"{path} is not JSON: {error}; run the stage again") from None
     except RecursionError:

@@ -10,7 +10,6 @@ from ssd_core.config import PublishConfig
 from ssd_core.errors import GateError, OwnershipError, UsageError
 from ssd_core.logs import logger
 from ssd_core.model_dir import (
-    CLASSES_FILE,
     CONFIG_FILE,
     MODEL_DIR,
     WEIGHTS_FILE,
@@ -20,7 +19,7 @@ from ssd_core.model_dir import (
 from ssd_core.report.page import write_card
 from ssd_core.stages.frame import Invocation, Results, StageOutput, run_stage
 from ssd_core.stages.report import read_outputs
-from ssd_core.store import LocalDirectory, Location
+from ssd_core.store import Location
 from ssd_core.store.known_file import KnownFile
 from ssd_core.store.layout import Layout
 from ssd_core.structures import StageResult
@@ -41,7 +40,7 @@ class Label:
 
 def run(
     config: PublishConfig,
-    inputs: Sequence[Path],
+    inputs: Sequence[Location],
     out_dir: Location,
     *,
     layout: Layout,
@@ -100,7 +99,7 @@ def _check_inputs(outputs: Mapping[str, StageOutput]) -> ModelDescription:
     for stage in ("train", "evaluate"):
         if stage not in outputs:
             raise UsageError(f"the output directory of '{stage}' is missing")
-    description = read_model(LocalDirectory(outputs["train"].directory / MODEL_DIR)).description
+    description = read_model(outputs["train"].directory).description
     digest = description.file(WEIGHTS_FILE).sha256
     for stage in set(outputs) - {"train"}:
         if outputs[stage].invocation["inputs"]["model_dir"]["digest"] != digest:
@@ -141,7 +140,7 @@ def _publish(
     config.json contains the hashes of the other files, so it identifies the model.
     """
     model_dir = outputs["train"].directory / MODEL_DIR
-    config = (model_dir / CONFIG_FILE).read_bytes()
+    config = model_dir.get(CONFIG_FILE)
     if not published.put_if_absent(CONFIG_FILE, config) and published.get(CONFIG_FILE) != config:
         raise OwnershipError(
             f"{published} holds another model; choose another version, or remove that one"
@@ -149,8 +148,8 @@ def _publish(
     if published.head(PUBLISHED_FILE) is not None:
         logger.info("%s: already published", published)
         return
-    for name in (CLASSES_FILE, WEIGHTS_FILE):
-        published.put(name, model_dir / name)
+    for file in description.files:
+        published.put(file.name, file.read(model_dir))
     results = {stage: output.results for stage, output in outputs.items()}
     card = write_card(title, published.uri, description, results).encode()
     if not published.put_if_absent(CARD_FILE, card):

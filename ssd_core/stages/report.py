@@ -11,7 +11,7 @@ from ssd_core.data.decode import decode_image
 from ssd_core.data.shards.manifest import MANIFEST_FILE, read_manifest
 from ssd_core.data.shards.reader import SplitReader, open_split
 from ssd_core.errors import UsageError, located
-from ssd_core.evaluation.detections_file import DETECTIONS_FILE, read_detections
+from ssd_core.evaluation.detections_file import DETECTIONS_FILE, parse_detections
 from ssd_core.logs import logger
 from ssd_core.metrics import METRICS, key_metrics
 from ssd_core.report import sections
@@ -23,7 +23,7 @@ from ssd_core.stages.frame import Invocation, Results, StageOutput, read_output,
 from ssd_core.store import Location
 from ssd_core.store.local import write_file
 from ssd_core.structures import ClassInfo, Detections, Record, StageResult
-from ssd_core.train_log import LOG_FILE, read_log
+from ssd_core.train_log import LOG_FILE, parse_log
 
 REPORT_FILE = "report.html"
 SUMMARY_FILE = "summary.md"
@@ -36,7 +36,7 @@ _NOTHING = Detections(
 
 def run(
     config: ReportConfig,
-    inputs: Sequence[Path],
+    inputs: Sequence[Location],
     out_dir: Location,
     *,
     data_dir: Location | None = None,
@@ -72,7 +72,7 @@ def run(
     return StageResult(metrics=results["metrics"], metadata={"title": content["title"]})
 
 
-def read_outputs(inputs: Sequence[Path]) -> dict[str, StageOutput]:
+def read_outputs(inputs: Sequence[Location]) -> dict[str, StageOutput]:
     """Read output directories; return them by stage, in the order of the pipeline.
 
     Raises:
@@ -118,7 +118,8 @@ def _content(
 def _training(outputs: Mapping[str, StageOutput]) -> dict[str, Any] | None:
     if "train" not in outputs:
         return None
-    return sections.training(read_log(outputs["train"].directory / LOG_FILE))
+    train = outputs["train"]
+    return sections.training(parse_log(train.read(LOG_FILE), train.directory / LOG_FILE))
 
 
 def _open_images(
@@ -148,11 +149,10 @@ def _images(
     """Return images at equal distances in the split, as many as requested or as fit."""
     count = min(section.images, reader.num_images)
     rows = np.linspace(0, reader.num_images - 1, count).round().astype(int)
-    found = read_detections(
-        evaluate.directory / DETECTIONS_FILE,
-        reader.classes,
-        score_threshold=section.score_threshold,
-    )
+    with located(str(evaluate.directory / DETECTIONS_FILE)):
+        found = parse_detections(
+            evaluate.read(DETECTIONS_FILE), reader.classes, score_threshold=section.score_threshold
+        )
     images = take_while_small(
         _image(record, found.get(record.image_id, _NOTHING), reader.classes)
         for record in reader.read(rows.tolist())

@@ -109,7 +109,7 @@ def test_two_pods_train_one_model(
         assert read_model(LocalDirectory(model)).description.step == 4
         assert (model / "train_log.jsonl").is_file()
         assert not (model / "checkpoints").exists()
-        results = read_output(model).results
+        results = read_output(LocalDirectory(model)).results
         assert arguments["metrics"].metadata["loss"] == results["metrics"]["loss"]
         assert arguments["model"].metadata["training_id"] == results["model"]["training_id"]
         log = capsys.readouterr().err

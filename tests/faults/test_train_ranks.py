@@ -9,10 +9,10 @@ import pytest
 
 from ssd_core.model_dir import read_model
 from ssd_core.store import LocalDirectory
-from ssd_core.train_log import read_log
 from tests.faults.training_process import run, start, steps_in, train_command, wait_for_step
 from tests.processes import children, wait_until_gone
 from tests.rank_processes import finish_ranks, free_port, start_ranks
+from tests.train_logs import read_log
 
 STEPS = 6
 SETTINGS = {

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ssd_core.train_log import read_log
+from tests.train_logs import read_log
 
 
 def train_command(

@@ -28,7 +28,7 @@ def test_invocation_and_results_are_written(
 ) -> None:
     monkeypatch.setenv("SSD_IMAGE", image)
     run(tmp_path)
-    output = read_output(tmp_path)
+    output = read_output(LocalDirectory(tmp_path))
     assert output.invocation == {
         "stage": "train",
         "version": __version__,
@@ -51,7 +51,7 @@ def test_a_failed_run_leaves_its_invocation_and_no_results(tmp_path: Path) -> No
         run_stage(TRAIN, LocalDirectory(tmp_path), fail)
     assert [path.name for path in tmp_path.iterdir()] == ["invocation.json"]
     with pytest.raises(DataError, match=r"results\.json is missing: the stage has not finished"):
-        read_output(tmp_path)
+        read_output(LocalDirectory(tmp_path))
 
 
 def test_a_damaged_request_is_not_replaced(tmp_path: Path) -> None:
@@ -65,12 +65,12 @@ def test_the_directory_of_another_stage_is_refused(tmp_path: Path) -> None:
     run(tmp_path)
     with pytest.raises(OwnershipError, match="holds the output of 'train'; choose another"):
         run(tmp_path, Invocation(stage="inspect", config={}, inputs={}))
-    assert read_output(tmp_path).results == RESULTS
+    assert read_output(LocalDirectory(tmp_path)).results == RESULTS
 
 
 def test_a_directory_without_an_invocation_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"has no invocation\.json; expected the output"):
-        read_output(tmp_path)
+        read_output(LocalDirectory(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: str, message: str) -> 
     run(tmp_path)
     (tmp_path / "results.json").write_text(content)
     with pytest.raises(DataError, match=rf"results\.json.*{message}.*; run the stage again"):
-        read_output(tmp_path)
+        read_output(LocalDirectory(tmp_path))
 
 
 def test_a_number_outside_json_is_a_bug(tmp_path: Path) -> None:

@@ -74,7 +74,9 @@ def test_a_new_row_appears_in_report_card_and_pipeline_output(
     for row in results["classes"]:
         row["f1"] = 33.3
     (evaluated / "results.json").write_text(json.dumps(results))
-    reported = report.run(ReportConfig(), [evaluated], LocalDirectory(tmp_path / "report"))
+    reported = report.run(
+        ReportConfig(), [LocalDirectory(evaluated)], LocalDirectory(tmp_path / "report")
+    )
     page = (tmp_path / "report/report.html").read_text()
     assert reported.metrics["f1"] == 71.25
     assert "<dt>F1</dt><dd>71.2 %</dd>" in page

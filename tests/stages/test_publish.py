@@ -39,7 +39,8 @@ def cells_1(root):
 
 def run(inputs, root, *, label=CELLS_1, out="out", **config):
     out_dir, layout = LocalDirectory(root.parent / out), Layout(str(root))
-    return publish.run(PublishConfig(**config), inputs, out_dir, layout=layout, label=label)
+    directories = list(map(LocalDirectory, inputs))
+    return publish.run(PublishConfig(**config), directories, out_dir, layout=layout, label=label)
 
 
 def describe(model_dir: Path) -> ModelDescription:

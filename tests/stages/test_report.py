@@ -33,7 +33,8 @@ def outputs(trained_dir, evaluation_dir, speed_dir):
 def write(inputs, out_dir, config=None, **options):
     """Return the result of the stage and the page."""
     section = parse_section(ReportConfig, config or {}, "report")
-    result = report.run(section, inputs, LocalDirectory(out_dir), **options)
+    directories = map(LocalDirectory, inputs)
+    result = report.run(section, list(directories), LocalDirectory(out_dir), **options)
     return result, (out_dir / "report.html").read_text()
 
 
@@ -50,7 +51,7 @@ def test_the_page_joins_all_outputs_in_any_order(outputs, bccd_shards, tmp_path)
     summary = (tmp_path / "summary.md").read_text()
     assert summary.startswith("# demo on bccd\n")
     assert f"| AP50 | {result.metrics['ap50']:.3f} |" in summary
-    inputs = read_output(tmp_path).invocation["inputs"]
+    inputs = read_output(LocalDirectory(tmp_path)).invocation["inputs"]
     assert set(inputs) == {"train", "evaluate", "benchmark", "data_dir"}
     digest = file_sha256(outputs[1] / "results.json")
     assert inputs["evaluate"] == {"uri": str(outputs[1]), "digest": digest}
@@ -142,10 +143,18 @@ def test_wrong_inputs_are_named(outputs, bccd_shards, tmp_path):
             write(inputs, tmp_path / "out")
 
 
-def test_unfinished_and_damaged_outputs_are_named(tmp_path):
+@pytest.mark.parametrize(
+    ("which", "name"), [(0, "train_log.jsonl"), (1, "detections.json"), (1, "results.json")]
+)
+def test_a_missing_file_is_named(outputs, tmp_path, which, name):
+    copy = Path(shutil.copytree(outputs[which], tmp_path / "copy"))
+    (copy / name).unlink()
+    with pytest.raises(DataError, match=f"copy/{name} is missing: the stage has not finished"):
+        write([copy], tmp_path / "out")
+
+
+def test_damaged_output_is_named(tmp_path):
     (tmp_path / "invocation.json").write_text('{"stage": "evaluate"}')
-    with pytest.raises(DataError, match=r"results\.json is missing"):
-        write([tmp_path], tmp_path / "out")
     (tmp_path / "results.json").write_text('{"metrics": ')
     with pytest.raises(DataError, match="is not JSON"):
         write([tmp_path], tmp_path / "out")

@@ -16,7 +16,7 @@ from ssd_core.recipes import load_recipe
 from ssd_core.recipes.overrides import override
 from ssd_core.stages import train
 from ssd_core.store import LocalDirectory
-from ssd_core.train_log import read_log
+from tests.train_logs import read_log
 
 SMALL = ("model.image_size=64", "batch_size=2", "steps=6", "log_interval=2")
 

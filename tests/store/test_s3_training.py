@@ -20,10 +20,10 @@ import pytest
 from ssd_core.model_dir import Model, read_model
 from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.transfer import download_directory
-from ssd_core.train_log import read_log
 from tests.faults.fault_proxy import FaultProxy
 from tests.store.conftest import keys, new_location, only_versitygw, run_server, use_server
 from tests.store.s3_servers import S3Server, VersityServer, wait_until
+from tests.train_logs import read_log
 
 STEPS = 12
 SETTINGS = {

@@ -13,9 +13,9 @@ from ssd_core.errors import DataError
 from ssd_core.recipes import load_recipe
 from ssd_core.store import LocalDirectory
 from ssd_core.structures import Array, Batch
-from ssd_core.train_log import read_log
 from ssd_core.training.checkpoints import CheckpointDir
 from ssd_core.training.loop import Run
+from tests.train_logs import read_log
 
 IMAGE_SIZE, NUM_IMAGES, BATCH_SIZE = 4, 10, 4
 TRAINING = "0123456789abcdef"

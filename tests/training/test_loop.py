@@ -16,8 +16,8 @@ import pytest
 from ssd_core.errors import DivergedError, StoppedError
 from ssd_core.store import LocalDirectory
 from ssd_core.structures import Batch
-from ssd_core.train_log import read_log
 from ssd_core.training.loop import Run, train
+from tests.train_logs import read_log
 from tests.training.small_run import BATCH_SIZE, make_batches, make_config, make_run, outcome
 
 
