@@ -83,8 +83,6 @@ class Batch:
     """[B, M, 4] xyxy in [0, 1] of the augmented image; rows beyond its objects are zero."""
     labels: IntArray
     """[B, M] 1..K; 0 is padding."""
-    indices: IntArray
-    """[B] position of each image in the training split."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,7 +40,7 @@ def make_batch(step, num_images=2):
         images[image, top : top + 80, left : left + 80] += 127
         boxes[image, 0] = np.array([left, top, left + 80, top + 80]) / SIZE
         labels[image, 0] = 1 + step % NUM_CLASSES
-    return Batch(images=images, boxes=boxes, labels=labels, indices=np.arange(num_images))
+    return Batch(images=images, boxes=boxes, labels=labels)
 
 
 def new_learner(framework, config=CONFIGS["adamw"]):

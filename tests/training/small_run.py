@@ -58,15 +58,14 @@ class LinearLearner:
 
 
 def make_batches(first_step: int, last_step: int) -> Iterator[Batch]:
-    """Yield batches that are a pure function of the step, in arrays that are reused."""
+    """Yield batches that are a pure function of the step, which is their label."""
     images = np.empty((BATCH_SIZE, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
     for step in range(first_step, last_step):
         images[:] = np.random.default_rng(step).integers(0, 256, images.shape, np.uint8)
         yield Batch(
             images=images,
             boxes=np.zeros((BATCH_SIZE, 8, 4), np.float32),
-            labels=np.zeros((BATCH_SIZE, 8), np.int64),
-            indices=np.arange(BATCH_SIZE) + step * BATCH_SIZE,
+            labels=np.full((BATCH_SIZE, 8), step),
         )
 
 

@@ -18,7 +18,7 @@ from ssd_core.store import LocalDirectory
 from ssd_core.structures import Batch
 from ssd_core.training.loop import Run, train
 from tests.train_logs import read_log
-from tests.training.small_run import BATCH_SIZE, make_batches, make_config, make_run, outcome
+from tests.training.small_run import make_batches, make_config, make_run, outcome
 
 
 def events(run: Run, event: str) -> list[int]:
@@ -96,8 +96,7 @@ def test_a_training_resumes_after_every_step(tmp_path):
 
     def batches_with_copies(first: int, last: int) -> Iterator[Batch]:
         for batch in make_batches(first, last):
-            step = int(batch.indices[0]) // BATCH_SIZE
-            shutil.copytree(tmp_path / "whole", tmp_path / str(step))
+            shutil.copytree(tmp_path / "whole", tmp_path / str(batch.labels[0, 0]))
             yield batch
 
     train(replace(whole, batches=batches_with_copies))
@@ -132,7 +131,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
 
     def step_with_a_bad_loss(batch: Batch, rate: float):
         read = step(batch, rate)
-        return (lambda: read() | {"loss": math.nan}) if batch.indices[0] == 6 * 4 else read
+        return (lambda: read() | {"loss": math.nan}) if batch.labels[0, 0] == 6 else read
 
     run.learner.step = step_with_a_bad_loss
     with pytest.raises(DivergedError, match="the loss of step 7 is nan.*step-00000004"):
@@ -147,7 +146,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path):
 
     def step_with_a_bad_update(batch: Batch, rate: float):
         result = step(batch, rate)
-        if batch.indices[0] == 7 * 4:  # the loss is still finite, the next one would not be
+        if batch.labels[0, 0] == 7:  # the loss is still finite, the next one would not be
             run.learner.arrays["momentum"][3] = math.inf
         return result
 
@@ -161,7 +160,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path):
 def test_a_signal_ends_the_run_after_its_step(tmp_path, number, code):
     def batches_with_signal(first: int, last: int) -> Iterator[Batch]:
         for batch in make_batches(first, last):
-            if batch.indices[0] == 5 * 4:
+            if batch.labels[0, 0] == 5:
                 signal.raise_signal(number)
             yield batch
 

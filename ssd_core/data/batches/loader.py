@@ -66,7 +66,7 @@ class Loader:
             for step in range(first_step, last_step)
             for task in self._tasks(order, step, ring[step % len(ring)])
         )
-        tasks_per_batch = len(range(0, len(ring[0].indices), _ROWS_PER_TASK))
+        tasks_per_batch = len(range(0, len(ring[0].labels), _ROWS_PER_TASK))
         depth = _BATCHES_AHEAD * tasks_per_batch
         with closing(
             map_ahead(self._fill, tasks, num_threads=self.num_threads, depth=depth)
@@ -83,11 +83,10 @@ class Loader:
             images=np.empty((rows, self.image_size, self.image_size, 3), np.uint8),
             boxes=np.empty((rows, num_boxes, 4), np.float32),
             labels=np.empty((rows, num_boxes), np.int64),
-            indices=np.empty(rows, np.int64),
         )
 
     def _tasks(self, order: SampleOrder, step: int, batch: Batch) -> Iterator[_Task]:
-        rows = len(batch.indices)
+        rows = len(batch.labels)
         first = step * self.batch_size + self.rank * rows
         # Threads may still work on earlier batches, so the shards of those are kept as well.
         oldest = max(step - _BATCHES_AHEAD, 0) * self.batch_size
@@ -109,6 +108,6 @@ class Loader:
                     fill=self.mean,
                     out=batch.images[row],
                 )
-            batch.boxes[row], batch.labels[row], batch.indices[row] = 0, 0, record.index
+            batch.boxes[row], batch.labels[row] = 0, 0
             batch.boxes[row, : len(boxes)] = boxes
             batch.labels[row, : len(labels)] = labels

@@ -18,7 +18,7 @@ def make_batch():
     boxes, labels = np.zeros((2, 8, 4), np.float32), np.zeros((2, 8), np.int64)
     boxes[:, 0], labels[:, 0] = (0.2, 0.3, 0.5, 0.7), (1, 2)
     images = rng.integers(0, 256, (2, SIZE, SIZE, 3), dtype=np.uint8)
-    return Batch(images=images, boxes=boxes, labels=labels, indices=np.arange(2))
+    return Batch(images=images, boxes=boxes, labels=labels)
 
 
 def too_many_images():

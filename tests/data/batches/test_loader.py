@@ -69,7 +69,7 @@ def make_loader(reader=None, **changes) -> Loader:
 
 
 def copied(batch: Batch) -> tuple[np.ndarray, ...]:
-    return tuple(array.copy() for array in (batch.images, batch.boxes, batch.labels, batch.indices))
+    return tuple(array.copy() for array in (batch.images, batch.boxes, batch.labels))
 
 
 def batches(loader: Loader, first: int, last: int) -> list[tuple[np.ndarray, ...]]:
@@ -83,10 +83,11 @@ def assert_same(some, others) -> None:
             np.testing.assert_array_equal(first, second)
 
 
-def test_each_row_is_the_sample_at_its_position_in_the_order():
-    reader, order = Images(), SampleOrder((9, 7), seed=5)
-    made = batches(make_loader(reader), 0, 5)  # past the end of two epochs of 16
-    for step, (images, boxes, labels, indices) in enumerate(made):
+@pytest.mark.parametrize("shard_rows", [(9, 7), (3,)], ids=["two batches", "less than a batch"])
+def test_each_row_is_the_sample_at_its_position_in_the_order(shard_rows):
+    reader, order = Images(shard_rows), SampleOrder(shard_rows, seed=5)
+    made = batches(make_loader(reader), 0, 5)  # past the end of two epochs
+    for step, (images, boxes, labels) in enumerate(made):
         for row in range(8):
             epoch, index = order.at(8 * step + row)
             expected = np.empty((64, 64, 3), np.uint8)
@@ -104,7 +105,6 @@ def test_each_row_is_the_sample_at_its_position_in_the_order():
             np.testing.assert_array_equal(labels[row, :count], target_labels)
             assert not boxes[row, count:].any()
             assert not labels[row, count:].any()
-            assert indices[row] == index
 
 
 @pytest.mark.parametrize(("max_boxes", "padded"), [(0, 8), (3, 8), (8, 8), (9, 16), (16, 16)])
@@ -114,9 +114,8 @@ def test_targets_are_padded_to_a_multiple_of_eight(max_boxes, padded):
         ((8, 64, 64, 3), np.uint8),
         ((8, padded, 4), np.float32),
         ((8, padded), np.int64),
-        ((8,), np.int64),
     ]
-    images, boxes, labels, _ = batch
+    images, boxes, labels = batch
     assert images.any()
     assert boxes.any() == labels.any() == (max_boxes > 0)
 
@@ -139,11 +138,6 @@ def test_all_ranks_resumed_at_any_step_yield_the_whole_remainder(world_size, num
 def test_a_batch_must_divide_over_the_ranks():
     with pytest.raises(UsageError, match="train.batch_size 8 does not divide over 3 devices"):
         make_loader(world_size=3)
-
-
-def test_a_batch_larger_than_the_split_continues_with_the_next_epoch():
-    *_, indices = batches(make_loader(Images(shard_rows=(3,))), 0, 1)[0]
-    assert sorted(indices[:3]) == sorted(indices[3:6]) == [0, 1, 2]
 
 
 def test_a_batch_stays_unchanged_until_the_next_is_requested():
@@ -213,7 +207,7 @@ import sys
 sys.path.insert(0, "tests/data/batches")
 from test_loader import make_loader
 for batch in make_loader(num_threads=4).batches(0, 10**9):
-    print(batch.indices[0], flush=True)
+    print(batch.labels[0], flush=True)
 """
 
 
@@ -240,14 +234,12 @@ def test_shards_are_read_from_many_threads(bccd_shards):
     options = {"batch_size": 20, "augment": AugmentConfig(crop_min_ious=())}
     made = batches(make_loader(reader, num_threads=4, **options), 0, 5)
     assert_same(batches(make_loader(reader, num_threads=1, **options), 0, 5), made)
-    records = list(reader.read(range(100)))
-    assert sorted(index for *_, indices in made for index in indices) == list(range(100))
-    for _, boxes, labels, indices in made:
+    order = SampleOrder(reader.shard_rows, seed=5)
+    records = reader.read(order.at(position)[1] for position in range(100))
+    for _, boxes, labels in made:
         assert boxes.shape == (20, 32, 4)  # 25 objects at most
-        for row, index in enumerate(indices):
-            assert (
-                labels[row][labels[row] > 0].tolist() == records[index].annotations.labels.tolist()
-            )
+        for row in labels:
+            assert row[row > 0].tolist() == next(records).annotations.labels.tolist()
 
 
 def test_the_message_names_a_damaged_shard(bccd_shards, tmp_path):
