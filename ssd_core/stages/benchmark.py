@@ -18,7 +18,7 @@ from ssd_core.errors import DataError, GateError, located
 from ssd_core.logs import logger
 from ssd_core.metrics import METRICS
 from ssd_core.stages.detector import OpenedModel, open_model
-from ssd_core.stages.frame import Invocation, Results, run_stage
+from ssd_core.stages.frame import Input, Invocation, Results, run_stage
 from ssd_core.store import Location
 from ssd_core.structures import StageResult
 
@@ -132,14 +132,14 @@ def check_verdict(config: BenchmarkConfig, result: StageResult) -> None:
         raise GateError(str(result.metadata["comparison"]))
 
 
-def _read_images(data_dir: Location) -> tuple[list[bytes], dict[str, str]]:
-    """Return the first val images, and the `uri` and `digest` of their data set."""
+def _read_images(data_dir: Location) -> tuple[list[bytes], Input]:
+    """Return the first val images, and their data set."""
     reader = open_split(data_dir, "val")
     if reader.num_images == 0:
         raise DataError(f"{data_dir}: the val split has no images to measure with")
     records = islice(reader.read(range(reader.num_images)), _MAX_IMAGES)
     images = [bytes(record.image) for record in records]
-    return images, reader.described()
+    return images, Input(data_dir.uri, reader.manifest.digest)
 
 
 def _measure(

@@ -12,7 +12,7 @@ from ssd_core.logs import logger
 from ssd_core.report import findings as findings_page
 from ssd_core.report.page import render_page
 from ssd_core.stages.convert import check_apart
-from ssd_core.stages.frame import Invocation, Results, run_stage
+from ssd_core.stages.frame import Input, Invocation, Results, run_stage
 from ssd_core.store import Location
 from ssd_core.store.local import write_file
 
@@ -46,7 +46,7 @@ def run(config: ConvertConfig, source: str, out_dir: Location | None = None) -> 
         logger.info("findings: %s (%d kB)", out_dir / PAGE_FILE, len(page) // 1000)
         return _results(checked[0])
 
-    inputs = {"source": {"uri": opened.uri}}
+    inputs = {"source": Input(opened.uri)}
     run_stage(Invocation(stage="check", config=config, inputs=inputs), out_dir, work)
     return checked[0]
 

@@ -29,6 +29,7 @@ from ssd_core.logs import format_duration, logger
 from ssd_core.stages.frame import (
     INVOCATION_FILE,
     RESULTS_FILE,
+    Input,
     Invocation,
     Results,
     run_stage,
@@ -142,7 +143,7 @@ def _convert(
         _remove_strays(folder, manifest)
         return _results(manifest)
 
-    inputs = {"source": {"uri": source.uri, "digest": key}}
+    inputs = {"source": Input(source.uri, key)}
     run_stage(Invocation(stage="convert", config=config, inputs=inputs), out_dir, work)
     return read_manifest(out_dir)
 

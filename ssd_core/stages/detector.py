@@ -6,6 +6,7 @@ from ssd_core.backends import open_backend
 from ssd_core.backends.base import Detector, DeviceInfo
 from ssd_core.config import PostprocessOverrides
 from ssd_core.model_dir import WEIGHTS_FILE, ModelDescription, read_model
+from ssd_core.stages.frame import Input
 from ssd_core.store import Location
 from ssd_core.structures import ClassInfo
 
@@ -18,8 +19,8 @@ class OpenedModel:
     description: ModelDescription
     classes: tuple[ClassInfo, ...]
     device: DeviceInfo
-    source: dict[str, str]
-    """`uri` and `digest`, for the invocation of the stage."""
+    source: Input
+    """The model, as the invocation of the stage names it."""
 
 
 def open_model(
@@ -36,5 +37,5 @@ def open_model(
         description=model.description,
         classes=model.classes,
         device=backend.info,
-        source={"uri": model_dir.uri, "digest": model.description.file(WEIGHTS_FILE).sha256},
+        source=Input(model_dir.uri, model.description.file(WEIGHTS_FILE).sha256),
     )

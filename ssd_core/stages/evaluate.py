@@ -14,7 +14,7 @@ from ssd_core.evaluation.detections_file import DETECTIONS_FILE, write_detection
 from ssd_core.evaluation.run import EvaluationResult, evaluate_detector
 from ssd_core.logs import logger
 from ssd_core.stages.detector import OpenedModel, open_model
-from ssd_core.stages.frame import Invocation, Results, run_stage
+from ssd_core.stages.frame import Input, Invocation, Results, run_stage
 from ssd_core.store import Location
 from ssd_core.structures import ClassInfo, StageResult
 
@@ -52,7 +52,7 @@ def run(
     invocation = Invocation(
         stage="evaluate",
         config=config,
-        inputs={"model_dir": model.source, "data_dir": reader.described()},
+        inputs={"model_dir": model.source, "data_dir": Input(data_dir.uri, reader.manifest.digest)},
         options={"framework": framework, "device": device},
     )
 

@@ -9,7 +9,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,14 @@ IMAGE_VARIABLE = "SSD_IMAGE"
 Results = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Input:
+    """Where an input is, and the digest of its content if that is known in advance."""
+
+    uri: str
+    digest: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invocation:
     """The request to a stage."""
@@ -39,8 +47,8 @@ class Invocation:
     stage: str
     config: Section | Mapping[str, Any]
     """Its section of the configuration, complete."""
-    inputs: Mapping[str, Mapping[str, str]]
-    """`uri` and `digest` of each input, by parameter name."""
+    inputs: Mapping[str, Input]
+    """By parameter name."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """All other arguments of the user: framework, device, ..."""
 
@@ -52,7 +60,7 @@ class Invocation:
             "version": __version__,
             "image": os.environ.get(IMAGE_VARIABLE, ""),
             "config": config.model_dump(mode="json") if isinstance(config, Section) else config,
-            "inputs": self.inputs,
+            "inputs": {name: asdict(each) for name, each in self.inputs.items()},
             "options": self.options,
         }
 
@@ -138,10 +146,10 @@ class StageOutput:
     invocation: dict[str, Any]
     results: Results
 
-    def described(self) -> dict[str, str]:
-        """Return `uri` and `digest` for the invocation of a stage that uses this output."""
+    def described(self) -> Input:
+        """Return this output as the input of another stage."""
         digest = KnownFile.of(RESULTS_FILE, self.read(RESULTS_FILE)).sha256
-        return {"uri": self.directory.uri, "digest": digest}
+        return Input(self.directory.uri, digest)
 
     def read(self, name: str) -> bytes:
         """Return the content of one of its files.

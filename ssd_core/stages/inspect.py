@@ -27,7 +27,7 @@ from ssd_core.report import inspection
 from ssd_core.report.findings import find_remarks
 from ssd_core.report.images import AnnotatedImage, annotate_image, take_while_small
 from ssd_core.report.page import render_page
-from ssd_core.stages.frame import Invocation, Results, run_stage
+from ssd_core.stages.frame import Input, Invocation, Results, run_stage
 from ssd_core.store import Location
 from ssd_core.store.local import write_file
 from ssd_core.structures import StageResult
@@ -64,7 +64,7 @@ def run(
     invocation = Invocation(
         stage="inspect",
         config={},
-        inputs={"data_dir": {"uri": data_dir.uri, "digest": manifest.digest}},
+        inputs={"data_dir": Input(data_dir.uri, manifest.digest)},
         options={"recipe": recipe, "assignments": list(assignments)},
     )
 

@@ -19,7 +19,7 @@ from ssd_core.report.accuracy import accuracy
 from ssd_core.report.charts import NUM_COLOURS, class_colour
 from ssd_core.report.images import AnnotatedImage, annotate_image, take_while_small
 from ssd_core.report.page import render_page
-from ssd_core.stages.frame import Invocation, Results, StageOutput, read_output, run_stage
+from ssd_core.stages.frame import Input, Invocation, Results, StageOutput, read_output, run_stage
 from ssd_core.store import Location
 from ssd_core.store.local import write_file
 from ssd_core.structures import ClassInfo, Detections, Record, StageResult
@@ -57,8 +57,7 @@ def run(
     outputs = read_outputs(inputs)
     read = {stage: output.described() for stage, output in outputs.items()}
     if data_dir is not None:
-        digest = read_manifest(data_dir).digest
-        read["data_dir"] = {"uri": data_dir.uri, "digest": digest}
+        read["data_dir"] = Input(data_dir.uri, read_manifest(data_dir).digest)
     content = _content(config, outputs, data_dir)
 
     def work(folder: Path) -> Results:

@@ -26,7 +26,7 @@ from ssd_core.model_dir import (
     write_model,
 )
 from ssd_core.stages.doorway import keep_record
-from ssd_core.stages.frame import Invocation, Results, read_stage_results, run_stage
+from ssd_core.stages.frame import Input, Invocation, Results, read_stage_results, run_stage
 from ssd_core.store import Location
 from ssd_core.store.transfer import MirroredFile, download_directory
 from ssd_core.structures import StageResult
@@ -164,7 +164,7 @@ def _invocation(training: Training) -> Invocation:
     return Invocation(
         stage="train",
         config=training.recipe,
-        inputs={"data_dir": {"uri": training.data_dir.uri, "digest": training.manifest.digest}},
+        inputs={"data_dir": Input(training.data_dir.uri, training.manifest.digest)},
         options={
             "framework": training.framework,
             "device": training.device,

@@ -6,13 +6,13 @@ import pytest
 
 from ssd_core import __version__
 from ssd_core.errors import DataError, OwnershipError, UsageError
-from ssd_core.stages.frame import Invocation, read_output, run_stage
+from ssd_core.stages.frame import Input, Invocation, read_output, run_stage
 from ssd_core.store import LocalDirectory
 
 TRAIN = Invocation(
     stage="train",
     config={"steps": 3},
-    inputs={"data_dir": {"uri": "/shards", "digest": "ab"}},
+    inputs={"data_dir": Input("/shards", "ab")},
     options={"device": "cpu"},
 )
 RESULTS = {"metrics": {"loss": 1.5}}

@@ -55,11 +55,6 @@ class SplitReader:
         self.classes: tuple[ClassInfo, ...] = manifest.classes
         self.shard_rows: tuple[int, ...] = tuple(s.rows for s in info.shards if s.rows)
         self._rows = ROWS[manifest.format](files, info.shards)
-        self._uri = files.location.uri
-
-    def described(self) -> dict[str, str]:
-        """Return `uri` and `digest` of the data set, for the invocation of a stage."""
-        return {"uri": self._uri, "digest": self.manifest.digest}
 
     def __len__(self) -> int:
         return self.num_images
