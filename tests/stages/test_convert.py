@@ -327,22 +327,6 @@ def test_damage_inside_an_image_is_found_by_decoding(own_source: Path, tmp_path:
     assert manifest_of(tmp_path / "decoded").findings == {"image_damaged": 1}
 
 
-@pytest.mark.parametrize(
-    ("config", "message"),
-    [
-        ({"polcy": "skip"}, "unknown key 'convert.polcy'; did you mean 'convert.policy'"),
-        ({"policy": "lenient"}, 'convert.policy: .*got "lenient"'),
-        ({"shard_bytes": 0}, "convert.shard_bytes: "),
-    ],
-)
-def test_invalid_options(
-    bccd_dir: Path, tmp_path: Path, config: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(UsageError, match=message):
-        convert_into(tmp_path / "out", config, bccd_dir)
-    assert not (tmp_path / "out").exists()
-
-
 def test_output_inside_the_source_is_refused(own_source: Path) -> None:
     with pytest.raises(UsageError, match="is inside the source"):
         convert_into(own_source / "shards", {}, own_source)

@@ -77,17 +77,6 @@ def test_an_enlarged_window_differs_only_at_its_rim():
     assert difference[2:-2, 2:-2].max() <= 1.01
 
 
-def test_random_windows_equal_canvas_crop_and_resize():
-    rng = np.random.default_rng(0)
-    noise = save(Image.fromarray(rng.integers(0, 256, (40, 50, 3)).astype(np.uint8)))
-    for _ in range(100):
-        x0, y0 = rng.integers(-60, 40, 2)
-        width, height = rng.integers(32, 100, 2)
-        window = Window(*map(int, (x0, y0, x0 + width, y0 + height)), bool(rng.integers(2)))
-        difference = np.abs(draw(noise, window, 32) - paint_cut_and_scale(noise, window, 32))
-        assert difference.max() <= 1.01, window
-
-
 def test_without_changes_a_sample_equals_the_input_of_evaluation():
     annotations = make_annotations([[64, 48, 320, 240], [0, 0, 640, 480]], [2, 1])
     out, boxes, labels = make_sample(IMAGE, annotations, size=300)
@@ -149,12 +138,7 @@ def test_an_unreadable_image_is_a_data_error():
 # --- colours
 
 ALWAYS = AugmentConfig(photometric_probability=1)
-NO_LIMITS = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
-
-
-def only(**limits: float) -> AugmentConfig:
-    return ALWAYS.model_copy(update=NO_LIMITS | limits)
 
 
 def distorted(pixels, config: AugmentConfig, seed: int):
@@ -184,61 +168,9 @@ def test_probability_zero_changes_nothing():
     np.testing.assert_array_equal(distorted(RAMP, config, 0), RAMP)
 
 
-def test_brightness_adds_and_clips():
-    shifts = set()
-    for seed in range(30):
-        changed = distorted(RAMP, only(brightness=32.0), seed).astype(int)
-        shift = changed[8, 0, 0] - 128
-        assert -32 <= shift <= 32
-        np.testing.assert_array_equal(changed, np.clip(RAMP.astype(int) + shift, 0, 255))
-        shifts.add(shift)
-    assert min(shifts) < -15
-    assert max(shifts) > 15
-
-
-def test_contrast_multiplies_and_clips():
-    factors = []
-    for seed in range(30):
-        changed = distorted(RAMP, only(contrast=0.5), seed).astype(int)
-        factor = changed[6, 4, 0] / 100
-        assert 0.5 <= factor <= 1.5
-        assert np.abs(changed - np.clip(RAMP * factor, 0, 255)).max() <= 2
-        factors.append(factor)
-    assert min(factors) < 0.7
-    assert max(factors) > 1.3
-
-
-def test_gray_has_no_saturation_and_no_hue():
-    np.testing.assert_array_equal(distorted(RAMP, only(saturation=0.5, hue=18.0), 3), RAMP)
-
-
-def test_a_hue_rotation_keeps_the_brightness_of_red():
-    red = np.full((2, 2, 3), (200, 0, 0), np.uint8)
-    hues = set()
-    for seed in range(40):
-        changed = distorted(red, only(hue=180.0), seed)
-        assert changed.max() == 200
-        assert changed.min() == 0
-        hues.add(tuple(changed[0, 0]))
-    assert len(hues) > 30
-
-
-def test_channels_are_permuted_in_every_way():
-    pixel = np.full((1, 1, 3), (10, 20, 30), np.uint8)
-    seen = {tuple(distorted(pixel, only(), seed)[0, 0]) for seed in range(100)}
-    assert len(seen) == 6
-    assert {tuple(sorted(some)) for some in seen} == {(10, 20, 30)}
-
-
 def test_colours_equal_the_float_transform_within_one_level():
     for seed, image in enumerate(IMAGES[:3] * 4):
         pixels, _ = load_image(image, 300)
         difference = distorted(pixels, ALWAYS, seed) - distort_as_floats(pixels, ALWAYS, seed)
         error = np.sqrt(np.mean(difference**2))
         assert error < 1
-
-
-def test_each_change_occurs_with_its_probability():
-    config = only(brightness=32.0).model_copy(update={"photometric_probability": 0.3})
-    changed = [distorted(RAMP, config, seed)[8, 0, 0] != 128 for seed in range(2000)]
-    assert abs(np.mean(changed) - 0.3) < 0.06

@@ -164,20 +164,6 @@ def test_the_message_about_an_unreadable_image_comes_after_the_batches_before_it
         next(stream)
 
 
-def test_an_error_of_the_reader_reaches_the_consumer():
-    class Torn(Images):
-        def read(self, indices):
-            raise DataError("train-00000.arrow: the content has changed")
-
-    with pytest.raises(DataError, match="the content has changed"):
-        next(make_loader(Torn()).batches(0, 1))
-
-
-def test_a_split_without_images_is_a_data_error():
-    with pytest.raises(DataError, match="no images"):
-        next(make_loader(Images(shard_rows=())).batches(0, 1))
-
-
 def finish(stream) -> None:
     assert sum(1 for _ in stream) == 3
 

@@ -23,58 +23,6 @@ BOXES = np.array([[10, 10, 30, 30], [60, 40, 90, 70]], np.float32)
 WHOLE = (0, 0, 100, 80)
 
 
-def judge(crop: list[float], boxes: list[list[float]], min_iou: float, rule: str):
-    accepted, inside = judge_crops(
-        np.array(crop, float)[:, None], np.array(boxes, np.float32).reshape(-1, 4), min_iou, rule
-    )
-    return bool(accepted[0]), inside[0].tolist()
-
-
-# --- literal cases
-
-
-@pytest.mark.parametrize("rule", ["mmdetection", "torchvision"])
-def test_overlap_exactly_at_the_limit_is_accepted(rule):
-    # the box is half of the crop: IoU 0.5
-    assert judge([0, 0, 10, 10], [[0, 0, 10, 5]], 0.5, rule) == (True, [True])
-    assert judge([0, 0, 10, 10], [[0, 0, 10, 4]], 0.5, rule) == (False, [True])
-
-
-def test_mmdetection_requires_overlap_with_every_box_and_torchvision_with_one():
-    boxes = [[0, 0, 10, 5], [0, 0, 10, 1]]  # IoU 0.5 and 0.1
-    assert judge([0, 0, 10, 10], boxes, 0.3, "mmdetection") == (False, [True, True])
-    assert judge([0, 0, 10, 10], boxes, 0.3, "torchvision") == (True, [True, True])
-
-
-def test_torchvision_counts_only_boxes_with_their_centre_inside():
-    outer, inner = [0, 0, 10, 21], [4, 4, 6, 6]  # IoU 0.48 with its centre outside; IoU 0.04
-    assert judge([0, 0, 10, 10], [outer], 0.0, "torchvision") == (False, [False])
-    assert judge([0, 0, 10, 10], [outer, inner], 0.3, "torchvision") == (False, [False, True])
-    assert judge([0, 0, 10, 10], [outer, inner], 0.3, "mmdetection") == (False, [False, True])
-    assert judge([0, 0, 10, 10], [outer, inner], 0.03, "mmdetection") == (True, [False, True])
-
-
-def test_mindspore_rejects_only_uneven_overlaps():
-    little, much, far = [4, 4, 6, 6], [0, 0, 10, 8], [50, 50, 60, 60]  # IoU 0.04, 0.8 and 0
-    crop = [0, 0, 10, 10]
-    assert judge(crop, [little], 0.9, "mindspore") == (True, [True])  # too little of the only one
-    assert judge(crop, [little, much], 0.5, "mindspore") == (False, [True, True])
-    assert judge(crop, [little, much], 0.7, "mindspore") == (True, [True, True])  # 0.8 < 0.7 + 0.2
-    assert judge(crop, [much, far], 0.3, "mindspore") == (True, [True, False])  # far is not touched
-    assert judge(crop, [far], 0.1, "mindspore") == (False, [False])
-
-
-@pytest.mark.parametrize("rule", ["mmdetection", "torchvision"])
-def test_overlap_zero_accepts_any_crop_that_contains_a_centre(rule):
-    far = [50, 50, 60, 60]
-    assert judge([0, 0, 10, 10], [[4, 4, 6, 6], far], 0.0, rule) == (True, [True, False])
-    assert judge([0, 0, 10, 10], [far], 0.0, rule) == (False, [False])
-
-
-def test_a_centre_on_the_edge_is_outside():
-    assert judge([0, 0, 10, 10], [[5, 0, 15, 10]], 0.0, "mmdetection") == (False, [False])
-
-
 # --- all cases on a small grid
 
 
@@ -254,12 +202,6 @@ def test_nothing_drawn_is_the_whole_image():
     window, is_kept = draw_windows(NOTHING, 1)[0]
     assert window == (0, 0, 100, 80, False)
     assert is_kept.tolist() == [True, True]
-
-
-def test_flips_occur_with_their_probability():
-    config = NOTHING.model_copy(update={"flip_probability": 0.25})
-    share = np.mean([window.is_flipped for window, _ in draw_windows(config, 4000)])
-    assert abs(share - 0.25) < 5 * math.sqrt(0.25 * 0.75 / 4000)
 
 
 def test_zoom_out_places_the_image_inside_a_canvas_of_its_shape():
