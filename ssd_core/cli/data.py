@@ -1,7 +1,8 @@
 """`ssd check`, `convert` and `inspect`: labelled images, before and after conversion."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -103,20 +104,7 @@ def convert(
     """
     from ssd_core.stages import convert as stage
 
-    config = _parse(
-        assignments,
-        format=format,
-        train=train,
-        val=val,
-        images=images,
-        classes=_read_classes(classes),
-        policy=policy,
-        txt_order=txt_order,
-        voc_offset=voc_offset,
-        crowd=crowd,
-        decode_check=decode_check,
-        shards=shards,
-    )
+    config = _parse(locals())
     stage.run(config, source, out, workers=workers)
 
 
@@ -149,17 +137,7 @@ def check(
     """
     from ssd_core.stages import check as stage
 
-    config = _parse(
-        assignments,
-        format=format,
-        train=train,
-        val=val,
-        images=images,
-        classes=_read_classes(classes),
-        txt_order=txt_order,
-        voc_offset=voc_offset,
-        decode_check=decode_check,
-    )
+    config = _parse(locals())
     checked = stage.run(config, source, out)
     for line in stage.describe(checked):
         print(line)
@@ -189,8 +167,11 @@ def inspect(
     stage.run(data, out, recipe=recipe, assignments=assignments or ())
 
 
-def _parse(assignments: list[str] | None, **options: object) -> ConvertConfig:
-    values = assign("convert", options, assignments or ())
+def _parse(arguments: Mapping[str, Any]) -> ConvertConfig:
+    """Return the section from the arguments of a command that are named like its fields."""
+    options = {name: arguments[name] for name in ConvertConfig.model_fields if name in arguments}
+    options["classes"] = _read_classes(arguments["classes"])
+    values = assign("convert", options, arguments["assignments"] or ())
     return parse_section(ConvertConfig, values, "convert")
 
 

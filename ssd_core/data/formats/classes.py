@@ -12,9 +12,6 @@ from ssd_core.data.findings import Findings
 from ssd_core.errors import DataError, UsageError, unknown_name
 from ssd_core.structures import ClassInfo
 
-ClassKey = str | int
-"""The class of an object as the source has it: a name, a number, or the id of a category."""
-
 _MAX_NUMBERS = 10_000
 
 
@@ -23,53 +20,61 @@ class ClassChoice(NamedTuple):
 
     classes: tuple[ClassInfo, ...]
     """In label order."""
-    labels: Mapping[ClassKey, int]
-    """Label of each chosen class of the source."""
-    names: Mapping[ClassKey, str]
-    """Name of every class of the source."""
+    labels: Mapping[str, int]
+    """Label of each chosen class by its name in the source."""
 
 
-def common_names(
-    named: Mapping[str, Mapping[ClassKey, str]], findings: Findings
-) -> Mapping[ClassKey, str]:
-    """Return the class names, which all splits must share; repeated names become findings.
+def join_names(
+    tables: Mapping[str, Mapping[int, str]], wanted: Sequence[str] | None, findings: Findings
+) -> dict[str, int]:
+    """Return the id of each class name: the splits may number the same names differently.
 
-    They are given by the split or file that defines them.
+    `tables` has the names by id of each file or split, the training split first. Names that occur
+    twice in a table become findings.
+
+    Raises:
+        DataError: another split has a class that the first one lacks, and none are `wanted`.
     """
-    (first, known), *others = named.items()
-    for place, names in others:
-        if names != known:
-            key, name = sorted({*names.items()} ^ {*known.items()}, key=str)[0]
-            raise DataError(f"{place}: its classes differ from those of {first}: {key} '{name}'")
-    for name, count in Counter(known.values()).items():
-        if count > 1:
-            findings.add("class_name_twice", first, f"{count} classes are named '{name}'")
-    return known
+    first, *others = tables
+    ids: dict[str, int] = {}
+    for place, table in tables.items():
+        repeated = {} if place in others and table == tables[first] else Counter(table.values())
+        for name, count in repeated.items():
+            if count > 1:
+                findings.add("class_name_twice", place, f"{count} classes are named '{name}'")
+        for number, name in table.items():
+            if wanted is None and place != first and name not in ids:
+                raise DataError(
+                    f"{place}: its classes differ from those of {first}: {number} '{name}'; choose "
+                    "the classes: --classes, convert.classes"
+                )
+            ids.setdefault(name, number)
+    return ids
 
 
-def choose_classes(known: Mapping[ClassKey, str], wanted: Sequence[str] | None) -> ClassChoice:
+def choose_classes(
+    known: Mapping[str, int | None], wanted: Sequence[str] | None = None
+) -> ClassChoice:
     """Give the wanted classes labels from 1 in their order; without a choice, all classes.
 
-    Classes of the source that share a name become one. `known` has the name of each class of the
-    source, `wanted` the entries of `--classes`.
+    `known` has the id of each class of the source, if it has ids; `wanted` the entries of
+    `--classes`.
     """
-    keys: dict[str, list[ClassKey]] = {}
-    for key, name in known.items():
-        if name.encode(errors="replace").decode() != name:  # half a character: "\\ud800" in JSON
+    for name in known:
+        if name.encode(errors="replace").decode() != name:  # half a character: "\ud800" in JSON
             raise DataError(f"the class name '{name}' is not text; expected whole characters")
-        keys.setdefault(name, []).append(key)
-    entries = dict(zip(keys, keys, strict=True)) if wanted is None else parse_entries(wanted)
+    entries = dict(zip(known, known, strict=True)) if wanted is None else parse_entries(wanted)
     classes: dict[str, ClassInfo] = {}
-    labels: dict[ClassKey, int] = {}
+    labels: dict[str, int] = {}
     for old, new in entries.items():
-        if old not in keys:
-            raise unknown_name("class", old, keys)
+        if old not in known:
+            raise unknown_name("class", old, known)
         if new not in classes:
-            label, first = len(classes) + 1, keys[old][0]
-            category_id = first if isinstance(first, int) else label
+            label, number = len(classes) + 1, known[old]
+            category_id = label if number is None else number
             classes[new] = ClassInfo(label=label, name=new, category_id=category_id)
-        labels |= dict.fromkeys(keys[old], classes[new].label)
-    return ClassChoice(tuple(classes.values()), labels, known)
+        labels[old] = classes[new].label
+    return ClassChoice(tuple(classes.values()), labels)
 
 
 def parse_entries(wanted: Sequence[str]) -> dict[str, str]:
@@ -102,15 +107,12 @@ def describe_numbers(known: Collection[int]) -> str:
     return f"{first} to {max(known)}" if len(known) < _MAX_NUMBERS else f"an integer from {first}"
 
 
-def choose_numbers(
-    seen: Iterable[ClassKey], wanted: Sequence[str] | None, first: int
-) -> ClassChoice:
-    """Choose among classes that are numbers; a plain name means the number of its position.
+def choose_numbers(seen: Iterable[str], wanted: Sequence[str] | None, first: int) -> ClassChoice:
+    """Choose among classes whose names are numbers; a plain name means the number of its position.
 
-    The classes are all from `first` to the largest number `seen` or wanted; without a choice their
-    names are their numbers.
+    The classes are all from `first` to the largest number `seen` or wanted.
     """
-    numbers = [number for number in seen if isinstance(number, int)]
+    numbers = list(map(int, seen))
     if wanted is not None:
         wanted = [
             entry if "=" in entry else f"{number}={entry}"
@@ -119,4 +121,4 @@ def choose_numbers(
         limit = len(str(_MAX_NUMBERS))
         numbers += [int(n) for n in parse_entries(wanted) if n.isdecimal() and len(n) < limit]
     known = range(first, max(numbers, default=first - 1) + 1)
-    return choose_classes({number: str(number) for number in known}, wanted)
+    return choose_classes({str(number): number for number in known}, wanted)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ssd_core.config import SplitName
 from ssd_core.data.findings import Findings
-from ssd_core.data.formats.classes import ClassChoice, ClassKey
+from ssd_core.data.formats.classes import ClassChoice
 from ssd_core.errors import DataError
 from ssd_core.structures import Annotations, ClassInfo, IntArray, Sample, make_annotations
 
@@ -29,7 +29,7 @@ class LabelledBox(NamedTuple):
 
     box: tuple[float, float, float, float]
     """xyxy in pixels, or in [0, 1] of the image."""
-    class_key: ClassKey
+    class_name: str
     is_difficult: bool = False
 
 
@@ -100,10 +100,6 @@ class ParsedSplit(NamedTuple):
     images: Sequence[tuple[ImageEntry, Sequence[LabelledBox]]]
     is_normalised: bool = False
 
-    def class_keys(self) -> Iterable[ClassKey]:
-        """Return the class of every object."""
-        return (box.class_key for _, boxes in self.images for box in boxes)
-
 
 Rows = Iterable[tuple[str, LabelledBox | Problem]]
 """Place of each object, and the object or what is wrong with it."""
@@ -143,7 +139,7 @@ def assemble_dataset(
             f"{places}: no object has a class; expected at least one object{''.join(first)}"
         )
     for split in splits.values():
-        report_left_out(Counter(split.class_keys()), choice, split.place, findings)
+        report_left_out(count_classes([split]), choice, split.place, findings)
     return SourceDataset(
         format=name,
         classes=choice.classes,
@@ -151,28 +147,32 @@ def assemble_dataset(
     )
 
 
+def count_classes(splits: Iterable[ParsedSplit]) -> Counter[str]:
+    """Return the number of objects of each class."""
+    return Counter(box.class_name for split in splits for _, boxes in split.images for box in boxes)
+
+
 def report_left_out(
-    counts: Mapping[ClassKey, int], choice: ClassChoice, place: str, findings: Findings
+    counts: Mapping[str, int], choice: ClassChoice, place: str, findings: Findings
 ) -> None:
     """Record the number of objects of each class that was not chosen."""
-    for key, count in sorted(counts.items()):
-        if key not in choice.labels:
-            name = choice.names.get(key, key)
+    for name, count in sorted(counts.items()):
+        if name not in choice.labels:
             detail = f"{count} objects of class '{name}', which is not in --classes"
             findings.add("class_left_out", place, detail, count=count)
 
 
-def assemble_split(split: ParsedSplit, labels: Mapping[ClassKey, int]) -> SourceSplit:
+def assemble_split(split: ParsedSplit, labels: Mapping[str, int]) -> SourceSplit:
     """Join images and objects; objects are numbered from 1, those without label are left out."""
     boxes, counts = [], []
     for _, objects in split.images:
-        kept = [item for item in objects if item.class_key in labels]
+        kept = [item for item in objects if item.class_name in labels]
         boxes += kept
         counts.append(len(kept))
     with np.errstate(over="ignore", invalid="ignore"):  # the checks find values that are not finite
         annotations = make_annotations(
             [item.box for item in boxes],
-            [labels[item.class_key] for item in boxes],
+            [labels[item.class_name] for item in boxes],
             is_difficult=[item.is_difficult for item in boxes],
             box_ids=range(1, len(boxes) + 1),
         )

@@ -5,7 +5,6 @@ The format of MindSpore's SSD. Its documentation puts x first, its code took y f
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 
 from ssd_core.config import ConvertConfig, SplitName
 from ssd_core.data.findings import Findings
@@ -18,6 +17,7 @@ from ssd_core.data.formats.dataset import (
     SourceDataset,
     assemble_dataset,
     collect_boxes,
+    count_classes,
     without_repeats,
 )
 from ssd_core.data.formats.names import check_place, find_image_folder, join_inside
@@ -49,8 +49,7 @@ def read(
     for split, place in places.items():
         check_place(source, place, split, "list")
     parsed = {split: _parse(source, place, config, findings) for split, place in places.items()}
-    seen = chain.from_iterable(part.class_keys() for part in parsed.values())
-    choice = choose_numbers(seen, config.classes, first=1)
+    choice = choose_numbers(count_classes(parsed.values()), config.classes, first=1)
     return assemble_dataset("txt", parsed, choice, findings)
 
 
@@ -94,4 +93,4 @@ def _parse_box(field: str, config: ConvertConfig) -> LabelledBox | Problem:
         expected = describe_numbers(known)
         return Problem("class_unknown", f"'{field}': class {number:g}, expected {expected}")
     box = (a, b, c, d) if config.txt_order == "xy" else (b, a, d, c)
-    return LabelledBox(box, int(number))
+    return LabelledBox(box, str(int(number)))

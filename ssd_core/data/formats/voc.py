@@ -25,6 +25,7 @@ from ssd_core.data.formats.dataset import (
     SourceDataset,
     assemble_dataset,
     collect_boxes,
+    count_classes,
 )
 from ssd_core.data.formats.names import check_place, files_below, folder_prefix
 from ssd_core.data.sources.base import IMAGE_SUFFIXES, Source, read_head, read_text
@@ -83,10 +84,10 @@ def read(
         split: _parse_split(source, layout, config.voc_offset, findings)
         for split, layout in layouts.items()
     }
-    names = {str(key) for part in parsed.values() for key in part.class_keys()}
+    names = set(count_classes(parsed.values()))
     if config.classes is not None:
         names |= _check_case(parse_entries(config.classes), names)
-    choice = choose_classes({name: name for name in sorted(names)}, config.classes)
+    choice = choose_classes(dict.fromkeys(sorted(names)), config.classes)
     return assemble_dataset("voc", parsed, choice, findings)
 
 

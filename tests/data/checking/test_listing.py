@@ -21,13 +21,13 @@ from ssd_core.structures import ClassInfo
 from tests.data.formats.memory_source import MemorySource
 
 NFC, NFD = (unicodedata.normalize(form, "Käse.jpg") for form in ("NFC", "NFD"))
-PLAIN = LabelledBox((0, 0, 1, 1), 1)
+PLAIN = LabelledBox((0, 0, 1, 1), "1")
 
 
 def split_of(*paths: str, place: str = "list", boxes: Sequence[LabelledBox] = ()) -> SourceSplit:
     images = [(ImageEntry(i, path, 0, 0, f"line {i}"), boxes) for i, path in enumerate(paths)]
     parsed = ParsedSplit(place=place, num_listed=len(paths), images=images)
-    return assemble_split(parsed, {1: 1, 2: 2})
+    return assemble_split(parsed, {"1": 1, "2": 2})
 
 
 def check(
@@ -123,10 +123,10 @@ def test_images_that_no_split_uses_are_counted() -> None:
 @pytest.mark.parametrize(
     ("boxes", "details"),
     [
-        ([PLAIN, LabelledBox((0, 0, 1, 2), 1), LabelledBox((0, 0, 1, 1), 2)], []),
+        ([PLAIN, LabelledBox((0, 0, 1, 2), "1"), LabelledBox((0, 0, 1, 1), "2")], []),
         ([PLAIN, PLAIN._replace(is_difficult=True)], ["box 2 is equal to box 1"]),
         ([PLAIN, PLAIN, PLAIN], ["box 2 is equal to box 1", "box 3 is equal to box 1"]),
-        ([LabelledBox((float("nan"), 0, 1, 1), 1)] * 2, ["box 2 is equal to box 1"]),
+        ([LabelledBox((float("nan"), 0, 1, 1), "1")] * 2, ["box 2 is equal to box 1"]),
         ([], []),
     ],
 )

@@ -2,26 +2,32 @@
 
 import pytest
 
+from ssd_core.data.findings import Findings
 from ssd_core.data.formats.classes import (
     choose_classes,
     choose_numbers,
     describe_numbers,
+    join_names,
     known_numbers,
 )
 from ssd_core.errors import DataError, UsageError
 
-CATEGORIES = {3: "cat", 7: "dog", 9: "car", 12: "truck"}
+CATEGORIES = {"cat": 3, "dog": 7, "car": 9, "truck": 12}
 
 
 @pytest.mark.parametrize(
     ("wanted", "classes", "labels"),
     [
-        (None, ["cat", "dog", "car", "truck"], {3: 1, 7: 2, 9: 3, 12: 4}),
-        (["dog", "cat"], ["dog", "cat"], {7: 1, 3: 2}),
-        (["dog=hound"], ["hound"], {7: 1}),
-        ([" dog = big dog "], ["big dog"], {7: 1}),
-        (["dog", "car=vehicle", "truck=vehicle"], ["dog", "vehicle"], {7: 1, 9: 2, 12: 2}),
-        (["dog=cat", "cat=dog"], ["cat", "dog"], {7: 1, 3: 2}),
+        (None, ["cat", "dog", "car", "truck"], {"cat": 1, "dog": 2, "car": 3, "truck": 4}),
+        (["dog", "cat"], ["dog", "cat"], {"dog": 1, "cat": 2}),
+        (["dog=hound"], ["hound"], {"dog": 1}),
+        ([" dog = big dog "], ["big dog"], {"dog": 1}),
+        (
+            ["dog", "car=vehicle", "truck=vehicle"],
+            ["dog", "vehicle"],
+            {"dog": 1, "car": 2, "truck": 2},
+        ),
+        (["dog=cat", "cat=dog"], ["cat", "dog"], {"dog": 1, "cat": 2}),
     ],
 )
 def test_classes_by_name(wanted, classes, labels):
@@ -34,14 +40,22 @@ def test_classes_by_name(wanted, classes, labels):
 def test_the_id_is_that_of_the_first_class_with_the_name():
     choice = choose_classes(CATEGORIES, ["truck=vehicle", "cat", "car=vehicle"])
     assert [info.category_id for info in choice.classes] == [12, 3]
-    by_name = choose_classes({"b": "b", "a": "a"}, None)
+    by_name = choose_classes({"b": None, "a": None})
     assert [info.category_id for info in by_name.classes] == [1, 2]
 
 
-def test_equal_names_become_one_class():
-    choice = choose_classes({1: "cat", 2: "dog", 5: "cat"}, None)
-    assert [info.name for info in choice.classes] == ["cat", "dog"]
-    assert choice.labels == {1: 1, 5: 1, 2: 2}
+def test_splits_are_joined_by_name():
+    findings = Findings("repair")
+    train, val = {1: "cat", 2: "dog", 5: "cat"}, {1: "dog", 2: "cat"}
+    ids = join_names({"train.json": train, "val.json": val}, None, findings)
+    assert ids == {"cat": 1, "dog": 2}
+    assert findings.counts == {"class_name_twice": 1}
+    assert findings.listed[0].detail == "2 classes are named 'cat'"
+    with pytest.raises(
+        DataError, match="val: its classes differ from those of train: 1 'owl'.*--cl"
+    ):
+        join_names({"train": val, "val": {1: "owl"}}, None, findings)
+    assert join_names({"train": val, "val": {1: "owl"}}, ["owl"], findings)["owl"] == 1
 
 
 @pytest.mark.parametrize(
@@ -62,7 +76,7 @@ def test_wrong_entries(wanted, message):
 
 def test_half_a_character_is_not_a_name():
     with pytest.raises(DataError, match=r"the class name 'c\\ud800' is not text"):
-        choose_classes({1: "c\ud800"}, None)
+        choose_classes({"c\ud800": 1})
 
 
 @pytest.mark.parametrize(
@@ -78,9 +92,9 @@ def test_half_a_character_is_not_a_name():
 def test_classes_that_are_numbers(seen, wanted, classes):
     if classes is None:
         with pytest.raises(UsageError, match="names a class twice: 1"):
-            choose_numbers(seen, wanted, first=1)
+            choose_numbers(map(str, seen), wanted, first=1)
         return
-    choice = choose_numbers(seen, wanted, first=1)
+    choice = choose_numbers(map(str, seen), wanted, first=1)
     assert [(info.name, info.category_id) for info in choice.classes] == classes
 
 

@@ -176,7 +176,7 @@ def test_splits_must_agree_on_categories(tmp_path: Path) -> None:
     content = json.loads((tmp_path / "train.json").read_text())
     content["categories"][0]["name"] = "wolf"
     (tmp_path / "val.json").write_text(json.dumps(content))
-    differ = "val.json: its classes differ from those of train.json: 7 'dog'"
+    differ = "val.json: its classes differ from those of train.json: 7 'wolf'"
     with pytest.raises(DataError, match=differ):
         read(tmp_path, val="val.json")
     write(tmp_path, categories=[{"id": 1, "name": "a"}, {"id": 1, "name": "b"}])

@@ -9,7 +9,7 @@ import numpy as np
 
 from ssd_core.config import ConvertConfig, SplitName
 from ssd_core.data.findings import Findings
-from ssd_core.data.formats.classes import ClassChoice, ClassKey, choose_classes, common_names
+from ssd_core.data.formats.classes import ClassChoice, choose_classes, join_names
 from ssd_core.data.formats.coco.file import UNUSABLE, CocoFile, CocoImage, read_coco
 from ssd_core.data.formats.dataset import ImageEntry, SourceDataset, SourceSplit, report_left_out
 from ssd_core.data.formats.names import check_place, find_image_folder, join_inside
@@ -42,21 +42,21 @@ def read(
         name = place if place in source.files else place.partition(":")[0]
         check_place(source, name, split, "annotation file")
         files[split] = read_coco(source, name, findings)
-    names = {file.name: _categories(file) for file in files.values()}
-    choice = choose_classes(common_names(names, findings), config.classes)
+    tables = {file.name: _categories(file) for file in files.values()}
+    choice = choose_classes(join_names(tables, config.classes, findings), config.classes)
     splits: dict[SplitName, SourceSplit] = {}
     for split, file in files.items():
         folder = places[split].removeprefix(file.name).removeprefix(":") or config.images
         paths = [image.file_name for image in file.images.values()]
         prefix = find_image_folder(source, paths, file.name, folder)
-        splits[split] = _to_split(file, prefix, choice, findings)
+        splits[split] = _to_split(file, prefix, tables[file.name], choice, findings)
     return SourceDataset(format="coco", classes=choice.classes, splits=splits)
 
 
-def _categories(file: CocoFile) -> dict[ClassKey, str]:
+def _categories(file: CocoFile) -> dict[int, str]:
     """Return the names by id, in the order of the ids."""
     categories = sorted(file.categories, key=lambda item: item.id)
-    found: dict[ClassKey, str] = {item.id: item.name for item in categories}
+    found = {item.id: item.name for item in categories}
     if not found:
         raise DataError(f"{file.name}: has no categories; expected at least one")
     if len(found) < len(categories):
@@ -64,10 +64,19 @@ def _categories(file: CocoFile) -> dict[ClassKey, str]:
     return found
 
 
-def _to_split(file: CocoFile, prefix: str, choice: ClassChoice, findings: Findings) -> SourceSplit:
+def _to_split(
+    file: CocoFile, prefix: str, names: Mapping[int, str], choice: ClassChoice, findings: Findings
+) -> SourceSplit:
     """Join images and objects; those that belong to nothing known become findings."""
     images, dropped = _images_by_id(file, findings)
-    rows = _sound_rows(file, images, dropped, choice, findings)
+    rows = _sound_rows(file, images, dropped, names, findings)
+    labels = {
+        number: choice.labels[name] for number, name in names.items() if name in choice.labels
+    }
+    is_wanted = np.isin(file.annotations.labels[rows], list(labels))
+    left_out = Counter(map(names.__getitem__, file.annotations.labels[rows][~is_wanted].tolist()))
+    report_left_out(left_out, choice, file.name, findings)
+    rows = rows[is_wanted]
     entries = [
         ImageEntry(
             image_id=image.id,
@@ -87,7 +96,7 @@ def _to_split(file: CocoFile, prefix: str, choice: ClassChoice, findings: Findin
     return SourceSplit(
         place=file.name,
         images=entries,
-        annotations=replace(annotations, labels=_look_up(choice.labels, annotations.labels)),
+        annotations=replace(annotations, labels=_look_up(labels, annotations.labels)),
         starts=np.searchsorted(owners[order], np.arange(len(entries) + 1)),
         num_listed=file.num_listed,
     )
@@ -116,13 +125,13 @@ def _sound_rows(
     file: CocoFile,
     images: Mapping[int, CocoImage],
     dropped: set[int],
-    choice: ClassChoice,
+    names: Mapping[int, str],
     findings: Findings,
 ) -> IntArray:
-    """Return the objects with an image and a wanted class; adds to the images `dropped`."""
+    """Return the objects with an image and a class; adds to the images `dropped`."""
     category_ids = file.annotations.labels
     has_image = np.isin(file.image_ids, list(images))
-    is_sound = has_image & np.isin(category_ids, list(choice.names))
+    is_sound = has_image & np.isin(category_ids, list(names))
     for row in np.flatnonzero(~is_sound & (file.image_ids != UNUSABLE)).tolist():
         image_id = int(file.image_ids[row])
         code, detail = "class_unknown", f"category {category_ids[row]} does not exist"
@@ -131,10 +140,7 @@ def _sound_rows(
         image = images[image_id].file_name if has_image[row] else ""
         if findings.add(code, f"{file.name}: $.annotations[{row}]", detail, image=image):
             dropped.add(image_id)
-    is_wanted = np.isin(category_ids, list(choice.labels))
-    left_out = Counter[ClassKey](category_ids[is_sound & ~is_wanted].tolist())
-    report_left_out(left_out, choice, file.name, findings)
-    return np.flatnonzero(is_sound & is_wanted)
+    return np.flatnonzero(is_sound)
 
 
 def _look_up(table: Mapping[Any, int], keys: IntArray) -> IntArray:

@@ -3,17 +3,15 @@
 Classes are numbers from 0, named by `data.yaml`, by a file of names, by `--classes`, or not at all.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Iterator, Mapping, Sequence
 
 from ssd_core.config import ConvertConfig, SplitName
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats.classes import (
-    ClassKey,
     choose_classes,
     choose_numbers,
-    common_names,
     describe_numbers,
+    join_names,
     known_numbers,
 )
 from ssd_core.data.formats.dataset import (
@@ -24,6 +22,7 @@ from ssd_core.data.formats.dataset import (
     SourceDataset,
     assemble_dataset,
     collect_boxes,
+    count_classes,
     without_repeats,
 )
 from ssd_core.data.formats.yolo.data_file import find_names
@@ -49,22 +48,22 @@ def read(
     located = {
         split: locate(source, place, split, config.images) for split, place in places.items()
     }
-    named: dict[str, Mapping[ClassKey, str]] = {}
+    tables: dict[str, Mapping[int, str]] = {}
     for split, images in located.items():
         labels = {image.labels: None for image in images if image.labels}
-        named[places[split]] = find_names(source, places[split], labels)
-    names = common_names(named, findings)
-    known: Collection[int] = {number for number in names if isinstance(number, int)}
-    known = known or known_numbers(config.classes, first=0)
+        tables[places[split]] = find_names(source, places[split], labels)
+    names = join_names(tables, config.classes, findings)
+    numbers = {n: str(n) for n in known_numbers(config.classes, first=0)}
     parsed = {
-        split: _parse_split(source, places[split], images, known, findings)
+        split: _parse_split(
+            source, places[split], images, tables[places[split]] or numbers, findings
+        )
         for split, images in located.items()
     }
     if names:
         choice = choose_classes(names, config.classes)
     else:
-        seen = chain.from_iterable(part.class_keys() for part in parsed.values())
-        choice = choose_numbers(seen, config.classes, first=0)
+        choice = choose_numbers(count_classes(parsed.values()), config.classes, first=0)
     return assemble_dataset("yolo", parsed, choice, findings)
 
 
@@ -72,7 +71,7 @@ def _parse_split(
     source: Source,
     place: str,
     images: Sequence[LabelledImage],
-    known: Collection[int],
+    names: Mapping[int, str],
     findings: Findings,
 ) -> ParsedSplit:
     parsed: list[tuple[ImageEntry, list[LabelledBox]]] = []
@@ -89,7 +88,7 @@ def _parse_split(
         except DataError as error:
             findings.add("annotations_unreadable", item.labels, str(error), image=item.image)
             continue
-        rows = without_repeats(_rows(text, item.labels, known))
+        rows = without_repeats(_rows(text, item.labels, names))
         boxes = collect_boxes(rows, item.image, findings)
         if boxes is not None:
             parsed.append((entry, boxes))
@@ -97,15 +96,15 @@ def _parse_split(
 
 
 def _rows(
-    text: str, name: str, known: Collection[int]
+    text: str, name: str, names: Mapping[int, str]
 ) -> Iterator[tuple[str, LabelledBox | Problem]]:
     for number, line in enumerate(text.split("\n"), start=1):
         row = line.split()
         if row and not row[0].startswith("#"):
-            yield f"{name}: line {number}", _parse_row(row, known)
+            yield f"{name}: line {number}", _parse_row(row, names)
 
 
-def _parse_row(row: Sequence[str], known: Collection[int]) -> LabelledBox | Problem:
+def _parse_row(row: Sequence[str], names: Mapping[int, str]) -> LabelledBox | Problem:
     shown = " ".join(row[:6])
     if len(row) != 5:
         hint = " (an outline, not a box?)" if len(row) > 5 and len(row) % 2 else ""
@@ -116,12 +115,12 @@ def _parse_row(row: Sequence[str], known: Collection[int]) -> LabelledBox | Prob
         number, x, y, width, height = map(float, row)
     except ValueError:
         return Problem("object_malformed", f"'{shown}' is not {_COLUMNS}")
-    if not number.is_integer() or int(number) not in known:
-        return Problem("class_unknown", f"class {number:g}, expected {describe_numbers(known)}")
+    if not number.is_integer() or int(number) not in names:
+        return Problem("class_unknown", f"class {number:g}, expected {describe_numbers(names)}")
     if not all(0 <= value <= 1 + _ROUNDING for value in (x, y, width, height)):
         return Problem("object_malformed", f"'{shown}' is not {_COLUMNS} in 0..1 (pixels?)")
     corners = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-    return LabelledBox(tuple(map(_snap, corners)), int(number))  # type: ignore[arg-type]
+    return LabelledBox(tuple(map(_snap, corners)), names[int(number)])  # type: ignore[arg-type]
 
 
 def _snap(value: float) -> float:

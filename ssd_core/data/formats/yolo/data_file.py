@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from ssd_core.data.formats.classes import ClassKey
 from ssd_core.data.sources.base import Source, read_text
 from ssd_core.errors import DataError
 
@@ -22,7 +21,7 @@ _MAX_BYTES = 2**20
 class DataFile(NamedTuple):
     """The content of a `data.yaml`."""
 
-    names: Mapping[ClassKey, str] = {}
+    names: Mapping[int, str] = {}
     """By number from 0; `nc` alone gives the numbers themselves."""
     root: str = ""
     """Folder of the places; often one of another machine."""
@@ -58,14 +57,14 @@ def read_data_file(source: Source, name: str) -> DataFile:
     return DataFile(_names(values, name), root if isinstance(root, str) else "", places)
 
 
-def find_names(source: Source, place: str, labels: Collection[str]) -> Mapping[ClassKey, str]:
+def find_names(source: Source, place: str, labels: Collection[str]) -> Mapping[int, str]:
     """Return the class names of a split by number from 0, none if no file has them.
 
     They are those of the split's `data.yaml`, else of the nearest file of names or `data.yaml` in
     the folder of the `labels`, or above it. An image may be called `names.jpg`.
     """
     file = place.partition(":")[0]
-    names: Mapping[ClassKey, str] = {}
+    names: Mapping[int, str] = {}
     if is_data_file(file) and file in source.files:
         names = read_data_file(source, file).names
     folder = posixpath.dirname(next(iter(labels), file))
@@ -86,7 +85,7 @@ def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _names(values: Mapping[str, Any], name: str) -> Mapping[ClassKey, str]:
+def _names(values: Mapping[str, Any], name: str) -> Mapping[int, str]:
     names, count = values.get("names"), values.get("nc")
     if not names:
         if count is None:
@@ -103,7 +102,7 @@ def _names(values: Mapping[str, Any], name: str) -> Mapping[ClassKey, str]:
     return {key: str(value).strip() for key, value in sorted(pairs)}
 
 
-def _read_lines(source: Source, name: str) -> Mapping[ClassKey, str]:
+def _read_lines(source: Source, name: str) -> Mapping[int, str]:
     lines = [line.strip() for line in read_text(source, name).strip().split("\n")]
     if not all(lines):
         raise DataError(f"{name}: line {lines.index('') + 1} is empty; expected a class name")
