@@ -90,6 +90,11 @@ class Progress:
         return f"{format_duration(seconds)} left"
 
 
+def format_count(count: int, noun: str) -> str:
+    """Return a number with its noun: `1 step`, `1,200 steps`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def format_duration(seconds: float) -> str:
     """Return a duration as `42 s`, `3:05 min` or `2:03:05 h`."""
     whole = round(seconds)

@@ -86,7 +86,12 @@ def write_model(
     weights_file = write_arrays(model_dir, WEIGHTS_FILE, weights)
     files = (KnownFile.of(CLASSES_FILE, class_list), weights_file)
     complete = description.model_copy(update={"files": files})
-    model_dir.put(CONFIG_FILE, _format(complete))
+    write_description(model_dir, complete)
+
+
+def write_description(model_dir: Location, description: ModelDescription) -> None:
+    """Write `config.json`, after the files that it lists."""
+    model_dir.put(CONFIG_FILE, f"{description.model_dump_json(indent=2)}\n".encode())
 
 
 def read_model(location: Location) -> Model:
@@ -124,7 +129,7 @@ def copy_model(location: Location, target: Location) -> ModelDescription:
         for file in description.files:
             if not file.is_in(target):
                 target.put(file.name, file.read(model_dir))
-    target.put(CONFIG_FILE, _format(description))
+    write_description(target, description)
     return description
 
 
@@ -135,10 +140,6 @@ def _with_remedy() -> Iterator[None]:
         yield
     except DataError as error:
         raise DataError(f"{error}; {_REMEDY}") from None
-
-
-def _format(description: ModelDescription) -> bytes:
-    return f"{description.model_dump_json(indent=2)}\n".encode()
 
 
 def _find(location: Location) -> Location:

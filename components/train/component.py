@@ -37,7 +37,7 @@ def train(
     from pathlib import Path
 
     from ssd_core.config import Recipe, parse_section
-    from ssd_core.stages import train, train_devices
+    from ssd_core.stages import train
     from ssd_core.stages.doorway import doorway, find_dataset
     from ssd_core.store.layout import Layout
 
@@ -50,7 +50,7 @@ def train(
             device=device,
         )
         out_dir = layout.training(training.id)
-        result = train_devices.run(training, out_dir, num_devices=int(num_devices))
+        result = train.run_on_devices(training, out_dir, num_devices=int(num_devices))
         train.keep(out_dir, Path(model.path), layout.run(run, "train"))
         model.metadata.update(result.metadata)
         metrics.metadata.update(result.metrics)

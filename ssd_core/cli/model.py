@@ -91,9 +91,8 @@ def train(
     Example: ssd train --data shards --recipe demo --set train.steps=200 --out trained
     """
     from ssd_core.backends.ranks import Nodes
-    from ssd_core.stages import train_devices
     from ssd_core.stages.resolve_config import read_recipe
-    from ssd_core.stages.train import Training, run
+    from ssd_core.stages.train import Training, launch, run
 
     if (recipe is None) == (config is None):
         raise UsageError("expected one of --recipe NAME (see 'ssd recipes') and --config FILE")
@@ -106,7 +105,7 @@ def train(
     )
     nodes = Nodes(num_devices, nnodes, node_rank, master_addr, master_port)
     if nodes.world_size > 1:
-        raise typer.Exit(train_devices.launch(training, out, nodes))
+        raise typer.Exit(launch(training, out, nodes))
     run(training, out)
 
 

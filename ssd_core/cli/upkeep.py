@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from ssd_core.errors import DataError
+from ssd_core.logs import format_count
 from ssd_core.store import Location
 
 
@@ -33,7 +34,7 @@ def verify(
         num_faults += len(verified.faults)
     if num_faults:
         raise DataError(
-            f"{directory}: {num_faults} damaged or missing file{'' if num_faults == 1 else 's'}, "
+            f"{directory}: {format_count(num_faults, 'damaged or missing file')}, "
             "listed above; create or copy them again"
         )
 

@@ -4,15 +4,20 @@
 that its recipes use and refuses the others. `docs/recipes.md` shows how a recipe combines them.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from ssd_core.config.section import Section, Share
 
 IouThreshold = Annotated[float, Field(gt=0, lt=1)]
-ScoreThreshold = Annotated[float, Field(gt=0, lt=1)]
-NmsIouThreshold = Annotated[float, Field(gt=0, le=1)]
 LossDivisor = Literal["batch", "batch_at_least_one", "image"]
 
 
@@ -63,14 +68,12 @@ class FocalLossSpec(Section):
 ClassificationLossSpec = Annotated[SoftmaxLossSpec | FocalLossSpec, Field(discriminator="name")]
 
 
-class PostprocessSpec(Section):
-    """How raw outputs become detections."""
+class _DetectionLimits(Section):
+    """What of the scored boxes becomes a detection."""
 
-    scores: Literal["softmax", "sigmoid"] = "softmax"
-    """How logits become scores; `sigmoid` belongs to the focal loss."""
-    score_threshold: ScoreThreshold = 0.02
+    score_threshold: float = Field(default=0.02, gt=0, lt=1)
     """The score of a detection exceeds this."""
-    nms_iou_threshold: NmsIouThreshold = 0.45
+    nms_iou_threshold: float = Field(default=0.45, gt=0, le=1)
     """A box is dropped if its IoU with a better box of its class exceeds this."""
     plus_one_areas: bool = False
     """Whether NMS adds 1 to the width and height of boxes in pixels of the image (MindSpore)."""
@@ -82,19 +85,24 @@ class PostprocessSpec(Section):
     """Best detections kept per image, over all classes; 0 for all."""
 
 
-class PostprocessOverrides(Section):
-    """Changes of a model's own post-processing; None keeps its value."""
+class PostprocessSpec(_DetectionLimits):
+    """How raw outputs become detections."""
 
-    score_threshold: ScoreThreshold | None = None
-    nms_iou_threshold: NmsIouThreshold | None = None
-    plus_one_areas: bool | None = None
-    topk_candidates: NonNegativeInt | None = None
-    max_detections_per_class: NonNegativeInt | None = None
-    max_detections_per_image: NonNegativeInt | None = None
+    scores: Literal["softmax", "sigmoid"] = "softmax"
+    """How logits become scores; `sigmoid` belongs to the focal loss."""
+
+
+class PostprocessOverrides(_DetectionLimits):
+    """Changes of a model's own post-processing: only the values that are given."""
 
     def apply(self, spec: PostprocessSpec) -> PostprocessSpec:
         """Return `spec` with these values in place of its own."""
-        return spec.model_copy(update=self.model_dump(exclude_none=True))
+        return spec.model_copy(update=self.model_dump())
+
+    @model_serializer(mode="wrap")
+    def _leave_out_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values = serialize(self).items()
+        return {name: value for name, value in values if name in self.model_fields_set}
 
 
 class NormSpec(Section):

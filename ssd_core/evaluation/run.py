@@ -1,6 +1,6 @@
 """Evaluation of a detector on a whole split."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,23 +14,18 @@ from ssd_core.logs import Progress
 from ssd_core.structures import Annotations, Detections, ImageArray, Record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluationResult:
-    """Accuracy on a split, with the truths and detections behind it."""
+class EvaluatedImage(NamedTuple):
+    """The objects and the detections of one image."""
 
-    scores: CocoScores
-    image_ids: tuple[int, ...]
-    """Of every image of the split, ascending."""
-    truths: tuple[Annotations, ...]
-    """Of the same images."""
-    detections: tuple[Detections, ...]
-    """Of the same images."""
+    image_id: int
+    truth: Annotations
+    found: Detections
 
 
 def evaluate_detector(
     detector: Detector, reader: SplitReader, *, batch_size: int
-) -> EvaluationResult:
-    """Detect objects on every image of the split, and compare them with the truth.
+) -> tuple[CocoScores, list[EvaluatedImage]]:
+    """Return the accuracy on a split, and the detections of its images in the order of their ids.
 
     Images are decoded on threads ahead of the device, and scored in the order of their ids, as
     pycocotools does, so the order of the shards does not matter.
@@ -41,20 +36,16 @@ def evaluate_detector(
             return record, *load_image(record.image, detector.image_size)
 
     batches = map_batches_ahead(load, reader.read_in_order(), batch_size=batch_size)
-    rows: list[tuple[int, Annotations, Detections]] = []
+    images: list[EvaluatedImage] = []
     with Progress("evaluate: image", reader.num_images) as progress:
         for batch in batches:
             records, pixels, sizes = zip(*batch, strict=True)
             found = detector.detect(np.stack(pixels), sizes)
-            rows += [
-                (record.image_id, record.annotations, image)
-                for record, image in zip(records, found, strict=True)
+            images += [
+                EvaluatedImage(record.image_id, record.annotations, detections)
+                for record, detections in zip(records, found, strict=True)
             ]
-            progress.update(len(rows))
-    rows.sort(key=lambda row: row[0])
-    return EvaluationResult(
-        scores=evaluate_coco([row[1] for row in rows], [row[2] for row in rows], reader.classes),
-        image_ids=tuple(row[0] for row in rows),
-        truths=tuple(row[1] for row in rows),
-        detections=tuple(row[2] for row in rows),
-    )
+            progress.update(len(images))
+    images.sort(key=lambda image: image.image_id)
+    truths, detections = [image.truth for image in images], [image.found for image in images]
+    return evaluate_coco(truths, detections, reader.classes), images

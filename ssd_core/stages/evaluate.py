@@ -1,5 +1,6 @@
 """Evaluate a model on a data set: the COCO metrics."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,10 @@ from ssd_core.benchmark.environment import describe_environment
 from ssd_core.config import EvaluateConfig
 from ssd_core.data.shards.reader import SplitReader, open_split
 from ssd_core.errors import DataError
-from ssd_core.evaluation.coco import ClassScores, format_summary
+from ssd_core.evaluation.coco import ClassScores, CocoScores, format_summary
 from ssd_core.evaluation.confusion import confusion_matrix
 from ssd_core.evaluation.detections_file import DETECTIONS_FILE, write_detections
-from ssd_core.evaluation.run import EvaluationResult, evaluate_detector
+from ssd_core.evaluation.run import EvaluatedImage, evaluate_detector
 from ssd_core.logs import logger
 from ssd_core.stages.detector import OpenedModel, open_model
 from ssd_core.stages.frame import Input, Invocation, Results, run_stage
@@ -57,11 +58,11 @@ def run(
     )
 
     def work(folder: Path) -> Results:
-        result = evaluate_detector(model.detector, reader, batch_size=config.batch_size)
-        logger.info("%s", format_summary(result.scores.values))
-        found = zip(result.image_ids, result.detections, strict=True)
+        scores, images = evaluate_detector(model.detector, reader, batch_size=config.batch_size)
+        logger.info("%s", format_summary(scores.values))
+        found = ((image.image_id, image.found) for image in images)
         write_detections(folder / DETECTIONS_FILE, found, reader.classes)
-        return _results(result, model, reader)
+        return _results(scores, images, model, reader)
 
     results = run_stage(invocation, out_dir, work)
     return StageResult(
@@ -76,44 +77,47 @@ def check_classes(of_model: Sequence[ClassInfo], of_data: Sequence[ClassInfo]) -
     Raises:
         DataError: the names differ; the message names the first difference.
     """
-    model_names, data_names = ([info.name for info in infos] for infos in (of_model, of_data))
-    for label, (ours, theirs) in enumerate(zip(model_names, data_names, strict=False), start=1):
-        if ours != theirs:
-            raise DataError(
-                f"the classes differ: label {label} is '{ours}' in the model "
-                f"and '{theirs}' in the data set"
-            )
-    if len(model_names) != len(data_names):
-        raise DataError(
-            f"the classes differ: the model has {len(model_names)} and the data set "
-            f"{len(data_names)}; the names that both have agree"
-        )
+    ours, theirs = ([info.name for info in infos] for infos in (of_model, of_data))
+    if ours == theirs:
+        return
+    difference = f"the model has {len(ours)} and the data set {len(theirs)}"
+    for label, (name, other) in enumerate(zip(ours, theirs, strict=False), start=1):
+        if name != other:
+            difference = f"label {label} is '{name}' in the model and '{other}' in the data set"
+            break
+    raise DataError(
+        f"the classes differ: {difference}; convert the data set with --classes "
+        f"{shlex.quote(','.join(ours))}"
+    )
 
 
-def _results(result: EvaluationResult, model: OpenedModel, reader: SplitReader) -> dict[str, Any]:
-    scores = result.scores
+def _results(
+    scores: CocoScores, images: Sequence[EvaluatedImage], model: OpenedModel, reader: SplitReader
+) -> Results:
     source = str(reader.manifest.source.get("uri", ""))
     return {
         "metrics": scores.values,
-        "images": len(result.detections),
+        "images": len(images),
         "objects": sum(scored.num_objects for scored in scores.classes),
-        "detections": sum(len(found) for found in result.detections),
+        "detections": sum(len(image.found) for image in images),
         "classes": [_class_results(scored) for scored in scores.classes],
-        "confusion": _confusion(result, reader.classes),
+        "confusion": _confusion(images, reader.classes),
         "model": model.description.summary(),
         "data": {"name": Path(source).name, "split": reader.split},
         "environment": describe_environment(model.device),
     }
 
 
-def _confusion(result: EvaluationResult, classes: Sequence[ClassInfo]) -> dict[str, Any] | None:
+def _confusion(
+    images: Sequence[EvaluatedImage], classes: Sequence[ClassInfo]
+) -> dict[str, Any] | None:
     """Return one row per true class and one column per detected class, the background last."""
     if len(classes) > _MAX_CONFUSED:
         return None
-    images = zip(result.truths, result.detections, strict=True)
+    pairs = ((image.truth, image.found) for image in images)
     return {
         "classes": [*(info.name for info in classes), "background"],
-        "matrix": confusion_matrix(images, len(classes)).tolist(),
+        "matrix": confusion_matrix(pairs, len(classes)).tolist(),
     }
 
 

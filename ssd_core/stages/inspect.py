@@ -20,7 +20,7 @@ from ssd_core.data.inspection.table import SplitTable, join_objects, read_table
 from ssd_core.data.shards.manifest import Manifest, read_manifest
 from ssd_core.data.shards.reader import SplitReader, open_split
 from ssd_core.errors import UsageError, located
-from ssd_core.logs import logger
+from ssd_core.logs import format_count, logger
 from ssd_core.recipes import RECIPES, load_recipe
 from ssd_core.recipes.overrides import override
 from ssd_core.report import inspection
@@ -178,7 +178,7 @@ def _images(
 def _image(reader: SplitReader, row: int, kind: str) -> AnnotatedImage:
     (record,) = reader.read([row])
     truth = record.annotations.select(~record.annotations.is_crowd)
-    note = f"{reader.split}, {len(truth)} object{'' if len(truth) == 1 else 's'}"
+    note = f"{reader.split}, {format_count(len(truth), 'object')}"
     if kind == "smallest":
         sides = truth.boxes[:, 2:] - truth.boxes[:, :2]
         width, height = sides[sides.prod(axis=1).argmin()]

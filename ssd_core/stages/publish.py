@@ -14,6 +14,7 @@ from ssd_core.model_dir import (
     MODEL_DIR,
     WEIGHTS_FILE,
     ModelDescription,
+    read_description,
     read_model,
 )
 from ssd_core.report.page import write_card
@@ -137,14 +138,16 @@ def _publish(
 ) -> None:
     """Copy the model: first its config.json, which claims the directory, and last the manifest.
 
-    config.json contains the hashes of the other files, so it identifies the model.
+    config.json contains the hashes of the other files, which identify the model.
     """
     model_dir = outputs["train"].directory / MODEL_DIR
     config = model_dir.get(CONFIG_FILE)
-    if not published.put_if_absent(CONFIG_FILE, config) and published.get(CONFIG_FILE) != config:
-        raise OwnershipError(
-            f"{published} holds another model; choose another version, or remove that one"
-        )
+    if not published.put_if_absent(CONFIG_FILE, config):
+        if read_description(published).files != description.files:
+            raise OwnershipError(
+                f"{published} holds another model; choose another version, or remove that one"
+            )
+        config = published.get(CONFIG_FILE)  # the same weights, perhaps other sections
     if published.head(PUBLISHED_FILE) is not None:
         logger.info("%s: already published", published)
         return

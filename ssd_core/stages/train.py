@@ -1,5 +1,6 @@
 """Train a detector: from a converted data set to a model directory."""
 
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -7,22 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from ssd_core import __version__
-from ssd_core.backends import open_backend, open_ranks
+from ssd_core.backends import launch_ranks, open_backend, open_ranks
 from ssd_core.backends.base import Backend, DeviceInfo, Learner
-from ssd_core.backends.ranks import Ranks
+from ssd_core.backends.ranks import Nodes, Ranks
 from ssd_core.benchmark.environment import describe_environment
 from ssd_core.config import Recipe
-from ssd_core.data.batches.loader import Loader
+from ssd_core.data.batches.loader import Loader, check_batch_size
 from ssd_core.data.shards.manifest import Manifest, read_manifest
 from ssd_core.data.shards.reader import SplitReader, open_split
-from ssd_core.errors import DataError, DivergedError, UsageError
+from ssd_core.errors import DataError, DivergedError, SsdError, UsageError
 from ssd_core.evaluation.run import evaluate_detector
-from ssd_core.logs import format_duration, logger
+from ssd_core.logs import format_count, format_duration, logger
+from ssd_core.metrics import METRICS
 from ssd_core.model_dir import (
     MODEL_DIR,
     ModelDescription,
     is_whole,
     read_description,
+    write_description,
     write_model,
 )
 from ssd_core.stages.doorway import keep_record
@@ -33,7 +36,7 @@ from ssd_core.structures import StageResult
 from ssd_core.train_log import LOG_FILE
 from ssd_core.training.checkpoints import CheckpointDir, TrainState
 from ssd_core.training.identity import Identity, claim_directory, digest_identity, identify
-from ssd_core.training.loop import Run, train
+from ssd_core.training.loop import BEST_METRIC, Run, train
 
 CHECKPOINT_DIR = "checkpoints"
 
@@ -77,7 +80,7 @@ class Training:
     def finished(self, out_dir: Location) -> StageResult | None:
         """Return the result of this training if its complete model is in `out_dir`."""
         results = _read_finished(self, out_dir)
-        return None if results is None else _report(results, out_dir)
+        return None if results is None else _report("already trained", results, out_dir)
 
     def run_once(self, out_dir: Location, start: Callable[[], None]) -> StageResult:
         """Return the result of this training; without one call `start`, which must produce it.
@@ -110,7 +113,7 @@ def run(training: Training, out_dir: Location) -> StageResult:
     """
     with open_ranks(training.framework) as ranks:
         if results := ranks.on_first(lambda: _read_finished(training, out_dir)):
-            return _report(results, out_dir)
+            return _report("already trained", results, out_dir)
         precision = training.recipe.train.precision
         backend = open_backend(training.framework, training.device, precision, ranks)
         learner = backend.learner(training.recipe.train, len(training.manifest.classes))
@@ -138,7 +141,39 @@ def run(training: Training, out_dir: Location) -> StageResult:
             state = _train(loop, log)
             return ranks.on_first(lambda: _keep_model(training, loop, state, backend, out_dir))
 
-        return _report(run_stage(_invocation(training), out_dir, work, ranks=ranks), out_dir)
+        results = run_stage(_invocation(training), out_dir, work, ranks=ranks)
+        return _report("trained", results, out_dir)
+
+
+def run_on_devices(training: Training, out_dir: Location, *, num_devices: int) -> StageResult:
+    """Train as `run` does, with one process per device; a single device is used by this process.
+
+    Raises:
+        SsdError: a process failed after printing its error; this has the same exit code.
+    """
+    if num_devices == 1:
+        return run(training, out_dir)
+
+    def start() -> None:
+        if code := launch(training, out_dir, Nodes(num_devices)):
+            error = SsdError("a training process failed; see its error above")
+            error.exit_code = code
+            raise error
+
+    return training.run_once(out_dir, start)
+
+
+def launch(training: Training, out_dir: Location, nodes: Nodes) -> int:
+    """Run `ssd train` once per device of this machine and return the exit code.
+
+    Raises:
+        UsageError: the batch does not divide over the devices, or the framework has no ranks.
+    """
+    check_batch_size(training.recipe.train.batch_size, nodes.world_size)
+    with tempfile.TemporaryDirectory(prefix="ssd-recipe-") as folder:
+        config = Path(folder) / "recipe.json"
+        config.write_text(training.recipe.model_dump_json())
+        return launch_ranks(training.framework, training.command(out_dir, str(config)), nodes)
 
 
 def keep(out_dir: Location, directory: Path, record: Location) -> None:
@@ -151,13 +186,22 @@ def keep(out_dir: Location, directory: Path, record: Location) -> None:
 
 
 def _read_finished(training: Training, out_dir: Location) -> Results | None:
+    """Return the results of a finished training, and store its recipe if that has changed.
+
+    The identity covers all that affects the weights; other sections may differ at a rerun.
+    """
     model_dir = out_dir / MODEL_DIR
     try:
         description, results = read_description(model_dir), read_stage_results(out_dir)
     except (DataError, UsageError):
         return None
-    is_ours = description.training_id == training.id and is_whole(model_dir, description)
-    return results if is_ours else None
+    if description.training_id != training.id or not is_whole(model_dir, description):
+        return None
+    labels = description.recipe.model_dump(include={"name", "description"})
+    recipe = training.recipe.model_copy(update=labels)
+    if recipe != description.recipe:
+        write_description(model_dir, description.model_copy(update={"recipe": recipe}))
+    return results
 
 
 def _invocation(training: Training) -> Invocation:
@@ -234,7 +278,8 @@ def _evaluation(training: Training, learner: Learner) -> Callable[[], dict[str, 
 
     def evaluate() -> dict[str, float]:
         detector = learner.detector(postprocess)
-        return evaluate_detector(detector, reader, batch_size=config.batch_size).scores.metrics
+        scores, _ = evaluate_detector(detector, reader, batch_size=config.batch_size)
+        return scores.metrics
 
     return evaluate
 
@@ -255,15 +300,18 @@ def _results(state: TrainState, description: ModelDescription, info: DeviceInfo)
     }
 
 
-def _report(results: Mapping[str, Any], out_dir: Location) -> StageResult:
-    metrics = results["metrics"]
-    duration = format_duration(results["seconds"])
-    model_dir = out_dir / MODEL_DIR
+def _report(outcome: str, results: Mapping[str, Any], out_dir: Location) -> StageResult:
+    metrics, model_dir = results["metrics"], out_dir / MODEL_DIR
+    kept = "the last step"
+    if step := results["best_step"]:
+        kept = f"step {step}, the best with {METRICS[BEST_METRIC].describe(metrics[BEST_METRIC])}"
     logger.info(
-        "trained %d steps in %s, loss %.3f: %s",
-        results["steps"],
-        duration,
-        metrics["loss"],
+        "%s %s in %s, %s; the model is that of %s: %s",
+        outcome,
+        format_count(results["steps"], "step"),
+        format_duration(results["seconds"]),
+        METRICS["loss"].describe(metrics["loss"]),
+        kept,
         model_dir,
     )
     return StageResult(

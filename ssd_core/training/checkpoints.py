@@ -155,7 +155,10 @@ class CheckpointDir:
         step_dir = self._directory / name
         if not entry.is_in(step_dir):
             path = step_dir / _ARRAYS_FILE
-            raise TransientError(f"{path} is damaged although it was just written")
+            raise TransientError(
+                f"{path} is damaged although it was just written; check the disk, and repeat the "
+                "command"
+            )
         self.check_newest()
         for other in self._names - {name}:
             if self._directory / other != self.last_dir:

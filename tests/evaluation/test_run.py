@@ -63,17 +63,18 @@ def detector(reader):
 
 
 def test_every_image_is_evaluated_whatever_the_batch_size(reader, detector):
-    in_batches = evaluate_detector(detector, reader, batch_size=16)
+    in_batches, images = evaluate_detector(detector, reader, batch_size=16)
     assert detector.batch_sizes == [16, 16, 8]
-    one_by_one = evaluate_detector(detector, reader, batch_size=1)
-    assert len(in_batches.detections) == reader.num_images == 40
-    assert in_batches.scores.values == one_by_one.scores.values
-    assert list(in_batches.image_ids) == sorted(in_batches.image_ids)
-    by_name = {scored.info.name: scored for scored in in_batches.scores.classes}
+    one_by_one, _ = evaluate_detector(detector, reader, batch_size=1)
+    assert len(images) == reader.num_images == 40
+    assert in_batches.values == one_by_one.values
+    ids = [image.image_id for image in images]
+    assert ids == sorted(ids)
+    by_name = {scored.info.name: scored for scored in in_batches.classes}
     assert by_name["WBC"].ap50 > 0.9
     assert by_name["RBC"].ap50 == 0
-    assert in_batches.scores.metrics["ap50"] == pytest.approx(by_name["WBC"].ap50 / 3)
-    assert min(in_batches.scores.metrics.values()) >= 0
+    assert in_batches.metrics["ap50"] == pytest.approx(by_name["WBC"].ap50 / 3)
+    assert min(in_batches.metrics.values()) >= 0
 
 
 class Split:
@@ -94,6 +95,6 @@ def test_a_damaged_image_is_named(reader, detector):
 
 
 def test_a_split_without_images_measures_nothing(reader, detector):
-    result = evaluate_detector(detector, Split([], reader.classes), batch_size=4)
-    assert result.detections == ()
-    assert result.scores.metrics == {}
+    scores, images = evaluate_detector(detector, Split([], reader.classes), batch_size=4)
+    assert images == []
+    assert scores.metrics == {}

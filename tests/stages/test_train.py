@@ -1,6 +1,7 @@
 """The train stage: short trainings of the demo's network on the bundled images."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from ssd_core.errors import DataError, DivergedError, OwnershipError, UsageError
-from ssd_core.model_dir import read_model
+from ssd_core.model_dir import read_description, read_model
 from ssd_core.recipes import load_recipe
 from ssd_core.recipes.overrides import override
 from ssd_core.stages import train
@@ -135,6 +136,22 @@ def test_another_training_is_refused_with_the_difference(copy_dir: Path, bccd_sh
     with pytest.raises(OwnershipError, match=r"\(train\.seed: 1 -> 7\); choose another --out"):
         run(bccd_shards, copy_dir, "evaluate_every=3", "seed=7")
     assert snapshot(copy_dir) == before
+
+
+def test_a_rerun_stores_sections_that_do_not_change_the_weights(
+    copy_dir: Path, bccd_shards: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = snapshot(copy_dir)
+    caplog.set_level("INFO")
+    training = make_training(bccd_shards, "evaluate_every=3")
+    changed = override(training.recipe, ["benchmark.seconds=9", "publish.min_ap=0.5"])
+    train.run(replace(training, recipe=changed), LocalDirectory(copy_dir))
+    assert read_description(LocalDirectory(copy_dir)).recipe == changed
+    after = snapshot(copy_dir)
+    assert {name for name in after if after[name] != before[name]} == {"model/config.json"}
+    assert re.search(
+        r"^already trained 6 steps in .*the best with AP 0\.\d+: ", caplog.messages[-1]
+    )
 
 
 def test_the_name_of_a_recipe_is_only_a_label(copy_dir: Path, bccd_shards: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from ssd_core.errors import SsdError, UsageError
 from ssd_core.recipes import load_recipe
 from ssd_core.recipes.overrides import override
-from ssd_core.stages import train_devices
+from ssd_core.stages import train
 from ssd_core.stages.train import Training
 from ssd_core.store import LocalDirectory
 
@@ -28,22 +28,22 @@ def world_sizes(out_dir: Path) -> list[int]:
 
 def test_one_process_per_device(training: Training, tmp_path: Path) -> None:
     out_dir = LocalDirectory(tmp_path)
-    result = train_devices.run(training, out_dir, num_devices=2)
+    result = train.run_on_devices(training, out_dir, num_devices=2)
     assert (result.metadata["steps"], world_sizes(tmp_path)) == (2, [2])
     assert (tmp_path / "model" / "config.json").is_file()
     # A finished training returns immediately, even for devices that do not divide the batch.
-    assert train_devices.run(training, out_dir, num_devices=3) == result
+    assert train.run_on_devices(training, out_dir, num_devices=3) == result
     assert world_sizes(tmp_path) == [2]
 
 
 def test_one_device_uses_this_process(training: Training, tmp_path: Path) -> None:
-    train_devices.run(training, LocalDirectory(tmp_path), num_devices=1)
+    train.run_on_devices(training, LocalDirectory(tmp_path), num_devices=1)
     assert world_sizes(tmp_path) == [1]
 
 
 def test_a_batch_that_does_not_divide_is_refused(training: Training, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="batch_size 4 does not divide over 3 devices"):
-        train_devices.run(training, LocalDirectory(tmp_path / "out"), num_devices=3)
+        train.run_on_devices(training, LocalDirectory(tmp_path / "out"), num_devices=3)
     assert not (tmp_path / "out").exists()
 
 
@@ -52,6 +52,6 @@ def test_the_exit_code_of_a_failed_process_is_kept(
 ) -> None:
     unknown = replace(training, device="tpu")
     with pytest.raises(SsdError, match="see its error above") as failed:
-        train_devices.run(unknown, LocalDirectory(tmp_path), num_devices=2)
+        train.run_on_devices(unknown, LocalDirectory(tmp_path), num_devices=2)
     assert failed.value.exit_code == 2
     assert "error: unknown device 'tpu'" in capfd.readouterr().err

@@ -99,13 +99,16 @@ def copy_to_tensors(arrays: Mapping[str, Array], tensors: Mapping[str, Tensor]) 
         problem = f"'{missing[0]}' is missing" if missing else f"'{unknown[0]}' is unknown"
         raise DataError(
             f"weights: {problem} ({len(missing)} missing, {len(unknown)} unknown, {len(tensors)} "
-            "expected): they belong to another network"
+            "expected): they belong to another network; copy the whole model again, or train again"
         )
     sources = {name: torch.tensor(arrays[name]) for name in tensors}
     for name, tensor in tensors.items():
         found, wanted = (f"{tuple(t.shape)} {t.dtype}" for t in (sources[name], tensor))
         if found != wanted:
-            raise DataError(f"weights: '{name}' is {found}, the network has {wanted}")
+            raise DataError(
+                f"weights: '{name}' is {found}, the network has {wanted}; copy the whole model "
+                "again, or train again"
+            )
     with torch.no_grad():
         for name, tensor in tensors.items():
             tensor.copy_(sources[name])
