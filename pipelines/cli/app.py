@@ -14,6 +14,7 @@ from ssd_core.errors import UsageError
 app = typer.Typer(
     name="python -m pipelines",
     no_args_is_help=True,
+    epilog=exits.EPILOG,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -30,11 +31,7 @@ app.command("component")(component)
 
 @app.callback()
 def pipelines() -> None:
-    """Compile pipelines for Kubeflow, and run them here or on a cluster.
-
-    Exit codes: 0 done, 1 a bug, 2 a usage error, 3 wrong data or a missed bar,
-    75 try again, 130 or 143 stopped. `--debug` shows the traceback of an error.
-    """
+    """Compile pipelines for Kubeflow, and run them here or on a cluster."""
     if find_spec("kfp") is None:
         raise UsageError("kfp is not installed here: pip install '.[pipelines]' in the checkout")
 

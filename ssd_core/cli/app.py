@@ -11,6 +11,7 @@ from ssd_core.logs import set_up_logging
 app = typer.Typer(
     name="ssd",
     no_args_is_help=True,
+    epilog=exits.EPILOG,
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -52,10 +53,6 @@ def ssd(
     """Train, evaluate and benchmark SSD object detectors.
 
     The usual order is check, convert, inspect, train, evaluate, benchmark, report, publish.
-
-    Exit codes: 0 success; 1 bug; 2 invalid argument; 3 invalid data or failed requirement; 75
-    temporary failure, run it again; 130 and 143 stopped. Add `--debug` for the traceback of an
-    error.
     """
     set_up_logging(verbose=verbose)
 

@@ -12,6 +12,12 @@ from typer.exceptions import TyperException
 
 from ssd_core.errors import SsdError, format_error_line, one_line
 
+EPILOG = (
+    "Exit codes: 0 success; 1 bug; 2 invalid argument; 3 invalid data or failed requirement; 75 "
+    "temporary failure, run it again; 130 and 143 stopped. Add `--debug` for the traceback of an "
+    "error."
+)
+"""End of the help of a command line that ends with `run`."""
 _TERMINATION_LOG = "SSD_TERMINATION_LOG"
 """Environment variable: path of a file for the error line of this process. The launcher of several
 processes hides their exit codes."""

@@ -10,7 +10,14 @@ import pytest
 from ssd_core.config import PostprocessOverrides, PublishConfig
 from ssd_core.errors import GateError, OwnershipError, UsageError
 from ssd_core.metrics import METRICS
-from ssd_core.model_dir import WEIGHTS_FILE, ModelDescription, read_model, write_model
+from ssd_core.model_dir import (
+    WEIGHTS_FILE,
+    ModelDescription,
+    read_model,
+    write_description,
+    write_model,
+)
+from ssd_core.recipes.overrides import override
 from ssd_core.stages import predict, publish, verify
 from ssd_core.stages.publish import Label
 from ssd_core.store import LocalDirectory
@@ -158,9 +165,18 @@ def test_a_model_below_a_required_metric_is_not_published(
     assert not root.exists()
 
 
-def test_publishing_the_same_model_again_changes_nothing(inputs, root, cells_1):
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_publishing_the_same_weights_again_changes_nothing(
+    inputs, root, cells_1, tmp_path, is_changed
+):
     run(inputs, root, min_images_per_second=0.001)
     before = {path: path.stat().st_mtime_ns for path in cells_1.iterdir()}
+    if is_changed:
+        inputs = [Path(shutil.copytree(inputs[0], tmp_path / "train")), *inputs[1:]]
+        description = describe(inputs[0])
+        recipe = override(description.recipe, ["publish.min_ap=0.001"])
+        changed = description.model_copy(update={"recipe": recipe})
+        write_description(LocalDirectory(inputs[0] / "model"), changed)
     run(inputs, root)
     assert {path: path.stat().st_mtime_ns for path in cells_1.iterdir()} == before
 
