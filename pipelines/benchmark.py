@@ -1,7 +1,5 @@
 """The benchmark pipeline: speed of an existing model, compared with its history."""
 
-from typing import Any
-
 from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
@@ -24,7 +22,7 @@ def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
         model: str,
         series: str,
         data_root: str,
-        overrides: dict[str, Any] = {},  # noqa: B006
+        overrides: list[str] = [],  # noqa: B006
     ) -> None:
         """Measure the speed of an existing SSD object detector, and compare it with its history.
 
@@ -33,12 +31,12 @@ def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
             series: Name of the series that the result is compared with and added to.
             data_root: Path or URI that keeps the series and the results.
             overrides: Changes of the recipe of the model, for example
-                {"benchmark.fail_if_slower": true}.
+                ["benchmark.fail_if_slower=true"].
         """
         fetched = fetch_model(uri=model)
         resolved = resolve_config(recipe="", overrides=overrides, model=fetched.outputs["model"])
         measured = measure(
-            config=resolved.outputs["benchmark"],
+            recipe=resolved.outputs["recipe"],
             framework=placement.framework,
             device=placement.device,
             data_root=data_root,

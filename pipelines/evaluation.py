@@ -1,7 +1,5 @@
 """The evaluation pipeline: accuracy of an existing model on a data set."""
 
-from typing import Any
-
 from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
@@ -27,7 +25,7 @@ def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
         model: str,
         dataset: str,
         data_root: str,
-        overrides: dict[str, Any] = {},  # noqa: B006
+        overrides: list[str] = [],  # noqa: B006
     ) -> None:
         """Measure the accuracy of an existing SSD object detector on a data set.
 
@@ -35,28 +33,17 @@ def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
             model: Path or URI of a published model, a model directory or the output of a training.
             dataset: Path or URI of the labelled images, as `ssd convert` takes them.
             data_root: Path or URI that keeps data sets and results.
-            overrides: Changes of the recipe of the model, for example
-                {"evaluate.split": "train"}.
+            overrides: Changes of the recipe of the model, for example ["evaluate.split=train"].
         """
         fetched = fetch_model(uri=model)
 
         resolved = resolve_config(recipe="", overrides=overrides, model=fetched.outputs["model"])
-        sections = resolved.outputs
 
-        converted = convert(config=sections["convert"], source=dataset, data_root=data_root)
-
-        inputs = {
-            "data_root": data_root,
-            "run": dsl.PIPELINE_JOB_ID_PLACEHOLDER,
-            "dataset": converted.outputs["dataset"],
-        }
-        evaluated = evaluate(
-            config=sections["evaluate"], model=fetched.outputs["model"], **on_device, **inputs
-        )
-
-        reported = report(
-            config=sections["report"], evaluation=evaluated.outputs["evaluation"], **inputs
-        )
+        step = {"recipe": resolved.outputs["recipe"], "data_root": data_root}
+        converted = convert(source=dataset, **step)
+        step |= {"run": dsl.PIPELINE_JOB_ID_PLACEHOLDER, "dataset": converted.outputs["dataset"]}
+        evaluated = evaluate(model=fetched.outputs["model"], **on_device, **step)
+        reported = report(evaluation=evaluated.outputs["evaluation"], **step)
 
         for task in (fetched, resolved, converted, evaluated, reported):
             place(placement, task)

@@ -31,7 +31,7 @@ def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
         dataset: str,
         recipe: str,
         data_root: str,
-        overrides: dict[str, Any] = {},  # noqa: B006
+        overrides: list[str] = [],  # noqa: B006
         model_name: str = "",
         model_version: str = "",
     ) -> None:
@@ -41,32 +41,28 @@ def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
             dataset: Path or URI of the labelled images, as `ssd convert` takes them.
             recipe: Name of a recipe; `ssd recipes` lists them.
             data_root: Path or URI that keeps data sets, trainings, results and models.
-            overrides: Changes of the recipe, for example {"train.epochs": 12}; the bars that a
-                published model must reach are {"publish.min_ap": 0.2} and the like.
+            overrides: Changes of the recipe, for example ["train.epochs=12"]; the bars that a
+                published model must reach are "publish.min_ap=0.2" and the like.
             model_name: Name to publish the model under; empty to only check the bars.
             model_version: Version to publish; empty for the id of the training.
         """
         resolved = resolve_config(recipe=recipe, overrides=overrides)
-        sections = resolved.outputs
-        placed = {"data_root": data_root, "run": dsl.PIPELINE_JOB_ID_PLACEHOLDER}
+        step = {"recipe": resolved.outputs["recipe"], "data_root": data_root}
+        converted = convert(source=dataset, **step)
+        step["run"] = dsl.PIPELINE_JOB_ID_PLACEHOLDER
+        inputs = {**step, "dataset": converted.outputs["dataset"]}
+        trained = _train(placement, nodes, on_device | inputs)
+        inputs["model"] = trained.outputs["model"]
 
-        converted = convert(config=sections["convert"], source=dataset, data_root=data_root)
-        shards = {**placed, "dataset": converted.outputs["dataset"]}
-
-        common = {"recipe": sections["recipe"], **on_device, **shards}
-        trained = _train(placement, nodes, common)
-        model = {"model": trained.outputs["model"]}
-        inputs = {**shards, **model}
-
-        evaluated = evaluate(config=sections["evaluate"], **on_device, **inputs)
-        measured = benchmark(config=sections["benchmark"], series="", **on_device, **inputs)
+        evaluated = evaluate(**on_device, **inputs)
+        measured = benchmark(series="", **on_device, **inputs)
         measured.after(evaluated)  # no other step may compete with a measurement of speed
 
         found = {"evaluation": evaluated.outputs["evaluation"], "speed": measured.outputs["speed"]}
-        reported = report(config=sections["report"], **found, **inputs)
+        reported = report(**found, **inputs)
 
         label = {"name": model_name, "version": model_version}
-        published = publish(config=sections["publish"], **label, **found, **placed, **model)
+        published = publish(**label, **found, **step, model=trained.outputs["model"])
         published.after(reported)  # when a bar is missed, the report shows why
 
         for task in (resolved, converted, trained, evaluated, measured, reported, published):

@@ -9,7 +9,7 @@ from components import images
 
 @dsl.component(base_image=images.TOOLS, install_kfp_package=False)  # the placement sets the image
 def benchmark(
-    config: dict[str, Any],
+    recipe: dict[str, Any],
     framework: str,
     device: str,
     data_root: str,
@@ -23,7 +23,7 @@ def benchmark(
     """Measure the speed of a detector, from encoded images to boxes.
 
     Args:
-        config: The `benchmark` section from `resolve_config`.
+        recipe: The recipe from `resolve_config`.
         framework: `torch` or `mindspore`.
         device: `auto`, `cpu`, `cuda` or `npu`.
         data_root: Path or URI of the root.
@@ -38,15 +38,15 @@ def benchmark(
     """
     from pathlib import Path
 
-    from ssd_core.config import BenchmarkConfig, parse_section
+    from ssd_core.config import BenchmarkConfig
     from ssd_core.stages import benchmark as stage
-    from ssd_core.stages.doorway import doorway, find_dataset, keep_output
+    from ssd_core.stages.doorway import doorway, find_dataset, keep_output, read_section
     from ssd_core.store import LocalDirectory, Location
     from ssd_core.store.layout import Layout
 
     with doorway():
         layout, out_dir = Layout(data_root), Path(speed.path)
-        section = parse_section(BenchmarkConfig, config, "benchmark")
+        section = read_section(BenchmarkConfig, recipe, "benchmark")
         result = stage.run(
             section,
             Location.parse(model.path),

@@ -9,7 +9,7 @@ from components import images
 
 @dsl.component(base_image=images.TOOLS, install_kfp_package=False)
 def convert(
-    config: dict[str, Any],
+    recipe: dict[str, Any],
     source: str,
     data_root: str,
     dataset: dsl.Output[dsl.Dataset],
@@ -18,7 +18,7 @@ def convert(
     """Convert a data set to shards under `data_root`; the artifact only refers to them.
 
     Args:
-        config: The `convert` section from `resolve_config`.
+        recipe: The recipe from `resolve_config`.
         source: Path or URI of the data set.
         data_root: Path or URI of the root.
 
@@ -29,14 +29,14 @@ def convert(
     import json
     from pathlib import Path
 
-    from ssd_core.config import ConvertConfig, parse_section
+    from ssd_core.config import ConvertConfig
     from ssd_core.stages import convert as stage
-    from ssd_core.stages.doorway import doorway
+    from ssd_core.stages.doorway import doorway, read_section
     from ssd_core.store.layout import Layout
 
     with doorway():
         result = stage.run_in(
-            Layout(data_root), parse_section(ConvertConfig, config, "convert"), source
+            Layout(data_root), read_section(ConvertConfig, recipe, "convert"), source
         )
         dataset.metadata.update(result.metadata)
         Path(dataset.path).write_text(json.dumps(result.metadata))

@@ -9,7 +9,7 @@ from components import images
 
 @dsl.component(base_image=images.TOOLS, install_kfp_package=False)  # the placement sets the image
 def evaluate(
-    config: dict[str, Any],
+    recipe: dict[str, Any],
     framework: str,
     device: str,
     data_root: str,
@@ -23,7 +23,7 @@ def evaluate(
     """Measure the accuracy of a detector: the COCO metrics and all detections.
 
     Args:
-        config: The `evaluate` section from `resolve_config`.
+        recipe: The recipe from `resolve_config`.
         framework: `torch` or `mindspore`.
         device: `auto`, `cpu`, `cuda` or `npu`.
         data_root: Path or URI of the root.
@@ -38,9 +38,9 @@ def evaluate(
     """
     from pathlib import Path
 
-    from ssd_core.config import EvaluateConfig, parse_section
+    from ssd_core.config import EvaluateConfig
     from ssd_core.stages import evaluate as stage
-    from ssd_core.stages.doorway import doorway, find_dataset, keep_output
+    from ssd_core.stages.doorway import doorway, find_dataset, keep_output, read_section
     from ssd_core.stages.frame import read_output
     from ssd_core.store import LocalDirectory, Location
     from ssd_core.store.layout import Layout
@@ -48,7 +48,7 @@ def evaluate(
     with doorway():
         out_dir = LocalDirectory(Path(evaluation.path))
         result = stage.run(
-            parse_section(EvaluateConfig, config, "evaluate"),
+            read_section(EvaluateConfig, recipe, "evaluate"),
             Location.parse(model.path),
             find_dataset(dataset.metadata, dataset.path),
             out_dir,

@@ -9,7 +9,7 @@ from components import images
 
 @dsl.component(base_image=images.TOOLS, install_kfp_package=False)
 def publish(
-    config: dict[str, Any],
+    recipe: dict[str, Any],
     data_root: str,
     run: str,
     name: str,
@@ -22,7 +22,7 @@ def publish(
     """Check the requirements of a model and publish it as `models/<name>/<version>/`.
 
     Args:
-        config: The `publish` section from `resolve_config`.
+        recipe: The recipe from `resolve_config`.
         data_root: Path or URI of the root.
         run: Id of the pipeline run.
         name: Name of the model; empty only checks the requirements.
@@ -36,9 +36,9 @@ def publish(
     """
     from pathlib import Path
 
-    from ssd_core.config import PublishConfig, parse_section
+    from ssd_core.config import PublishConfig
     from ssd_core.stages import publish as stage
-    from ssd_core.stages.doorway import doorway, keep_output
+    from ssd_core.stages.doorway import doorway, keep_output, read_section
     from ssd_core.store import LocalDirectory, Location
     from ssd_core.store.layout import Layout
 
@@ -46,7 +46,7 @@ def publish(
         layout, out_dir = Layout(data_root), Path(published.path)
         inputs = [Location.parse(each.path) for each in (model, evaluation, speed)]
         label = stage.Label(name=name, version=version) if name else None
-        section = parse_section(PublishConfig, config, "publish")
+        section = read_section(PublishConfig, recipe, "publish")
         result = stage.run(section, inputs, LocalDirectory(out_dir), layout=layout, label=label)
         keep_output(out_dir, layout.run(run, "publish"))
         published.metadata.update(result.metadata)

@@ -9,7 +9,7 @@ from components import images
 
 @dsl.component(base_image=images.TOOLS, install_kfp_package=False)
 def report(
-    config: dict[str, Any],
+    recipe: dict[str, Any],
     data_root: str,
     run: str,
     dataset: dsl.Input[dsl.Dataset],
@@ -22,7 +22,7 @@ def report(
     """Combine accuracy, speed and training curves into one HTML page.
 
     Args:
-        config: The `report` section from `resolve_config`.
+        recipe: The recipe from `resolve_config`.
         data_root: Path or URI of the root.
         run: Id of the pipeline run.
         dataset: Output of `convert`, for the sample images of the page.
@@ -36,16 +36,16 @@ def report(
     """
     from pathlib import Path
 
-    from ssd_core.config import ReportConfig, parse_section
+    from ssd_core.config import ReportConfig
     from ssd_core.stages import report as stage
-    from ssd_core.stages.doorway import doorway, find_dataset, keep_output
+    from ssd_core.stages.doorway import doorway, find_dataset, keep_output, read_section
     from ssd_core.store import LocalDirectory, Location
     from ssd_core.store.layout import Layout
 
     with doorway():
         inputs = [Location.parse(each.path) for each in (model, evaluation, speed) if each]
         out_dir, data_dir = Path(f"{page.path}-parts"), find_dataset(dataset.metadata, dataset.path)
-        section = parse_section(ReportConfig, config, "report")
+        section = read_section(ReportConfig, recipe, "report")
         result = stage.run(section, inputs, LocalDirectory(out_dir), data_dir=data_dir)
         Path(page.path).write_text((out_dir / stage.REPORT_FILE).read_text())
         Path(summary.path).write_text((out_dir / stage.SUMMARY_FILE).read_text())

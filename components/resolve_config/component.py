@@ -1,6 +1,6 @@
-"""KFP component: resolve a recipe and its overrides into one section per step."""
+"""KFP component: resolve a recipe and its overrides."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from kfp import dsl
 
@@ -10,33 +10,19 @@ from components import images
 @dsl.component(base_image=images.TOOLS, install_kfp_package=False)
 def resolve_config(
     recipe: str,
-    overrides: dict[str, Any],
+    overrides: list[str],
     model: dsl.Input[dsl.Model] = None,
-) -> NamedTuple(  # type: ignore[valid-type]
-    "Sections",
-    [
-        ("recipe", dict),
-        ("convert", dict),
-        ("evaluate", dict),
-        ("benchmark", dict),
-        ("report", dict),
-        ("publish", dict),
-    ],
-):
+) -> NamedTuple("Resolved", [("recipe", dict)]):  # type: ignore[valid-type]
     """Check a recipe and its overrides before any other step runs.
 
     Args:
         recipe: Name of a recipe; empty with a model.
-        overrides: Changes to the recipe, from `section.key` to value.
+        overrides: Changes of the recipe, each `section.key=value`.
         model: A model whose recipe is used.
 
     Returns:
-        recipe: The complete recipe, for `train`.
-        convert: Section of `convert`.
-        evaluate: Section of `evaluate`.
-        benchmark: Section of `benchmark`.
-        report: Section of `report`.
-        publish: Section of `publish`.
+        recipe: The complete recipe without the values that are null, which Kubeflow Pipelines
+            refuses; null is the default of each.
     """
     from ssd_core.stages import resolve_config as stage
     from ssd_core.stages.doorway import doorway
@@ -44,4 +30,5 @@ def resolve_config(
 
     with doorway():
         model_dir = Location.parse(model.path) if model else None
-        return tuple(stage.run(recipe, overrides, model_dir=model_dir).values())
+        resolved = stage.run(recipe, overrides, model_dir=model_dir)
+        return (resolved.model_dump(mode="json", exclude_none=True),)

@@ -22,7 +22,7 @@ def train(
     """Train an SSD detector, or continue the same training after an interruption.
 
     Args:
-        recipe: The complete recipe from `resolve_config`.
+        recipe: The recipe from `resolve_config`.
         framework: `torch` or `mindspore`.
         device: `auto`, `cpu`, `cuda` or `npu`.
         num_devices: Devices of the pod, one process per device.

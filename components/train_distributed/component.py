@@ -23,7 +23,7 @@ def train_distributed(
     """Train an SSD detector in a job of several pods, and wait for it.
 
     Args:
-        recipe: The complete recipe from `resolve_config`.
+        recipe: The recipe from `resolve_config`.
         framework: `torch` or `mindspore`.
         device: `cpu`, `cuda` or `npu`.
         data_root: URI of the root, in a store.

@@ -86,18 +86,19 @@ def component(
     The first line is the plain `docker run` command that does the same.
 
     Example: python -m pipelines component convert --image ssd-on-kubeflow/tools:0.1.0
-    --param source=examples/bccd --param config={}
+    --param source=examples/bccd --param recipe={}
     """
-    pairs = _pairs("--input", inputs), _pairs("--param", parameters)
-    from pipelines.execution.component import Given, find_record, prepare_component
+    artifacts, values = _pairs("--input", inputs), _pairs("--param", parameters)
+    from pipelines.execution.component import find_record, prepare_component
     from pipelines.execution.docker import check_image, launch_container
     from pipelines.execution.processes import Listener
     from pipelines.execution.steps import run_step, write_step
 
     record = find_record(name, from_run, root) if from_run else None
-    given = Given(inputs=pairs[0], parameters=pairs[1])
     out_dir = out or Path("out/components") / name
-    step = prepare_component(name, image, given, out_dir, record=record)
+    step = prepare_component(
+        name, image, out_dir, inputs=artifacts, parameters=values, record=record
+    )
     check_image(image)
     write_step(step)
     launch = launch_container(step, options=docker_options or ())

@@ -64,7 +64,7 @@ class PipelineOptions:
         check_pipeline(pipeline)
         entry = PIPELINES[pipeline]
         given: dict[str, Any] = dataclasses.asdict(self)
-        changes = given.pop("assignments") or ()
+        changes = given.pop("assignments") or []
         given = {name: value for name, value in given.items() if value is not None}
         if foreign := sorted(set(given) - {*entry.required, *entry.optional}):
             raise UsageError(f"the pipeline '{pipeline}' does not take {_flag(foreign[0])}")
@@ -78,7 +78,7 @@ class PipelineOptions:
         resolve_config.run(given.get("recipe", next(iter(RECIPES))), changes)
         if "recipe" not in given:
             resolve_config.refuse_training_changes(changes)
-        given["overrides"] = dict(text.split("=", 1) for text in changes)
+        given["overrides"] = changes
         return given
 
 

@@ -75,8 +75,8 @@ def compile_package(
             _check_uri(flag, arguments[name])
     place = load_placement(placement, placements)
     if PIPELINES[pipeline].trains:
-        sections = resolve_config.run(arguments["recipe"], arguments["overrides"])
-        check_batch_size(sections["recipe"]["train"]["batch_size"], nodes * place.processes)
+        recipe = resolve_config.run(arguments["recipe"], arguments["overrides"])
+        check_batch_size(recipe.train.batch_size, nodes * place.processes)
     built = build(pipeline, place, nodes=nodes)
     content = {
         "pipeline_spec": MessageToDict(built.pipeline_spec),

@@ -3,7 +3,7 @@
 import importlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,6 @@ from ssd_core.stages.frame import INVOCATION_FILE, read_invocation, read_output
 from ssd_core.store import Location
 from ssd_core.store.layout import Layout
 
-_INPUT_OF_RECORD = {
-    **{"data_dir": "dataset", "model_dir": "model"},
-    **{name: step.artifact for name, step in STEPS.items()},
-}
-"""Names of inputs in the record of a stage, and those of the component."""
 _JSON_TYPES: Mapping[str, tuple[str, tuple[type, ...]]] = {
     "NUMBER_INTEGER": ("an integer", (int,)),
     "NUMBER_DOUBLE": ("a number", (int, float)),
@@ -34,15 +29,6 @@ _JSON_TYPES: Mapping[str, tuple[str, tuple[type, ...]]] = {
 }
 _DATASET, _MODEL = "system.Dataset", "system.Model"
 _OPTIONS = {"parameter": "--param {}=...", "input": "--input {}=PATH"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
-    """The inputs of one component as text."""
-
-    inputs: Mapping[str, str] = field(default_factory=dict)
-    """Artifacts, name to path or URI."""
-    parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 def component_names() -> list[str]:
@@ -87,16 +73,23 @@ def find_record(name: str, text: str, root: str) -> Location:
 
 
 def prepare_component(
-    name: str, image: str, given: Given, out_dir: Path, *, record: Location | None = None
+    name: str,
+    image: str,
+    out_dir: Path,
+    *,
+    inputs: Mapping[str, str],
+    parameters: Mapping[str, str],
+    record: Location | None = None,
 ) -> Step:
     """Return a component as a step, everything checked that needs no docker.
 
     Args:
         name: of the component.
         image: image it runs in.
-        given: its inputs and parameters.
         out_dir: where its outputs go; data for other steps goes below unless a root is given.
-        record: of an earlier step, for the inputs that are not given.
+        inputs: paths or URIs of artifacts by name.
+        parameters: values by name, as text.
+        record: of an earlier step, for the inputs and parameters that are not given.
 
     Raises:
         UsageError: an unknown name, a value of the wrong type, an artifact that does not exist or
@@ -105,66 +98,56 @@ def prepare_component(
     """
     task = load_component(name)
     out_dir = out_dir.absolute()
-    values = _read_values(task, given, out_dir, record)
-    executor_input = build_executor_input(task, values, {}, run="", out_dir=out_dir)
+    known = {"data_root": str(out_dir / "root"), "run": "local", "num_devices": 1}
+    recorded, uris = _read_record(task, record) if record else ({}, {})
+    kinds = task.component.get("inputDefinitions", {})
+    chosen = _choose(name, "parameter", kinds.get("parameters", {}), known | recorded, parameters)
+    values = {
+        key: read_parameter(key, kind["parameterType"], value) if key in parameters else value
+        for key, (kind, value) in chosen.items()
+    }
+    artifacts = {
+        key: _read_artifact(key, kind["artifactType"], uri)
+        for key, (kind, uri) in _choose(
+            name, "input", kinds.get("artifacts", {}), uris, inputs
+        ).items()
+    }
+    given = Values(parameters=values, artifacts=artifacts)
+    executor_input = build_executor_input(task, given, {}, run="", out_dir=out_dir)
     return Step(replace(task, image=image), executor_input, out_dir)
 
 
-def _read_values(task: Task, given: Given, out_dir: Path, record: Location | None) -> Values:
-    recorded = _read_record(task, record) if record else Given()
-    known = {"data_root": str(out_dir / "root"), "run": "local", "num_devices": "1"}
-    known |= recorded.parameters
-    entries = task.component.get("inputDefinitions", {})
-    parameters, artifacts = entries.get("parameters", {}), entries.get("artifacts", {})
-    texts = _choose(task.name, "parameter", parameters, known, given.parameters)
-    uris = _choose(task.name, "input", artifacts, recorded.inputs, given.inputs)
-    values = {
-        name: read_parameter(name, parameters[name]["parameterType"], text)
-        for name, text in texts.items()
-    }
-    return Values(
-        parameters=values,
-        artifacts={
-            name: _read_artifact(name, artifacts[name]["artifactType"], uri)
-            for name, uri in uris.items()
-        },
-    )
-
-
-def _read_record(task: Task, location: Location) -> Given:
-    """Return the inputs of the step that wrote this record."""
+def _read_record(task: Task, location: Location) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the parameters and the URIs of the inputs of the step that wrote this record."""
     invocation = read_invocation(location)
     if (stage := invocation.get("stage")) != task.name:
         raise UsageError(f"{location} is the output of '{stage}', not of '{task.name}'")
     uris = {
-        _INPUT_OF_RECORD.get(key, key): entry["uri"]
+        STEPS[key].artifact if key in STEPS else key: entry["uri"]
         for key, entry in invocation["inputs"].items()
-        if "uri" in entry
     }
-    texts = {key: value for key, value in invocation["options"].items() if isinstance(value, str)}
-    config = json.dumps(
-        {key: value for key, value in invocation["config"].items() if value is not None}
-    )
-    name = "recipe" if "recipe" in task.parameters else "config"
-    return Given(inputs=uris, parameters={**uris, **texts, name: config})
+    config = {key: value for key, value in invocation["config"].items() if value is not None}
+    recipe = config if STEPS[task.name].room == "all_devices" else {task.name: config}
+    options = {key: "" if value is None else value for key, value in invocation["options"].items()}
+    return {**uris, **options, "recipe": recipe}, uris
 
 
 def _choose(
     component: str,
-    kind: str,
-    entries: Mapping[str, Any],
-    known: Mapping[str, str],
+    noun: str,
+    kinds: Mapping[str, Any],
+    known: Mapping[str, Any],
     given: Mapping[str, str],
-) -> dict[str, str]:
-    """Return the text of each input of a kind; what is given comes before what is known."""
+) -> dict[str, tuple[Any, Any]]:
+    """Return kind and value of each input; what is given takes precedence over what is known."""
     for name in given:
-        if name not in entries:
-            raise unknown_name(f"{kind} of {component}", name, entries)
-    texts = {name: text for name, text in {**known, **given}.items() if name in entries}
-    required = [name for name, entry in entries.items() if not entry.get("isOptional")]
-    if missing := sorted(set(required) - set(texts)):
-        raise UsageError(f"{component} needs {' '.join(map(_OPTIONS[kind].format, missing))}")
-    return texts
+        if name not in kinds:
+            raise unknown_name(f"{noun} of {component}", name, kinds)
+    values = {name: value for name, value in {**known, **given}.items() if name in kinds}
+    required = {name for name, kind in kinds.items() if not kind.get("isOptional")}
+    if missing := sorted(required - set(values)):
+        raise UsageError(f"{component} needs {' '.join(map(_OPTIONS[noun].format, missing))}")
+    return {name: (kinds[name], value) for name, value in values.items()}
 
 
 def read_parameter(name: str, kind: str, text: str) -> Any:

@@ -56,11 +56,11 @@ def run(
         device: device to run on.
     """
     model = open_model(model_dir, config.postprocess, framework=framework, device=device)
-    inputs = {"model_dir": model.source}
+    inputs = {"model": model.source}
     if data_dir is None:
         images, origin = generate_images(_GENERATED_IMAGES), "generated"
     else:
-        images, inputs["data_dir"] = _read_images(data_dir)
+        images, inputs["dataset"] = _read_images(data_dir)
         origin = "val split"
     invocation = Invocation(
         stage="benchmark",

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ssd_core import __version__
-from ssd_core.errors import SsdError, UsageError, format_error_line
+from ssd_core.config import Recipe, parse_section
+from ssd_core.config.section import SectionT
+from ssd_core.errors import SsdError, UsageError, format_error_line, unknown_name
 from ssd_core.logs import LINE_SECONDS, logger, set_up_logging
 from ssd_core.stages.frame import INVOCATION_FILE, RESULTS_FILE
 from ssd_core.store import LocalDirectory, Location
@@ -37,6 +39,14 @@ def doorway() -> Iterator[None]:
     finally:
         logger.propagate = True
         logger.handlers.clear()
+
+
+def read_section(kind: type[SectionT], recipe: Mapping[str, Any], name: str) -> SectionT:
+    """Return the section `name` of a recipe; one that is absent has its defaults."""
+    for key in recipe:
+        if key not in Recipe.model_fields:
+            raise unknown_name("section", key, Recipe.model_fields)
+    return parse_section(kind, recipe.get(name, {}), name)
 
 
 def find_dataset(metadata: Mapping[str, Any], path: str) -> Location:

@@ -53,7 +53,7 @@ def run(
     invocation = Invocation(
         stage="evaluate",
         config=config,
-        inputs={"model_dir": model.source, "data_dir": Input(data_dir.uri, reader.manifest.digest)},
+        inputs={"model": model.source, "dataset": Input(data_dir.uri, reader.manifest.digest)},
         options={"framework": framework, "device": device},
     )
 

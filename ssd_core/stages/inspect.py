@@ -64,7 +64,7 @@ def run(
     invocation = Invocation(
         stage="inspect",
         config={},
-        inputs={"data_dir": Input(data_dir.uri, manifest.digest)},
+        inputs={"dataset": Input(data_dir.uri, manifest.digest)},
         options={"recipe": recipe, "assignments": list(assignments)},
     )
 

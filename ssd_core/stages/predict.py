@@ -55,7 +55,7 @@ def run(
     invocation = Invocation(
         stage="predict",
         config=config,
-        inputs={"model_dir": model.source},
+        inputs={"model": model.source},
         options={
             "images": [str(path.resolve()) for path in images],
             "framework": framework,

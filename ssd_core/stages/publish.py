@@ -103,7 +103,7 @@ def _check_inputs(outputs: Mapping[str, StageOutput]) -> ModelDescription:
     description = read_model(outputs["train"].directory).description
     digest = description.file(WEIGHTS_FILE).sha256
     for stage in set(outputs) - {"train"}:
-        if outputs[stage].invocation["inputs"]["model_dir"]["digest"] != digest:
+        if outputs[stage].invocation["inputs"]["model"]["digest"] != digest:
             raise UsageError(
                 f"{outputs[stage].directory} is of another model than "
                 f"{outputs['train'].directory}; expected the '{stage}' of that model"

@@ -57,7 +57,7 @@ def run(
     outputs = read_outputs(inputs)
     read = {stage: output.described() for stage, output in outputs.items()}
     if data_dir is not None:
-        read["data_dir"] = Input(data_dir.uri, read_manifest(data_dir).digest)
+        read["dataset"] = Input(data_dir.uri, read_manifest(data_dir).digest)
     content = _content(config, outputs, data_dir)
 
     def work(folder: Path) -> Results:
@@ -128,7 +128,7 @@ def _open_images(
     if "evaluate" not in outputs:
         return None
     invocation = outputs["evaluate"].invocation
-    evaluated = invocation["inputs"]["data_dir"]
+    evaluated = invocation["inputs"]["dataset"]
     source = data_dir or Location.parse(evaluated["uri"])
     if data_dir is None and source.head(MANIFEST_FILE) is None:
         logger.info("the report has no images: %s no longer holds a data set", source)

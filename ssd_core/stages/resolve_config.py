@@ -1,8 +1,6 @@
-"""Resolve a recipe and its overrides into one plain dict per stage, before anything runs."""
+"""Resolve a recipe and its overrides, before anything runs."""
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import yaml
 
@@ -13,39 +11,27 @@ from ssd_core.recipes import load_recipe
 from ssd_core.recipes.overrides import override
 from ssd_core.store import Location
 
-Sections = dict[str, dict[str, Any]]
-
-STAGES = ("convert", "evaluate", "benchmark", "report", "publish")
-
 
 def run(
     recipe: str,
-    overrides: Mapping[str, Any] | Sequence[str] = (),
+    assignments: Sequence[str] = (),
     *,
     model_dir: Location | None = None,
-) -> Sections:
-    """Return the complete `recipe`, and the section of each stage that needs only its own.
-
-    None is omitted, because a parameter of Kubeflow Pipelines cannot be null; it is the default of
-    every optional field.
+) -> Recipe:
+    """Return the complete recipe.
 
     Args:
         recipe: name of a recipe; ignored with a model.
-        overrides: `section.key=value` assignments, or the same as a mapping. Text that is valid
-            JSON is parsed, so `"12"` and `12` are equivalent.
+        assignments: `section.key=value` changes of the recipe.
         model_dir: a model whose recipe is used.
 
     Raises:
         UsageError: an unknown recipe or key, or an invalid value.
     """
-    assignments = _assignments(overrides) if isinstance(overrides, Mapping) else overrides
     if model_dir is None:
-        base = load_recipe(recipe)
-    else:
-        refuse_training_changes(assignments)
-        base = read_description(model_dir).recipe
-    resolved = override(base, assignments).model_dump(mode="json", exclude_none=True)
-    return {"recipe": resolved, **{stage: resolved[stage] for stage in STAGES}}
+        return override(load_recipe(recipe), assignments)
+    refuse_training_changes(assignments)
+    return override(read_description(model_dir).recipe, assignments)
 
 
 def read_recipe(uri: str) -> Recipe:
@@ -79,12 +65,5 @@ def refuse_training_changes(assignments: Iterable[str]) -> None:
         if assignment.strip().startswith("train."):
             raise UsageError(
                 f"'{assignment}' cannot change a model that is already trained; "
-                f"expected a key of {', '.join(STAGES)}"
+                "expected a key of another section"
             )
-
-
-def _assignments(overrides: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{key}={value if isinstance(value, str) else json.dumps(value)}"
-        for key, value in overrides.items()
-    ]

@@ -208,7 +208,7 @@ def _invocation(training: Training) -> Invocation:
     return Invocation(
         stage="train",
         config=training.recipe,
-        inputs={"data_dir": Input(training.data_dir.uri, training.manifest.digest)},
+        inputs={"dataset": Input(training.data_dir.uri, training.manifest.digest)},
         options={
             "framework": training.framework,
             "device": training.device,

@@ -5,6 +5,7 @@ import itertools
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,17 +21,13 @@ from components.publish.component import publish
 from components.report.component import report
 from components.resolve_config.component import resolve_config
 from components.train.component import train
+from ssd_core.config import Recipe, parse_section
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.model_dir import read_model
-from ssd_core.stages.resolve_config import STAGES
+from ssd_core.recipes import RECIPES, load_recipe
 from ssd_core.store import LocalDirectory
 
-OVERRIDES = {
-    "train.steps": 3,
-    "train.batch_size": 2,
-    "benchmark.seconds": 0.1,
-    "report.images": 2,
-}
+OVERRIDES = ("train.steps=3", "train.batch_size=2", "benchmark.seconds=0.1", "report.images=2")
 STEPS = {
     "convert": convert,
     "train": train,
@@ -80,30 +77,39 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("root")
 
 
+def resolve(recipe: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """Return a recipe as Kubeflow passes it, where every number is a double."""
+    (resolved,) = resolve_config.python_func(recipe=recipe, overrides=list(overrides))
+    return json.loads(json.dumps(resolved), parse_int=float)  # type: ignore[no-any-return]
+
+
 @pytest.fixture(scope="module")
-def sections() -> dict[str, Any]:
-    """Return the section of every stage as Kubeflow passes it, where every number is a double."""
-    resolved = resolve_config.python_func(recipe="demo", overrides=OVERRIDES)
-    plain: dict[str, Any] = dict(zip(("recipe", *STAGES), resolved, strict=True))
-    return json.loads(json.dumps(plain), parse_int=float)  # type: ignore[no-any-return]
+def recipe() -> dict[str, Any]:
+    return resolve("demo", OVERRIDES)
 
 
 @pytest.fixture(scope="module")
 def outputs(
-    sections: dict[str, Any],
+    recipe: dict[str, Any],
     root: Path,
     few_images: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Outputs]:
     """Return the outputs of each step of a pipeline."""
     folder = tmp_path_factory.mktemp("artifacts")
-    arguments = {"data_root": str(root), "source": str(few_images)}
+    arguments = {"recipe": recipe, "data_root": str(root), "source": str(few_images)}
     outputs: dict[str, Outputs] = {}
     for name, step in STEPS.items():
-        own = {"recipe": sections["recipe"], "config": sections.get(name)}
-        outputs[name] = execute(step, folder / name, **arguments, **own)
+        outputs[name] = execute(step, folder / name, **arguments)
         arguments |= outputs[name]
     return outputs
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_resolved_recipe_is_complete_without_null(name: str) -> None:
+    resolved = resolve(name, [])
+    assert "null" not in json.dumps(resolved)
+    assert parse_section(Recipe, resolved, "") == load_recipe(name)
 
 
 def read_results(folder: Path) -> dict[str, Any]:
@@ -171,7 +177,7 @@ def test_the_dashboard_gets_a_confusion_matrix(outputs: dict[str, Outputs]) -> N
 
 
 def test_a_confusion_matrix_of_too_many_classes_is_left_out(
-    sections: dict[str, Any], few_images: Path, tmp_path: Path
+    recipe: dict[str, Any], few_images: Path, tmp_path: Path
 ) -> None:
     """The objects of these images have 51 classes."""
     source = Path(shutil.copytree(few_images, tmp_path / "many"))
@@ -180,10 +186,9 @@ def test_a_confusion_matrix_of_too_many_classes_is_left_out(
         many = re.sub("<name>[^<]*", lambda _: f"<name>kind-{next(numbers) % 51}", path.read_text())
         path.write_text(many)
     arguments: dict[str, Any] = {"data_root": str(tmp_path / "root"), "source": str(source)}
-    recipe = sections["recipe"] | {"train": sections["recipe"]["train"] | {"steps": 1}}
+    arguments["recipe"] = recipe | {"train": recipe["train"] | {"steps": 1}}
     for name in ("convert", "train", "evaluate"):
-        own = {"recipe": recipe, "config": sections.get(name)}
-        arguments |= execute(STEPS[name], tmp_path / name, **(arguments | own))
+        arguments |= execute(STEPS[name], tmp_path / name, **arguments)
     assert arguments["dataset"].metadata["classes"] == 51
     assert arguments["metrics"].metadata
     assert arguments["confusion"].metadata == {}
@@ -202,10 +207,10 @@ def test_a_published_model_can_be_fetched_again(
 
 
 def test_a_series_of_benchmarks_on_generated_images(
-    sections: dict[str, Any], outputs: dict[str, Outputs], root: Path, tmp_path: Path
+    recipe: dict[str, Any], outputs: dict[str, Outputs], root: Path, tmp_path: Path
 ) -> None:
     arguments = {
-        "config": sections["benchmark"] | {"batch_sizes": [1.0], "tolerance": 1.0},
+        "recipe": recipe | {"benchmark": {"batch_sizes": [1.0], "seconds": 0.1, "tolerance": 1.0}},
         "data_root": str(root),
         "series": "nightly",
         "model": outputs["train"]["model"],
@@ -218,7 +223,7 @@ def test_a_series_of_benchmarks_on_generated_images(
 
 
 def test_a_slower_benchmark_fails_after_writing_its_results(
-    sections: dict[str, Any],
+    recipe: dict[str, Any],
     outputs: dict[str, Outputs],
     root: Path,
     tmp_path: Path,
@@ -226,7 +231,8 @@ def test_a_slower_benchmark_fails_after_writing_its_results(
 ) -> None:
     """The earlier record is made a million times faster than it was."""
     arguments = {
-        "config": sections["benchmark"] | {"batch_sizes": [1.0], "fail_if_slower": True},
+        "recipe": recipe
+        | {"benchmark": {"batch_sizes": [1.0], "seconds": 0.1, "fail_if_slower": True}},
         "data_root": str(root),
         "series": "fast",
         "model": outputs["train"]["model"],
@@ -261,7 +267,7 @@ def test_an_invalid_argument_ends_a_step_with_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit) as end:
-        resolve_config.python_func(recipe="demo", overrides={"train.step": 3})
+        resolve_config.python_func(recipe="demo", overrides=["train.step=3"])
     assert end.value.code == 2
     message = "error: unknown key 'train.step'; did you mean 'train.steps'? (exit 2)"
     assert capsys.readouterr().err.splitlines()[1:] == [message]
@@ -271,7 +277,7 @@ def test_an_invalid_argument_ends_a_step_with_one_line(
 def test_a_missing_input_is_named(
     lost: str,
     code: int,
-    sections: dict[str, Any],
+    recipe: dict[str, Any],
     outputs: dict[str, Outputs],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -279,20 +285,19 @@ def test_a_missing_input_is_named(
     nowhere = str(tmp_path / "nowhere")
     inputs = {"model": outputs["train"]["model"], "dataset": outputs["convert"]["dataset"]}
     inputs[lost] = type(inputs[lost])(uri=nowhere, metadata={"uri": nowhere})
-    config = sections["evaluate"]
     with pytest.raises(SystemExit) as end:
-        execute(evaluate, tmp_path / "out", config=config, data_root=str(tmp_path), **inputs)
+        execute(evaluate, tmp_path / "out", recipe=recipe, data_root=str(tmp_path), **inputs)
     assert end.value.code == code
     assert nowhere in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_missing_source_is_named(
-    sections: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    recipe: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     nowhere = str(tmp_path / "nowhere")
     arguments = {"source": nowhere, "data_root": str(tmp_path / "root")}
     with pytest.raises(SystemExit) as end:
-        execute(convert, tmp_path / "out", config=sections["convert"], **arguments)
+        execute(convert, tmp_path / "out", recipe=recipe, **arguments)
     assert end.value.code == 2
     assert nowhere in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "root").exists()

@@ -52,32 +52,30 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def done(place: Path, few_images: Path) -> dict[str, Done]:
     """Run the components, each on the outputs of those before it."""
     results: dict[str, Done] = {}
-    config: dict[str, str] = {}
+    recipe: tuple[str, ...] = ()
 
     def run(name: str, image: str, *words: str) -> None:
-        if name in config:
-            words = (*words, "--param", f"config={config[name]}")
-        results[name] = run_component(name, image, place / name, *words)
+        results[name] = run_component(name, image, place / name, *recipe, *words)
         assert results[name].returncode == 0, results[name].stderr
 
-    overrides = f"overrides={json.dumps(CHANGES)}"
+    overrides = f"overrides={json.dumps([f'{key}={value}' for key, value in CHANGES.items()])}"
     run("resolve_config", images.TOOLS, "--param", "recipe=demo", "--param", overrides)
     outputs = json.loads((place / "resolve_config" / "executor_output.json").read_text())
-    config |= {name: json.dumps(value) for name, value in outputs["parameterValues"].items()}
-    recipe = ("--param", f"recipe={config['recipe']}")
+    recipe = ("--param", f"recipe={json.dumps(outputs['parameterValues']['recipe'])}")
     root = ("--param", f"data_root={open_to_all(place / 'root')}")
     dataset = ("--input", f"dataset={place / 'convert' / 'dataset'}")
     model = ("--input", f"model={place / 'train' / 'model'}")
     found = ("--input", f"evaluation={place / 'evaluate' / 'evaluation'}")
     found += ("--input", f"speed={place / 'benchmark' / 'speed'}")
     run("convert", images.TOOLS, "--param", f"source={few_images}", *root)
-    run("train", TORCH, *recipe, *ON_CPU, *root, *dataset)
+    run("train", TORCH, *ON_CPU, *root, *dataset)
     # What has been trained there is returned at once, for which the launcher needs no cluster.
-    run("train_distributed", images.LAUNCHER, *recipe, *ON_NODES, *ON_CPU, *root, *dataset)
+    run("train_distributed", images.LAUNCHER, *ON_NODES, *ON_CPU, *root, *dataset)
     run("evaluate", TORCH, *ON_CPU, *root, *dataset, *model)
     run("benchmark", TORCH, "--param", "series=", *ON_CPU, *root, *dataset, *model)
     run("report", images.TOOLS, *root, *dataset, *model, *found)
     run("publish", images.TOOLS, "--param", "name=", "--param", "version=", *root, *model, *found)
+    recipe = ()
     run("fetch_model", images.TOOLS, "--param", f"uri={place / 'train' / 'model'}")
     return results
 

@@ -98,7 +98,7 @@ def test_image_with_an_entry_point_has_not_succeeded(tmp_path: Path) -> None:
         "resolve_config",
         images.TOOLS,
         tmp_path / "out",
-        *("--param", "recipe=demo", "--param", "overrides={}"),
+        *("--param", "recipe=demo", "--param", "overrides=[]"),
         options=("--entrypoint", "true"),
     )
     assert done.returncode == 2
@@ -106,7 +106,7 @@ def test_image_with_an_entry_point_has_not_succeeded(tmp_path: Path) -> None:
 
 
 def test_output_of_an_earlier_run_is_not_a_success(tmp_path: Path) -> None:
-    given = ("--param", "recipe=demo", "--param", "overrides={}")
+    given = ("--param", "recipe=demo", "--param", "overrides=[]")
     place = tmp_path / "out"
     assert run_component("resolve_config", images.TOOLS, place, *given).returncode == 0
     ended = run_component(
@@ -116,7 +116,7 @@ def test_output_of_an_earlier_run_is_not_a_success(tmp_path: Path) -> None:
 
 
 def test_missing_image(tmp_path: Path) -> None:
-    given = ("--param", "recipe=demo", "--param", "overrides={}")
+    given = ("--param", "recipe=demo", "--param", "overrides=[]")
     ended = run_component("resolve_config", "nowhere/nothing:1", tmp_path / "out", *given)
     assert ended.returncode == 2
     assert ended.stderr.count("\n") == 1

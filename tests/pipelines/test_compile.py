@@ -217,12 +217,12 @@ def test_run_is_named_by_the_cluster() -> None:
     assert runs == {"{{$.pipeline_job_uuid}}"}
 
 
-def test_training_takes_the_whole_recipe_and_other_steps_their_section() -> None:
-    for step, task in compiled("training", "torch-cuda").tasks.items():
+@pytest.mark.parametrize("nodes", NODES)
+def test_every_step_takes_the_resolved_recipe(nodes: int) -> None:
+    for step, task in compiled("training", "torch-cuda", nodes).tasks.items():
         if step != "resolve_config":
-            name, output = ("recipe", "recipe") if step == "train" else ("config", step)
-            source = task["inputs"]["parameters"][name]["taskOutputParameter"]
-            assert source == {"outputParameterKey": output, "producerTask": "resolve-config"}
+            source = task["inputs"]["parameters"]["recipe"]["taskOutputParameter"]
+            assert source == {"outputParameterKey": "recipe", "producerTask": "resolve-config"}
 
 
 def test_job_on_several_nodes_gets_the_whole_placement() -> None:
@@ -233,8 +233,6 @@ def test_job_on_several_nodes_gets_the_whole_placement() -> None:
     assert (row["resource"], row["count"], row["user"]) == ("huawei.com/Ascend910", 1, 1000)
     assert row["job"]["kind"] == "AscendJob"
     assert row["store_secret"]["name"] == "mlpipeline-minio-artifact"
-    recipe = parameters["recipe"]["taskOutputParameter"]
-    assert recipe == {"outputParameterKey": "recipe", "producerTask": "resolve-config"}
 
 
 def compile_by_command(path: Path, *words: str) -> bytes:

@@ -5,7 +5,7 @@ from tests.report.results import benchmark, class_row, evaluation
 
 
 def invocation():
-    inputs = {"model_dir": {"uri": "/m", "digest": "d"}}
+    inputs = {"model": {"uri": "/m", "digest": "d"}}
     config = {"a": {"b": [1, 2]}, "c": "text"}
     return {"version": "1.0", "config": config, "inputs": inputs}
 
@@ -27,7 +27,7 @@ def test_headline_and_title_come_from_what_is_there():
         ("9.0 ms", "latency", "batch 1, p99 12.0 ms"),
     ]
     assert found["configuration"][0] == ("evaluate", [("a.b", "[1, 2]"), ("c", "text")])
-    assert found["origins"][0] == ("evaluate", "model_dir", "/m", "d")
+    assert found["origins"][0] == ("evaluate", "model", "/m", "d")
     assert found["environment"] == [("device_name", "Intel(R) Xeon(R) Gold CPU @ 2.70GHz")]
 
 

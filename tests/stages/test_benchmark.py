@@ -39,7 +39,7 @@ def test_every_batch_size_is_measured_once(trained_dir, bccd_shards, tmp_path, h
     assert results["metrics"] == metrics
     assert set(metrics) <= set(METRICS)
     inputs = read(tmp_path / "invocation.json")["inputs"]
-    assert set(inputs) == ({"model_dir", "data_dir"} if has_data else {"model_dir"})
+    assert set(inputs) == ({"model", "dataset"} if has_data else {"model"})
     assert metrics["images_per_second"] == max(row["images_per_second"] for row in batches)
     smallest = batches[0]["milliseconds"]["end_to_end"]
     for percentile in ("p50", "p90", "p99"):

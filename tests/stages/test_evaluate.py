@@ -55,9 +55,9 @@ def test_results_and_invocation_describe_model_and_data(evaluation_dir, trained_
     assert results["data"] == {"name": "bccd", "split": "val"}
     assert {row["name"] for row in results["classes"]} == {"RBC", "WBC", "Platelets"}
     assert all(len(row["precision_at_recall"]) == 101 for row in results["classes"])
-    assert invocation["inputs"]["data_dir"]["uri"] == str(bccd_shards)
-    assert invocation["inputs"]["model_dir"]["uri"] == str(trained_dir)
-    assert len(invocation["inputs"]["model_dir"]["digest"]) == 64
+    assert invocation["inputs"]["dataset"]["uri"] == str(bccd_shards)
+    assert invocation["inputs"]["model"]["uri"] == str(trained_dir)
+    assert len(invocation["inputs"]["model"]["digest"]) == 64
     assert invocation["config"]["split"] == "val"
 
 

@@ -12,7 +12,7 @@ from ssd_core.store import LocalDirectory
 TRAIN = Invocation(
     stage="train",
     config={"steps": 3},
-    inputs={"data_dir": Input("/shards", "ab")},
+    inputs={"dataset": Input("/shards", "ab")},
     options={"device": "cpu"},
 )
 RESULTS = {"metrics": {"loss": 1.5}}
@@ -34,7 +34,7 @@ def test_invocation_and_results_are_written(
         "version": __version__,
         "image": image,
         "config": {"steps": 3},
-        "inputs": {"data_dir": {"uri": "/shards", "digest": "ab"}},
+        "inputs": {"dataset": {"uri": "/shards", "digest": "ab"}},
         "options": {"device": "cpu"},
     }
     assert output.results == RESULTS

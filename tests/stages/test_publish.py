@@ -65,7 +65,7 @@ def others(trained_dir, evaluation_dir, tmp_path):
     write_model(model_dir, model.description, model.classes, weights)
     invocation = json.loads((evaluate / "invocation.json").read_text())
     digest = describe(train / "model").file(WEIGHTS_FILE).sha256
-    invocation["inputs"]["model_dir"]["digest"] = digest
+    invocation["inputs"]["model"]["digest"] = digest
     (evaluate / "invocation.json").write_text(json.dumps(invocation))
     return [train, evaluate]
 

@@ -52,10 +52,10 @@ def test_the_page_joins_all_outputs_in_any_order(outputs, bccd_shards, tmp_path)
     assert summary.startswith("# demo on bccd\n")
     assert f"| AP50 | {result.metrics['ap50']:.3f} |" in summary
     inputs = read_output(LocalDirectory(tmp_path)).invocation["inputs"]
-    assert set(inputs) == {"train", "evaluate", "benchmark", "data_dir"}
+    assert set(inputs) == {"train", "evaluate", "benchmark", "dataset"}
     digest = file_sha256(outputs[1] / "results.json")
     assert inputs["evaluate"] == {"uri": str(outputs[1]), "digest": digest}
-    assert inputs["data_dir"]["digest"] == read_manifest(data_dir).digest
+    assert inputs["dataset"]["digest"] == read_manifest(data_dir).digest
 
 
 def test_it_is_reproducible_and_looks_the_same_in_the_frame_of_kubeflow(outputs, tmp_path):
@@ -108,7 +108,7 @@ def test_images_come_only_from_the_data_set_that_was_evaluated(
     shards = Path(shutil.copytree(bccd_shards, tmp_path / "shards"))
     evaluation = Path(shutil.copytree(outputs[1], tmp_path / "evaluation"))
     invocation = json.loads((evaluation / "invocation.json").read_text())
-    invocation["inputs"]["data_dir"]["uri"] = str(shards)
+    invocation["inputs"]["dataset"]["uri"] = str(shards)
     (evaluation / "invocation.json").write_text(json.dumps(invocation))
 
     def has_images():

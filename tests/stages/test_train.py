@@ -83,7 +83,7 @@ def test_the_directory_describes_the_training(finished_dir: Path, bccd_shards: P
     assert results["metrics"]["images_per_second"] == pytest.approx(12 / results["seconds"])
     assert invocation["stage"] == "train"
     assert invocation["config"] == training.recipe.model_dump(mode="json")
-    assert invocation["inputs"]["data_dir"]["digest"] == model.description.dataset_digest
+    assert invocation["inputs"]["dataset"]["digest"] == model.description.dataset_digest
     assert [line["event"] for line in log] == [
         *("start", "step", "step", "evaluation"),
         *("step", "step", "evaluation", "end"),

@@ -160,5 +160,5 @@ def test_evaluation_does_not_depend_on_the_locations(
     assert found["metrics"] == expected["metrics"]
     assert found["classes"] == expected["classes"]
     assert there.get("detections.json") == here.get("detections.json")
-    assert invocation["inputs"]["model_dir"]["uri"] == f"{location}/trained"
-    assert invocation["inputs"]["data_dir"]["uri"] == f"{location}/shards"
+    assert invocation["inputs"]["model"]["uri"] == f"{location}/trained"
+    assert invocation["inputs"]["dataset"]["uri"] == f"{location}/shards"

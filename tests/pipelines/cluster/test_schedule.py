@@ -31,7 +31,7 @@ def test_schedule_runs_one_at_a_time_without_cache(
         "model": "s3://detectors/models/blood/1",
         "series": "blood-on-h100",
         "data_root": "s3://detectors",
-        "overrides": {},
+        "overrides": [],
     }
     tasks = made["pipeline_spec"]["pipeline_spec"]["root"]["dag"]["tasks"]
     assert {name: task["cachingOptions"] for name, task in tasks.items()} == {

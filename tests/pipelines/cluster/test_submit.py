@@ -40,7 +40,7 @@ def test_submission_carries_the_pipeline_and_its_arguments(
         "recipe": "ssd300_vgg16",
         "dataset": "s3://photos/coco",
         "data_root": "s3://detectors",
-        "overrides": {"train.batch_size": "16"},
+        "overrides": ["train.batch_size=16"],
         "model_name": "blood",
     }
     compiled = run["pipeline_spec"]["pipeline_spec"]
@@ -80,7 +80,7 @@ def test_evaluation_is_submitted_with_its_own_parameters(
         "model": model,
         "dataset": dataset,
         "data_root": "s3://detectors",
-        "overrides": {},
+        "overrides": [],
     }
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from pipelines.execution.component import (
-    Given,
     component_names,
     find_record,
     load_component,
@@ -22,11 +21,12 @@ from ssd_core.errors import UsageError
 from ssd_core.store import LocalDirectory
 
 ROOT = Path(__file__).parents[3]
-ON_CPU = {"framework": "torch", "device": "cpu", "config": "{}"}
+ON_CPU = {"framework": "torch", "device": "cpu", "recipe": "{}"}
 
 
 def prepare(name: str, out_dir: Path, record: Any = None, **words: Any) -> Any:
-    return prepare_component(name, "tools:1", Given(**words), out_dir, record=record)
+    words = {"inputs": {}, "parameters": {}} | words
+    return prepare_component(name, "tools:1", out_dir, record=record, **words)
 
 
 @pytest.mark.parametrize(
@@ -36,10 +36,10 @@ def prepare(name: str, out_dir: Path, record: Any = None, **words: Any) -> Any:
         (("convert", "--param", "sorce=x"), "unknown parameter of convert 'sorce'; did you mean"),
         (("convert", "--param", "source"), "--param source: expected NAME=VALUE"),
         (
-            ("convert", "--param", "source=.", "--param", "config=3"),
-            "config must be a JSON object, got '3'",
+            ("convert", "--param", "source=.", "--param", "recipe=3"),
+            "recipe must be a JSON object, got '3'",
         ),
-        (("convert", "--input", "x=y"), "needs --param config=... --param source=..."),
+        (("convert", "--input", "x=y"), "needs --param recipe=... --param source=..."),
         (("evaluate", "--from-run", "/nowhere"), "no invocation.json of 'evaluate' here"),
     ],
 )
@@ -61,7 +61,7 @@ def test_missing_docker_is_one_line_and_exit_75(has_client: bool, tmp_path: Path
         client = tmp_path / "docker"
         client.write_text("#!/bin/sh\necho Cannot connect to the Docker daemon >&2\nexit 1\n")
         client.chmod(0o755)
-    words = ["resolve_config", "--param", "recipe=demo", "--param", "overrides={}"]
+    words = ["resolve_config", "--param", "recipe=demo", "--param", "overrides=[]"]
     command = [sys.executable, "-m", "pipelines", "component", *words, "--image", "tools:1"]
     done = subprocess.run(
         command,
@@ -138,7 +138,7 @@ def test_artifacts_must_exist_and_be_of_their_kind(
         prepare("evaluate", tmp_path, inputs={**good, "model": "s3://bucket/m"}, parameters=ON_CPU)
     other = {"dataset": str(bccd_shards), "evaluation": str(trained_dir)}
     with pytest.raises(UsageError, match="expected the output of 'evaluate', got 'train'"):
-        prepare("report", tmp_path, inputs=other, parameters={"config": "{}"})
+        prepare("report", tmp_path, inputs=other, parameters={"recipe": "{}"})
 
 
 def test_record_provides_the_missing_inputs(
@@ -173,7 +173,7 @@ def test_line_is_quoted_and_contains_no_secret(
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary")
     out_dir = tmp_path / "it's a $place"
-    step = prepare("resolve_config", out_dir, parameters={"recipe": "demo", "overrides": "{}"})
+    step = prepare("resolve_config", out_dir, parameters={"recipe": "demo", "overrides": "[]"})
     line = launch_container(step).line
     words = shlex.split(line.partition(" --executor_input ")[0])
     assert f"{out_dir}:{out_dir}" in words

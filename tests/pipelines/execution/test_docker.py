@@ -35,7 +35,7 @@ def run(*words: str) -> "subprocess.CompletedProcess[str]":
 
 def test_a_component_prints_its_line_and_runs_it(client: Path, tmp_path: Path) -> None:
     out_dir = tmp_path / "an 'out' of $mine"
-    words = ("--param", "recipe=demo", "--param", 'overrides={"train.steps": 7}')
+    words = ("--param", "recipe=demo", "--param", 'overrides=["train.steps=7"]')
     done = run("component", "resolve_config", "--image", "tools:1", "--out", str(out_dir), *words)
     assert done.returncode == 0, done.stderr
     line, *_, last = done.stdout.splitlines()
