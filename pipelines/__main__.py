@@ -1,6 +1,45 @@
-"""`python -m pipelines`."""
+"""The command `python -m pipelines`."""
 
-from pipelines.cli.app import main
+from importlib.util import find_spec
+from typing import NoReturn
+
+import typer
+
+from pipelines.cli.cluster import compile_pipeline, results, status, submit, wait
+from pipelines.cli.local import component, run
+from pipelines.cli.schedule import app as schedule_app
+from ssd_core.cli import exits
+from ssd_core.errors import UsageError
+
+app = typer.Typer(
+    name="python -m pipelines",
+    no_args_is_help=True,
+    epilog=exits.EPILOG,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("compile")(compile_pipeline)
+app.command("run")(run)
+app.command("submit")(submit)
+app.command("wait")(wait)
+app.command("status")(status)
+app.command("results")(results)
+app.add_typer(schedule_app, name="schedule")
+app.command("component")(component)
+
+
+@app.callback()
+def pipelines() -> None:
+    """Compile pipelines for Kubeflow, and run them here or on a cluster."""
+    if find_spec("kfp") is None:
+        raise UsageError("kfp is not installed here: pip install '.[pipelines]' in the checkout")
+
+
+def main() -> NoReturn:
+    """Run the command line."""
+    exits.run(app)
+
 
 if __name__ == "__main__":
     main()

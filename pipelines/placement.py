@@ -6,14 +6,14 @@ from typing import Annotated, Any
 
 import yaml
 from kfp import dsl, kubernetes
-from pydantic import AfterValidator, ConfigDict
+from pydantic import AfterValidator
 
 from components import images
 from pipelines.catalogue import STEPS
 from ssd_core import __version__
 from ssd_core.config import DeviceName, FrameworkName, parse_section
 from ssd_core.errors import UsageError, unknown_name
-from ssd_core.launch.job import JobPlacement, Resources, StoreSecret
+from ssd_core.launch.job import JobSpec, PodPlacement, Resources, StoreSecret
 
 PLACEMENTS_PATH = Path(__file__).with_name("placements.yaml")
 
@@ -32,10 +32,8 @@ def _pin(image: str) -> str:
 Image = Annotated[str, AfterValidator(_pin)]
 
 
-class Placement(JobPlacement):
-    """One row of placements.yaml; the fields of a job are inherited."""
-
-    model_config = ConfigDict(extra="forbid")
+class Placement(PodPlacement):
+    """One row of placements.yaml; the fields of a pod are inherited."""
 
     framework: FrameworkName
     device: DeviceName
@@ -51,6 +49,8 @@ class Placement(JobPlacement):
     """CPU and memory of the steps without a framework."""
     store_secret: StoreSecret | None = StoreSecret()
     """Credentials of the store; None where the pods have their own."""
+    job: JobSpec | None = None
+    """The kind of job that trains on several nodes; None for one node only."""
     environment: dict[str, str] = {"AWS_ENDPOINT_URL": "http://seaweedfs.kubeflow:9000"}
     """Environment variables of every step; the default is the store of Kubeflow Pipelines."""
 

@@ -77,10 +77,8 @@ class JobSpec(Section):
     """Time limit of the whole job; None for no limit."""
 
 
-class JobPlacement(Section):
-    """Environment of one pod; keys of the row that only a pipeline needs are ignored."""
-
-    model_config = ConfigDict(extra="ignore")
+class PodPlacement(Section):
+    """Environment of one pod."""
 
     image: str
     resource: str | None = None
@@ -96,12 +94,19 @@ class JobPlacement(Section):
     group: Id | None = None
     store_secret: StoreSecret | None = None
     environment: dict[str, str] = {}
-    job: JobSpec | None = None
 
     @property
     def processes(self) -> int:
         """Processes per pod: one per accelerator, one without accelerators."""
         return self.count if self.resource else 1
+
+
+class JobPlacement(PodPlacement):
+    """Environment of every pod of a job; keys of the row that only a pipeline needs are ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    job: JobSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +121,6 @@ class JobRequest:
     """Of `ssd`, the same in every pod."""
     nodes: int
     placement: JobPlacement
-    spec: JobSpec
 
 
 def job_name(run: str, task: str) -> str:

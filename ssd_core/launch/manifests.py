@@ -30,7 +30,7 @@ accelerators too, the operator numbers the workers of MindSpore from 1, like tho
 
 
 def _render_train_job(request: JobRequest, command: Command) -> KubeObject:
-    placement, spec = request.placement, request.spec
+    placement, spec = request.placement, request.placement.job
     if not spec.runtime:
         raise UsageError("placement: a TrainJob needs job.runtime, the name of a TrainingRuntime")
     pod = _pod(placement, {"name": _TRAIN_CONTAINER})
@@ -62,7 +62,7 @@ def _render_train_job(request: JobRequest, command: Command) -> KubeObject:
 
 
 def _render_ascend_job(request: JobRequest, command: Command) -> KubeObject:
-    spec = request.spec
+    spec = request.placement.job
     if not request.placement.resource:  # the operator sets no variables for pods without
         raise UsageError("placement: an AscendJob needs a resource, for example huawei.com/...")
     _, leader = _ASCEND_FRAMEWORKS[request.framework]
@@ -100,14 +100,14 @@ def _ascend_replica(
         },
     }
     pod = _pod(placement, container) | {"automountServiceAccountToken": False}
-    labels = {**request.spec.labels, PART_OF: MANAGER, _JOB_LABEL: request.name, **labels}
+    labels = {**request.placement.job.labels, PART_OF: MANAGER, _JOB_LABEL: request.name, **labels}
     template = {"metadata": {"labels": labels}, "spec": pod}
     return {"replicas": count, "restartPolicy": "Never", "template": template}
 
 
 def _ascend_devices(request: JobRequest) -> list[KubeObject]:
     """Return the variable with the devices that Volcano chose; other schedulers choose none."""
-    if request.spec.scheduler != "volcano":
+    if request.placement.job.scheduler != "volcano":
         return []
     path = f"metadata.annotations['{request.placement.resource}']"
     source = {"fieldRef": {"fieldPath": path}}
@@ -222,8 +222,8 @@ def render(request: JobRequest) -> KubeObject:
     Raises:
         UsageError: the placement lacks what this kind of job needs, or the framework is unknown.
     """
-    kind, command = KINDS[request.spec.kind], node_command(request)
-    labels = {"app.kubernetes.io/managed-by": MANAGER, **request.spec.labels}
+    kind, command = KINDS[request.placement.job.kind], node_command(request)
+    labels = {"app.kubernetes.io/managed-by": MANAGER, **request.placement.job.labels}
     if kind is _ASCEND_JOB:
         labels["framework"], _ = _ASCEND_FRAMEWORKS[request.framework]
     metadata = {"name": request.name, "labels": labels, "annotations": {RUN: request.run}}
@@ -243,7 +243,7 @@ def node_command(request: JobRequest) -> Command:
 
     Kubernetes itself replaces `$(NAME)` by a variable of the pod, so no shell is needed.
     """
-    variables = KINDS[request.spec.kind].rank_variables
+    variables = KINDS[request.placement.job.kind].rank_variables
     if request.framework not in variables:
         raise unknown_name("framework", request.framework, variables)
     rank, address, port = (f"$({name})" for name in variables[request.framework])

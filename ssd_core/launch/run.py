@@ -30,7 +30,7 @@ def run_job(cluster: Cluster, request: JobRequest, owners: list[KubeObject]) -> 
             deadline, or the API has been away for too long.
         StoppedError: SIGTERM or Ctrl-C.
     """
-    kind, launcher = KINDS[request.spec.kind], uuid.uuid4().hex
+    kind, launcher = KINDS[request.placement.job.kind], uuid.uuid4().hex
     manifest = signed(render(request), launcher, owners)
     with _stopped_by_signals():
         try:

@@ -58,8 +58,6 @@ def plan(training: Training, out_dir: Location, team: Team) -> JobRequest:
         UsageError: a setting that does not work on several nodes.
     """
     placement = parse_section(JobPlacement, team.placement, "placement")
-    if placement.job is None:
-        raise UsageError("placement: no job, so it cannot run on more than one node")
     for name, directory in {"the data": training.data_dir, "the output": out_dir}.items():
         if directory.local is not None:
             raise UsageError(f"{name} is at {directory}, which other nodes cannot read; use s3://")
@@ -71,7 +69,6 @@ def plan(training: Training, out_dir: Location, team: Team) -> JobRequest:
         arguments=training.command(out_dir, str(out_dir / RECIPE_FILE)),
         nodes=team.nodes,
         placement=placement,
-        spec=placement.job,
     )
 
 

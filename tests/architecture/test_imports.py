@@ -32,7 +32,7 @@ def loaded_modules(code: str) -> set[str]:
         "import ssd_core.recipes",
         "from typer.testing import CliRunner; from ssd_core.cli.app import app;"
         " assert CliRunner().invoke(app, ['--help']).exit_code == 0",
-        "from typer.testing import CliRunner; from pipelines.cli.app import app;"
+        "from typer.testing import CliRunner; from pipelines.__main__ import app;"
         " assert CliRunner().invoke(app, ['--help']).exit_code == 0",
     ],
 )

@@ -64,7 +64,6 @@ def make_request(kind="TrainJob", change=None, **values):
         "arguments": ("train", "--out", "s3://b/o"),
         "nodes": 2,
         "placement": placement,
-        "spec": placement.job,
     }
     return JobRequest(**(default | values))
 
@@ -85,7 +84,7 @@ class RunningLauncher:
 
     @property
     def kind(self):
-        return KINDS[self.request.spec.kind]
+        return KINDS[self.request.placement.job.kind]
 
     @property
     def job(self):

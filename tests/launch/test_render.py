@@ -85,11 +85,10 @@ def test_an_ascend_job_has_a_leader_and_workers(framework, label, leader):
 
 
 def test_an_ascend_job_names_its_devices_only_with_volcano():
-    request = make_request("AscendJob")
-    plain = request.spec.model_copy(update={"scheduler": None})
-    without = json.dumps(render(make_request("AscendJob", spec=plain)))
-    assert "metadata.annotations['huawei.com/Ascend910']" in json.dumps(render(request))
-    assert "ASCEND_VISIBLE_DEVICES" not in without
+    volcano = json.dumps(render(make_request("AscendJob")))
+    plain = json.dumps(render(make_request("AscendJob", {"job": {"kind": "AscendJob"}})))
+    assert "metadata.annotations['huawei.com/Ascend910']" in volcano
+    assert "ASCEND_VISIBLE_DEVICES" not in plain
 
 
 @pytest.mark.parametrize(

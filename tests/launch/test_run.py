@@ -332,7 +332,7 @@ except SsdError as error:
 def stop_launcher(plane, request, number):
     """Start a launcher as a process, stop it while it follows its job, and return its output."""
     with subprocess.Popen(
-        [sys.executable, "-c", STOPPED, plane.core.url, request.spec.kind, request.name],
+        [sys.executable, "-c", STOPPED, plane.core.url, request.placement.job.kind, request.name],
         stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": "."},
     ) as process:  # fmt: skip
         output = process.stdout.readline()  # created or adopted

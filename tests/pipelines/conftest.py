@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cli.app import main
+from pipelines.__main__ import main
 from tests.pipelines.cluster.kfp_server import KfpServer, running
 
 TRAINING = (
