@@ -151,10 +151,3 @@ def test_a_missing_file_is_named(outputs, tmp_path, which, name):
     (copy / name).unlink()
     with pytest.raises(DataError, match=f"copy/{name} is missing: the stage has not finished"):
         write([copy], tmp_path / "out")
-
-
-def test_damaged_output_is_named(tmp_path):
-    (tmp_path / "invocation.json").write_text('{"stage": "evaluate"}')
-    (tmp_path / "results.json").write_text('{"metrics": ')
-    with pytest.raises(DataError, match="is not JSON"):
-        write([tmp_path], tmp_path / "out")

@@ -1,4 +1,7 @@
-"""The train stage: short trainings of the demo's network on the bundled images."""
+"""The train stage: short trainings of the demo's network on the bundled images.
+
+The devices of one machine are processes on its CPU.
+"""
 
 import json
 import re
@@ -11,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssd_core.errors import DataError, DivergedError, OwnershipError, UsageError
+from ssd_core.errors import DataError, DivergedError, OwnershipError, SsdError, UsageError
 from ssd_core.model_dir import read_description, read_model
 from ssd_core.recipes import load_recipe
 from ssd_core.recipes.overrides import override
@@ -207,3 +210,46 @@ def test_evaluation_without_a_val_split_is_refused_before_the_work(
 def test_a_folder_without_a_data_set_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"manifest\.json"):
         run(tmp_path, tmp_path / "out")
+
+
+FOUR = ("steps=2", "batch_size=4")
+
+
+def world_sizes(out_dir: Path) -> list[int]:
+    """Return the number of processes at each start of the training."""
+    lines = map(json.loads, (out_dir / "train_log.jsonl").read_text().splitlines())
+    return [line["world_size"] for line in lines if "world_size" in line]
+
+
+def test_one_process_per_device(bccd_shards: Path, tmp_path: Path) -> None:
+    out_dir = LocalDirectory(tmp_path)
+    training = make_training(bccd_shards, *FOUR)
+    result = train.run_on_devices(training, out_dir, num_devices=2)
+    assert (result.metadata["steps"], world_sizes(tmp_path)) == (2, [2])
+    assert (tmp_path / "model" / "config.json").is_file()
+    # A finished training returns immediately, even for devices that do not divide the batch.
+    assert train.run_on_devices(training, out_dir, num_devices=3) == result
+    assert world_sizes(tmp_path) == [2]
+
+
+def test_one_device_uses_this_process(bccd_shards: Path, tmp_path: Path) -> None:
+    train.run_on_devices(make_training(bccd_shards, *FOUR), LocalDirectory(tmp_path), num_devices=1)
+    assert world_sizes(tmp_path) == [1]
+
+
+def test_a_batch_that_does_not_divide_is_refused(bccd_shards: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="batch_size 4 does not divide over 3 devices"):
+        train.run_on_devices(
+            make_training(bccd_shards, *FOUR), LocalDirectory(tmp_path / "out"), num_devices=3
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_exit_code_of_a_failed_process_is_kept(
+    bccd_shards: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    unknown = make_training(bccd_shards, *FOUR, device="tpu")
+    with pytest.raises(SsdError, match="see its error above") as failed:
+        train.run_on_devices(unknown, LocalDirectory(tmp_path), num_devices=2)
+    assert failed.value.exit_code == 2
+    assert "error: unknown device 'tpu'" in capfd.readouterr().err
