@@ -1,16 +1,17 @@
 """A trained model as a self-contained directory.
 
-config.json           recipe, origin, size and hash of the other files; written last
+config.json           recipe, origin, size and hash of the other files, its own digest; written last
 classes.json          the classes in label order
 weights.safetensors   the network's arrays
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
@@ -49,6 +50,8 @@ class ModelDescription(BaseModel):
     """Version of this package when the model was written."""
     files: tuple[KnownFile, ...] = ()
     """The other files of the directory; filled by `write_model`."""
+    digest: str = ""
+    """SHA-256 of all other keys, as JSON with sorted keys; filled by `write_description`."""
 
     @property
     def model(self) -> ModelConfig:
@@ -91,7 +94,9 @@ def write_model(
 
 def write_description(model_dir: Location, description: ModelDescription) -> None:
     """Write `config.json`, after the files that it lists."""
-    model_dir.put(CONFIG_FILE, f"{description.model_dump_json(indent=2)}\n".encode())
+    values = description.model_dump(mode="json", exclude={"digest"})
+    content = json.dumps(values | {"digest": _digest(values)}, indent=2)
+    model_dir.put(CONFIG_FILE, f"{content}\n".encode())
 
 
 def read_model(location: Location) -> Model:
@@ -165,11 +170,18 @@ def _read_config(model_dir: Location) -> ModelDescription:
         raise DataError(f"{config_path} is missing") from None
     except ValidationError as error:
         raise DataError(f"{config_path}: {first_problem(error)}") from None
+    if description.digest != _digest(json.loads(content)):
+        raise DataError(f"{config_path} was changed: its content does not give its digest")
     listed = {file.name for file in description.files}
     for name in (CLASSES_FILE, WEIGHTS_FILE):
         if name not in listed:
             raise DataError(f"{config_path} does not list {name}")
     return description
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    others = {name: value for name, value in values.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()
 
 
 def _read_classes(model_dir: Location, description: ModelDescription) -> tuple[ClassInfo, ...]:
@@ -179,6 +191,7 @@ def _read_classes(model_dir: Location, description: ModelDescription) -> tuple[C
         classes = _CLASSES.validate_json(content)
     except ValidationError as error:
         raise DataError(f"{classes_path}: {first_problem(error)}") from None
-    if [entry.label for entry in classes] != list(range(1, description.num_classes + 1)):
+    labels = [entry.label for entry in classes]
+    if labels != list(range(1, len(labels) + 1)) or len(labels) != description.num_classes:
         raise DataError(f"{classes_path}: expected the labels 1..{description.num_classes}")
     return classes

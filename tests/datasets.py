@@ -1,6 +1,7 @@
 """Conversions into local folders, and the content of such folders and their sources."""
 
 import hashlib
+import json
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -9,7 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from ssd_core.config import ConvertConfig, parse_section
-from ssd_core.data.shards.manifest import Manifest, read_manifest
+from ssd_core.data.shards.manifest import (
+    CONVERTER_VERSION,
+    MANIFEST_FILE,
+    Manifest,
+    read_manifest,
+)
 from ssd_core.data.shards.reader import SplitReader, open_split
 from ssd_core.stages import convert
 from ssd_core.store import LocalDirectory
@@ -34,6 +40,17 @@ def run_convert(
 
 def manifest_of(data_dir: Path) -> Manifest:
     return read_manifest(LocalDirectory(data_dir))
+
+
+def change_manifest(data_dir: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the content of a manifest and its digest, as another converter would write them."""
+    path = data_dir / MANIFEST_FILE
+    content = json.loads(path.read_text())
+    change(content)
+    digested = {key: content[key] for key in ("classes", "splits", "options")}
+    text = json.dumps(digested | {"converter_version": CONVERTER_VERSION}, sort_keys=True)
+    content["digest"] = hashlib.sha256(text.encode()).hexdigest()
+    path.write_text(json.dumps(content))
 
 
 def split_of(data_dir: Path, split: str) -> SplitReader:

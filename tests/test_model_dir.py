@@ -1,5 +1,6 @@
 """Model directories: complete, damaged and incomplete."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def test_a_round_trip(model_dir: LocalDirectory, is_inside: bool) -> None:
     location = model_dir.parent if is_inside else model_dir
     model = read_model(location)
     assert model.classes == CLASSES
-    assert model.description.model_copy(update={"files": ()}) == DESCRIPTION
+    assert model.description.model_copy(update={"files": (), "digest": ""}) == DESCRIPTION
     assert model.weights.keys() == WEIGHTS.keys()
     for name, array in WEIGHTS.items():
         assert model.weights[name].dtype == array.dtype
@@ -98,12 +99,29 @@ def test_a_cut_description_is_detected(model_dir: LocalDirectory) -> None:
         ("colour", "red", "config.json: colour: extra inputs"),
         ("files", [], "config.json does not list classes.json"),
         ("num_classes", 3, "classes.json: expected the labels 1..3"),
+        ("num_classes", 10**18, "classes.json: expected the labels 1..1000000000000000000"),
     ],
 )
 def test_a_wrong_description_is_explained(
     model_dir: LocalDirectory, key: str, value: object, message: str
 ) -> None:
     path = model_dir.local / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    content = {**json.loads(path.read_text()), key: value}
+    others = {name: value for name, value in content.items() if name != "digest"}
+    text = json.dumps(others, sort_keys=True)
+    content["digest"] = hashlib.sha256(text.encode()).hexdigest()
+    path.write_text(json.dumps(content))
     with pytest.raises(DataError, match=message):
+        read_model(model_dir)
+
+
+@pytest.mark.parametrize(
+    "change", [{"step": 801}, {"framework": "mindspore"}, {"training_id": "other"}, {"digest": ""}]
+)
+def test_a_changed_description_is_detected(
+    model_dir: LocalDirectory, change: dict[str, object]
+) -> None:
+    path = model_dir.local / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(DataError, match=r"config\.json was changed: its content does not give its"):
         read_model(model_dir)

@@ -10,7 +10,6 @@ from pydantic import (
     Field,
     NonNegativeInt,
     PositiveFloat,
-    PositiveInt,
     SerializerFunctionWrapHandler,
     model_serializer,
 )
@@ -121,7 +120,7 @@ class ModelConfig(Section):
     backbone: Literal["vgg16", "residual"]
     """`vgg16`: the paper's network with conv4_3 normalised; `residual`: five small basic blocks
     with batch normalisation."""
-    image_size: PositiveInt
+    image_size: int = Field(gt=0, le=8192)
     """Side of the square network input in pixels."""
     mean: tuple[float, float, float]
     """Subtracted from the RGB values 0..255."""

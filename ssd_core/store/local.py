@@ -143,6 +143,22 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
+def walk(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Yield folder, subfolders and files as `os.walk` does, which skips what it cannot list.
+
+    Raises:
+        UsageError: a folder may not be listed.
+        TransientError: the disk failed.
+    """
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):  # removed since its parent was listed
+            with explain_disk_errors(Path(error.filename), "read"):
+                raise error
+
+    yield from os.walk(root, onerror=refuse)
+
+
 def local_path(text: str, *, expected: str = "a path or file://") -> Path:
     """Return the path that a plain path or a `file://` URI names.
 
@@ -249,7 +265,7 @@ class LocalDirectory(Location):
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """Yield the objects whose key starts with `prefix`, sorted by key."""
-        paths = (Path(folder, name) for folder, _, names in os.walk(self._path) for name in names)
+        paths = (Path(folder, name) for folder, _, names in walk(self._path) for name in names)
         for key in sorted(path.relative_to(self._path).as_posix() for path in paths):
             path = self._path / key
             if key.startswith(prefix) and not path.name.startswith(PARTIAL_PREFIX):

@@ -20,6 +20,7 @@ from ssd_core.recipes import load_recipe
 from ssd_core.recipes.overrides import override
 from ssd_core.stages import train
 from ssd_core.store import LocalDirectory
+from tests.datasets import change_manifest
 from tests.train_logs import read_log
 
 SMALL = ("model.image_size=64", "batch_size=2", "steps=6", "log_interval=2")
@@ -199,9 +200,7 @@ def test_evaluation_without_a_val_split_is_refused_before_the_work(
     bccd_shards: Path, tmp_path: Path
 ) -> None:
     data_dir = Path(shutil.copytree(bccd_shards, tmp_path / "data"))
-    manifest = json.loads((data_dir / "manifest.json").read_text())
-    del manifest["splits"]["val"]
-    (data_dir / "manifest.json").write_text(json.dumps(manifest))
+    change_manifest(data_dir, lambda manifest: manifest["splits"].pop("val"))
     with pytest.raises(DataError, match="no split 'val'"):
         run(data_dir, tmp_path / "out", "evaluate_every=3")
     assert not (tmp_path / "out").exists()

@@ -1,5 +1,6 @@
 """Verification of data sets and models as a user meets it."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -50,6 +51,34 @@ def test_a_wrong_size_is_reported_without_reading_the_file(root: Path) -> None:
 def test_an_unreadable_manifest_is_a_fault(root: Path) -> None:
     (root / "datasets/one/manifest.json").write_text("{")
     assert "is not JSON" in next(verify.run(LocalDirectory(root))).faults[0]
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error(root: Path) -> None:
+    folder = os.open(root / "datasets", os.O_RDONLY)
+    for _ in range(20):  # to a path that is longer than the system allows
+        os.mkdir("x" * 250, dir_fd=folder)
+        inner = os.open("x" * 250, os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = inner
+    os.close(folder)
+    with pytest.raises(UsageError, match=r"datasets/x+/.*: cannot read there: file name too long"):
+        list(verify.run(LocalDirectory(root)))
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new"),
+    [
+        ("datasets/one/manifest.json", "Platelets", "Thrombocytes"),
+        ("training/two/model/config.json", '"step": 1', '"step": 2'),
+    ],
+)
+def test_changed_descriptions_are_faults(root: Path, path: str, old: str, new: str) -> None:
+    content = (root / path).read_text()
+    assert old in content
+    (root / path).write_text(content.replace(old, new, 1))
+    dataset, model = verify.run(LocalDirectory(root))
+    [fault] = dataset.faults + model.faults
+    assert fault.startswith(f"{root / path} was changed: its content does not give its digest")
 
 
 def test_a_directory_without_data_sets_and_models_is_refused(tmp_path: Path) -> None:

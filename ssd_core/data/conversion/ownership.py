@@ -82,11 +82,6 @@ def find_strays(data_dir: Path, manifest: Manifest | None) -> list[Path]:
     return sorted(path for path in paths if path.exists())
 
 
-def shards_folder(manifest: Manifest) -> str:
-    """Return the name of the folder that holds the shards of a data set in a store."""
-    return f"shards-{manifest.digest[:16]}"
-
-
 def dataset_of(key: str) -> str | None:
     """Return the data set folder of a shard's key, "" for the root; None for other keys."""
     match = _SHARDS_FOLDER.fullmatch(key)

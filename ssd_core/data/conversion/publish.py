@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ssd_core.data.ahead import map_ahead
-from ssd_core.data.conversion.ownership import ABANDONED_SECONDS, shards_folder
+from ssd_core.data.conversion.ownership import ABANDONED_SECONDS
 from ssd_core.data.shards.manifest import (
     MANIFEST_FILE,
     Manifest,
@@ -37,7 +37,7 @@ def publish_dataset(data_dir: Path, location: Location, *, beside: Sequence[str]
     manifest = read_manifest(LocalDirectory(data_dir))
     paths = [data_dir / shard.name for shard in manifest.shards()]
     if location.head(MANIFEST_FILE) is None:
-        renamed = _rename_shards(manifest)
+        renamed = manifest.rename_shards(lambda name: f"{manifest.store_folder}/{name}")
         _upload(location, paths, renamed.shards(), max_age=_REUSED_SECONDS)
         for name in beside:
             _mirror(location, data_dir, name)
@@ -55,19 +55,6 @@ def check_writable(location: Location) -> None:
     key = f"{PARTIAL_PREFIX}writable"
     location.put(key, b"")
     location.delete(key)
-
-
-def _rename_shards(manifest: Manifest) -> Manifest:
-    folder = shards_folder(manifest)
-
-    def rename(shard: Shard) -> Shard:
-        return shard.model_copy(update={"name": f"{folder}/{shard.name}"})
-
-    splits = {
-        name: split.model_copy(update={"shards": tuple(map(rename, split.shards))})
-        for name, split in manifest.splits.items()
-    }
-    return manifest.model_copy(update={"splits": splits})
 
 
 def _upload(

@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from ssd_core.config import ConvertConfig, ShardFormat, SplitName, first_problem
 from ssd_core.data.sources.base import SourceFile, is_inside
@@ -52,6 +52,12 @@ class Split(_Model):
     """Largest number of objects in one image, including crowds."""
     shards: tuple[Shard, ...]
 
+    @model_validator(mode="after")
+    def _adds_up(self) -> "Split":
+        if self.images != sum(shard.rows for shard in self.shards):
+            raise ValueError(f"{self.images} images, but its shards have another number of rows")
+        return self
+
 
 class Manifest(_Model):
     """The content of `manifest.json`."""
@@ -76,6 +82,21 @@ class Manifest(_Model):
     def shards(self) -> list[Shard]:
         """Return the files of all splits."""
         return [shard for split in self.splits.values() for shard in split.shards]
+
+    @property
+    def store_folder(self) -> str:
+        """Name of the folder of the shards in a store."""
+        return f"shards-{self.digest[:16]}"
+
+    def rename_shards(self, rename: Callable[[str], str]) -> "Manifest":
+        """Return the manifest with other names of the shards."""
+
+        def renamed(split: Split) -> Split:
+            shards = (s.model_copy(update={"name": rename(s.name)}) for s in split.shards)
+            return split.model_copy(update={"shards": tuple(shards)})
+
+        splits = {name: renamed(split) for name, split in self.splits.items()}
+        return self.model_copy(update={"splits": splits})
 
 
 def make_manifest(
@@ -108,11 +129,15 @@ def shard_name(split: str, index: int) -> str:
 
 
 def content_digest(
-    classes: tuple[ClassInfo, ...], splits: Mapping[SplitName, Split], options: Mapping[str, Any]
+    classes: tuple[ClassInfo, ...],
+    splits: Mapping[SplitName, Split],
+    options: Mapping[str, Any],
+    *,
+    version: int = CONVERTER_VERSION,
 ) -> str:
     """Return the digest that identifies a data set, independent of the location of its source."""
     content = {
-        "converter_version": CONVERTER_VERSION,
+        "converter_version": version,
         "classes": [asdict(info) for info in classes],
         "splits": {name: split.model_dump() for name, split in splits.items()},
         "options": options,
@@ -144,7 +169,7 @@ def read_manifest(data_dir: Location) -> Manifest:
     """Read and check `manifest.json`.
 
     Raises:
-        DataError: it is missing or broken, or a newer converter wrote it.
+        DataError: it is missing, broken or changed, or a newer converter wrote it.
     """
     path = f"{data_dir}/{MANIFEST_FILE}"
     try:
@@ -165,9 +190,24 @@ def read_manifest(data_dir: Location) -> Manifest:
             "convert the data set again"
         )
     try:
-        return Manifest.model_validate(values)
+        manifest = Manifest.model_validate(values)
     except ValidationError as error:
         raise DataError(f"{path}: {first_problem(error)}; convert the data set again") from None
+    if not _gives_its_digest(manifest):
+        raise DataError(
+            f"{path} was changed: its content does not give its digest; convert the data set again"
+        )
+    return manifest
+
+
+def _gives_its_digest(manifest: Manifest) -> bool:
+    """Compare the digest with that of the content by this converter or an earlier one."""
+    local = manifest.rename_shards(lambda name: name.removeprefix(f"{manifest.store_folder}/"))
+    return any(
+        manifest.digest
+        == content_digest(local.classes, local.splits, local.options, version=version)
+        for version in range(CONVERTER_VERSION, 0, -1)
+    )
 
 
 def read_if_any(place: Location) -> Manifest | None:

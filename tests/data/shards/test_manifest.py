@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from ssd_core.config import ConvertConfig
 from ssd_core.data.shards.manifest import (
-    Manifest,
     Shard,
     Split,
     content_digest,
     listing_key,
+    make_manifest,
     read_manifest,
     write_manifest,
 )
@@ -24,22 +25,28 @@ from ssd_core.structures import ClassInfo
 SHARD = Shard(name="train-00000.arrow", num_bytes=10, rows=2, sha256="ab")
 CLASSES = (ClassInfo(label=1, name="cat", category_id=17),)
 SPLIT = Split(images=2, boxes=3, max_boxes=2, shards=(SHARD,))
-MANIFEST = Manifest(
-    schema_version=1,
-    format="arrow",
+MANIFEST = make_manifest(
+    ConvertConfig(),
+    source={"uri": "x"},
     classes=CLASSES,
     splits={"train": SPLIT},
-    source={"uri": "x"},
-    options={"format": "auto"},
     findings={},
-    digest="d",
     listing_key="k",
 )
 
 
-def test_a_written_manifest_is_read_back(tmp_path: Path) -> None:
-    write_manifest(tmp_path, MANIFEST)
-    assert read_manifest(LocalDirectory(tmp_path)) == MANIFEST
+@pytest.mark.parametrize("folder", ["", f"{MANIFEST.store_folder}/"], ids=["disk", "store"])
+def test_a_written_manifest_is_read_back(tmp_path: Path, folder: str) -> None:
+    written = MANIFEST.rename_shards(lambda name: folder + name)
+    write_manifest(tmp_path, written)
+    assert read_manifest(LocalDirectory(tmp_path)) == written
+
+
+def test_a_manifest_of_an_earlier_converter_is_read(tmp_path: Path) -> None:
+    digest = content_digest(CLASSES, MANIFEST.splits, MANIFEST.options, version=1)
+    earlier = MANIFEST.model_copy(update={"digest": digest})
+    write_manifest(tmp_path, earlier)
+    assert read_manifest(LocalDirectory(tmp_path)) == earlier
 
 
 def test_a_missing_manifest_names_the_remedy(tmp_path: Path) -> None:
@@ -74,6 +81,13 @@ def change(key: str, value: Any) -> Callable[[str], str]:
             lambda text: text.replace('"label"', '"colour": 1, "label"'),
             "classes.0.colour: unexpected keyword argument",
         ),
+        (
+            lambda text: text.replace('"cat"', '"dog"'),
+            "was changed: its content does not give its dig",
+        ),
+        (lambda text: text.replace('"max_boxes": 2', '"max_boxes": 3'), "was changed"),
+        (lambda text: text.replace('"auto"', '"voc"'), "was changed"),
+        (lambda text: text.replace('"images": 2', '"images": 9'), "train: 9 images, but its sha"),
     ],
 )
 def test_the_message_names_the_damage(
