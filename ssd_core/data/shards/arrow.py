@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from ssd_core.config import SplitName
+from ssd_core.data.shards.content import Limits
 from ssd_core.data.shards.files import ShardFiles
 from ssd_core.data.shards.manifest import Shard, shard_name
 from ssd_core.data.sources.base import Source
@@ -186,9 +187,9 @@ class _HashingFile:
 class ArrowRows:
     """The rows of several shards in sequence; a shard is verified before its first use."""
 
-    def __init__(self, files: ShardFiles, shards: Sequence[Shard]) -> None:
+    def __init__(self, files: ShardFiles, shards: Sequence[Shard], limits: Limits) -> None:
         self._files = files
-        self._shards = shards
+        self._shards, self._limits = shards, limits
         self._starts = [0, *accumulate(shard.rows for shard in shards)]
         self._opened: list[_OpenShard | None] = [None] * len(shards)
         self._locks = [threading.Lock() for _ in shards]
@@ -216,8 +217,21 @@ class ArrowRows:
             with self._locks[number]:
                 opened = self._opened[number]
                 if opened is None:
-                    opened = _OpenShard(self._files.locate(self._shards[number]))
+                    opened = self._open(self._shards[number])
                     self._opened[number] = opened
+        return opened
+
+    def _open(self, shard: Shard) -> "_OpenShard":
+        path = self._files.locate(shard)
+        try:
+            opened = _OpenShard(path, self._limits)
+            if opened.num_rows != shard.rows:
+                raise DataError(f"{opened.num_rows} rows, the manifest says {shard.rows}")
+        except (pa.ArrowException, OSError, DataError) as error:
+            raise DataError(
+                f"{self._files.location / shard.name} is not a valid shard: {error}; "
+                "convert the data set again"
+            ) from None
         return opened
 
 
@@ -235,18 +249,17 @@ class _Batch:
 
 
 class _OpenShard:
-    """A verified, memory-mapped shard."""
+    """A verified, memory-mapped shard with sound content."""
 
-    def __init__(self, path: Path) -> None:
-        try:
-            file = pa.ipc.open_file(pa.memory_map(str(path)))
-            if not file.schema.equals(SCHEMA):
-                raise DataError(f"{path}: unknown columns; convert the data set again")
-            self._batches = [_view(file.get_batch(i)) for i in range(file.num_record_batches)]
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{path}: cannot be read as an Arrow file: {error}") from None
+    def __init__(self, path: Path, limits: Limits) -> None:
+        file = pa.ipc.open_file(pa.memory_map(str(path)))
+        if not file.schema.equals(SCHEMA):
+            raise DataError("it has other columns")
+        batches = (file.get_batch(index) for index in range(file.num_record_batches))
+        self._batches = [_view(batch, limits) for batch in batches if batch.num_rows]
         sizes = [len(batch.image_starts) - 1 for batch in self._batches]
         self._starts = [0, *accumulate(sizes)]
+        self.num_rows = self._starts[-1]
 
     def record(self, row: int, index: int) -> Record:
         number = bisect_right(self._starts, row) - 1
@@ -260,19 +273,35 @@ class _OpenShard:
         )
 
 
-def _view(batch: Any) -> _Batch:
-    image = batch.column("image")
-    rows = batch.num_rows
-    # The writer never slices, so every array starts at offset 0 of its buffers.
+def _view(batch: Any, limits: Limits) -> _Batch:
+    """Check a record batch, which another program may have written, and return views of it."""
+    batch.validate(full=True)
+    if any(_has_nulls(column) for column in batch.columns):
+        raise DataError("a value is null")
+    image, rows = batch.column("image"), batch.num_rows
+    # A file has no slices, so every array starts at offset 0 of its buffers.
     starts = np.frombuffer(image.buffers()[1], np.int64)[: rows + 1]
-    object_starts = np.frombuffer(batch.column("labels").buffers()[1], np.int32)[: rows + 1]
+    if (np.diff(starts) == 0).any():
+        raise DataError("an image is empty")
+    ends = [batch.column(name).offsets.to_numpy() for name in _OBJECT_COLUMNS]
+    if any((np.diff(each) != np.diff(ends[0])).any() for each in ends[1:]):
+        raise DataError("the objects of an image have different numbers of values")
+    objects = Annotations(**{name: _flat(batch.column(name)) for name in _OBJECT_COLUMNS})
+    sizes = np.column_stack([batch.column(side) for side in ("width", "height")])
+    if fault := limits.find_fault(objects, np.diff(ends[0]), sizes):
+        raise DataError(fault)
     return _Batch(
         image=memoryview(image.buffers()[2]),
         image_starts=starts.tolist(),
-        object_starts=object_starts.tolist(),
-        objects=Annotations(**{name: _flat(batch.column(name)) for name in _OBJECT_COLUMNS}),
+        object_starts=(ends[0] - ends[0][0]).tolist(),
+        objects=objects,
         plain={name: batch.column(name).to_pylist() for name in _PLAIN_COLUMNS},
     )
+
+
+def _has_nulls(column: Any) -> bool:
+    is_nested = pa.types.is_nested(column.type)
+    return bool(column.null_count) or (is_nested and _has_nulls(column.flatten()))
 
 
 def _flat(column: Any) -> Array:
@@ -282,4 +311,8 @@ def _flat(column: Any) -> Array:
         flat: Array = values.flatten().to_numpy().reshape(-1, values.type.list_size)
     else:
         flat = values.to_numpy()
-    return flat.view(np.bool_) if flat.dtype == np.uint8 else flat
+    if flat.dtype != np.uint8:
+        return flat
+    if flat.max(initial=0) > 1:
+        raise DataError("a flag is neither 0 nor 1")
+    return flat.view(np.bool_)

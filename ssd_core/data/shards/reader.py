@@ -5,6 +5,7 @@ from typing import Protocol
 
 from ssd_core.config import ShardFormat
 from ssd_core.data.shards.arrow import ArrowRows
+from ssd_core.data.shards.content import Limits
 from ssd_core.data.shards.files import ShardFiles, check_shard_sizes
 from ssd_core.data.shards.manifest import Manifest, Shard, read_manifest
 from ssd_core.data.shards.mindrecord.files import MindRecordRows
@@ -23,7 +24,7 @@ class Rows(Protocol):
         """Fetch these shards in the background, for they are read now and next."""
 
 
-ROWS: Mapping[ShardFormat, Callable[[ShardFiles, Sequence[Shard]], Rows]] = {
+ROWS: Mapping[ShardFormat, Callable[[ShardFiles, Sequence[Shard], Limits], Rows]] = {
     "arrow": ArrowRows,
     "mindrecord": MindRecordRows,
 }
@@ -54,7 +55,8 @@ class SplitReader:
         self.max_boxes: int = info.max_boxes
         self.classes: tuple[ClassInfo, ...] = manifest.classes
         self.shard_rows: tuple[int, ...] = tuple(s.rows for s in info.shards if s.rows)
-        self._rows = ROWS[manifest.format](files, info.shards)
+        limits = Limits(num_classes=len(manifest.classes), max_boxes=info.max_boxes)
+        self._rows = ROWS[manifest.format](files, info.shards, limits)
 
     def __len__(self) -> int:
         return self.num_images
@@ -66,7 +68,7 @@ class SplitReader:
         record are read-only.
 
         Raises:
-            DataError: a shard does not match the manifest.
+            DataError: a shard does not match the manifest, or has invalid content.
         """
         return self._rows.read(self._checked(indices))
 

@@ -1,17 +1,32 @@
 """Random access to shards, and damaged shards."""
 
+import math
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from ssd_core.data.shards.arrow import SCHEMA
 from ssd_core.errors import DataError
-from tests.datasets import convert_into, flip_a_bit, manifest_of, names_in, split_of
+from ssd_core.store.known_file import KnownFile
+from ssd_core.structures import Annotations
+from tests.datasets import (
+    change_manifest,
+    convert_into,
+    flip_a_bit,
+    manifest_of,
+    names_in,
+    split_of,
+)
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +112,86 @@ def test_a_changed_shard_is_found_before_its_first_use(own_shards: Path) -> None
     assert next(reader.read([0])).index == 0  # another shard
     with pytest.raises(DataError, match=f"train-00001.arrow is damaged: .*, expected {expected}"):
         next(reader.read([reader.shard_rows[0]]))
+
+
+Table = dict[str, list[Any]]
+
+
+def set_each(column: str, change: Callable[[Any], Any]) -> Callable[[Table], Table]:
+    return lambda table: table | {column: [change(value) for value in table[column]]}
+
+
+def keep_rows(count: int) -> Callable[[Table], Table]:
+    return lambda table: {name: values[:count] for name, values in table.items()}
+
+
+FOREIGN: dict[str, tuple[Callable[[Table], Table], str]] = {
+    "fewer rows": (keep_rows(1), "1 rows, the manifest says 40"),
+    "no rows": (keep_rows(0), "0 rows, the manifest says 40"),
+    "class above": (set_each("labels", lambda v: [4] * len(v)), "a class outside 1..3"),
+    "class 0": (set_each("labels", lambda v: [0] * len(v)), "a class outside 1..3"),
+    "class below": (set_each("labels", lambda v: [-7] * len(v)), "a class outside 1..3"),
+    "not a number": (set_each("boxes", lambda v: [[math.nan] * 4] * len(v)), "a box without area"),
+    "huge boxes": (set_each("boxes", lambda v: [[-1e30, 0, 1e30, 9]] * len(v)), "or outside its i"),
+    "inverted": (set_each("boxes", lambda v: [[50, 50, 10, 10]] * len(v)), "a box without area"),
+    "beside the image": (set_each("boxes", lambda v: [[0, 0, 641, 9]] * len(v)), "or outside its "),
+    "more values": (set_each("areas", lambda v: [*v, 1.0]), "different numbers of values"),
+    "more objects": (
+        lambda table: repeat_objects(table, 3),
+        "objects in one image, the manifest says at most 30",
+    ),
+    "null path": (set_each("image_path", lambda _: None), "a value is null"),
+    "null area": (set_each("areas", lambda v: [None] * len(v)), "a value is null"),
+    "null corner": (set_each("boxes", lambda v: [[None, 0, 9, 9]] * len(v)), "a value is null"),
+    "no width": (set_each("width", lambda _: 0), "an image without width or height"),
+    "no image": (set_each("image", lambda _: b""), "an image is empty"),
+    "odd flag": (set_each("is_crowd", lambda v: [2] * len(v)), "a flag is neither 0 nor 1"),
+}
+
+
+def repeat_objects(table: Table, times: int) -> Table:
+    names = [field.name for field in fields(Annotations)]
+    return table | {name: [value * times for value in table[name]] for name in names}
+
+
+def replace_shard(data_dir: Path, name: str, change: Callable[[Table], Table]) -> None:
+    """Write a shard as another program would, with size, hash and digest that agree."""
+    path = data_dir / name
+    table = pa.ipc.open_file(pa.BufferReader(path.read_bytes())).read_all()
+    content = change(table.to_pydict())
+    with pa.ipc.new_file(str(path), SCHEMA) as writer:
+        writer.write_table(pa.table(content, schema=SCHEMA))
+    known = KnownFile.of(name, path).model_dump(mode="json")
+    change_manifest(data_dir, lambda manifest: manifest["splits"]["val"]["shards"][0].update(known))
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_invalid_content_with_a_valid_hash_is_refused(
+    bccd_shards: Path, tmp_path: Path, kind: str
+) -> None:
+    change, message = FOREIGN[kind]
+    data_dir = Path(shutil.copytree(bccd_shards, tmp_path / "shards"))
+    replace_shard(data_dir, "val-00000.arrow", change)
+    with pytest.raises(DataError, match=f"val-00000.arrow is not a valid shard: .*{message}"):
+        list(split_of(data_dir, "val").read_in_order())
+
+
+def test_a_shard_of_another_writer_is_read(bccd_shards: Path, tmp_path: Path) -> None:
+    data_dir = Path(shutil.copytree(bccd_shards, tmp_path / "shards"))
+    replace_shard(data_dir, "val-00000.arrow", lambda table: table)
+    ours, theirs = (split_of(folder, "val").read_in_order() for folder in (bccd_shards, data_dir))
+    for one, other in zip(ours, theirs, strict=True):
+        assert bytes(one.image) == bytes(other.image)
+        assert one.annotations.boxes.tolist() == other.annotations.boxes.tolist()
+
+
+def test_a_file_that_is_not_arrow_is_refused(bccd_shards: Path, tmp_path: Path) -> None:
+    data_dir = Path(shutil.copytree(bccd_shards, tmp_path / "shards"))
+    (data_dir / "val-00000.arrow").write_bytes(b"no shard")
+    known = KnownFile.of("val-00000.arrow", b"no shard").model_dump(mode="json")
+    change_manifest(data_dir, lambda manifest: manifest["splits"]["val"]["shards"][0].update(known))
+    with pytest.raises(DataError, match=r"is not a valid shard: .*; convert the data set again"):
+        list(split_of(data_dir, "val").read_in_order())
 
 
 def test_a_shard_is_hashed_once_per_process(own_shards: Path) -> None:

@@ -13,10 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ssd_core.config import ConvertConfig, SplitName
 from ssd_core.data.ahead import batched
 from ssd_core.data.checking.samples import check_sample
 from ssd_core.data.findings import Findings
+from ssd_core.data.shards.content import Limits
 from ssd_core.data.shards.files import ShardFiles
 from ssd_core.data.shards.manifest import Shard
 from ssd_core.data.shards.mindrecord.format import (
@@ -216,10 +219,13 @@ def _power_of_two(value: int, low: int, high: int) -> int:
 class MindRecordRows:
     """The rows of a split, read by MindSpore: about a millisecond per row in random order."""
 
-    def __init__(self, files: ShardFiles, shards: Sequence[Shard]) -> None:
+    def __init__(
+        self, files: ShardFiles, shards: Sequence[Shard], limits: Limits | None = None
+    ) -> None:
+        """Open the files of a split; without `limits` only `samples` may be called."""
         self._mindspore = import_mindspore()
         self.shards = tuple(shards)
-        self._files = files
+        self._files, self._limits = files, limits
         self._names = [shard.name for shard in shards if shard.rows]
         self._lock = threading.Lock()
 
@@ -235,11 +241,19 @@ class MindRecordRows:
                 if checked is None:
                     raise DataError(f"{sample.place}: the image cannot be used")
                 sample = checked
+            self._check(sample)
             yield Record(
                 index=index,
                 image=image,
                 **{name: getattr(sample, name) for name in _PLAIN_FIELDS},
             )
+
+    def _check(self, sample: Sample) -> None:
+        assert self._limits is not None
+        counts = np.array([len(sample.annotations)])
+        sizes = np.array([[sample.width, sample.height]])
+        if fault := self._limits.find_fault(sample.annotations, counts, sizes):
+            raise DataError(f"{sample.place} has {fault}; convert the data set again")
 
     def expect(self, numbers: Sequence[int]) -> None:
         """Fetch all files of a store in advance: MindSpore opens them together."""
