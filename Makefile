@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 TESTS ?= tests
 MINDSPORE_TESTS ?= tests/data/shards tests/data/conversion/test_adopt.py tests/stages/test_convert.py \
-	tests/stages/test_convert_mindrecord.py tests/store/test_s3_mindrecord.py
+	tests/stages/test_convert_mindrecord.py tests/store/test_mindrecord.py
 IMAGES ?= tools torch-cpu mindspore-cpu launcher
 
 .DEFAULT_GOAL := help

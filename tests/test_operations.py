@@ -22,7 +22,7 @@ from tests.pipelines.cluster.kfp_server import KfpServer, running
 from tests.pipelines.conftest import STANDARD_VARIABLES
 from tests.requirements import missing
 from tests.store.conftest import open_s3, run_server, use_server
-from tests.store.s3_servers import SECRET_KEY, VersityServer
+from tests.store.servers import SECRET_KEY, VersityServer
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "operations.md").read_text()

@@ -21,7 +21,7 @@ from tests.launch.api_server import ControlPlane, run_control_plane
 from tests.launch.core_server import LAUNCHER, NAMESPACE
 from tests.launch.job_runner import JobRunner
 from tests.store.conftest import BUCKET, run_server, use_server
-from tests.store.s3_servers import SECRET_KEY, S3Server, VersityServer
+from tests.store.servers import SECRET_KEY, S3Server, VersityServer
 
 ROOT = f"s3://{BUCKET}/root"
 RECIPE = override(

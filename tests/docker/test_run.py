@@ -11,7 +11,7 @@ import pytest
 from components import images
 from tests.docker.restricted import ROOT, Done, run_component, run_pipelines
 from tests.processes import descendants, wait_until_gone
-from tests.store.s3_servers import wait_until
+from tests.store.servers import wait_until
 
 QUICK = ("train.batch_size=2", "benchmark.seconds=0.1", "benchmark.batch_sizes=[1]")
 HOURS = "train.steps=100000"

@@ -5,12 +5,11 @@ import shutil
 import signal
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from ssd_core.model_dir import read_model
 from ssd_core.store import LocalDirectory
 from tests.faults.training_process import (
+    assert_equal_models,
     newest_checkpoint,
     run,
     start,
@@ -36,15 +35,8 @@ def command(data_dir: Path, out_dir: Path, *more: str) -> list[str]:
     return train_command(SETTINGS, data_dir, out_dir, *more)
 
 
-def assert_equal_models(out_dir: Path, whole_dir: Path) -> None:
-    ours, theirs = read_model(LocalDirectory(out_dir)), read_model(LocalDirectory(whole_dir))
-    assert ours.description == theirs.description
-    for name, array in theirs.weights.items():
-        assert np.array_equal(ours.weights[name], array), name
-
-
 def assert_equal_end(out_dir: Path, whole_dir: Path) -> None:
-    assert_equal_models(out_dir, whole_dir)
+    assert_equal_models(LocalDirectory(out_dir), LocalDirectory(whole_dir))
     assert steps_in(out_dir) == steps_in(whole_dir)
 
 
@@ -88,7 +80,7 @@ def test_a_signal_leaves_a_checkpoint(bccd_shards, whole_dir, tmp_path, number, 
     assert f"stopped by {number.name} after step {last} of {STEPS}" in errors
     assert last == max(steps_in(tmp_path)) > 10
     assert run(words)[0] == 0
-    assert_equal_models(tmp_path, whole_dir)
+    assert_equal_models(LocalDirectory(tmp_path), LocalDirectory(whole_dir))
 
 
 def test_the_second_signal_ends_at_once(bccd_shards, tmp_path):

@@ -8,11 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ssd_core.model_dir import read_model
+from ssd_core.store import Location
 from tests.train_logs import read_log
 
 
 def train_command(
-    settings: Mapping[str, Any], data_dir: Path, out_dir: Path, *more: str
+    settings: Mapping[str, Any], data_dir: Path, out_dir: Path | Location, *more: str
 ) -> list[str]:
     """Return the words of a training on the CPU; the keys of `settings` are in section `train`."""
     changes = [
@@ -23,8 +27,10 @@ def train_command(
     return [*program, *options, "--recipe", "demo", "--device", "cpu", *changes, *more]
 
 
-def start(words: Sequence[str], before: Callable[[], None] | None = None) -> subprocess.Popen[str]:
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+def start(
+    words: Sequence[str], before: Callable[[], None] | None = None, **variables: str
+) -> subprocess.Popen[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | variables
     return subprocess.Popen(
         words, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=before
     )
@@ -56,3 +62,12 @@ def newest_checkpoint(out_dir: Path) -> int:
     """Return the step of the newest committed checkpoint, 0 for none."""
     commits = out_dir.glob("checkpoints/step-*/checkpoint.json")
     return max((int(path.parent.name[5:]) for path in commits), default=0)
+
+
+def assert_equal_models(location: Location, expected: Location) -> None:
+    """Compare two models bit by bit."""
+    ours, theirs = read_model(location), read_model(expected)
+    assert ours.description == theirs.description
+    assert ours.weights.keys() == theirs.weights.keys()
+    for name, array in theirs.weights.items():
+        assert np.array_equal(ours.weights[name], array), name

@@ -14,7 +14,7 @@ from kubernetes import client
 
 from tests.launch.core_server import ADMIN, LAUNCHER, NAMESPACE, CoreServer
 from tests.requirements import missing
-from tests.store.s3_servers import free_port, is_listening, wait_until
+from tests.store.servers import free_port, is_listening, wait_until
 
 TRAINER = "github.com/kubeflow/trainer/v2@v2.3.0"
 API_SERVER = "k8s.io/apiextensions-apiserver@v0.34.3"

@@ -12,7 +12,7 @@ from ssd_core.launch.manifests import KINDS
 from ssd_core.launch.run import run_job
 from tests.launch.api_server import ControlPlane, run_control_plane
 from tests.launch.core_server import NAMESPACE
-from tests.store.s3_servers import wait_until
+from tests.store.servers import wait_until
 
 LIMIT = 60
 """Seconds; so that nothing hangs."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from ssd_core.launch.manifests import KINDS
 from tests.launch.api_server import condition
 from tests.launch.conftest import pod_labels
-from tests.store.s3_servers import free_port
+from tests.store.servers import free_port
 
 _KIND = KINDS["TrainJob"]
 

@@ -12,7 +12,7 @@ from tests.launch.api_server import condition
 from tests.launch.conftest import make_request
 from tests.launch.core_server import permissions
 from tests.launch.test_run import stop_launcher
-from tests.store.s3_servers import wait_until
+from tests.store.servers import wait_until
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 

@@ -18,7 +18,7 @@ from ssd_core.launch.manifests import KINDS, render
 from tests.launch.api_server import condition, job_path
 from tests.launch.conftest import LIMIT, OWNERS, TIMEOUTS, make_request
 from tests.launch.core_server import NAMESPACE
-from tests.store.s3_servers import wait_until
+from tests.store.servers import wait_until
 
 COMPLETE = condition("Complete")
 TRAIN_JOBS = job_path(KINDS["TrainJob"])

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from ssd_core.store.s3.directory import S3Directory
 from ssd_core.store.s3.settings import RetryPolicy, S3Settings
 from tests.faults.fault_proxy import FaultProxy
 from tests.requirements import missing
-from tests.store.s3_servers import (
+from tests.store.servers import (
     SECRET_KEY,
     RcloneServer,
     S3Server,
@@ -121,6 +122,19 @@ def new_location() -> Location:
     return Location.parse(f"s3://{BUCKET}/{own_prefix()}")
 
 
+@contextmanager
+def limit_file_size(num_bytes: int) -> Iterator[None]:
+    """Let writes of this process fail beyond a file size, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+
+
 def content_of(location: Location) -> dict[str, bytes]:
     return {found.key: location.get(found.key) for found in location.list()}
 
@@ -135,6 +149,12 @@ def user_environment(
 ) -> None:
     """The environment of a user of versitygw."""
     use_server(monkeypatch, versitygw, tmp_path)
+
+
+@pytest.fixture
+def location(user_environment: None) -> Location:
+    """An empty directory in versitygw."""
+    return new_location()
 
 
 @pytest.fixture

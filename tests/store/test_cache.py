@@ -1,7 +1,6 @@
 """The cache of a node: correct content within its limit, shared by processes that may be killed."""
 
 import hashlib
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -19,8 +18,8 @@ from ssd_core.store.cache import Cache, open_cache
 from ssd_core.store.known_file import KnownFile
 from ssd_core.store.local import LocalDirectory, file_sha256
 from tests.faults.fault_proxy import FaultProxy
-from tests.store.conftest import open_s3
-from tests.store.s3_servers import ROOT, S3Server, wait_until
+from tests.store.conftest import limit_file_size, open_s3
+from tests.store.servers import ROOT, S3Server, wait_until
 
 SIZE = 1000
 
@@ -180,28 +179,6 @@ def test_threads_that_fetch_the_same_object(cache: Cache, store: CountingDirecto
     assert store.read == ["a"]
 
 
-def _read_all(root: Path, directory: Path, files: list[KnownFile], seed: int) -> None:
-    """Fetch in an order that depends on the seed; `fetch` compares every content."""
-    store, cache = CountingDirectory(root), Cache(directory, 3 * SIZE, keep_seconds=60)
-    for number in range(40):
-        fetch(cache, store, files[(number * (seed + 1) + seed) % len(files)])
-
-
-def test_processes_share_a_cache(cache: Cache, store: CountingDirectory, tmp_path: Path) -> None:
-    files = [add(store, str(number)) for number in range(6)]
-    context = multiprocessing.get_context("spawn")
-    processes = [
-        context.Process(target=_read_all, args=(tmp_path / "remote", cache.directory, files, seed))
-        for seed in range(3)
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0, 0, 0]
-    assert names(cache) <= {file.sha256 for file in files}
-
-
 def test_a_process_killed_during_a_fetch(
     cache: Cache, store: CountingDirectory, tmp_path: Path
 ) -> None:
@@ -262,27 +239,11 @@ def test_prefetch_keeps_the_order(cache: Cache, store: CountingDirectory) -> Non
         fetch(cache, store, missing())
 
 
-def test_a_full_disk(store: CountingDirectory, tmp_path: Path) -> None:
-    """A file size limit makes a write fail as a full disk does."""
-    code = (
-        "import resource, signal, sys; from pathlib import Path\n"
-        "from ssd_core.errors import TransientError; from ssd_core.store.cache import Cache\n"
-        "from ssd_core.store.known_file import KnownFile\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))\n"
-        "class Remote:\n"
-        "    local = None\n"
-        "    def get(self, *_): return b'x' * 1000\n"
-        "cache = Cache(Path(sys.argv[1]), 3000)\n"
-        "try: cache.fetch(Remote(), KnownFile(name='a', sha256='0' * 64, num_bytes=1000))\n"
-        "except TransientError as error: print(error)"
-    )
-    directory = tmp_path / "cache"
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(directory)], capture_output=True, text=True, check=True
-    )
-    assert "the disk is full; free some space" in done.stdout
-    assert not [name for name in os.listdir(directory) if not name.startswith(".lock-")]
+def test_a_full_disk(cache: Cache, store: CountingDirectory) -> None:
+    file = add(store, "a")
+    with limit_file_size(SIZE // 2), pytest.raises(TransientError, match="the disk is full"):
+        cache.fetch(store, file)
+    assert names(cache) == set()
 
 
 def test_files_with_names(cache: Cache, store: CountingDirectory) -> None:
@@ -329,7 +290,7 @@ cache = Cache(Path(sys.argv[2]), 3 * SIZE, keep_seconds=0)
 print("reading", flush=True)
 while True:
     for file in files:
-        cache.fetch(store, file)
+        assert cache.fetch(store, file).read_bytes() == store.get(file.name)
 """
 
 

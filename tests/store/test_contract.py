@@ -1,4 +1,4 @@
-"""The contract of every location, local or in a store."""
+"""The contract of every location: the local disk and three kinds of S3 servers."""
 
 import hashlib
 import os
@@ -10,6 +10,7 @@ import pytest
 
 from ssd_core.errors import UsageError
 from ssd_core.store.location import Location, StoredObject
+from tests.store.conftest import content_of
 
 ODD_KEYS = [
     "a b/c d.txt",
@@ -39,15 +40,12 @@ def test_a_put_replaces(store: Location) -> None:
     assert store.head("key") == StoredObject("key", 3)
 
 
-@pytest.mark.parametrize(
-    ("start", "length"),
-    [(2, 3), (5, None), (0, 4), (0, 99), (8, 99), (10, None), (99, 5), (3, 0)],
-)
-def test_ranges(store: Location, start: int, length: int | None) -> None:
+def test_ranges(store: Location) -> None:
     content = b"0123456789"
     store.put("key", content)
-    end = None if length is None else start + length
-    assert store.get("key", start, length) == content[start:end]
+    for start, length in [(2, 3), (5, None), (0, 4), (0, 99), (8, 99), (10, None), (99, 5), (3, 0)]:
+        end = None if length is None else start + length
+        assert store.get("key", start, length) == content[start:end], (start, length)
 
 
 def test_an_empty_object(store: Location, tmp_path: Path) -> None:
@@ -103,22 +101,21 @@ def test_other_operations_during_a_listing(store: Location) -> None:
     assert seen == [b"a", b"b", b"c"]
 
 
-@pytest.mark.parametrize("key", ODD_KEYS)
-def test_odd_keys(store: Location, key: str) -> None:
-    store.put(key, b"x")
-    assert store.get(key) == b"x"
-    assert list(store.list()) == [StoredObject(key, 1)]
-    assert store.put_if_absent(key, b"y") is False
+def test_odd_keys(store: Location) -> None:
+    for key in ODD_KEYS:
+        store.put(key, key.encode())
+        assert store.put_if_absent(key, b"another") is False
+    assert content_of(store) == {key: key.encode() for key in ODD_KEYS}
 
 
-@pytest.mark.parametrize("key", ["", "../x", "a/../../x", "/etc/passwd"])
-def test_a_key_cannot_leave_the_directory(store: Location, key: str) -> None:
-    for call in (store.get, store.head, store.delete):
-        with pytest.raises(UsageError, match="is not below"):
-            call(key)
-    for put in (store.put, store.put_if_absent):
-        with pytest.raises(UsageError, match="is not below"):
-            put(key, b"")
+def test_a_key_cannot_leave_the_directory(store: Location) -> None:
+    for key in ["", "../x", "a/../../x", "/etc/passwd"]:
+        for call in (store.get, store.head, store.delete):
+            with pytest.raises(UsageError, match="is not below"):
+                call(key)
+        for put in (store.put, store.put_if_absent):
+            with pytest.raises(UsageError, match="is not below"):
+                put(key, b"")
 
 
 def test_a_large_file(store: Location, tmp_path: Path) -> None:
@@ -132,9 +129,9 @@ def test_a_large_file(store: Location, tmp_path: Path) -> None:
     assert store.head("large") == StoredObject("large", 33 * 2**20 + 3)
 
 
-@pytest.mark.parametrize("content", ["the same", None])
-def test_one_of_16_writers_wins(raced_store: Location, content: str | None) -> None:
-    contents = [(content or str(number)).encode() for number in range(16)]
+def test_one_of_16_writers_wins(raced_store: Location) -> None:
+    """Half of them write the same content, which does not make them winners."""
+    contents = [str(number // 2 * (number % 2)).encode() for number in range(16)]
     barrier = threading.Barrier(16)
 
     def claim(content: bytes) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.execution.processes import Listener, run_line
 from tests.processes import is_alive, wait_until_gone
-from tests.store.s3_servers import wait_until
+from tests.store.servers import wait_until
 
 SAVE_ON_STOP = "trap 'echo saved > \"$1\"; exit 143' TERM; sleep 1000 & echo $! >&2; wait"
 PARENT = """

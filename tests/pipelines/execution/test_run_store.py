@@ -12,7 +12,7 @@ import pytest
 from ssd_core.store import Location
 from tests.pipelines.conftest import STEPS
 from tests.store.conftest import run_server, use_server
-from tests.store.s3_servers import SECRET_KEY, S3Server, VersityServer
+from tests.store.servers import SECRET_KEY, S3Server, VersityServer
 
 PROJECT = Path(__file__).parents[3]
 QUICK = [

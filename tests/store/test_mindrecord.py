@@ -15,8 +15,8 @@ from ssd_core.stages import convert, verify
 from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.transfer import download_directory
 from tests.faults.fault_proxy import FaultProxy
-from tests.store.conftest import new_location, use_server
-from tests.store.s3_servers import S3Server
+from tests.store.conftest import content_of, new_location, use_server
+from tests.store.servers import S3Server
 
 pytestmark = [pytest.mark.mindspore, pytest.mark.usefixtures("user_environment")]
 CONFIG = ConvertConfig(shards="mindrecord")
@@ -104,18 +104,11 @@ def test_a_file_removed_from_the_cache_is_fetched_again(
 
 
 def test_damage_in_the_store_is_reported_before_the_first_row(
-    remote_dir: Location, tmp_path: Path
+    remote_dir: Location, location: Location
 ) -> None:
-    location = new_location()
-    copy = tmp_path / "copy"
-    download_directory(remote_dir, copy)
     name = next(shard.name for shard in read_manifest(remote_dir).shards() if shard.rows)
-    content = bytearray((copy / name).read_bytes())
-    content[2000] ^= 1
-    (copy / name).write_bytes(content)
-    for path in copy.rglob("*"):
-        if path.is_file():
-            location.put(path.relative_to(copy).as_posix(), path)
+    for key, content in content_of(remote_dir).items():
+        location.put(key, content[:2000] + b"damage" + content[2006:] if key == name else content)
     with pytest.raises(DataError, match=f"{location}/{name} is damaged: sha256"):
         next(open_split(location, "train").read([0]))
 
@@ -132,16 +125,18 @@ def test_a_copy_of_the_store_is_a_data_set_that_mindspore_reads(
     assert len(list(rows.create_dict_iterator(num_epochs=1, output_numpy=True))) == 8
 
 
-def test_files_in_a_store_are_adopted(local_dir: LocalDirectory, tmp_path: Path) -> None:
-    source, out = new_location(), LocalDirectory(tmp_path / "out")
+def test_files_in_a_store_are_adopted(
+    local_dir: LocalDirectory, location: Location, tmp_path: Path
+) -> None:
+    out = LocalDirectory(tmp_path / "out")
     for path in local_dir.local.glob("ssd*"):
-        source.put(path.name, path)
+        location.put(path.name, path)
     changes = {"format": "mindrecord", "classes": ("Platelets", "RBC", "WBC")}
-    convert.run(CONFIG.model_copy(update=changes), source.uri, out)
+    convert.run(CONFIG.model_copy(update=changes), location.uri, out)
     assert_same_records(out, local_dir)
     assert not list(tmp_path.glob("out/.partial-*"))
     manifest = read_manifest(out)
-    assert manifest.source["uri"] == source.uri
+    assert manifest.source["uri"] == location.uri
     assert [shard.sha256 for shard in manifest.shards()] == [
         shard.sha256 for shard in read_manifest(local_dir).shards()
     ]

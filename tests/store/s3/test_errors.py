@@ -2,17 +2,15 @@
 
 import shutil
 import subprocess
-import sys
-from datetime import datetime, timedelta
 from pathlib import Path
 
-import minio.time
 import pytest
 
 from ssd_core.errors import SsdError, TransientError, UsageError
 from ssd_core.store.s3.directory import S3Directory
 from ssd_core.store.s3.settings import RetryPolicy, S3Settings
 from tests.faults.fault_proxy import FaultProxy
+from tests.processes import SSD
 from tests.requirements import missing
 from tests.store.conftest import (
     open_s3,
@@ -21,9 +19,8 @@ from tests.store.conftest import (
     settings_of,
     use_server,
 )
-from tests.store.s3_servers import S3Server, VersityServer
+from tests.store.servers import S3Server, VersityServer
 
-SSD = Path(sys.executable).with_name("ssd")
 NO_RETRIES = RetryPolicy(connect_seconds=5, idle_seconds=5, budget_seconds=0)
 
 
@@ -65,22 +62,8 @@ def test_an_unknown_bucket(server: S3Server) -> None:
     }
 
 
-@pytest.mark.parametrize("hours", [-1, 1])
-def test_a_wrong_clock(server: S3Server, hours: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = minio.time.utcnow
-
-    def skewed() -> datetime:
-        now: datetime = real()
-        return now + timedelta(hours=hours)
-
-    monkeypatch.setattr("minio.time.utcnow", skewed)
-    assert refusals(open_s3(server, ""), UsageError) == {
-        "the clocks of this machine and of the store differ; set the clock (RequestTimeTooSkewed)"
-    }
-
-
 @pytest.mark.parametrize("shift", ["-1h", "+1h"])
-def test_a_machine_with_a_wrong_clock(
+def test_a_wrong_clock(
     server: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shift: str
 ) -> None:
     faketime = shutil.which("faketime")

@@ -20,7 +20,7 @@ from tests.store.conftest import (
     refusal,
     settings_of,
 )
-from tests.store.s3_servers import S3Server
+from tests.store.servers import S3Server
 
 PUBLIC = "public-bucket"
 ANONYMOUS = {"access_key": None, "secret_key": None}

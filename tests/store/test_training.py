@@ -3,26 +3,24 @@
 Each `ssd train` below has its own temporary directory, which is removed afterwards.
 """
 
-import contextlib
 import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from ssd_core.model_dir import Model, read_model
 from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.transfer import download_directory
+from tests.faults import training_process
 from tests.faults.fault_proxy import FaultProxy
-from tests.store.conftest import keys, new_location, only_versitygw, run_server, use_server
-from tests.store.s3_servers import S3Server, VersityServer, wait_until
+from tests.faults.training_process import assert_equal_models, train_command
+from tests.store.conftest import keys
+from tests.store.servers import wait_until
 from tests.train_logs import read_log
 
 STEPS = 12
@@ -35,52 +33,22 @@ SETTINGS = {
     "loader_threads": 1,
 }
 VOLATILE = {"seconds", "images_per_second", "data_wait"}
-MOMENTS = {
-    "versitygw": (
-        "training.json",
-        "attempt-00000001",
-        "step-00000004/state.safetensors",
-        "step-00000004/checkpoint.json",
-        "train_log.jsonl",
-        "step-00000012/checkpoint.json",
-        "model/weights.safetensors",
-        "results.json",
-    ),
-    "swift": ("step-00000008/checkpoint.json", "model/weights.safetensors"),
-}
+MOMENTS = (
+    "training.json",
+    "step-00000004/state.safetensors",
+    "step-00000004/checkpoint.json",
+    "train_log.jsonl",
+    "model/weights.safetensors",
+    "results.json",
+)
 """Objects whose upload kills the process, in the order of a training."""
 
 pytestmark = pytest.mark.usefixtures("code_dir")
 
 
-@pytest.fixture
-def proxy(
-    server: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[FaultProxy]:
-    """A proxy between the user and the server."""
-    use_server(monkeypatch, server, tmp_path)
-    with FaultProxy(server.port) as started:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", started.endpoint)
-        yield started
-
-
-@pytest.fixture
-def location() -> Location:
-    return new_location()
-
-
 def start(data_dir: Path, out: Location, folder: Path) -> subprocess.Popen[str]:
     """Start `ssd train` with `folder` for its temporary files."""
-    changes = [arg for key, value in SETTINGS.items() for arg in ("--set", f"train.{key}={value}")]
-    entry = "from ssd_core.cli.app import main; main()"
-    options = ["--data", str(data_dir), "--out", str(out), "--recipe", "demo", "--device", "cpu"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "TMPDIR": str(folder)}
-    return subprocess.Popen(
-        [sys.executable, "-c", entry, "train", *options, *changes],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
+    return training_process.start(train_command(SETTINGS, data_dir, out), TMPDIR=str(folder))
 
 
 def run(
@@ -121,9 +89,7 @@ def lines_of(out_dir: Path) -> list[dict[str, object]]:
 def assert_equal_end(location: Location, whole_dir: Path, folder: Path) -> None:
     """Compare model, checkpoints and log with those of the undisturbed training."""
     download_directory(location, folder)
-    ours, theirs = read_model(LocalDirectory(folder)), read_model(LocalDirectory(whole_dir))
-    assert ours.description == theirs.description
-    assert_same_weights(ours, theirs)
+    assert_equal_models(LocalDirectory(folder), LocalDirectory(whole_dir))
     assert lines_of(folder) == lines_of(whole_dir)
     for name in ("checkpoints/step-*/state.safetensors", "training.json"):
         for path in whole_dir.glob(name):
@@ -133,114 +99,76 @@ def assert_equal_end(location: Location, whole_dir: Path, folder: Path) -> None:
     assert json.loads((folder / "invocation.json").read_text())["stage"] == "train"
 
 
-def assert_same_weights(ours: Model, theirs: Model) -> None:
-    assert ours.weights.keys() == theirs.weights.keys()
-    for name, array in theirs.weights.items():
-        assert np.array_equal(ours.weights[name], array), name
-
-
-@pytest.mark.parametrize(("server", "moments"), MOMENTS.items(), ids=MOMENTS, indirect=["server"])
 def test_a_training_killed_at_each_upload_continues(
     bccd_shards: Path,
     whole_dir: Path,
     tmp_path: Path,
-    proxy: FaultProxy,
+    user_proxy: FaultProxy,
     location: Location,
-    moments: tuple[str, ...],
 ) -> None:
     victim: list[int] = []
 
     def kill() -> None:
         os.kill(victim[-1], signal.SIGKILL)
 
-    for moment in moments:
-        proxy.fail("call", method="PUT", target=moment, call=kill)
+    for moment in MOMENTS:
+        user_proxy.fail("call", method="PUT", target=moment, call=kill)
         code, log = run(bccd_shards, location, victim.append)
         assert code == -signal.SIGKILL, log
         if moment == "results.json":  # the request completes although its sender is dead
             assert wait_until(lambda: "results.json" in keys(location))
             location.delete("results.json")
         assert "results.json" not in keys(location)
-        proxy.heal()
+        user_proxy.heal()
     log = succeed(bccd_shards, location)
     assert f"continuing after step {STEPS} of {STEPS}" in log
     assert_equal_end(location, whole_dir, tmp_path / "end")
-    before = {request.target for request in proxy.seen if request.method == "PUT"}
+    before = {request.target for request in user_proxy.seen if request.method == "PUT"}
     assert any("results.json" in target for target in before)
-    proxy.heal()
+    user_proxy.heal()
     log = succeed(bccd_shards, location)
     assert "continuing" not in log
-    assert {request.method for request in proxy.seen} <= {"GET", "HEAD"}
+    assert {request.method for request in user_proxy.seen} <= {"GET", "HEAD"}
 
 
-@only_versitygw
 def test_transient_faults_are_retried(
-    bccd_shards: Path, whole_dir: Path, tmp_path: Path, proxy: FaultProxy, location: Location
+    bccd_shards: Path, whole_dir: Path, tmp_path: Path, user_proxy: FaultProxy, location: Location
 ) -> None:
     faults = [
-        proxy.fail("error", times=3, method="PUT", target="state.safetensors"),
-        proxy.fail("reset", times=3, method="PUT", target="train_log"),
-        proxy.fail("lost_answer", method="PUT", target="attempt-"),
-        proxy.fail("error", times=3, method="GET", target="attempt-"),
-        proxy.fail("corrupt_upload", method="PUT", target="checkpoint.json", offset=30),
+        user_proxy.fail("error", times=3, method="PUT", target="state.safetensors"),
+        user_proxy.fail("reset", times=3, method="PUT", target="train_log"),
+        user_proxy.fail("lost_answer", method="PUT", target="attempt-"),
+        user_proxy.fail("error", times=3, method="GET", target="attempt-"),
+        user_proxy.fail("corrupt_upload", method="PUT", target="checkpoint.json", offset=30),
     ]
     succeed(bccd_shards, location)
     assert [fault.times for fault in faults] == [0] * len(faults)
     assert_equal_end(location, whole_dir, tmp_path / "end")
 
 
-def test_a_store_that_restarts(
-    bccd_shards: Path,
-    whole_dir: Path,
-    tmp_path: Path,
-    location: Location,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    (tmp_path / "server").mkdir()
-    with contextlib.ExitStack() as stack:
-        server = stack.enter_context(run_server(VersityServer(tmp_path / "server")))
-        use_server(monkeypatch, server, tmp_path)
-        proxy = stack.enter_context(FaultProxy(server.port))
-        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
-        gone = threading.Event()
-
-        def stop() -> None:
-            server.stop(signal.SIGKILL)
-            gone.set()
-
-        proxy.fail("call", method="PUT", target="step-00000008/state", call=stop)
-        back = threading.Thread(target=lambda: gone.wait() and server.start())
-        back.start()
-        succeed(bccd_shards, location)
-        back.join()
-        assert_equal_end(location, whole_dir, tmp_path / "end")
-
-
-@only_versitygw
 def test_a_store_that_stays_unavailable_ends_the_attempt(
     bccd_shards: Path,
     whole_dir: Path,
     tmp_path: Path,
-    proxy: FaultProxy,
+    user_proxy: FaultProxy,
     location: Location,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    proxy.fail("error", times=9999, method="PUT", target="step-00000008/")
+    user_proxy.fail("error", times=9999, method="PUT", target="step-00000008/")
     with monkeypatch.context() as patch:
         patch.setenv("SSD_STORE_PATIENCE", "1")
         code, log = run(bccd_shards, location)
     assert code == 75
     assert log.splitlines()[-1].startswith(f"error: {location}/checkpoints/step-00000008/")
     assert "Traceback" not in log
-    proxy.heal()
+    user_proxy.heal()
     log = succeed(bccd_shards, location)
     assert f"continuing after step 4 of {STEPS}" in log
     assert_equal_end(location, whole_dir, tmp_path / "end")
 
 
-@only_versitygw
 def test_an_attempt_that_was_overtaken_stops(
-    bccd_shards: Path, whole_dir: Path, tmp_path: Path, proxy: FaultProxy, location: Location
+    bccd_shards: Path, whole_dir: Path, tmp_path: Path, user_proxy: FaultProxy, location: Location
 ) -> None:
     stopped = threading.Event()
     (tmp_path / "zombie").mkdir()
@@ -250,7 +178,7 @@ def test_an_attempt_that_was_overtaken_stops(
         os.kill(pid[0], signal.SIGSTOP)
         stopped.set()
 
-    proxy.fail("call", method="PUT", target="step-00000004/state", call=pause)
+    user_proxy.fail("call", method="PUT", target="step-00000004/state", call=pause)
     zombie = start(bccd_shards, location, tmp_path / "zombie")
     pid.append(zombie.pid)
     assert stopped.wait(120)
@@ -262,12 +190,11 @@ def test_an_attempt_that_was_overtaken_stops(
     assert_equal_end(location, whole_dir, tmp_path / "end")
 
 
-@only_versitygw
 def test_a_signal_leaves_a_checkpoint_in_the_store(
-    bccd_shards: Path, whole_dir: Path, tmp_path: Path, proxy: FaultProxy, location: Location
+    bccd_shards: Path, whole_dir: Path, tmp_path: Path, user_proxy: FaultProxy, location: Location
 ) -> None:
     pid: list[int] = []
-    proxy.fail(
+    user_proxy.fail(
         "call",
         method="PUT",
         target="step-00000004/checkpoint.json",
@@ -278,12 +205,11 @@ def test_a_signal_leaves_a_checkpoint_in_the_store(
     assert f"stopped by SIGTERM after step 5 of {STEPS}" in log
     assert "checkpoints/step-00000005/checkpoint.json" in keys(location)
     succeed(bccd_shards, location)
-    assert_same_weights(read_model(location), read_model(LocalDirectory(whole_dir)))
+    assert_equal_models(location, LocalDirectory(whole_dir))
 
 
-@only_versitygw
 def test_the_directory_of_another_training_is_refused(
-    bccd_shards: Path, tmp_path: Path, proxy: FaultProxy, location: Location
+    bccd_shards: Path, tmp_path: Path, user_proxy: FaultProxy, location: Location
 ) -> None:
     location.put("training.json", b'{"train": {"seed": 7}}\n')
     code, log = run(bccd_shards, location)

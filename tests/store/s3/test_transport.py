@@ -12,13 +12,9 @@ from ssd_core.store.s3.settings import RetryPolicy
 from ssd_core.store.s3.transport import RetryBudget
 from tests.faults.fault_proxy import FaultProxy
 from tests.store.conftest import new_location, refusal, run_server
-from tests.store.s3_servers import S3Server, VersityServer, free_port
+from tests.store.servers import S3Server, VersityServer, free_port
 
-
-@pytest.fixture
-def environment(user_environment: None, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """The environment of a user of versitygw."""
-    return monkeypatch
+pytestmark = pytest.mark.usefixtures("user_environment")
 
 
 def works() -> bool:
@@ -33,31 +29,27 @@ def error_of_get(kind: type[SsdError]) -> str:
     return refusal(lambda: new_location().get("key"), kind)
 
 
-def test_a_store_from_the_environment(environment: pytest.MonkeyPatch) -> None:
-    assert works()
-
-
 def test_a_forward_proxy_with_a_password(
-    versitygw: S3Server, environment: pytest.MonkeyPatch
+    versitygw: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with FaultProxy(versitygw.port) as proxy:
         address = proxy.endpoint.replace("//", "//user:canary%20word@")
-        environment.setenv("HTTP_PROXY", address)
+        monkeypatch.setenv("HTTP_PROXY", address)
         assert works()
         login = base64.b64encode(b"user:canary word").decode()
         assert {r.headers["proxy-authorization"] for r in proxy.seen} == {f"Basic {login}"}
         assert {r.headers["host"] for r in proxy.seen} == {f"127.0.0.1:{versitygw.port}"}
 
 
-def test_a_store_that_needs_no_proxy(environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
-    environment.setenv("NO_PROXY", "other,127.0.0.1")
+def test_a_store_that_needs_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("NO_PROXY", "other,127.0.0.1")
     assert works()
 
 
-def test_a_proxy_that_is_down(environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("HTTP_PROXY", f"http://user:canary@127.0.0.1:{free_port()}")
-    environment.setenv("SSD_STORE_PATIENCE", "0.1")
+def test_a_proxy_that_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://user:canary@127.0.0.1:{free_port()}")
+    monkeypatch.setenv("SSD_STORE_PATIENCE", "0.1")
     text = error_of_get(TransientError)
     assert "the proxy fails; check HTTPS_PROXY, HTTP_PROXY and NO_PROXY" in text
 
@@ -66,21 +58,21 @@ def test_a_proxy_that_is_down(environment: pytest.MonkeyPatch) -> None:
     ("name", "variable"), [("versitygw", "HTTP_PROXY"), ("tls_server", "HTTPS_PROXY")]
 )
 def test_a_proxy_that_requires_a_login(
-    request: pytest.FixtureRequest, environment: pytest.MonkeyPatch, name: str, variable: str
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, name: str, variable: str
 ) -> None:
     """A retry would not help, and the store is not the cause."""
     server: S3Server = request.getfixturevalue(name)
-    environment.setenv("AWS_ENDPOINT_URL", server.endpoint)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
     with FaultProxy(server.port) as proxy:
-        environment.setenv(variable, proxy.endpoint)
+        monkeypatch.setenv(variable, proxy.endpoint)
         proxy.fail("error", times=100, status=407, code="")
         text = error_of_get(UsageError)
         assert "the proxy requires a login; set http://user:password@host:port" in text
         assert len(proxy.seen) == 1
 
 
-def test_an_invalid_proxy(environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("HTTP_PROXY", "socks5://user:canary@host:1")
+def test_an_invalid_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "socks5://user:canary@host:1")
     text = error_of_get(UsageError)
     assert text == "HTTP_PROXY is invalid; expected http://host:port"
 
@@ -90,22 +82,22 @@ def test_an_invalid_proxy(environment: pytest.MonkeyPatch) -> None:
     [("virtual", "bucket.s3.test", "/"), ("path", "s3.test", "/bucket")],
 )
 def test_the_bucket_is_in_the_host_or_in_the_path(
-    versitygw: S3Server, environment: pytest.MonkeyPatch, addressing: str, host: str, path: str
+    versitygw: S3Server, monkeypatch: pytest.MonkeyPatch, addressing: str, host: str, path: str
 ) -> None:
     """The proxy answers for the host names."""
     with FaultProxy(versitygw.port) as proxy:
-        environment.setenv("HTTP_PROXY", proxy.endpoint)
-        environment.setenv("AWS_ENDPOINT_URL", "http://s3.test")
-        environment.setenv("AWS_S3_ADDRESSING_STYLE", addressing)
+        monkeypatch.setenv("HTTP_PROXY", proxy.endpoint)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://s3.test")
+        monkeypatch.setenv("AWS_S3_ADDRESSING_STYLE", addressing)
         assert works()
         assert {request.headers["host"] for request in proxy.seen} == {host}
         assert all(request.target.startswith(path) for request in proxy.seen)
 
 
-def test_a_session_token_is_sent(versitygw: S3Server, environment: pytest.MonkeyPatch) -> None:
+def test_a_session_token_is_sent(versitygw: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     with FaultProxy(versitygw.port) as proxy:
-        environment.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
-        environment.setenv("AWS_SESSION_TOKEN", "canary token")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        monkeypatch.setenv("AWS_SESSION_TOKEN", "canary token")
         text = error_of_get(UsageError)
         assert "the session token is invalid; renew or remove AWS_SESSION_TOKEN" in text
         assert {r.headers["x-amz-security-token"] for r in proxy.seen} == {"canary token"}
@@ -126,45 +118,45 @@ def tls_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 @pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
 def test_a_private_certificate_authority(
-    tls_server: S3Server, environment: pytest.MonkeyPatch, variable: str
+    tls_server: S3Server, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
-    environment.setenv("AWS_ENDPOINT_URL", tls_server.endpoint)
-    environment.setenv(variable, str(tls_server.certificate))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", tls_server.endpoint)
+    monkeypatch.setenv(variable, str(tls_server.certificate))
     assert works()
 
 
-def test_a_tunnel_through_a_proxy(tls_server: S3Server, environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("AWS_ENDPOINT_URL", tls_server.endpoint)
-    environment.setenv("AWS_CA_BUNDLE", str(tls_server.certificate))
+def test_a_tunnel_through_a_proxy(tls_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", tls_server.endpoint)
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tls_server.certificate))
     with FaultProxy(tls_server.port) as proxy:
-        environment.setenv("HTTPS_PROXY", proxy.endpoint)
+        monkeypatch.setenv("HTTPS_PROXY", proxy.endpoint)
         assert works()
         assert {request.method for request in proxy.seen} == {"CONNECT"}
 
 
 def test_a_certificate_that_is_not_trusted(
-    tls_server: S3Server, environment: pytest.MonkeyPatch
+    tls_server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    environment.setenv("AWS_ENDPOINT_URL", tls_server.endpoint)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", tls_server.endpoint)
     text = error_of_get(UsageError)
     assert f"the certificate of {tls_server.endpoint} is not trusted" in text
     assert "AWS_CA_BUNDLE" in text
 
 
-def test_a_server_without_tls(versitygw: S3Server, environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("AWS_ENDPOINT_URL", versitygw.endpoint.replace("http:", "https:"))
+def test_a_server_without_tls(versitygw: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", versitygw.endpoint.replace("http:", "https:"))
     assert "does not support TLS; expected http://" in error_of_get(UsageError)
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
 def test_unreadable_certificates(
-    environment: pytest.MonkeyPatch, tmp_path: Path, content: str | None
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | None
 ) -> None:
     path = tmp_path / "ca.pem"
     if content is not None:
         path.write_text(content)
-    environment.setenv("AWS_ENDPOINT_URL", "https://127.0.0.1:1")
-    environment.setenv("AWS_CA_BUNDLE", str(path))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "https://127.0.0.1:1")
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(path))
     text = error_of_get(UsageError)
     assert text == f"{path}: cannot read certificates; check AWS_CA_BUNDLE"
 

@@ -4,9 +4,8 @@ from pathlib import Path
 import pytest
 
 from ssd_core.errors import UsageError
-from ssd_core.store import Location
 from ssd_core.store.s3.directory import S3Directory
-from ssd_core.store.s3.settings import RetryPolicy, S3Settings, read_settings, split_uri
+from ssd_core.store.s3.settings import RetryPolicy, S3Settings, read_settings
 from tests.store.conftest import refusal
 
 KEYS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "canary"}
@@ -87,39 +86,8 @@ def test_an_invalid_region() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("uri", "expected"),
-    [
-        ("s3://bucket", ("bucket", "")),
-        ("s3://bucket/", ("bucket", "")),
-        ("s3://bucket/a/b", ("bucket", "a/b")),
-        ("s3://my.bucket-1/a b%20c/", ("my.bucket-1", "a b%20c/")),
-    ],
-)
-def test_uris(uri: str, expected: tuple[str, str]) -> None:
-    assert split_uri(uri) == expected
-
-
-@pytest.mark.parametrize("uri", ["s3://", "s3:///key", "s3://a", "s3://buc ket/x", "s3://-b-/x"])
-def test_uris_without_a_bucket(uri: str) -> None:
-    assert "expected s3://bucket/prefix" in refusal(lambda: split_uri(uri), UsageError)
-
-
-def test_credentials_in_a_uri_are_refused() -> None:
-    text = refusal(lambda: split_uri("s3://id:canary@bucket/x"), UsageError)
-    assert "AWS_SECRET_ACCESS_KEY" in text
-
-
-def test_parse() -> None:
-    store = Location.parse("s3://bucket/a/b/")
-    assert isinstance(store, S3Directory)
-    assert store.uri == "s3://bucket/a/b"
-    with pytest.raises(UsageError, match="is not supported here"):
-        Location.parse("gs://bucket/a")
-
-
 def test_the_documentation_lists_every_variable() -> None:
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     code = "".join(path.read_text() for path in (root / "ssd_core" / "store").rglob("*.py"))
     read = set(re.findall(r"\"((?:AWS|REQUESTS|SSD|SSL)_[A-Z0-9_]+)\"", code))
     assert len(read) > 10

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,17 +13,17 @@ from ssd_core.config import ConvertConfig
 from ssd_core.data.conversion.publish import publish_dataset
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.data.shards.reader import open_split
-from ssd_core.errors import DataError, TransientError
+from ssd_core.errors import DataError
 from ssd_core.stages import convert, gc, verify
 from ssd_core.store import LocalDirectory
 from ssd_core.store.s3.directory import S3Directory
 from ssd_core.store.transfer import upload_directory
 from tests.faults.fault_proxy import FaultProxy
+from tests.processes import SSD, run_ssd
 from tests.small_model import write_small_model
 from tests.store.conftest import BUCKET, SERVERS, keys, open_s3, run_killed, use_server
-from tests.store.s3_servers import S3Server, VersityServer
+from tests.store.servers import S3Server
 
-SSD = Path(sys.executable).with_name("ssd")
 ANY_AGE = -3600.0
 """For `abandoned_seconds`: even new objects count as abandoned."""
 TWO_DAYS = 2 * 24 * 3600.0
@@ -82,7 +81,7 @@ def test_verify_reads_all_data_sets_and_models(
     (fault,) = model.faults
     assert fault.startswith(f"{locations[1]}/weights.safetensors is damaged: 5 bytes, expected ")
 
-    done = subprocess.run([SSD, "verify", store.uri], capture_output=True, text=True)
+    done = run_ssd("verify", store.uri)
     assert done.returncode == 3, done.stderr
     assert done.stdout.splitlines() == [*dataset.faults, *model.faults]
     assert f"{store}: 3 damaged or missing files" in done.stderr
@@ -94,21 +93,6 @@ def test_verify_reports_an_empty_directory_and_a_broken_manifest(store: S3Direct
     store.put("manifest.json", b"{")
     ((_, (fault,)),) = verify.run(store)
     assert "manifest.json is not JSON" in fault
-
-
-def test_verify_distinguishes_damage_in_transfer_from_damage_in_the_store(
-    store: S3Directory, server: S3Server, local_dir: Path
-) -> None:
-    publish_dataset(local_dir, store)
-    with FaultProxy(server.port) as proxy:
-        proxied = open_s3(server, store._prefix, endpoint=proxy.endpoint)
-        once = proxy.fail("corrupt", method="GET", target="train-00000", offset=7)
-        assert list(verify.run(proxied)) == [(store, [])]
-        assert once.times == 0
-        for offset in (7, 8):
-            proxy.fail("corrupt", method="GET", target="train-00000", offset=offset)
-        with pytest.raises(TransientError, match="is damaged"):
-            list(verify.run(proxied))
 
 
 @pytest.fixture
@@ -149,7 +133,7 @@ def test_gc_lists_and_removes_only_shards_without_a_manifest(
 def test_gc_keeps_files_younger_than_a_day(store: S3Directory, littered: dict[str, int]) -> None:
     before = keys(store)
     store._client._create_multipart_upload(BUCKET, f"{store._prefix}large", {})
-    done = subprocess.run([SSD, "gc", store.uri], capture_output=True, text=True)
+    done = run_ssd("gc", store.uri)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "nothing to remove\n"
     assert "skipped, it has a recent upload" in done.stderr
@@ -242,10 +226,7 @@ def make_older(path: Path) -> None:
 
 
 @pytest.fixture
-def ageing(
-    own_environment: None, monkeypatch: pytest.MonkeyPatch, versitygw: VersityServer, tmp_path: Path
-) -> AgeingStore:
-    use_server(monkeypatch, versitygw, tmp_path)
+def ageing(user_environment: None, versitygw: S3Server) -> AgeingStore:
     return AgeingStore(open_s3(versitygw), versitygw)
 
 
@@ -288,52 +269,21 @@ def test_an_object_stored_again_during_gc_stays(ageing: AgeingStore) -> None:
     assert keys(ageing.store) == {f"{LOST}/two"}
 
 
-def kill_at(
-    target: str, source: Path, store: S3Directory, server: S3Server, patch: pytest.MonkeyPatch
-) -> list[str | Path]:
-    """Kill a conversion when it puts `target` into the store; return its command."""
-    command: list[str | Path] = [SSD, "convert", source, "--out", store.uri]
-    with FaultProxy(server.port) as proxy, patch.context() as patched:
-        patched.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
-        run_killed(
-            command,
-            proxy,
-            target,
-            after=lambda: any(key.endswith("/train-00000.arrow") for key in keys(store)),
-        )
-    return command
-
-
-@pytest.mark.parametrize("moment", ["val-00000", "invocation.json"])
-def test_a_killed_upload_is_not_a_data_set_and_is_completed(
-    store: S3Directory,
-    server: S3Server,
-    few_images: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    moment: str,
-) -> None:
-    convert_there = kill_at(moment, few_images, store, server, monkeypatch)
-    with pytest.raises(DataError, match="holds no converted data set"):
-        open_split(store, "train")
-    done = subprocess.run(convert_there, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert list(verify.run(store)) == [(store, [])]
-
-
 def test_a_killed_upload_is_listed_removed_and_repeated(
-    ageing: AgeingStore, versitygw: S3Server, few_images: Path, monkeypatch: pytest.MonkeyPatch
+    ageing: AgeingStore, few_images: Path, user_proxy: FaultProxy
 ) -> None:
-    convert_there = kill_at("invocation.json", few_images, ageing.store, versitygw, monkeypatch)
+    uri = ageing.store.uri
+    command: list[str | Path] = [SSD, "convert", few_images, "--out", uri]
+    run_killed(command, user_proxy, "invocation.json", after=lambda: len(keys(ageing.store)) > 1)
     ageing.age()
     left = {key for key in keys(ageing.store) if "/" in key}
     assert len(left) == 2
-    uri = ageing.store.uri
-    done = subprocess.run([SSD, "gc", uri, "--dry-run"], capture_output=True, text=True)
+    done = run_ssd("gc", uri, "--dry-run")
     assert {line.split()[1] for line in done.stdout.splitlines()[:-1]} == {
         f"{uri}/{key}" for key in left
     }
     assert remove_old(ageing) == left
-    done = subprocess.run(convert_there, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert list(verify.run(ageing.store)) == [(ageing.store, [])]
 
