@@ -52,8 +52,10 @@ def gc(
 ) -> None:
     """Remove leftovers of killed runs that no manifest lists, including unfinished conversions.
 
-    A data set that is being converted is skipped. A store has no locks, so there a data set with an
-    upload in the last 24 hours is skipped. Unfinished uploads older than that are aborted.
+    Only files that a journal of ours describes, and partial files, are removed, and only if nothing
+    of them changed in the last 24 hours. A data set that is being converted is skipped; a store has
+    no locks, so there a data set with an upload in that time is. Older unfinished uploads are
+    aborted.
 
     Example: ssd gc out --dry-run
     """

@@ -1,24 +1,23 @@
-"""Find and remove leftovers of killed runs that no manifest lists."""
+"""Find and remove leftovers of killed runs: only files that a journal or a name shows as ours."""
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ssd_core.data.conversion.journal import JOURNAL_FILE
 from ssd_core.data.conversion.ownership import (
     ABANDONED_SECONDS,
     dataset_of,
-    find_strays,
+    find_abandoned,
     find_unowned,
     remove,
     try_lock,
 )
-from ssd_core.data.shards.manifest import MANIFEST_FILE, read_if_any
+from ssd_core.data.shards.manifest import read_if_any
 from ssd_core.errors import DataError, UsageError
 from ssd_core.logs import logger
 from ssd_core.store import LocalDirectory, Location
+from ssd_core.store.local import walk
 from ssd_core.store.location import PARTIAL_PREFIX
 from ssd_core.store.s3.directory import S3Directory
 
@@ -35,10 +34,10 @@ def run(
 ) -> Iterator[Garbage]:
     """Yield the garbage of a data set, or of everything below a root.
 
-    A local data set, complete or not: partial files, shards that the manifest does not list, and
-    the journal; unless a conversion holds its lock. Other local directories: partial files that
-    are older than a day. A store: shards that no manifest lists, in data sets without an upload
-    for a day, and unfinished uploads without progress for a day.
+    A local directory: partial files, and the journal of a killed conversion with the shards that
+    only it names, unless something of it changed within a day or a conversion holds its lock. A
+    store: shards that no manifest lists, in data sets without an upload for a day, and unfinished
+    uploads without progress for a day.
 
     Args:
         root: directory to search.
@@ -58,7 +57,7 @@ def run(
 def _run_in_folder(root: Path, oldest: float, *, is_removed: bool) -> Iterator[Garbage]:
     if not root.is_dir():
         raise UsageError(f"{root}: the directory does not exist")
-    directories = sorted(Path(path) for path, _, _ in os.walk(root))
+    directories = sorted(Path(path) for path, _, _ in walk(root))
     for directory in directories:
         if directory.name.startswith(PARTIAL_PREFIX) or not directory.is_dir():
             continue
@@ -66,30 +65,24 @@ def _run_in_folder(root: Path, oldest: float, *, is_removed: bool) -> Iterator[G
             if held == "busy":
                 logger.info("%s: skipped, a conversion is running", directory)
                 continue
-            for path in _find_garbage(directory, oldest, is_locked=held == "held"):
+            for path in _find_garbage(directory, oldest):
                 garbage = Garbage(str(path), _num_bytes(path))
                 if is_removed:
                     remove(path)
                 yield garbage
 
 
-def _find_garbage(directory: Path, oldest: float, *, is_locked: bool) -> list[Path]:
-    is_dataset = any((directory / name).exists() for name in (MANIFEST_FILE, JOURNAL_FILE))
-    if is_dataset:
-        paths = _dataset_garbage(directory)
-    else:
-        paths = sorted(directory.glob(f"{PARTIAL_PREFIX}*"))
-    if is_dataset and is_locked:
-        return paths
-    return [path for path in paths if _changed(path) < oldest]
-
-
-def _dataset_garbage(data_dir: Path) -> list[Path]:
+def _find_garbage(directory: Path, oldest: float) -> list[Path]:
+    """Return old partial files, and all that an old journal owns."""
     try:
-        return find_strays(data_dir, read_if_any(LocalDirectory(data_dir)))
+        abandoned = find_abandoned(directory, read_if_any(LocalDirectory(directory)))
     except DataError as error:
-        logger.warning("%s; no shard of this data set is removed", error)
+        logger.warning("%s; no file of this data set is removed", error)
         return []
+    partial = sorted(directory.glob(f"{PARTIAL_PREFIX}*"))
+    if any(_changed(path) >= oldest for path in abandoned):
+        abandoned = []  # without a lock, its conversion may still run
+    return [*(path for path in partial if _changed(path) < oldest), *abandoned]
 
 
 def _changed(path: Path) -> float:

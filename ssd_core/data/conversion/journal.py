@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from ssd_core.errors import DataError
 from ssd_core.store.local import explain_disk_errors, write_file
 
 JOURNAL_FILE = "journal.jsonl"
+_KEY = re.compile(r'"[0-9a-f]{64}"')
+_SHARD = re.compile(r"(train|val)-\d{5,}\.arrow|ssd(_eval)?\.mindrecord0(\.db)?")
+"""Names of the files that a conversion writes."""
 
 
 class PackedPart(BaseModel):
@@ -42,10 +46,12 @@ class Journal:
     def __init__(self, out_dir: Path, listing_key: str) -> None:
         """Keep the intact parts of an interrupted run with the same key."""
         self._path = out_dir / JOURNAL_FILE
+        key, parts, _ = _read(self._path)
         self._parts = {
             (part.split, part.index): part
-            for part in _read(self._path, listing_key)
-            if all(_is_intact(out_dir, shard) for shard in part.shards)
+            for part in parts
+            if key == json.dumps(listing_key)
+            and all(_is_intact(out_dir, shard) for shard in part.shards)
         }
         lines = [json.dumps(listing_key)]
         lines += [part.model_dump_json() for part in self._parts.values()]
@@ -63,26 +69,33 @@ class Journal:
             os.fsync(file.fileno())
 
 
-def journalled_shards(out_dir: Path) -> set[str]:
-    """Return the names of the shards in a journal, whichever conversion wrote it."""
-    return {shard.name for part in _read(out_dir / JOURNAL_FILE) for shard in part.shards}
+def journalled_shards(out_dir: Path) -> tuple[Shard, ...] | None:
+    """Return the shards that the journal of a conversion lists, or None without such a journal.
+
+    Another program may use this file name, too: a file with a line that no conversion writes is
+    not a journal. Only the last line may be incomplete, after a kill.
+    """
+    key, parts, rest = _read(out_dir / JOURNAL_FILE)
+    shards = tuple(shard for part in parts for shard in part.shards)
+    is_whole = not rest or (len(rest) == 1 and not rest[0].endswith("\n"))
+    is_ours = _KEY.fullmatch(key) and all(_SHARD.fullmatch(shard.name) for shard in shards)
+    return shards if is_whole and is_ours else None
 
 
-def _read(path: Path, listing_key: str | None = None) -> list[PackedPart]:
-    """Return the parts in a journal with this key, or any key, up to a line that is incomplete."""
+def _read(path: Path) -> tuple[str, list[PackedPart], list[str]]:
+    """Return the key as JSON, the parts up to a line that is not one, and the lines from there."""
     try:
-        key, *lines = path.read_text().rstrip("\n").split("\n")  # names may contain other breaks
-    except (FileNotFoundError, ValueError):
-        return []
+        text = path.read_text()
+    except (FileNotFoundError, UnicodeDecodeError):
+        return "", [], []
+    key, *lines = re.findall(r"[^\n]*\n|[^\n]+$", text) or [""]  # names may hold other breaks
     parts: list[PackedPart] = []
-    if listing_key is not None and key != json.dumps(listing_key):
-        return parts
     for line in lines:
         try:
             parts.append(PackedPart.model_validate_json(line))
         except ValidationError:
             break
-    return parts
+    return key.rstrip("\n"), parts, lines[len(parts) :]
 
 
 def _is_intact(out_dir: Path, shard: Shard) -> bool:

@@ -16,7 +16,7 @@ from ssd_core.data.conversion.journal import JOURNAL_FILE, journalled_shards
 from ssd_core.data.shards.manifest import Manifest, read_if_any
 from ssd_core.errors import DataError
 from ssd_core.logs import logger
-from ssd_core.store import Location
+from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.local import explain_disk_errors
 from ssd_core.store.location import PARTIAL_PREFIX, StoredObject
 
@@ -69,17 +69,29 @@ def _try_lock(descriptor: int, data_dir: Path) -> Held:
     return "held"
 
 
-def find_strays(data_dir: Path, manifest: Manifest | None) -> list[Path]:
+def find_strays(data_dir: Path, manifest: Manifest) -> list[Path]:
     """Return the journal, half-written files and shards that `manifest` does not name, sorted.
 
-    Other files are not returned: a directory may contain files of other programs. Without a
-    manifest, no shard is owned.
+    The caller has just written the manifest: here every file with the name of a shard is ours.
     """
     paths = {path for pattern in _PATTERNS for path in data_dir.glob(pattern)}
-    paths |= {data_dir / name for name in journalled_shards(data_dir)}
-    if manifest is not None:
-        paths -= {data_dir / shard.name for shard in manifest.shards()}
+    paths |= {data_dir / shard.name for shard in journalled_shards(data_dir) or ()}
+    paths -= {data_dir / shard.name for shard in manifest.shards()}
     return sorted(path for path in paths if path.exists())
+
+
+def find_abandoned(data_dir: Path, manifest: Manifest | None) -> list[Path]:
+    """Return the journal of a killed conversion and the shards that only it names, sorted.
+
+    A file of the same name with other content is not returned: somebody else stored it there.
+    """
+    shards = journalled_shards(data_dir)
+    if shards is None:
+        return []
+    owned = {shard.name for shard in manifest.shards()} if manifest else set()
+    directory = LocalDirectory(data_dir)
+    names = {shard.name for shard in shards if shard.name not in owned and shard.is_in(directory)}
+    return sorted(data_dir / name for name in {*names, JOURNAL_FILE})
 
 
 def dataset_of(key: str) -> str | None:
