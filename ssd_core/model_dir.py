@@ -165,9 +165,10 @@ def _read_config(model_dir: Location) -> ModelDescription:
     config_path = model_dir / CONFIG_FILE
     try:
         content = model_dir.get(CONFIG_FILE)
-        description = ModelDescription.model_validate_json(content)
     except FileNotFoundError:
         raise DataError(f"{config_path} is missing") from None
+    try:
+        description = ModelDescription.model_validate_json(content)
     except ValidationError as error:
         raise DataError(f"{config_path}: {first_problem(error)}") from None
     if description.digest != _digest(json.loads(content)):

@@ -98,8 +98,9 @@ def read_series(location: Location) -> list[Measurement]:
     """
     series = []
     for key in [stored.key for stored in location.list() if stored.key.endswith(".json")]:
+        content = location.get(key)
         try:
-            series.append(Measurement.model_validate_json(location.get(key)))
+            series.append(Measurement.model_validate_json(content))
         except ValidationError as error:
             raise DataError(
                 f"{location}/{key}: {first_problem(error)}; expected a measurement of "

@@ -42,9 +42,11 @@ def read_recipe(uri: str) -> Recipe:
     """
     path = Location.parse(uri)
     try:
-        values = yaml.safe_load(path.parent.get(path.name))
+        content = path.parent.get(path.name)
     except FileNotFoundError:
         raise UsageError(f"{uri}: the file does not exist") from None
+    try:
+        values = yaml.safe_load(content)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
         raise UsageError(f"{uri}: neither JSON nor YAML") from None
     if not isinstance(values, dict):

@@ -142,8 +142,8 @@ def read_arrays(directory: Location, file: KnownFile) -> dict[str, Array]:
     content = file.read(directory)
     try:
         return {key: array.copy() for key, array in safetensors.numpy.load(content).items()}
-    except safetensors.SafetensorError as error:
-        raise DataError(f"{directory}/{file.name} is not a safetensors file: {error}") from None
+    except safetensors.SafetensorError:
+        raise DataError(f"{directory}/{file.name} is not a safetensors file") from None
 
 
 def _sha256(content: bytes) -> str:

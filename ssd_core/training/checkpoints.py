@@ -185,8 +185,11 @@ class CheckpointDir:
         path = step_dir / _COMMIT_FILE
         try:
             content = self._directory.get(f"{name}/{_COMMIT_FILE}")
+        except FileNotFoundError:
+            raise DataError(f"{path} is missing") from None
+        try:
             commit = _Commit.model_validate_json(content)
-        except (ValidationError, FileNotFoundError):
+        except ValidationError:
             raise DataError(f"{path} is damaged") from None
         if _digest(commit.state) != commit.state_sha256:
             raise DataError(f"{path} is damaged: the hash of its state differs")

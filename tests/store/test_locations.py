@@ -58,6 +58,12 @@ def test_s3_uris_without_a_bucket(uri: str) -> None:
     assert "expected s3://bucket/prefix" in refusal(lambda: Location.parse(uri), UsageError)
 
 
+@pytest.mark.parametrize("prefix", ["x/../y", "..", "./x", "x/."])
+def test_an_s3_uri_that_is_not_a_plain_path(prefix: str) -> None:
+    text = refusal(lambda: Location.parse(f"s3://bucket/{prefix}"), UsageError)
+    assert "contains '.' or '..'; expected s3://bucket/prefix without them" in text
+
+
 def test_credentials_in_a_uri_are_refused() -> None:
     text = refusal(lambda: Location.parse("s3://id:canary@bucket/x"), UsageError)
     assert "AWS_SECRET_ACCESS_KEY" in text

@@ -173,12 +173,14 @@ def read_manifest(data_dir: Location) -> Manifest:
     """
     path = f"{data_dir}/{MANIFEST_FILE}"
     try:
-        values = json.loads(data_dir.get(MANIFEST_FILE))
+        content = data_dir.get(MANIFEST_FILE)
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(
             f"{data_dir} holds no converted data set: {MANIFEST_FILE} is missing; "
             "create it with 'ssd convert SOURCE --out DIR'"
         ) from None
+    try:
+        values = json.loads(content)
     except ValueError as error:
         raise DataError(f"{path} is not JSON: {error}; convert the data set again") from None
     except RecursionError:

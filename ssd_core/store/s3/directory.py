@@ -187,9 +187,10 @@ class S3Directory(Location):
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """Yield the objects whose key starts with `prefix`, sorted by key."""
-        listing = self._client.list_objects(
-            self._bucket, prefix=f"{self._prefix}{prefix}", recursive=True
-        )
+        with self._operation(prefix):
+            listing = self._client.list_objects(
+                self._bucket, prefix=f"{self._prefix}{prefix}", recursive=True
+            )
         while True:
             with self._operation(prefix):  # not around the yield: the caller may use the store
                 found = next(listing, None)

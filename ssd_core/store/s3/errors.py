@@ -95,6 +95,11 @@ def explain_store_errors(uri: str, settings: S3Settings) -> Iterator[None]:
         raise _explain_silence(error, uri, settings) from None
     except (ParseError, UnicodeDecodeError):
         raise _not_a_store(uri, settings) from None
+    except ValueError:  # from the client or http.client, whose texts repeat headers
+        raise UsageError(
+            f"{uri}: no request can be made from this URI and these settings; check the names in "
+            "the URI and the AWS_ variables"
+        ) from None
 
 
 def _explain_answer(error: Exception, uri: str, settings: S3Settings) -> Exception:

@@ -3,13 +3,16 @@
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from ssd_core.errors import UsageError
 
 AWS_ENDPOINT = "https://s3.amazonaws.com"
+_PATHS = {"AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"}
+"""Variables that no request contains."""
 _BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 
 
@@ -61,7 +64,8 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> S3Settings:
     """
 
     def first(*names: str) -> str | None:
-        return next((environment[name] for name in names if environment.get(name)), None)
+        name = next((name for name in names if environment.get(name)), None)
+        return None if name is None else _check_characters(name, environment[name])
 
     access_key, secret_key = first("AWS_ACCESS_KEY_ID"), first("AWS_SECRET_ACCESS_KEY")
     if (access_key is None) != (secret_key is None):
@@ -69,27 +73,39 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> S3Settings:
         raise UsageError(
             f"{given} is set but {missing} is not; set both, or neither for a public store"
         )
-    endpoint = first("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+    own_endpoint = first("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+    endpoint = _check_endpoint(own_endpoint) if own_endpoint else AWS_ENDPOINT
     return S3Settings(
-        endpoint=_check_endpoint(endpoint) if endpoint else AWS_ENDPOINT,
+        endpoint=endpoint,
         # Stores other than Amazon's rarely have regions, and expect this one in a signature.
-        region=first("AWS_REGION", "AWS_DEFAULT_REGION") or ("us-east-1" if endpoint else None),
+        region=first("AWS_REGION", "AWS_DEFAULT_REGION") or ("us-east-1" if own_endpoint else None),
         access_key=access_key,
         secret_key=secret_key,
         session_token=first("AWS_SESSION_TOKEN"),
         addressing=_check_addressing(first("AWS_S3_ADDRESSING_STYLE") or "auto"),
         ca_bundle=first("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"),
         ssl_cert_file=first("SSL_CERT_FILE"),
-        proxy=_find_proxy(endpoint or AWS_ENDPOINT),
-        retry_policy=_read_retry_policy(first("SSD_STORE_PATIENCE"), is_amazon=not endpoint),
+        proxy=_find_proxy(endpoint),
+        retry_policy=_read_retry_policy(first("SSD_STORE_PATIENCE"), is_amazon=not own_endpoint),
     )
+
+
+def _check_characters(name: str, value: str) -> str:
+    """Return a value that fits into a request; errors omit it: it may be a secret."""
+    if name not in _PATHS and not (value.isascii() and value.isprintable()):
+        raise UsageError(
+            f"{name} contains a line break or another character outside of printable ASCII; set it "
+            "again without"
+        )
+    return value
 
 
 def split_uri(uri: str) -> tuple[str, str]:
     """Return bucket and prefix of `s3://bucket/prefix`.
 
     Raises:
-        UsageError: the bucket name is missing or invalid, or the URI contains credentials.
+        UsageError: the bucket name is missing or invalid, the prefix is not a plain path, or the
+            URI contains credentials.
     """
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
     if "@" in bucket:
@@ -102,17 +118,24 @@ def split_uri(uri: str) -> tuple[str, str]:
             f"'{uri}' has no valid bucket name, which has 3 to 63 characters; "
             "expected s3://bucket/prefix"
         )
+    if {".", ".."} & set(prefix.split("/")):
+        raise UsageError(f"'{uri}' contains '.' or '..'; expected s3://bucket/prefix without them")
     return bucket, prefix
+
+
+def _split_url(url: str) -> SplitResult | None:
+    """Return the parts of an `http://` or `https://` URL, or None if it is not one."""
+    with suppress(ValueError):  # half of an IPv6 address, or a port that is not a number
+        parts = urlsplit(url)
+        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
+            return parts
+    return None
 
 
 def _check_endpoint(url: str) -> str:
     """Return the endpoint without a trailing slash; errors omit the URL: it may hold a password."""
-    parts = urlsplit(url)
-    try:
-        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
+    parts = _split_url(url)
+    if not parts or parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
         raise UsageError(
             "AWS_ENDPOINT_URL is invalid; expected http:// or https://, a host and a port"
         )
@@ -125,10 +148,10 @@ def _find_proxy(endpoint: str) -> str | None:
     proxy = getproxies().get(parts.scheme)
     if not proxy or proxy_bypass(parts.netloc):
         return None
-    proxy = proxy if "://" in proxy else f"http://{proxy}"
-    proxy_parts = urlsplit(proxy)
-    if proxy_parts.scheme not in {"http", "https"} or not proxy_parts.hostname:
-        raise UsageError(f"{parts.scheme.upper()}_PROXY is invalid; expected http://host:port")
+    name = f"{parts.scheme.upper()}_PROXY"
+    proxy = _check_characters(name, proxy if "://" in proxy else f"http://{proxy}")
+    if not _split_url(proxy):
+        raise UsageError(f"{name} is invalid; expected http://host:port")
     return proxy
 
 

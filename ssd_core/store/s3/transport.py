@@ -10,6 +10,7 @@ import re
 import ssl
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 import certifi
 import minio
-from urllib3 import PoolManager, ProxyManager, Timeout, make_headers
+from urllib3 import PoolManager, ProxyManager, Timeout
 from urllib3.exceptions import HTTPError, LocationValueError, ProtocolError, SSLError
 from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 from urllib3.response import BaseHTTPResponse
@@ -184,9 +185,10 @@ def connect(settings: S3Settings, process: int) -> S3Connection:
             region=settings.region,
             http_client=pool,
         )
-    except ValueError as error:
+    except ValueError:  # its text is not shown: it repeats the value
         raise UsageError(
-            f"{settings.endpoint}: {error}; check AWS_ENDPOINT_URL and AWS_REGION"
+            f"{settings.endpoint}: the endpoint or the region is invalid; check AWS_ENDPOINT_URL "
+            "and AWS_REGION"
         ) from None
     if settings.addressing == "virtual":
         client.enable_virtual_style_endpoint()
@@ -205,7 +207,8 @@ def _open_pool(settings: S3Settings) -> RetryingPool:
     proxy = urlsplit(settings.proxy)
     if proxy.username:
         login = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
-        options["proxy_headers"] = make_headers(proxy_basic_auth=login)
+        encoded = b64encode(login.encode(errors="surrogateescape")).decode()
+        options["proxy_headers"] = {"proxy-authorization": f"Basic {encoded}"}
     options["proxy_url"] = f"{proxy.scheme}://{proxy.netloc.rpartition('@')[2]}"
     return _RetryingProxyPool(parts.netloc, settings.retry_policy, **options)
 

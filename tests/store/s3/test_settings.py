@@ -6,7 +6,8 @@ import pytest
 from ssd_core.errors import UsageError
 from ssd_core.store.s3.directory import S3Directory
 from ssd_core.store.s3.settings import RetryPolicy, S3Settings, read_settings
-from tests.store.conftest import refusal
+from tests.processes import run_ssd
+from tests.store.conftest import assert_no_secrets, refusal
 
 KEYS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "canary"}
 
@@ -68,6 +69,7 @@ def test_secrets_are_not_shown() -> None:
         ({"AWS_ENDPOINT_URL": "http://u:canary@store"}, "AWS_ENDPOINT_URL is invalid"),
         ({"AWS_ENDPOINT_URL": "http://store/bucket"}, "AWS_ENDPOINT_URL is invalid"),
         ({"AWS_ENDPOINT_URL": "http://store:port"}, "AWS_ENDPOINT_URL is invalid"),
+        ({"AWS_ENDPOINT_URL": "http://[canary"}, "AWS_ENDPOINT_URL is invalid"),
         ({"AWS_ENDPOINT_URL": "http://store?x=canary"}, "AWS_ENDPOINT_URL is invalid"),
         ({"AWS_S3_ADDRESSING_STYLE": "odd"}, "'odd'; expected auto, path or virtual"),
         ({"SSD_STORE_PATIENCE": "long"}, "'long'; expected a number of seconds"),
@@ -77,6 +79,46 @@ def test_secrets_are_not_shown() -> None:
 )
 def test_invalid_values(environment: dict[str, str], expected: str) -> None:
     assert expected in refusal(lambda: read_settings(environment), UsageError)
+
+
+@pytest.mark.parametrize("character", ["\n", "\r", "\x1b", "\x7f", "é", "\udc80"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "AWS_REGION",
+        "AWS_ENDPOINT_URL",
+        "AWS_S3_ADDRESSING_STYLE",
+        "SSD_STORE_PATIENCE",
+    ],
+)
+def test_a_character_that_no_request_can_carry(name: str, character: str) -> None:
+    environment = KEYS | {name: f"canary{character}"}
+    text = refusal(lambda: read_settings(environment), UsageError)
+    assert text.startswith(f"{name} contains a line break or another character outside of")
+
+
+def test_a_secret_with_a_line_break_is_not_printed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "canary\n")
+    monkeypatch.setenv("SSD_TERMINATION_LOG", str(tmp_path / "log"))
+    for command in (["verify"], ["inspect", "--out", str(tmp_path / "out"), "--data"]):
+        done = run_ssd(*command, "s3://bucket/data")
+        assert done.returncode == 2, done.stderr
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("error: AWS_SESSION_TOKEN contains a line break")
+        assert_no_secrets(done.stdout + done.stderr + (tmp_path / "log").read_text())
+
+
+@pytest.mark.parametrize("bucket", ["my..bucket", "192.168.1.1"])
+def test_a_value_error_of_the_client_is_not_shown(bucket: str) -> None:
+    settings = S3Settings(endpoint="http://store", secret_key="canary")
+    for call in (S3Directory(bucket, "", settings).head, S3Directory(bucket, "", settings).list):
+        text = refusal(lambda call=call: list(call("key") or ()), UsageError)
+        assert "no request can be made from this URI and these settings" in text
 
 
 def test_an_invalid_region() -> None:

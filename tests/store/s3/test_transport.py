@@ -33,10 +33,10 @@ def test_a_forward_proxy_with_a_password(
     versitygw: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with FaultProxy(versitygw.port) as proxy:
-        address = proxy.endpoint.replace("//", "//user:canary%20word@")
+        address = proxy.endpoint.replace("//", "//user:canary%20w%C3%B6rd@")
         monkeypatch.setenv("HTTP_PROXY", address)
         assert works()
-        login = base64.b64encode(b"user:canary word").decode()
+        login = base64.b64encode("user:canary wörd".encode()).decode()
         assert {r.headers["proxy-authorization"] for r in proxy.seen} == {f"Basic {login}"}
         assert {r.headers["host"] for r in proxy.seen} == {f"127.0.0.1:{versitygw.port}"}
 
@@ -71,10 +71,18 @@ def test_a_proxy_that_requires_a_login(
         assert len(proxy.seen) == 1
 
 
-def test_an_invalid_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTP_PROXY", "socks5://user:canary@host:1")
-    text = error_of_get(UsageError)
-    assert text == "HTTP_PROXY is invalid; expected http://host:port"
+@pytest.mark.parametrize(
+    ("proxy", "expected"),
+    [
+        ("socks5://user:canary@host:1", "is invalid; expected http://host:port"),
+        ("http://user:canary@host:port", "is invalid; expected http://host:port"),
+        ("http://user:canary\n@host:1", "contains a line break or another character"),
+        ("http://user:canaryé@host:1", "contains a line break or another character"),
+    ],
+)
+def test_an_invalid_proxy(monkeypatch: pytest.MonkeyPatch, proxy: str, expected: str) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    assert error_of_get(UsageError).startswith(f"HTTP_PROXY {expected}")
 
 
 @pytest.mark.parametrize(

@@ -113,8 +113,8 @@ def _read_yaml(source: Source, name: str) -> Any:
     """Read YAML without references, which can make a small file huge."""
     if source.files[name].num_bytes > _MAX_BYTES:
         return None
+    text = read_text(source, name)
     try:
-        text = read_text(source, name)
         if not _ANY_KEY.search(text):
             return None
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
