@@ -8,7 +8,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from itertools import count
 from statistics import median
 from typing import Literal
 
@@ -114,6 +113,4 @@ def append(location: Location, new: Measurement, earlier: Sequence[Measurement])
     if any(other.run == new.run for other in earlier):
         return
     content = (json.dumps(new.model_dump(), indent=2, sort_keys=True) + "\n").encode()
-    for number in count(len(earlier) + 1):
-        if location.put_if_absent(f"{number:06}.json", content):
-            return
+    location.put_numbered(lambda number: f"{number:06}.json", len(earlier) + 1, content)

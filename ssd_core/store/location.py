@@ -14,6 +14,7 @@ from ssd_core.logs import logger
 
 ContentT = TypeVar("ContentT")
 
+_MOST_NUMBERS = 100
 PARTIAL_PREFIX = ".partial-"
 """Prefix of the names of incomplete objects; no listing returns them."""
 
@@ -88,6 +89,19 @@ class Location(ABC):
 
         Exactly one of many concurrent writers succeeds.
         """
+
+    def put_numbered(self, name: Callable[[int], str], first: int, content: bytes) -> int:
+        """Store `content` under the name of the first free number, and return the number.
+
+        Raises:
+            TransientError: other writers took many numbers in the meantime.
+        """
+        for number in range(first, first + _MOST_NUMBERS):
+            if self.put_if_absent(name(number), content):
+                return number
+        raise TransientError(
+            f"{self}: no name from '{name(first)}' on can be taken; repeat the command later"
+        )
 
     @abstractmethod
     def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:

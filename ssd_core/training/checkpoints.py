@@ -106,9 +106,8 @@ class CheckpointDir:
         return None
 
     def _claim(self) -> int:
-        attempt = self._newest_attempt() + 1
-        while not self._directory.put_if_absent(_attempt_name(attempt), b""):
-            attempt += 1
+        first = self._newest_attempt() + 1
+        attempt = self._directory.put_numbered(_attempt_name, first, b"")
         for found in list(self._directory.list(_ATTEMPT)):
             if found.key < _attempt_name(attempt):
                 self._directory.delete(found.key)

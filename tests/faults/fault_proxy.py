@@ -63,7 +63,8 @@ class Fault:
     """What happens to the first `times` requests that match."""
 
     mode: str
-    """error, reset, stall, lost_answer; cut, stall_in_body, slow, corrupt: the body of an answer;
+    """error, reset, stall, lost_answer; hide_metadata: the headers of an answer; cut,
+    stall_in_body, slow, corrupt: the body of an answer;
     slow_upload, corrupt_upload, drop_header: the request; call: nothing fails."""
     times: int = 1
     method: str = ""
@@ -205,6 +206,8 @@ class _Connection(socketserver.StreamRequestHandler):
         if fault.mode == "slow":
             self.wfile.write(answer.head())
             return self._drip(answer.body, fault.bytes_per_second)
+        if fault.mode == "hide_metadata":
+            answer.headers = [(k, v) for k, v in answer.headers if "x-amz-meta" not in k.lower()]
         if fault.mode == "corrupt":
             answer.body = _flip(answer.body, fault.offset)
         self._send(request, answer)

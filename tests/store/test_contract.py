@@ -118,6 +118,12 @@ def test_a_key_cannot_leave_the_directory(store: Location) -> None:
                 put(key, b"")
 
 
+def test_the_first_free_number_is_taken(store: Location) -> None:
+    store.put("attempt-2", b"")
+    assert [store.put_numbered("attempt-{}".format, 1, b"mine") for _ in range(2)] == [1, 3]
+    assert store.get("attempt-3") == b"mine"
+
+
 def test_a_large_file(store: Location, tmp_path: Path) -> None:
     """Larger than one request of an S3 store, and not a multiple of its part size."""
     path = tmp_path / "large"

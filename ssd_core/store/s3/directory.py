@@ -22,7 +22,7 @@ import minio
 from minio.datatypes import ListMultipartUploadsResult
 from urllib3.response import BaseHTTPResponse
 
-from ssd_core.errors import TransientError
+from ssd_core.errors import TransientError, UsageError
 from ssd_core.store.known_file import KnownFile
 from ssd_core.store.location import (
     PARTIAL_PREFIX,
@@ -141,12 +141,18 @@ class S3Directory(Location):
         with self._operation(key) as budget:
             if self._stat(name) is not None:
                 return False
-            is_refused = not self._put_conditionally(name, content, writer)
+            is_stored = self._put_conditionally(name, content, writer)
             # After a lost response, the retry is refused because of our own object.
-            if is_refused and self._writer(name) != writer:
+            if not is_stored and self._writer(name) != writer:
                 return False
             time.sleep(self._connection.settings.retry_policy.settle_seconds)
-            if self._writer(name) != writer:
+            found = self._stat(name)
+            if is_stored and found is not None and _WRITER not in found.metadata:
+                raise UsageError(
+                    f"{self.uri}/{key}: the store keeps no user metadata (x-amz-meta-*), by which "
+                    "writers find out which of them was first; choose a store that does"
+                )
+            if found is None or found.metadata.get(_WRITER) != writer:
                 return False
             # A store that ignores conditions may mix one writer's metadata with another's content.
             if self._read(name, 0, None, budget)[0] != content:

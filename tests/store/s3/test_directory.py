@@ -90,6 +90,19 @@ def store_content(server: S3Server, store: S3Directory) -> bytes:
     return S3Directory(PUBLIC, store._prefix, settings_of(server)).get("key")
 
 
+def test_claims_end_on_a_store_without_user_metadata(server: S3Server) -> None:
+    with FaultProxy(server.port) as proxy:
+        store = open_s3(server, endpoint=proxy.endpoint)
+        proxy.fail("hide_metadata", times=1000, method="HEAD")
+        for claim in (
+            lambda: store.put_if_absent("claim", b"mine"),
+            lambda: store.put_numbered("attempt-{}".format, 1, b""),
+        ):
+            text = refusal(claim, UsageError)
+            assert "the store keeps no user metadata (x-amz-meta-*)" in text
+        assert store.put_if_absent("claim", b"mine") is False
+
+
 def test_a_listing_of_several_pages(versitygw: S3Server) -> None:
     prefix = own_prefix()
     folder = versitygw.folder / "objects" / BUCKET / prefix
