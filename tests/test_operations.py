@@ -47,13 +47,12 @@ def test_every_block_is_run_by_a_test() -> None:
 def test_kubectl_accepts_its_arguments_and_only_lacks_a_cluster(tmp_path: Path) -> None:
     if (kubectl := shutil.which("kubectl")) is None:
         missing("kubectl", "no kubectl here")
-    (tmp_path / "object.yaml").write_text("apiVersion: v1\nkind: Service\nmetadata: {name: a}\n")
     commands = re.findall(r"kubectl ([^|)\n&]*)", "".join(CLUSTER))
     assert len(commands) == 5
     for words in commands:
-        words = words.replace("-f -", f"-f {tmp_path / 'object.yaml'}")
         done = subprocess.run(
             [*BASH, f"{kubectl} --server=http://127.0.0.1:1 {words}"],
+            cwd=ROOT,
             env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "KUBECONFIG": os.devnull},
             capture_output=True,
             text=True,
@@ -65,7 +64,7 @@ def test_kubectl_accepts_its_arguments_and_only_lacks_a_cluster(tmp_path: Path) 
 def test_kustomize_builds_the_overlay() -> None:
     if (kustomize := find_program("kustomize")) is None:
         missing("kustomize", "no kustomize here")
-    (folder,) = re.findall(r"kustomize build (\S+) \| kubectl apply -f -", "".join(CLUSTER))
+    (folder,) = re.findall(r"kubectl apply -k (\S+)", "".join(CLUSTER))
     subprocess.run([kustomize, "build", folder], cwd=ROOT, check=True, capture_output=True)
 
 

@@ -1,7 +1,7 @@
 """Verbs for a cluster: `compile`, `submit`, `wait`, `status` and `results`."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,14 +28,15 @@ if TYPE_CHECKING:
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The id that `submit` printed.")]
 
-_INTERVAL_SECONDS = 10.0
-_OUTAGE_SECONDS = 600.0
 _root = typer.Option(metavar="URI", help="Keeps everything: s3://bucket/prefix.")
 _experiment = typer.Option(
     envvar="KF_PIPELINES_DEFAULT_EXPERIMENT_NAME",
     metavar="NAME",
     help="Group of runs on the pages of Kubeflow; created where it does not exist.",
 )
+_interval = typer.Option(min=0.01, metavar="SECONDS", help="Time between two polls.")
+_patience = typer.Option(min=0, metavar="SECONDS", help="Longest outage of the server.")
+_start_timeout = typer.Option(min=0, metavar="SECONDS", help="For a pod that cannot start.")
 _service_account = typer.Option(metavar="NAME", help="Of the pods; by default the cluster's.")
 
 
@@ -49,6 +50,15 @@ class SubmitOptions:
     nodes: Nodes = 1
     experiment: Annotated[str, _experiment] = "Default"
     service_account: Annotated[str | None, _service_account] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitOptions:
+    """Times of `wait` in seconds."""
+
+    interval: Annotated[float, _interval] = 10.0
+    patience: Annotated[float, _patience] = 600.0
+    start_timeout: Annotated[float, _start_timeout] = 3600.0
 
 
 def compile_checked(pipeline: str, given: PipelineOptions, options: SubmitOptions) -> "Package":
@@ -103,6 +113,9 @@ def submit(
     options: SubmitOptions,
     server: ServerSettings,
     wait: Annotated[bool, typer.Option("--wait", help="Stay until the run is over.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Start another run, because the active one is lost.")
+    ] = False,
 ) -> None:
     """Run a pipeline on a cluster; prints the id of the run and its page.
 
@@ -120,43 +133,41 @@ def submit(
     set_up_logging()
     client = Client(server)
     run = submission.submit(
-        client, package, experiment=options.experiment, service_account=options.service_account
+        client,
+        package,
+        experiment=options.experiment,
+        service_account=options.service_account,
+        again=again,
     )
     print(run.id)
     print(client.run_url(run.id), flush=True)
     if wait:
-        _watch(client, run.id, _INTERVAL_SECONDS, _OUTAGE_SECONDS)
+        _watch(client, run.id, WaitOptions())
 
 
 @with_bundles
 def wait(
     run: RunId,
     server: ServerSettings,
-    interval: Annotated[
-        float, typer.Option(min=0.01, metavar="SECONDS", help="Time between two polls.")
-    ] = _INTERVAL_SECONDS,
-    outage: Annotated[
-        float,
-        typer.Option("--patience", min=0, metavar="SECONDS", help="Longest outage of the server."),
-    ] = _OUTAGE_SECONDS,
+    options: WaitOptions,
 ) -> None:
     """Wait for the end of a run, and print the state of its steps.
 
-    Exit codes: 0 it succeeded, 3 it failed, 75 it was terminated (the same
-    submission continues it) or the server was unreachable for too long.
-    Ctrl-C ends the waiting, not the run.
+    Exit codes: 0 it succeeded, 3 it failed, 75 it was terminated or lost a pod
+    (the same submission continues it), the server was unreachable or a pod
+    could not start for too long. Ctrl-C ends the waiting, not the run.
 
     Example: python -m pipelines wait 8f0c1c52-6f0e-4c0b-9d6b-0d8f7f1f2a3b
     """
     from pipelines.cluster.client import Client
 
     set_up_logging()
-    _watch(Client(server), run, interval, outage)
+    _watch(Client(server), run, options)
 
 
 @with_bundles
 def status(run: RunId, server: ServerSettings) -> None:
-    """Print the state of a run, and of each step that has begun.
+    """Print the state of a run and of its steps, with the reason of a failure.
 
     A run that a user terminated is called so, though the server calls it
     failed. The exit code is 0 for every state; `wait` exits with that of the
@@ -165,9 +176,10 @@ def status(run: RunId, server: ServerSettings) -> None:
     Example: python -m pipelines status 8f0c1c52-6f0e-4c0b-9d6b-0d8f7f1f2a3b
     """
     from pipelines.cluster.client import Client
+    from pipelines.cluster.watch import explain
 
     client = Client(server)
-    found = client.get_run(run)
+    found = explain(client, client.get_run(run))
     why = f": {found.error}" if found.error else ""
     print(f"{found.name} · {found.state}{why}")
     for step in found.steps:
@@ -213,12 +225,12 @@ def _fetch_root(run: str, server: ServerSettings) -> str:
     return root
 
 
-def _watch(client: "Client", run_id: str, interval: float, outage: float) -> None:
+def _watch(client: "Client", run_id: str, options: WaitOptions) -> None:
     """Print changes until the run is over; raise unless it succeeded."""
-    from pipelines.cluster.submission import follow
+    from pipelines.cluster.watch import follow
 
     shown: dict[str, str] = {}
-    for run in follow(client, run_id, interval=interval, timeout=outage):
+    for run in follow(client, run_id, **asdict(options)):
         for step in run.steps:
             if shown.get(step.name) != step.state:
                 print(_describe_step(step), flush=True)
@@ -237,9 +249,10 @@ def _check_end(run: "RunState", url: str) -> None:
     if run.state == "terminated":
         raise TransientError(f"the run {run.id} was terminated; the same submission continues")
     if run.state == "failed":
-        failed = [step.name for step in run.steps if step.state == "failed"]
-        where = f" in {', '.join(failed)}" if failed else ""
-        why = f" ({run.error})" if run.error else ""
-        raise RunFailedError(
-            f"the run {run.id} failed{where}{why}; the log of the step is at {url}"
-        )
+        failed = [step for step in run.steps if step.state == "failed"]
+        where = f" in {', '.join(step.name for step in failed)}" if failed else ""
+        reason = next((step.error for step in failed if step.error), run.error)
+        message = f"the run {run.id} failed{where}{reason and f': {reason}'}; "
+        if failed and all(step.may_pass for step in failed):
+            raise TransientError(f"{message}the same submission continues")
+        raise RunFailedError(f"{message}the log of the step is at {url}")

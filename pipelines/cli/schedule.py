@@ -1,5 +1,6 @@
 """`python -m pipelines schedule`."""
 
+import shlex
 from datetime import datetime, timezone
 from itertools import islice
 from typing import Annotated, Any
@@ -12,7 +13,8 @@ from pipelines.cli.cluster import SubmitOptions, compile_checked
 from pipelines.cli.options import PipelineOptions, with_bundles
 from pipelines.cluster.cron import Cron, read_cron
 from pipelines.cluster.settings import ServerSettings
-from ssd_core.errors import unknown_name
+from ssd_core.errors import TransientError, unknown_name
+from ssd_core.logs import set_up_logging
 
 _SHOWN_TIMES = 3
 
@@ -61,8 +63,8 @@ def create(
 
     One run at a time; a missed one is not made up for, and no step is taken
     from the cache. An existing schedule of this name is replaced: the new one
-    is created before the old one is deleted. Times are those of the server's
-    clock, by default UTC.
+    is created, then the old one is disabled, and deleted unless it has an
+    active run. Times are those of the server's clock, by default UTC.
 
     Example: python -m pipelines schedule nightly --cron "0 0 3 * * *"
     --pipeline benchmark --placement torch-cuda --root s3://detectors
@@ -75,6 +77,7 @@ def create(
     from pipelines.cluster import submission
     from pipelines.cluster.client import Client
 
+    set_up_logging()
     client = Client(server)
     made = submission.put_schedule(
         client,
@@ -110,17 +113,24 @@ def remove(
 ) -> None:
     """Remove a schedule; its runs and results stay.
 
+    While a run of it is active, the schedule is only disabled, and the exit
+    code is 75: the server would kill that run.
+
     Example: python -m pipelines schedule remove nightly
     """
     from pipelines.cluster.client import Client
+    from pipelines.cluster.submission import remove_schedules
 
     client = Client(server)
     schedules = client.list_schedules()
     found = [schedule for schedule in schedules if schedule.name == name]
     if not found:
         raise unknown_name("schedule", name, {schedule.name for schedule in schedules})
-    for schedule in found:
-        client.delete_schedule(schedule)
+    if runs := remove_schedules(client, found):
+        raise TransientError(
+            f"'{name}' is disabled, but its run {runs[0]} would be killed with it; when that is "
+            f"over, run: python -m pipelines schedule remove {shlex.quote(name)}"
+        )
     print(f"{name} is removed")
 
 

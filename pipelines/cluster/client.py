@@ -18,6 +18,7 @@ _RUN_ID = re.compile(r"[\w-]+", re.ASCII)
 _EQUALS = 1
 """Operation of a filter, as kfp.Client writes it."""
 _OVER = {"SUCCEEDED", "SKIPPED", "FAILED", "CANCELED"}
+_ACTIVE = {"PENDING", "RUNNING"}
 _STOPPING = {"CANCELING", "CANCELED"}
 
 
@@ -27,21 +28,50 @@ class Schedule:
 
     id: str
     name: str
+    experiment: str
+    """Id of the experiment with its runs."""
     cron: str
     pipeline: str
     is_enabled: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A node of the workflow that runs a pipeline: a pod, or a group of nodes."""
+
+    id: str
+    name: str
+    is_pod: bool
+    phase: str
+    message: str
+    """From Kubernetes, for example `Unschedulable: …` or `OOMKilled (exit code 137)`."""
+    children: tuple[str, ...]
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it is a pod that has not started, for a reason."""
+        return self.is_pod and self.phase == "Pending" and bool(self.message)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it is a pod that has failed or was lost."""
+        return self.is_pod and self.phase in {"Failed", "Error"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepState:
-    """A step that has begun."""
+    """A step that has begun, or cannot begin any more."""
 
     name: str
     state: str
-    """Lower case: pending, running, succeeded, failed, ..."""
+    """Lower case: pending, waiting, running, succeeded, failed, not run, ..."""
     seconds: float | None
     """Duration; None while it runs."""
     error: str
+    node: str = ""
+    """Id of the node with its pods."""
+    may_pass: bool = False
+    """It failed for a reason that a rerun may not meet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +144,18 @@ class Client:
             raise UsageError(f"'{run_id}' is not the id of a run; `submit` prints it")
         return _read_run(self._call(self._runs.run_service_get_run, run_id))
 
+    def get_nodes(self, run_id: str) -> dict[str, Node]:
+        """Return the nodes of the workflow of a run by id, also when they no longer exist."""
+        text = self._connection.read("/apis/v1beta1/runs/{run}", run=run_id)
+        manifest = json.loads(text)["pipeline_runtime"]["workflow_manifest"]
+        nodes = json.loads(manifest)["status"].get("nodes", {})
+        return {node_id: _read_node(node) for node_id, node in nodes.items()}
+
+    def get_log(self, run_id: str, node: str) -> str:
+        """Return the log of a node, also when its pod no longer exists."""
+        path = "/apis/v1alpha1/runs/{run}/nodes/{node}/log"
+        return self._connection.read(path, run=run_id, node=node)
+
     def find_runs(self, name: str, experiment: str) -> list[RunState]:
         """Return the runs of this name, the newest first."""
         listed = self._call(
@@ -125,19 +167,29 @@ class Client:
         )
         return [_read_run(run) for run in listed.runs or () if run.display_name == name]
 
+    def active_runs(self, schedule: Schedule) -> list[str]:
+        """Return the ids of the runs that a schedule has started and that are not over."""
+        list_runs = self._runs.run_service_list_runs
+        runs = self._list(list_runs, "runs", experiment_id=schedule.experiment)
+        return [
+            str(run.run_id)
+            for run in runs
+            if run.recurring_run_id == schedule.id and run.state not in _OVER
+        ]
+
     def list_schedules(self) -> list[Schedule]:
         """Return the schedules of the namespace by name."""
-        found: list[Schedule] = []
-        options = dict(self._where)
+        list_all = self._recurring_runs.recurring_run_service_list_recurring_runs
+        found = map(_read_schedule, self._list(list_all, "recurring_runs", **self._where))
+        return sorted(found, key=lambda schedule: schedule.name)
+
+    def _list(self, method: Callable[..., Any], name: str, **options: Any) -> Iterator[Any]:
+        """Yield the entries of all pages."""
         while True:
-            page = self._call(
-                self._recurring_runs.recurring_run_service_list_recurring_runs,
-                page_size=_PAGE_SIZE,
-                **options,
-            )
-            found += map(_read_schedule, page.recurring_runs or ())
+            page = self._call(method, page_size=_PAGE_SIZE, **options)
+            yield from getattr(page, name) or ()
             if not page.next_page_token:
-                return sorted(found, key=lambda schedule: schedule.name)
+                return
             options["page_token"] = page.next_page_token
 
     def create_schedule(
@@ -164,8 +216,14 @@ class Client:
         create = self._recurring_runs.recurring_run_service_create_recurring_run
         return _read_schedule(self._call(create, body))
 
+    def disable_schedule(self, schedule: Schedule) -> None:
+        """Let a schedule start no more runs; its active run goes on."""
+        disable: Callable[..., Any]
+        disable = self._recurring_runs.recurring_run_service_disable_recurring_run
+        self._call(disable, schedule.id)
+
     def delete_schedule(self, schedule: Schedule) -> None:
-        """Delete a schedule; its runs stay."""
+        """Delete a schedule, and with it the workflow of a run that is still active."""
         self._call(self._recurring_runs.recurring_run_service_delete_recurring_run, schedule.id)
 
     def run_url(self, run_id: str) -> str:
@@ -187,40 +245,58 @@ def _read_schedule(found: Any) -> Schedule:
     return Schedule(
         id=found.recurring_run_id,
         name=found.display_name or "",
+        experiment=found.experiment_id or "",
         cron=cron or "",
         pipeline=_specification(found).get("pipelineInfo", {}).get("name", ""),
         is_enabled=found.status == kfp_server_api.V2beta1RecurringRunStatus.ENABLED,
     )
 
 
+def _read_node(node: Mapping[str, Any]) -> Node:
+    return Node(
+        id=node["id"],
+        name=node.get("displayName", ""),
+        is_pod=node.get("type") == "Pod",
+        phase=node.get("phase", ""),
+        message=node.get("message", ""),
+        children=tuple(node.get("children", ())),
+    )
+
+
 def _read_run(run: Any) -> RunState:
-    """Read a `V2beta1Run`."""
+    """Read a `V2beta1Run`; one that was retried counts from its last start."""
     state = run.state or "PENDING"
-    past = {entry.state for entry in run.state_history or ()} | {state}
-    is_over, was_stopped = state in _OVER, bool(past & _STOPPING)
+    history = [entry.state for entry in run.state_history or ()] + [state]
+    start = max((place for place, past in enumerate(history) if past in _ACTIVE), default=0)
+    is_over, was_stopped = state in _OVER, bool(_STOPPING & set(history[start:]))
     return RunState(
         id=run.run_id,
         name=run.display_name or "",
         state="terminated" if is_over and was_stopped and state != "SUCCEEDED" else state.lower(),
         is_over=is_over,
         is_stopping=is_over or was_stopped,
-        steps=tuple(_read_steps(run)),
+        steps=tuple(_read_steps(run, "not run" if is_over else "pending")),
         arguments=(run.runtime_config and run.runtime_config.parameters) or {},
         error=_message(run.error),
     )
 
 
-def _read_steps(run: Any) -> Iterator[StepState]:
-    """Yield the tasks that the pipeline names; the server lists its own pods among them."""
+def _read_steps(run: Any, unstarted: str) -> Iterator[StepState]:
+    """Yield the tasks that the pipeline names; the server lists its own pods among them.
+
+    It gives no state to a task that never ran; ours is `unstarted`.
+    """
     tasks = _specification(run).get("root", {}).get("dag", {}).get("tasks", {})
     details = (run.run_details and run.run_details.task_details) or ()
     begun = [task for task in details if task.display_name in tasks and task.start_time]
-    for task in sorted(begun, key=lambda task: task.start_time):
+    for task in sorted(begun, key=lambda task: (task.state is None, task.start_time)):
+        children = task.child_tasks or ()
         yield StepState(
             name=task.display_name.replace("-", "_"),
-            state=(task.state or "RUNNING").lower(),
-            seconds=_seconds(task.start_time, task.end_time),
+            state=task.state.lower() if task.state else unstarted,
+            seconds=_seconds(task.start_time, task.end_time) if task.state else None,
             error=_message(task.error),
+            node=children[0].pod_name if children else "",
         )
 
 

@@ -46,9 +46,20 @@ class Connection:
             UsageError: the credentials, the request or the address is wrong.
             TransientError: the server is unreachable, slow or broken; a retry may succeed.
         """
+        answer = self._send(method, *arguments, **options)
+        if "json" not in (self.api.last_response.getheader("content-type") or ""):
+            raise self._wrong_address("something else than JSON")
+        return answer
+
+    def read(self, path: str, **names: str) -> str:
+        """Return the text at a path that the generated client lacks; raises as `call` does."""
+        self._send(self.api.call_api, path, "GET", path_params=names, auth_settings=["Bearer"])
+        return str(self.api.last_response.data)
+
+    def _send(self, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         timeout = (_CONNECT_SECONDS, self._settings.timeout)
         try:
-            answer = method(*arguments, **options, _request_timeout=timeout)
+            return method(*arguments, **options, _request_timeout=timeout)
         except ApiException as error:
             raise self._explain(error.status, error.body) from None
         except urllib3.exceptions.HTTPError as error:
@@ -57,9 +68,6 @@ class Connection:
             if isinstance(failure := error.__context__, ApiException):
                 raise self._explain(failure.status, None) from None
             raise self._wrong_address(f"an answer that cannot be read ({error})") from None
-        if "json" not in (self.api.last_response.getheader("content-type") or ""):
-            raise self._wrong_address("something else than JSON")
-        return answer
 
     def _explain(self, status: int, body: str | None) -> SsdError:
         message = _read_message(body)

@@ -1,9 +1,8 @@
-"""A pipeline submitted to a cluster, once or on a schedule; a run followed to its end."""
+"""A pipeline submitted to a cluster, once or on a schedule."""
 
 import hashlib
 import json
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,21 +85,33 @@ def compile_package(
 
 
 def submit(
-    client: Client, package: Package, *, experiment: str, service_account: str | None
+    client: Client,
+    package: Package,
+    *,
+    experiment: str,
+    service_account: str | None,
+    again: bool = False,
 ) -> RunState:
-    """Start a run, or return an active one of the same package.
+    """Start a run, or return the newest one of the same package if it is active.
 
     The name of a run identifies its package, so a submission whose answer was lost is found when
     it is repeated. Two trainings of the same model would only hinder each other.
+
+    Args:
+        client: the server.
+        package: the pipeline and its arguments.
+        experiment: name of the group of runs.
+        service_account: of the pods; None for that of the cluster.
+        again: start a run also while one seems to be active, because that one is lost.
 
     Raises:
         TransientError: the server is unreachable; submitting again is safe.
     """
     experiment_id = client.ensure_experiment(experiment)
-    for run in client.find_runs(package.name, experiment_id):
-        if not run.is_stopping:
-            logger.info("the same run is already active")
-            return run
+    newest = next(iter(client.find_runs(package.name, experiment_id)), None)
+    if newest and not newest.is_stopping and not again:
+        logger.info("the same run is already active; if it is lost, --again starts another")
+        return newest
     try:
         return client.create_run(
             package.specification(),
@@ -123,7 +134,7 @@ def put_schedule(
     experiment: str,
     service_account: str | None,
 ) -> Schedule:
-    """Create a schedule, and then delete the older ones of its name, so that one always exists.
+    """Create a schedule, and then remove the older ones of its name, so that one always exists.
 
     After a failure in between, the same command finishes the job.
 
@@ -139,8 +150,13 @@ def put_schedule(
         service_account=service_account,
     )
     try:
-        for schedule in older:
-            client.delete_schedule(schedule)
+        for run in remove_schedules(client, older):
+            logger.warning(
+                "the older schedule '%s' is disabled and stays until its run %s is over; the same "
+                "command removes it then",
+                name,
+                run,
+            )
     except TransientError as error:
         raise TransientError(
             f"{error}; the new schedule '{name}' exists, but an older one is still active; "
@@ -149,34 +165,18 @@ def put_schedule(
     return made
 
 
-def follow(client: Client, run_id: str, *, interval: float, timeout: float) -> Iterator[RunState]:
-    """Yield the state of a run again and again, until it is over.
+def remove_schedules(client: Client, schedules: Sequence[Schedule]) -> list[str]:
+    """Disable schedules, and delete those without an active run; return the ids of such runs.
 
-    Args:
-        client: its server.
-        run_id: its id.
-        interval: seconds between two polls.
-        timeout: seconds for which the server may be unreachable or broken.
-
-    Raises:
-        TransientError: it was for longer.
+    The server would kill an active run together with its schedule.
     """
-    reached = time.monotonic()
-    while True:
-        try:
-            run = client.get_run(run_id)
-        except TransientError as error:
-            if time.monotonic() - reached >= timeout:
-                raise TransientError(
-                    f"{error}; gave up after {timeout:g} s, the run itself continues"
-                ) from None
-            logger.warning("%s", error)
-        else:
-            reached = time.monotonic()
-            yield run
-            if run.is_over:
-                return
-        time.sleep(interval)
+    for schedule in schedules:
+        client.disable_schedule(schedule)
+    active = {schedule.id: client.active_runs(schedule) for schedule in schedules}
+    for schedule in schedules:
+        if not active[schedule.id]:
+            client.delete_schedule(schedule)
+    return [run for runs in active.values() for run in runs]
 
 
 def _check_uri(flag: str, uri: str) -> None:

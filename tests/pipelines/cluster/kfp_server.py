@@ -1,4 +1,4 @@
-"""A stand-in for the server of Kubeflow Pipelines: v2beta1 REST over real HTTP.
+"""A stand-in for the server of Kubeflow Pipelines 2.17: its REST over real HTTP.
 
 Every request and response is checked against the models of `kfp_server_api`, every pipeline
 against the schema of `kfp-pipeline-spec`, and the arguments of a run against its pipeline.
@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from graphlib import TopologicalSorter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from tests.pipelines.cluster.kfp_runs import OVER, Run, shown, workflow_nodes
 from tests.pipelines.cluster.kfp_schema import Json, Refused, asked, check_pipeline, checked
 
 EPOCH = datetime(2026, 11, 20, 3, 0, tzinfo=timezone.utc)
@@ -42,15 +42,6 @@ class Fault:
     """The request is carried out; only the response is lost."""
     is_silent: bool = False
     """No response at all, until the test is over."""
-
-
-@dataclass
-class Run:
-    """A run that advances to its next state with every request."""
-
-    content: Json
-    history: Sequence[str]
-    position: int = 0
 
 
 class KfpServer:
@@ -77,7 +68,9 @@ class KfpServer:
         self._lock = threading.Lock()
         self._ticks = itertools.count()
 
-    def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Json:
+    def answer(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes
+    ) -> Json | str:
         """Carry out a request.
 
         Raises:
@@ -86,7 +79,7 @@ class KfpServer:
         url = urlsplit(target)
         self._authenticate(headers)
         for pattern, verb in ROUTES:
-            if match := re.fullmatch(pattern, f"{method} {url.path.removeprefix('/apis/v2beta1')}"):
+            if match := re.fullmatch(pattern, f"{method} {shorten(url.path)}"):
                 query = dict(parse_qsl(url.query))
                 self._authorise(query.get("namespace"), is_list=pattern in LISTS)
                 with self._lock:
@@ -151,10 +144,21 @@ class KfpServer:
         wanted = asked(body, "V2beta1Run")
         check_pipeline(wanted)
         self._find(self.experiments, wanted["experiment_id"])
+        return checked(shown(self._start(wanted)), "V2beta1Run")
+
+    def start_scheduled(self, schedule: str) -> str:
+        """Start a run of a schedule, as its cron line does, and return its id."""
+        made = self.recurring_runs[schedule]
+        shared = {"display_name", "experiment_id", "pipeline_spec", "runtime_config"}
+        wanted = {name: value for name, value in made.items() if name in shared}
+        run = self._start({**wanted, "recurring_run_id": schedule})
+        return str(run.content["run_id"])
+
+    def _start(self, wanted: Json) -> Run:
         run_id = str(uuid.uuid4())
         content = {**wanted, "run_id": run_id, "created_at": self.now()}
         self.runs[run_id] = Run(content, self.history)
-        return checked(shown(self.runs[run_id]), "V2beta1Run")
+        return self.runs[run_id]
 
     def get_run(self, names: Sequence[str], query: Json, body: Json) -> Json:
         """GET /runs/ID; the run advances."""
@@ -168,6 +172,28 @@ class KfpServer:
         run = self._find(self.runs, names[0])
         run.history = (*run.history[: run.position + 1], "CANCELING", "FAILED")
         return {}
+
+    def retry_run(self, names: Sequence[str], query: Json, body: Json) -> Json:
+        """POST /runs/ID:retry; the history goes on."""
+        run = self._find(self.runs, names[0])
+        run.history = (*run.history, "RUNNING", "SUCCEEDED")
+        run.position += 1
+        return {}
+
+    def get_workflow(self, names: Sequence[str], query: Json, body: Json) -> Json:
+        """GET /apis/v1beta1/runs/ID, also when the workflow no longer exists."""
+        run = self._find(self.runs, names[0])
+        manifest = {"kind": "Workflow", "status": {"nodes": workflow_nodes(run)}}
+        return {
+            "run": {"id": names[0]},
+            "pipeline_runtime": {"workflow_manifest": json.dumps(manifest)},
+        }
+
+    def get_log(self, names: Sequence[str], query: Json, body: Json) -> str:
+        """GET /apis/v1alpha1/runs/ID/nodes/NODE/log, also when the pod no longer exists."""
+        run = self._find(self.runs, names[0])
+        task = names[1].removeprefix("pod-of-")
+        return str(self._find(run.logs, task))
 
     def list_recurring_runs(self, _: Sequence[str], query: Json, body: Json) -> Json:
         """GET /recurringruns."""
@@ -193,9 +219,13 @@ class KfpServer:
         return checked(self._find(self.recurring_runs, names[0]), "V2beta1RecurringRun")
 
     def delete_recurring_run(self, names: Sequence[str], query: Json, body: Json) -> Json:
-        """DELETE /recurringruns/ID."""
+        """DELETE /recurringruns/ID; the workflow of a run of it goes, and its state stays."""
         self._find(self.recurring_runs, names[0])
         del self.recurring_runs[names[0]]
+        for run in self.runs.values():
+            state = run.history[run.position]
+            if run.content.get("recurring_run_id") == names[0] and state not in OVER:
+                run.history = run.history[: run.position + 1]
         return {}
 
     def switch_recurring_run(self, names: Sequence[str], query: Json, body: Json) -> Json:
@@ -210,7 +240,7 @@ class KfpServer:
         return store[name]
 
 
-Verb = Callable[[KfpServer, Sequence[str], Json, Json], Json]
+Verb = Callable[[KfpServer, Sequence[str], Json, Json], Json | str]
 ROUTES: Sequence[tuple[str, Verb]] = (
     ("GET /healthz", KfpServer.health),
     ("GET /experiments", KfpServer.list_experiments),
@@ -219,6 +249,9 @@ ROUTES: Sequence[tuple[str, Verb]] = (
     ("POST /runs", KfpServer.create_run),
     ("GET /runs/([^/:]+)", KfpServer.get_run),
     ("POST /runs/([^/:]+):terminate", KfpServer.terminate_run),
+    ("POST /runs/([^/:]+):retry", KfpServer.retry_run),
+    ("GET /apis/v1beta1/runs/([^/:]+)", KfpServer.get_workflow),
+    ("GET /apis/v1alpha1/runs/([^/:]+)/nodes/([^/:]+)/log", KfpServer.get_log),
     ("GET /recurringruns", KfpServer.list_recurring_runs),
     ("POST /recurringruns", KfpServer.create_recurring_run),
     ("GET /recurringruns/([^/:]+)", KfpServer.get_recurring_run),
@@ -261,10 +294,15 @@ def running(server: KfpServer, certificate: tuple[Path, Path] | None = None) -> 
         thread.join()
 
 
+def shorten(path: str) -> str:
+    """Return the path without the prefix of the current API."""
+    return path.removeprefix("/apis/v2beta1")
+
+
 def handle(server: KfpServer, request: BaseHTTPRequestHandler) -> None:
     """Answer one request, or fail as its fault requires."""
     body = request.rfile.read(int(request.headers.get("content-length") or 0))
-    words = f"{request.command} {urlsplit(request.path).path.removeprefix('/apis/v2beta1')}"
+    words = f"{request.command} {shorten(urlsplit(request.path).path)}"
     server.requests.append(words)
     fault = server.take_fault(words)
     if fault is None or fault.is_done:
@@ -274,6 +312,8 @@ def handle(server: KfpServer, request: BaseHTTPRequestHandler) -> None:
         except Refused as refused:
             status, content = refused.status, failure(refused.code, str(refused))
     server.on_request.get(words, lambda: None)()
+    if fault is None and isinstance(content, str):
+        return send(request, status, content.encode(), "text/plain", {})
     if fault is None:
         return send(request, status, json.dumps(content).encode(), "application/json", {})
     if fault.is_silent:
@@ -309,45 +349,6 @@ def send(
 def failure(code: int, message: str) -> Json:
     """Return an error in the format of the server."""
     return {"error": message, "code": code, "message": message, "details": []}
-
-
-def shown(run: Run) -> Json:
-    """Return the state of a run, with its tasks and the pods of the server among them."""
-    states = run.history[: run.position + 1]
-    created = datetime.fromisoformat(run.content["created_at"])
-    past = [
-        {"state": state, "update_time": (created + timedelta(minutes=number)).isoformat()}
-        for number, state in enumerate(states)
-    ]
-    specification = run.content["pipeline_spec"]
-    tasks = specification.get("pipeline_spec", specification)["root"]["dag"]["tasks"]
-    order = TopologicalSorter(
-        {name: task.get("dependentTasks", ()) for name, task in tasks.items()}
-    )
-    details = list(task_details(list(order.static_order()), states, created))
-    content = {**run.content, "state": states[-1], "state_history": past}
-    return {**content, "run_details": {"task_details": details}}
-
-
-def task_details(tasks: Sequence[str], states: Sequence[str], created: datetime) -> Iterator[Json]:
-    """Yield the tasks of a run: all succeed, or the second has the state of the run."""
-    if "RUNNING" not in states:
-        return
-    yield {"display_name": "root-driver", "start_time": created.isoformat(), "state": "SUCCEEDED"}
-    shown_tasks = tasks if states[-1] == "SUCCEEDED" else tasks[:2]
-    for number, name in enumerate(shown_tasks):
-        start = created + timedelta(minutes=number)
-        is_last = states[-1] != "SUCCEEDED" and number == 1
-        task: Json = {"display_name": name, "start_time": start.isoformat()}
-        task["state"] = states[-1] if is_last else "SUCCEEDED"
-        # On the server, a running task ends in 1970.
-        has_ended = task["state"] in {"SUCCEEDED", "FAILED"}
-        task["end_time"] = (
-            (start + timedelta(seconds=42)).isoformat() if has_ended else "1970-01-01T00:00:00Z"
-        )
-        if task["state"] == "FAILED":
-            task["error"] = {"code": 2, "message": "main: Error (exit code 1)", "details": []}
-        yield task
 
 
 def paged(found: Sequence[Json], query: Mapping[str, str], name: str) -> Json:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.pipelines.cluster.kfp_server import Fault, KfpServer
-from tests.pipelines.conftest import BENCHMARK, Command
+from tests.pipelines.conftest import BENCHMARK, TRAINING, Command
 
 NIGHTLY = ("schedule", "nightly", "--cron=0 0 3 * * *", *BENCHMARK)
 LATER = ("schedule", "nightly", "--cron=0 30 4 * * *", *BENCHMARK)
@@ -50,7 +50,44 @@ def test_replacement_creates_the_new_schedule_first(
     pipelines.lines(*LATER)
     assert sorted(crons(kfp_server)) == ["0 0 3 * * sun", "0 30 4 * * *"]
     changes = [words.split("/")[0] for words in kfp_server.requests if words[:4] != "GET "]
-    assert changes == ["POST ", "DELETE "]
+    assert changes == ["POST ", "POST ", "DELETE "]
+    assert kfp_server.requests[-3].endswith(":disable")
+
+
+def start_run(server: KfpServer) -> str:
+    """Return the run that the only schedule has started, and that is running."""
+    server.history = ("RUNNING", "RUNNING", "SUCCEEDED")
+    return server.start_scheduled(next(iter(server.recurring_runs)))
+
+
+def test_removal_spares_an_active_run(pipelines: Command, kfp_server: KfpServer) -> None:
+    """A real server would kill its workflow, and its state would stay RUNNING."""
+    pipelines.lines(*NIGHTLY)
+    pipelines.lines("submit", *TRAINING)
+    run = start_run(kfp_server)
+    message = pipelines.fails(75, "schedule", "remove", "nightly")
+    assert message == (
+        f"'nightly' is disabled, but its run {run} would be killed with it; when that is over, "
+        "run: python -m pipelines schedule remove nightly"
+    )
+    assert pipelines.lines("schedule", "list")[0].endswith("\tdisabled")
+    assert pipelines.lines("wait", run, "--interval=0.01")[-1] == "succeeded"
+    assert pipelines.lines("schedule", "remove", "nightly") == ["nightly is removed"]
+    assert kfp_server.recurring_runs == {}
+
+
+def test_replacement_spares_an_active_run(pipelines: Command, kfp_server: KfpServer) -> None:
+    pipelines.lines(*NIGHTLY)
+    run = start_run(kfp_server)
+    code, _, err = pipelines(*LATER)
+    assert code == 0
+    assert f"is disabled and stays until its run {run} is over" in err
+    older, newer = (line.split("\t") for line in pipelines.lines("schedule", "list"))
+    assert (older[1], older[3]) == ("0 0 3 * * *", "disabled")
+    assert (newer[1], newer[3]) == ("0 30 4 * * *", "enabled")
+    assert pipelines.lines("wait", run, "--interval=0.01")[-1] == "succeeded"
+    pipelines.lines(*LATER)
+    assert crons(kfp_server) == ["0 30 4 * * *"]
 
 
 def test_failing_server_leaves_the_old_schedule(pipelines: Command, kfp_server: KfpServer) -> None:

@@ -1,4 +1,4 @@
-"""Submitting a pipeline, following its run, reading its results."""
+"""Submitting a pipeline, and following its run."""
 
 import json
 import queue
@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 
-from ssd_core.stages.frame import Invocation, run_stage
-from ssd_core.store import LocalDirectory
 from tests.pipelines.cluster.kfp_server import Fault, KfpServer
 from tests.pipelines.conftest import BENCHMARK, TRAINING, Command
 
@@ -128,6 +126,17 @@ def test_active_run_is_found_by_the_same_command(pipelines: Command, kfp_server:
     assert submitted(pipelines) not in {first, other, again}
 
 
+def test_lost_run_does_not_block_a_new_one(pipelines: Command, kfp_server: KfpServer) -> None:
+    kfp_server.history = ("RUNNING",)  # for ever: its workflow is gone
+    lost = submitted(pipelines)
+    _, out, err = pipelines("submit", *TRAINING)
+    assert out.startswith(lost)
+    assert "if it is lost, --again starts another" in err
+    kfp_server.history = ("SUCCEEDED",)
+    again = submitted(pipelines, *TRAINING, "--again")
+    assert submitted(pipelines) not in {lost, again}
+
+
 def test_lost_answer_leaves_one_run(pipelines: Command, kfp_server: KfpServer) -> None:
     kfp_server.faults.append(Fault(is_done=True, is_silent=True, after="POST /runs"))
     message = pipelines.fails(75, "submit", *TRAINING, "--timeout=0.5")
@@ -177,19 +186,93 @@ def test_submission_can_wait(pipelines: Command, kfp_server: KfpServer) -> None:
     pipelines.fails(3, "submit", *TRAINING, "--wait")
 
 
-def test_failed_run_names_the_step_and_its_page(pipelines: Command, kfp_server: KfpServer) -> None:
-    kfp_server.history = ("PENDING", "RUNNING", "FAILED")
+def failed(server: KfpServer, pipelines: Command, log: str, pod: str) -> str:
+    """Return a run whose step `convert` has failed, with the phase and message of its pod."""
+    server.history = ("PENDING", "RUNNING", "FAILED")
     run = submitted(pipelines)
+    phase, _, message = pod.partition(" ")
+    server.runs[run].logs["convert"] = f"ssd-core 0.1\n{log}\nF1130 launcher: exit status\n"
+    server.runs[run].pods["convert"] = {"phase": phase, "message": message}
+    return run
+
+
+@pytest.mark.parametrize(
+    ("log", "pod", "exit_code", "reason"),
+    [
+        ("error: a.json: no box (exit 3)", "Failed Error (exit code 3)", 3, "a.json: no box"),
+        ("error: disk full (exit 75)", "Failed Error (exit code 75)", 75, "disk full"),
+        ("Traceback", "Failed Error (exit code 1)", 3, "Error (exit code 1)"),
+        ("", "Failed OOMKilled (exit code 137)", 3, "OOMKilled (exit code 137)"),
+        ("", "Failed Error (exit code 137)", 75, "Error (exit code 137)"),
+        ("", "Error pod deleted", 75, "pod deleted"),
+        ("", "Failed The node was low on memory.", 75, "The node was low on memory."),
+    ],
+)
+def test_failed_run_names_the_step_and_the_reason(
+    pipelines: Command,
+    kfp_server: KfpServer,
+    log: str,
+    pod: str,
+    exit_code: int,
+    reason: str,
+) -> None:
+    run = failed(kfp_server, pipelines, log, pod)
+    message = pipelines.fails(exit_code, "wait", run, *QUICK)
+    url = f"{kfp_server.endpoint}/#/runs/details/{run}"
+    remedy = (
+        "the same submission continues" if exit_code == 75 else f"the log of the step is at {url}"
+    )
+    assert message == f"the run {run} failed in convert: {reason}; {remedy}"
+    name, *steps, page = pipelines.lines("status", run)
+    assert name.endswith(" · failed")
+    assert steps[:3] == [
+        "  resolve_config: succeeded after 42 s",
+        f"  convert: failed after 42 s: {reason}",
+        "  train: not run",
+    ]
+    assert page == url
+
+
+def test_failed_pod_of_kubeflow_is_named(pipelines: Command, kfp_server: KfpServer) -> None:
+    run = failed(kfp_server, pipelines, "", "Succeeded ")
+    kfp_server.runs[run].pods["root-driver"] = {"phase": "Error", "message": "pod deleted"}
+    assert "  root-driver: failed: pod deleted" in pipelines.lines("status", run)
+    pipelines.fails(3, "wait", run, *QUICK)
+
+
+def test_failed_run_without_reasons_refers_to_its_page(
+    pipelines: Command, kfp_server: KfpServer
+) -> None:
+    run = failed(kfp_server, pipelines, "error: a.json: no box (exit 3)", "Error pod deleted")
+    kfp_server.faults.append(Fault(404, after="GET /apis/v1", times=1_000_000))
     message = pipelines.fails(3, "wait", run, *QUICK)
     url = f"{kfp_server.endpoint}/#/runs/details/{run}"
     assert message == f"the run {run} failed in convert; the log of the step is at {url}"
-    name, *steps, page = pipelines.lines("status", run)
-    assert name.endswith(" · failed")
-    assert steps == [
-        "  resolve_config: succeeded after 42 s",
-        "  convert: failed after 42 s: main: Error (exit code 1)",
-    ]
-    assert page == url
+
+
+def test_pod_that_cannot_start_ends_the_waiting(pipelines: Command, kfp_server: KfpServer) -> None:
+    kfp_server.history = ("RUNNING",)
+    run = submitted(pipelines)
+    reason = "Unschedulable: 0/3 nodes are available"
+    kfp_server.runs[run].pods["convert"] = {"phase": "Pending", "message": reason}
+    code, out, err = pipelines("wait", run, *QUICK, "--start-timeout=0.3")
+    assert code == 75
+    assert out.splitlines()[1:] == ["convert: running", f"convert: waiting: {reason}"]
+    assert f"convert has not started for 0 s: {reason}; the run {run} goes on waiting" in err
+    assert f"  convert: waiting: {reason}" in pipelines.lines("status", run)
+    kfp_server.runs[run].pods = {"root-driver": {"phase": "Pending", "message": "ErrImagePull: x"}}
+    assert "  root-driver: waiting: ErrImagePull: x" in pipelines.lines("status", run)
+
+
+def test_retried_run_counts_from_its_last_start(pipelines: Command, kfp_server: KfpServer) -> None:
+    kfp_server.history = TERMINATED
+    run = submitted(pipelines)
+    pipelines.fails(75, "wait", run, *QUICK)
+    kfp_server.retry_run([run], {}, {})
+    assert submitted(pipelines) == run
+    assert pipelines.lines("status", run)[0].endswith(" · running")
+    assert pipelines.lines("wait", run, *QUICK)[-1] == "succeeded"
+    assert submitted(pipelines) != run
 
 
 def test_terminated_run_is_reported_as_such(pipelines: Command, kfp_server: KfpServer) -> None:
@@ -256,61 +339,3 @@ def test_waiting_reads_a_renewed_token_and_stops_when_it_is_refused(
     assert pipelines.lines(*words)[-1] == "succeeded"
     kfp_server.faults.append(Fault(401, after=f"GET /runs/{run}"))
     assert "not logged in (401)" in pipelines.fails(2, *words)
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """Return a root with the results of three steps of the run `night`."""
-    found = {
-        "evaluate": {"metrics": {"ap": 0.25, "ap50": 0.512, "ap_small": None}},
-        "benchmark": {"metrics": {"images_per_second": 1234.5}, "verdict": {"word": "slower"}},
-        "report": {"metrics": {}},
-    }
-    for step, results in found.items():
-        folder = tmp_path / "root" / "runs" / "night" / step
-        invocation = Invocation(stage=step, config={}, inputs={})
-        run_stage(invocation, LocalDirectory(folder), lambda _, results=results: results)
-    return tmp_path / "root"
-
-
-def test_results_come_from_the_store(pipelines: Command, kfp_server: KfpServer, root: Path) -> None:
-    lines = pipelines.lines("results", "night", f"--root={root}")
-    assert [line.split() for line in lines[:-1]] == [
-        ["evaluate", "ap", "0.25"],
-        ["evaluate", "ap50", "0.512"],
-        ["evaluate", "ap_small", "–"],
-        ["benchmark", "images_per_second", "1234.5"],
-        ["benchmark", "verdict", "slower"],
-        ["report", str(root / "runs/night/report/report.html")],
-    ]
-    assert lines[-1] == "AP 0.250 · AP50 0.512 · 1,234.5 images/s (slower)"
-    assert kfp_server.requests == []
-
-
-def test_root_comes_from_the_server_by_default(
-    pipelines: Command, kfp_server: KfpServer, root: Path
-) -> None:
-    run = submitted(pipelines)
-    (root / "runs" / "night").rename(root / "runs" / run)
-    only_run(kfp_server)["runtime_config"]["parameters"]["data_root"] = str(root)
-    assert (
-        pipelines.lines("results", run)[-1] == "AP 0.250 · AP50 0.512 · 1,234.5 images/s (slower)"
-    )
-
-
-@pytest.mark.parametrize(
-    ("run", "content", "exit_code", "message"),
-    [
-        ("day", None, 2, "no results of the run 'day' there; either no step has finished"),
-        ("../night", None, 2, "'../night' is not a valid name"),
-        ("night", "{", 3, "evaluate/results.json is not JSON"),
-        ("night", '{"metrics": {}}', 3, "evaluate/results.json has format version None"),
-        ("night", "[]", 3, "evaluate/results.json: expected a JSON object"),
-    ],
-)
-def test_missing_or_damaged_results(
-    pipelines: Command, root: Path, run: str, content: str | None, exit_code: int, message: str
-) -> None:
-    if content is not None:
-        (root / "runs" / "night" / "evaluate" / "results.json").write_text(content)
-    assert message in pipelines.fails(exit_code, "results", run, f"--root={root}")
