@@ -10,6 +10,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageDraw, ImageFont
 
+from ssd_core.errors import one_line
 from ssd_core.report.charts import NUM_COLOURS, class_colour
 from ssd_core.structures import Annotations, Array, ClassInfo, Detections, ImageArray
 
@@ -119,7 +120,8 @@ def draw_detections(pixels: ImageArray, found: Detections, classes: Sequence[Cla
         colour = class_colour(label)
         canvas.rectangle((x0, y0, x1, y1), outline=colour, width=line_width)
         name = classes[label - 1].name
-        text = f"{name if name.isascii() else f'class {label}'} {found.scores[row]:.2f}"
+        caption = one_line(name) if name.isascii() else f"class {label}"
+        text = f"{caption} {found.scores[row]:.2f}"
         width = canvas.textlength(text, font=font) + 2 * line_width
         corner = (max(0.0, min(x0, image.width - width)), max(y0, 0.0))
         left, top, _, bottom = canvas.textbbox(corner, text, font=font)

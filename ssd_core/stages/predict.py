@@ -11,17 +11,20 @@ import numpy as np
 from ssd_core.config import PostprocessOverrides
 from ssd_core.data.decode import decode_image, resize_image
 from ssd_core.data.sources.base import IMAGE_SUFFIXES
-from ssd_core.errors import DataError, UsageError, located
+from ssd_core.errors import DataError, UsageError, one_line
 from ssd_core.logs import Progress, logger
 from ssd_core.report.images import draw_detections
 from ssd_core.stages.detector import OpenedModel, open_model
-from ssd_core.stages.frame import Invocation, Results, run_stage
+from ssd_core.stages.frame import INVOCATION_FILE, Invocation, Results, run_stage
 from ssd_core.store import Location
-from ssd_core.store.local import write_file
+from ssd_core.store.local import walk, write_file
 from ssd_core.structures import ClassInfo, Detections, StageResult
 
 PREDICTIONS_FILE = "predictions.jsonl"
 PICTURES_DIR = "pictures"
+
+_MAX_STEM_BYTES = 200
+"""A file system takes names of 255 bytes; a number, a suffix and a temporary name are added."""
 
 
 def run(
@@ -35,7 +38,8 @@ def run(
 ) -> StageResult:
     """Detect objects in image files.
 
-    Writes `predictions.jsonl`, one line per image, and `pictures/`, copies with the boxes drawn.
+    Writes `predictions.jsonl`, one line per image, and `pictures/`, copies with the boxes drawn. A
+    file that is not a readable image has a line with its error.
 
     Args:
         config: overrides of the model's post-processing; detections below its score threshold are
@@ -47,15 +51,15 @@ def run(
         device: device to run on.
 
     Raises:
-        UsageError: a file does not exist, or a folder has no image.
-        DataError: a file is not a readable image.
+        UsageError: a file does not exist, a folder has no image, or an image would be overwritten.
+        DataError: some files are not readable images, after the results of all others.
     """
-    paths = find_images(images, leave_out=out_dir.local)
+    paths = find_images(images, out_dir)
     model = open_model(model_dir, config, framework=framework, device=device)
     invocation = Invocation(
         stage="predict",
         config=config,
-        inputs={"model": model.source},
+        inputs={"model_dir": model.source},
         options={
             "images": [str(path.resolve()) for path in images],
             "framework": framework,
@@ -70,50 +74,75 @@ def run(
                 lines.append(_predict(model, path, folder, f"{PICTURES_DIR}/{name}"))
                 progress.update(len(lines))
         write_file(folder / PREDICTIONS_FILE, "".join(json.dumps(line) + "\n" for line in lines))
-        return {
-            "images": len(lines),
-            "detections": sum(len(line["detections"]) for line in lines),
-        }
+        found = [len(line["detections"]) for line in lines if "detections" in line]
+        errors = [f"{line['image']}: {line['error']}" for line in lines if "error" in line]
+        return {"images": len(found), "detections": sum(found), "errors": errors}
 
-    counts = run_stage(invocation, out_dir, work)
-    images_found = f"{counts['images']} image{'' if counts['images'] == 1 else 's'}"
+    results = run_stage(invocation, out_dir, work)
+    errors = results["errors"]
+    num_images = f"{results['images']} image{'' if results['images'] == 1 else 's'}"
     logger.info(
-        "found %d objects in %s: %s", counts["detections"], images_found, out_dir / PICTURES_DIR
+        "found %d objects in %s: %s", results["detections"], num_images, out_dir / PICTURES_DIR
     )
-    return StageResult(metadata={name: float(count) for name, count in counts.items()})
+    if errors:
+        raise DataError(
+            f"{errors[0]} (error 1 of {len(errors)}, all in {out_dir / PREDICTIONS_FILE}); "
+            f"the results of the other {num_images} are complete"
+        )
+    return StageResult(metadata={name: float(results[name]) for name in ("images", "detections")})
 
 
-def find_images(paths: Sequence[Path], *, leave_out: Path | None) -> list[Path]:
+def find_images(paths: Sequence[Path], out_dir: Location) -> list[Path]:
     """Return the given files, and the images below the given folders, each once.
 
-    Args:
-        paths: files and folders.
-        leave_out: a folder to skip, because it has images of an earlier run.
+    The pictures of an earlier run with this output directory are not images.
 
     Raises:
-        UsageError: a path does not exist, or a folder has no image.
+        UsageError: a path does not exist, a folder has no image, or an image would be overwritten.
     """
+    pictures = _pictures_of_an_earlier_run(out_dir)
     found: dict[Path, None] = {}
     for path in paths:
         if path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if _is_image(file, leave_out))
+            # Unlike `Path.resolve`, `realpath` accepts a link to itself.
+            inside = [file for file in list_images(path) if pictures not in _real(file).parents]
             if not inside:
                 raise UsageError(f"{path}: the folder has no images ({' '.join(IMAGE_SUFFIXES)})")
             found |= dict.fromkeys(inside)
         elif path.is_file():
+            if pictures in _real(path).parents:
+                raise UsageError(f"{path} would be overwritten; choose another --out")
             found[path] = None
         else:
             raise UsageError(f"{path}: the file or folder does not exist")
     return list(found)
 
 
-def _is_image(path: Path, leave_out: Path | None) -> bool:
-    if path.suffix.lower() not in IMAGE_SUFFIXES or not path.is_file():
-        return False
-    if leave_out is None:
-        return True
-    # Unlike `Path.resolve`, `realpath` accepts a link to itself.
-    return Path(os.path.realpath(leave_out)) not in Path(os.path.realpath(path)).parents
+def _pictures_of_an_earlier_run(out_dir: Location) -> Path | None:
+    """Return the folder that will be written, if it exists already.
+
+    Raises:
+        UsageError: it exists, but no earlier run wrote it.
+    """
+    if out_dir.local is None or not (folder := out_dir.local / PICTURES_DIR).exists():
+        return None
+    if out_dir.head(INVOCATION_FILE) is None:
+        raise UsageError(f"{folder} exists already, with files of others; choose another --out")
+    return _real(folder)
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Return the files below a folder that have a suffix of an image, sorted."""
+    return sorted(
+        path
+        for parent, _, names in walk(folder)
+        for name in names
+        if (path := Path(parent, name)).suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+    )
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
 
 
 def picture_names(paths: Sequence[Path]) -> list[str]:
@@ -121,10 +150,11 @@ def picture_names(paths: Sequence[Path]) -> list[str]:
     names: list[str] = []
     taken: set[str] = set()  # in lower case, for file systems that ignore case
     for path in paths:
-        number, name = 1, f"{path.stem}.jpg"
+        stem = os.fsdecode(os.fsencode(path.stem)[:_MAX_STEM_BYTES])
+        number, name = 1, f"{stem}.jpg"
         while name.lower() in taken:
             number += 1
-            name = f"{path.stem}-{number}.jpg"
+            name = f"{stem}-{number}.jpg"
         taken.add(name.lower())
         names.append(name)
     return names
@@ -132,8 +162,11 @@ def picture_names(paths: Sequence[Path]) -> list[str]:
 
 def _predict(model: OpenedModel, path: Path, out_dir: Path, picture: str) -> dict[str, Any]:
     """Write a copy of the image with the boxes drawn, and return the line of the image."""
-    with located(str(path)):
+    try:
         pixels = decode_image(_read_image(path))
+    except DataError as error:
+        logger.warning("%s", one_line(f"{path}: {error}"))
+        return {"image": str(path), "error": str(error)}
     height, width = pixels.shape[:2]
     scaled = resize_image(pixels, model.detector.image_size)
     [found] = model.detector.detect(scaled[np.newaxis], [(width, height)])

@@ -1,6 +1,8 @@
 """The predict stage on single images and folders."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,15 +86,61 @@ def test_every_kind_of_image_is_read(trained_dir, tmp_path):
             assert (copy.mode, copy.size) == ("RGB", (line["width"], line["height"]))
 
 
-@pytest.mark.parametrize(
-    "name", ["empty", "text", "jpeg, half", "jpeg, bomb", "png, half", "png, bomb", "webp, cut"]
-)
-def test_a_bad_image_is_named(trained_dir, tmp_path, name):
-    make, _ = BAD[name]
-    (tmp_path / "bad.png").write_bytes(make())
-    with pytest.raises(DataError, match=r"^/.*/bad\.png: the (image|file) "):
-        run(trained_dir, [tmp_path], tmp_path / "out")
-    assert not (tmp_path / "out" / "results.json").exists()
+def test_bad_files_do_not_lose_the_others(trained_dir, tmp_path):
+    names = ["empty", "text", "jpeg, half", "jpeg, bomb", "png, half", "png, bomb", "webp, cut"]
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number, name in enumerate(names):
+        (folder / f"{number}.png").write_bytes(BAD[name][0]())
+    images = sorted(IMAGES.glob("*.jpg"))[:2]
+    for image, name in zip(images, ("0b.jpg", "y.jfif"), strict=True):
+        shutil.copy(image, folder / name)
+    with pytest.raises(DataError) as caught:
+        run(trained_dir, [folder], tmp_path / "out")
+    message = str(caught.value)
+    assert message.startswith(f"{folder}/0.png: the image file is empty ")
+    assert message.endswith(
+        f"(error 1 of 7, all in {tmp_path}/out/predictions.jsonl); the results of the other 2 "
+        "images are complete"
+    )
+    lines = map(json.loads, (tmp_path / "out" / "predictions.jsonl").read_text().splitlines())
+    by_name = {Path(line["image"]).name: line for line in lines}
+    assert len(by_name) == 9
+    assert {name for name, line in by_name.items() if "detections" in line} == {"0b.jpg", "y.jfif"}
+    assert all(line["error"] for name, line in by_name.items() if name.endswith(".png"))
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert (results["images"], len(results["errors"])) == (2, 7)
+
+
+def test_the_output_may_contain_the_images(trained_dir, tmp_path):
+    shutil.copy(next(IMAGES.glob("*.jpg")), tmp_path / "a.jpg")
+    for _ in range(2):  # the second run skips the picture of the first one
+        _, lines = run(trained_dir, [tmp_path], tmp_path)
+        assert [line["image"] for line in lines] == [f"{tmp_path}/a.jpg"]
+    with pytest.raises(UsageError, match=r"a\.jpg would be overwritten; choose another --out"):
+        run(trained_dir, [tmp_path / "pictures/a.jpg"], tmp_path)
+
+
+def test_pictures_of_others_are_not_overwritten(trained_dir, tmp_path):
+    (tmp_path / "pictures").mkdir()
+    mine = shutil.copy(next(IMAGES.glob("*.jpg")), tmp_path / "pictures/a.jpg")
+    before = mine.read_bytes()
+    with pytest.raises(UsageError, match="pictures exists already, with files of others; choose"):
+        run(trained_dir, [tmp_path], tmp_path)
+    assert mine.read_bytes() == before
+
+
+def test_names_of_images_and_classes_may_contain_anything(trained_dir, tmp_path):
+    trained = read_model(LocalDirectory(trained_dir))
+    names = ("a\nb", "z\u2028\t", "\x1b[31m" + "long " * 60)
+    classes = [replace(each, name=name) for each, name in zip(trained.classes, names, strict=True)]
+    write_model(LocalDirectory(tmp_path / "model"), trained.description, classes, trained.weights)
+    image = tmp_path / ("two\nlines " + "x" * 240 + ".jpg")
+    shutil.copy(next(IMAGES.glob("*.jpg")), image)
+    _, [line] = run(tmp_path / "model", [image], tmp_path / "out", score_threshold=0.05)
+    assert {found["class"] for found in line["detections"]} <= set(names)
+    with Image.open(tmp_path / "out" / line["picture"]) as picture:
+        assert picture.size == (640, 480)
 
 
 def test_equal_names_stay_apart():
@@ -104,7 +152,7 @@ def test_equal_names_stay_apart():
 def test_an_image_that_is_given_twice_is_read_once(tmp_path):
     path = tmp_path / "a.png"
     Image.new("L", (4, 4)).save(path)
-    assert predict.find_images([path, tmp_path, path], leave_out=tmp_path / "out") == [path]
+    assert predict.find_images([path, tmp_path, path], LocalDirectory(tmp_path / "out")) == [path]
 
 
 @pytest.mark.parametrize(
@@ -113,4 +161,4 @@ def test_an_image_that_is_given_twice_is_read_once(tmp_path):
 )
 def test_a_path_without_images_is_refused(tmp_path, name, message):
     with pytest.raises(UsageError, match=message):
-        predict.find_images([tmp_path / name], leave_out=tmp_path / "out")
+        predict.find_images([tmp_path / name], LocalDirectory(tmp_path / "out"))

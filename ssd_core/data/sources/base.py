@@ -9,8 +9,8 @@ from typing import Protocol
 from ssd_core.errors import DataError, located
 
 IMAGE_SUFFIXES = (
-    *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"),
-    *(".avif", ".jp2", ".ppm", ".pgm"),
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".bmp", ".dib", ".webp", ".gif"),
+    *(".tif", ".tiff", ".avif", ".jp2", ".j2k", ".jpf", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm"),
 )
 """Of the formats that `ssd_core.data.decode` opens."""
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
