@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from ssd_core.config import ModelConfig, Recipe, first_problem
@@ -111,6 +112,9 @@ def read_model(location: Location) -> Model:
         description = _read_config(model_dir)
         classes = _read_classes(model_dir, description)
         weights = read_arrays(model_dir, description.file(WEIGHTS_FILE))
+    for name, array in weights.items():
+        if not np.isfinite(array).all():
+            raise DataError(f"{model_dir / WEIGHTS_FILE}: '{name}' has values that are not finite")
     return Model(description=description, classes=classes, weights=weights)
 
 

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from ssd_core.errors import DataError, UsageError
-from ssd_core.model_dir import read_description, read_model, write_model
+from ssd_core.model_dir import read_description, read_model, write_description, write_model
 from ssd_core.store import LocalDirectory
+from ssd_core.store.known_file import KnownFile
 from ssd_core.structures import ClassInfo
 from tests.small_model import describe_model
 
@@ -112,6 +114,33 @@ def test_a_wrong_description_is_explained(
     content["digest"] = hashlib.sha256(text.encode()).hexdigest()
     path.write_text(json.dumps(content))
     with pytest.raises(DataError, match=message):
+        read_model(model_dir)
+
+
+def safetensors_of(kind: str, size: int) -> bytes:
+    header = json.dumps({"x": {"dtype": kind, "shape": [2], "data_offsets": [0, size]}}).encode()
+    return len(header).to_bytes(8, "little") + header + b"\0" * size
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (safetensors_of("BF16", 4), "arrays of type 'BF16' are not read"),
+        (safetensors_of("F8_E4M3", 2), "arrays of type 'F8_E4M3' are not read"),
+        (safetensors_of("F4", 1), "arrays of type 'F4' are not read"),
+        (safetensors_of("F32", 9), "is not a safetensors file"),
+        (b"", "is not a safetensors file"),
+        (safetensors_of("F32", 0).replace(b"[2], ", b"[0,9]"), "is not a safetensors file"),
+        (safetensors.numpy.save({"x": np.array([0, np.nan])}), "'x' has values that are not fin"),
+    ],
+)
+def test_foreign_weights_are_explained(
+    model_dir: LocalDirectory, content: bytes, message: str
+) -> None:
+    (model_dir.local / "weights.safetensors").write_bytes(content)
+    files = [KnownFile.of(name, model_dir.local / name) for name in FILES[1:]]
+    write_description(model_dir, DESCRIPTION.model_copy(update={"files": tuple(files)}))
+    with pytest.raises(DataError, match=f"weights.safetensors.*{message}"):
         read_model(model_dir)
 
 

@@ -137,13 +137,15 @@ def read_arrays(directory: Location, file: KnownFile) -> dict[str, Array]:
     """Return the arrays of a safetensors file; each owns its memory.
 
     Raises:
-        DataError: the file is missing, damaged, or not a safetensors file.
+        DataError: the file is missing, damaged, not a safetensors file, or has other types.
     """
     content = file.read(directory)
     try:
         return {key: array.copy() for key, array in safetensors.numpy.load(content).items()}
-    except safetensors.SafetensorError:
+    except (safetensors.SafetensorError, ValueError):
         raise DataError(f"{directory}/{file.name} is not a safetensors file") from None
+    except KeyError as error:  # a type that NumPy does not have
+        raise DataError(f"{directory}/{file.name}: arrays of type {error} are not read") from None
 
 
 def _sha256(content: bytes) -> str:
