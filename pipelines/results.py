@@ -6,7 +6,8 @@ from typing import Any
 from pipelines.catalogue import STEPS
 from ssd_core.errors import UsageError
 from ssd_core.metrics import summarize
-from ssd_core.stages.frame import RESULTS_FILE, read_stage_results
+from ssd_core.stages.frame import RESULTS_FILE
+from ssd_core.stages.outputs import read_output
 from ssd_core.store.layout import Layout
 
 
@@ -25,7 +26,7 @@ def read_results(layout: Layout, run: str) -> dict[str, dict[str, Any]]:
     for step in STEPS:
         location = layout.run(run, step)
         if location.head(RESULTS_FILE) is not None:
-            found[step] = read_stage_results(location)
+            found[step] = read_output(location).results
     if not found:
         raise UsageError(
             f"{layout.root}: no results of the run '{run}' there; either no step has finished or "

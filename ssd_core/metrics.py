@@ -8,6 +8,11 @@ from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import Any, Literal
 
+PARTS = ("decode", "preprocess", "forward", "postprocess")
+"""The parts of a detection whose times a benchmark measures: `decode` includes resizing to the
+network input, `preprocess` the transfer to the device."""
+END_TO_END = "end_to_end"
+
 
 @dataclass(frozen=True, slots=True)
 class Metric:

@@ -41,7 +41,7 @@ def evaluate(
     from ssd_core.config import EvaluateConfig
     from ssd_core.stages import evaluate as stage
     from ssd_core.stages.doorway import doorway, find_dataset, keep_output, read_section
-    from ssd_core.stages.frame import read_output
+    from ssd_core.stages.outputs import read_output
     from ssd_core.store import LocalDirectory, Location
     from ssd_core.store.layout import Layout
 

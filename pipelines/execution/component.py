@@ -16,7 +16,8 @@ from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.errors import DataError, UsageError, unknown_name
 from ssd_core.model_dir import read_description
 from ssd_core.stages.doorway import find_dataset
-from ssd_core.stages.frame import INVOCATION_FILE, read_invocation, read_output
+from ssd_core.stages.frame import INVOCATION_FILE
+from ssd_core.stages.outputs import read_invocation, read_output
 from ssd_core.store import Location
 from ssd_core.store.layout import Layout
 

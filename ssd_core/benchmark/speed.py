@@ -23,12 +23,8 @@ from numpy.typing import NDArray
 from ssd_core.backends.base import Detector
 from ssd_core.data.ahead import batched, map_batches_ahead
 from ssd_core.data.decode import load_image
+from ssd_core.metrics import END_TO_END, PARTS
 from ssd_core.structures import ImageArray
-
-PARTS = ("decode", "preprocess", "forward", "postprocess")
-"""`decode` includes resizing to the network input, `preprocess` the transfer to the device."""
-
-END_TO_END = "end_to_end"
 
 _WINDOW = 5
 _TOLERANCE = 0.05

@@ -5,9 +5,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ssd_core.benchmark.speed import END_TO_END, PARTS
 from ssd_core.logs import format_duration
-from ssd_core.metrics import METRICS, Metric, group_metrics, key_metrics
+from ssd_core.metrics import END_TO_END, METRICS, PARTS, Metric, group_metrics, key_metrics
 from ssd_core.report.charts import Chart, Line, class_colour, line_chart
 
 _MAIN = "var(--ink)"
@@ -128,7 +127,7 @@ def _note(metric: Metric, results: Mapping[str, Any]) -> str:
         return f"batch {best['batch_size']}, {_shorten(results['environment']['device_name'])}"
     if metric.name == "latency_ms_p50":
         worst = METRICS["latency_ms_p99"]
-        p99 = worst.format(results["metrics"][worst.name])
+        p99 = worst.format(results["metrics"].get(worst.name))
         return f"batch {batches[0]['batch_size']}, p99 {p99}"
     images = "" if batches else f", {results['images']:,} images"
     return f"{metric.description}{images}"

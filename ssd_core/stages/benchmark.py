@@ -11,12 +11,12 @@ from ssd_core import __version__
 from ssd_core.backends.base import Detector
 from ssd_core.benchmark import history
 from ssd_core.benchmark.environment import comparable_conditions, describe_environment
-from ssd_core.benchmark.speed import END_TO_END, PARTS, BatchSpeed, generate_images, measure_speed
+from ssd_core.benchmark.speed import BatchSpeed, generate_images, measure_speed
 from ssd_core.config import BenchmarkConfig
 from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import DataError, GateError, located
 from ssd_core.logs import logger
-from ssd_core.metrics import METRICS
+from ssd_core.metrics import END_TO_END, METRICS, PARTS
 from ssd_core.stages.detector import OpenedModel, open_model
 from ssd_core.stages.frame import Input, Invocation, Results, run_stage
 from ssd_core.store import Location

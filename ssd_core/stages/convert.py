@@ -144,7 +144,8 @@ def _convert(
         return _results(manifest)
 
     inputs = {"source": Input(source.uri, key)}
-    run_stage(Invocation(stage="convert", config=config, inputs=inputs), out_dir, work)
+    invocation = Invocation(stage="convert", config=config, inputs=inputs)
+    run_stage(invocation, out_dir, work, in_place=True)
     return read_manifest(out_dir)
 
 

@@ -15,7 +15,7 @@ from ssd_core.evaluation.detections_file import DETECTIONS_FILE, write_detection
 from ssd_core.evaluation.run import EvaluatedImage, evaluate_detector
 from ssd_core.logs import logger
 from ssd_core.stages.detector import OpenedModel, open_model
-from ssd_core.stages.frame import Input, Invocation, Results, run_stage
+from ssd_core.stages.frame import Input, Invocation, Results, check_owner, run_stage
 from ssd_core.store import Location
 from ssd_core.structures import ClassInfo, StageResult
 
@@ -47,6 +47,7 @@ def run(
     Raises:
         DataError: the model and the data set have different classes.
     """
+    check_owner("evaluate", out_dir)
     model = open_model(model_dir, config.postprocess, framework=framework, device=device)
     reader = open_split(data_dir, config.split)
     check_classes(model.classes, reader.classes)

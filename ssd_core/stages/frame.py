@@ -1,9 +1,11 @@
 """The frame of every stage: invocation → work → results.
 
 invocation.json   the request: enough to run the stage again
-results.json      the results; written last, so a directory with results is complete
+results.json      the results; written last, so a directory with results is complete; it has the
+                  hashes of the invocation and of the other files
 """
 
+import hashlib
 import json
 import os
 import tempfile
@@ -16,15 +18,16 @@ from typing import Any
 from ssd_core import __version__
 from ssd_core.backends.ranks import ALONE, Ranks
 from ssd_core.config import Section
-from ssd_core.errors import DataError, OwnershipError, UsageError
+from ssd_core.errors import DataError, OwnershipError
 from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.known_file import KnownFile
-from ssd_core.store.local import explain_disk_errors, make_directory
+from ssd_core.store.local import commit_file, explain_disk_errors, make_directory
+from ssd_core.store.location import PARTIAL_PREFIX
 from ssd_core.store.transfer import upload_directory
 
 INVOCATION_FILE = "invocation.json"
 RESULTS_FILE = "results.json"
-RESULTS_VERSION = 1
+RESULTS_VERSION = 2
 """Incremented when results of an earlier version of this package become unusable."""
 IMAGE_VARIABLE = "SSD_IMAGE"
 """Environment variable: name of the container image, set by the image itself."""
@@ -71,6 +74,7 @@ def run_stage(
     work: Callable[[Path], Results],
     *,
     ranks: Ranks = ALONE,
+    in_place: bool = False,
 ) -> Results:
     """Write the invocation, do the work, and write its results.
 
@@ -81,54 +85,102 @@ def run_stage(
         invocation: the request; its inputs were opened and checked.
         out_dir: directory of the outputs.
         work: writes its outputs to a local folder and returns the content of `results.json`. The
-            folder is `out_dir` itself, or is uploaded to an `out_dir` in a store.
+            outputs move to `out_dir` at the end, so of two runs the later one gets it.
         ranks: the processes that work together; only the first one writes here.
+        in_place: `work` writes to a local `out_dir` itself, which the stage has claimed.
 
     Raises:
-        OwnershipError: `out_dir` belongs to another stage.
+        OwnershipError: `out_dir` belongs to something else, or a later run has claimed it.
     """
-    ranks.on_first(lambda: _begin(invocation, out_dir))
-    with _local_folder(out_dir) as folder:
+    request = _format(invocation.content(), sort_keys=True)
+    ranks.on_first(lambda: _begin(invocation.stage, request, out_dir, in_place=in_place))
+    with _work_folder(out_dir, in_place=in_place) as folder:
         results = work(folder)
-        ranks.on_first(lambda: _finish(results, folder, out_dir))
+        ranks.on_first(lambda: _finish(results, request, folder, out_dir, in_place=in_place))
         return results
 
 
-def _begin(invocation: Invocation, out_dir: Location) -> None:
-    """Claim the directory, delete the results of an earlier run, and write the invocation."""
-    if out_dir.head(INVOCATION_FILE) is not None:
-        try:
-            owner = _read_json(out_dir, INVOCATION_FILE).get("stage")
-        except DataError:
+def check_owner(stage: str, out_dir: Location) -> None:
+    """Check that a directory is empty or holds an output of this stage.
+
+    Raises:
+        OwnershipError: it holds something else.
+    """
+    if out_dir.head(INVOCATION_FILE) is None:
+        if next(out_dir.list(), None) is not None:
             raise OwnershipError(
-                f"{out_dir / INVOCATION_FILE} is damaged; choose another directory, or remove it"
-            ) from None
-        if owner != invocation.stage:
-            raise OwnershipError(
-                f"{out_dir} holds the output of '{owner}'; choose another directory for "
-                f"'{invocation.stage}'"
+                f"{out_dir} holds files, but no {INVOCATION_FILE} of '{stage}'; choose an empty "
+                "directory"
             )
+        return
+    try:
+        owner = parse_json(out_dir.get(INVOCATION_FILE), out_dir / INVOCATION_FILE).get("stage")
+    except DataError:
+        raise OwnershipError(
+            f"{out_dir / INVOCATION_FILE} is damaged; choose another directory, or remove it"
+        ) from None
+    if owner != stage:
+        raise OwnershipError(
+            f"{out_dir} holds the output of '{owner}'; choose another directory for '{stage}'"
+        )
+
+
+def _begin(stage: str, request: bytes, out_dir: Location, *, in_place: bool) -> None:
+    """Claim the directory, delete the results of an earlier run, and write the invocation."""
+    if not in_place or out_dir.head(INVOCATION_FILE) is not None:
+        check_owner(stage, out_dir)
     if out_dir.local is not None:
         make_directory(out_dir.local)
     out_dir.delete(RESULTS_FILE)
-    out_dir.put(INVOCATION_FILE, _format(invocation.content(), sort_keys=True))
+    out_dir.put(INVOCATION_FILE, request)
 
 
-def _finish(results: Results, folder: Path, out_dir: Location) -> None:
-    content = _format({"format_version": RESULTS_VERSION, **results})
-    LocalDirectory(folder).put(RESULTS_FILE, content)
+def _finish(
+    results: Results, request: bytes, folder: Path, out_dir: Location, *, in_place: bool
+) -> None:
+    """Write the results and move them to `out_dir`, unless a later run has claimed it."""
+    source = LocalDirectory(folder)
+    files = [] if in_place else [found.key for found in source.list()]
+    content = {
+        "format_version": RESULTS_VERSION,
+        "invocation": hashlib.sha256(request).hexdigest(),
+        "files": [KnownFile.of(key, folder / key).model_dump() for key in files],
+        **results,
+    }
+    if not in_place:
+        _check_claim(request, out_dir)
+    source.put(RESULTS_FILE, _format(content))
     if out_dir.local is None:
         upload_directory(folder, out_dir, last=RESULTS_FILE)
+    elif not in_place:
+        for key in (*files, RESULTS_FILE):
+            make_directory((out_dir.local / key).parent)
+            commit_file(folder / key, out_dir.local / key)
+        _check_claim(request, out_dir)
+
+
+def _check_claim(request: bytes, out_dir: Location) -> None:
+    try:
+        is_ours = out_dir.get(INVOCATION_FILE) == request
+    except FileNotFoundError:
+        is_ours = False
+    if not is_ours:
+        raise OwnershipError(
+            f"{out_dir}: a later run with other inputs has claimed it; repeat this one with "
+            "another --out"
+        )
 
 
 @contextmanager
-def _local_folder(out_dir: Location) -> Iterator[Path]:
-    """Yield the output directory itself, or an empty temporary folder for a store."""
-    if out_dir.local is not None:
+def _work_folder(out_dir: Location, *, in_place: bool) -> Iterator[Path]:
+    """Yield the output directory itself, or a temporary folder, on the same disk if it is local."""
+    if in_place and out_dir.local is not None:
         yield out_dir.local
         return
-    with explain_disk_errors(Path(tempfile.gettempdir())):
-        folder = tempfile.TemporaryDirectory(prefix="ssd-stage-")
+    parent = out_dir.local or Path(tempfile.gettempdir())
+    with explain_disk_errors(parent):
+        prefix = PARTIAL_PREFIX if out_dir.local else "ssd-stage-"
+        folder = tempfile.TemporaryDirectory(prefix=prefix, dir=parent)
     with folder:
         yield Path(folder.name)
 
@@ -138,84 +190,18 @@ def _format(content: Mapping[str, Any], *, sort_keys: bool = False) -> bytes:
     return f"{text}\n".encode()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageOutput:
-    """The content of the output directory of a finished stage."""
-
-    directory: Location
-    invocation: dict[str, Any]
-    results: Results
-
-    def described(self) -> Input:
-        """Return this output as the input of another stage."""
-        digest = KnownFile.of(RESULTS_FILE, self.read(RESULTS_FILE)).sha256
-        return Input(self.directory.uri, digest)
-
-    def read(self, name: str) -> bytes:
-        """Return the content of one of its files.
-
-        Raises:
-            DataError: the file does not exist.
-        """
-        return _read(self.directory, name)
-
-
-def read_output(directory: Location) -> StageOutput:
-    """Read the output directory of a finished stage."""
-    return StageOutput(
-        directory=directory,
-        invocation=read_invocation(directory),
-        results=read_stage_results(directory),
-    )
-
-
-def read_invocation(directory: Location) -> dict[str, Any]:
-    """Return the invocation of a stage, finished or not.
+def parse_json(content: bytes, path: Location) -> dict[str, Any]:
+    """Parse a JSON object that a stage has written to `path`.
 
     Raises:
-        UsageError: the directory is not the output of a stage.
-        DataError: the file is damaged.
+        DataError: the content is damaged.
     """
-    if directory.head(INVOCATION_FILE) is None:
-        raise UsageError(
-            f"{directory} has no {INVOCATION_FILE}; expected the output directory of a stage"
-        )
-    return _read_json(directory, INVOCATION_FILE)
-
-
-def read_stage_results(directory: Location) -> Results:
-    """Return the results of a finished stage.
-
-    Raises:
-        DataError: the stage has not finished, or the file is damaged or of another version.
-    """
-    results = _read_json(directory, RESULTS_FILE)
-    version = results.pop("format_version", None)
-    if version != RESULTS_VERSION:
-        raise DataError(
-            f"{directory / RESULTS_FILE} has format version {version}, expected {RESULTS_VERSION}; "
-            "run the stage again"
-        )
-    return results
-
-
-def _read(directory: Location, name: str) -> bytes:
     try:
-        return directory.get(name)
-    except FileNotFoundError:
-        raise DataError(
-            f"{directory / name} is missing: the stage has not finished; run it again"
-        ) from None
-
-
-def _read_json(directory: Location, name: str) -> dict[str, Any]:
-    path, text = directory / name, _read(directory, name)
-    try:
-        content = json.loads(text)
+        parsed = json.loads(content)
     except ValueError as error:
         raise DataError(f"{path} is not JSON: {error}; run the stage again") from None
     except RecursionError:
         raise DataError(f"{path} is not JSON: nested too deeply; run the stage again") from None
-    if not isinstance(content, dict):
+    if not isinstance(parsed, dict):
         raise DataError(f"{path}: expected a JSON object; run the stage again")
-    return content
+    return parsed

@@ -18,8 +18,8 @@ from ssd_core.model_dir import (
     read_model,
 )
 from ssd_core.report.page import write_card
-from ssd_core.stages.frame import Invocation, Results, StageOutput, run_stage
-from ssd_core.stages.report import read_outputs
+from ssd_core.stages.frame import Invocation, Results, run_stage
+from ssd_core.stages.outputs import StageOutput, read_outputs
 from ssd_core.store import Location
 from ssd_core.store.known_file import KnownFile
 from ssd_core.store.layout import Layout

@@ -19,7 +19,8 @@ from ssd_core.report.accuracy import accuracy
 from ssd_core.report.charts import NUM_COLOURS, class_colour
 from ssd_core.report.images import AnnotatedImage, annotate_image, take_while_small
 from ssd_core.report.page import render_page
-from ssd_core.stages.frame import Input, Invocation, Results, StageOutput, read_output, run_stage
+from ssd_core.stages.frame import Input, Invocation, Results, run_stage
+from ssd_core.stages.outputs import StageOutput, read_outputs
 from ssd_core.store import Location
 from ssd_core.store.local import write_file
 from ssd_core.structures import ClassInfo, Detections, Record, StageResult
@@ -28,7 +29,6 @@ from ssd_core.train_log import LOG_FILE, parse_log
 REPORT_FILE = "report.html"
 SUMMARY_FILE = "summary.md"
 
-_STAGES = ("train", "evaluate", "benchmark")
 _NOTHING = Detections(
     boxes=np.zeros((0, 4), np.float32), scores=np.zeros(0, np.float32), labels=np.zeros(0, np.int64)
 )
@@ -69,29 +69,6 @@ def run(
 
     results = run_stage(Invocation(stage="report", config=config, inputs=read), out_dir, work)
     return StageResult(metrics=results["metrics"], metadata={"title": content["title"]})
-
-
-def read_outputs(inputs: Sequence[Location]) -> dict[str, StageOutput]:
-    """Read output directories; return them by stage, in the order of the pipeline.
-
-    Raises:
-        UsageError: a directory is of another stage, or two are of the same one.
-    """
-    outputs: dict[str, StageOutput] = {}
-    for directory in inputs:
-        output = read_output(directory)
-        stage = output.invocation.get("stage")
-        if stage not in _STAGES:
-            raise UsageError(
-                f"{directory} is of stage '{stage}'; expected one of {', '.join(_STAGES)}"
-            )
-        if stage in outputs:
-            first = outputs[stage].directory
-            raise UsageError(f"{first} and {directory} are both of stage '{stage}'; give one")
-        outputs[stage] = output
-    if not outputs:
-        raise UsageError(f"nothing to report: give output directories of {', '.join(_STAGES)}")
-    return {stage: outputs[stage] for stage in _STAGES if stage in outputs}
 
 
 def _content(
@@ -148,10 +125,9 @@ def _images(
     """Return images at equal distances in the split, as many as requested or as fit."""
     count = min(section.images, reader.num_images)
     rows = np.linspace(0, reader.num_images - 1, count).round().astype(int)
+    content = evaluate.read(DETECTIONS_FILE)
     with located(str(evaluate.directory / DETECTIONS_FILE)):
-        found = parse_detections(
-            evaluate.read(DETECTIONS_FILE), reader.classes, score_threshold=section.score_threshold
-        )
+        found = parse_detections(content, reader.classes, score_threshold=section.score_threshold)
     images = take_while_small(
         _image(record, found.get(record.image_id, _NOTHING), reader.classes)
         for record in reader.read(rows.tolist())

@@ -29,7 +29,8 @@ from ssd_core.model_dir import (
     write_model,
 )
 from ssd_core.stages.doorway import keep_record
-from ssd_core.stages.frame import Input, Invocation, Results, read_stage_results, run_stage
+from ssd_core.stages.frame import Input, Invocation, Results, run_stage
+from ssd_core.stages.outputs import read_output
 from ssd_core.store import Location
 from ssd_core.store.transfer import MirroredFile, download_directory
 from ssd_core.structures import StageResult
@@ -141,7 +142,7 @@ def run(training: Training, out_dir: Location) -> StageResult:
             state = _train(loop, log)
             return ranks.on_first(lambda: _keep_model(training, loop, state, backend, out_dir))
 
-        results = run_stage(_invocation(training), out_dir, work, ranks=ranks)
+        results = run_stage(_invocation(training), out_dir, work, ranks=ranks, in_place=True)
         return _report("trained", results, out_dir)
 
 
@@ -192,7 +193,7 @@ def _read_finished(training: Training, out_dir: Location) -> Results | None:
     """
     model_dir = out_dir / MODEL_DIR
     try:
-        description, results = read_description(model_dir), read_stage_results(out_dir)
+        description, results = read_description(model_dir), read_output(out_dir).results
     except (DataError, UsageError):
         return None
     if description.training_id != training.id or not is_whole(model_dir, description):

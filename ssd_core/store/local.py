@@ -268,7 +268,7 @@ class LocalDirectory(Location):
         paths = (Path(folder, name) for folder, _, names in walk(self._path) for name in names)
         for key in sorted(path.relative_to(self._path).as_posix() for path in paths):
             path = self._path / key
-            if key.startswith(prefix) and not path.name.startswith(PARTIAL_PREFIX):
+            if key.startswith(prefix) and f"/{PARTIAL_PREFIX}" not in f"/{key}":
                 with suppress(FileNotFoundError):  # removed since the walk
                     if path.is_file():
                         yield _describe(key, path)

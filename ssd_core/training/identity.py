@@ -39,6 +39,10 @@ def digest_identity(identity: Identity) -> str:
 
 def claim_directory(out_dir: Location, identity: Identity) -> None:
     """Claim `out_dir` for this training; if several try, the first one gets it."""
+    if out_dir.head(IDENTITY_FILE) is None and next(out_dir.list(), None) is not None:
+        raise OwnershipError(
+            f"{out_dir} holds files, but no {IDENTITY_FILE} of a training; choose an empty --out"
+        )
     content = json.dumps(identity, indent=2, sort_keys=True) + "\n"
     if out_dir.put_if_absent(IDENTITY_FILE, content.encode()):
         return

@@ -13,7 +13,7 @@ from components.train_distributed.component import train_distributed
 from ssd_core.model_dir import read_model
 from ssd_core.recipes import load_recipe
 from ssd_core.recipes.overrides import override
-from ssd_core.stages.frame import read_output
+from ssd_core.stages.outputs import read_output
 from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.transfer import upload_directory
 from tests.components.test_components import make_outputs

@@ -1,12 +1,14 @@
 """The frame of every stage: invocation before the work, results after it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ssd_core import __version__
 from ssd_core.errors import DataError, OwnershipError, UsageError
-from ssd_core.stages.frame import Input, Invocation, read_output, run_stage
+from ssd_core.stages.frame import Input, Invocation, run_stage
+from ssd_core.stages.outputs import read_output
 from ssd_core.store import LocalDirectory
 
 TRAIN = Invocation(
@@ -44,7 +46,7 @@ def test_a_failed_run_leaves_its_invocation_and_no_results(tmp_path: Path) -> No
     run(tmp_path)
 
     def fail(folder: Path) -> dict[str, object]:
-        assert folder == tmp_path
+        (folder / "half").touch()
         raise DataError("no")
 
     with pytest.raises(DataError, match="no"):
@@ -79,8 +81,10 @@ def test_a_directory_without_an_invocation_is_refused(tmp_path: Path) -> None:
         ("{", "is not JSON"),
         ("[" * 100_000, "nested too deeply"),
         ("[]", "a JSON object"),
-        ("{}", "has format version None, expected 1"),
-        ('{"format_version": 2}', "has format version 2, expected 1"),
+        ("{}", "has format version None, expected 2"),
+        ('{"format_version": 1}', "has format version 1, expected 2"),
+        ('{"format_version": 2}', "invocation is missing"),
+        ('{"format_version": 2, "invocation": "a", "files": []}', "belongs to another invocation"),
     ],
 )
 def test_a_damaged_file_is_named(tmp_path: Path, content: str, message: str) -> None:
@@ -94,3 +98,36 @@ def test_a_number_outside_json_is_a_bug(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         run_stage(TRAIN, LocalDirectory(tmp_path), lambda _: {"loss": float("nan")})
     assert not (tmp_path / "results.json").exists()
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "folder/file"])
+def test_a_directory_with_other_files_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(OwnershipError, match=r"holds files, but no invocation\.json of 'train'"):
+        run(tmp_path)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [Path(name).name]
+
+
+def test_of_two_runs_the_later_one_gets_the_directory(tmp_path: Path) -> None:
+    out_dir = LocalDirectory(tmp_path)
+    later = replace(TRAIN, options={"device": "cuda"})
+
+    def work(folder: Path) -> dict[str, object]:
+        (folder / "weights").write_text("first")
+        run_stage(later, out_dir, lambda inner: (inner / "weights").write_text("later") and RESULTS)
+        return {"metrics": {"loss": 9.0}}
+
+    with pytest.raises(OwnershipError, match="a later run with other inputs has claimed it"):
+        run_stage(TRAIN, out_dir, work)
+    output = read_output(out_dir)
+    assert (output.results, output.read("weights")) == (RESULTS, b"later")
+    assert output.invocation["options"] == {"device": "cuda"}
+
+
+def test_a_changed_file_is_named(tmp_path: Path) -> None:
+    out_dir = LocalDirectory(tmp_path)
+    run_stage(TRAIN, out_dir, lambda folder: (folder / "weights").write_text("ours") and RESULTS)
+    (tmp_path / "weights").write_text("else")
+    with pytest.raises(DataError, match="weights is damaged: .*; run the stage again"):
+        read_output(out_dir).read("weights")

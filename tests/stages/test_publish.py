@@ -24,6 +24,7 @@ from ssd_core.store import LocalDirectory
 from ssd_core.store.layout import Layout
 from ssd_core.store.local import file_sha256
 from tests.processes import run_ssd
+from tests.stage_outputs import change_output
 
 CELLS_1 = Label(name="cells", version="1")
 
@@ -63,10 +64,10 @@ def others(trained_dir, evaluation_dir, tmp_path):
     model = read_model(model_dir)
     weights = {name: array + 1 for name, array in model.weights.items()}
     write_model(model_dir, model.description, model.classes, weights)
-    invocation = json.loads((evaluate / "invocation.json").read_text())
     digest = describe(train / "model").file(WEIGHTS_FILE).sha256
-    invocation["inputs"]["model"]["digest"] = digest
-    (evaluate / "invocation.json").write_text(json.dumps(invocation))
+    change_output(
+        evaluate, invocation=lambda content: content["inputs"]["model"].update(digest=digest)
+    )
     return [train, evaluate]
 
 
@@ -125,9 +126,9 @@ def test_a_card_without_a_benchmark_states_it(inputs, root, cells_1):
 
 def test_names_of_classes_cannot_break_the_card(inputs, root, cells_1, tmp_path):
     evaluate = Path(shutil.copytree(inputs[1], tmp_path / "evaluate"))
-    results = json.loads((evaluate / "results.json").read_text())
-    results["classes"][0]["name"] = "a|b\n<script>"
-    (evaluate / "results.json").write_text(json.dumps(results))
+    change_output(
+        evaluate, results=lambda content: content["classes"][0].update(name="a|b\n<script>")
+    )
     run([inputs[0], evaluate], root)
     assert r"| a\|b \<script\> |" in (cells_1 / "README.md").read_text()
 

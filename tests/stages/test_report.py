@@ -1,10 +1,10 @@
 """The report stage on the outputs of real stages."""
 
 import html
-import json
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,11 +15,12 @@ from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.errors import DataError, UsageError
 from ssd_core.report import images
 from ssd_core.stages import convert, report
-from ssd_core.stages.frame import read_output
+from ssd_core.stages.outputs import read_output
 from ssd_core.store import LocalDirectory
 from ssd_core.store.local import file_sha256
 from tests.report.outline import parts_of
 from tests.requirements import missing
+from tests.stage_outputs import change_output
 
 ALL_PARTS = ["Accuracy", "Sample images", "Speed", "Training", "Configuration", "Environment"]
 
@@ -107,9 +108,9 @@ def test_images_come_only_from_the_data_set_that_was_evaluated(
 ):
     shards = Path(shutil.copytree(bccd_shards, tmp_path / "shards"))
     evaluation = Path(shutil.copytree(outputs[1], tmp_path / "evaluation"))
-    invocation = json.loads((evaluation / "invocation.json").read_text())
-    invocation["inputs"]["dataset"]["uri"] = str(shards)
-    (evaluation / "invocation.json").write_text(json.dumps(invocation))
+    change_output(
+        evaluation, invocation=lambda content: content["inputs"]["dataset"].update(uri=str(shards))
+    )
 
     def has_images():
         return "Sample images" in write([evaluation], tmp_path / "out")[1]
@@ -149,5 +150,36 @@ def test_wrong_inputs_are_named(outputs, bccd_shards, tmp_path):
 def test_a_missing_file_is_named(outputs, tmp_path, which, name):
     copy = Path(shutil.copytree(outputs[which], tmp_path / "copy"))
     (copy / name).unlink()
-    with pytest.raises(DataError, match=f"copy/{name} is missing: the stage has not finished"):
+    with pytest.raises(DataError, match=f"copy/{name} is missing.*; run .* again"):
+        write([copy], tmp_path / "out")
+
+
+STRANGE: dict[str, dict[str, Any]] = {
+    "no metrics": {"results": lambda content: content.pop("metrics")},
+    "no classes": {"results": lambda content: content.pop("classes")},
+    "no class name": {"results": lambda content: content["classes"][0].pop("name")},
+    "a text as AP": {"results": lambda content: content["metrics"].update(ap="high")},
+    "a short curve": {"results": lambda c: c["classes"][0]["precision_at_recall"].pop()},
+    "a cut matrix": {"results": lambda content: content["confusion"]["matrix"].pop()},
+    "NaN": {"results": lambda content: content["classes"][0].update(ap=float("nan"))},
+    "nothing": {"results": lambda content: [content.pop(key) for key in list(content)]},
+    "no inputs": {"invocation": lambda content: content.pop("inputs")},
+    "no data set": {"invocation": lambda content: content["inputs"].pop("dataset")},
+    "no split": {"invocation": lambda content: content["config"].pop("split")},
+}
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_strange_content_is_named(outputs, tmp_path, name):
+    copy = Path(shutil.copytree(outputs[1], tmp_path / "copy"))
+    change_output(copy, **STRANGE[name])
+    with pytest.raises(DataError, match=r"copy/(results|invocation)\.json.*; run the stage again"):
+        write([copy], tmp_path / "out")
+
+
+def test_results_of_another_run_are_refused(outputs, tmp_path):
+    copy = Path(shutil.copytree(outputs[1], tmp_path / "copy"))
+    path = copy / "invocation.json"
+    path.write_text(path.read_text().replace('"device": "cpu"', '"device": "cuda"'))
+    with pytest.raises(DataError, match=r"belongs to another invocation\.json"):
         write([copy], tmp_path / "out")

@@ -196,6 +196,13 @@ def test_a_path_that_is_not_a_folder_is_named(bccd_shards: Path, tmp_path: Path,
     assert (tmp_path / "file").read_text() == "mine"
 
 
+def test_a_folder_with_other_files_is_refused(bccd_shards: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(OwnershipError, match=r"holds files, but no training\.json"):
+        run(bccd_shards, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
 def test_evaluation_without_a_val_split_is_refused_before_the_work(
     bccd_shards: Path, tmp_path: Path
 ) -> None:

@@ -1,0 +1,151 @@
+"""Outputs of finished stages as the inputs of other stages."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from ssd_core.config import first_problem
+from ssd_core.errors import DataError, UsageError
+from ssd_core.stages.frame import (
+    INVOCATION_FILE,
+    RESULTS_FILE,
+    RESULTS_VERSION,
+    Input,
+    Results,
+    parse_json,
+)
+from ssd_core.stages.shapes import MEASURING, Frame, Request
+from ssd_core.store import Location
+from ssd_core.store.known_file import KnownFile
+
+ShapeT = TypeVar("ShapeT", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageOutput:
+    """The content of the output directory of a finished stage."""
+
+    directory: Location
+    invocation: dict[str, Any]
+    results: Results
+    files: Mapping[str, KnownFile]
+    """The other files, unless the stage writes them in place."""
+    digest: str
+    """SHA-256 of `results.json`."""
+
+    def described(self) -> Input:
+        """Return this output as the input of another stage."""
+        return Input(self.directory.uri, self.digest)
+
+    def read(self, name: str) -> bytes:
+        """Return the content of one of its files.
+
+        Raises:
+            DataError: the file does not exist or is damaged.
+        """
+        if (known := self.files.get(name)) is None:
+            return _get(self.directory, name)
+        try:
+            return known.read(self.directory)
+        except DataError as error:
+            raise DataError(f"{error}; run the stage again") from None
+
+
+def read_output(directory: Location) -> StageOutput:
+    """Read the output directory of a finished stage.
+
+    Raises:
+        UsageError: the directory is not the output of a stage.
+        DataError: the stage has not finished, or a file is damaged, of another run or version.
+    """
+    request, invocation = _read_request(directory)
+    path, content = directory / RESULTS_FILE, _get(directory, RESULTS_FILE)
+    results = parse_json(content, path)
+    if (version := results.pop("format_version", None)) != RESULTS_VERSION:
+        raise DataError(
+            f"{path} has format version {version}, expected {RESULTS_VERSION}; run the stage again"
+        )
+    frame = _check_shape(Frame, content, path)
+    if results.pop("invocation") != hashlib.sha256(request).hexdigest():
+        raise DataError(f"{path} belongs to another {INVOCATION_FILE}; run the stage again")
+    del results["files"]
+    return StageOutput(
+        directory=directory,
+        invocation=invocation,
+        results=results,
+        files={file.name: file for file in frame.files},
+        digest=hashlib.sha256(content).hexdigest(),
+    )
+
+
+def read_invocation(directory: Location) -> dict[str, Any]:
+    """Return the invocation of a stage, finished or not.
+
+    Raises:
+        UsageError: the directory is not the output of a stage.
+        DataError: the file is damaged.
+    """
+    return _read_request(directory)[1]
+
+
+def read_outputs(directories: Sequence[Location]) -> dict[str, StageOutput]:
+    """Read the outputs of train, evaluate and benchmark; return them by stage, in this order.
+
+    Raises:
+        UsageError: a directory is of another stage, or two are of the same one.
+        DataError: an output is incomplete or damaged.
+    """
+    known, outputs = ", ".join(MEASURING), dict[str, StageOutput]()
+    for directory in directories:
+        output = read_output(directory)
+        stage = output.invocation["stage"]
+        if stage not in MEASURING:
+            raise UsageError(f"{directory} is of stage '{stage}'; expected one of {known}")
+        if stage in outputs:
+            first = outputs[stage].directory
+            raise UsageError(f"{first} and {directory} are both of stage '{stage}'; give one")
+        _check_measurement(stage, output)
+        outputs[stage] = output
+    if not outputs:
+        raise UsageError(f"nothing to report: give output directories of {known}")
+    return {stage: outputs[stage] for stage in MEASURING if stage in outputs}
+
+
+def _check_measurement(stage: str, output: StageOutput) -> None:
+    request, results, inputs = MEASURING[stage]
+    path = output.directory / INVOCATION_FILE
+    _check_shape(request, output.read(INVOCATION_FILE), path)
+    for name in inputs:
+        if name not in output.invocation["inputs"]:
+            raise DataError(f"{path}: the input '{name}' is missing; run the stage again")
+    _check_shape(results, output.read(RESULTS_FILE), output.directory / RESULTS_FILE)
+
+
+def _read_request(directory: Location) -> tuple[bytes, dict[str, Any]]:
+    if directory.head(INVOCATION_FILE) is None:
+        raise UsageError(
+            f"{directory} has no {INVOCATION_FILE}; expected the output directory of a stage"
+        )
+    content, path = _get(directory, INVOCATION_FILE), directory / INVOCATION_FILE
+    invocation = parse_json(content, path)
+    _check_shape(Request, content, path)
+    return content, invocation
+
+
+def _check_shape(kind: type[ShapeT], content: bytes, path: Location) -> ShapeT:
+    try:
+        return kind.model_validate_json(content)
+    except ValidationError as error:
+        raise DataError(f"{path}: {first_problem(error)}; run the stage again") from None
+
+
+def _get(directory: Location, name: str) -> bytes:
+    try:
+        return directory.get(name)
+    except FileNotFoundError:
+        raise DataError(
+            f"{directory / name} is missing: the stage has not finished; run it again"
+        ) from None

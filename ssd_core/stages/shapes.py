@@ -1,0 +1,145 @@
+"""The shape of `invocation.json` and `results.json` that a reader takes for granted.
+
+More keys are welcome: a report shows every metric that it finds.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ssd_core.metrics import END_TO_END, PARTS
+from ssd_core.store.known_file import KnownFile
+
+_Count = Annotated[int, Field(ge=0)]
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+class _Source(_Shape):
+    uri: str
+    digest: str
+
+
+class Request(_Shape):
+    """`invocation.json`."""
+
+    stage: str
+    version: str
+    config: dict[str, Any]
+    inputs: dict[str, _Source]
+    options: dict[str, Any]
+
+
+class Frame(_Shape):
+    """The part of `results.json` that every stage has."""
+
+    invocation: str
+    files: list[KnownFile]
+    metrics: dict[str, float | None] = {}
+
+
+class _Model(_Shape):
+    recipe: str
+    step: int
+    training_id: str
+
+
+class _Environment(_Shape):
+    device_name: str
+    precision: str
+
+
+class _Measured(_Shape):
+    metrics: dict[str, float | None]
+    model: _Model
+    environment: _Environment
+
+
+class _Class(_Shape):
+    label: Annotated[int, Field(ge=1)]
+    name: str
+    objects: _Count
+    ap: float | None
+    ap50: float | None
+    precision_at_recall: Annotated[list[float], Field(min_length=101, max_length=101)] | None
+
+
+class _Confusion(_Shape):
+    classes: Annotated[list[str], Field(min_length=1)]
+    matrix: list[list[_Count]]
+
+    @model_validator(mode="after")
+    def _is_square(self) -> "_Confusion":
+        size = len(self.classes)
+        if [len(row) for row in self.matrix] != [size] * size:
+            raise ValueError(f"expected a matrix of {size} x {size}")
+        return self
+
+
+class _Data(_Shape):
+    name: str
+    split: str
+
+
+class _Evaluated(_Measured):
+    images: _Count
+    objects: _Count
+    detections: _Count
+    classes: list[_Class]
+    confusion: _Confusion | None
+    data: _Data
+
+
+class _Percentiles(_Shape):
+    p50: float
+    p90: float
+    p99: float
+
+
+class _Batch(_Shape):
+    batch_size: Annotated[int, Field(ge=1)]
+    images_per_second: float
+    milliseconds: dict[str, _Percentiles]
+
+    @model_validator(mode="after")
+    def _has_all_parts(self) -> "_Batch":
+        if missing := {*PARTS, END_TO_END} - self.milliseconds.keys():
+            raise ValueError(f"milliseconds of '{min(missing)}' are missing")
+        return self
+
+
+class _Images(_Shape):
+    origin: str
+    count: _Count
+    mean_bytes: _Count
+
+
+class _Timed(_Measured):
+    batches: Annotated[list[_Batch], Field(min_length=1)]
+    images: _Images
+
+
+class _WholeRecipe(_Shape):
+    train: dict[str, Any]
+
+
+class _TrainRequest(Request):
+    config: _WholeRecipe  # type: ignore[assignment]
+
+
+class _Split(_Shape):
+    split: str
+
+
+class _EvaluateRequest(Request):
+    config: _Split  # type: ignore[assignment]
+
+
+MEASURING: dict[str, tuple[type[BaseModel], type[BaseModel], tuple[str, ...]]] = {
+    "train": (_TrainRequest, _Measured, ("dataset",)),
+    "evaluate": (_EvaluateRequest, _Evaluated, ("model", "dataset")),
+    "benchmark": (Request, _Timed, ("model",)),
+}
+"""Stages whose outputs others read: shape of the invocation and of the results, input names."""
