@@ -4,13 +4,12 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from ssd_core.config import Policy
 from ssd_core.errors import DataError, one_line
 from ssd_core.logs import logger
-from ssd_core.store.local import explain_disk_errors, write_file
+from ssd_core.store import Location
 
 FINDINGS_FILE = "findings.json"
 
@@ -180,14 +179,12 @@ class Findings:
             "findings": [asdict(finding) for finding in self.listed],
         }
 
-    def write(self, out_dir: Path) -> None:
+    def write(self, out_dir: Location) -> None:
         """Write `findings.json`, or remove an old one if there are no findings."""
-        path = out_dir / FINDINGS_FILE
-        if not self.counts:
-            with explain_disk_errors(path):
-                path.unlink(missing_ok=True)
-            return
-        write_file(path, json.dumps(self.content(), indent=1) + "\n")
+        if self.counts:
+            out_dir.put(FINDINGS_FILE, (json.dumps(self.content(), indent=1) + "\n").encode())
+        else:
+            out_dir.delete(FINDINGS_FILE)
 
     def log(self) -> None:
         """Log each code once, with its first place."""
@@ -204,10 +201,11 @@ class Findings:
                 first.detail,
             )
 
-    def check(self, out_dir: Path, *, dropped: int, listed: int, max_skipped: float) -> None:
+    def check(self, out_dir: Location, *, dropped: int, listed: int, max_skipped: float) -> None:
         """Raise DataError for an error under `strict`, or too many dropped images under `skip`.
 
         `listed` and `dropped` count images of the source; `max_skipped` is a share in [0, 1].
+        `out_dir` has the `findings.json` that the message names.
         """
         errors = (finding for finding in self.listed if finding.severity == "error")
         if self.stops:

@@ -11,7 +11,6 @@ from ssd_core.data.conversion.ownership import find_strays, lock_dataset, remove
 from ssd_core.data.conversion.pack import pack_dataset
 from ssd_core.data.conversion.part import Conversion
 from ssd_core.data.conversion.publish import check_writable, publish_dataset
-from ssd_core.data.findings import FINDINGS_FILE
 from ssd_core.data.shards.files import check_shard_sizes
 from ssd_core.data.shards.manifest import (
     Manifest,
@@ -39,7 +38,7 @@ from ssd_core.store.layout import Layout
 from ssd_core.store.local import make_directory, own_temporary_directory
 from ssd_core.structures import StageResult
 
-_BESIDE = (FINDINGS_FILE, INVOCATION_FILE, RESULTS_FILE)
+_BESIDE = (INVOCATION_FILE, RESULTS_FILE)
 """Files of a data set in a store beside its manifest and shards."""
 
 
@@ -104,7 +103,7 @@ def _convert_into_store(
             logger.info("%s: already converted, unchanged", out_dir)
         else:
             check_writable(out_dir)
-            _convert(config, source, key, staging, workers)
+            _convert(config, source, key, staging, workers, findings_dir=out_dir)
             manifest = publish_dataset(staging.local, out_dir, beside=_BESIDE)
             logger.info("data set: %s", out_dir)
         # The folder stays: another process may wait for its lock.
@@ -114,14 +113,25 @@ def _convert_into_store(
 
 
 def _convert(
-    config: ConvertConfig, source: Source, key: str, out_dir: LocalDirectory, workers: int
+    config: ConvertConfig,
+    source: Source,
+    key: str,
+    out_dir: LocalDirectory,
+    workers: int,
+    *,
+    findings_dir: Location | None = None,
 ) -> Manifest:
     existing = _existing_manifest(out_dir, config.model_dump(mode="json"))
 
     def pack(folder: Path) -> Manifest:
         started = time.monotonic()
         conversion = Conversion(
-            source=source, config=config, out_dir=folder, listing_key=key, existing=existing
+            source=source,
+            config=config,
+            out_dir=folder,
+            findings_dir=findings_dir or out_dir,
+            listing_key=key,
+            existing=existing,
         )
         manifest = pack_dataset(conversion, workers=workers)
         write_manifest(folder, manifest)

@@ -9,6 +9,7 @@ import pytest
 from ssd_core.config import Policy
 from ssd_core.data.findings import DROP_BOX, DROP_IMAGE, FINDINGS_FILE, KEEP, RULES, STOP, Findings
 from ssd_core.errors import DataError
+from ssd_core.store import LocalDirectory
 
 
 @pytest.mark.parametrize(
@@ -39,9 +40,9 @@ def test_strict_stops_on_errors_and_names_count_first_place_and_file(tmp_path: P
     findings.add("box_outside", "c.xml", "box 2 lies outside")
     assert findings.stops
     assert findings.num_errors == 2
-    findings.write(tmp_path)
+    findings.write(LocalDirectory(tmp_path))
     with pytest.raises(DataError) as caught:
-        findings.check(tmp_path, dropped=0, listed=5, max_skipped=0.01)
+        findings.check(LocalDirectory(tmp_path), dropped=0, listed=5, max_skipped=0.01)
     message = str(caught.value)
     assert message.startswith("b.xml: box 1 lies outside (box_outside; error 1 of 2, all in ")
     content = json.loads((tmp_path / FINDINGS_FILE).read_text())
@@ -51,14 +52,14 @@ def test_strict_stops_on_errors_and_names_count_first_place_and_file(tmp_path: P
 
 def test_skip_drops_no_more_than_its_share(tmp_path: Path) -> None:
     findings = Findings("skip")
-    findings.check(tmp_path, dropped=1, listed=100, max_skipped=0.01)
+    findings.check(LocalDirectory(tmp_path), dropped=1, listed=100, max_skipped=0.01)
     with pytest.raises(DataError, match=r"2 of 100 images have errors.*at most 1.0%"):
-        findings.check(tmp_path, dropped=2, listed=100, max_skipped=0.01)
+        findings.check(LocalDirectory(tmp_path), dropped=2, listed=100, max_skipped=0.01)
 
 
 def test_an_old_file_is_removed_if_there_are_no_findings(tmp_path: Path) -> None:
     (tmp_path / FINDINGS_FILE).write_text("old")
-    Findings("strict").write(tmp_path)
+    Findings("strict").write(LocalDirectory(tmp_path))
     assert not (tmp_path / FINDINGS_FILE).exists()
 
 
@@ -86,7 +87,7 @@ def test_names_in_a_finding_are_printable_and_the_place_is_not_repeated(tmp_path
     (finding,) = findings.listed
     assert (finding.place, finding.detail) == ("a\\n.xml", "of \\x1b[31m")
     assert finding.image == "a\\ud800\n.jpg"
-    findings.write(tmp_path)
+    findings.write(LocalDirectory(tmp_path))
     assert json.loads((tmp_path / FINDINGS_FILE).read_text())["findings"][0]["image"]
     findings.add("annotations_unreadable", "a.xml", "a.xml: is no XML")
     assert (findings.listed[1].place, findings.listed[1].detail) == ("a.xml", "is no XML")

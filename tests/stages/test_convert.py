@@ -264,7 +264,11 @@ INVALID: dict[str, tuple[Callable[[Path], object], dict[str, Any], str]] = {
         {},
         "the train split has no images",
     ),
-    "no objects": (drop_objects, {}, "the val split has no objects in 4 images"),
+    "no objects": (
+        drop_objects,
+        {},
+        r"the val split has no objects in 4 images; choose another split \(--val, .*remove this",
+    ),
     "too large": (lambda s: None, {"max_pixels": 1000}, "convert.max_pixels"),
     "only crowds": (
         lambda s: write_coco(s / "all.json", [first_image(s).stem], [CROWD]),

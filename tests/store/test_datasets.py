@@ -1,5 +1,7 @@
 """Data sets in an S3 store: written by a conversion that may be killed, read through a cache."""
 
+import json
+import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -110,6 +112,20 @@ def test_a_killed_upload_is_completed(
     assert [path for path in (tmp_path / "tmp").rglob("*") if path.is_file()] == []
     assert list(verify.run(location)) == [(location, [])]
     assert [len(open_split(location, split)) for split in ("train", "val")] == [8, 4]
+
+
+def test_the_findings_of_a_refused_conversion_are_in_the_store(
+    few_images: Path, location: Location, tmp_path: Path
+) -> None:
+    source = Path(shutil.copytree(few_images, tmp_path / "source"))
+    image = next((source / "JPEGImages").iterdir())
+    image.write_bytes(b"")
+    text = refusal(lambda: convert.run(CONFIG, str(source), location), DataError)
+    assert f"all in {location}/findings.json" in text
+    assert json.loads(location.get("findings.json"))["counts"] == {"image_empty": 1}
+    shutil.copy(few_images / "JPEGImages" / image.name, image)
+    convert.run(CONFIG, str(source), location)
+    assert location.head("findings.json") is None
 
 
 def test_a_store_without_write_permission_is_named_before_the_conversion(

@@ -30,6 +30,11 @@ def check_listing(source: Source, dataset: SourceDataset, findings: Findings) ->
     _report_empty_classes(dataset, findings)
 
 
+_WITHOUT_VAL = (
+    ", or remove this one from the source: then a fifth of the training images is held back"
+)
+
+
 def check_split(name: SplitName, split: SourceSplit, *, num_images: int, num_boxes: int) -> None:
     """Check that a split can be learnt or measured with the images that passed all checks.
 
@@ -40,8 +45,9 @@ def check_split(name: SplitName, split: SourceSplit, *, num_images: int, num_box
         raise DataError(f"{split.place}: the {name} split has no images; expected at least one")
     if not num_boxes:
         raise DataError(
-            f"{split.place}: the {name} split has no objects in {num_images} images; "
-            "expected at least one of a known class"
+            f"{split.place}: the {name} split has no objects in {num_images} images; choose "
+            f"another split (--{name}, convert.{name}) or other classes (--classes, "
+            f"convert.classes){_WITHOUT_VAL if name == 'val' else ''}"
         )
     if split.annotations.is_crowd.all():
         raise DataError(

@@ -63,9 +63,9 @@ def adopt_source(conversion: Conversion, findings: Findings) -> Manifest:
         rows = MindRecordRows(ShardFiles(LocalDirectory(conversion.out_dir)), files)
         splits[name], label = _check_split(rows, name, config, findings)
         max_label = max(max_label, label)
-    findings.write(conversion.out_dir)
+    findings.write(conversion.findings_dir)
     findings.log()
-    findings.check(conversion.out_dir, dropped=0, listed=0, max_skipped=0)
+    findings.check(conversion.findings_dir, dropped=0, listed=0, max_skipped=0)
     return make_manifest(
         config,
         source={"uri": conversion.source.uri, "format": "mindrecord"} | dict(places),

@@ -51,19 +51,19 @@ def pack_dataset(conversion: Conversion, *, workers: int = 1) -> Manifest:
 
 
 def _pack_source(conversion: Conversion, findings: Findings, workers: int) -> Manifest:
-    source, out_dir = conversion.source, conversion.out_dir
+    source = conversion.source
     dataset = read_dataset(source, conversion.config, findings)
     check_listing(source, dataset, findings)
     parts = plan_parts(conversion, dataset)
     packed = list(_pack_parts(conversion, dataset, parts, findings, workers))
     report_equal_images(source, _seen_images(dataset, parts, packed), findings)
     splits = {name: _join(name, packed) for name in dataset.splits}
-    findings.write(out_dir)
+    findings.write(conversion.findings_dir)
     findings.log()
     listed = sum(split.num_listed for split in dataset.splits.values())
     written = sum(split.images for split in splits.values())
     findings.check(
-        out_dir,
+        conversion.findings_dir,
         dropped=listed - written,
         listed=listed,
         max_skipped=conversion.config.max_skipped,

@@ -19,6 +19,7 @@ from ssd_core.data.shards.manifest import Manifest, Shard, other_dataset
 from ssd_core.data.shards.mindrecord.files import MindRecordWriter
 from ssd_core.data.sources.base import Source
 from ssd_core.errors import DataError
+from ssd_core.store import Location
 from ssd_core.store.local import commit_file, explain_disk_errors
 from ssd_core.structures import Sample
 
@@ -30,6 +31,8 @@ class Conversion:
     source: Source
     config: ConvertConfig
     out_dir: Path
+    findings_dir: Location
+    """Where `findings.json` is written: `out_dir`, or the store that the data set is for."""
     listing_key: str
     existing: Manifest | None = None
     """Of a complete data set in `out_dir`; the result must be equal to it."""

@@ -9,6 +9,7 @@ from ssd_core.config import ConvertConfig
 from ssd_core.data.conversion.part import Conversion, Part, pack_part, plan_parts
 from ssd_core.data.formats.dataset import ImageEntry, ParsedSplit, SourceDataset, assemble_split
 from ssd_core.data.sources.folder import FolderSource
+from ssd_core.store import LocalDirectory
 
 SIZES = {"a": 10, "b": 25, "c": 5, "d": 30, "e": 1}
 
@@ -29,7 +30,10 @@ def make_dataset(names: Iterable[str] = SIZES) -> SourceDataset:
 
 def convert(source: FolderSource, out_dir: Path, **changes: object) -> Conversion:
     config = ConvertConfig.model_validate({"shard_bytes": 30, "policy": "repair"} | changes)
-    return Conversion(source=source, config=config, out_dir=out_dir, listing_key="key")
+    findings_dir = LocalDirectory(out_dir)
+    return Conversion(
+        source=source, config=config, out_dir=out_dir, findings_dir=findings_dir, listing_key="key"
+    )
 
 
 @pytest.mark.parametrize(
