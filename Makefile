@@ -5,7 +5,7 @@ PYTHON ?= python3.11
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 TESTS ?= tests
-MINDSPORE_TESTS ?= tests/data/shards tests/data/conversion/test_adopt.py tests/stages/test_convert.py \
+MINDSPORE_TESTS ?= tests/contract tests/data/shards tests/data/conversion/test_adopt.py tests/stages/test_convert.py \
 	tests/stages/test_convert_mindrecord.py tests/store/test_mindrecord.py
 IMAGES ?= tools torch-cpu mindspore-cpu launcher
 

@@ -1,9 +1,15 @@
 """What a test needs and a machine may lack."""
 
 import os
+from importlib.util import find_spec
 from typing import NoReturn
 
 import pytest
+
+from ssd_core.backends import FRAMEWORKS
+
+INSTALLED_FRAMEWORKS = [name for name in FRAMEWORKS if find_spec(name) is not None]
+"""Each has an environment of its own, that of `make test` or of `make test-mindspore`."""
 
 
 def missing(name: str, reason: str) -> NoReturn:

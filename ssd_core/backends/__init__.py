@@ -4,23 +4,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import get_args
 
 from ssd_core.backends.base import Backend, Framework
 from ssd_core.backends.ranks import ALONE, Nodes, Ranks, read_rank_env
-from ssd_core.config import FrameworkName, Precision
+from ssd_core.config import Precision
 from ssd_core.errors import UsageError, unknown_name
 
 FRAMEWORKS = tuple(sorted(module.name for module in iter_modules(__path__) if module.ispkg))
-"""Those with a folder here; a placement may name one that has none yet."""
 
 
 def find_framework(name: str) -> Framework:
     """Import a framework and return its record, FRAMEWORK in `<name>/backend.py`."""
     if name not in FRAMEWORKS:
-        if name in get_args(FrameworkName):
-            others = " or ".join(f"'{other}'" for other in FRAMEWORKS)
-            raise UsageError(f"framework '{name}' cannot train or detect yet; use {others}")
         raise unknown_name("framework", name, FRAMEWORKS)
     try:
         module = import_module(f"{__name__}.{name}.backend")

@@ -19,7 +19,7 @@ Framework = Annotated[
     str,
     typer.Option(
         metavar="NAME",
-        help=f"{' or '.join(get_args(FrameworkName))}; mindspore cannot train or detect yet.",
+        help=f"{' or '.join(get_args(FrameworkName))}.",
     ),
 ]
 Device = Annotated[

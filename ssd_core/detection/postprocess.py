@@ -1,10 +1,15 @@
 """Turn the raw outputs of a network into the detections of one image."""
 
+import math
+
 import numpy as np
 
 from ssd_core.config import PostprocessSpec
 from ssd_core.detection.boxes import BoxCoder, compute_iou
 from ssd_core.structures import Detections, FloatArray, IntArray
+
+_ROUNDING = 1e-3
+"""Tolerance in units of a logit: rounding on a device must not reject a candidate."""
 
 _ONE_PIXEL = np.array([0, 0, 1, 1], np.float32)
 """Added to xyxy boxes, makes each side a pixel longer."""
@@ -40,6 +45,17 @@ def select_detections(
     compared = boxes * scale + _ONE_PIXEL if spec.plus_one_areas else boxes
     kept = _suppress_by_class(compared, scores, classes, spec)
     return Detections(boxes=boxes[kept] * scale, scores=scores[kept], labels=classes[kept] + 1)
+
+
+def lowest_margin(spec: PostprocessSpec) -> float:
+    """Return a lower bound of the margin of every detection, for a cheap first choice of rows.
+
+    The margin is the greatest logit of a class, whose sigmoid is the score, or its difference to
+    that of the background, whose exponential is greater than the score of a softmax.
+    """
+    score = spec.score_threshold * (1 - 1e-6)  # scores are rounded to single precision
+    margin = math.log(score / (1 - score)) if spec.scores == "sigmoid" else math.log(score)
+    return margin - _ROUNDING
 
 
 def softmax(logits: FloatArray) -> FloatArray:

@@ -138,7 +138,7 @@ COMMANDS = [
     ([*TRAIN, "demo", "--device", "gpu"], 2, "'gpu'"),
     ([*TRAIN, "demo", "--framework", "tourch"], 2, "did you mean 'torch'?"),
     ([*TRAIN, "demo", "--framework", "tourch", "--num-devices", "2"], 2, "did you mean"),
-    ([*TRAIN, "demo", "--framework", "mindspore"], 2, "cannot train or detect yet"),
+    ([*TRAIN, "demo", "--framework", "mindspore"], 2, "'mindspore' is not installed here"),
     ([*EVALUATE, "--set", "benchmark.seconds=1"], 2, "unknown section 'benchmark'"),
     ([*EVALUATE, "--set", "evaluate.split=test"], 2, "evaluate.split: "),
     ([*EVALUATE, "--device", "gpu"], 2, "'gpu'"),

@@ -1,20 +1,19 @@
 """Every backend's losses equal the NumPy oracle, in value and in gradient.
 
-A new backend adds a function like `torch_terms` and its rows to BACKENDS.
+A new backend adds a function like `torch_terms` and its row to TERMS.
 """
 
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pytest
-import torch
 
-from ssd_core.backends.torch.devices import open_device
-from ssd_core.backends.torch.loss import TorchLoss
+from ssd_core.backends import open_backend
 from ssd_core.config import FocalLossSpec, MatchingSpec, SoftmaxLossSpec
 from ssd_core.detection.anchors import generate_anchors
 from ssd_core.detection.loss import DetectionLoss, LossTerms
 from ssd_core.recipes import load_recipe
+from tests.requirements import INSTALLED_FRAMEWORKS
 
 MODEL = load_recipe("demo").train.model
 ANCHORS = generate_anchors(MODEL.anchors, MODEL.image_size)
@@ -44,6 +43,13 @@ METHODS = {
 
 
 def torch_terms(device, method, logits, offsets, boxes, labels):
+    import torch
+
+    from ssd_core.backends.torch.devices import open_device
+    from ssd_core.backends.torch.loss import TorchLoss
+
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no NVIDIA GPU here")
     device = open_device(device).torch_device
     loss = TorchLoss(ANCHORS, device=device, **method)
     leaves = [torch.tensor(array, device=device, requires_grad=True) for array in (logits, offsets)]
@@ -59,11 +65,45 @@ def torch_terms(device, method, logits, offsets, boxes, labels):
     )
 
 
-HAS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU here")
-BACKENDS = [
-    pytest.param(partial(torch_terms, "cpu"), id="torch-cpu"),
-    pytest.param(partial(torch_terms, "cuda"), id="torch-cuda", marks=[pytest.mark.cuda, HAS_CUDA]),
-]
+def mindspore_terms(method, *inputs):
+    from mindspore import Tensor
+
+    (_, sums), gradients = compile_loss(tuple(method.items()))(*map(Tensor, inputs))
+    cls, bbox, divisor, positives = sums.asnumpy().tolist()
+    return LossTerms(
+        loss_cls=cls / max(divisor, 1),
+        loss_bbox=bbox / max(divisor, 1),
+        positives=positives,
+        grad_cls_logits=gradients[0].asnumpy(),
+        grad_bbox_regression=gradients[1].asnumpy(),
+    )
+
+
+@cache
+def compile_loss(method):
+    import mindspore as ms
+    from mindspore import ops
+
+    from ssd_core.backends.mindspore.loss import MindSporeLoss
+
+    open_backend("mindspore", "cpu")
+    loss = MindSporeLoss(ANCHORS, **dict(method))
+
+    def compute(*inputs):
+        sums = loss(*inputs)
+        return (sums[0] + sums[1]) / ops.stop_gradient(ops.maximum(sums[2], 1.0)), sums
+
+    return ms.jit(ms.value_and_grad(compute, (0, 1), has_aux=True))
+
+
+TERMS = {
+    "torch": [
+        pytest.param(partial(torch_terms, "cpu"), id="torch-cpu"),
+        pytest.param(partial(torch_terms, "cuda"), id="torch-cuda", marks=pytest.mark.cuda),
+    ],
+    "mindspore": [pytest.param(mindspore_terms, id="mindspore")],
+}
+BACKENDS = [row for framework in INSTALLED_FRAMEWORKS for row in TERMS[framework]]
 
 
 def pad(images, num_rows=8):

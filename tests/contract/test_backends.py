@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from ssd_core.backends import FRAMEWORKS, open_backend
+from ssd_core.backends import open_backend
 from ssd_core.errors import DataError, UsageError
 from ssd_core.recipes import load_recipe
 from ssd_core.recipes.overrides import override
 from ssd_core.structures import Batch
+from tests.requirements import INSTALLED_FRAMEWORKS
 
 RECIPE = load_recipe("demo").train
 CONFIGS = {
@@ -26,7 +27,7 @@ NUM_CLASSES = 3
 SIZE = RECIPE.model.image_size
 POSTPROCESS = RECIPE.model.postprocess
 
-pytestmark = pytest.mark.parametrize("framework", FRAMEWORKS)
+pytestmark = pytest.mark.parametrize("framework", INSTALLED_FRAMEWORKS)
 
 
 def make_batch(step, num_images=2):

@@ -6,14 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssd_core.backends import FRAMEWORKS, open_backend
+from ssd_core.backends import open_backend
 from ssd_core.recipes import load_recipe
+from tests.requirements import INSTALLED_FRAMEWORKS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "file-formats.md").read_text()
 OPTIMIZER = {"sgd": {"momentum"}, "adamw": {"step", "first_moment", "second_moment"}}
 NUM_CLASSES = 20
 
-pytestmark = pytest.mark.parametrize("framework", FRAMEWORKS)
+pytestmark = pytest.mark.parametrize("framework", INSTALLED_FRAMEWORKS)
 
 
 def documented_shapes(backbone):

@@ -1,6 +1,5 @@
 """Images in, detections out."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,11 +11,8 @@ from ssd_core.backends.torch.model import Ssd
 from ssd_core.config import ModelConfig, PostprocessSpec
 from ssd_core.detection.anchors import generate_anchors
 from ssd_core.detection.boxes import BoxCoder
-from ssd_core.detection.postprocess import select_detections
+from ssd_core.detection.postprocess import lowest_margin, select_detections
 from ssd_core.structures import Array, Detections, ImageArray
-
-_ROUNDING = 1e-3
-"""Tolerance in units of a logit: rounding on the device must not reject a candidate."""
 
 
 class TorchDetector:
@@ -36,7 +32,7 @@ class TorchDetector:
         self._device, self._precision = device, precision
         self._anchors = generate_anchors(config.anchors, config.image_size)
         self._coder = BoxCoder(config.variances)
-        self._lowest_margin = _lowest_margin(postprocess) - _ROUNDING
+        self._lowest_margin = lowest_margin(postprocess)
 
     @torch.inference_mode()
     def preprocess(self, images: ImageArray) -> Tensor:
@@ -94,13 +90,3 @@ class TorchDetector:
         chosen = (*rows, cls_logits[rows], bbox_regression[rows])
         images, anchors, logits, offsets = (tensor.cpu().numpy() for tensor in chosen)
         return images, anchors, logits, offsets
-
-
-def _lowest_margin(spec: PostprocessSpec) -> float:
-    """Return a lower bound of the margin of every detection.
-
-    The margin is the logit, whose sigmoid is the score, or the difference to the logit of the
-    background, whose exponential is greater than the score of a softmax.
-    """
-    score = spec.score_threshold * (1 - 1e-6)  # scores are rounded to single precision
-    return math.log(score / (1 - score)) if spec.scores == "sigmoid" else math.log(score)

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from ssd_core.backends.torch.backbones import BACKBONES, compute_features
+from ssd_core.backends.weights import check_arrays
 from ssd_core.config import ModelConfig
 from ssd_core.detection.anchors import feature_sizes
-from ssd_core.errors import DataError, UsageError
+from ssd_core.errors import UsageError
 from ssd_core.structures import Array
 
 
@@ -93,25 +94,16 @@ def copy_to_arrays(tensors: Mapping[str, Tensor]) -> dict[str, Array]:
 
 def copy_to_tensors(arrays: Mapping[str, Array], tensors: Mapping[str, Tensor]) -> None:
     """Overwrite `tensors` with the arrays of the same names; on a DataError nothing changes."""
-    missing = sorted(tensors.keys() - arrays.keys())
-    unknown = sorted(arrays.keys() - tensors.keys())
-    if missing or unknown:
-        problem = f"'{missing[0]}' is missing" if missing else f"'{unknown[0]}' is unknown"
-        raise DataError(
-            f"weights: {problem} ({len(missing)} missing, {len(unknown)} unknown, {len(tensors)} "
-            "expected): they belong to another network; copy the whole model again, or train again"
-        )
-    sources = {name: torch.tensor(arrays[name]) for name in tensors}
-    for name, tensor in tensors.items():
-        found, wanted = (f"{tuple(t.shape)} {t.dtype}" for t in (sources[name], tensor))
-        if found != wanted:
-            raise DataError(
-                f"weights: '{name}' is {found}, the network has {wanted}; copy the whole model "
-                "again, or train again"
-            )
+    check_arrays(
+        arrays,
+        {
+            name: (tuple(tensor.shape), np.dtype(str(tensor.dtype).removeprefix("torch.")))
+            for name, tensor in tensors.items()
+        },
+    )
     with torch.no_grad():
         for name, tensor in tensors.items():
-            tensor.copy_(sources[name])
+            tensor.copy_(torch.tensor(arrays[name]))
 
 
 def _initialize(module: nn.Module, draw: Callable[[Tensor], Tensor]) -> None:

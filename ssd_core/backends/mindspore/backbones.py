@@ -1,0 +1,195 @@
+"""Backbones and extra layers: together they turn an image into the feature maps of all levels.
+
+The names of cells are the names of the weights on disk, see `docs/file-formats.md`.
+"""
+
+from collections.abc import Callable
+
+import mindspore as ms
+from mindspore import Parameter, Tensor, nn, ops
+
+from ssd_core.backends.mindspore.norms import BatchNorm
+from ssd_core.config import NormSpec
+
+_VGG16 = {1: (64, 64), 2: (128, 128), 3: (256,) * 3, 4: (512,) * 3, 5: (512,) * 3}
+"""Channels of the convolutions in each stage."""
+
+
+def convolution(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    *,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+    has_bias: bool = True,
+) -> nn.Conv2d:
+    """Return a convolution that pads all sides equally."""
+    return nn.Conv2d(
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=stride,
+        pad_mode="pad",
+        padding=padding,
+        dilation=dilation,
+        has_bias=has_bias,
+    )
+
+
+class Backbone(nn.Cell):
+    """Turns [B, 3, S, S] into the feature maps of its levels, finest first."""
+
+    channels: tuple[int, ...]
+    """Of each level."""
+
+
+class Vgg16(Backbone):
+    """VGG16 as in the SSD paper, section 3: conv4_3 normalised, fc6 and fc7 convolutions.
+
+    At 300 px its two levels have 38 and 19 cells per side.
+    """
+
+    channels = (512, 1024)
+
+    def __init__(self) -> None:
+        super().__init__()
+        in_channels = 3
+        self._stages = []
+        for stage, widths in _VGG16.items():
+            names = [f"conv{stage}_{index}" for index in range(1, len(widths) + 1)]
+            for name, width in zip(names, widths, strict=True):
+                setattr(self, name, convolution(in_channels, width, 3, padding=1))
+                in_channels = width
+            self._stages.append(names)
+        self.conv4_3_norm = L2Norm(512, scale=20.0)
+        self.fc6 = convolution(512, 1024, 3, padding=6, dilation=6)
+        self.fc7 = convolution(1024, 1024, 1)
+        self._halve = nn.MaxPool2d(2, 2)
+        # Pools 3 and 4 round up, as those of the Caffe original do: 75 cells become 38.
+        self._halve_up = nn.MaxPool2d(2, 2, pad_mode="pad", ceil_mode=True)
+        self._smooth = nn.MaxPool2d(3, 1, pad_mode="pad", padding=1)
+
+    def construct(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return the feature maps of conv4_3 and fc7."""
+        features = self._stage(0, images)
+        features = self._stage(1, self._halve(features))
+        features = self._stage(2, self._halve(features))
+        conv4_3 = self._stage(3, self._halve_up(features))
+        features = self._smooth(self._stage(4, self._halve_up(conv4_3)))
+        features = ops.relu(self.fc7(ops.relu(self.fc6(features))))
+        return self.conv4_3_norm(conv4_3), features
+
+    def _stage(self, stage: int, features: Tensor) -> Tensor:
+        for name in self._stages[stage]:
+            features = ops.relu(getattr(self, name)(features))
+        return features
+
+
+class ExtraLayer(nn.Cell):
+    """A 1x1 and a 3x3 convolution that add a coarser level (SSD paper, section 3)."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int, padding: int) -> None:
+        super().__init__()
+        self.out_channels = out_channels
+        self.conv1 = convolution(in_channels, out_channels // 2, 1)
+        self.conv2 = convolution(out_channels // 2, out_channels, 3, stride=stride, padding=padding)
+
+    def construct(self, features: Tensor) -> Tensor:
+        """Return the feature map of the next level."""
+        return ops.relu(self.conv2(ops.relu(self.conv1(features))))
+
+
+class Residual(Backbone):
+    """A stem and five basic blocks (He et al. 2015), each halving the image: 0.75 M parameters.
+
+    The levels are the last four blocks, at strides 8 to 64.
+    """
+
+    channels = (48, 96, 128, 128)
+
+    def __init__(self, norm: NormSpec) -> None:
+        super().__init__()
+        self.stem = ConvNorm(3, 16, norm, kernel_size=3, stride=2)
+        widths = (16, 24, *self.channels)
+        self.blocks = nn.CellList(
+            [BasicBlock(*pair, norm) for pair in zip(widths, widths[1:], strict=False)]
+        )
+
+    def construct(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return the feature maps of the last four blocks."""
+        features = [ops.relu(self.stem(images))]
+        for block in self.blocks:
+            features.append(block(features[-1]))
+        return tuple(features[2:])
+
+
+class BasicBlock(nn.Cell):
+    """Two 3x3 convolutions beside a projection, with batch normalisation; halves the side."""
+
+    def __init__(self, in_channels: int, out_channels: int, norm: NormSpec) -> None:
+        super().__init__()
+        self.first = ConvNorm(in_channels, out_channels, norm, kernel_size=3, stride=2)
+        self.second = ConvNorm(out_channels, out_channels, norm, kernel_size=3, stride=1)
+        self.shortcut = ConvNorm(in_channels, out_channels, norm, kernel_size=1, stride=2)
+
+    def construct(self, features: Tensor) -> Tensor:
+        """Return [B, out_channels, H / 2, W / 2], rounded up."""
+        residual = self.second(ops.relu(self.first(features)))
+        return ops.relu(residual + self.shortcut(features))
+
+
+class ConvNorm(nn.Cell):
+    """A convolution without bias and its batch normalisation."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, norm: NormSpec, *, kernel_size: int, stride: int
+    ) -> None:
+        super().__init__()
+        self.conv = convolution(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=stride,
+            padding=kernel_size // 2,
+            has_bias=False,
+        )
+        self.norm = BatchNorm(out_channels, norm)
+
+    def construct(self, features: Tensor) -> Tensor:
+        """Return the normalised output of the convolution."""
+        return self.norm(self.conv(features))
+
+
+class L2Norm(nn.Cell):
+    """Scales each position's channels to a learned length (ParseNet, Liu et al. 2015)."""
+
+    def __init__(self, num_channels: int, *, scale: float) -> None:
+        super().__init__()
+        self.scale = Parameter(ops.full((num_channels,), scale, dtype=ms.float32))
+
+    def construct(self, features: Tensor) -> Tensor:
+        """Return `features` normalised."""
+        length = ops.sqrt(ops.reduce_sum(features * features, 1, keepdims=True))
+        return features / ops.maximum(length, 1e-12) * self.scale.view(1, -1, 1, 1)
+
+
+def build_vgg16(_: NormSpec) -> tuple[Vgg16, list[ExtraLayer]]:
+    """Return the network of the SSD paper, which has no batch normalisation.
+
+    At 300 px the extra levels have 10, 5, 3 and 1 cells per side.
+    """
+    return Vgg16(), [
+        ExtraLayer(1024, 512, stride=2, padding=1),
+        ExtraLayer(512, 256, stride=2, padding=1),
+        ExtraLayer(256, 256, stride=1, padding=0),
+        ExtraLayer(256, 256, stride=1, padding=0),
+    ]
+
+
+BACKBONES: dict[str, Callable[[NormSpec], tuple[Backbone, list[ExtraLayer]]]] = {
+    "vgg16": build_vgg16,
+    "residual": lambda norm: (Residual(norm), []),
+}
+"""Each returns a backbone and its extra layers."""

@@ -1,0 +1,65 @@
+"""MindSpore on one device."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+
+import mindspore as ms
+
+from ssd_core.backends.base import DeviceInfo, Framework
+from ssd_core.backends.mindspore.detector import MindSporeDetector
+from ssd_core.backends.mindspore.devices import open_device
+from ssd_core.backends.mindspore.learner import MindSporeLearner
+from ssd_core.backends.mindspore.model import build_model, copy_to_parameters
+from ssd_core.backends.ranks import ALONE, Nodes, RankEnv, Ranks
+from ssd_core.config import ModelConfig, PostprocessSpec, TrainConfig
+from ssd_core.errors import UsageError
+from ssd_core.structures import Array
+
+
+class MindSporeBackend:
+    """Builds learners and detectors for one device and precision; see `open_backend`."""
+
+    def __init__(self, device: str, precision: str = "auto", ranks: Ranks = ALONE) -> None:
+        if precision not in ("auto", "fp32"):
+            raise UsageError(f"precision '{precision}' is not implemented in MindSpore; use fp32")
+        self._device = open_device(device, ranks.env)
+        self.info = DeviceInfo(
+            framework=f"mindspore {ms.__version__}",
+            device=self._device.type,
+            name=self._device.name,
+            precision="fp32",
+        )
+
+    def learner(self, config: TrainConfig, num_classes: int) -> MindSporeLearner:
+        """Build a freshly initialised network for `num_classes` classes without background."""
+        return MindSporeLearner(config, num_classes, device=self._device)
+
+    def detector(
+        self,
+        model: ModelConfig,
+        num_classes: int,
+        weights: Mapping[str, Array],
+        postprocess: PostprocessSpec,
+    ) -> MindSporeDetector:
+        """Build a detector from the arrays that `Learner.weights` returned."""
+        network = build_model(model, num_classes)
+        copy_to_parameters(weights, network.named_parameters)
+        return MindSporeDetector(network, model, postprocess, device=self._device)
+
+
+def _join(env: RankEnv) -> AbstractContextManager[Ranks]:
+    raise _alone()
+
+
+def _launch(words: Sequence[str], nodes: Nodes) -> int:
+    raise _alone()
+
+
+def _alone() -> UsageError:
+    return UsageError(
+        "framework 'mindspore' trains on one device only; leave out --num-devices and --nodes, "
+        "or use --framework torch"
+    )
+
+
+FRAMEWORK = Framework(open=MindSporeBackend, join=_join, launch=_launch)

@@ -1,0 +1,64 @@
+"""The devices that MindSpore computes on; no other file of the backend names one."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import mindspore as ms
+
+from ssd_core.backends.ranks import ALONE, RankEnv
+from ssd_core.errors import UsageError, unlisted_name
+from ssd_core.processor import count_processors, read_processor_name
+
+DEVICES = {"cpu": "CPU", "cuda": "GPU", "npu": "Ascend"}
+"""Our names and MindSpore's, from the last to the first choice of `auto`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """The processor, GPU or NPU that this process computes on."""
+
+    type: str
+    """The name that the user gives."""
+    name: str
+    """The hardware's own name."""
+
+    @contextmanager
+    def explain_memory(self) -> Iterator[None]:
+        """Turn a refused allocation into a UsageError with a remedy."""
+        try:
+            yield
+        except RuntimeError as error:  # MindSpore has no narrower class
+            text = str(error).lower()
+            if "memory" not in text or not ("alloc" in text or "not enough" in text):
+                raise
+            raise UsageError(
+                f"{self.name} does not have enough memory for this batch; choose a smaller "
+                "batch_size or image_size, or share the batch between more devices"
+            ) from None
+
+
+def open_device(name: str, env: RankEnv = ALONE.env) -> Device:
+    """Return the device called `name`, or the best available one for `auto`.
+
+    The processes of this machine, counted by `env`, share its devices. Ascend and GPU are written
+    from MindSpore's documentation and have not run on one yet.
+    """
+    if name == "auto":
+        name = next(each for each in reversed(DEVICES) if ms.hal.is_available(DEVICES[each]))
+    elif name not in DEVICES:
+        # A guess, as for other names, would take a GPU for a CPU.
+        raise unlisted_name("device", name, ("auto", *DEVICES))
+    target = DEVICES[name]
+    if not ms.hal.is_available(target):
+        raise UsageError(
+            f"device '{name}' is not available: this MindSpore finds no {target} device; "
+            "use --device cpu or auto"
+        )
+    ms.set_context(mode=ms.GRAPH_MODE)
+    ms.set_device(target, env.local_rank if name != "cpu" else None)
+    if name != "cpu":
+        return Device(name, ms.hal.get_device_name(env.local_rank, target))
+    # MindSpore counts the processors of the machine, not those of the container.
+    ms.set_context(runtime_num_threads=max(1, count_processors() // env.local_world_size))
+    return Device(name, read_processor_name())

@@ -1,0 +1,104 @@
+"""A network under training with its optimizer."""
+
+from collections.abc import Mapping
+from functools import partial
+
+import mindspore as ms
+from mindspore import Parameter, Tensor, nn, ops
+
+from ssd_core.backends.base import ReadLosses
+from ssd_core.backends.mindspore.detector import MindSporeDetector
+from ssd_core.backends.mindspore.devices import Device
+from ssd_core.backends.mindspore.loss import MindSporeLoss
+from ssd_core.backends.mindspore.model import (
+    Ssd,
+    build_model,
+    copy_to_arrays,
+    copy_to_parameters,
+)
+from ssd_core.backends.mindspore.optimizers import OPTIMIZERS
+from ssd_core.config import PostprocessSpec, TrainConfig
+from ssd_core.detection.anchors import generate_anchors
+from ssd_core.structures import Array, Batch
+
+
+class MindSporeLearner:
+    """Trains an SSD; on a CPU the same state and batches give the same bits."""
+
+    def __init__(self, config: TrainConfig, num_classes: int, *, device: Device) -> None:
+        self._config, self._device = config.model, device
+        self._model = build_model(config.model, num_classes)
+        self._model.initialize(config.seed)
+        self._step = _Step(self._model, config)
+
+    def step(self, batch: Batch, learning_rate: float) -> ReadLosses:
+        """Update the weights once, at the given rate."""
+        arrays = (batch.images, batch.boxes, batch.labels)
+        self._model.set_train(True)
+        with self._device.explain_memory():
+            sums = self._step(*map(Tensor, arrays), Tensor(learning_rate, ms.float32))
+        return partial(_read_losses, sums, len(batch.images))
+
+    def state(self) -> dict[str, Array]:
+        """Return copies of the weights, the statistics of norms and the optimizer's state."""
+        return copy_to_arrays(self._state_parameters())
+
+    def load_state(self, state: Mapping[str, Array]) -> None:
+        """Restore the arrays that `state` returned."""
+        copy_to_parameters(state, self._state_parameters())
+
+    def weights(self) -> dict[str, Array]:
+        """Return copies of the network's arrays alone, as a model directory keeps them."""
+        return copy_to_arrays(self._model.named_parameters)
+
+    def detector(self, postprocess: PostprocessSpec) -> MindSporeDetector:
+        """Return a detector that shares the current weights."""
+        return MindSporeDetector(self._model, self._config, postprocess, device=self._device)
+
+    def _state_parameters(self) -> dict[str, Parameter]:
+        weights = {f"weights/{name}": each for name, each in self._model.named_parameters.items()}
+        return weights | self._step.optimizer.named_state
+
+
+class _Step(nn.Cell):
+    """Forward and backward pass and the update, compiled to one graph."""
+
+    def __init__(self, model: Ssd, config: TrainConfig) -> None:
+        super().__init__()
+        self.model = model
+        self.loss = MindSporeLoss(
+            generate_anchors(config.model.anchors, config.model.image_size),
+            variances=config.model.variances,
+            matching=config.matching,
+            classification=config.classification_loss,
+            divisor=config.loss_divisor,
+        )
+        trained = {
+            name: each for name, each in model.named_parameters.items() if each.requires_grad
+        }
+        self.optimizer = OPTIMIZERS[config.optimizer.name](trained, config.optimizer)
+        self._differentiate = ms.value_and_grad(
+            self._forward, None, ms.ParameterTuple(trained.values()), has_aux=True
+        )
+
+    def construct(self, images: Tensor, boxes: Tensor, labels: Tensor, rate: Tensor) -> Tensor:
+        """Update the weights; return the sums of the loss."""
+        (_, sums), gradients = self._differentiate(images, boxes, labels)
+        return ops.depend(sums, self.optimizer(gradients, rate))
+
+    def _forward(self, images: Tensor, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        sums = self.loss(*self.model(images), boxes, labels)
+        divisor = ops.stop_gradient(ops.maximum(sums[2], 1.0))
+        return (sums[0] + sums[1]) / divisor, sums
+
+
+def _read_losses(sums: Tensor, batch_size: int) -> dict[str, float]:
+    cls, bbox, divisor, positives = sums.asnumpy()
+    divisor = max(divisor, 1)
+    values = {
+        "loss": (cls + bbox) / divisor,
+        "loss_cls": cls / divisor,
+        "loss_bbox": bbox / divisor,
+        "positives": positives / batch_size,
+    }
+    return {name: float(value) for name, value in values.items()}
