@@ -112,19 +112,6 @@ def test_a_full_disk_keeps_the_last_checkpoint(bccd_shards, whole_dir, tmp_path)
     assert_equal_end(tmp_path, whole_dir)
 
 
-def test_an_attempt_that_was_overtaken_stops(bccd_shards, whole_dir, tmp_path):
-    words = command(bccd_shards, tmp_path)
-    zombie = start(words)
-    wait_for_step(zombie, tmp_path, 6)
-    zombie.send_signal(signal.SIGSTOP)
-    assert run(words)[0] == 0
-    zombie.send_signal(signal.SIGCONT)
-    _, errors = zombie.communicate()
-    assert zombie.returncode == 75
-    assert "attempt 2 at this training has taken over; attempt 1 stops" in errors
-    assert_equal_end(tmp_path, whole_dir)
-
-
 def test_a_damaged_checkpoint_costs_its_interval_only(bccd_shards, whole_dir, tmp_path):
     shutil.copytree(whole_dir / "checkpoints", tmp_path / "checkpoints")
     shutil.copy(whole_dir / "training.json", tmp_path)

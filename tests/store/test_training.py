@@ -131,21 +131,6 @@ def test_a_training_killed_at_each_upload_continues(
     assert {request.method for request in user_proxy.seen} <= {"GET", "HEAD"}
 
 
-def test_transient_faults_are_retried(
-    bccd_shards: Path, whole_dir: Path, tmp_path: Path, user_proxy: FaultProxy, location: Location
-) -> None:
-    faults = [
-        user_proxy.fail("error", times=3, method="PUT", target="state.safetensors"),
-        user_proxy.fail("reset", times=3, method="PUT", target="train_log"),
-        user_proxy.fail("lost_answer", method="PUT", target="attempt-"),
-        user_proxy.fail("error", times=3, method="GET", target="attempt-"),
-        user_proxy.fail("corrupt_upload", method="PUT", target="checkpoint.json", offset=30),
-    ]
-    succeed(bccd_shards, location)
-    assert [fault.times for fault in faults] == [0] * len(faults)
-    assert_equal_end(location, whole_dir, tmp_path / "end")
-
-
 def test_a_store_that_stays_unavailable_ends_the_attempt(
     bccd_shards: Path,
     whole_dir: Path,
@@ -188,31 +173,3 @@ def test_an_attempt_that_was_overtaken_stops(
     assert zombie.returncode == 75, errors
     assert "attempt 2 at this training has taken over; attempt 1 stops" in errors
     assert_equal_end(location, whole_dir, tmp_path / "end")
-
-
-def test_a_signal_leaves_a_checkpoint_in_the_store(
-    bccd_shards: Path, whole_dir: Path, tmp_path: Path, user_proxy: FaultProxy, location: Location
-) -> None:
-    pid: list[int] = []
-    user_proxy.fail(
-        "call",
-        method="PUT",
-        target="step-00000004/checkpoint.json",
-        call=lambda: os.kill(pid[0], signal.SIGTERM),
-    )
-    code, log = run(bccd_shards, location, pid.append)
-    assert code == 128 + signal.SIGTERM, log
-    assert f"stopped by SIGTERM after step 5 of {STEPS}" in log
-    assert "checkpoints/step-00000005/checkpoint.json" in keys(location)
-    succeed(bccd_shards, location)
-    assert_equal_models(location, LocalDirectory(whole_dir))
-
-
-def test_the_directory_of_another_training_is_refused(
-    bccd_shards: Path, tmp_path: Path, user_proxy: FaultProxy, location: Location
-) -> None:
-    location.put("training.json", b'{"train": {"seed": 7}}\n')
-    code, log = run(bccd_shards, location)
-    assert code == 2
-    assert log.splitlines()[-1].startswith(f"error: {location} holds another training (")
-    assert keys(location) == {"training.json"}

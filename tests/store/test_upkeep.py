@@ -21,7 +21,7 @@ from ssd_core.store.transfer import upload_directory
 from tests.faults.fault_proxy import FaultProxy
 from tests.processes import SSD, run_ssd
 from tests.small_model import write_small_model
-from tests.store.conftest import BUCKET, SERVERS, keys, open_s3, run_killed, use_server
+from tests.store.conftest import BUCKET, SERVERS, keys, open_s3, run_killed
 from tests.store.servers import S3Server
 
 ANY_AGE = -3600.0
@@ -38,19 +38,10 @@ def local_dir(few_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return data_dir
 
 
-@pytest.fixture(params=[*SERVERS, "rclone"])
-def server(request: pytest.FixtureRequest) -> S3Server:
-    started: S3Server = request.getfixturevalue(request.param)
-    return started
-
-
 @pytest.fixture
-def store(
-    own_environment: None, monkeypatch: pytest.MonkeyPatch, server: S3Server, tmp_path: Path
-) -> S3Directory:
-    """An empty directory, with its server in the environment."""
-    use_server(monkeypatch, server, tmp_path)
-    return open_s3(server)
+def store(user_environment: None, versitygw: S3Server) -> S3Directory:
+    """An empty directory in the store that the environment names."""
+    return open_s3(versitygw)
 
 
 def run_gc(
@@ -159,7 +150,9 @@ def begin_upload(store: S3Directory, key: str) -> str:
     return upload_id
 
 
-def test_gc_aborts_unfinished_uploads(store: S3Directory) -> None:
+@pytest.mark.parametrize("name", [*SERVERS, "rclone"])
+def test_gc_aborts_unfinished_uploads(request: pytest.FixtureRequest, name: str) -> None:
+    store = open_s3(request.getfixturevalue(name))
     for key in ("a/large", "a/other"):
         begin_upload(store, key)
     begin_upload(open_s3_beside(store), "not below the directory")
@@ -176,7 +169,7 @@ def open_s3_beside(store: S3Directory) -> S3Directory:
     return S3Directory(BUCKET, f"beside-{store._prefix}", store._settings)
 
 
-def test_gc_keeps_a_running_upload(store: S3Directory, server: S3Server, tmp_path: Path) -> None:
+def test_gc_keeps_a_running_upload(store: S3Directory, versitygw: S3Server, tmp_path: Path) -> None:
     path = tmp_path / "large"
     path.write_bytes(os.urandom(2**20) * 33)
     reached, gone_on = threading.Event(), threading.Event()
@@ -185,9 +178,9 @@ def test_gc_keeps_a_running_upload(store: S3Directory, server: S3Server, tmp_pat
         reached.set()
         gone_on.wait(60)
 
-    with FaultProxy(server.port) as proxy, ThreadPoolExecutor(1) as pool:
+    with FaultProxy(versitygw.port) as proxy, ThreadPoolExecutor(1) as pool:
         proxy.fail("call", method="PUT", target="partNumber=2", call=hold)
-        writer = open_s3(server, store._prefix, endpoint=proxy.endpoint)
+        writer = open_s3(versitygw, store._prefix, endpoint=proxy.endpoint)
         writing = pool.submit(writer.put, f"{LOST}/ssd.mindrecord0", path)
         assert reached.wait(60)
         assert [upload.num_bytes for upload in store.unfinished_uploads()] == [2**24]
@@ -226,8 +219,8 @@ def make_older(path: Path) -> None:
 
 
 @pytest.fixture
-def ageing(user_environment: None, versitygw: S3Server) -> AgeingStore:
-    return AgeingStore(open_s3(versitygw), versitygw)
+def ageing(store: S3Directory, versitygw: S3Server) -> AgeingStore:
+    return AgeingStore(store, versitygw)
 
 
 def remove_old(ageing: AgeingStore) -> set[str]:
