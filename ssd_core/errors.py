@@ -16,6 +16,7 @@ code 1.
 """
 
 import difflib
+import errno
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -88,6 +89,41 @@ class StoppedError(SsdError):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+
+_SHORTAGE = {
+    errno.EMFILE: "too many open files; raise the limit (ulimit -n)",
+    errno.ENFILE: "too many open files on this machine; close some",
+    errno.EAGAIN: "too many processes or threads; raise the limit (ulimit -u, pids of the pod)",
+    errno.ENOMEM: "too little memory; raise the limit",
+    errno.ENOSPC: "a disk, or /dev/shm, is full; free some space",
+    errno.EROFS: "a file system, perhaps /dev/shm, is read-only; make it writable",
+    errno.EIO: "a disk failed; check it",
+}
+_NO_MEMORY = re.compile(
+    "allocate memory|unable to allocate|bad_alloc|failed to map segment|out of memory", re.I
+)
+
+
+def explain(error: Exception) -> SsdError | None:
+    """Return the error for users, or None if the exception is a bug.
+
+    Libraries report a lack of memory, files or threads anywhere and by any type, for example by
+    the ImportError of a shared object.
+    """
+    if isinstance(error, SsdError):
+        return error
+    cause: BaseException | None = error
+    while cause is not None:
+        number = cause.errno if isinstance(cause, OSError) else None
+        if isinstance(cause, MemoryError) or _NO_MEMORY.search(str(cause)):
+            number = errno.ENOMEM
+        elif "start new thread" in str(cause):
+            number = errno.EAGAIN
+        if number in _SHORTAGE:
+            return TransientError(f"{_SHORTAGE[number]}, then repeat the command")
+        cause = cause.__cause__ or cause.__context__
+    return None
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:

@@ -1,5 +1,6 @@
 """Exit codes, and messages on one line."""
 
+import errno
 import pickle
 
 import pytest
@@ -39,6 +40,30 @@ def test_unknown_name(name: str, message: str) -> None:
 def test_an_unlisted_name_lists_all_names() -> None:
     error = errors.unlisted_name("device", "gpu", ["auto", "cpu"])
     assert str(error) == "unknown device 'gpu'; known: auto, cpu"
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (MemoryError(), "too little memory"),
+        (OSError(errno.EMFILE, "x"), "too many open files"),
+        (OSError(errno.EROFS, "x", "/dev/shm/sem"), "is read-only"),
+        (ImportError("libx.so: failed to map segment from shared object"), "too little memory"),
+        (RuntimeError("can't start new thread"), "too many processes or threads"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "too little memory"),
+    ],
+)
+def test_a_shortage_is_not_a_bug(error: Exception, message: str) -> None:
+    wrapped = RuntimeError("wrapped")
+    wrapped.__cause__ = error
+    for found in (errors.explain(error), errors.explain(wrapped)):
+        assert isinstance(found, errors.TransientError)
+        assert message in str(found)
+
+
+def test_any_other_exception_is_a_bug() -> None:
+    assert errors.explain(KeyError("x")) is None
+    assert errors.explain(FileNotFoundError(errno.ENOENT, "x")) is None
 
 
 def test_a_message_starts_with_its_location() -> None:

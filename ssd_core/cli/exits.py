@@ -10,7 +10,7 @@ from typing import NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from ssd_core.errors import SsdError, format_error_line, one_line
+from ssd_core.errors import explain, format_error_line, one_line
 
 EPILOG = (
     "Exit codes: 0 success; 1 bug; 2 invalid argument; 3 invalid data or failed requirement; 75 "
@@ -39,15 +39,15 @@ def run(app: typer.Typer) -> NoReturn:
         if error.format_message():  # empty after a bare command has printed its help
             _report(_explain(error), 2)
         sys.exit(2)
-    except SsdError as error:
-        if is_debugging:
+    except Exception as error:
+        explained = explain(error)
+        if explained is None or is_debugging:
             traceback.print_exc()
-        _report(error, error.exit_code)
-        sys.exit(error.exit_code)
-    except Exception as error:  # any other exception is a bug
-        traceback.print_exc()
-        _report(_BUG, 1, cause=f"{type(error).__name__}: {error}")
-        sys.exit(1)
+        if explained is None:
+            _report(_BUG, 1, cause=f"{type(error).__name__}: {error}")
+            sys.exit(1)
+        _report(explained, explained.exit_code)
+        sys.exit(explained.exit_code)
     sys.exit(exit_code)
 
 

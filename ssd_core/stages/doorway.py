@@ -11,7 +11,7 @@ from typing import Any
 from ssd_core import __version__
 from ssd_core.config import Recipe, parse_section
 from ssd_core.config.section import SectionT
-from ssd_core.errors import SsdError, UsageError, format_error_line, unknown_name
+from ssd_core.errors import UsageError, explain, format_error_line, unknown_name
 from ssd_core.logs import LINE_SECONDS, logger, set_up_logging
 from ssd_core.stages.frame import INVOCATION_FILE, RESULTS_FILE
 from ssd_core.store import LocalDirectory, Location
@@ -33,9 +33,12 @@ def doorway() -> Iterator[None]:
     logger.info("ssd-core %s", __version__)
     try:
         yield
-    except SsdError as error:
-        sys.stderr.write(format_error_line(error, error.exit_code) + "\n")
-        raise SystemExit(error.exit_code) from None
+    except Exception as error:
+        explained = explain(error)
+        if explained is None:
+            raise
+        sys.stderr.write(format_error_line(explained, explained.exit_code) + "\n")
+        raise SystemExit(explained.exit_code) from None
     finally:
         logger.propagate = True
         logger.handlers.clear()

@@ -186,7 +186,7 @@ class Cache:
             self.directory / f"{_LOCK_PREFIX}{name}", os.O_RDWR | os.O_CREAT, 0o600
         )
         try:
-            fcntl.flock(descriptor, mode)
+            _lock_file(descriptor, mode, self.directory)
             yield
         finally:
             os.close(descriptor)
@@ -210,6 +210,18 @@ def open_cache() -> Cache:
     if not size.isdecimal():
         raise UsageError(f"SSD_CACHE_BYTES is '{size}'; expected a number of bytes")
     return Cache(directory, int(size))
+
+
+def _lock_file(descriptor: int, mode: int, directory: Path) -> None:
+    try:
+        fcntl.flock(descriptor, mode)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        raise UsageError(
+            f"{directory}: its file system has no locks ({error.strerror}); set SSD_CACHE_DIR to a "
+            "local disk"
+        ) from None
 
 
 def _object_lock(sha256: str) -> str:

@@ -26,8 +26,9 @@ _UNUSABLE = {
     errno.ENAMETOOLONG,
     errno.ELOOP,
 }
-_FAILED = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENOTCONN}
-"""Errors of a disk, or of the network behind it."""
+_LIMITED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+_WITHOUT_FSYNC = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS}
+"""Errors of a file system that cannot flush a file or a directory, such as CIFS or FUSE."""
 
 
 def write_file(path: Path, content: bytes | str) -> None:
@@ -59,10 +60,15 @@ def make_partial_file(path: Path) -> Path:
 
 def commit_file(partial_path: Path, path: Path) -> None:
     """Rename a complete file to its final name; the change survives a power cut."""
-    os.chmod(partial_path, 0o644)
-    flush(partial_path)
+    _complete(partial_path)
     os.replace(partial_path, path)
     flush(path.parent)
+
+
+def _complete(partial_path: Path) -> None:
+    with suppress(PermissionError):  # FAT has no permissions
+        os.chmod(partial_path, 0o644)
+    flush(partial_path)
 
 
 @contextmanager
@@ -70,22 +76,29 @@ def explain_disk_errors(path: Path, doing: Literal["read", "write"] = "write") -
     """Translate errors of the disk under `path` into errors that name the remedy.
 
     Raises:
+        FileNotFoundError: the file does not exist.
         UsageError: the path cannot be read or written.
-        TransientError: the disk is full or failed.
+        TransientError: the disk is full or failed, or a limit of this process was reached.
     """
     try:
         yield
+    except (FileNotFoundError, BlockingIOError, ConnectionError):
+        raise
     except OSError as error:
-        reason = os.strerror(error.errno or 0).lower()
+        if error.errno is None:  # from a library, about the content of a file
+            raise
+        reason = os.strerror(error.errno).lower()
         if error.errno in _FULL:
             raise TransientError(
                 f"{path}: the disk is full; free some space and repeat the command"
             ) from None
         if error.errno in _UNUSABLE:
             raise UsageError(f"{path}: cannot {doing} there: {reason}") from None
-        if error.errno in _FAILED:
-            raise TransientError(f"{path}: the disk failed: {reason}") from None
-        raise
+        if error.errno in _LIMITED:
+            raise TransientError(
+                f"{path}: {reason}; raise the limit (ulimit -n, memory) and repeat the command"
+            ) from None
+        raise TransientError(f"{path}: the disk failed: {reason}") from None
 
 
 def make_directory(directory: Path, mode: int = 0o777) -> None:
@@ -138,9 +151,18 @@ def flush(path: Path) -> None:
     """Wait until the content of a file or directory is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        flush_descriptor(descriptor)
     finally:
         os.close(descriptor)
+
+
+def flush_descriptor(descriptor: int) -> None:
+    """Wait until all writes are on the disk, where the file system can do that."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _WITHOUT_FSYNC:
+            raise
 
 
 def walk(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
@@ -231,21 +253,16 @@ class LocalDirectory(Location):
     def put_if_absent(self, key: str, content: bytes) -> bool:
         """Store `content` unless `key` exists, and return whether it was stored."""
         path = self.path(key)
-        make_directory(path.parent)
-        with (
-            explain_disk_errors(path),
-            tempfile.NamedTemporaryFile(prefix=PARTIAL_PREFIX, dir=path.parent) as partial,
-        ):
-            partial.write(content)
-            partial.flush()
-            os.fchmod(partial.fileno(), 0o644)
-            os.fsync(partial.fileno())
-            try:
-                os.link(partial.name, path)  # unlike a rename, it fails if the name exists
-            except FileExistsError:
-                return False
-            flush(path.parent)
-        return True
+        partial_path = make_partial_file(path)
+        try:
+            with explain_disk_errors(path):
+                partial_path.write_bytes(content)
+                _complete(partial_path)
+                is_named = _name_if_absent(partial_path, path)
+                flush(path.parent)
+        finally:
+            partial_path.unlink(missing_ok=True)
+        return is_named
 
     def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         """Return the object, or at most `length` bytes of it from `start`."""
@@ -278,6 +295,21 @@ class LocalDirectory(Location):
         path = self.path(key)
         with explain_disk_errors(path):
             path.unlink(missing_ok=True)
+
+
+def _name_if_absent(partial_path: Path, path: Path) -> bool:
+    """Give a complete file its name unless that exists, and return whether it did."""
+    with suppress(FileExistsError):
+        try:
+            os.link(partial_path, path)
+        except FileExistsError:
+            raise
+        except OSError:
+            # Without hard links (CIFS, FAT, FUSE) a reader may find the file empty for a moment.
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+            os.replace(partial_path, path)
+        return True
+    return False
 
 
 def _describe(key: str, path: Path) -> StoredObject:

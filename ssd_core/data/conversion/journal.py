@@ -1,7 +1,6 @@
 """The journal of an unfinished conversion: its finished parts, which a rerun keeps."""
 
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from ssd_core.data.findings import Finding
 from ssd_core.data.shards.files import verify_shard
 from ssd_core.data.shards.manifest import Shard
 from ssd_core.errors import DataError
-from ssd_core.store.local import explain_disk_errors, write_file
+from ssd_core.store.local import explain_disk_errors, flush_descriptor, write_file
 
 JOURNAL_FILE = "journal.jsonl"
 _KEY = re.compile(r'"[0-9a-f]{64}"')
@@ -66,7 +65,7 @@ class Journal:
         with explain_disk_errors(self._path), self._path.open("a") as file:
             file.write(part.model_dump_json() + "\n")
             file.flush()
-            os.fsync(file.fileno())
+            flush_descriptor(file.fileno())
 
 
 def journalled_shards(out_dir: Path) -> tuple[Shard, ...] | None:

@@ -21,7 +21,7 @@ from ssd_core.data.formats import read_dataset
 from ssd_core.data.formats.dataset import SourceDataset, SourceSplit
 from ssd_core.data.shards.manifest import Manifest, Split, make_manifest, other_dataset
 from ssd_core.errors import TransientError
-from ssd_core.logs import Progress
+from ssd_core.logs import Progress, logger
 
 _Task = tuple[Part, SourceSplit, bool]
 """A part, its images, and whether they are written or only checked."""
@@ -100,6 +100,8 @@ def _pack_parts(
     )
     with Progress("convert: image", total, done=done) as progress:
         num_workers = min(workers, len(missing))
+        if num_workers > 1 and not _has_semaphores():
+            num_workers = 1
         results = (
             _pack_in_workers(conversion, tasks, num_workers)
             if num_workers > 1
@@ -124,6 +126,16 @@ def _pack_parts(
                     if not findings.stops:
                         journal.add(packed)
                 yield packed
+
+
+def _has_semaphores() -> bool:
+    """Return whether processes can share a lock, for which the system needs a writable /dev/shm."""
+    try:
+        multiprocessing.get_context("spawn").Lock()
+    except OSError as error:
+        logger.warning("/dev/shm: %s; converting in one process", error.strerror)
+        return False
+    return True
 
 
 def _pack_in_workers(
