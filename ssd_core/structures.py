@@ -29,7 +29,7 @@ class Annotations:
     is_difficult: BoolArray
     """[G] VOC's `difficult` flag; False in every other format."""
     box_ids: IntArray
-    """[G] id of the annotation in the source, or its running number if the source has none."""
+    """[G] id of the annotation in the source; else its number in the image from 1, or its line."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -56,6 +56,10 @@ class Sample:
     """Position of this sample for error messages: file, and line or JSON path."""
     is_normalised: bool = False
     """True as long as boxes are in [0, 1] of the image, until its size is known."""
+    object_word: str = "object"
+    """What `box_ids` count, for error messages."""
+    class_names: Sequence[str] = ()
+    """In label order, for error messages; () if the source does not name them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

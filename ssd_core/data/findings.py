@@ -52,6 +52,7 @@ RULES: dict[str, Rule] = {
     "image_path_unsafe": Rule("error", DROP_IMAGE),
     "image_size_differs": Rule("error", "used the size of the image"),
     "image_name_differs": Rule("error", "used that file"),
+    "image_ambiguous": Rule("error", DROP_IMAGE),
     "image_malformed": Rule("error", DROP_IMAGE),
     "image_twice": Rule("error", DROP_IMAGE),
     "image_id_twice": Rule("error", DROP_IMAGE),

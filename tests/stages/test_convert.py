@@ -64,7 +64,7 @@ def all_formats(bccd_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def content_of(out_dir: Path) -> list[tuple[Any, ...]]:
-    """Return everything except the image ids, which each format counts in its own way."""
+    """Return everything except the ids, which each format counts in its own way."""
     found = []
     for split in ("train", "val"):
         reader = split_of(out_dir, split)
@@ -72,7 +72,7 @@ def content_of(out_dir: Path) -> list[tuple[Any, ...]]:
             parts = record.annotations
             arrays = (parts.boxes, parts.labels, parts.areas, parts.is_crowd, parts.is_difficult)
             plain = (record.image_path, record.width, record.height, bytes(record.image))
-            found.append((split, *plain, *(array.tolist() for array in (*arrays, parts.box_ids))))
+            found.append((split, *plain, *(array.tolist() for array in arrays)))
     return found
 
 
@@ -118,10 +118,10 @@ def test_yolo_gives_the_same_up_to_rounding(
     config = {"format": "yolo", "images": "JPEGImages", "classes": CLASSES}
     convert_into(tmp_path / "yolo", config, all_formats)
     both = zip(content_of(tmp_path / "yolo"), content_of(bccd_shards), strict=True)
-    for (*ours, boxes, labels, areas, crowd, difficult, ids), expected in both:
+    for (*ours, boxes, labels, areas, crowd, difficult), expected in both:
         assert boxes == [pytest.approx(box, abs=1e-4) for box in expected[5]]
         assert areas == pytest.approx(expected[7], rel=1e-5)
-        assert [*ours, labels, crowd, difficult, ids] == [
+        assert [*ours, labels, crowd, difficult] == [
             *expected[:5],
             expected[6],
             *expected[8:],

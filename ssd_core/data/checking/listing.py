@@ -21,10 +21,10 @@ def check_listing(source: Source, dataset: SourceDataset, findings: Findings) ->
     for name, reason in source.unusable.items():
         findings.add("file_not_read", name, reason)
     for split in dataset.splits.values():
-        _report_ids(split, findings)
-        _report_twins(split, findings)
-        if dataset.format == "coco":  # other formats have no widths to mistake for corners
+        if dataset.format == "coco":  # others have no ids, and no widths to mistake for corners
+            _report_ids(split, findings)
             _report_corners(split, findings)
+        _report_twins(split, findings)
     _report_shared(dataset, findings)
     _report_unused(source, dataset, findings)
     _report_empty_classes(dataset, findings)
@@ -71,7 +71,7 @@ def _report_twins(split: SourceSplit, findings: Findings) -> None:
         if first != position:
             entry = split.images[row[0]]
             ids = parts.box_ids[[position, first]].tolist()
-            detail = f"box {ids[0]} is equal to box {ids[1]}"
+            detail = f"{split.object_word} {ids[0]} is equal to {split.object_word} {ids[1]}"
             findings.add("object_twice", entry.place, detail, image=entry.image_path)
 
 

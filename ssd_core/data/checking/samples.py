@@ -95,14 +95,21 @@ def _check_boxes(sample: Sample, size: tuple[int, int], findings: Findings) -> A
             return annotations
         faults = _find_faults(annotations.boxes, size)
     is_dropped = False
-    for index in np.flatnonzero(faults != _SOUND):
+    for index in np.flatnonzero(faults != _SOUND).tolist():
         code, description = _FAULTS[faults[index]]
         box = ", ".join(f"{value:g}" for value in annotations.boxes[index])
-        detail = f"box {annotations.box_ids[index]} [{box}] {description.format(*size)}"
+        detail = f"{_describe(sample, index)} [{box}] {description.format(*size)}"
         is_dropped |= findings.add(code, sample.place, detail, image=sample.image_path)
     if is_dropped:
         return None
     return _clip(annotations.select(np.isin(faults, [_SOUND, *_KEPT])), size)
+
+
+def _describe(sample: Sample, index: int) -> str:
+    """Return the number and the class of an object, as the annotations have them."""
+    number, label = sample.annotations.box_ids[index], sample.annotations.labels[index]
+    name = f" '{sample.class_names[label - 1]}'" if sample.class_names else ""
+    return f"{sample.object_word} {number}{name}"
 
 
 def _all_sound(boxes: FloatArray, size: tuple[int, int]) -> bool:

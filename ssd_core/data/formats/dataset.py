@@ -2,8 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,14 +14,26 @@ from ssd_core.errors import DataError
 from ssd_core.structures import Annotations, ClassInfo, IntArray, Sample, make_annotations
 
 
+class Problem(NamedTuple):
+    """Why an object or an image cannot be used, or only under `repair`."""
+
+    code: str
+    """A key of RULES."""
+    detail: str
+
+
 class ImageEntry(NamedTuple):
-    """One image of a split; the fields are those of `Sample`."""
+    """One image of a split; the first fields are those of `Sample`."""
 
     image_id: int
     image_path: str
     width: int
     height: int
     place: str
+    listed: str = ""
+    """Line of the list that names the image, if `place` is another file."""
+    problem: Problem | None = None
+    """Of its name."""
 
 
 class LabelledBox(NamedTuple):
@@ -30,15 +42,11 @@ class LabelledBox(NamedTuple):
     box: tuple[float, float, float, float]
     """xyxy in pixels, or in [0, 1] of the image."""
     class_name: str
+    number: int
+    """Of the object in its image from 1, or of its line."""
     is_difficult: bool = False
-
-
-class Problem(NamedTuple):
-    """Why an object or an image cannot be used."""
-
-    code: str
-    """A key of RULES."""
-    detail: str
+    problem: Problem | None = None
+    """Of a box that is usable under `repair`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +64,10 @@ class SourceSplit:
     """Images that the source lists, including those that the reader dropped."""
     is_normalised: bool = False
     """True if boxes are in [0, 1] of their image, whose size the reader does not have."""
+    object_word: str = "object"
+    """What the number in `box_ids` counts: an object of its image, a line, an annotation."""
+    class_names: Sequence[str] = ()
+    """In label order, for messages."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -63,23 +75,29 @@ class SourceSplit:
     def sample(self, index: int) -> Sample:
         """Return image `index` with its objects."""
         start, end = self.starts[index : index + 2]
+        entry = self.images[index]
         return Sample(
-            **self.images[index]._asdict(),
+            image_id=entry.image_id,
+            image_path=entry.image_path,
+            width=entry.width,
+            height=entry.height,
             annotations=self.annotations.select(slice(start, end)),
+            place=entry.place,
             is_normalised=self.is_normalised,
+            object_word=self.object_word,
+            class_names=self.class_names,
         )
 
     def select(self, indices: Sequence[int]) -> "SourceSplit":
         """Return the split of the images `indices` alone; all of them count as listed."""
         counts = np.diff(self.starts)[list(indices)]
         rows = [np.arange(self.starts[i], self.starts[i + 1]) for i in indices]
-        return SourceSplit(
-            place=self.place,
+        return replace(
+            self,
             images=[self.images[i] for i in indices],
             annotations=self.annotations.select(np.concatenate([np.zeros(0, np.int64), *rows])),
             starts=np.concatenate([[0], np.cumsum(counts)]),
             num_listed=len(indices),
-            is_normalised=self.is_normalised,
         )
 
 
@@ -99,6 +117,7 @@ class ParsedSplit(NamedTuple):
     num_listed: int
     images: Sequence[tuple[ImageEntry, Sequence[LabelledBox]]]
     is_normalised: bool = False
+    object_word: str = "object"
 
 
 Rows = Iterable[tuple[str, LabelledBox | Problem]]
@@ -110,21 +129,22 @@ def collect_boxes(rows: Rows, image: str, findings: Findings) -> list[LabelledBo
     boxes = []
     is_dropped = False
     for place, item in rows:
+        problem = item.problem if isinstance(item, LabelledBox) else item
+        if problem is not None:
+            is_dropped |= findings.add(problem.code, place, problem.detail, image=image)
         if isinstance(item, LabelledBox):
             boxes.append(item)
-        else:
-            is_dropped |= findings.add(item.code, place, item.detail, image=image)
     return None if is_dropped else boxes
 
 
 def without_repeats(rows: Rows) -> Rows:
     """Replace each object that equals an earlier one of its image by a problem."""
-    places: dict[LabelledBox, str] = {}
+    places: dict[tuple[Any, ...], str] = {}
     for place, item in rows:
-        if isinstance(item, LabelledBox) and item in places:
-            item = Problem("row_twice", f"the same object is already at {places[item]}")
         if isinstance(item, LabelledBox):
-            places[item] = place
+            first = places.setdefault((item.box, item.class_name), place)
+            if first is not place:
+                item = Problem("row_twice", f"the same object is already at {first}")
         yield place, item
 
 
@@ -143,7 +163,7 @@ def assemble_dataset(
     return SourceDataset(
         format=name,
         classes=choice.classes,
-        splits={key: assemble_split(split, choice.labels) for key, split in splits.items()},
+        splits={key: assemble_split(split, choice) for key, split in splits.items()},
     )
 
 
@@ -162,8 +182,9 @@ def report_left_out(
             findings.add("class_left_out", place, detail, count=count)
 
 
-def assemble_split(split: ParsedSplit, labels: Mapping[str, int]) -> SourceSplit:
-    """Join images and objects; objects are numbered from 1, those without label are left out."""
+def assemble_split(split: ParsedSplit, choice: ClassChoice) -> SourceSplit:
+    """Join images and objects; those without label are left out."""
+    labels = choice.labels
     boxes, counts = [], []
     for _, objects in split.images:
         kept = [item for item in objects if item.class_name in labels]
@@ -174,7 +195,7 @@ def assemble_split(split: ParsedSplit, labels: Mapping[str, int]) -> SourceSplit
             [item.box for item in boxes],
             [labels[item.class_name] for item in boxes],
             is_difficult=[item.is_difficult for item in boxes],
-            box_ids=range(1, len(boxes) + 1),
+            box_ids=[item.number for item in boxes],
         )
     return SourceSplit(
         place=split.place,
@@ -183,4 +204,6 @@ def assemble_split(split: ParsedSplit, labels: Mapping[str, int]) -> SourceSplit
         starts=np.cumsum([0, *counts], dtype=np.int64),
         num_listed=split.num_listed,
         is_normalised=split.is_normalised,
+        object_word=split.object_word,
+        class_names=[info.name for info in choice.classes],
     )

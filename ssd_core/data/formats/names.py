@@ -1,18 +1,42 @@
 """From the names that annotations contain to the files of the source."""
 
 import posixpath
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from ssd_core.data.findings import Findings
-from ssd_core.data.formats.dataset import ImageEntry, Problem, SourceDataset, SourceSplit
+from ssd_core.data.formats.dataset import Problem, SourceDataset, SourceSplit
 from ssd_core.data.formats.splits import words_of
 from ssd_core.data.sources.base import Source, fold_name, is_inside
 from ssd_core.errors import DataError, UsageError
 
-_NAMES_TRIED = 100
 _NAME_BOTH = "expected a name inside it; if the images are elsewhere, take the folder above both"
+_ABSOLUTE = re.compile(r"^([A-Za-z]:)?[/\\]+")
+_OTHER_FORM = "the names differ in case or Unicode form"
+_MAX_OPTIONS = 20
+"""A name that ends like more files than these is as good as none."""
+
+
+class Match(NamedTuple):
+    """The file that a name means."""
+
+    path: str
+    """In the source; with a problem perhaps of no file."""
+    problem: Problem | None = None
+
+
+class _Move(NamedTuple):
+    """How written names become files: names below `root` are those below `folder`."""
+
+    root: str
+    folder: str
+
+
+_Options = Mapping[_Move, Sequence[str]]
+"""The files that a name may mean."""
 
 
 def check_place(source: Source, where: str, split: str, kind: str) -> None:
@@ -34,132 +58,209 @@ def folder_prefix(source: Source, folder: str, option: str) -> str:
     return prefix
 
 
-def files_below(source: Source, prefix: str, suffixes: tuple[str, ...]) -> dict[str, str]:
-    """Return the files below a prefix that end in one of `suffixes`, by stem; of two the first."""
-    found: dict[str, str] = {}
+def files_below(source: Source, prefix: str, suffixes: tuple[str, ...]) -> dict[str, list[str]]:
+    """Return the files below a prefix that end in one of `suffixes`, by stem."""
+    found: dict[str, list[str]] = {}
     for name in source.files:
         if name.startswith(prefix) and name.lower().endswith(suffixes):
-            found.setdefault(posixpath.splitext(name[len(prefix) :])[0], name)
+            found.setdefault(posixpath.splitext(name[len(prefix) :])[0], []).append(name)
     return found
 
 
-def find_image_folder(
+class Stems:
+    """Files by stem; one that differs only in case or Unicode form is found with a problem."""
+
+    def __init__(self, files: Mapping[str, list[str]]) -> None:
+        self.files = files
+        self._similar: dict[str, list[str]] = {}
+        for stem in files:
+            self._similar.setdefault(fold_name(stem), []).append(stem)
+
+    def find(self, stem: str, *, written: Iterable[str] = ()) -> Match | None:
+        """Return the file with a stem; of several the one whose whole name is `written`."""
+        stems = [stem] if stem in self.files else self._similar.get(fold_name(stem), [])
+        paths = [path for similar in stems for path in self.files[similar]]
+        wanted = {fold_name(posixpath.basename(name)) for name in written}
+        paths = [p for p in paths if fold_name(posixpath.basename(p)) in wanted] or paths
+        if len(paths) > 1:
+            return Match(stem, _ambiguous(stem, paths, "the annotations have to name one of them"))
+        for path in paths:
+            return Match(path, None if stem in self.files else _differs(stem, path, _OTHER_FORM))
+        return None
+
+
+def find_images(
     source: Source, names: Sequence[str], place: str, images: str | None = None
-) -> str:
-    """Return the prefix under which most of the images of an annotation file lie.
+) -> list[Match]:
+    """Return the file of each image that an annotation file names.
 
-    Of equally good folders the one that shares a word with the annotation file wins, so that
-    `instances_val.json` takes `val/0001.jpg` and not `train/0001.jpg`. If no name exists as it is
-    written, case and Unicode form are ignored, and `resolve_names` reports the difference.
+    The longest end of a name that exists decides: a name may lack the folders above the images, or
+    have folders that the source lacks. Of several files with that end, the one counts whose folder
+    shares words with the annotation file, so that `instances_val.json` takes `val/0001.jpg` and not
+    `train/0001.jpg`; then the one whose folder has most of the images.
 
-    `names` are those of the images in the file at `place`; `images` is the folder that the user
-    chose, if any.
+    `names` are those in the file at `place`; `images` is the folder that the user chose, if any.
+
+    Raises:
+        DataError: none of the images exists.
     """
-    if images is not None:
-        return folder_prefix(source, images, "image folder")
-    tried = [posixpath.normpath(name) for name in filter(is_inside, names[:_NAMES_TRIED])]
-    if not tried:
-        return ""
-    name, found = _find_first(tried, source.files)
-    if not found:
-        written = {fold_name(path): path for path in source.files}
-        name, similar = _find_first(list(map(fold_name, tried)), written)
-        found = [written[path] for path in similar]
-    if not found:
+    prefix = "" if images is None else folder_prefix(source, images, "image folder")
+    files = [path for path in source.files if path.startswith(prefix)]
+    folder = _only_folder(files, names[0]) if names else None
+    if folder is not None and all(folder + name in source.files for name in names):
+        return [Match(folder + name) for name in names]
+    plain = list(map(_plain, names))
+    options = _find_options(files, plain)
+    if images is None and any(plain) and not any(options):
         raise DataError(
-            f"{place}: none of its images exists in {source.uri} (the first: {tried[0]}); "
+            f"{place}: none of its images exists in {source.uri} (the first: {names[0]}); "
             "choose their folder: --images, convert.images"
         )
-    depth = name.count("/") + 1
-    prefixes = ["".join(f"{folder}/" for folder in path.split("/")[:-depth]) for path in found]
-    return _best_folder(source.files, prefixes, names, place)
+    votes = Counter(move for moves in options for move in moves)
+    chosen = _choose(options, votes, words_of(posixpath.splitext(place)[0]))
+    usual = Counter(move.folder for move in chosen if move).most_common(1) or [(prefix, 0)]
+    matches = []
+    for name, moves, move in zip(names, options, chosen, strict=True):
+        match = _judge(name, moves, move)
+        missing = usual[0][0] + posixpath.normpath(name) if is_inside(name) else name
+        matches.append(match or Match(missing, _absence(source, missing)))
+    return matches
 
 
-def _find_first(names: Sequence[str], paths: Iterable[str]) -> tuple[str, list[str]]:
-    """Return the first name that exists, and the paths that end with it."""
-    for name in names:
-        end = f"/{name}"
-        found = [path for path in paths if path == name or path.endswith(end)]
-        if found:
-            return name, found
-    return "", []
+def _only_folder(files: Iterable[str], name: str) -> str | None:
+    """Return the folder of the only file whose path ends with a name: the usual, quick case."""
+    found = [path for path in files if path.endswith(name)]
+    found = [path for path in found if f"/{path}".endswith(f"/{name}")]
+    return found[0].removesuffix(name) if len(found) == 1 else None
 
 
-def _best_folder(
-    files: Mapping[str, object], prefixes: Sequence[str], names: Sequence[str], place: str
-) -> str:
-    if len(prefixes) == 1:
-        return prefixes[0]
-    names = [posixpath.normpath(name) for name in names]
-    hits = Counter({prefix: sum(prefix + name in files for name in names) for prefix in prefixes})
-    hints = words_of(posixpath.splitext(place)[0])
-
-    def rank(prefix: str) -> tuple[int, int, int, str]:
-        return -hits[prefix], -len(hints & words_of(prefix)), prefix.count("/"), prefix
-
-    return min(prefixes, key=rank)
+def _plain(name: str) -> str:
+    """Return a name with slashes and at most one at its beginning, "" if it may be anywhere."""
+    path = posixpath.normpath(_ABSOLUTE.sub("/", name).replace("\\", "/"))
+    return path if name and path != "." and is_inside(path.removeprefix("/")) else ""
 
 
-def join_inside(prefix: str, name: str) -> str:
-    """Join folder and name; a name that leaves the source is kept for `resolve_names` to report."""
-    if not is_inside(name):
-        return name
-    path = prefix + name
-    return posixpath.normpath(path) if "./" in path or "//" in path else path
+def _ends(path: str) -> Iterator[str]:
+    """Yield a path, then the path without its first folder, and so on."""
+    while path:
+        yield path
+        path = path.partition("/")[2]
 
 
-def resolve_names(source: Source, dataset: SourceDataset, findings: Findings) -> SourceDataset:
-    """Give each image the name of its file, and leave out the images that have none."""
-    similar = _similar_names(source, dataset)
-    splits = {
-        name: _resolve_split(source, split, similar, findings)
-        for name, split in dataset.splits.items()
-    }
-    return replace(dataset, splits=splits)
+def _find_options(files: Iterable[str], names: Iterable[str]) -> list[_Options]:
+    """Return the files whose path has the longest end of each name, by their move.
+
+    If some names exist with all their folders, the others must, too.
+    """
+    known: dict[str, list[str]] = {}
+    for path in files:
+        for end in _ends(fold_name(path)):
+            known.setdefault(end, []).append(path)
+    options = [_options_of(known, name) for name in names]
+    if any(not move.root for moves in options for move in moves):
+        options = [{m: p for m, p in moves.items() if not m.root} for moves in options]
+    return options
 
 
-def _resolve_split(
-    source: Source, split: SourceSplit, similar: Mapping[str, Sequence[str]], findings: Findings
-) -> SourceSplit:
-    kept: dict[int, ImageEntry] = {}
-    places: dict[str, str] = {}
-    for index, entry in enumerate(split.images):
-        path = entry.image_path
-        problem = _name_problem(source, path)
-        is_dropped = False
-        found = similar.get(fold_name(path), ()) if problem is not None else ()
-        if problem is not None and problem.code == "image_missing" and len(found) == 1:
-            detail = f"{path} does not exist in {source.uri}, but {found[0]} does"
-            is_dropped = findings.add("image_name_differs", entry.place, detail, image=found[0])
-            entry, problem = entry._replace(image_path=found[0]), None
-        if problem is None and entry.image_path in places:
-            detail = f"{entry.image_path} was already listed at {places[entry.image_path]}"
-            problem = Problem("image_twice", detail)
-        if problem is not None:
-            findings.add(problem.code, entry.place, problem.detail, image=path)
-        elif not is_dropped:
-            places[entry.image_path] = entry.place
-            kept[index] = entry
-    if len(kept) < len(split):
-        split = replace(split.select(list(kept)), num_listed=split.num_listed)
-    return replace(split, images=list(kept.values()))
+def _options_of(known: Mapping[str, Sequence[str]], name: str) -> _Options:
+    end = next((end for end in _ends(name) if fold_name(end) in known), None)
+    if end is None:
+        return {}
+    found = known[fold_name(end)]
+    found = [path for path in found if f"/{path}".endswith(f"/{end}")] or found
+    moves: dict[_Move, list[str]] = {}
+    for path in found if len(found) <= _MAX_OPTIONS else ():
+        folder = path.rsplit("/", end.count("/") + 1)[0] if path.count("/") > end.count("/") else ""
+        move = _Move(name.removesuffix(end), f"{folder}/" if folder else "")
+        moves.setdefault(move, []).append(path)
+    return moves
 
 
-def _name_problem(source: Source, path: str) -> Problem | None:
+def _choose(
+    options: Sequence[_Options], votes: Mapping[_Move, int], hints: set[str]
+) -> list[_Move | None]:
+    """Return the move of each name, None if there is none or several count equally.
+
+    A folder that lost against another for one name is not taken for any other name: its images are
+    those of another split with the same names.
+    """
+    winners = {moves: _winner(moves, votes, hints) for moves in set(map(frozenset, options))}
+    lost = {move for moves, winner in winners.items() if winner for move in moves - {winner}}
+    chosen = [winners[frozenset(moves)] for moves in options]
+    return [
+        None if len(moves) == 1 and move in lost else move
+        for moves, move in zip(options, chosen, strict=True)
+    ]
+
+
+def _winner(moves: Collection[_Move], votes: Mapping[_Move, int], hints: set[str]) -> _Move | None:
+    ranks = {move: (len(hints & words_of(move.folder)), votes[move]) for move in moves}
+    best = [move for move in moves if ranks[move] == max(ranks.values())]
+    first = min(best, key=lambda move: len(move.folder), default=None)
+    is_above = first and all(move.folder.startswith(first.folder) for move in best)
+    return first if is_above else None
+
+
+def _judge(name: str, moves: _Options, move: _Move | None) -> Match | None:
+    """Return the file of an image, with its problem if the name is not the written one."""
+    paths = [path for found in moves.values() for path in found] if move is None else moves[move]
+    if len(paths) > 1:
+        remedy = "choose the folder: --images, convert.images, or file.json:folder for COCO"
+        return Match(name, _ambiguous(name, paths, remedy))
+    if move is None:
+        return None
+    (path,) = paths
+    if "\\" in name:
+        return Match(path, _differs(name, path, "the name has backslashes"))
+    if _ABSOLUTE.match(name):
+        return Match(path, _differs(name, path, "the name is an absolute path"))
+    if not f"/{name}".endswith(f"/{path}") and move.root:
+        return Match(path, _differs(name, path, "it is in another folder"))
+    is_same = f"/{path}".endswith(f"/{_plain(name)}") or move.root
+    return Match(path, None if is_same else _differs(name, path, _OTHER_FORM))
+
+
+def _differs(name: str, path: str, difference: str) -> Problem:
+    return Problem("image_name_differs", f"{name} does not exist, but {path} does: {difference}")
+
+
+def _ambiguous(name: str, paths: Sequence[str], remedy: str) -> Problem:
+    shown = " or ".join(sorted(paths)[:2])
+    return Problem("image_ambiguous", f"'{name}' may be {shown}; {remedy}")
+
+
+def _absence(source: Source, path: str) -> Problem:
     if "\\" in path:
         return Problem("image_path_unsafe", f"'{path}' has a backslash; expected forward slashes")
     if not is_inside(path):
         return Problem("image_path_unsafe", f"'{path}' leaves the source {source.uri}")
-    if path not in source.files:
-        return Problem("image_missing", f"{path} does not exist in {source.uri}")
-    return None
+    return Problem("image_missing", f"{path} does not exist in {source.uri}")
 
 
-def _similar_names(source: Source, dataset: SourceDataset) -> Mapping[str, Sequence[str]]:
-    """Return the files by their folded name; none if every image has its file."""
-    listed = (entry.image_path for split in dataset.splits.values() for entry in split.images)
-    found: dict[str, list[str]] = {}
-    if not all(path in source.files for path in listed):
-        for name in source.files:
-            found.setdefault(fold_name(name), []).append(name)
-    return found
+def resolve_names(source: Source, dataset: SourceDataset, findings: Findings) -> SourceDataset:
+    """Leave out the images that have no file, and those listed twice."""
+    splits = {
+        name: _resolve_split(source, split, findings) for name, split in dataset.splits.items()
+    }
+    return replace(dataset, splits=splits)
+
+
+def _resolve_split(source: Source, split: SourceSplit, findings: Findings) -> SourceSplit:
+    kept = []
+    places: dict[str, str] = {}
+    for index, entry in enumerate(split.images):
+        path, where = entry.image_path, entry.listed or entry.place
+        is_file = path in source.files
+        problem = entry.problem or (None if is_file else _absence(source, path))
+        is_dropped = problem is not None and findings.add(
+            problem.code, where, problem.detail, image=path
+        )
+        if is_file and not is_dropped and path in places:
+            detail = f"{path} was already listed at {places[path]}"
+            findings.add("image_twice", where, detail, image=path)
+        elif is_file and not is_dropped:
+            places[path] = where
+            kept.append(index)
+    if len(kept) == len(split):
+        return split
+    return replace(split.select(kept), num_listed=split.num_listed)

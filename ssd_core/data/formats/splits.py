@@ -54,8 +54,8 @@ def _rank(place: str, word: str) -> int:
 
 
 def words_of(text: str) -> set[str]:
-    """Return the words in a name, in lower case."""
-    return set(re.findall(r"[a-z]+", text.lower()))
+    """Return the words and numbers in a name, in lower case."""
+    return set(re.findall(r"[a-z]+|\d+", text.lower()))
 
 
 def sample_folders(files: Mapping[str, SourceFile], suffix: str) -> Iterator[tuple[str, list[str]]]:

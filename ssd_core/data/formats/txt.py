@@ -20,7 +20,7 @@ from ssd_core.data.formats.dataset import (
     count_classes,
     without_repeats,
 )
-from ssd_core.data.formats.names import check_place, find_image_folder, join_inside
+from ssd_core.data.formats.names import check_place, find_images
 from ssd_core.data.formats.splits import sniff_files
 from ssd_core.data.sources.base import IMAGE_SUFFIXES, Source, read_text
 
@@ -71,19 +71,22 @@ def _parse(source: Source, place: str, config: ConvertConfig, findings: Findings
         for number, line in enumerate(read_text(source, place).split("\n"), start=1)
         if _is_content(line)
     ]
-    prefix = find_image_folder(source, [path for _, path, _ in rows], place, config.images)
+    matches = find_images(source, [path for _, path, _ in rows], place, config.images)
     images = []
-    for image_id, (number, path, fields) in enumerate(rows, start=1):
-        where = f"{place}: line {number}"
-        name = join_inside(prefix, path)
-        parsed = ((where, _parse_box(field, config)) for field in fields)
-        boxes = collect_boxes(without_repeats(parsed), name, findings)
+    for image_id, ((line, _, fields), match) in enumerate(zip(rows, matches, strict=True), start=1):
+        where = f"{place}: line {line}"
+        parsed = [
+            (f"{where}: object {number}", _parse_box(field, number, config))
+            for number, field in enumerate(fields, start=1)
+        ]
+        boxes = collect_boxes(without_repeats(parsed), match.path, findings)
         if boxes is not None:
-            images.append((ImageEntry(image_id, name, 0, 0, where), boxes))
+            entry = ImageEntry(image_id, match.path, 0, 0, where, problem=match.problem)
+            images.append((entry, boxes))
     return ParsedSplit(place=place, num_listed=len(rows), images=images)
 
 
-def _parse_box(field: str, config: ConvertConfig) -> LabelledBox | Problem:
+def _parse_box(field: str, position: int, config: ConvertConfig) -> LabelledBox | Problem:
     try:
         a, b, c, d, number = (float(part) for part in field.split(","))
     except ValueError:
@@ -93,4 +96,4 @@ def _parse_box(field: str, config: ConvertConfig) -> LabelledBox | Problem:
         expected = describe_numbers(known)
         return Problem("class_unknown", f"'{field}': class {number:g}, expected {expected}")
     box = (a, b, c, d) if config.txt_order == "xy" else (b, a, d, c)
-    return LabelledBox(box, str(int(number)))
+    return LabelledBox(box, str(int(number)), position)

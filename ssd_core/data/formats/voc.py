@@ -1,14 +1,15 @@
 """Pascal VOC: one XML file per image, with ImageSets lists or folders such as train and eval.
 
 Coordinates are taken as they are; `convert.voc_offset=1` subtracts 1 from each, for files whose
-first pixel has the number 1. XML and image belong together by their file stem, not by `<filename>`.
+first pixel has the number 1. XML and image belong together by their file stem; of
+several images with that stem, `<filename>` or the list names one.
 """
 
 import posixpath
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree.ElementTree import ParseError
 
 from defusedxml import DefusedXmlException
@@ -27,7 +28,7 @@ from ssd_core.data.formats.dataset import (
     collect_boxes,
     count_classes,
 )
-from ssd_core.data.formats.names import check_place, files_below, folder_prefix
+from ssd_core.data.formats.names import Match, Stems, check_place, files_below, folder_prefix
 from ssd_core.data.sources.base import IMAGE_SUFFIXES, Source, read_head, read_text
 from ssd_core.errors import DataError, UsageError, unknown_name
 
@@ -36,22 +37,31 @@ _IMAGE_FOLDERS = ("JPEGImages", "Images", "images")
 _XML = (".xml",)
 _SNIFFED_FILES = 20
 """The first file may be the damaged one."""
+_FLAG = re.compile(r"\s+(-1|0|1)$")
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+
+class _Listed(NamedTuple):
+    """An image of a split."""
+
+    stem: str
+    """Name without folder prefix and suffix."""
+    line: str
+    """As a list has it, or ""."""
+    place: str
+    """Of that line, or ""."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Layout:
-    """The files of one split. A stem is a name without folder prefix and suffix."""
+    """The files of one split."""
 
     place: str
-    stems: Sequence[str]
-    """In the order of the list, or sorted."""
+    listed: Sequence[_Listed]
     xml_prefix: str
-    xmls: Mapping[str, str]
-    """Name of the XML file by stem."""
+    xmls: Stems
     image_prefix: str
-    images: Mapping[str, str]
-    """Name of the image file by stem."""
+    images: Stems
 
 
 def find_places(source: Source) -> list[str]:
@@ -120,13 +130,14 @@ def _locate(source: Source, place: str, split: str, images: str | None) -> _Layo
     else:
         usual = (f"{base}{folder}/" for folder in _IMAGE_FOLDERS)
         image_prefix = next((p for p in usual if files_below(source, p, IMAGE_SUFFIXES)), base)
+    own_listed = [_Listed(stem, "", "") for stem in xmls]
     return _Layout(
         place=place,
-        stems=_read_list(source, place, xmls) if has_list else list(xmls),
+        listed=list(_read_list(source, place, xmls)) if has_list else own_listed,
         xml_prefix=xml_prefix,
-        xmls=xmls,
+        xmls=Stems(xmls),
         image_prefix=image_prefix,
-        images=files_below(source, image_prefix, IMAGE_SUFFIXES),
+        images=Stems(files_below(source, image_prefix, IMAGE_SUFFIXES)),
     )
 
 
@@ -138,37 +149,43 @@ def _folder_of(xml_name: str) -> str:
     return folder or "."
 
 
-def _read_list(source: Source, place: str, known: Mapping[str, str]) -> list[str]:
+def _read_list(source: Source, place: str, known: Collection[str]) -> Iterator[_Listed]:
     """Read an ImageSets list; a list for one class has a flag 1, 0 or -1 after each name."""
-    stems = []
-    for line in filter(None, map(str.strip, read_text(source, place).splitlines())):
+    for number, line in enumerate(map(str.strip, read_text(source, place).splitlines()), start=1):
         stem, suffix = posixpath.splitext(line)
         if suffix.lower() not in IMAGE_SUFFIXES:
             stem = line
-        stems.append(stem if stem in known else re.sub(r"\s+(-1|0|1)$", "", stem))
-    return stems
+        if stem not in known:
+            stem = _FLAG.sub("", stem)
+        if stem:
+            yield _Listed(stem, line, f"{place}: line {number}")
 
 
 def _parse_split(source: Source, layout: _Layout, offset: int, findings: Findings) -> ParsedSplit:
     parsed = []
-    source.expect([layout.xmls[stem] for stem in layout.stems if stem in layout.xmls])
-    for image_id, stem in enumerate(layout.stems, start=1):
-        name, image = layout.xmls.get(stem), layout.images.get(stem, "")
-        if name is None:
-            detail = f"lists '{stem}', but {layout.xml_prefix}{stem}.xml does not exist"
-            findings.add("annotations_missing", layout.place, detail, image=image)
+    xmls = [layout.xmls.find(listed.stem) for listed in layout.listed]
+    source.expect([xml.path for xml in xmls if xml is not None])
+    for image_id, (listed, xml) in enumerate(zip(layout.listed, xmls, strict=True), start=1):
+        likely = layout.images.find(listed.stem, written=[listed.line]) or Match("")
+        if xml is None:
+            detail = (
+                f"lists '{listed.stem}', but {layout.xml_prefix}{listed.stem}.xml does not exist"
+            )
+            findings.add("annotations_missing", listed.place, detail, image=likely.path)
             continue
-        root = _parse_xml(source, name, image, findings)
+        root = _parse_xml(source, xml.path, likely.path, findings)
         if root is None:
             continue
-        image_path = _image_path(root, stem, layout)
+        match = _find_image(root, listed, layout)
         objects = enumerate(root.findall("object"), start=1)
-        rows = [(name, _parse_object(number, item, offset)) for number, item in objects]
-        boxes = collect_boxes(rows, image_path, findings)
+        rows = [(xml.path, _parse_object(number, item, offset)) for number, item in objects]
+        boxes = collect_boxes(rows, match.path, findings)
         if boxes is not None:
             width, height = (_pixels(root.findtext(f"size/{side}")) for side in ("width", "height"))
-            parsed.append((ImageEntry(image_id, image_path, width, height, name), boxes))
-    return ParsedSplit(place=layout.place, num_listed=len(layout.stems), images=parsed)
+            problem = xml.problem or match.problem
+            entry = ImageEntry(image_id, match.path, width, height, xml.path, listed.place, problem)
+            parsed.append((entry, boxes))
+    return ParsedSplit(place=layout.place, num_listed=len(layout.listed), images=parsed)
 
 
 def _parse_xml(source: Source, name: str, image: str, findings: Findings) -> Any:
@@ -188,13 +205,14 @@ def _parse_xml(source: Source, name: str, image: str, findings: Findings) -> Any
     return None
 
 
-def _image_path(root: Any, stem: str, layout: _Layout) -> str:
+def _find_image(root: Any, listed: _Listed, layout: _Layout) -> Match:
     """Return the image with the stem of the XML file, else the one that `<filename>` names."""
-    written = (root.findtext("filename") or "").strip()
-    for known in (stem, posixpath.splitext(written)[0]):
-        if known in layout.images:
-            return layout.images[known]
-    return f"{layout.image_prefix}{written or f'{stem}.jpg'}"
+    written = (root.findtext("filename") or "").strip().replace("\\", "/")
+    for stem in (listed.stem, posixpath.splitext(written)[0]):
+        found = layout.images.find(stem, written=[written, listed.line])
+        if found is not None:
+            return found
+    return Match(f"{layout.image_prefix}{written or f'{listed.stem}.jpg'}")
 
 
 def _parse_object(number: int, element: Any, offset: int) -> LabelledBox | Problem:
@@ -205,7 +223,7 @@ def _parse_object(number: int, element: Any, offset: int) -> LabelledBox | Probl
         missing = "name" if not name else "bndbox with four numbers"
         return Problem("object_malformed", f"object {number} '{name}' has no {missing}")
     is_difficult = (element.findtext("difficult") or "").strip() == "1"
-    return LabelledBox((known[0], known[1], known[2], known[3]), name, is_difficult)
+    return LabelledBox((known[0], known[1], known[2], known[3]), name, number, is_difficult)
 
 
 def _number(text: str | None) -> float | None:

@@ -8,6 +8,7 @@ import pytest
 from ssd_core.config import Policy, SplitName
 from ssd_core.data.checking.listing import check_listing
 from ssd_core.data.findings import Findings
+from ssd_core.data.formats.classes import choose_classes
 from ssd_core.data.formats.dataset import (
     ImageEntry,
     LabelledBox,
@@ -16,18 +17,26 @@ from ssd_core.data.formats.dataset import (
     SourceSplit,
     assemble_split,
 )
-from ssd_core.data.formats.names import resolve_names
-from ssd_core.structures import ClassInfo
+from ssd_core.data.formats.names import find_images, resolve_names
+from ssd_core.data.sources.base import Source
 from tests.data.formats.memory_source import MemorySource
 
 NFC, NFD = (unicodedata.normalize(form, "Käse.jpg") for form in ("NFC", "NFD"))
-PLAIN = LabelledBox((0, 0, 1, 1), "1")
+PLAIN = LabelledBox((0, 0, 1, 1), "c1", 1)
 
 
-def split_of(*paths: str, place: str = "list", boxes: Sequence[LabelledBox] = ()) -> SourceSplit:
-    images = [(ImageEntry(i, path, 0, 0, f"line {i}"), boxes) for i, path in enumerate(paths)]
-    parsed = ParsedSplit(place=place, num_listed=len(paths), images=images)
-    return assemble_split(parsed, {"1": 1, "2": 2})
+CLASSES = choose_classes({"c1": 1, "c2": 2})
+
+
+def split_of(
+    source: Source, *names: str, place: str = "list", boxes: Sequence[LabelledBox] = ()
+) -> SourceSplit:
+    matches = enumerate(find_images(source, names, place))
+    images = [
+        (ImageEntry(i, path, 0, 0, f"line {i}", problem=problem), boxes)
+        for i, (path, problem) in matches
+    ]
+    return assemble_split(ParsedSplit(place, len(names), images), CLASSES)
 
 
 def check(
@@ -38,12 +47,12 @@ def check(
 ) -> tuple[dict[str, list[str]], Findings]:
     """Return the paths that are kept, by split, and the findings."""
     findings = Findings(policy)
-    splits = {
-        name: split_of(*paths, place=f"{name} list", boxes=boxes) for name, paths in listed.items()
-    }
-    classes = tuple(ClassInfo(label=k, name=f"c{k}", category_id=k) for k in (1, 2))
-    dataset = SourceDataset(format="txt", classes=classes, splits=splits)
     source = MemorySource(dict.fromkeys(files, b""))
+    splits = {
+        name: split_of(source, *names, place=f"{name} list", boxes=boxes)
+        for name, names in listed.items()
+    }
+    dataset = SourceDataset(format="txt", classes=CLASSES.classes, splits=splits)
     dataset = resolve_names(source, dataset, findings)
     check_listing(source, dataset, findings)
     del findings.counts["class_without_objects"]
@@ -65,11 +74,12 @@ NAMES = {
     "upwards": ("../a.jpg", "image_path_unsafe", None),
     "upwards inside": ("sub/../../a.jpg", "image_path_unsafe", None),
     "absolute": ("/etc/passwd", "image_path_unsafe", None),
-    "Windows": ("sub\\d.jpg", "image_path_unsafe", None),
-    "Windows, absolute": ("C:\\data\\a.jpg", "image_path_unsafe", None),
+    "Windows": ("sub\\d.jpg", "image_name_differs", "sub/d.jpg"),
+    "Windows, upwards": ("..\\a.jpg", "image_path_unsafe", None),
+    "Windows, absolute": ("C:\\data\\e.jpg", "image_path_unsafe", None),
     "NUL": ("a\0.jpg", "image_path_unsafe", None),
     "other case": ("A.JPG", "image_name_differs", "a.jpg"),
-    "other case, two files": ("TWO.jpg", "image_missing", None),
+    "other case, two files": ("TWO.jpg", "image_ambiguous", None),
     "decomposed": (NFD, "image_name_differs", NFC),
 }
 
@@ -78,15 +88,15 @@ NAMES = {
 def test_names(name: str) -> None:
     path, code, kept = NAMES[name]
     files = ["a.jpg", "my cat.jpg", "a\nb.jpg", "x" * 251 + ".jpg", "sub/d.jpg", NFC]
-    files += ["two.jpg", "Two.jpg"]
-    paths, findings = check(files, {"train": [path]})
+    files += ["two.jpg", "Two.jpg", "sound.jpg"]
+    paths, findings = check(files, {"train": ["sound.jpg", path]})
     del findings.counts["image_not_used"]
     assert findings.counts == ({code: 1} if code else {})
-    assert paths == {"train": [kept] if kept else []}
+    assert paths == {"train": ["sound.jpg", kept] if kept else ["sound.jpg"]}
     if code:
-        assert (findings.listed[0].place, findings.listed[0].image) == ("line 0", kept or path)
-        assert check(files, {"train": [path]}, "strict")[1].stops
-        assert check(files, {"train": [path]}, "skip")[0] == {"train": []}
+        assert (findings.listed[0].place, findings.listed[0].image) == ("line 1", kept or path)
+        assert check(files, {"train": ["sound.jpg", path]}, "strict")[1].stops
+        assert check(files, {"train": ["sound.jpg", path]}, "skip")[0] == {"train": ["sound.jpg"]}
 
 
 @pytest.mark.parametrize("policy", ["strict", "repair", "skip"])
@@ -123,10 +133,16 @@ def test_images_that_no_split_uses_are_counted() -> None:
 @pytest.mark.parametrize(
     ("boxes", "details"),
     [
-        ([PLAIN, LabelledBox((0, 0, 1, 2), "1"), LabelledBox((0, 0, 1, 1), "2")], []),
-        ([PLAIN, PLAIN._replace(is_difficult=True)], ["box 2 is equal to box 1"]),
-        ([PLAIN, PLAIN, PLAIN], ["box 2 is equal to box 1", "box 3 is equal to box 1"]),
-        ([LabelledBox((float("nan"), 0, 1, 1), "1")] * 2, ["box 2 is equal to box 1"]),
+        ([PLAIN, LabelledBox((0, 0, 1, 2), "c1", 2), LabelledBox((0, 0, 1, 1), "c2", 3)], []),
+        ([PLAIN, PLAIN._replace(number=2, is_difficult=True)], ["object 2 is equal to object 1"]),
+        (
+            [PLAIN._replace(number=n) for n in (1, 2, 3)],
+            ["object 2 is equal to object 1", "object 3 is equal to object 1"],
+        ),
+        (
+            [LabelledBox((float("nan"), 0, 1, 1), "c1", n) for n in (1, 2)],
+            ["object 2 is equal to object 1"],
+        ),
         ([], []),
     ],
 )
@@ -155,7 +171,7 @@ def test_unusable_files_are_counted() -> None:
     findings = Findings("strict")
     source = MemorySource({"a.jpg": b""})
     source.unusable = {"far": "is a link"}
-    dataset = SourceDataset(format="txt", classes=(), splits={"val": split_of("a.jpg")})
+    dataset = SourceDataset(format="txt", classes=(), splits={"val": split_of(source, "a.jpg")})
     check_listing(source, dataset, findings)
     assert findings.counts == {"file_not_read": 1}
     assert (findings.listed[0].place, findings.listed[0].detail) == ("far", "is a link")

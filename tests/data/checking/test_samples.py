@@ -87,7 +87,7 @@ def test_boxes_under_repair(box: list[float], code: str | None, kept: list[float
 def test_a_bad_box_drops_the_image_under_skip() -> None:
     checked, findings = check(make_sample([[1, 2, 3, 4], [5, 5, 5, 5]]), JPEG, "skip")
     assert checked is None
-    assert findings.listed[0].detail == "box 1 [5, 5, 5, 5] has no area"
+    assert findings.listed[0].detail == "object 1 [5, 5, 5, 5] has no area"
 
 
 def test_boxes_in_units_of_the_image_become_pixels() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from ssd_core.config import ConvertConfig
 from ssd_core.data.conversion.part import Conversion, Part, pack_part, plan_parts
+from ssd_core.data.formats.classes import ClassChoice
 from ssd_core.data.formats.dataset import ImageEntry, ParsedSplit, SourceDataset, assemble_split
 from ssd_core.data.sources.folder import FolderSource
 from ssd_core.store import LocalDirectory
@@ -24,7 +25,7 @@ def source(tmp_path: Path) -> FolderSource:
 
 def make_dataset(names: Iterable[str] = SIZES) -> SourceDataset:
     images = [(ImageEntry(i, name, 0, 0, name), []) for i, name in enumerate(names)]
-    split = assemble_split(ParsedSplit("list", 5, images), {})
+    split = assemble_split(ParsedSplit("list", 5, images), ClassChoice((), {}))
     return SourceDataset(format="txt", classes=(), splits={"train": split})
 
 

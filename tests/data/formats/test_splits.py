@@ -1,15 +1,18 @@
 """Names of splits and folders that people use."""
 
+import unicodedata
+
 import pytest
 from PIL import Image
 
 from ssd_core.data.decode import FORMATS
-from ssd_core.data.formats.names import find_image_folder
+from ssd_core.data.formats.names import find_images
 from ssd_core.data.formats.splits import find_split
 from ssd_core.data.sources.base import IMAGE_SUFFIXES
 from ssd_core.errors import DataError, UsageError
 from tests.data.formats.memory_source import MemorySource
 
+NFC, NFD = (unicodedata.normalize(form, "Käse.jpg") for form in ("NFC", "NFD"))
 VOC = [f"ImageSets/Main/{name}.txt" for name in ("train", "trainval", "val", "test")]
 COCO = [
     f"annotations/{kind}_{split}2017.json"
@@ -46,28 +49,64 @@ def test_several_equal_names_are_an_error() -> None:
         find_split(["b/train.txt", "a/train.txt"], "train")
 
 
+DIFFERS, AMBIGUOUS = "image_name_differs", "image_ambiguous"
+UNSAFE, MISSING = "image_path_unsafe", "image_missing"
+
+
 @pytest.mark.parametrize(
-    ("files", "names", "place", "prefix"),
+    ("files", "names", "place", "expected"),
     [
-        (["a.jpg"], ["a.jpg"], "train.json", ""),
-        (["x/a.jpg", "x/aa.jpg"], ["a.jpg"], "train.json", "x/"),
-        (["x/sub/a.jpg"], ["sub/a.jpg"], "train.json", "x/"),
-        (["train/1.jpg", "val/1.jpg"], ["1.jpg"], "annotations/instances_val.json", "val/"),
-        (["train2017/1.jpg", "val2017/1.jpg"], ["1.jpg"], "instances_val2017.json", "val2017/"),
-        (["old/1.jpg", "new/1.jpg", "new/2.jpg"], ["1.jpg", "2.jpg"], "a.json", "new/"),
-        (["b/1.jpg", "b/c/1.jpg"], ["1.jpg"], "a.json", "b/"),
-        (["x/2.jpg"], ["missing.jpg", "../2.jpg", "2.jpg"], "a.json", "x/"),
-        (["x/sub/a.jpg"], ["./sub//a.jpg"], "train.json", "x/"),
-        (["old/1.jpg", "new/1.jpg", "new/2.jpg"], ["./1.jpg", "./2.jpg"], "a.json", "new/"),
-        (["x/sub/A.JPG"], ["Sub/a.jpg"], "train.json", "x/"),
-        (["x/A.JPG", "y/b.jpg"], ["a.jpg", "b.jpg"], "train.json", "y/"),
-        (["a.jpg"], ["x/y/a.jpg", "a.jpg"], "train.json", ""),
-        ([], [], "a.json", ""),
-        (["x/a.jpg"], ["/home/me/a.jpg", "C:\\a.jpg", "../a.jpg"], "a.json", ""),
+        ("a.jpg", "a.jpg", "train.json", "a.jpg"),
+        ("x/a.jpg x/aa.jpg", "a.jpg", "train.json", "x/a.jpg"),
+        ("x/sub/a.jpg", "sub/a.jpg", "train.json", "x/sub/a.jpg"),
+        ("x/sub/a.jpg", "./sub//a.jpg", "train.json", "x/sub/a.jpg"),
+        # several folders: the words of the annotation file, most of the images, the upper one
+        ("train/1.jpg val/1.jpg", "1.jpg", "annotations/instances_val.json", "val/1.jpg"),
+        ("train17/1.jpg val17/1.jpg", "1.jpg", "instances_val17.json", "val17/1.jpg"),
+        ("train14/1.jpg train17/1.jpg", "1.jpg", "instances_train17.json", "train17/1.jpg"),
+        ("a/1.jpg b/1.jpg", "1.jpg", "b/annotations.json", "b/1.jpg"),
+        ("old/1.jpg new/1.jpg new/2.jpg", "1.jpg 2.jpg", "a.json", "new/1.jpg new/2.jpg"),
+        ("old/1.jpg new/1.jpg new/2.jpg", "./1.jpg ./2.jpg", "a.json", "new/1.jpg new/2.jpg"),
+        ("b/1.jpg b/c/1.jpg", "1.jpg", "a.json", "b/1.jpg"),
+        ("x/1.jpg y/1.jpg", "1.jpg", "a.json", AMBIGUOUS),
+        ("x/1.jpg y/1.jpg x/2.jpg y/3.jpg", "1.jpg 2.jpg", "a.json", "x/1.jpg x/2.jpg"),
+        ("x/1.jpg y/1.jpg", "y\\1.jpg", "a.json", f"{DIFFERS} y/1.jpg"),
+        ("x/1.jpg y/1.jpg", "/home/me/x/1.jpg", "a.json", f"{DIFFERS} x/1.jpg"),
+        ("x/1.jpg y/2.jpg", "1.jpg 2.jpg", "a.json", "x/1.jpg y/2.jpg"),
+        # an image of the other split with this name is another image
+        ("train/1.jpg val/1.jpg val/2.jpg", "1.jpg 2.jpg", "train.json", f"train/1.jpg {MISSING}"),
+        # folders that the source lacks
+        ("a.jpg", "x/y/a.jpg a.jpg", "train.json", f"{MISSING} a.jpg"),
+        ("obj/a.jpg obj/b.jpg", "data/obj/a.jpg data/obj/b.jpg", "a.txt", "obj/a.jpg obj/b.jpg"),
+        ("a.jpg", "x/y/a.jpg", "train.json", "a.jpg"),
+        ("x/a.jpg", "y/a.jpg", "train.json", f"{DIFFERS} x/a.jpg"),
+        ("x/a.jpg", "y/a.jpg a.jpg", "train.json", f"{MISSING} x/a.jpg"),
+        # other forms of the name
+        ("x/sub/A.JPG", "Sub/a.jpg", "train.json", f"{DIFFERS} x/sub/A.JPG"),
+        ("x/A.JPG y/b.jpg", "a.jpg b.jpg", "train.json", f"{DIFFERS} x/A.JPG y/b.jpg"),
+        ("x/a.jpg x/A.jpg", "A.jpg", "train.json", "x/A.jpg"),
+        ("x/a.jpg x/A.jpg", "A.JPG", "train.json", AMBIGUOUS),
+        (NFC, NFD, "train.json", f"{DIFFERS} {NFC}"),
+        ("images/a.jpg", "images\\a.jpg", "train.json", f"{DIFFERS} images/a.jpg"),
+        ("images/a.jpg", "C:\\data\\images\\a.jpg", "a.json", f"{DIFFERS} images/a.jpg"),
+        ("images/a.jpg", "/data/images/a.jpg", "train.json", f"{DIFFERS} images/a.jpg"),
+        # names that may be anywhere
+        ("a.jpg b.jpg", "../a.jpg b.jpg", "a.json", f"{UNSAFE} b.jpg"),
+        ("a.jpg b.jpg", "..\\a.jpg b.jpg", "a.json", f"{UNSAFE} b.jpg"),
+        ("a.jpg b.jpg", " a\0.jpg b.jpg", "a.json", f"{UNSAFE} {UNSAFE} b.jpg"),
+        ("a.jpg b.jpg", "/etc/passwd b.jpg", "a.json", f"{UNSAFE} b.jpg"),
+        ("a.jpg b.jpg", "C:\\a.jpg b.jpg", "a.json", f"{UNSAFE} b.jpg"),
+        ("x/2.jpg", "missing.jpg 2.jpg", "a.json", f"{MISSING} x/2.jpg"),
     ],
 )
-def test_find_image_folder(files: list[str], names: list[str], place: str, prefix: str) -> None:
-    assert find_image_folder(MemorySource(dict.fromkeys(files, b"")), names, place) == prefix
+def test_find_images(files: str, names: str, place: str, expected: str) -> None:
+    source = MemorySource(dict.fromkeys(files.split(" "), b""))
+    found = []
+    for path, problem in find_images(source, names.split(" "), place):
+        found += [problem.code] if problem else []
+        found += [path] if path in source.files else []
+    assert found == expected.split(" ")
+    assert find_images(source, [], place) == []
 
 
 def test_suffixes_are_those_of_the_decodable_formats() -> None:
@@ -76,4 +115,10 @@ def test_suffixes_are_those_of_the_decodable_formats() -> None:
 
 def test_no_image_exists() -> None:
     with pytest.raises(DataError, match=r"a.json: none of its images.*the first: x.jpg.*--images"):
-        find_image_folder(MemorySource({"y.jpg": b""}), ["x.jpg"], "a.json")
+        find_images(MemorySource({"y.jpg": b""}), ["x.jpg"], "a.json")
+
+
+def test_many_names_of_one_end_are_resolved_at_once() -> None:
+    names = [f"{number}/image.jpg" for number in range(20_000)]
+    source = MemorySource(dict.fromkeys([f"data/{name}" for name in names[1:]], b""))
+    assert [match.problem for match in find_images(source, names, "a.json")[1:]] == [None] * 19_999

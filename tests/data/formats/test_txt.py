@@ -68,14 +68,14 @@ def test_names_for_numbers(tmp_path: Path) -> None:
         ("1,2,3,4,cat", "object_malformed", "'1,2,3,4,cat' is not xmin"),
         ("1;2;3;4;1", "object_malformed", "'1;2;3;4;1' is not xmin"),
         (",,,,", "object_malformed", "',,,,' is not xmin"),
-        ("1,2,3,4,1", "row_twice", "the same object is already at train.txt: line 2"),
+        ("1,2,3,4,1", "row_twice", "the same object is already at train.txt: line 2: object 1"),
     ],
 )
 def test_bad_objects(tmp_path: Path, field: str, code: str, detail: str) -> None:
     write(tmp_path, f"b.jpg 1,1,2,2,2\na.jpg 1,2,3,4,1 {field}")
     dataset, findings = read(tmp_path, classes=("cat", "dog"), policy="repair")
     assert findings.counts == {code: 2}
-    assert findings.listed[0].place == "train.txt: line 2"
+    assert findings.listed[0].place == "train.txt: line 2: object 2"
     assert detail in findings.listed[0].detail
     assert dataset.splits["train"].annotations.labels.tolist() == [2, 1]
     dataset, _ = read(tmp_path, classes=("cat", "dog"), policy="skip")

@@ -54,7 +54,7 @@ def test_a_sample_has_everything(tmp_path: Path) -> None:
     assert first.annotations.labels.tolist() == [2, 1]
     assert first.annotations.is_difficult.tolist() == [True, True]
     assert second.annotations.is_difficult.tolist() == [False]
-    assert second.annotations.box_ids.tolist() == [3]
+    assert [s.annotations.box_ids.tolist() for s in (first, second)] == [[1, 2], [1]]
 
 
 def test_coordinates_counted_from_one(tmp_path: Path) -> None:
@@ -173,6 +173,40 @@ def test_the_stem_counts_then_the_written_name(tmp_path: Path) -> None:
     assert {(item.code, item.image) for item in findings.listed} == {
         ("image_missing", "JPEGImages/d.jpg")
     }
+
+
+@pytest.mark.parametrize(
+    ("files", "written", "line", "expected"),
+    [
+        ("a.jpg a.png", "a.png", "a", "a.png"),
+        ("a.jpg a.PNG", "C:\\photos\\a.png", "a", "a.PNG"),
+        ("a.jpg a.png", "", "a.png", "a.png"),
+        ("a.jpg a.png", "b.png", "a", "image_ambiguous"),
+        ("a.jpg a.png", "", "a", "image_ambiguous"),
+        ("A.jpg", "", "a", "image_name_differs A.jpg"),
+        ("A.jpg a.jpg", "", "a", "a.jpg"),
+        ("a.jpg", "", "A", "image_name_differs a.jpg"),
+        ("b.jpg", "b.jpg", "a", "b.jpg"),
+    ],
+)
+def test_the_image_of_an_xml_file(
+    tmp_path: Path, files: str, written: str, line: str, expected: str
+) -> None:
+    put(tmp_path, {f"JPEGImages/{name}": "x" for name in files.split()})
+    put(tmp_path, {"Annotations/a.xml": xml(DOG, filename=written), LIST: line})
+    dataset, findings = read(tmp_path, policy="repair")
+    paths = [entry.image_path for entry in dataset.splits["train"].images]
+    assert sorted({item.code for item in findings.listed}) + paths == [
+        f"JPEGImages/{word}" if "." in word else word for word in expected.split()
+    ]
+
+
+def test_a_file_listed_twice_is_a_fault_of_the_list(tmp_path: Path) -> None:
+    devkit(tmp_path, a=xml(DOG), b=xml(DOG))
+    put(tmp_path, {LIST: "a\n\nb\na\n"})
+    finding = read(tmp_path, policy="repair")[1].listed[0]
+    assert (finding.code, finding.place) == ("image_twice", f"{LIST}: line 4")
+    assert finding.detail == f"JPEGImages/a.jpg was already listed at {LIST}: line 1"
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,15 @@ LAYOUTS: dict[str, dict[str, str]] = {
         "data/obj.names": "cat\n",
         **pair("data/obj", "data/obj"),
     },
+    "exported by CVAT, for a folder above": {
+        "obj.data": "classes = 1\ntrain = data/train.txt\nnames = data/obj.names\n",
+        "obj.names": "cat",
+        "train.txt": "data/obj_train_data/c.jpg\ndata/obj_train_data/a.jpg\n",
+        "valid.txt": "data/obj_valid_data/b.jpg\n",
+        "obj_train_data/c.jpg": "",
+        "obj_train_data/c.txt": "",
+        **pair("obj_train_data", "obj_valid_data"),
+    },
     "an image named like a file of names": {
         **pair("images/train", "images/val"),
         "images/train/NAMES.jpg": "",
@@ -87,6 +96,23 @@ def test_usual_layouts_are_found(tmp_path: Path, name: str) -> None:
     assert (stems["train"][-1:], stems["val"]) == (["a"], ["b"])
     for split in dataset.splits.values():
         assert len(split.annotations) == 1
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ("images/a.jpg images/a.png labels/a.txt", ["image_ambiguous"]),
+        ("images/A.JPG labels/a.txt", ["image_name_differs", "images/A.JPG"]),
+        ("images/a.jpg labels/A.txt", ["image_name_differs", "images/a.jpg"]),
+    ],
+)
+def test_stems_of_images_and_labels(tmp_path: Path, files: str, expected: list[str]) -> None:
+    put(tmp_path, {name: ROW if name.endswith(".txt") else "" for name in files.split()})
+    put(tmp_path, {"images/b.jpg": "", "labels/b.txt": ROW})
+    dataset, findings = read(tmp_path, train="images", val="images", policy="repair")
+    found = sorted({finding.code for finding in findings.listed})
+    assert found + pairs(dataset)["train"] == [*expected, "images/b.jpg"]
+    assert len(dataset.splits["train"].annotations) == len(expected)
 
 
 def test_rows_become_boxes(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """COCO: one JSON file per split. Crowds, areas and ids are kept, outlines are skipped unread."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from ssd_core.data.findings import Findings
 from ssd_core.data.formats.classes import ClassChoice, choose_classes, join_names
 from ssd_core.data.formats.coco.file import UNUSABLE, CocoFile, CocoImage, read_coco
 from ssd_core.data.formats.dataset import ImageEntry, SourceDataset, SourceSplit, report_left_out
-from ssd_core.data.formats.names import check_place, find_image_folder, join_inside
+from ssd_core.data.formats.names import Match, check_place, find_images
 from ssd_core.data.formats.splits import sniff_files
 from ssd_core.data.sources.base import Source
 from ssd_core.errors import DataError
@@ -47,9 +47,9 @@ def read(
     splits: dict[SplitName, SourceSplit] = {}
     for split, file in files.items():
         folder = places[split].removeprefix(file.name).removeprefix(":") or config.images
-        paths = [image.file_name for image in file.images.values()]
-        prefix = find_image_folder(source, paths, file.name, folder)
-        splits[split] = _to_split(file, prefix, tables[file.name], choice, findings)
+        names = [image.file_name for image in file.images.values()]
+        matches = find_images(source, names, file.name, folder)
+        splits[split] = _to_split(file, matches, tables[file.name], choice, findings)
     return SourceDataset(format="coco", classes=choice.classes, splits=splits)
 
 
@@ -65,7 +65,11 @@ def _categories(file: CocoFile) -> dict[int, str]:
 
 
 def _to_split(
-    file: CocoFile, prefix: str, names: Mapping[int, str], choice: ClassChoice, findings: Findings
+    file: CocoFile,
+    matches: Sequence[Match],
+    names: Mapping[int, str],
+    choice: ClassChoice,
+    findings: Findings,
 ) -> SourceSplit:
     """Join images and objects; those that belong to nothing known become findings."""
     images, dropped = _images_by_id(file, findings)
@@ -80,13 +84,14 @@ def _to_split(
     entries = [
         ImageEntry(
             image_id=image.id,
-            image_path=join_inside(prefix, image.file_name),
+            image_path=match.path,
             width=image.width,
             height=image.height,
             place=f"{file.name}: image {image.id}",
+            problem=match.problem,
         )
-        for image in images.values()
-        if image.id not in dropped
+        for image, match in zip(file.images.values(), matches, strict=True)
+        if images[image.id] is image and image.id not in dropped
     ]
     rows = rows[~np.isin(file.image_ids[rows], list(dropped))]
     positions = {entry.image_id: position for position, entry in enumerate(entries)}
@@ -99,6 +104,8 @@ def _to_split(
         annotations=replace(annotations, labels=_look_up(labels, annotations.labels)),
         starts=np.searchsorted(owners[order], np.arange(len(entries) + 1)),
         num_listed=file.num_listed,
+        object_word="annotation",
+        class_names=[info.name for info in choice.classes],
     )
 
 

@@ -50,7 +50,7 @@ def read(
     }
     tables: dict[str, Mapping[int, str]] = {}
     for split, images in located.items():
-        labels = {image.labels: None for image in images if image.labels}
+        labels = [image.labels.path for image in images if image.labels]
         tables[places[split]] = find_names(source, places[split], labels)
     names = join_names(tables, config.classes, findings)
     numbers = {n: str(n) for n in known_numbers(config.classes, first=0)}
@@ -75,24 +75,32 @@ def _parse_split(
     findings: Findings,
 ) -> ParsedSplit:
     parsed: list[tuple[ImageEntry, list[LabelledBox]]] = []
-    source.expect([item.labels for item in images if item.labels])
-    for image_id, item in enumerate(images, start=1):
-        entry = ImageEntry(image_id, item.image, 0, 0, item.place)
-        if item.labels is None:
+    source.expect([item.labels.path for item in images if item.labels])
+    for image_id, (image, labels, listed) in enumerate(images, start=1):
+        where = labels.path if labels else listed or image.path
+        problem = image.problem or (labels.problem if labels else None)
+        entry = ImageEntry(image_id, image.path, 0, 0, where, listed, problem)
+        if labels is None:
             detail = "has no file of labels: an image without objects"
-            findings.add("labels_missing", item.place, detail, image=item.image)
+            findings.add("labels_missing", where, detail, image=image.path)
             parsed.append((entry, []))
             continue
         try:
-            text = read_text(source, item.labels)
+            text = read_text(source, labels.path)
         except DataError as error:
-            findings.add("annotations_unreadable", item.labels, str(error), image=item.image)
+            findings.add("annotations_unreadable", labels.path, str(error), image=image.path)
             continue
-        rows = without_repeats(_rows(text, item.labels, names))
-        boxes = collect_boxes(rows, item.image, findings)
+        rows = without_repeats(_rows(text, labels.path, names))
+        boxes = collect_boxes(rows, image.path, findings)
         if boxes is not None:
             parsed.append((entry, boxes))
-    return ParsedSplit(place=place, num_listed=len(images), images=parsed, is_normalised=True)
+    return ParsedSplit(
+        place=place,
+        num_listed=len(images),
+        images=parsed,
+        is_normalised=True,
+        object_word="line",
+    )
 
 
 def _rows(
@@ -101,10 +109,10 @@ def _rows(
     for number, line in enumerate(text.split("\n"), start=1):
         row = line.split()
         if row and not row[0].startswith("#"):
-            yield f"{name}: line {number}", _parse_row(row, names)
+            yield f"{name}: line {number}", _parse_row(row, number, names)
 
 
-def _parse_row(row: Sequence[str], names: Mapping[int, str]) -> LabelledBox | Problem:
+def _parse_row(row: Sequence[str], line: int, names: Mapping[int, str]) -> LabelledBox | Problem:
     shown = " ".join(row[:6])
     if len(row) != 5:
         hint = " (an outline, not a box?)" if len(row) > 5 and len(row) % 2 else ""
@@ -120,7 +128,8 @@ def _parse_row(row: Sequence[str], names: Mapping[int, str]) -> LabelledBox | Pr
     if not all(0 <= value <= 1 + _ROUNDING for value in (x, y, width, height)):
         return Problem("object_malformed", f"'{shown}' is not {_COLUMNS} in 0..1 (pixels?)")
     corners = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-    return LabelledBox(tuple(map(_snap, corners)), names[int(number)])  # type: ignore[arg-type]
+    x0, y0, x1, y1 = map(_snap, corners)
+    return LabelledBox((x0, y0, x1, y1), names[int(number)], line)
 
 
 def _snap(value: float) -> float:

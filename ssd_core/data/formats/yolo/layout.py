@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ssd_core.data.formats.names import files_below, find_image_folder, folder_prefix, join_inside
+from ssd_core.data.formats.names import Match, Stems, files_below, find_images, folder_prefix
 from ssd_core.data.formats.splits import sample_folders
 from ssd_core.data.formats.yolo.data_file import (
     DataFile,
@@ -26,11 +26,11 @@ _ROW = re.compile(r"\d+(\s+[-+.\deE]+){4,}\s*")
 class LabelledImage(NamedTuple):
     """An image and the file with its labels."""
 
-    image: str
-    labels: str | None
+    image: Match
+    labels: Match | None
     """None if the image has no file of labels."""
-    place: str
-    """For messages."""
+    listed: str = ""
+    """Line of the list that names the image, if there is one."""
 
 
 def find_places(source: Source) -> list[str]:
@@ -110,24 +110,27 @@ def _read_folder(
     own_images = [f"{given}images/", _swap(given, "labels", "images"), given]
     if images is not None:
         own_images = [folder_prefix(source, images, "image folder")]
-    image_prefix, found = _first_with(source, IMAGE_SUFFIXES, own_images)
-    if not found:
+    image_prefix, files = _first_with(source, IMAGE_SUFFIXES, own_images)
+    if not files:
         raise UsageError(
             f"--{split} {place}: this folder has no images; choose theirs: --images, convert.images"
         )
     own_labels = [_swap(image_prefix, "images", "labels"), image_prefix]
     if images is not None:
         own_labels = [f"{given}labels/", given]
-    _, texts = _first_with(source, _LABELS, own_labels)
-    labels = {s: name for s, name in texts.items() if s in found or not is_names_file(name)}
-    for stem in sorted(labels if images is not None else found.keys() | labels.keys()):
-        image = found.get(stem, f"{image_prefix}{stem}.jpg")
-        yield LabelledImage(image, labels.get(stem), labels.get(stem, image))
+    texts = _first_with(source, _LABELS, own_labels)[1]
+    found, labels = Stems(files), Stems(texts)
+    alone = {
+        stem for stem, names in texts.items() if not (found.find(stem) or is_names_file(names[0]))
+    }
+    for stem in sorted(alone | (files.keys() if images is None else texts.keys())):
+        image = found.find(stem) or Match(f"{image_prefix}{stem}.jpg")
+        yield LabelledImage(image, labels.find(stem))
 
 
 def _first_with(
     source: Source, suffixes: tuple[str, ...], prefixes: Sequence[str]
-) -> tuple[str, dict[str, str]]:
+) -> tuple[str, dict[str, list[str]]]:
     """Return the first prefix with files of these suffixes, else the last one, and its files."""
     for prefix in prefixes:
         found = files_below(source, prefix, suffixes)
@@ -148,10 +151,9 @@ def _read_list(source: Source, place: str, images: str | None) -> Iterator[Label
     """Yield the images that a list names, one per line."""
     lines = read_text(source, place).split("\n")
     rows = [(n, line.strip().removeprefix("./")) for n, line in enumerate(lines, 1) if line.strip()]
-    prefix = find_image_folder(source, [path for _, path in rows], place, images)
-    for number, path in rows:
-        image = join_inside(prefix, path)
-        stem = posixpath.splitext(image)[0]
-        labels = (f"{_swap(stem, 'images', 'labels')}.txt", f"{stem}.txt")
-        known = next((name for name in labels if name in source.files), None)
-        yield LabelledImage(image, known, f"{place}: line {number}")
+    matches = find_images(source, [path for _, path in rows], place, images)
+    stems = [posixpath.splitext(match.path)[0] for match in matches]
+    texts = Stems(files_below(source, "", _LABELS))
+    for (number, _), match, stem in zip(rows, matches, stems, strict=True):
+        labels = texts.find(_swap(stem, "images", "labels")) or texts.find(stem)
+        yield LabelledImage(match, labels, f"{place}: line {number}")

@@ -266,7 +266,7 @@ class MindRecordRows:
                 folder = self._files.gather(self.shards)
             paths = [folder / name for name in self._names]
             for index, row in zip(chunk, self._read_rows(paths, chunk), strict=True):
-                yield index, *read_row(row, index, f"{self._first_file} row {index}")
+                yield index, *read_row(row, f"{self._first_file} row {index}")
 
     @property
     def _first_file(self) -> Location:

@@ -44,7 +44,6 @@ SCHEMA: Mapping[str, Mapping[str, Any]] = {
 _REFERENCE_COLUMNS = {name: SCHEMA[name] for name in ("img_id", "image", "annotation")}
 _MAX_IMG_ID = 2**31 - 1
 _MAX_HEADER_BYTES = 2**27
-_MAX_OBJECTS = 2**16
 
 
 def make_row(sample: Sample, image: bytes) -> dict[str, Any]:
@@ -147,14 +146,11 @@ def columns_to_read(header: Header) -> list[str]:
     return [name for name in SCHEMA if name not in unused]
 
 
-def read_row(row: Mapping[str, Any], index: int, place: str) -> tuple[Sample, memoryview]:
-    """Convert a row of MindDataset, with the columns to read, to a sample and its image.
-
-    Rows of MindSpore's SSD get ids from `index`, their position in the split.
-    """
+def read_row(row: Mapping[str, Any], place: str) -> tuple[Sample, memoryview]:
+    """Convert a row of MindDataset, with the columns to read, to a sample and its image."""
     image = memoryview(row["image"].tobytes())  # item() would drop trailing zeros
     if "annotation" in row:
-        return _reference_sample(row, index, place), image
+        return _reference_sample(row, place), image
     objects = Annotations(
         boxes=_objects(row["boxes"]).reshape(-1, 4),
         labels=_objects(row["labels"]),
@@ -167,20 +163,17 @@ def read_row(row: Mapping[str, Any], index: int, place: str) -> tuple[Sample, me
     return Sample(annotations=objects, place=place, **plain), image
 
 
-def _reference_sample(row: Mapping[str, Any], index: int, place: str) -> Sample:
+def _reference_sample(row: Mapping[str, Any], place: str) -> Sample:
     """Convert a row of MindSpore's SSD, which has no size, no path and no object ids."""
     values = _objects(row["annotation"]).reshape(-1, 5)
     values = values[values[:, 4] != 0]  # the background is not an object
-    first_id = index * _MAX_OBJECTS + 1
     return Sample(
         image_id=row["img_id"].item(),
         image_path=f"img_id {row['img_id'].item()}",
         width=0,
         height=0,
         annotations=make_annotations(
-            values[:, [1, 0, 3, 2]],
-            values[:, 4],
-            box_ids=range(first_id, first_id + len(values)),
+            values[:, [1, 0, 3, 2]], values[:, 4], box_ids=range(1, len(values) + 1)
         ),
         place=place,
     )
