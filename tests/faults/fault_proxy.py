@@ -64,7 +64,7 @@ class Fault:
 
     mode: str
     """error, reset, stall, lost_answer; hide_metadata: the headers of an answer; cut,
-    stall_in_body, slow, corrupt: the body of an answer;
+    shorten, stall_in_body, slow, corrupt: the body of an answer;
     slow_upload, corrupt_upload, drop_header: the request; call: nothing fails."""
     times: int = 1
     method: str = ""
@@ -208,6 +208,9 @@ class _Connection(socketserver.StreamRequestHandler):
             return self._drip(answer.body, fault.bytes_per_second)
         if fault.mode == "hide_metadata":
             answer.headers = [(k, v) for k, v in answer.headers if "x-amz-meta" not in k.lower()]
+        if fault.mode == "shorten":
+            answer.body = answer.body[: len(answer.body) // 2]
+            answer.length = len(answer.body)
         if fault.mode == "corrupt":
             answer.body = _flip(answer.body, fault.offset)
         self._send(request, answer)

@@ -22,7 +22,6 @@ _REFUSED = {
     "InvalidAccessKeyId XAdminUserNotFound": "the store does not know the access key; "
     "check AWS_ACCESS_KEY_ID",
     "SignatureDoesNotMatch": "the keys are wrong; check AWS_SECRET_ACCESS_KEY, AWS_ACCESS_KEY_ID",
-    "ExpiredToken": "the session token has expired; renew AWS_SESSION_TOKEN",
     "InvalidToken": "the session token is invalid; renew or remove AWS_SESSION_TOKEN",
     "AccountProblem AllAccessDisabled": "the account is closed",
     "RequestTimeTooSkewed RequestExpired RequestNotYetValid": "the clocks of this machine and of "
@@ -42,6 +41,8 @@ _FAILED = {
     "the command",
     "RequestLimitExceeded SlowDown Throttling ThrottlingException TooManyRequests": "the store "
     "throttles; repeat the command later, or with fewer in parallel",
+    "ExpiredToken TokenRefreshRequired": "the session token has expired; renew AWS_SESSION_TOKEN, "
+    "then repeat the command",
     "InternalError NoSuchUpload ServiceUnavailable": _STORE_FAILED,
 }
 """Error codes for which a rerun may succeed."""
@@ -123,9 +124,10 @@ def _explain_answer(error: Exception, uri: str, settings: S3Settings) -> Excepti
 
 
 def _permission(settings: S3Settings) -> str:
-    if settings.access_key is None:
+    if settings.access_key is None and not settings.provider:
         return "no credentials are given: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-    return "the access key needs permission to list, read and write there"
+    given = settings.provider or "access key"
+    return f"the {given} needs permission to list, read and write there"
 
 
 def _explain_silence(error: HTTPError, uri: str, settings: S3Settings) -> SsdError:

@@ -9,10 +9,9 @@ from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from ssd_core.errors import UsageError
+from ssd_core.store.s3.credentials import VARIABLES, find_provider
 
 AWS_ENDPOINT = "https://s3.amazonaws.com"
-_PATHS = {"AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"}
-"""Variables that no request contains."""
 _BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 
 
@@ -42,9 +41,13 @@ class S3Settings:
     region: str | None = None
     """None: the store is queried."""
     access_key: str | None = None
-    """None: requests are not signed."""
+    """Without keys and a provider, requests are not signed."""
     secret_key: str | None = field(default=None, repr=False)
     session_token: str | None = field(default=None, repr=False)
+    provider: str = ""
+    """Name of the provider of credentials if there is no access key, see `find_provider`."""
+    provider_variables: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """What the provider reads from the environment."""
     addressing: str = "auto"
     """`path` (host/bucket), `virtual` (bucket.host), or `auto`: virtual at AWS, else path."""
     ca_bundle: str | None = None
@@ -75,6 +78,8 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> S3Settings:
         )
     own_endpoint = first("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
     endpoint = _check_endpoint(own_endpoint) if own_endpoint else AWS_ENDPOINT
+    variables = {name: value for name in VARIABLES if (value := first(name))}
+    is_amazon = str(urlsplit(endpoint).hostname).endswith((".amazonaws.com", ".amazonaws.com.cn"))
     return S3Settings(
         endpoint=endpoint,
         # Stores other than Amazon's rarely have regions, and expect this one in a signature.
@@ -82,17 +87,20 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> S3Settings:
         access_key=access_key,
         secret_key=secret_key,
         session_token=first("AWS_SESSION_TOKEN"),
+        provider="" if access_key else find_provider(variables, is_amazon=is_amazon),
+        provider_variables=() if access_key else tuple(variables.items()),
         addressing=_check_addressing(first("AWS_S3_ADDRESSING_STYLE") or "auto"),
         ca_bundle=first("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"),
         ssl_cert_file=first("SSL_CERT_FILE"),
-        proxy=_find_proxy(endpoint),
-        retry_policy=_read_retry_policy(first("SSD_STORE_PATIENCE"), is_amazon=not own_endpoint),
+        proxy=find_proxy(endpoint),
+        retry_policy=_read_retry_policy(first("SSD_STORE_PATIENCE"), is_amazon=is_amazon),
     )
 
 
 def _check_characters(name: str, value: str) -> str:
     """Return a value that fits into a request; errors omit it: it may be a secret."""
-    if name not in _PATHS and not (value.isascii() and value.isprintable()):
+    is_path = name.endswith(("_FILE", "_BUNDLE"))  # no request contains it
+    if not is_path and not (value.isascii() and value.isprintable()):
         raise UsageError(
             f"{name} contains a line break or another character outside of printable ASCII; set it "
             "again without"
@@ -142,7 +150,7 @@ def _check_endpoint(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _find_proxy(endpoint: str) -> str | None:
+def find_proxy(endpoint: str) -> str | None:
     """Return the URL of the proxy for an endpoint, from HTTPS_PROXY, HTTP_PROXY and NO_PROXY."""
     parts = urlsplit(endpoint)
     proxy = getproxies().get(parts.scheme)

@@ -13,7 +13,7 @@ import time
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ from urllib3.response import BaseHTTPResponse
 
 from ssd_core.errors import UsageError
 from ssd_core.logs import logger
-from ssd_core.store.s3.settings import RetryPolicy, S3Settings
+from ssd_core.store.s3.credentials import open_provider
+from ssd_core.store.s3.settings import RetryPolicy, S3Settings, find_proxy
 
 _LONGEST_PAUSE_SECONDS = 5.0
 _TRANSIENT_STATUS = {408, 429, 500, 502, 503, 504}
@@ -46,6 +47,7 @@ _TRANSIENT_CODES = {
 """Errors with another status, or inside a 200 response that completes an upload."""
 _MAY_HOLD_CODE = {200, 400, 409}
 _ERROR_CODE = re.compile(rb"<Error[ >].*?<Code>(\w+)</Code>", re.DOTALL)
+_ROOT = re.compile(rb"(?:<\?[^>]*>)?\s*<([\w:]+)[^>]*>")
 PROXY_LOGIN = (
     "the proxy requires a login; set http://user:password@host:port in HTTPS_PROXY or HTTP_PROXY"
 )
@@ -133,15 +135,18 @@ class RetryingPool(PoolManager):
             blocks = io.BytesIO(body) if body else None
             try:
                 response = super().urlopen(method, url, body=blocks, **options)
+                # The caller reads a body that is not loaded yet, and counts its progress.
+                is_loaded = options.get("preload_content", True)
+                loaded = response.data if is_loaded else b""
+                if response.status == 200 and _is_cut(response, loaded):
+                    raise ProtocolError("the response ends before its last XML tag")
             except HTTPError as error:
                 if lasting_cause(error) or not budget.pause(describe(error)):
                     raise
                 continue
             if response.headers.get("Content-Type", "").startswith("text/xml"):
                 response.headers["Content-Type"] = "application/xml"  # the client reads no other
-            # The caller reads a body that is not loaded yet, and counts its progress.
-            is_loaded = options.get("preload_content", True)
-            if not _is_transient_failure(response, response.data if is_loaded else b""):
+            if not _is_transient_failure(response, loaded):
                 if is_loaded:
                     budget.restore()
                 return response
@@ -175,12 +180,18 @@ def connect(settings: S3Settings, process: int) -> S3Connection:
     del process
     pool = _open_pool(settings)
     parts = urlsplit(settings.endpoint)
+
+    def open_identity_pool(url: str) -> RetryingPool:
+        return _open_pool(replace(settings, endpoint=url, proxy=find_proxy(url)))
+
+    variables = dict(settings.provider_variables)
     try:
         client = minio.Minio(
             parts.netloc,
             access_key=settings.access_key,
             secret_key=settings.secret_key,
             session_token=settings.session_token,
+            credentials=open_provider(settings.provider, variables, open_identity_pool),
             secure=parts.scheme == "https",
             region=settings.region,
             http_client=pool,
@@ -247,6 +258,14 @@ def _is_transient_failure(response: BaseHTTPResponse, body: bytes) -> bool:
         return True
     code = _ERROR_CODE.search(body, 0, 1000) if response.status in _MAY_HOLD_CODE else None
     return code is not None and code[1] in _TRANSIENT_CODES
+
+
+def _is_cut(response: BaseHTTPResponse, body: bytes) -> bool:
+    """Return whether a body begins as XML and does not end so, as behind some proxies."""
+    if not body.startswith(b"<") or "xml" not in response.headers.get("Content-Type", ""):
+        return False
+    root = _ROOT.match(body)
+    return root is None or not body.rstrip().endswith((b"</%b>" % root[1], b"/>"))
 
 
 def _retry_after(response: BaseHTTPResponse) -> float:

@@ -88,7 +88,7 @@ def test_no_credentials(server: S3Server) -> None:
     [
         (403, "InvalidAccessKeyId", UsageError, "does not know the access key"),
         (403, "AccessDenied", UsageError, "the access key needs permission to list"),
-        (400, "ExpiredToken", UsageError, "renew AWS_SESSION_TOKEN"),
+        (400, "ExpiredToken", TransientError, "renew AWS_SESSION_TOKEN"),
         (400, "InvalidToken", UsageError, "renew or remove AWS_SESSION_TOKEN"),
         (403, "RequestTimeTooSkewed", UsageError, "set the clock"),
         (400, "AuthorizationHeaderMalformed", UsageError, "set AWS_REGION"),

@@ -250,9 +250,18 @@ def test_a_cut_body_is_continued(store: S3Directory, proxy: FaultProxy) -> None:
     assert store.get("key", 1000, 2000) == content[1000:3000]
     ranges = [request.headers["range"] for request in proxy.seen]
     assert ranges == ["bytes=1000-2999", "bytes=2000-2999", "bytes=2500-2999"]
-    hit = proxy.fail("cut", times=2, method="GET")
-    assert list(store.list()) == [StoredObject("key", 100_000)]
+
+
+@pytest.mark.parametrize("mode", ["cut", "shorten"])
+def test_a_cut_listing_is_retried(server: S3Server, proxy: FaultProxy, mode: str) -> None:
+    """A proxy may shorten a response and correct its length."""
+    store = open_proxied(server, proxy, budget_seconds=1)
+    store.put("key", b"0123456789")
+    hit = proxy.fail(mode, times=2, method="GET")
+    assert list(store.list()) == [StoredObject("key", 10)]
     assert hit.times == 0
+    proxy.fail(mode, times=1000, method="GET")
+    assert "the connection broke off" in refusal(lambda: list(store.list()), TransientError)
 
 
 @pytest.mark.parametrize("new", [b"new!" * 25_000, b"short", b""], ids=["equal", "short", "empty"])

@@ -12,9 +12,10 @@ from tests.store.conftest import assert_no_secrets, refusal
 KEYS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "canary"}
 
 
-def test_an_empty_environment_is_anonymous_at_amazon() -> None:
+def test_an_empty_environment_means_amazon_and_its_roles() -> None:
     settings = read_settings({})
-    assert settings == S3Settings(retry_policy=RetryPolicy(settle_seconds=0))
+    policy = RetryPolicy(settle_seconds=0)
+    assert settings == S3Settings(provider="instance role", retry_policy=policy)
     assert settings.access_key is settings.region is None
 
 
