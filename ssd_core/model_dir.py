@@ -20,6 +20,7 @@ from ssd_core.config import ModelConfig, Recipe, first_problem
 from ssd_core.errors import DataError, UsageError
 from ssd_core.store import Location
 from ssd_core.store.known_file import KnownFile, read_arrays, write_arrays
+from ssd_core.store.layout import MANIFEST_FILE
 from ssd_core.structures import Array, ClassInfo
 
 CONFIG_FILE = "config.json"
@@ -162,7 +163,15 @@ def _find(location: Location) -> Location:
     for candidate in (location, inner):
         if candidate.head(CONFIG_FILE) is not None:
             return candidate
+    _refuse_dataset(location)
     raise UsageError(f"{location}: the model directory does not exist")
+
+
+def _refuse_dataset(location: Location) -> None:
+    if location.head(MANIFEST_FILE) is not None:
+        raise UsageError(
+            f"{location} is a converted data set; expected a model, the output of 'ssd train'"
+        )
 
 
 def _read_config(model_dir: Location) -> ModelDescription:
@@ -170,6 +179,7 @@ def _read_config(model_dir: Location) -> ModelDescription:
     try:
         content = model_dir.get(CONFIG_FILE)
     except FileNotFoundError:
+        _refuse_dataset(model_dir)
         raise DataError(f"{config_path} is missing") from None
     try:
         description = ModelDescription.model_validate_json(content)

@@ -12,13 +12,13 @@ from typing import Any
 from ssd_core.config import ConvertConfig, parse_section
 from ssd_core.data.shards.manifest import (
     CONVERTER_VERSION,
-    MANIFEST_FILE,
     Manifest,
     read_manifest,
 )
 from ssd_core.data.shards.reader import SplitReader, open_split
 from ssd_core.stages import convert
 from ssd_core.store import LocalDirectory
+from ssd_core.store.layout import MANIFEST_FILE
 from ssd_core.structures import StageResult
 
 SSD = Path(sys.executable).with_name("ssd")

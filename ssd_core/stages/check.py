@@ -11,7 +11,7 @@ from ssd_core.data.sources import open_source
 from ssd_core.logs import logger
 from ssd_core.report import findings as findings_page
 from ssd_core.report.page import render_page
-from ssd_core.stages.convert import check_apart
+from ssd_core.stages.convert import check_source
 from ssd_core.stages.frame import Input, Invocation, Results, run_stage
 from ssd_core.store import Location
 from ssd_core.store.local import write_file
@@ -29,12 +29,12 @@ def run(config: ConvertConfig, source: str, out_dir: Location | None = None) -> 
             nothing.
 
     Raises:
-        UsageError: the source does not exist, or `out_dir` is inside it.
+        UsageError: the source does not exist or is converted already, or `out_dir` is inside it.
     """
     opened = open_source(source)
+    check_source(opened, out_dir)
     if out_dir is None:
         return check_dataset(opened, config)
-    check_apart(opened, out_dir)
     checked: list[CheckedDataset] = []
 
     def work(folder: Path) -> Results:

@@ -22,7 +22,7 @@ from ssd_core.data.shards.manifest import (
 )
 from ssd_core.data.shards.mindrecord.files import require_mindspore
 from ssd_core.data.sources import open_source
-from ssd_core.data.sources.base import Source
+from ssd_core.data.sources.base import Source, read_head
 from ssd_core.errors import DataError, OwnershipError, UsageError
 from ssd_core.logs import format_duration, logger
 from ssd_core.stages.frame import (
@@ -34,7 +34,7 @@ from ssd_core.stages.frame import (
     run_stage,
 )
 from ssd_core.store import LocalDirectory, Location
-from ssd_core.store.layout import Layout
+from ssd_core.store.layout import MANIFEST_FILE, Layout
 from ssd_core.store.local import make_directory, own_temporary_directory
 from ssd_core.structures import StageResult
 
@@ -56,7 +56,7 @@ def run(config: ConvertConfig, source: str, out_dir: Location, *, workers: int =
         workers: number of writing processes; does not affect the result.
 
     Raises:
-        UsageError: the source does not exist, or `out_dir` is inside it.
+        UsageError: the source does not exist or is converted already, or `out_dir` is inside it.
         OwnershipError: `out_dir` holds another data set.
         DataError: the data set has errors; `findings.json` in `out_dir` lists all findings.
     """
@@ -75,7 +75,7 @@ def run_in(layout: Layout, config: ConvertConfig, source: str) -> StageResult:
 def _run(
     config: ConvertConfig, source: Source, key: str, out_dir: Location, workers: int
 ) -> StageResult:
-    check_apart(source, out_dir)
+    check_source(source, out_dir)
     if config.shards == "mindrecord":
         require_mindspore()
     if out_dir.local is None:
@@ -164,12 +164,19 @@ def _remove_strays(data_dir: Path, manifest: Manifest) -> None:
         remove(path)
 
 
-def check_apart(source: Source, out_dir: Location) -> None:
-    """Refuse an output directory inside the source.
+def check_source(source: Source, out_dir: Location | None) -> None:
+    """Refuse a converted data set as the source, and an output directory inside the source.
 
     Raises:
-        UsageError: `out_dir` is inside the source.
+        UsageError: the source is converted already, or `out_dir` is inside it.
     """
+    if MANIFEST_FILE in source.files and '"schema_version"' in read_head(source, MANIFEST_FILE):
+        raise UsageError(
+            f"{source.uri} is a converted data set, not a source; use it as it is: "
+            f"'ssd train --data {source.uri}'"
+        )
+    if out_dir is None:
+        return
     if out_dir.local is None:
         is_inside = f"{out_dir}/".startswith(f"{source.uri.rstrip('/')}/")
     else:

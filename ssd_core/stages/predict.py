@@ -124,7 +124,7 @@ def _pictures_of_an_earlier_run(out_dir: Location) -> Path | None:
     Raises:
         UsageError: it exists, but no earlier run wrote it.
     """
-    if out_dir.local is None or not (folder := out_dir.local / PICTURES_DIR).exists():
+    if out_dir.local is None or not os.path.exists(folder := out_dir.local / PICTURES_DIR):
         return None
     if out_dir.head(INVOCATION_FILE) is None:
         raise UsageError(f"{folder} exists already, with files of others; choose another --out")

@@ -8,7 +8,7 @@ import numpy as np
 
 from ssd_core.config import ReportConfig
 from ssd_core.data.decode import decode_image
-from ssd_core.data.shards.manifest import MANIFEST_FILE, read_manifest
+from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.data.shards.reader import SplitReader, open_split
 from ssd_core.errors import UsageError, located
 from ssd_core.evaluation.detections_file import DETECTIONS_FILE, parse_detections
@@ -22,6 +22,7 @@ from ssd_core.report.page import render_page
 from ssd_core.stages.frame import Input, Invocation, Results, run_stage
 from ssd_core.stages.outputs import StageOutput, read_outputs
 from ssd_core.store import Location
+from ssd_core.store.layout import MANIFEST_FILE
 from ssd_core.store.local import write_file
 from ssd_core.structures import ClassInfo, Detections, Record, StageResult
 from ssd_core.train_log import LOG_FILE, parse_log

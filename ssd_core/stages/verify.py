@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from ssd_core.data.shards.files import find_faults
-from ssd_core.data.shards.manifest import MANIFEST_FILE, read_manifest
+from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.errors import DataError, UsageError
 from ssd_core.model_dir import CLASSES_FILE, CONFIG_FILE, WEIGHTS_FILE, read_description
 from ssd_core.store import Location
 from ssd_core.store.known_file import KnownFile
+from ssd_core.store.layout import MANIFEST_FILE
 
 
 class Verified(NamedTuple):

@@ -1,9 +1,12 @@
-"""The layout of directories below a root; no other module knows it."""
+"""The layout of directories below a root, which no other module knows, and of a data set."""
 
 from dataclasses import dataclass
 
 from ssd_core.errors import UsageError
 from ssd_core.store import Location
+
+MANIFEST_FILE = "manifest.json"
+"""Of a converted data set; written last."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,7 +174,8 @@ def walk(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
     """
 
     def refuse(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):  # removed since its parent was listed
+        # The root, or a folder that was removed since its parent was listed.
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
             with explain_disk_errors(Path(error.filename), "read"):
                 raise error
 

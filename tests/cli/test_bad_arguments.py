@@ -41,6 +41,7 @@ for number, arguments in enumerate(json.load(sys.stdin)):
 LONG = "x" * 300
 SOURCES = {
     "nowhere": "does not exist; expected a folder with a data set",
+    "DATA": "is a converted data set, not a source; use it as it is: 'ssd train --data ",
     "file": "is not a folder",
     "loop": "does not exist",
     LONG: "does not exist",
@@ -49,7 +50,8 @@ SOURCES = {
     "s3://": "bucket",
 }
 DATA = {
-    "nowhere": (3, "holds no converted data set"),
+    "nowhere": (3, "nowhere does not exist; create a data set with"),
+    "MODEL": (3, "is a model, not a converted data set; create a data set with"),
     "empty": (3, "holds no converted data set"),
     "file": (3, "holds no converted data set"),
     "broken": (3, "is not JSON"),
@@ -60,6 +62,7 @@ DATA = {
 }
 MODELS = {
     "nowhere": (2, "the model directory does not exist"),
+    "DATA": (2, "is a converted data set; expected a model, the output of 'ssd train'"),
     "file": (2, "the model directory does not exist"),
     "empty": (3, "config.json is missing"),
     "broken": (3, "config.json"),
@@ -67,7 +70,7 @@ MODELS = {
 OUTS = {
     "file": "cannot write there",
     "file/below": "cannot write there",
-    "loop": "cannot write there",
+    "loop": "loop: cannot ",
     LONG: "file name too long",
     "/proc/below": "cannot write there",
     "": "the path is empty",

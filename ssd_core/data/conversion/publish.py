@@ -12,7 +12,6 @@ from pathlib import Path
 from ssd_core.data.ahead import map_ahead
 from ssd_core.data.conversion.ownership import ABANDONED_SECONDS
 from ssd_core.data.shards.manifest import (
-    MANIFEST_FILE,
     Manifest,
     Shard,
     format_manifest,
@@ -21,6 +20,7 @@ from ssd_core.data.shards.manifest import (
 )
 from ssd_core.logs import Progress, logger
 from ssd_core.store import LocalDirectory, Location
+from ssd_core.store.layout import MANIFEST_FILE
 from ssd_core.store.location import PARTIAL_PREFIX, StoredObject
 
 _THREADS = 4

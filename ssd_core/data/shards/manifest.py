@@ -12,12 +12,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, mo
 from ssd_core.config import ConvertConfig, ShardFormat, SplitName, first_problem
 from ssd_core.data.sources.base import SourceFile, is_inside
 from ssd_core.errors import DataError, OwnershipError
+from ssd_core.model_dir import CONFIG_FILE, MODEL_DIR
 from ssd_core.store import Location
 from ssd_core.store.known_file import KnownFile
+from ssd_core.store.layout import MANIFEST_FILE
 from ssd_core.store.local import write_file
 from ssd_core.structures import ClassInfo
 
-MANIFEST_FILE = "manifest.json"
 SCHEMA_VERSION = 1
 """Incremented when a reader of the old version cannot read the new shards."""
 CONVERTER_VERSION = 2
@@ -176,8 +177,8 @@ def read_manifest(data_dir: Location) -> Manifest:
         content = data_dir.get(MANIFEST_FILE)
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(
-            f"{data_dir} holds no converted data set: {MANIFEST_FILE} is missing; "
-            "create it with 'ssd convert SOURCE --out DIR'"
+            f"{data_dir} {_describe_other(data_dir)}; "
+            "create a data set with 'ssd convert SOURCE --out DIR'"
         ) from None
     try:
         values = json.loads(content)
@@ -200,6 +201,15 @@ def read_manifest(data_dir: Location) -> Manifest:
             f"{path} was changed: its content does not give its digest; convert the data set again"
         )
     return manifest
+
+
+def _describe_other(directory: Location) -> str:
+    """Return what a directory without a data set is."""
+    if any(place.head(CONFIG_FILE) for place in (directory, directory / MODEL_DIR)):
+        return "is a model, not a converted data set"
+    if directory.local is not None and not directory.local.exists():
+        return "does not exist"
+    return f"holds no converted data set: {MANIFEST_FILE} is missing"
 
 
 def _gives_its_digest(manifest: Manifest) -> bool:
