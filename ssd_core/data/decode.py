@@ -30,6 +30,11 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM
 _JPEG = b"\xff\xd8\xff"
 _ORIENTATION = 274
 """Tag of the orientation in EXIF and TIFF."""
+_TIFF = (b"II", b"MM")
+_EXIF_MARKS = (b"Exif\0\0", b"eXIf", b"EXIF")
+"""In JPEG, PNG and WEBP."""
+_EXIF_BYTES = 2**17
+"""A segment of a JPEG has 64 KiB, and this one comes first."""
 
 
 class ImageTooLargeError(DataError):
@@ -60,6 +65,18 @@ def read_size(image: bytes | memoryview) -> tuple[int, int]:
             f"the image has {width}x{height} pixels; at most {MAX_PIXELS} are accepted"
         )
     return width, height
+
+
+def read_orientation(image: bytes | memoryview) -> int:
+    """Return the orientation in EXIF, 1 to 8; 1, which is upright, if there is none."""
+    head = bytes(image[:_EXIF_BYTES] if is_jpeg(image) else image)
+    if not head.startswith(_TIFF) and not any(mark in head for mark in _EXIF_MARKS):
+        return 1
+    try:
+        orientation = int(_open(image).getexif().get(_ORIENTATION, 1))
+    except Exception:  # see _open
+        return 1
+    return orientation if 1 <= orientation <= 8 else 1
 
 
 def count_frames(image: bytes | memoryview) -> int:

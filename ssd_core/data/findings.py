@@ -50,7 +50,10 @@ RULES: dict[str, Rule] = {
     "image_damaged": Rule("warning", KEEP),
     "image_animated": Rule("warning", "used the first frame"),
     "image_path_unsafe": Rule("error", DROP_IMAGE),
-    "image_size_differs": Rule("error", "used the size of the image"),
+    "image_size_differs": Rule("error", DROP_IMAGE),
+    "image_size_turned": Rule("error", "turned the boxes"),
+    "image_size_scaled": Rule("error", "scaled the boxes"),
+    "image_orientation": Rule("warning", KEEP),
     "image_name_differs": Rule("error", "used that file"),
     "image_ambiguous": Rule("error", DROP_IMAGE),
     "image_malformed": Rule("error", DROP_IMAGE),
@@ -69,8 +72,12 @@ RULES: dict[str, Rule] = {
     "object_id_twice": Rule("error", KEEP, KEEP),
     "row_twice": Rule("error", DROP_BOX),
     "number_not_whole": Rule("warning", "used the integer"),
+    "image_emptied": Rule("warning", DROP_IMAGE),
     # a box
     "box_not_finite": Rule("error", DROP_BOX),
+    "box_from_outline": Rule("error", "used the box around the outline"),
+    "boxes_in_fractions": Rule("error", "scaled the boxes"),
+    "box_corners_exchanged": Rule("error", "exchanged the corners"),
     "box_without_area": Rule("error", DROP_BOX),
     "box_outside": Rule("error", DROP_BOX),
     "box_partly_outside": Rule("error", CLIP),
@@ -155,6 +162,14 @@ class Findings:
         self.counts[code] += count
         self._list(finding)
         return action == DROP_IMAGE
+
+    def drop_emptied(self, place: str, image: str) -> bool:
+        """Record an image whose objects were all left out; return whether it must be dropped.
+
+        Only `repair` leaves out objects and keeps their image, which would count as background.
+        """
+        detail = "all its objects had errors and were left out"
+        return self.policy == "repair" and self.add("image_emptied", place, detail, image=image)
 
     def restore(self, counts: Mapping[str, int], listed: Iterable[Finding]) -> None:
         """Add the findings of another process, or of an interrupted run."""

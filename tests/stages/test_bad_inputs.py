@@ -63,6 +63,8 @@ class Case(NamedTuple):
     """Findings by code."""
     kept: int = NUM_IMAGES
     """Training images that `repair` keeps; 0 if `repair` fails too."""
+    emptied: int = 0
+    """Images that `repair` drops because it leaves out all their objects."""
 
 
 def image(**changes: Any) -> Callable[[Path, Content], object]:
@@ -108,7 +110,7 @@ CASES: dict[str, Case] = {
     "keys twice": Case(text(lambda t: t[:-1] + ', "images": []}'), UNUSABLE, 0),
     "byte order mark": Case(text(lambda t: b"\xef\xbb\xbf" + t.encode()), {}),
     "bad UTF-8": Case(text(lambda t: t.encode().replace(b"cat", b"c\xff")), UNUSABLE, 0),
-    "NaN": Case(text(lambda t: t.replace("[1, 2", "[NaN, 2", 1)), {"box_not_finite": 1}),
+    "NaN": Case(text(lambda t: t.replace("[1, 2", "[NaN, 2", 1)), {"box_not_finite": 1}, 2, 1),
     "no annotations": Case(lambda _, c: c.pop("annotations"), UNUSABLE, 0),
     # ids
     "id as text": Case(image(id="10"), {"image_malformed": 1, "object_of_unknown_image": 1}, 2),
@@ -125,11 +127,17 @@ CASES: dict[str, Case] = {
         lambda _, c: c["categories"].append({"id": 8, "name": "cat"}), {"class_name_twice": 1}
     ),
     "unknown image": Case(entry(image_id=11), {"object_of_unknown_image": 1}),
-    "unknown category": Case(entry(category_id=8), {"class_unknown": 1}),
+    "unknown category": Case(entry(category_id=8), {"class_unknown": 1}, 2, 1),
     # boxes
-    "three numbers": Case(entry(bbox=[1, 2, 3]), {"object_malformed": 1}),
-    "no bbox": Case(without("annotations", "bbox"), {"object_malformed": 1}),
-    "negative height": Case(entry(bbox=[1, 2, 4, -4]), {"box_without_area": 1}),
+    "three numbers": Case(entry(bbox=[1, 2, 3]), {"object_malformed": 1}, 2, 1),
+    "no bbox": Case(without("annotations", "bbox"), {"object_malformed": 1}, 2, 1),
+    "no area": Case(entry(bbox=[1, 2, 4, 0]), {"box_without_area": 1}, 2, 1),
+    "negative height": Case(entry(bbox=[1, 6, 4, -4]), {"box_corners_exchanged": 1}),
+    "in fractions": Case(entry(bbox=[0.1, 0.2, 0.5, 0.5]), {"boxes_in_fractions": 1}),
+    "outside": Case(entry(bbox=[30, 2, 4, 4]), {"box_outside": 1}),
+    "an outline alone": Case(
+        entry(bbox=None, segmentation=[[1, 2, 5, 2, 5, 9]]), {"box_from_outline": 1}
+    ),
     "negative x": Case(entry(bbox=[-5, 2, 9, 4]), {"box_partly_outside": 1}),
     "rounded": Case(entry(bbox=[0, 0, 21.4, 12]), {"box_beyond_edge": 1}),
     "whole image": Case(entry(bbox=[0, 0, 21, 12]), {}),
@@ -140,7 +148,7 @@ CASES: dict[str, Case] = {
     "the same twice": Case(
         lambda _, c: c["annotations"].append(c["annotations"][1] | {"id": 9}), {"object_twice": 1}
     ),
-    "no area": Case(without("annotations", "area"), {}),
+    "area missing": Case(without("annotations", "area"), {}),
     "no iscrowd": Case(without("annotations", "iscrowd"), {}),
     "a crowd with a run-length mask": Case(
         entry(iscrowd=1, segmentation={"counts": [1, 2], "size": [10, 21]}), {}
@@ -191,10 +199,20 @@ CASES: dict[str, Case] = {
         lambda _, c: c["images"].append(c["images"][1] | {"id": 99}), {"image_twice": 1}
     ),
     # contents of images
-    "size differs": Case(image(width=10, height=21), {"image_size_differs": 1}),
+    "size differs": Case(image(width=10, height=21), {"image_size_differs": 1}, 2),
+    "twice the size": Case(image(width=42, height=24), {"image_size_scaled": 1}),
+    "size unknown": Case(image(width=None, height=None), {}),
+    "half a size": Case(without("images", "width"), {}),
+    "size as text": Case(image(width="21"), {"image_malformed": 1}, 2),
     "named .png, but JPEG": Case(file(lambda: JPEG), {}),
-    "turned": Case(file(lambda: encode("JPEG", exif=exif_of(6))), {}),
     **{f"image: {name}": Case(file(make), {}) for name, make in GOOD.items()},
+    **{
+        f"image: jpeg, EXIF {k}": Case(
+            file(lambda k=k: encode("JPEG", exif=exif_of(k))),  # type: ignore[misc]
+            {"image_orientation": 1} if k > 1 else {},
+        )
+        for k in range(1, 9)
+    },
     **{f"image: {name}": Case(file(make), {code: 1}) for name, (make, code) in REMARKABLE.items()},
     **{f"image: {name}": Case(file(make), {code: 1}, 2) for name, (make, code) in BAD.items()},
     "copy in train": Case(
@@ -269,5 +287,6 @@ def test_bad_input(tmp_path: Path, name: str) -> None:
             convert_into(tmp_path / "out", config, folder)
         return
     convert_into(tmp_path / "out", config, folder)
-    assert manifest_of(tmp_path / "out").findings == case.found
+    emptied = {"image_emptied": case.emptied} if case.emptied else {}
+    assert manifest_of(tmp_path / "out").findings == case.found | emptied
     assert split_of(tmp_path / "out", "train").num_images == case.kept

@@ -56,7 +56,7 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], dict[str, int]]] = {
     ),
     "negative height of a box": (
         lambda s: change(annotation(s, 0), "<ymax>", "<ymax>-"),
-        {"box_without_area": 1},
+        {"box_corners_exchanged": 1, "box_partly_outside": 1},
     ),
     "annotations are not XML": (
         lambda s: annotation(s, 0).write_text("<annotation><obj"),

@@ -13,6 +13,7 @@ from ssd_core.data.decode import (
     count_frames,
     decode_image,
     is_jpeg,
+    read_orientation,
     read_size,
 )
 from ssd_core.errors import DataError
@@ -38,6 +39,8 @@ class ImageFacts(NamedTuple):
     height: int
     remarks: dict[str, str]
     """Details of warnings by code, a key of RULES."""
+    orientation: int = 1
+    """In EXIF, 1 to 8; 1 is upright."""
 
 
 def inspect_image(image: memoryview, *, max_pixels: int, is_decoded: bool) -> ImageFacts:
@@ -64,7 +67,7 @@ def inspect_image(image: memoryview, *, max_pixels: int, is_decoded: bool) -> Im
         count = count_frames(image)
         if count > 1:
             remarks["image_animated"] = f"has {count} frames"
-    return ImageFacts(width, height, remarks)
+    return ImageFacts(width, height, remarks, read_orientation(image))
 
 
 def _read_size(image: memoryview, max_pixels: int) -> tuple[int, int]:

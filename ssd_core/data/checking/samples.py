@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from ssd_core.config import ConvertConfig
 from ssd_core.data.checking.images import ImageFaultError, inspect_image
+from ssd_core.data.checking.raster import fit_raster
 from ssd_core.data.findings import CLIP, KEEP, RULES, Findings
 from ssd_core.errors import DataError
-from ssd_core.structures import Annotations, FloatArray, Sample
+from ssd_core.structures import Annotations, BoolArray, FloatArray, Sample
 
 ROUNDING_PIXELS = 1.0
 """A box that leaves the image by at most this was rounded, not misplaced."""
@@ -45,33 +46,8 @@ def check_sample(
         return None
     for code, remark in facts.remarks.items():
         findings.add(code, sample.place, f"{path} {remark}", image=path)
-    width, height = facts.width, facts.height
-    if sample.is_normalised:
-        sample = _in_pixels(sample, width, height)
-    is_dropped = False
-    if (sample.width, sample.height) not in {(width, height), (0, 0)}:
-        detail = (
-            f"{path} is {width}x{height}, but {sample.width}x{sample.height} in the annotations"
-        )
-        if (sample.width, sample.height) == (height, width):
-            detail += " (the size after its EXIF rotation?)"
-        is_dropped = findings.add("image_size_differs", sample.place, detail, image=path)
-    checked = _check_boxes(sample, (width, height), findings)
-    if checked is None or is_dropped:
-        return None
-    if checked is sample.annotations and (sample.width, sample.height) == (width, height):
-        return sample
-    return replace(sample, width=width, height=height, annotations=checked)
-
-
-def _in_pixels(sample: Sample, width: int, height: int) -> Sample:
-    annotations = sample.annotations
-    scaled = replace(
-        annotations,
-        boxes=annotations.boxes * np.array([width, height] * 2, np.float32),
-        areas=annotations.areas * width * height,
-    )
-    return replace(sample, annotations=scaled, is_normalised=False)
+    fitted = fit_raster(sample, facts, findings)
+    return None if fitted is None else _check_boxes(fitted, findings)
 
 
 _SOUND = -1
@@ -84,25 +60,40 @@ _FAULTS = (
     ("box_tiny", "has a side of less than a pixel"),
 )
 """Codes and descriptions; the first that applies counts."""
+_EXCHANGED = ("box_corners_exchanged", "has its right or lower edge first")
+_INVISIBLE = [i for i, (code, _) in enumerate(_FAULTS) if code == "box_outside"]
 _KEPT = [i for i, (code, _) in enumerate(_FAULTS) if RULES[code].repair in {CLIP, KEEP}]
 
 
-def _check_boxes(sample: Sample, size: tuple[int, int], findings: Findings) -> Annotations | None:
-    """Return the sound boxes, or None if the sample is dropped."""
-    annotations = sample.annotations
+def _check_boxes(sample: Sample, findings: Findings) -> Sample | None:
+    """Return the sample with its sound boxes, or None if it is dropped."""
+    annotations, size = sample.annotations, (sample.width, sample.height)
     with np.errstate(over="ignore", invalid="ignore"):  # of boxes that are not finite
         if _all_sound(annotations.boxes, size):
-            return annotations
-        faults = _find_faults(annotations.boxes, size)
+            return sample
+        ordered, is_exchanged = _order_corners(annotations.boxes)
+        faults = _find_faults(ordered, size)
     is_dropped = False
-    for index in np.flatnonzero(faults != _SOUND).tolist():
-        code, description = _FAULTS[faults[index]]
+    for index in np.flatnonzero((faults != _SOUND) | is_exchanged).tolist():
         box = ", ".join(f"{value:g}" for value in annotations.boxes[index])
-        detail = f"{_describe(sample, index)} [{box}] {description.format(*size)}"
-        is_dropped |= findings.add(code, sample.place, detail, image=sample.image_path)
-    if is_dropped:
-        return None
-    return _clip(annotations.select(np.isin(faults, [_SOUND, *_KEPT])), size)
+        found = [_EXCHANGED] * bool(is_exchanged[index])
+        found += [_FAULTS[faults[index]]] * bool(faults[index] != _SOUND)
+        for code, description in found:
+            detail = f"{_describe(sample, index)} [{box}] {description.format(*size)}"
+            is_dropped |= findings.add(code, sample.place, detail, image=sample.image_path)
+    kept = replace(annotations, boxes=ordered).select(np.isin(faults, [_SOUND, *_KEPT]))
+    if not len(kept) and np.isin(faults, _INVISIBLE, invert=True).any() and not is_dropped:
+        is_dropped = findings.drop_emptied(sample.place, sample.image_path)
+    return None if is_dropped else replace(sample, annotations=_clip(kept, size))
+
+
+def _order_corners(boxes: FloatArray) -> tuple[FloatArray, BoolArray]:
+    """Return boxes whose first corner is the upper left one, and which of them were not so."""
+    x0, y0, x1, y1 = boxes.T
+    ordered = np.stack(
+        [np.minimum(x0, x1), np.minimum(y0, y1), np.maximum(x0, x1), np.maximum(y0, y1)], axis=1
+    )
+    return ordered, np.asarray((x1 < x0) | (y1 < y0))
 
 
 def _describe(sample: Sample, index: int) -> str:

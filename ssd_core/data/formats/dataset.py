@@ -127,13 +127,15 @@ Rows = Iterable[tuple[str, LabelledBox | Problem]]
 def collect_boxes(rows: Rows, image: str, findings: Findings) -> list[LabelledBox] | None:
     """Return the sound objects of an image, or None if a problem drops the image."""
     boxes = []
-    is_dropped = False
+    place, is_dropped = "", False
     for place, item in rows:
         problem = item.problem if isinstance(item, LabelledBox) else item
         if problem is not None:
             is_dropped |= findings.add(problem.code, place, problem.detail, image=image)
         if isinstance(item, LabelledBox):
             boxes.append(item)
+    if place and not boxes and not is_dropped:
+        is_dropped = findings.drop_emptied(place, image)
     return None if is_dropped else boxes
 
 

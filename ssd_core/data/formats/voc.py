@@ -38,6 +38,7 @@ _XML = (".xml",)
 _SNIFFED_FILES = 20
 """The first file may be the damaged one."""
 _FLAG = re.compile(r"\s+(-1|0|1)$")
+_TRUE = ("1", "true", "yes")
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -218,12 +219,28 @@ def _find_image(root: Any, listed: _Listed, layout: _Layout) -> Match:
 def _parse_object(number: int, element: Any, offset: int) -> LabelledBox | Problem:
     name = (element.findtext("name") or "").strip()
     corners = [_number(element.findtext(f"bndbox/{key}")) for key in _CORNERS]
+    problem = None
+    if all(corner is None for corner in corners):
+        corners = _outline_corners(element)
+        detail = f"object {number} '{name}' has no bndbox, but an outline"
+        problem = Problem("box_from_outline", detail)
     known = [corner - offset for corner in corners if corner is not None]
     if not name or len(known) < len(_CORNERS):
         missing = "name" if not name else "bndbox with four numbers"
         return Problem("object_malformed", f"object {number} '{name}' has no {missing}")
-    is_difficult = (element.findtext("difficult") or "").strip() == "1"
-    return LabelledBox((known[0], known[1], known[2], known[3]), name, number, is_difficult)
+    word = (element.findtext("difficult") or "").strip().lower()
+    x0, y0, x1, y1 = known
+    return LabelledBox((x0, y0, x1, y1), name, number, word in _TRUE, problem)
+
+
+def _outline_corners(element: Any) -> list[float | None]:
+    """Return the corners of the box around `<polygon>`: points, or elements such as x1 and y1."""
+    found: dict[str, list[float]] = {"x": [], "y": []}
+    for item in element.iterfind("polygon//*"):
+        value = _number(item.text)
+        if value is not None and item.tag[:1] in found:
+            found[item.tag[:1]].append(value)
+    return [choose(found[axis], default=None) for choose in (min, max) for axis in "xy"]
 
 
 def _number(text: str | None) -> float | None:

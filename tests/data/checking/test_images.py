@@ -46,7 +46,8 @@ def test_good_images(name: str, is_decoded: bool) -> None:
     image = GOOD[name]()
     facts = inspect(image, is_decoded=is_decoded)
     pixels = decode_image(image)
-    assert facts == ImageFacts(pixels.shape[1], pixels.shape[0], {})
+    orientation = int(name[-1]) if "EXIF" in name else 1
+    assert facts == ImageFacts(pixels.shape[1], pixels.shape[0], {}, orientation)
 
 
 @pytest.mark.parametrize("name", REMARKABLE)

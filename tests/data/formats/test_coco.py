@@ -45,6 +45,7 @@ def test_ids_areas_crowds_and_order_are_kept(tmp_path: Path) -> None:
         box(20, id=2, iscrowd=1, category_id=3, segmentation={"size": [1, 1], "counts": "x"}),
         box(10, id=0, iscrowd=True, area=None, segmentation=[[1, 2, 3]]),
         box(10, id=3, area=-1),
+        box(10, id=4, area=0),
     )
     dataset, findings = read(tmp_path)
     assert not findings.counts
@@ -55,10 +56,10 @@ def test_ids_areas_crowds_and_order_are_kept(tmp_path: Path) -> None:
     assert first.annotations.boxes.tolist() == [[1, 2, 4, 6]]
     assert first.annotations.labels.tolist() == [1]
     assert first.annotations.is_crowd.tolist() == [True]
-    assert second.annotations.boxes.tolist() == [[0.5, 1.25, 2.5, 4.25]] + [[1, 2, 4, 6]] * 2
-    assert second.annotations.areas.tolist() == [1.5, 12, 12]
-    assert second.annotations.box_ids.tolist() == [1, 0, 3]
-    assert second.annotations.is_crowd.tolist() == [False, True, False]
+    assert second.annotations.boxes.tolist() == [[0.5, 1.25, 2.5, 4.25]] + [[1, 2, 4, 6]] * 3
+    assert second.annotations.areas.tolist() == [1.5, 12, 12, 12]
+    assert second.annotations.box_ids.tolist() == [1, 0, 3, 4]
+    assert second.annotations.is_crowd.tolist() == [False, True, False, False]
 
 
 def test_chosen_classes_have_the_order_of_the_choice(tmp_path: Path) -> None:
@@ -84,23 +85,51 @@ def test_chosen_classes_have_the_order_of_the_choice(tmp_path: Path) -> None:
 def test_bad_objects(tmp_path: Path, annotation: dict[str, Any], code: str, detail: str) -> None:
     write(tmp_path, box(20), annotation)
     dataset, findings = read(tmp_path, policy="repair")
-    assert findings.counts == {code: 2}
+    is_emptied = code != "object_of_unknown_image"  # image 10 has no other object
+    assert findings.counts == {code: 2} | ({"image_emptied": 2} if is_emptied else {})
     assert findings.listed[0].place == "train.json: $.annotations[1]"
     assert findings.listed[0].detail == detail
-    assert len(dataset.splits["train"]) == 2
+    assert len(dataset.splits["train"]) == 2 - is_emptied
     assert len(dataset.splits["train"].annotations) == 1
     assert read(tmp_path)[1].stops
     dataset, _ = read(tmp_path, policy="skip")
-    dropped = 0 if code == "object_of_unknown_image" else 1
-    assert len(dataset.splits["train"]) == 2 - dropped
+    assert len(dataset.splits["train"]) == 2 - is_emptied
     assert dataset.splits["train"].num_listed == 2
 
 
 def test_places_count_malformed_entries_too(tmp_path: Path) -> None:
-    write(tmp_path, box(bbox="x"), box(11), images=[None, *IMAGES])
+    write(tmp_path, box(bbox="x"), box(11), box(), images=[None, *IMAGES])
     _, findings = read(tmp_path, policy="repair")
     places = {finding.place.removeprefix("train.json: $.") for finding in findings.listed}
     assert places == {"images[0]", "annotations[0]", "annotations[1]"}
+
+
+@pytest.mark.parametrize("outline", [[[5, 6, 25, 6], [25, 21, 5, 21]], [[25, 21, 5, 6, 9, 9]]])
+@pytest.mark.parametrize("bbox", [{}, {"bbox": None}, {"bbox": []}])
+def test_an_outline_without_a_box(tmp_path: Path, outline: Any, bbox: dict[str, Any]) -> None:
+    plain = {key: value for key, value in box().items() if key != "bbox"}
+    write(tmp_path, plain | bbox | {"segmentation": outline})
+    dataset, findings = read(tmp_path, policy="repair")
+    assert findings.counts == {"box_from_outline": 2}
+    assert findings.listed[0].detail == "has no bbox, but an outline"
+    assert dataset.splits["train"].annotations.boxes.tolist() == [[5, 6, 25, 21]]
+    assert read(tmp_path)[1].stops
+    assert len(read(tmp_path, policy="skip")[0].splits["train"]) == 1
+
+
+@pytest.mark.parametrize(
+    "outline", [[], [[1, 2, 3]], [["a", "b"]], {"counts": [1], "size": [1, 1]}]
+)
+def test_no_box_and_no_outline(tmp_path: Path, outline: Any) -> None:
+    write(tmp_path, box(20), box(bbox=None, segmentation=outline))
+    assert read(tmp_path)[1].counts == {"object_malformed": 2}
+
+
+def test_objects_of_a_malformed_image_go_with_it(tmp_path: Path) -> None:
+    write(tmp_path, box(10), box(20), images=[IMAGES[0], IMAGES[1] | {"width": "10"}])
+    dataset, findings = read(tmp_path, policy="repair")
+    assert findings.counts == {"image_malformed": 2}
+    assert len(dataset.splits["train"].annotations) == 1
 
 
 def test_two_images_with_one_id(tmp_path: Path) -> None:

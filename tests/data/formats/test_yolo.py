@@ -159,7 +159,7 @@ def test_labels_without_image_are_listed(tmp_path: Path) -> None:
     [
         ("0 0.5 0.5 0.2", "object_malformed", "'0 0.5 0.5 0.2' has 4 columns, expected class x"),
         ("0 0.5 0.5 0.2 0.4 0.9", "object_malformed", "has 6 columns, expected class x y width"),
-        ("0 0 0 .1 0 .1 .1", "object_malformed", "has 7 columns.*an outline, not a box"),
+        ("0 0 0 .1 0 .1 1.1", "object_malformed", r"in 0\.\.1"),
         ("0,0.5,0.5,0.2,0.4", "object_malformed", "has 1 columns"),
         ("cat 0.5 0.5 0.2 0.4", "object_malformed", "'cat 0.5 0.5 0.2 0.4' is not class x y"),
         ("0 nan 0.5 0.2 0.4", "object_malformed", r"is not class x y width height in 0\.\.1"),
@@ -198,11 +198,14 @@ def test_labels_that_are_not_text(tmp_path: Path) -> None:
     assert len(dataset.splits["train"]) == 1
 
 
-def test_outlines_alone_are_an_error(tmp_path: Path) -> None:
-    put(tmp_path, {"images/a.jpg": "", "labels/a.txt": "0 0 0 .1 0 .1 .1\n"})
-    found = "no object has a class.*found: labels/a.txt: line 1: .*outline"
-    with pytest.raises(DataError, match=found):
-        read(tmp_path, train="labels", val="labels")
+def test_outlines_become_boxes_under_repair(tmp_path: Path) -> None:
+    put(tmp_path, {"images/a.jpg": "", "labels/a.txt": "0 0.5 0 .1 0 .1 .25 .3 .125\n"})
+    dataset, findings = read(tmp_path, train="labels", val="labels", policy="repair")
+    assert findings.counts == {"box_from_outline": 2}
+    assert findings.listed[0].place == "labels/a.txt: line 1"
+    found = dataset.splits["train"].annotations.boxes.ravel().tolist()
+    assert found == pytest.approx([0.1, 0, 0.5, 0.25])
+    assert read(tmp_path, train="labels", val="labels")[1].stops
 
 
 def test_classes_without_names_are_their_numbers(tmp_path: Path) -> None:

@@ -72,8 +72,8 @@ def _to_split(
     findings: Findings,
 ) -> SourceSplit:
     """Join images and objects; those that belong to nothing known become findings."""
-    images, dropped = _images_by_id(file, findings)
-    rows = _sound_rows(file, images, dropped, names, findings)
+    images = _images_by_id(file, findings)
+    rows = _sound_rows(file, images, names, findings)
     labels = {
         number: choice.labels[name] for number, name in names.items() if name in choice.labels
     }
@@ -85,15 +85,15 @@ def _to_split(
         ImageEntry(
             image_id=image.id,
             image_path=match.path,
-            width=image.width,
-            height=image.height,
+            width=image.width or 0,
+            height=image.height or 0,
             place=f"{file.name}: image {image.id}",
             problem=match.problem,
         )
         for image, match in zip(file.images.values(), matches, strict=True)
-        if images[image.id] is image and image.id not in dropped
+        if images[image.id] is image and image.id not in file.dropped
     ]
-    rows = rows[~np.isin(file.image_ids[rows], list(dropped))]
+    rows = rows[~np.isin(file.image_ids[rows], list(file.dropped))]
     positions = {entry.image_id: position for position, entry in enumerate(entries)}
     owners = _look_up(positions, file.image_ids[rows])
     order = np.argsort(owners, kind="stable")
@@ -109,8 +109,8 @@ def _to_split(
     )
 
 
-def _images_by_id(file: CocoFile, findings: Findings) -> tuple[dict[int, CocoImage], set[int]]:
-    """Return the images, and the ids to drop: the objects of an id given twice may be of either."""
+def _images_by_id(file: CocoFile, findings: Findings) -> dict[int, CocoImage]:
+    """Return the images; those of an id given twice are dropped, its objects may be of either."""
     found: dict[int, CocoImage] = {}
     twice: set[int] = set()
     for index, image in file.images.items():
@@ -125,28 +125,36 @@ def _images_by_id(file: CocoFile, findings: Findings) -> tuple[dict[int, CocoIma
         detail = f"image id {image.id} was already given to {first.file_name}"
         place = f"{file.name}: $.images[{index}]"
         findings.add("image_id_twice", place, detail, image=image.file_name)
-    return found, file.dropped | twice
+    file.dropped.update(twice)
+    return found
 
 
 def _sound_rows(
     file: CocoFile,
     images: Mapping[int, CocoImage],
-    dropped: set[int],
     names: Mapping[int, str],
     findings: Findings,
 ) -> IntArray:
-    """Return the objects with an image and a class; adds to the images `dropped`."""
+    """Return the objects with an image and a class; drops images that lack one, or lost all."""
     category_ids = file.annotations.labels
     has_image = np.isin(file.image_ids, list(images))
     is_sound = has_image & np.isin(category_ids, list(names))
-    for row in np.flatnonzero(~is_sound & (file.image_ids != UNUSABLE)).tolist():
+    is_reported = np.isin(file.image_ids, [UNUSABLE, *file.dropped])
+    for row in np.flatnonzero(~is_sound & ~is_reported).tolist():
         image_id = int(file.image_ids[row])
         code, detail = "class_unknown", f"category {category_ids[row]} does not exist"
         if not has_image[row]:
             code, detail = "object_of_unknown_image", f"image {image_id} does not exist"
         image = images[image_id].file_name if has_image[row] else ""
         if findings.add(code, f"{file.name}: $.annotations[{row}]", detail, image=image):
-            dropped.add(image_id)
+            file.dropped.add(image_id)
+        else:
+            file.damaged.add(image_id)
+    emptied = file.damaged & images.keys() - set(file.image_ids[is_sound].tolist())
+    for image_id in sorted(emptied - file.dropped):
+        place = f"{file.name}: image {image_id}"
+        if findings.drop_emptied(place, images[image_id].file_name):
+            file.dropped.add(image_id)
     return np.flatnonzero(is_sound)
 
 

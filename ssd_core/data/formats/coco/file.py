@@ -22,16 +22,16 @@ from ssd_core.errors import DataError
 from ssd_core.structures import Annotations, Array, IntArray, make_annotations
 
 Id = Annotated[int, Meta(ge=0, le=2**53)]
-Side = Annotated[int, Meta(ge=0, lt=2**31)]
+Side = Annotated[int, Meta(ge=0, lt=2**31)] | None
 
 
 class CocoImage(Struct, gc=False):
-    """An entry of `images`; a side of 0 pixels is unknown."""
+    """An entry of `images`; a side of 0 pixels or none is unknown."""
 
     id: Id
     file_name: str
-    width: Side = 0
-    height: Side = 0
+    width: Side = None
+    height: Side = None
 
 
 class CocoCategory(Struct, gc=False):
@@ -74,7 +74,9 @@ class CocoFile(NamedTuple):
     image_ids: IntArray
     """[N] image of each annotation; UNUSABLE for a malformed entry."""
     dropped: set[int]
-    """Ids of the images to leave out because one of their annotations is malformed."""
+    """Ids of the images to leave out because they or one of their annotations are malformed."""
+    damaged: set[int]
+    """Ids of the images that lost a malformed annotation."""
 
 
 UNUSABLE = -1
@@ -137,7 +139,7 @@ def _read(raw: bytes, name: str, findings: Findings) -> CocoFile:
     ids, image_ids, category_ids, areas, is_crowd, boxes = columns
     _check_keys(raw if len(raw) <= _SMALL_BYTES else frame, len(lists.images), len(ids))
     with np.errstate(over="ignore", invalid="ignore"):  # the checks find values that are not finite
-        areas = np.where((areas >= 0) & (areas < np.inf), areas, boxes[:, 2] * boxes[:, 3])
+        areas = np.where((areas > 0) & (areas < np.inf), areas, boxes[:, 2] * boxes[:, 3])
         boxes[:, 2:] += boxes[:, :2]
         boxes = boxes.astype(np.float32)
     annotations = make_annotations(boxes, category_ids, areas=areas, is_crowd=is_crowd, box_ids=ids)
@@ -145,8 +147,10 @@ def _read(raw: bytes, name: str, findings: Findings) -> CocoFile:
     images = {index: image for index, image in found if image is not None}
     categories = _convert(lists.categories, "categories", faults)
     names = {image.id: image.file_name for image in images.values()}
-    dropped = _report(faults, name, names, findings)
-    return CocoFile(name, images, len(lists.images), categories, annotations, image_ids, dropped)
+    dropped, damaged = _report(faults, name, names, findings)
+    return CocoFile(
+        name, images, len(lists.images), categories, annotations, image_ids, dropped, damaged
+    )
 
 
 def _decode_pieces(raw: bytes, start: int, pieces: list[list[Array]], faults: list[_Fault]) -> int:
@@ -220,17 +224,31 @@ def _convert(items: Sequence[Any], key: str, faults: list[_Fault], first: int = 
         try:
             entry = msgspec.convert(item, _TYPES[key])
         except msgspec.ValidationError as error:
+            code, problem = _CODES[key], _describe(str(error))
             with suppress(msgspec.ValidationError, AttributeError):
                 whole = {name: _whole(value) for name, value in item.items()}
+                outline = None if whole.get("bbox") else _box_around(whole.get("segmentation"))
+                if outline:
+                    whole["bbox"] = outline
                 entry = msgspec.convert(whole, _TYPES[key])
-            code = _CODES[key] if entry is None else "number_not_whole"
-            faults.append((code, f"$.{key}[{index}]", _describe(str(error)), item))
+                code = "box_from_outline" if outline else "number_not_whole"
+                problem = "has no bbox, but an outline" if outline else problem
+            faults.append((code, f"$.{key}[{index}]", problem, item))
         entries.append(entry)
     return entries
 
 
 def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _box_around(outline: Any) -> list[float] | None:
+    """Return x, y, width and height of polygons, None if they are not polygons of numbers."""
+    with suppress(TypeError, ValueError):
+        points = np.array(list(chain.from_iterable(outline)), np.float64).reshape(-1, 2)
+        low, high = points.min(axis=0), points.max(axis=0)
+        return [*low.tolist(), *(high - low).tolist()]
+    return None
 
 
 def _describe(problem: str) -> str:
@@ -241,16 +259,20 @@ def _describe(problem: str) -> str:
 
 def _report(
     faults: list[_Fault], name: str, images: Mapping[int, str], findings: Findings
-) -> set[int]:
-    """Record the faults as findings, and return the ids of the images to drop."""
-    dropped = set()
+) -> tuple[set[int], set[int]]:
+    """Record the faults as findings; return the ids of the images to drop, and of damaged ones."""
+    dropped, damaged = set(), set()
     for code, path, problem, item in faults:
         if not code:
             raise DataError(f"{path}: {problem}")
         fields: Mapping[str, Any] = item if isinstance(item, dict) else {}
-        owner = _whole(fields.get("image_id"))
-        image = images.get(owner) if isinstance(owner, int) else fields.get("file_name")
+        owner = _whole(fields.get("id" if code == "image_malformed" else "image_id"))
+        owner = owner if isinstance(owner, int) else UNUSABLE
+        image = images.get(owner) or fields.get("file_name")
         image = image if isinstance(image, str) else ""
-        if findings.add(code, f"{name}: {path}", problem, image=image) and isinstance(owner, int):
+        is_dropped = findings.add(code, f"{name}: {path}", problem, image=image)
+        if is_dropped or code == "image_malformed":
             dropped.add(owner)
-    return dropped
+        elif code == "object_malformed":
+            damaged.add(owner)
+    return dropped, damaged

@@ -114,22 +114,27 @@ def _rows(
 
 def _parse_row(row: Sequence[str], line: int, names: Mapping[int, str]) -> LabelledBox | Problem:
     shown = " ".join(row[:6])
-    if len(row) != 5:
-        hint = " (an outline, not a box?)" if len(row) > 5 and len(row) % 2 else ""
-        return Problem(
-            "object_malformed", f"'{shown}' has {len(row)} columns, expected {_COLUMNS}{hint}"
-        )
+    is_outline = len(row) > 5 and len(row) % 2 == 1
+    if len(row) != 5 and not is_outline:
+        return Problem("object_malformed", f"'{shown}' has {len(row)} columns, expected {_COLUMNS}")
     try:
-        number, x, y, width, height = map(float, row)
+        number, *values = map(float, row)
     except ValueError:
         return Problem("object_malformed", f"'{shown}' is not {_COLUMNS}")
     if not number.is_integer() or int(number) not in names:
         return Problem("class_unknown", f"class {number:g}, expected {describe_numbers(names)}")
-    if not all(0 <= value <= 1 + _ROUNDING for value in (x, y, width, height)):
+    if not all(0 <= value <= 1 + _ROUNDING for value in values):
         return Problem("object_malformed", f"'{shown}' is not {_COLUMNS} in 0..1 (pixels?)")
-    corners = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+    problem = None
+    if is_outline:
+        xs, ys = values[::2], values[1::2]
+        corners = min(xs), min(ys), max(xs), max(ys)
+        problem = Problem("box_from_outline", f"'{shown} ...' is an outline, not a box")
+    else:
+        x, y, width, height = values
+        corners = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
     x0, y0, x1, y1 = map(_snap, corners)
-    return LabelledBox((x0, y0, x1, y1), names[int(number)], line)
+    return LabelledBox((x0, y0, x1, y1), names[int(number)], line, problem=problem)
 
 
 def _snap(value: float) -> float:
