@@ -37,6 +37,8 @@ _IMAGE_FOLDERS = ("JPEGImages", "Images", "images")
 _XML = (".xml",)
 _SNIFFED_FILES = 20
 """The first file may be the damaged one."""
+_SNIFFED_LINES = 100
+"""The beginning of a long list may end within a line."""
 _FLAG = re.compile(r"\s+(-1|0|1)$")
 _TRUE = ("1", "true", "yes")
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -72,7 +74,14 @@ def find_places(source: Source) -> list[str]:
         return []
     lists = [name for name in source.files if re.search(r"(^|/)ImageSets/.*\.txt$", name)]
     main = [name for name in lists if "ImageSets/Main/" in name]
-    return main or lists or sorted({_folder_of(name) for name in xmls})
+    splits = [name for name in main or lists if not _is_class_list(read_head(source, name))]
+    return splits or main or lists or sorted({_folder_of(name) for name in xmls})
+
+
+def _is_class_list(head: str) -> bool:
+    """Return whether every line has a flag: whether the image shows objects of one class."""
+    lines = list(filter(None, map(str.strip, head.split("\n"))))
+    return bool(lines) and all(map(_FLAG.search, lines[:_SNIFFED_LINES]))
 
 
 def _is_annotation(head: str) -> bool:

@@ -249,8 +249,18 @@ def test_image_folder_is_given_or_found(tmp_path: Path) -> None:
     assert findings.counts == {"image_path_unsafe": 2}
 
 
-def test_only_annotation_files_are_seen(tmp_path: Path) -> None:
-    write(tmp_path, box())
-    (tmp_path / "results.json").write_text('[{"image_id": 1}]')
-    (tmp_path / "package.json").write_text('{"name": "x"}')
-    assert coco.find_places(FolderSource(tmp_path)) == ["train.json"]
+@pytest.mark.parametrize(
+    ("content", "is_coco"),
+    [
+        ({"images": [], "annotations": []}, True),
+        ({"info": "x" * 5_000_000, "annotations": [], "images": ["x" * 5_000_000]}, True),
+        ({"images": IMAGES, "categories": CATEGORIES}, False),  # such as image_info_test2017.json
+        ({"categories": CATEGORIES, "info": {}}, False),  # such as notes.json of Label Studio
+        ([{"image_id": 1}], False),
+        ({"name": "x"}, False),
+    ],
+)
+def test_only_annotation_files_are_seen(tmp_path: Path, content: Any, is_coco: bool) -> None:
+    put(tmp_path, {"a.json": json.dumps(content), "cut.json": '{"images": [{"id": 1'})
+    expected = ["a.json", "cut.json"] if is_coco else ["cut.json"]
+    assert coco.find_places(FolderSource(tmp_path)) == expected

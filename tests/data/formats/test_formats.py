@@ -50,6 +50,12 @@ def test_auto_names_the_formats_it_did_not_choose(
     assert read(tmp_path, train="train.txt", val="train.txt").format == "txt"
 
 
+def test_json_of_another_kind_does_not_hide_the_format(tmp_path: Path) -> None:
+    write_list(tmp_path, "train.txt", 4)
+    (tmp_path / "notes.json").write_text('{"categories": [{"id": 0, "name": "cat"}], "info": {}}')
+    assert read(tmp_path).format == "txt"
+
+
 def test_no_known_format(tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("nothing")
     with pytest.raises(DataError, match="known format in 1 files; expected: coco, voc"):

@@ -287,8 +287,18 @@ def test_a_data_set_without_objects(tmp_path: Path) -> None:
         ({"pom.xml": "<project></project>", "a.txt": "x"}, []),
         ({"Annotations/a.xml": "", "Annotations/b.xml": xml(DOG), LIST: "a"}, [LIST]),
         ({"b.xml": xml(DOG), "ImageSets/Segmentation/train.txt": "b", LIST: "b"}, [LIST]),
+        ({"b.xml": xml(DOG), LIST: "b", "ImageSets/Main/dog_train.txt": "b -1\na  1"}, [LIST]),
+        ({"b.xml": xml(DOG), LIST: "b 1\na -1"}, [LIST]),
+        ({"b.xml": xml(DOG), LIST: "b 1\nphoto"}, [LIST]),
     ],
-    ids=["other XML", "damaged first file", "main lists first"],
+    ids=[
+        "other XML",
+        "damaged first file",
+        "main lists first",
+        "no lists of one class",
+        "only a list of one class",
+        "a name that ends like a flag",
+    ],
 )
 def test_places_found(tmp_path: Path, files: dict[str, str], places: list[str]) -> None:
     assert voc.find_places(FolderSource(put(tmp_path, files))) == places

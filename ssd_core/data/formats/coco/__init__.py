@@ -18,15 +18,35 @@ from ssd_core.data.sources.base import Source
 from ssd_core.errors import DataError
 from ssd_core.structures import IntArray
 
+_LISTS = (b'"images"', b'"annotations"')
+_PART_BYTES = 2**22
+
 
 def find_places(source: Source) -> list[str]:
-    """Return the JSON files that begin like COCO annotations."""
-    return sniff_files(source, ".json", _is_coco)
+    """Return the JSON files with images and annotations, or cut off after one of the two."""
+    names = sniff_files(source, ".json", _is_object)
+    return [name for name in names if _has_lists(source, name)]
 
 
-def _is_coco(head: str) -> bool:
-    keys = ('"images"', '"annotations"', '"categories"')
-    return head.lstrip().startswith("{") and any(key in head for key in keys)
+def _is_object(head: str) -> bool:
+    return head.lstrip().startswith("{") and "\0" not in head  # UTF-16 needs its byte order mark
+
+
+def _has_lists(source: Source, name: str) -> bool:
+    """Search a file for its two lists, and not further; the second one may be far behind."""
+    missing = set(_LISTS)
+    end = b""
+    for start in range(0, source.files[name].num_bytes, _PART_BYTES):
+        try:
+            part = end + source.read_part(name, start, _PART_BYTES)
+        except DataError:
+            return False
+        text = part.replace(b"\0", b"")  # of UTF-16, which the reader refuses with its name
+        missing = {key for key in missing if key not in text}
+        if not missing:
+            return True
+        end = part[-32:]
+    return len(missing) == 1 and not end.rstrip(b"\0 \r\n\t").endswith(b"}")
 
 
 def read(
