@@ -30,7 +30,7 @@ app.command("component")(component)
 
 
 @app.callback()
-def pipelines() -> None:
+def pipelines(version: exits.Version = False) -> None:
     """Compile pipelines for Kubeflow, and run them here or on a cluster."""
     if find_spec("kfp") is None:
         raise UsageError("kfp is not installed here: pip install '.[pipelines]' in the checkout")

@@ -1,6 +1,7 @@
-"""Standard error of the commands: log lines, and the progress of long work."""
+"""The output of commands: results, log lines, and the progress of long work."""
 
 import logging
+import math
 import shutil
 import sys
 import time
@@ -13,16 +14,41 @@ _BAR_WIDTH = 24
 _CLEAR_LINE = "\r\x1b[K"
 """Clears the current line of a terminal and returns to its start."""
 
+RESULT = 25
+"""Level of the figures for which a command was called, between INFO and WARNING."""
+
 logger = logging.getLogger("ssd")
 
 
-def set_up_logging(*, verbose: bool = False, line_seconds: float = LINE_SECONDS) -> None:
-    """Send log lines to standard error; called once per command, never by the library."""
+def set_up_logging(*, results: TextIO | None = None, line_seconds: float = LINE_SECONDS) -> None:
+    """Send log lines to standard error; called once per command, never by the library.
+
+    Results go to `results` if it is given. A level that was set before stays, else it is INFO.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_LineFormatter(_CLEAR_LINE if sys.stderr.isatty() else ""))
     logger.handlers[:] = [handler]
-    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
+    if results is not None:
+        handler.addFilter(lambda record: record.levelno != RESULT)
+        logger.addHandler(_ResultHandler(results))
+    logger.setLevel(logger.level or logging.INFO)
     Progress.line_seconds = line_seconds
+
+
+def announce(message: str, *values: object) -> None:
+    """Log a result."""
+    logger.log(RESULT, message, *values)
+
+
+class _ResultHandler(logging.StreamHandler[TextIO]):
+    """Results only; a closed pipe or a full disk ends the command."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self.addFilter(lambda record: record.levelno == RESULT)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        raise  # noqa: PLE0704  inside the except clause of `emit`
 
 
 class _LineFormatter(logging.Formatter):
@@ -53,6 +79,8 @@ class Progress:
         self._is_terminal = self._stream.isatty()
         self._started = time.monotonic()
         self._shown = self._started if not self._is_terminal else 0.0
+        if logger.level > logging.INFO:
+            self._shown = math.inf
 
     def __enter__(self) -> "Progress":
         return self

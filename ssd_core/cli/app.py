@@ -1,10 +1,10 @@
 """The `ssd` command. Each module beside this one holds a group of commands."""
 
-from typing import Annotated, NoReturn
+import sys
+from typing import NoReturn
 
 import typer
 
-from ssd_core import __version__
 from ssd_core.cli import data, exits, model, upkeep
 from ssd_core.logs import set_up_logging
 
@@ -12,7 +12,6 @@ app = typer.Typer(
     name="ssd",
     no_args_is_help=True,
     epilog=exits.EPILOG,
-    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -34,27 +33,13 @@ for command in (
     app.command()(command)
 
 
-def _print_version(is_requested: bool) -> None:
-    if is_requested:
-        print(f"ssd {__version__}")
-        raise typer.Exit
-
-
 @app.callback()
-def ssd(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version."
-        ),
-    ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log debug messages.")] = False,
-) -> None:
+def ssd(version: exits.Version = False) -> None:
     """Train, evaluate and benchmark SSD object detectors.
 
     The usual order is check, convert, inspect, train, evaluate, benchmark, report, publish.
     """
-    set_up_logging(verbose=verbose)
+    set_up_logging(results=sys.stdout)
 
 
 def main() -> NoReturn:

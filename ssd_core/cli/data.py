@@ -6,7 +6,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from ssd_core.cli.options import Assignments, Data, OptionalOut, Out
+from ssd_core.cli.options import Assignments, Data, Json, OptionalOut, Out, finish, print_json
 from ssd_core.config import (
     ConvertConfig,
     Crowd,
@@ -93,6 +93,7 @@ def convert(
             min=1, metavar="N", help="Writing processes; the output does not depend on it."
         ),
     ] = 1,
+    as_json: Json = False,
 ) -> None:
     """Check a COCO, VOC, YOLO or TXT data set and pack it into shards.
 
@@ -105,7 +106,7 @@ def convert(
     from ssd_core.stages import convert as stage
 
     config = _parse(locals())
-    stage.run(config, source, out, workers=workers)
+    finish(stage.run(config, source, out, workers=workers), out, as_json=as_json)
 
 
 def check(
@@ -127,6 +128,7 @@ def check(
         ),
     ] = _CHECK.decode_check,
     assignments: Assigned = None,
+    as_json: Json = False,
 ) -> None:
     """Check every annotation and every image of a data set.
 
@@ -139,8 +141,12 @@ def check(
 
     config = _parse(locals())
     checked = stage.run(config, source, out)
-    for line in stage.describe(checked):
-        print(line)
+    if as_json:
+        print_json(stage.results(checked))
+    else:
+        print(*stage.describe(checked), sep="\n")
+        if out:
+            print(out / stage.PAGE_FILE)
     if checked.findings.num_errors:
         remedy = f"see {out / stage.PAGE_FILE}" if out else "--out DIR writes all of them"
         raise DataError(f"{source}: {checked.findings.totals()}; {remedy}")
@@ -154,6 +160,7 @@ def inspect(
         typer.Option(metavar="NAME", help="Show the anchors of this recipe in detail."),
     ] = None,
     assignments: Assignments = None,
+    as_json: Json = False,
 ) -> None:
     """Describe a data set on one HTML page: counts, classes, sizes, images, findings.
 
@@ -164,7 +171,8 @@ def inspect(
     """
     from ssd_core.stages import inspect as stage
 
-    stage.run(data, out, recipe=recipe, assignments=assignments or ())
+    result = stage.run(data, out, recipe=recipe, assignments=assignments or ())
+    finish(result, out / stage.INSPECT_FILE, as_json=as_json)
 
 
 def _parse(arguments: Mapping[str, Any]) -> ConvertConfig:

@@ -1,27 +1,51 @@
 """The end of a command: one line for errors that users can fix, a traceback for bugs."""
 
+import errno
+import logging
 import os
+import signal
 import sys
 import traceback
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from typer.exceptions import TyperException
 
-from ssd_core.errors import explain, format_error_line, one_line
+from ssd_core import __version__
+from ssd_core.errors import TransientError, explain, format_error_line, one_line
+from ssd_core.logs import RESULT, logger
 
 EPILOG = (
-    "Exit codes: 0 success; 1 bug; 2 invalid argument; 3 invalid data or failed requirement; 75 "
-    "temporary failure, run it again; 130 and 143 stopped. Add `--debug` for the traceback of an "
-    "error."
+    "Every command also takes --quiet (results and warnings only), --verbose, and --debug (the "
+    "traceback of an error). Exit codes: 0 success; 1 bug; 2 invalid argument; 3 invalid data or "
+    "failed requirement; 75 temporary failure, run it again; 130 and 143 stopped."
 )
 """End of the help of a command line that ends with `run`."""
 _TERMINATION_LOG = "SSD_TERMINATION_LOG"
 """Environment variable: path of a file for the error line of this process. The launcher of several
 processes hides their exit codes."""
+_LEVELS = {
+    "--verbose": logging.DEBUG,
+    "-v": logging.DEBUG,
+    "--quiet": RESULT,
+    "-q": RESULT,
+}
 _BUG = "this is a bug in SSD on Kubeflow; please report it with the lines above"
+
+
+def _print_version(is_requested: bool) -> None:
+    if is_requested:
+        print(f"ssd {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+]
 
 
 def run(app: typer.Typer) -> NoReturn:
@@ -30,10 +54,10 @@ def run(app: typer.Typer) -> NoReturn:
     Ctrl-C never reaches this function: typer returns 130.
     """
     exit_code = 0
-    is_debugging = "--debug" in sys.argv
-    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    is_debugging = _take_common_options()
     try:
-        returned = app(standalone_mode=False)
+        with _guarded_output():
+            returned = app(standalone_mode=False)
         exit_code = returned if isinstance(returned, int) else 0
     except TyperException as error:
         if error.format_message():  # empty after a bare command has printed its help
@@ -49,6 +73,44 @@ def run(app: typer.Typer) -> NoReturn:
         _report(explained, explained.exit_code)
         sys.exit(explained.exit_code)
     sys.exit(exit_code)
+
+
+def _take_common_options() -> bool:
+    """Remove the options that every command takes, set the level, return whether to debug."""
+    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    given = {word for word in sys.argv[:end] if word in {"--debug", *_LEVELS}}
+    sys.argv[:end] = [word for word in sys.argv[:end] if word not in given]
+    logger.setLevel(min((_LEVELS[word] for word in given & set(_LEVELS)), default=logging.INFO))
+    return "--debug" in given
+
+
+@contextmanager
+def _guarded_output() -> Iterator[None]:
+    """End quietly when the reader of the output has gone, and with one line on a full disk."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _abandon_output()
+        sys.exit(128 + signal.SIGPIPE)
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # click has caught it
+            _abandon_output()
+            sys.exit(128 + signal.SIGPIPE)
+        raise
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EIO} or error.filename is not None:
+            raise
+        _abandon_output()
+        reason = os.strerror(error.errno).lower()
+        raise TransientError(f"standard output: {reason}; write it elsewhere") from None
+
+
+def _abandon_output() -> None:
+    """Discard the rest, which Python would otherwise write again at its end, in vain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _explain(error: TyperException) -> str:

@@ -1,6 +1,5 @@
 """Commands about a detector: recipes, train, evaluate, benchmark, predict, report, publish."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -12,9 +11,12 @@ from ssd_core.cli.options import (
     Data,
     Device,
     Framework,
+    Json,
     Model,
     OptionalData,
     Out,
+    finish,
+    print_json,
 )
 from ssd_core.config import PublishConfig, Recipe, ReportConfig
 from ssd_core.errors import UsageError, unlisted_name
@@ -36,18 +38,22 @@ Outputs = Annotated[
 def recipes(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Print this one.")] = None,
     assignments: Assignments = None,
+    as_json: Json = False,
 ) -> None:
     """List the recipes, or print one of them as JSON with all its values.
 
     Example: ssd recipes demo --set train.steps=100
     """
-    if name is None:
-        width = max(map(len, RECIPES))
-        for each in RECIPES:
-            print(f"{each:{width}}  {load_recipe(each).description}")
+    if name is not None:
+        print_json(override(load_recipe(name), assignments or ()).model_dump(mode="json"))
         return
-    recipe = override(load_recipe(name), assignments or ())
-    print(json.dumps(recipe.model_dump(mode="json"), indent=2))
+    listed = {each: load_recipe(each).description for each in RECIPES}
+    if as_json:
+        print_json(listed)
+        return
+    width = max(map(len, listed))
+    for each, description in listed.items():
+        print(f"{each:{width}}  {description}")
 
 
 def train(
@@ -80,6 +86,7 @@ def train(
     master_port: Annotated[
         int, typer.Option(metavar="PORT", min=1, max=65535, help="Free port of machine 0.")
     ] = 29500,
+    as_json: Json = False,
 ) -> None:
     """Train a detector; a killed run continues when the command is repeated.
 
@@ -90,7 +97,8 @@ def train(
 
     Example: ssd train --data shards --recipe demo --set train.steps=200 --out trained
     """
-    from ssd_core.backends.ranks import Nodes
+    from ssd_core.backends.ranks import Nodes, read_rank_env
+    from ssd_core.model_dir import MODEL_DIR
     from ssd_core.stages.resolve_config import read_recipe
     from ssd_core.stages.train import Training, launch, run
 
@@ -105,8 +113,10 @@ def train(
     )
     nodes = Nodes(num_devices, nnodes, node_rank, master_addr, master_port)
     if nodes.world_size > 1:
-        raise typer.Exit(launch(training, out, nodes))
-    run(training, out)
+        raise typer.Exit(launch(training, out, nodes, *(["--json"] if as_json else [])))
+    result = run(training, out)
+    if read_rank_env().rank == 0:
+        finish(result, out / MODEL_DIR, as_json=as_json)
 
 
 def evaluate(
@@ -116,15 +126,18 @@ def evaluate(
     assignments: Assignments = None,
     framework: Framework = "torch",
     device: Device = "auto",
+    as_json: Json = False,
 ) -> None:
     """Measure accuracy: the 12 COCO metrics, values per class, and all detections.
 
     Example: ssd evaluate --model trained --data shards --out evaluation
     """
     from ssd_core.stages import evaluate as stage
+    from ssd_core.stages.frame import RESULTS_FILE
 
     config = _model_recipe(model, "evaluate", assignments).evaluate
-    stage.run(config, model, data, out, framework=framework, device=device)
+    result = stage.run(config, model, data, out, framework=framework, device=device)
+    finish(result, out / RESULTS_FILE, as_json=as_json)
 
 
 def benchmark(
@@ -142,6 +155,7 @@ def benchmark(
     assignments: Assignments = None,
     framework: Framework = "torch",
     device: Device = "auto",
+    as_json: Json = False,
 ) -> None:
     """Measure speed: decoding, preprocessing, forward pass, postprocessing, and end to end.
 
@@ -152,11 +166,13 @@ def benchmark(
     Example: ssd benchmark --model trained --data shards --series nightly --out speed
     """
     from ssd_core.stages import benchmark as stage
+    from ssd_core.stages.frame import RESULTS_FILE
 
     config = _model_recipe(model, "benchmark", assignments).benchmark
     result = stage.run(
         config, model, out, data_dir=data, series=series, framework=framework, device=device
     )
+    finish(result, out / RESULTS_FILE, as_json=as_json)
     stage.check_verdict(config, result)
 
 
@@ -183,6 +199,7 @@ def predict(
     ] = 0.5,
     framework: Framework = "torch",
     device: Device = "auto",
+    as_json: Json = False,
 ) -> None:
     """Detect objects in images: one JSON line per image, and a copy with the boxes drawn.
 
@@ -192,7 +209,8 @@ def predict(
 
     threshold = [f"evaluate.postprocess.score_threshold={score}"]
     config = _model_recipe(model, "evaluate", threshold).evaluate.postprocess
-    stage.run(config, model, images, out, framework=framework, device=device)
+    result = stage.run(config, model, images, out, framework=framework, device=device)
+    finish(result, out / stage.PREDICTIONS_FILE, as_json=as_json)
 
 
 def report(
@@ -200,6 +218,7 @@ def report(
     out: Out,
     data: OptionalData = None,
     title: Annotated[str | None, typer.Option(metavar="TEXT", help="Headline of the page.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Combine results into one HTML page that needs neither network nor JavaScript.
 
@@ -209,9 +228,9 @@ def report(
 
     config = _outputs_recipe(inputs, "report", None)
     section = config.report if config else ReportConfig()
-    stage.run(
-        section.model_copy(update={"title": title or section.title}), inputs, out, data_dir=data
-    )
+    section = section.model_copy(update={"title": title or section.title})
+    result = stage.run(section, inputs, out, data_dir=data)
+    finish(result, out / stage.REPORT_FILE, as_json=as_json)
 
 
 def publish(
@@ -221,27 +240,24 @@ def publish(
     version: Annotated[
         str, typer.Option(metavar="TEXT", help="Version; by default the id of the training.")
     ] = "",
-    root: Annotated[
-        str,
-        typer.Option(
-            metavar="DIR", help="Root of models/NAME/VERSION: a path or s3://bucket/prefix."
-        ),
-    ] = "out",
     assignments: Assignments = None,
+    as_json: Json = False,
 ) -> None:
-    """Publish a model that meets its requirements, with a card, as models/NAME/VERSION.
+    """Publish a model that meets its requirements, with a card, as OUT/models/NAME/VERSION.
 
     The requirements are publish.min_ap and publish.min_images_per_second. The first of several
-    models for one version wins.
+    models for one version wins. The record of the command is below OUT/runs.
 
-    Example: ssd publish trained evaluation speed --name cells --set publish.min_ap=0.5 --out done
+    Example: ssd publish trained evaluation speed --name cells --set publish.min_ap=0.5 --out out
     """
     from ssd_core.stages import publish as stage
 
     recipe = _outputs_recipe(inputs, "publish", assignments)
     config = recipe.publish if recipe else PublishConfig()
-    label = stage.Label(name=name, version=version)
-    stage.run(config, inputs, out, layout=Layout(root), label=label)
+    layout, label = Layout(out.uri), stage.Label(name=name, version=version)
+    record = layout.run(f"{name}-{version}" if version else name, "publish")
+    result = stage.run(config, inputs, record, layout=layout, label=label)
+    finish(result, Location.parse(str(result.metadata["uri"])), as_json=as_json)
 
 
 def _model_recipe(model_dir: Location, stage: str, assignments: list[str] | None) -> Recipe:

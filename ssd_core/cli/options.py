@@ -1,11 +1,14 @@
-"""Options that several commands share, so that each has one meaning."""
+"""Options that several commands share, so that each has one meaning, and their common end."""
 
-from typing import Annotated, get_args
+import json
+from typing import Annotated, Any, get_args
 
 import typer
 
 from ssd_core.config import DeviceName, FrameworkName
+from ssd_core.logs import set_up_logging
 from ssd_core.store import Location
+from ssd_core.structures import StageResult
 
 Assignments = Annotated[
     list[str] | None,
@@ -55,3 +58,30 @@ _out_option = typer.Option(
 )
 Out = Annotated[Location, _out_option]
 OptionalOut = Annotated[Location | None, _out_option]
+
+
+def _keep_output_for_json(is_json: bool) -> bool:
+    if is_json:
+        set_up_logging()
+    return is_json
+
+
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", callback=_keep_output_for_json, help="Print the result as one JSON document."
+    ),
+]
+
+
+def finish(result: StageResult, output: Location, *, as_json: bool) -> None:
+    """Print where the output of a command is, or everything about it as JSON."""
+    if as_json:
+        print_json({"metrics": result.metrics, **result.metadata, "output": output.uri})
+    else:
+        print(output)
+
+
+def print_json(content: Any) -> None:
+    """Print a JSON document."""
+    print(json.dumps(content, indent=2))

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from ssd_core.cli.options import Json, print_json
 from ssd_core.errors import DataError
 from ssd_core.logs import format_count
 from ssd_core.store import Location
@@ -18,6 +19,7 @@ def verify(
             help="A data set, a model, or a root that contains some: a path or s3://bucket/prefix.",
         ),
     ],
+    as_json: Json = False,
 ) -> None:
     """Read data sets and models again and compare them with their SHA-256.
 
@@ -27,12 +29,14 @@ def verify(
     """
     from ssd_core.stages import verify as stage
 
-    num_faults = 0
+    found = []
     for verified in stage.run(directory):
-        for line in verified.faults or [f"{verified.directory}: intact"]:
-            print(line)
-        num_faults += len(verified.faults)
-    if num_faults:
+        found.append({"directory": verified.directory.uri, "faults": verified.faults})
+        if not as_json:
+            print(*(verified.faults or [f"{verified.directory}: intact"]), sep="\n")
+    if as_json:
+        print_json(found)
+    if num_faults := sum(len(each["faults"]) for each in found):
         raise DataError(
             f"{directory}: {format_count(num_faults, 'damaged or missing file')}, "
             "listed above; create or copy them again"
@@ -49,6 +53,7 @@ def gc(
         ),
     ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List only, remove nothing.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Remove leftovers of killed runs that no manifest lists, including unfinished conversions.
 
@@ -61,9 +66,13 @@ def gc(
     """
     from ssd_core.stages import gc as stage
 
-    count, num_bytes = 0, 0
+    found = []
     for garbage in stage.run(root, is_removed=not dry_run):
-        print(f"{garbage.num_bytes:>12} {garbage.uri}")
-        count, num_bytes = count + 1, num_bytes + garbage.num_bytes
-    verb = "would remove" if dry_run else "removed"
-    print(f"{verb} {count} ({num_bytes / 1e6:.1f} MB)" if count else "nothing to remove")
+        found.append(garbage._asdict())
+        if not as_json:
+            print(f"{garbage.num_bytes:>12} {garbage.uri}")
+    if as_json:
+        print_json(found)
+        return
+    verb, size = "would remove" if dry_run else "removed", sum(each["num_bytes"] for each in found)
+    print(f"{verb} {len(found)} ({size / 1e6:.1f} MB)" if found else "nothing to remove")

@@ -1,6 +1,7 @@
 """HTML pages without network or scripts, and model cards; every text is escaped."""
 
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,12 @@ def render_page(name: str, content: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=not is_html,
     )
-    environment.filters |= {"figure": _figure, "percent": percent, "cell": _cell}
+    environment.filters |= {
+        "figure": _figure,
+        "percent": percent,
+        "cell": _cell,
+        "quote": shlex.quote,
+    }
     return environment.get_template(f"{name}.j2").render(content)
 
 

@@ -15,7 +15,7 @@ from ssd_core.benchmark.speed import BatchSpeed, generate_images, measure_speed
 from ssd_core.config import BenchmarkConfig
 from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import DataError, GateError, located
-from ssd_core.logs import logger
+from ssd_core.logs import announce, logger
 from ssd_core.metrics import END_TO_END, METRICS, PARTS
 from ssd_core.stages.detector import OpenedModel, open_model
 from ssd_core.stages.frame import Input, Invocation, Results, run_stage
@@ -76,7 +76,7 @@ def run(
         results = _results(speeds, images, origin, model)
         if series is not None:
             verdict = _compare(config, results, series, run_id or secrets.token_hex(8))
-            logger.info("%s", verdict.describe())
+            announce("%s", verdict.describe())
             results["verdict"] = asdict(verdict) | {"comparison": verdict.describe()}
         return results
 
@@ -148,7 +148,7 @@ def _measure(
     """Measure each batch size, the smallest first, and log the results."""
     for batch_size in sorted(set(section.batch_sizes)):
         speed = measure_speed(detector, images, batch_size=batch_size, seconds=section.seconds)
-        logger.info("%s", _describe(speed))
+        announce("%s", _describe(speed))
         yield speed
 
 

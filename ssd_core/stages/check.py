@@ -8,7 +8,6 @@ from ssd_core.config import ConvertConfig
 from ssd_core.data.checking.dataset import CheckedDataset, check_dataset
 from ssd_core.data.findings import FINDINGS_FILE, RULES
 from ssd_core.data.sources import open_source
-from ssd_core.logs import logger
 from ssd_core.report import findings as findings_page
 from ssd_core.report.page import render_page
 from ssd_core.stages.convert import check_source
@@ -43,8 +42,7 @@ def run(config: ConvertConfig, source: str, out_dir: Location | None = None) -> 
         write_file(folder / FINDINGS_FILE, content + "\n")
         page = render_page(PAGE_FILE, findings_page.content(opened.uri, checked[0]))
         write_file(folder / PAGE_FILE, page)
-        logger.info("findings: %s (%d kB)", out_dir / PAGE_FILE, len(page) // 1000)
-        return _results(checked[0])
+        return results(checked[0])
 
     inputs = {"source": Input(opened.uri)}
     run_stage(Invocation(stage="check", config=config, inputs=inputs), out_dir, work)
@@ -70,7 +68,8 @@ def describe(checked: CheckedDataset) -> list[str]:
     return lines
 
 
-def _results(checked: CheckedDataset) -> dict[str, Any]:
+def results(checked: CheckedDataset) -> dict[str, Any]:
+    """Return the counts of a check."""
     return {
         "format": checked.format,
         "classes": list(checked.classes),

@@ -24,7 +24,7 @@ from ssd_core.data.shards.mindrecord.files import require_mindspore
 from ssd_core.data.sources import open_source
 from ssd_core.data.sources.base import Source, read_head
 from ssd_core.errors import DataError, OwnershipError, UsageError
-from ssd_core.logs import format_duration, logger
+from ssd_core.logs import announce, format_duration, logger
 from ssd_core.stages.frame import (
     INVOCATION_FILE,
     RESULTS_FILE,
@@ -100,12 +100,11 @@ def _convert_into_store(
     with lock_dataset(staging.local):
         manifest = _existing_manifest(out_dir, options)
         if manifest is not None and _is_current(manifest, key, out_dir):
-            logger.info("%s: already converted, unchanged", out_dir)
+            announce("%s: already converted, unchanged", out_dir)
         else:
             check_writable(out_dir)
             _convert(config, source, key, staging, workers, findings_dir=out_dir)
             manifest = publish_dataset(staging.local, out_dir, beside=_BESIDE)
-            logger.info("data set: %s", out_dir)
         # The folder stays: another process may wait for its lock.
         for path in staging.local.iterdir():
             remove(path)
@@ -135,12 +134,12 @@ def _convert(
         )
         manifest = pack_dataset(conversion, workers=workers)
         write_manifest(folder, manifest)
-        logger.info("%s, %s", _summary(manifest), format_duration(time.monotonic() - started))
+        announce("%s, %s", _summary(manifest), format_duration(time.monotonic() - started))
         return manifest
 
     found = existing
     if existing is not None and _is_current(existing, key, out_dir):
-        logger.info("%s: already converted, unchanged", out_dir)
+        announce("%s: already converted, unchanged", out_dir)
     elif existing is not None:  # before run_stage: a refusal must leave the old data set as it is
         try:
             found = pack(out_dir.local)

@@ -13,7 +13,7 @@ from ssd_core.evaluation.coco import ClassScores, CocoScores, format_summary
 from ssd_core.evaluation.confusion import confusion_matrix
 from ssd_core.evaluation.detections_file import DETECTIONS_FILE, write_detections
 from ssd_core.evaluation.run import EvaluatedImage, evaluate_detector
-from ssd_core.logs import logger
+from ssd_core.logs import announce
 from ssd_core.stages.detector import OpenedModel, open_model
 from ssd_core.stages.frame import Input, Invocation, Results, check_owner, run_stage
 from ssd_core.store import Location
@@ -60,7 +60,7 @@ def run(
 
     def work(folder: Path) -> Results:
         scores, images = evaluate_detector(model.detector, reader, batch_size=config.batch_size)
-        logger.info("%s", format_summary(scores.values))
+        announce("%s", format_summary(scores.values))
         found = ((image.image_id, image.found) for image in images)
         write_detections(folder / DETECTIONS_FILE, found, reader.classes)
         return _results(scores, images, model, reader)

@@ -22,7 +22,7 @@ from ssd_core.errors import DataError, OwnershipError
 from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.known_file import KnownFile
 from ssd_core.store.local import commit_file, explain_disk_errors, make_directory
-from ssd_core.store.location import PARTIAL_PREFIX
+from ssd_core.store.location import PARTIAL_PREFIX, is_empty
 from ssd_core.store.transfer import upload_directory
 
 INVOCATION_FILE = "invocation.json"
@@ -107,7 +107,7 @@ def check_owner(stage: str, out_dir: Location) -> None:
         OwnershipError: it holds something else.
     """
     if out_dir.head(INVOCATION_FILE) is None:
-        if next(out_dir.list(), None) is not None:
+        if not is_empty(out_dir):
             raise OwnershipError(
                 f"{out_dir} holds files, but no {INVOCATION_FILE} of '{stage}'; choose an empty "
                 "directory"

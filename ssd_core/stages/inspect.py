@@ -20,7 +20,7 @@ from ssd_core.data.inspection.table import SplitTable, join_objects, read_table
 from ssd_core.data.shards.manifest import Manifest, read_manifest
 from ssd_core.data.shards.reader import SplitReader, open_split
 from ssd_core.errors import UsageError, located
-from ssd_core.logs import format_count, logger
+from ssd_core.logs import announce, format_count
 from ssd_core.recipes import RECIPES, load_recipe
 from ssd_core.recipes.overrides import override
 from ssd_core.report import inspection
@@ -77,8 +77,7 @@ def run(
         page = render_page(INSPECT_FILE, content)
         write_file(folder / INSPECT_FILE, page)
         for remark in results["remarks"]:
-            logger.info("worth a look: %s", remark)
-        logger.info("inspection: %s (%d kB)", out_dir / INSPECT_FILE, len(page) // 1000)
+            announce("worth a look: %s", remark)
         return results | {"title": content["title"]}
 
     results = run_stage(invocation, out_dir, work)

@@ -61,13 +61,14 @@ def read_output(directory: Location) -> StageOutput:
         UsageError: the directory is not the output of a stage.
         DataError: the stage has not finished, or a file is damaged, of another run or version.
     """
-    request, invocation = _read_request(directory)
+    request = _get_request(directory)
     path, content = directory / RESULTS_FILE, _get(directory, RESULTS_FILE)
     results = parse_json(content, path)
     if (version := results.pop("format_version", None)) != RESULTS_VERSION:
         raise DataError(
             f"{path} has format version {version}, expected {RESULTS_VERSION}; run the stage again"
         )
+    invocation = _parse_request(request, directory)
     frame = _check_shape(Frame, content, path)
     if results.pop("invocation") != hashlib.sha256(request).hexdigest():
         raise DataError(f"{path} belongs to another {INVOCATION_FILE}; run the stage again")
@@ -88,7 +89,7 @@ def read_invocation(directory: Location) -> dict[str, Any]:
         UsageError: the directory is not the output of a stage.
         DataError: the file is damaged.
     """
-    return _read_request(directory)[1]
+    return _parse_request(_get_request(directory), directory)
 
 
 def read_outputs(directories: Sequence[Location]) -> dict[str, StageOutput]:
@@ -124,15 +125,19 @@ def _check_measurement(stage: str, output: StageOutput) -> None:
     _check_shape(results, output.read(RESULTS_FILE), output.directory / RESULTS_FILE)
 
 
-def _read_request(directory: Location) -> tuple[bytes, dict[str, Any]]:
+def _get_request(directory: Location) -> bytes:
     if directory.head(INVOCATION_FILE) is None:
         raise UsageError(
             f"{directory} has no {INVOCATION_FILE}; expected the output directory of a stage"
         )
-    content, path = _get(directory, INVOCATION_FILE), directory / INVOCATION_FILE
+    return _get(directory, INVOCATION_FILE)
+
+
+def _parse_request(content: bytes, directory: Location) -> dict[str, Any]:
+    path = directory / INVOCATION_FILE
     invocation = parse_json(content, path)
     _check_shape(Request, content, path)
-    return content, invocation
+    return invocation
 
 
 def _check_shape(kind: type[ShapeT], content: bytes, path: Location) -> ShapeT:

@@ -12,7 +12,7 @@ from ssd_core.config import PostprocessOverrides
 from ssd_core.data.decode import decode_image, resize_image
 from ssd_core.data.sources.base import IMAGE_SUFFIXES
 from ssd_core.errors import DataError, UsageError, one_line
-from ssd_core.logs import Progress, logger
+from ssd_core.logs import Progress, announce, format_count, logger
 from ssd_core.report.images import draw_detections
 from ssd_core.stages.detector import OpenedModel, open_model
 from ssd_core.stages.frame import INVOCATION_FILE, Invocation, Results, run_stage
@@ -78,12 +78,11 @@ def run(
         errors = [f"{line['image']}: {line['error']}" for line in lines if "error" in line]
         return {"images": len(found), "detections": sum(found), "errors": errors}
 
-    results = run_stage(invocation, out_dir, work)
+    results = run_stage(invocation, out_dir, work, in_place=True)
     errors = results["errors"]
-    num_images = f"{results['images']} image{'' if results['images'] == 1 else 's'}"
-    logger.info(
-        "found %d objects in %s: %s", results["detections"], num_images, out_dir / PICTURES_DIR
-    )
+    num_images = format_count(results["images"], "image")
+    num_objects = format_count(results["detections"], "object")
+    announce("found %s in %s: %s", num_objects, num_images, out_dir / PICTURES_DIR)
     if errors:
         raise DataError(
             f"{errors[0]} (error 1 of {len(errors)}, all in {out_dir / PREDICTIONS_FILE}); "

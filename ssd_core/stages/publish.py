@@ -8,7 +8,7 @@ from pathlib import Path
 from ssd_core import __version__
 from ssd_core.config import PublishConfig
 from ssd_core.errors import GateError, OwnershipError, UsageError
-from ssd_core.logs import logger
+from ssd_core.logs import announce
 from ssd_core.model_dir import (
     CONFIG_FILE,
     MODEL_DIR,
@@ -83,7 +83,7 @@ def run(
             "training_id": description.training_id,
         }
         if label is None:
-            logger.info("the model is not published: no name was given")
+            announce("the model is not published: it has no name (--model-name)")
             return results
         version = label.version or description.training_id
         published = layout.model(label.name, version)
@@ -149,7 +149,7 @@ def _publish(
             )
         config = published.get(CONFIG_FILE)  # the same weights, perhaps other sections
     if published.head(PUBLISHED_FILE) is not None:
-        logger.info("%s: already published", published)
+        announce("already published, unchanged")
         return
     for file in description.files:
         published.put(file.name, file.read(model_dir))
@@ -164,4 +164,4 @@ def _publish(
         "files": [file.model_dump() for file in (*own, *description.files)],
     }
     published.put_if_absent(PUBLISHED_FILE, (json.dumps(manifest, indent=2) + "\n").encode())
-    logger.info("published as %s", published)
+    announce("published as %s", published)

@@ -65,7 +65,6 @@ def run(
         page = render_page(REPORT_FILE, content)
         write_file(folder / REPORT_FILE, page)
         write_file(folder / SUMMARY_FILE, _summary(content, outputs))
-        logger.info("report: %s (%d kB)", out_dir / REPORT_FILE, len(page) // 1000)
         return {"metrics": _metrics(outputs)}
 
     results = run_stage(Invocation(stage="report", config=config, inputs=read), out_dir, work)

@@ -18,7 +18,7 @@ from ssd_core.data.shards.manifest import Manifest, read_manifest
 from ssd_core.data.shards.reader import SplitReader, open_split
 from ssd_core.errors import DataError, DivergedError, SsdError, UsageError
 from ssd_core.evaluation.run import evaluate_detector
-from ssd_core.logs import format_count, format_duration, logger
+from ssd_core.logs import announce, format_count, format_duration, logger
 from ssd_core.metrics import METRICS
 from ssd_core.model_dir import (
     MODEL_DIR,
@@ -164,8 +164,8 @@ def run_on_devices(training: Training, out_dir: Location, *, num_devices: int) -
     return training.run_once(out_dir, start)
 
 
-def launch(training: Training, out_dir: Location, nodes: Nodes) -> int:
-    """Run `ssd train` once per device of this machine and return the exit code.
+def launch(training: Training, out_dir: Location, nodes: Nodes, *words: str) -> int:
+    """Run `ssd train`, with more `words`, once per device; return the exit code.
 
     Raises:
         UsageError: the batch does not divide over the devices, or the framework has no ranks.
@@ -174,7 +174,8 @@ def launch(training: Training, out_dir: Location, nodes: Nodes) -> int:
     with tempfile.TemporaryDirectory(prefix="ssd-recipe-") as folder:
         config = Path(folder) / "recipe.json"
         config.write_text(training.recipe.model_dump_json())
-        return launch_ranks(training.framework, training.command(out_dir, str(config)), nodes)
+        command = (*training.command(out_dir, str(config)), *words)
+        return launch_ranks(training.framework, command, nodes)
 
 
 def keep(out_dir: Location, directory: Path, record: Location) -> None:
@@ -306,14 +307,13 @@ def _report(outcome: str, results: Mapping[str, Any], out_dir: Location) -> Stag
     kept = "the last step"
     if step := results["best_step"]:
         kept = f"step {step}, the best with {METRICS[BEST_METRIC].describe(metrics[BEST_METRIC])}"
-    logger.info(
-        "%s %s in %s, %s; the model is that of %s: %s",
+    announce(
+        "%s %s in %s, %s; the model is that of %s",
         outcome,
         format_count(results["steps"], "step"),
         format_duration(results["seconds"]),
         METRICS["loss"].describe(metrics["loss"]),
         kept,
-        model_dir,
     )
     return StageResult(
         metrics=metrics,

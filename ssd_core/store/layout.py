@@ -1,5 +1,6 @@
 """The layout of directories below a root, which no other module knows, and of a data set."""
 
+import re
 from dataclasses import dataclass
 
 from ssd_core.errors import UsageError
@@ -37,8 +38,11 @@ class Layout:
 
     def _join(self, *names: str) -> Location:
         for name in names:
-            if not name or name.startswith(".") or "/" in name or "\0" in name:
-                raise UsageError(f"'{name}' is not a valid name; expected one plain directory name")
+            if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", name):
+                raise UsageError(
+                    f"'{name[:200]}' is not a valid name; expected at most 128 letters, digits, "
+                    "'-', '_' and '.', which is not the first"
+                )
         location = Location.parse(self.root)
         for name in names:
             location /= name

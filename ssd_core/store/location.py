@@ -135,6 +135,13 @@ class Location(ABC):
         return f"{type(self).__name__}({str(self)!r})"
 
 
+def is_empty(directory: Location) -> bool:
+    """Return whether a directory holds no objects; one that does not exist holds none."""
+    if directory.local is not None and not directory.local.is_dir():
+        return True
+    return next(directory.list(), None) is None
+
+
 def check_key(key: str, directory: Location) -> None:
     """Check that a key names an object below the directory.
 

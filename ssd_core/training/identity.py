@@ -12,6 +12,7 @@ import ssd_core
 from ssd_core.config import Recipe, differences
 from ssd_core.errors import OwnershipError
 from ssd_core.store import Location
+from ssd_core.store.location import is_empty
 
 IDENTITY_FILE = "training.json"
 
@@ -39,7 +40,7 @@ def digest_identity(identity: Identity) -> str:
 
 def claim_directory(out_dir: Location, identity: Identity) -> None:
     """Claim `out_dir` for this training; if several try, the first one gets it."""
-    if out_dir.head(IDENTITY_FILE) is None and next(out_dir.list(), None) is not None:
+    if out_dir.head(IDENTITY_FILE) is None and not is_empty(out_dir):
         raise OwnershipError(
             f"{out_dir} holds files, but no {IDENTITY_FILE} of a training; choose an empty --out"
         )

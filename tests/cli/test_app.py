@@ -39,7 +39,7 @@ def test_the_help_has_an_example(command: str) -> None:
         ),
         (
             "kfp",
-            "sys.argv = ['', 'status', 'x']; from pipelines.cli import app; app.main()",
+            "sys.argv = ['', 'status', 'x']; from pipelines.__main__ import main; main()",
             "pipelines",
         ),
     ],

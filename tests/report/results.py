@@ -1,7 +1,7 @@
 """Results of stages, as small as the report accepts them."""
 
-from ssd_core.benchmark.speed import END_TO_END, PARTS
 from ssd_core.evaluation.coco import COCO_METRICS
+from ssd_core.metrics import END_TO_END, PARTS
 
 
 def evaluation(classes):

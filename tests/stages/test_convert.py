@@ -343,7 +343,7 @@ def test_a_full_disk_ends_with_its_exit_code_and_no_manifest(
     assert not (out_dir / "manifest.json").exists()
     again = run_convert(own_source, "--out", out_dir)
     assert again.returncode == 0, again.stderr
-    assert "8 train + 4 val images" in again.stderr
+    assert "8 train + 4 val images" in again.stdout
 
 
 def test_the_output_of_the_command(all_formats: Path, tmp_path: Path) -> None:
@@ -352,13 +352,13 @@ def test_the_output_of_the_command(all_formats: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "train: txt_list/train.txt" in done.stderr
-    assert "100 train + 40 val images, 1878 boxes, 3 classes, 2 shards, 3.0 MB" in done.stderr
+    assert "100 train + 40 val images, 1878 boxes, 3 classes, 2 shards, 3.0 MB" in done.stdout
 
 
 def test_two_conversions_at_once_do_the_work_once(own_source: Path, tmp_path: Path) -> None:
     command = [SSD, "convert", own_source, "--out", tmp_path / "out"]
-    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    logs = sorted(process.communicate()[1] for process in both)
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    logs = sorted(process.communicate()[0] for process in both)
     assert [process.returncode for process in both] == [0, 0], logs
     assert sum("8 train + 4 val images" in text for text in logs) == 1
     assert sum("already converted" in text for text in logs) == 1

@@ -111,5 +111,5 @@ def test_the_command_takes_workers(few_images: Path, tmp_path: Path) -> None:
     words = [few_images, "--out", tmp_path / "out", "--workers"]
     done = run_convert(*words, "2")
     assert done.returncode == 0, done.stderr
-    assert "8 train + 4 val images" in done.stderr
+    assert "8 train + 4 val images" in done.stdout
     assert run_convert(*words, "0").returncode == 2

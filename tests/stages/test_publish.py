@@ -247,9 +247,13 @@ def test_a_name_is_one_folder(inputs, root, name):
         (["--name", "a/b"], 2, "error: 'a/b' is not a valid name"),
     ],
 )
-def test_the_command(inputs, root, tmp_path, arguments, code, message):
-    command = ["publish", *inputs, "--name", "cells", "--root", root, "--out", tmp_path / "out"]
+def test_the_command(inputs, root, arguments, code, message):
+    command = ["publish", *inputs, "--name", "cells", "--out", root]
     done = run_ssd(*command, *arguments)
     assert done.returncode == code, done.stderr
     assert message in done.stderr
     assert (root / "models").exists() == (code == 0)
+    if code == 0:
+        published = Path(done.stdout.splitlines()[-1])
+        assert published.parent == root / "models/cells"
+        assert (published / "published.json").is_file()

@@ -88,7 +88,24 @@ def test_the_layout(root: str, expected: str) -> None:
     assert str(layout.model("cells", "1.0")) == f"{expected}/models/cells/1.0"
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../up", "a/b", "/abs", ".hidden", "nul\0"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        "../up",
+        "a/b",
+        "/abs",
+        ".hidden",
+        "nul\0",
+        "a b",
+        "a$(b)",
+        "ü",
+        "a\n",
+        "x" * 129,
+    ],
+)
 def test_a_name_cannot_leave_its_directory(name: str) -> None:
     with pytest.raises(UsageError, match="is not a valid name"):
         Layout("/data").model("cells", name)

@@ -26,8 +26,7 @@ def test_every_directory_may_be_in_a_store(few_images: Path, trained_dir: Path) 
         ("evaluate", *model, *data, "--out", outputs[1], "--device", "cpu"),
         ("benchmark", *model, *data, "--out", outputs[2], "--device", "cpu", *QUICK),
         ("report", *outputs, "--out", root / "report"),
-        ("publish", *outputs, "--name", "cells", "--version", "1", "--root", root)
-        + ("--out", root / "published"),
+        ("publish", *outputs, "--name", "cells", "--version", "1", "--out", root),
     ):
         app([*map(str, command)], standalone_mode=False)
     published: Location = root / "models" / "cells" / "1"

@@ -1,0 +1,71 @@
+"""Where commands write: results to standard output, progress and warnings to standard error."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.processes import SSD, run_ssd
+
+
+def as_json(*words: str | Path) -> Any:
+    done = run_ssd(*words, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_figures_and_the_last_line_with_the_path_are_the_output(
+    bccd_shards: Path, trained_dir: Path, tmp_path: Path
+) -> None:
+    where = ("--data", bccd_shards, "--out", tmp_path / "out", "--device", "cpu")
+    done = run_ssd("evaluate", "--model", trained_dir, *where)
+    *figures, path = done.stdout.splitlines()
+    assert len(figures) == 12
+    assert path == str(tmp_path / "out/results.json")
+    assert "Average" not in done.stderr
+    assert as_json("evaluate", "--model", trained_dir, *where)["output"] == path
+
+
+def test_json_has_the_numbers_of_the_text(few_images: Path, tmp_path: Path) -> None:
+    converted = as_json("convert", few_images, "--out", tmp_path / "shards")
+    assert converted["metrics"]["images"] == 12
+    assert converted["output"] == str(tmp_path / "shards")
+    inspected = as_json("inspect", "--data", tmp_path / "shards", "--out", tmp_path / "inspection")
+    assert inspected["output"] == str(tmp_path / "inspection/inspect.html")
+    assert as_json("check", few_images)["errors"] == 0
+    [verified] = as_json("verify", tmp_path / "shards")
+    assert verified == {"directory": str(tmp_path / "shards"), "faults": []}
+    assert as_json("gc", tmp_path / "shards") == []
+    assert set(as_json("recipes")) >= {"demo", "ssd300_vgg16"}
+    assert as_json("recipes", "demo")["name"] == "demo"
+
+
+@pytest.mark.parametrize("words", [("recipes", "demo"), ("--help",), ("verify", "DATA")])
+def test_a_closed_pipe_ends_a_command_quietly(bccd_shards: Path, words: tuple[str, ...]) -> None:
+    command = [SSD, *(bccd_shards if word == "DATA" else word for word in words)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == (b"", 141)
+
+
+@pytest.mark.parametrize("words", [("recipes", "demo"), ("--help",)])
+def test_a_full_disk_behind_the_output_is_one_line(words: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([SSD, *words], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 75
+    assert done.stderr.startswith("error: standard output: no space left on device")
+    assert done.stderr.count("\n") == 1
+
+
+def test_quiet_keeps_results_and_warnings(few_images: Path, tmp_path: Path) -> None:
+    done = run_ssd("convert", few_images, "--quiet", "--out", tmp_path / "shards")
+    assert (done.stderr, done.stdout.splitlines()[-1]) == ("", str(tmp_path / "shards"))
+    assert "8 train + 4 val images" in done.stdout
+
+
+def test_both_command_lines_have_a_version() -> None:
+    assert run_ssd("--version").stdout.startswith("ssd ")
