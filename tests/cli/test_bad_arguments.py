@@ -156,7 +156,7 @@ COMMANDS = [
     (["report", "nowhere", "--out", "o"], 2, "has no invocation.json"),
     (["report", "empty", "--out", "o"], 2, "has no invocation.json"),
     (["report", "broken", "--out", "o"], 3, "is not JSON"),
-    (["report", "foreign", "--out", "o"], 3, "has format version None"),
+    (["report", "foreign", "--out", "o"], 3, "invocation.json: config is missing"),
     (["recipes", "demoo"], 2, "did you mean 'demo'?"),
     (["recipes", "demo", "--set", "a"], 2, "is not of the form section.key=value"),
     (["verify", "nowhere"], 2, "nowhere: the directory does not exist"),

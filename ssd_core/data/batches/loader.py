@@ -17,6 +17,9 @@ from ssd_core.structures import Batch
 _BATCHES_AHEAD = 2
 """Batches in preparation while the learner uses one."""
 
+_MAX_REPEATS = 100
+"""Of an image in one batch: as many as an experiment with a single image may want."""
+
 _ROWS_PER_TASK = 4  # few, so that all threads finish a batch together
 
 
@@ -53,6 +56,12 @@ class Loader:
 
     def __post_init__(self) -> None:
         check_batch_size(self.batch_size, self.world_size)
+        num_images = sum(self.reader.shard_rows)
+        if self.batch_size > _MAX_REPEATS * num_images > 0:
+            raise UsageError(
+                f"train.batch_size {self.batch_size} takes each of the {num_images} images more "
+                f"than {_MAX_REPEATS} times per step; choose at most {num_images}"
+            )
 
     def batches(self, first_step: int, last_step: int) -> Iterator[Batch]:
         """Yield the batches of `first_step` .. `last_step - 1`, counted from the start of training.

@@ -135,9 +135,17 @@ def test_all_ranks_resumed_at_any_step_yield_the_whole_remainder(world_size, num
         assert_same(together, expected[first:])
 
 
-def test_a_batch_must_divide_over_the_ranks():
-    with pytest.raises(UsageError, match="train.batch_size 8 does not divide over 3 devices"):
-        make_loader(world_size=3)
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"world_size": 3}, "train.batch_size 8 does not divide over 3 devices"),
+        ({"batch_size": 1601}, "1601 takes each of the 16 images more than 100 times per step"),
+        ({"batch_size": 10**18}, "choose at most 16"),
+    ],
+)
+def test_an_unusable_batch_size_is_refused(changes, message):
+    with pytest.raises(UsageError, match=message):
+        make_loader(**changes)
 
 
 def test_a_batch_stays_unchanged_until_the_next_is_requested():
