@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, cast, get_args
 
 import typer
 
@@ -10,6 +10,7 @@ from ssd_core.cli.options import Assignments, Data, Json, OptionalOut, Out, fini
 from ssd_core.config import (
     ConvertConfig,
     Crowd,
+    LabelFormat,
     Policy,
     ShardFormat,
     SourceFormat,
@@ -30,6 +31,10 @@ Source = Annotated[
 Format = Annotated[
     SourceFormat,
     typer.Option(metavar="FORMAT", help=f"{', '.join(get_args(SourceFormat))}; auto detects it."),
+]
+CheckedFormat = Annotated[
+    LabelFormat,
+    typer.Option(metavar="FORMAT", help=f"{', '.join(get_args(LabelFormat))}; auto detects it."),
 ]
 Train = Annotated[str | None, typer.Option(metavar="SPLIT", help=_SPLIT)]
 Val = Annotated[str | None, typer.Option(metavar="SPLIT", help="Evaluation split, likewise.")]
@@ -58,6 +63,7 @@ Assigned = Annotated[
 
 _DEFAULTS = ConvertConfig()
 _CHECK = ConvertConfig(decode_check=True)
+_CHECKED_FORMAT = cast(LabelFormat, _CHECK.format)
 
 
 def convert(
@@ -112,7 +118,7 @@ def convert(
 def check(
     source: Source,
     out: OptionalOut = None,
-    format: Format = _DEFAULTS.format,
+    format: CheckedFormat = _CHECKED_FORMAT,
     train: Train = _DEFAULTS.train,
     val: Val = _DEFAULTS.val,
     images: Images = _DEFAULTS.images,

@@ -38,7 +38,8 @@ __all__ = [
     "parse_section",
 ]
 
-SourceFormat = Literal["auto", "coco", "voc", "yolo", "txt", "mindrecord"]
+LabelFormat = Literal["auto", "coco", "voc", "yolo", "txt"]
+SourceFormat = Literal[LabelFormat, "mindrecord"]
 Policy = Literal["strict", "repair", "skip"]
 Crowd = Literal["keep", "object"]
 ShardFormat = Literal["arrow", "mindrecord"]

@@ -156,6 +156,7 @@ COMMANDS = [
     (["report", "nowhere", "--out", "o"], 2, "has no invocation.json"),
     (["report", "empty", "--out", "o"], 2, "has no invocation.json"),
     (["report", "broken", "--out", "o"], 3, "is not JSON"),
+    (["check", "SOURCE", "--format", "mindrecord"], 2, "'mindrecord' is not one of 'auto', 'coco'"),
     (["report", "foreign", "--out", "o"], 3, "invocation.json: config is missing"),
     (["recipes", "demoo"], 2, "did you mean 'demo'?"),
     (["recipes", "demo", "--set", "a"], 2, "is not of the form section.key=value"),

@@ -49,7 +49,9 @@ def check_dataset(source: Source, config: ConvertConfig) -> CheckedDataset:
         return CheckedDataset(format="unknown", classes=(), splits={}, findings=findings)
     check_listing(source, dataset, findings)
     usable = list(_check_images(source, dataset, config, findings))
-    report_equal_images(source, (image for image, _ in usable), findings)
+    report_equal_images(
+        lambda image: source.read(image.path), (image for image, _ in usable), findings
+    )
     counts: dict[SplitName, SplitCounts] = {}
     for name, split in dataset.splits.items():
         num_objects = [count for image, count in usable if image.split == name]

@@ -6,7 +6,7 @@ neighbour (the difference hash of N. Krawetz, 2013). Two of the same scene diffe
 
 import hashlib
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -15,7 +15,6 @@ import numpy as np
 from ssd_core.config import SplitName
 from ssd_core.data.decode import decode_coarse
 from ssd_core.data.findings import Findings
-from ssd_core.data.sources.base import Source
 from ssd_core.errors import DataError
 from ssd_core.structures import Array, IntArray
 
@@ -27,6 +26,7 @@ class SeenImage(NamedTuple):
 
     split: SplitName
     path: str
+    """Or the place of the image, where it has no file of its own."""
     fingerprint: int
 
 
@@ -37,8 +37,10 @@ def take_fingerprint(image: memoryview) -> int:
     return len(image) << 32 | check
 
 
-def report_equal_images(source: Source, images: Iterable[SeenImage], findings: Findings) -> None:
-    """Report equal images; those with the same fingerprint are read again and compared.
+def report_equal_images(
+    read: Callable[[SeenImage], bytes], images: Iterable[SeenImage], findings: Findings
+) -> None:
+    """Report equal images; `read` returns those with the same fingerprint, which are compared.
 
     A file that is itself in both splits is reported by its name elsewhere.
     """
@@ -47,15 +49,17 @@ def report_equal_images(source: Source, images: Iterable[SeenImage], findings: F
         by_fingerprint.setdefault(image.fingerprint, []).append(image)
     for group in by_fingerprint.values():
         if len({image.path for image in group}) > 1:
-            for equal in _by_content(source, group).values():
+            for equal in _by_content(read, group).values():
                 _report(equal, findings)
 
 
-def _by_content(source: Source, group: Sequence[SeenImage]) -> Mapping[bytes, list[SeenImage]]:
+def _by_content(
+    read: Callable[[SeenImage], bytes], group: Sequence[SeenImage]
+) -> Mapping[bytes, list[SeenImage]]:
     found: dict[bytes, list[SeenImage]] = {}
     for image in group:
         try:
-            digest = hashlib.sha256(source.read(image.path)).digest()
+            digest = hashlib.sha256(read(image)).digest()
         except DataError:  # removed since it was checked
             continue
         found.setdefault(digest, []).append(image)

@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 
 from ssd_core.config import ConvertConfig, SplitName
+from ssd_core.data.checking.duplicates import SeenImage, report_equal_images, take_fingerprint
 from ssd_core.data.checking.samples import check_sample
 from ssd_core.data.conversion.part import Conversion
 from ssd_core.data.findings import Findings
@@ -57,12 +58,19 @@ def adopt_source(conversion: Conversion, findings: Findings) -> Manifest:
             "choose --policy strict or repair"
         )
     places, shards = _take_files(conversion)
+    files = ShardFiles(LocalDirectory(conversion.out_dir))
+    rows = {name: MindRecordRows(files, each) for name, each in shards.items()}
     splits: dict[SplitName, Split] = {}
     max_label = 0
-    for name, files in shards.items():
-        rows = MindRecordRows(ShardFiles(LocalDirectory(conversion.out_dir)), files)
-        splits[name], label = _check_split(rows, name, config, findings)
+    seen: dict[SeenImage, int] = {}
+    for name in rows:
+        splits[name], label = _check_split(rows[name], name, config, findings, seen)
         max_label = max(max_label, label)
+    report_equal_images(
+        lambda image: b"".join(part for *_, part in rows[image.split].samples([seen[image]])),
+        seen,
+        findings,
+    )
     findings.write(conversion.findings_dir)
     findings.log()
     findings.check(conversion.findings_dir, dropped=0, listed=0, max_skipped=0)
@@ -137,9 +145,16 @@ def _choose_splits(sets: Mapping[str, object], config: ConvertConfig) -> dict[Sp
 
 
 def _check_split(
-    rows: MindRecordRows, split: SplitName, config: ConvertConfig, findings: Findings
+    rows: MindRecordRows,
+    split: SplitName,
+    config: ConvertConfig,
+    findings: Findings,
+    seen: dict[SeenImage, int],
 ) -> tuple[Split, int]:
-    """Check every image of a split; return its manifest entry and the largest label."""
+    """Check every image of a split, and add its row to `seen`.
+
+    Return the manifest entry of the split and its largest label.
+    """
     counts, max_label = [0], 0
     num_images = sum(shard.rows for shard in rows.shards)
     with Progress(f"adopt: {split} image", num_images) as progress:
@@ -149,6 +164,7 @@ def _check_split(
                 raise DataError(f"{sample.place}: has class {labels.min()}; expected 1, 2, ...")
             checked = check_sample(sample, image, config, findings)
             if checked is not None:
+                seen[SeenImage(split, sample.place, take_fingerprint(image))] = index
                 counts.append(len(checked.annotations))
                 max_label = max(max_label, *checked.annotations.labels.tolist(), 0)
             elif not findings.stops:

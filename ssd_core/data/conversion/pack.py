@@ -56,7 +56,8 @@ def _pack_source(conversion: Conversion, findings: Findings, workers: int) -> Ma
     check_listing(source, dataset, findings)
     parts = plan_parts(conversion, dataset)
     packed = list(_pack_parts(conversion, dataset, parts, findings, workers))
-    report_equal_images(source, _seen_images(dataset, parts, packed), findings)
+    seen = _seen_images(dataset, parts, packed)
+    report_equal_images(lambda image: source.read(image.path), seen, findings)
     splits = {name: _join(name, packed) for name in dataset.splits}
     findings.write(conversion.findings_dir)
     findings.log()

@@ -63,7 +63,8 @@ def test_equal_images(
         for split, name in names
     ]
     findings = Findings("strict")
-    report_equal_images(FolderSource(tmp_path), seen, findings)
+    source = FolderSource(tmp_path)
+    report_equal_images(lambda image: source.read(image.path), seen, findings)
     assert [
         (finding.code, finding.image, f"{first}.jpg" in finding.detail)
         for finding, (_, _, first) in zip(findings.listed, expected, strict=True)

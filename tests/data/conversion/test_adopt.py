@@ -1,5 +1,6 @@
 """MindRecord files of other programs: adopted unchanged, checked and read."""
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -219,6 +220,21 @@ def test_invalid_boxes_fail_or_are_repaired_when_read(images: list[bytes], tmp_p
     first, second = split_of(tmp_path / "out", "train").read([0, 1])
     assert first.annotations.boxes.tolist() == [[2, 1, 40, 30], [0, 0, 20, 20]]
     assert len(second.annotations) == 0
+
+
+def test_equal_images_are_found(images: list[bytes], tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    train = [(number, images[number % 2], boxes_of(0)) for number in range(3)]
+    write(source / "train.mindrecord", train, REFERENCE, 1)
+    write(source / "val.mindrecord", [(9, images[1], boxes_of(0))], REFERENCE, 1)
+    convert_into(tmp_path / "out", CONFIG, source)
+    assert manifest_of(tmp_path / "out").findings == {
+        "equal_images": 1,
+        "equal_images_in_both_splits": 1,
+    }
+    findings = json.loads((tmp_path / "out/findings.json").read_text())["findings"]
+    assert findings[0]["place"].endswith("train.mindrecord row 2")
+    assert findings[0]["detail"].endswith("train.mindrecord row 0")
 
 
 def test_an_unusable_image_is_an_error(images: list[bytes], tmp_path: Path) -> None:
