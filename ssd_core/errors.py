@@ -17,9 +17,12 @@ code 1.
 
 import difflib
 import errno
+import os
 import re
+import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -156,6 +159,9 @@ class ErrorLine(NamedTuple):
     exit_code: int
 
 
+_TERMINATION_LOG = "SSD_TERMINATION_LOG"
+"""Environment variable: path of a file for the error line of this process. The launcher of several
+processes hides their exit codes."""
 _ERROR_LINE = re.compile(r"error: (.+) \(exit (\d+)\)")
 
 
@@ -163,6 +169,18 @@ def format_error_line(message: object, exit_code: int | None = None) -> str:
     """Return `error: <message> (exit <N>)`, or without the exit code if it is None."""
     line = one_line(f"error: {message}")
     return line if exit_code is None else f"{line} (exit {exit_code})"
+
+
+def report_error(message: object, exit_code: int, *, cause: str | None = None) -> None:
+    """Print the error, and append it or its cause to the termination log.
+
+    Several processes append to one log, so its first line is the first failure.
+    """
+    sys.stderr.write(format_error_line(message) + "\n")
+    sys.stderr.flush()
+    if path := os.environ.get(_TERMINATION_LOG):
+        with suppress(OSError), Path(path).open("a") as log:
+            log.write(format_error_line(cause or message, exit_code) + "\n")
 
 
 def parse_error_line(line: str) -> ErrorLine | None:

@@ -7,6 +7,8 @@ import sys
 import time
 from typing import TextIO
 
+from ssd_core import watchdog
+
 _REDRAW_SECONDS = 0.1
 LINE_SECONDS = 10.0
 """Time between two progress lines without a terminal."""
@@ -66,7 +68,8 @@ class _LineFormatter(logging.Formatter):
 class Progress:
     """Progress of long work: one redrawn line on a terminal, otherwise a line every few seconds.
 
-    Use as a context manager; `update` is cheap enough for every item.
+    Use as a context manager, which also watches that the work does not stall; `update` is cheap
+    enough for every item.
     """
 
     line_seconds = LINE_SECONDS
@@ -81,17 +84,21 @@ class Progress:
         self._shown = self._started if not self._is_terminal else 0.0
         if logger.level > logging.INFO:
             self._shown = math.inf
+        self._watch = watchdog.watch()
 
     def __enter__(self) -> "Progress":
+        self._watch.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._watch.__exit__(None, None, None)
         if self._is_terminal:
             self._stream.write(_CLEAR_LINE)
             self._stream.flush()
 
     def update(self, done: int, figures: str = "") -> None:
         """Show that `done` of the total are finished, followed by `figures`."""
+        watchdog.beat()
         now = time.monotonic()
         if now - self._shown < (_REDRAW_SECONDS if self._is_terminal else self.line_seconds):
             return

@@ -7,15 +7,14 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Annotated, NoReturn
 
 import typer
 from typer.exceptions import TyperException
 
 from ssd_core import __version__
-from ssd_core.errors import TransientError, explain, format_error_line, one_line
+from ssd_core.errors import TransientError, explain, one_line, report_error
 from ssd_core.logs import RESULT, logger
 
 EPILOG = (
@@ -24,9 +23,6 @@ EPILOG = (
     "failed requirement; 75 temporary failure, run it again; 130 and 143 stopped."
 )
 """End of the help of a command line that ends with `run`."""
-_TERMINATION_LOG = "SSD_TERMINATION_LOG"
-"""Environment variable: path of a file for the error line of this process. The launcher of several
-processes hides their exit codes."""
 _LEVELS = {
     "--verbose": logging.DEBUG,
     "-v": logging.DEBUG,
@@ -61,16 +57,16 @@ def run(app: typer.Typer) -> NoReturn:
         exit_code = returned if isinstance(returned, int) else 0
     except TyperException as error:
         if error.format_message():  # empty after a bare command has printed its help
-            _report(_explain(error), 2)
+            report_error(_explain(error), 2)
         sys.exit(2)
     except Exception as error:
         explained = explain(error)
         if explained is None or is_debugging:
             traceback.print_exc()
         if explained is None:
-            _report(_BUG, 1, cause=f"{type(error).__name__}: {error}")
+            report_error(_BUG, 1, cause=f"{type(error).__name__}: {error}")
             sys.exit(1)
-        _report(explained, explained.exit_code)
+        report_error(explained, explained.exit_code)
         sys.exit(explained.exit_code)
     sys.exit(exit_code)
 
@@ -119,14 +115,3 @@ def _explain(error: TyperException) -> str:
     context = getattr(error, "ctx", None)
     hint = f" (see '{context.command_path} --help')" if context else ""
     return one_line(f"{message[:1].lower()}{message[1:]}{hint}")
-
-
-def _report(message: object, exit_code: int, *, cause: str | None = None) -> None:
-    """Print the error, and append it or its cause to the termination log.
-
-    Several processes append to one log, so its first line is the first failure.
-    """
-    print(format_error_line(message), file=sys.stderr)
-    if path := os.environ.get(_TERMINATION_LOG):
-        with suppress(OSError), Path(path).open("a") as log:
-            log.write(format_error_line(cause or message, exit_code) + "\n")

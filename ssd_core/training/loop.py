@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ssd_core import watchdog
 from ssd_core.backends.base import Learner, ReadLosses
 from ssd_core.backends.ranks import ALONE, Ranks
 from ssd_core.config import TrainConfig
@@ -88,6 +89,7 @@ def train(run: Run) -> TrainState:
             interval.idle_since = time.monotonic()
             state.step += 1
             state.samples += config.batch_size
+            watchdog.beat()
             if run.is_first:
                 progress.update(state.step, figures)
 

@@ -113,6 +113,24 @@ def test_a_killed_rank_ends_the_other(bccd_shards, tmp_path, lost):
     assert "Traceback" not in errors
 
 
+def test_a_rank_that_stalls_ends_the_other(bccd_shards, tmp_path, monkeypatch):
+    monkeypatch.setenv("SSD_STALL_MINUTES", "0.2")
+    monkeypatch.setenv("SSD_TERMINATION_LOG", str(tmp_path / "log"))
+    words = command(bccd_shards, tmp_path / "out", steps=100_000)
+    processes = start_ranks(words, 2)
+    wait_for_step(processes[0], tmp_path / "out", 3)
+    processes[1].send_signal(signal.SIGSTOP)
+    _, errors = processes[0].communicate()
+    processes[1].kill()
+    processes[1].communicate()
+    assert processes[0].returncode == 75
+    assert "most recent call first" in errors
+    assert "in greatest" in errors or "in step" in errors
+    message = "error: no progress for 0.2 minutes: the stacks above show where; repeat the command"
+    assert errors.splitlines()[-1].startswith(message)
+    assert (tmp_path / "log").read_text().endswith("or raise SSD_STALL_MINUTES (exit 75)\n")
+
+
 def test_a_killed_device_ends_the_command(bccd_shards, tmp_path):
     process = start(command(bccd_shards, tmp_path, "--num-devices", "2", steps=100_000))
     wait_for_step(process, tmp_path, 2)

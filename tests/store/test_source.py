@@ -16,6 +16,7 @@ from ssd_core.errors import DataError, TransientError, UsageError
 from ssd_core.stages import check, convert
 from ssd_core.store import LocalDirectory, Location
 from tests.faults.fault_proxy import FaultProxy
+from tests.processes import run_ssd
 from tests.store.conftest import BUCKET, new_location
 
 CONFIG = ConvertConfig(shard_bytes=30_000)
@@ -139,6 +140,20 @@ def test_an_unavailable_store_is_reported(
     with pytest.raises(TransientError):
         convert.run(ConvertConfig(), images.uri, LocalDirectory(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_store_that_stalls_is_noticed_by_the_watchdog(
+    images: Location, tmp_path: Path, user_proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSD_STORE_PATIENCE", "100000")
+    monkeypatch.setenv("SSD_STALL_MINUTES", "0.05")
+    user_proxy.fail("stall", times=1000, target=r"BloodImage_00010\.jpg")
+    done = run_ssd("convert", images.uri, "--out", tmp_path / "out")
+    assert done.returncode == 75, done.stderr
+    assert "store.py" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: no progress for 0.05 minutes: ")
+    user_proxy.heal()
+    assert run_ssd("convert", images.uri, "--out", tmp_path / "out").returncode == 0
 
 
 def test_a_store_that_becomes_unavailable_leaves_no_manifest(

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
+from ssd_core import watchdog
 from ssd_core.backends.ranks import RankEnv, Ranks
 from ssd_core.errors import TransientError, UsageError
 from ssd_core.logs import logger
@@ -60,6 +61,7 @@ class TorchRanks(Ranks):
             return result
         with self._in_touch():
             while not self._store.check([key]):
+                watchdog.beat()  # rank 0 has its own watchdog
                 time.sleep(_POLL_SECONDS)
             shared: ResultT = json.loads(self._store.get(key))
         return shared

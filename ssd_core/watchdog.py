@@ -1,0 +1,77 @@
+"""A watchdog: a process that stalls writes the stacks of its threads and ends with exit code 75.
+
+A hanging device, disk or library raises no error, and its process would occupy a machine for ever.
+"""
+
+import faulthandler
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ssd_core.errors import TransientError, UsageError, report_error
+
+_STDERR = 2
+_DEFAULT_MINUTES = "30"
+_last = 0.0
+"""Time of the last progress of this process."""
+
+
+def beat() -> None:
+    """Note that this process makes progress; cheap enough for every item."""
+    global _last
+    _last = time.monotonic()
+
+
+@contextmanager
+def watch() -> Iterator[None]:
+    """End this process if nothing calls `beat` for SSD_STALL_MINUTES; blocks may be nested.
+
+    Raises:
+        UsageError: SSD_STALL_MINUTES is not a number.
+    """
+    seconds = 60 * _read_minutes()
+    ended = threading.Event()
+    beat()
+    if seconds:
+        threading.Thread(target=_watch, args=(seconds, ended), name="watchdog", daemon=True).start()
+    try:
+        yield
+    finally:
+        beat()  # for the block around this one
+        ended.set()
+
+
+def _read_minutes() -> float:
+    text = os.environ.get("SSD_STALL_MINUTES") or _DEFAULT_MINUTES
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = -1
+    if not 0 <= minutes < float("inf"):
+        raise UsageError(
+            f"SSD_STALL_MINUTES is '{text}'; expected a number of minutes, or 0 for no limit"
+        )
+    return minutes
+
+
+def _watch(seconds: float, ended: threading.Event) -> None:
+    # The idle time is counted in slices: while the process is stopped, only one of them passes.
+    part = min(seconds / 10, 10.0)
+    idle, seen = 0.0, _last
+    while not ended.wait(part):
+        idle = idle + part if seen == _last else 0.0
+        seen = _last
+        if idle >= seconds:
+            _end(seconds)
+
+
+def _end(seconds: float) -> None:
+    faulthandler.dump_traceback(file=_STDERR)
+    error = TransientError(
+        f"no progress for {seconds / 60:g} minutes: the stacks above show where; repeat the "
+        "command, or raise SSD_STALL_MINUTES"
+    )
+    report_error(error, error.exit_code)
+    os._exit(error.exit_code)  # the main thread may never return
