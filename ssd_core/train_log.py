@@ -61,7 +61,7 @@ def _is_later(line: Mapping[str, Any], step: int) -> bool:
 def _parse(text: str) -> dict[str, Any] | None:
     try:
         line = json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # also of a number that is too long for Python
         return None
     is_line = isinstance(line, dict) and "event" in line and isinstance(line.get("step"), int)
     return line if is_line else None

@@ -56,7 +56,13 @@ def test_rewinding_a_missing_log_does_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("line", ["", "{", "[]", "7", '{"step": 1}', '{"event": "step"}', "\x00"])
+LONG_NUMBER = f'{{"event": "step", "step": {"1" * 5000}}}'
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["", "{", "[]", "7", '{"step": 1}', '{"event": "step"}', "\x00", "[" * 99_999, LONG_NUMBER],
+)
 def test_a_malformed_line_is_named(path, line):
     path.write_text(f'{{"event": "start", "step": 0}}\n{line}\n{{"event": "end", "step": 1}}\n')
     with pytest.raises(DataError, match=r"train_log.jsonl:2: expected a JSON object"):

@@ -69,6 +69,8 @@ def _describe(details: ErrorDetails, keys: Sequence[int | str], path: str) -> st
     if details["type"] == "value_error":  # raised by a validator of this package
         return f"{prefix}{details['ctx']['error']}"
     expected = details["msg"].lower().partition(" or instance of")[0]
+    if details["type"] == "json_invalid":  # the input is the whole file
+        return f"{prefix}{expected}"
     shown = json.dumps(details["input"], default=str)
     return f"{prefix}{expected}, got {shown[:80]}"
 

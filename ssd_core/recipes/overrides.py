@@ -41,7 +41,7 @@ def _apply(values: dict[str, Any], assignments: Iterable[str]) -> None:
 def _parse_value(text: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # also of a number that is too long for Python
         return text
 
 
