@@ -193,14 +193,14 @@ def _read_classes(text: str | None) -> list[str] | None:
     """Read names from a file, one per line, or from the text itself, separated by commas."""
     if text is None:
         return None
-    names = text.split(",")
+    names = [name.strip() for name in text.split(",")]
     try:
         names = Path(text).read_text("utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise UsageError(f"--classes {text}: not UTF-8; expected one name per line") from None
     except OSError:  # the file does not exist, or the list is too long for a file name
         pass
-    found = [name.strip() for name in names if name.strip()]
+    found = [name for name in names if name.strip()]
     if not found:
         raise UsageError(f"--classes {text}: no class names; expected a,b,c or a file")
     return found

@@ -90,6 +90,9 @@ RULES: dict[str, Rule] = {
     "class_unknown": Rule("error", DROP_BOX),
     "class_left_out": Rule("warning", DROP_BOX),
     "class_without_objects": Rule("warning", KEEP),
+    "class_names_similar": Rule("warning", KEEP),
+    "class_rare": Rule("warning", KEEP),
+    "class_count_differs": Rule("warning", "used the names"),
 }
 """All codes."""
 

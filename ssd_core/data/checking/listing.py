@@ -1,6 +1,8 @@
 """Checks of a whole data set that open no image: names, repeated objects, unused classes."""
 
-from collections.abc import Iterable
+import shlex
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -13,6 +15,7 @@ from ssd_core.errors import DataError
 from ssd_core.structures import IntArray
 
 _SHOWN = 20
+_HUNDREDS = 100
 _ALMOST_ALL = 0.99
 
 
@@ -28,6 +31,7 @@ def check_listing(source: Source, dataset: SourceDataset, findings: Findings) ->
     _report_shared(dataset, findings)
     _report_unused(source, dataset, findings)
     _report_empty_classes(dataset, findings)
+    _report_slips(source, dataset, findings)
 
 
 _WITHOUT_VAL = (
@@ -130,8 +134,45 @@ def _report_empty_classes(dataset: SourceDataset, findings: Findings) -> None:
     """Report classes without objects to learn from, or to measure in a lone split."""
     split = dataset.splits.get("train", dataset.splits.get("val"))
     assert split is not None
-    labels = set(split.annotations.labels.tolist())
-    names = [info.name for info in dataset.classes if info.label not in labels]
+    names = [name for name, count in _count_objects(dataset, [split]).items() if not count]
     if names:
         detail = f"no object of: {', '.join(names[:_SHOWN])}{', ...' * (len(names) > _SHOWN)}"
         findings.add("class_without_objects", split.place, detail, count=len(names))
+
+
+def _report_slips(source: Source, dataset: SourceDataset, findings: Findings) -> None:
+    """Report names that may be slips of the pen: nearly equal ones, and one of a single object."""
+    counts = _count_objects(dataset, dataset.splits.values())
+    total = sum(counts.values())
+    for name, count in counts.items():
+        if count == 1 and total > _HUNDREDS:
+            findings.add("class_rare", source.uri, f"1 of {total} objects is of class '{name}'")
+    similar: dict[str, list[str]] = {}
+    for name in counts:
+        similar.setdefault(_fold_class(name), []).append(name)
+    for group in similar.values():
+        if len(group) > 1:
+            shown = ", ".join(f"'{name}' ({counts[name]} x)" for name in group)
+            detail = f"may be one class: {shown}; {_advise_joining(counts, group)}"
+            findings.add("class_names_similar", source.uri, detail)
+
+
+def _count_objects(dataset: SourceDataset, splits: Iterable[SourceSplit]) -> dict[str, int]:
+    """Return the number of objects by the name of each class."""
+    labels = np.concatenate([split.annotations.labels for split in splits])
+    counts = np.bincount(labels, minlength=len(dataset.classes) + 1).tolist()
+    return {info.name: counts[info.label] for info in dataset.classes}
+
+
+def _fold_class(name: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
+def _advise_joining(counts: Mapping[str, int], group: Sequence[str]) -> str:
+    """Return the option that joins the classes of a group to the one with most objects."""
+    target = max(group, key=lambda name: counts[name])
+    entries = [f"{name}={target}" if name in {*group} - {target} else name for name in counts]
+    if len(entries) <= _SHOWN and not any("," in name or name != name.strip() for name in counts):
+        return f"to join them: --classes {shlex.quote(','.join(entries))}"
+    renamed = ", ".join(sorted({*entries} - counts.keys()))
+    return f"to join them: --classes FILE with all classes, one per line, and {renamed}"

@@ -35,8 +35,8 @@ def join_names(
     Raises:
         DataError: another split has a class that the first one lacks, and none are `wanted`.
     """
-    first, *others = tables
     ids: dict[str, int] = {}
+    first, *others = tables or [""]
     for place, table in tables.items():
         repeated = {} if place in others and table == tables[first] else Counter(table.values())
         for name, count in repeated.items():
@@ -60,16 +60,19 @@ def choose_classes(
     `known` has the id of each class of the source, if it has ids; `wanted` the entries of
     `--classes`.
     """
-    for name in known:
-        if name.encode(errors="replace").decode() != name:  # half a character: "\ud800" in JSON
-            raise DataError(f"the class name '{name}' is not text; expected whole characters")
-    entries = dict(zip(known, known, strict=True)) if wanted is None else parse_entries(wanted)
+    if wanted is None:
+        entries = dict(zip(known, known, strict=True))
+    else:
+        entries = parse_entries(wanted, known)
     classes: dict[str, ClassInfo] = {}
     labels: dict[str, int] = {}
     for old, new in entries.items():
         if old not in known:
-            raise unknown_name("class", old, known)
+            comma = "; names with commas need a file of names: --classes FILE"
+            error = unknown_name("class", old, known)
+            raise UsageError(f"{error}{comma if any(',' in name for name in known) else ''}")
         if new not in classes:
+            _check_name(new)
             label, number = len(classes) + 1, known[old]
             category_id = label if number is None else number
             classes[new] = ClassInfo(label=label, name=new, category_id=category_id)
@@ -77,18 +80,38 @@ def choose_classes(
     return ClassChoice(tuple(classes.values()), labels)
 
 
-def parse_entries(wanted: Sequence[str]) -> dict[str, str]:
-    """Return the new names by the old ones."""
+def _check_name(name: str) -> None:
+    if name.encode(errors="replace").decode() != name:  # half a character: "\ud800" in JSON
+        raise DataError(f"the class name '{name}' is not text; expected whole characters")
+    if not name.strip() or name.splitlines() != [name]:
+        raise DataError(
+            f"the class name '{name}' is not one line of text; correct it in the annotations, or "
+            "choose others: --classes, convert.classes"
+        )
+
+
+def parse_entries(wanted: Sequence[str], known: Collection[str] = ()) -> dict[str, str]:
+    """Return the new names by the old ones; `known` names may contain `=`, or blanks at an end."""
     entries: dict[str, str] = {}
     for entry in wanted:
-        old, separator, new = (part.strip() for part in entry.partition("="))
-        new = new if separator else old
+        old, new = _parse_entry(entry, known)
         if not old or not new:
             raise UsageError(f"--classes: '{entry}' is neither a name nor old=new")
         if old in entries:
             raise UsageError(f"--classes names a class twice: {old}")
         entries[old] = new
     return entries
+
+
+def _parse_entry(entry: str, known: Collection[str]) -> tuple[str, str]:
+    if entry in known:
+        return entry, entry
+    for cut in (index for index in reversed(range(len(entry))) if entry[index] == "="):
+        for old in (entry[:cut], entry[:cut].strip()):
+            if old in known:
+                return old, entry[cut + 1 :].strip()
+    old, separator, new = (part.strip() for part in entry.partition("="))
+    return old, new if separator else old
 
 
 def known_numbers(wanted: Sequence[str] | None, first: int) -> range:

@@ -106,7 +106,7 @@ def read(
     }
     names = set(count_classes(parsed.values()))
     if config.classes is not None:
-        names |= _check_case(parse_entries(config.classes), names)
+        names |= _check_case(parse_entries(config.classes, names), names)
     choice = choose_classes(dict.fromkeys(sorted(names)), config.classes)
     return assemble_dataset("voc", parsed, choice, findings)
 

@@ -1,5 +1,6 @@
 """The checks that open no image: names that are missing, near, unsafe; twins; what nobody uses."""
 
+import shlex
 import unicodedata
 from collections.abc import Sequence
 
@@ -8,7 +9,7 @@ import pytest
 from ssd_core.config import Policy, SplitName
 from ssd_core.data.checking.listing import check_listing
 from ssd_core.data.findings import Findings
-from ssd_core.data.formats.classes import choose_classes
+from ssd_core.data.formats.classes import ClassChoice, choose_classes
 from ssd_core.data.formats.dataset import (
     ImageEntry,
     LabelledBox,
@@ -19,6 +20,7 @@ from ssd_core.data.formats.dataset import (
 )
 from ssd_core.data.formats.names import find_images, resolve_names
 from ssd_core.data.sources.base import Source
+from ssd_core.structures import ClassInfo
 from tests.data.formats.memory_source import MemorySource
 
 NFC, NFD = (unicodedata.normalize(form, "Käse.jpg") for form in ("NFC", "NFD"))
@@ -164,6 +166,36 @@ def test_classes_without_objects_are_reported() -> None:
     assert [(f.code, f.place, f.detail) for f in findings.listed] == [
         ("class_without_objects", "train list", "no object of: c2")
     ]
+    assert not findings.stops
+
+
+@pytest.mark.parametrize(
+    ("counts", "code", "detail"),
+    [
+        ({"cat": 4, "dog": 1, "Cat": 1}, "class_names_similar", "--classes cat,dog,Cat=cat"),
+        ({"cat ": 1, "cat": 4}, "class_names_similar", "'cat ' (1 x), 'cat' (4 x); to join"),
+        ({"cat ": 1, "cat": 4}, "class_names_similar", "FILE with all classes, one per line, and"),
+        ({NFD: 1, NFC: 0}, "class_names_similar", f"--classes {shlex.quote(f'{NFD},{NFC}={NFD}')}"),
+        ({"a, b": 2, "A, B": 1}, "class_names_similar", "FILE with all classes, one per line, and"),
+        ({"cat": 200, "dgo": 1}, "class_rare", "1 of 201 objects is of class 'dgo'"),
+        ({"cat": 5, "dog": 1, "catdog": 1, "": 1}, None, ""),
+    ],
+)
+def test_names_that_may_be_slips(counts: dict[str, int], code: str | None, detail: str) -> None:
+    choice = ClassChoice(
+        tuple(ClassInfo(label=k, name=n, category_id=k) for k, n in enumerate(counts, start=1)),
+        {name: k for k, name in enumerate(counts, start=1)},
+    )
+    names = [name for name, count in counts.items() for _ in range(count)]
+    boxes = [LabelledBox((0, 0, 1, n), name, n) for n, name in enumerate(names, start=1)]
+    entry = ImageEntry(0, "a.jpg", 0, 0, "line 1")
+    split = assemble_split(ParsedSplit("list", 1, [(entry, boxes)]), choice)
+    findings = Findings("strict")
+    dataset = SourceDataset(format="txt", classes=choice.classes, splits={"train": split})
+    check_listing(MemorySource({"a.jpg": b""}), dataset, findings)
+    found = [item for item in findings.listed if item.code != "class_without_objects"]
+    assert [item.code for item in found] == ([code] if code else [])
+    assert all(detail in item.detail for item in found)
     assert not findings.stops
 
 

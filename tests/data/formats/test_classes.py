@@ -74,9 +74,40 @@ def test_wrong_entries(wanted, message):
         choose_classes(CATEGORIES, wanted)
 
 
-def test_half_a_character_is_not_a_name():
-    with pytest.raises(DataError, match=r"the class name 'c\\ud800' is not text"):
-        choose_classes({"c\ud800": 1})
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("c\ud800", r"'c\\ud800' is not text"),
+        ("c\nd", r"'c\\nd' is not one line of text"),
+        ("c\u2028d", "is not one line of text"),
+        (" ", "' ' is not one line"),
+        ("", "'' is not one line"),
+    ],
+)
+def test_names_that_no_later_step_could_show(name, problem):
+    with pytest.raises(DataError, match=problem):
+        choose_classes({"dog": 1, name: 2})
+    assert choose_classes({"dog": 1, name: 2}, ["dog"]).labels == {"dog": 1}
+
+
+@pytest.mark.parametrize(
+    ("entries", "classes", "labels"),
+    [
+        (["bolt, M6", "a=b"], ["bolt, M6", "a=b"], {"bolt, M6": 1, "a=b": 2}),
+        (["a=b=c"], ["c"], {"a=b": 1}),
+        (["a=c"], ["c"], {"a": 1}),
+        (["a", "a =a"], ["a"], {"a": 1, "a ": 1}),
+    ],
+)
+def test_names_with_signs(entries, classes, labels):
+    choice = choose_classes({"bolt, M6": 1, "a=b": 2, "a": 3, "a ": 4}, entries)
+    assert [info.name for info in choice.classes] == classes
+    assert choice.labels == labels
+
+
+def test_a_name_with_a_comma_needs_a_file():
+    with pytest.raises(UsageError, match="unknown class 'bolt'.*--classes FILE"):
+        choose_classes({"bolt, M6": 1}, ["bolt", " M6"])
 
 
 @pytest.mark.parametrize(

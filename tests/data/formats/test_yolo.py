@@ -279,10 +279,41 @@ def test_places_that_do_not_exist(tmp_path: Path) -> None:
             read(tmp_path, train=place)
 
 
+@pytest.mark.parametrize(
+    ("description", "names", "codes"),
+    [
+        ("names: [cat, dog, cat]", ["cat", "dog"], {"class_name_twice": 1}),
+        ("names: [cat, Cat]\nnc: 3", ["cat", "Cat"], {"class_count_differs": 1}),
+        ("names: {0: cat, 5: dog}\nnc: 2", ["cat", "dog"], {}),
+        ("nc: 2", ["0", "1"], {}),
+    ],
+)
+def test_names_and_their_number(
+    tmp_path: Path, description: str, names: list[str], codes: dict[str, int]
+) -> None:
+    put(tmp_path, LAYOUTS["images and labels"])
+    put(tmp_path, {"data.yaml": f"train: images/train\nval: images/val\n{description}\n"})
+    dataset, findings = read(tmp_path, policy="repair")
+    assert [info.name for info in dataset.classes] == names
+    assert findings.counts == codes
+    assert {finding.place for finding in findings.listed} <= {"data.yaml"}
+
+
+def test_splits_may_number_their_classes_differently(tmp_path: Path) -> None:
+    put(tmp_path, LAYOUTS["images and labels"])
+    put(tmp_path, {"labels/train/classes.txt": "cat\ndog", "labels/val/classes.txt": "dog\ncat"})
+    dataset, findings = read(tmp_path)
+    assert not findings.counts
+    labels = {name: split.annotations.labels.tolist() for name, split in dataset.splits.items()}
+    assert labels == {"train": [1], "val": [2]}
+    (tmp_path / "labels/val/classes.txt").unlink()
+    assert read(tmp_path)[0].splits["val"].annotations.labels.tolist() == [1]
+
+
 def test_names_must_agree(tmp_path: Path) -> None:
     put(tmp_path, LAYOUTS["images and labels"])
     put(tmp_path, {"labels/train/classes.txt": "cat", "labels/val/classes.txt": "dog"})
-    differ = "labels/val: its classes differ from those of labels/train: 0 '"
+    differ = "val/classes.txt: its classes differ from those of labels/train/classes.txt: 0 'dog"
     with pytest.raises(DataError, match=differ):
         read(tmp_path)
     put(tmp_path, {"labels/train/classes.txt": "cat\n\ndog"})

@@ -25,7 +25,7 @@ from ssd_core.data.formats.dataset import (
     count_classes,
     without_repeats,
 )
-from ssd_core.data.formats.yolo.data_file import find_names
+from ssd_core.data.formats.yolo.data_file import ClassTable, find_names
 from ssd_core.data.formats.yolo.layout import LabelledImage, find_places, locate
 from ssd_core.data.sources.base import Source, read_text
 from ssd_core.errors import DataError
@@ -48,16 +48,20 @@ def read(
     located = {
         split: locate(source, place, split, config.images) for split, place in places.items()
     }
-    tables: dict[str, Mapping[int, str]] = {}
+    tables: dict[SplitName, ClassTable] = {}
     for split, images in located.items():
         labels = [image.labels.path for image in images if image.labels]
-        tables[places[split]] = find_names(source, places[split], labels)
-    names = join_names(tables, config.classes, findings)
-    numbers = {n: str(n) for n in known_numbers(config.classes, first=0)}
+        tables[split] = find_names(source, places[split], labels)
+    by_file = {table.place: table for table in tables.values() if table.names}
+    for file, table in by_file.items():
+        if table.nc not in {None, len(table.names)}:
+            detail = f"nc is {table.nc}, but there are {len(table.names)} names"
+            findings.add("class_count_differs", file, detail)
+    names = join_names({t.place: t.names for t in by_file.values()}, config.classes, findings)
+    unnamed = {n: str(n) for n in known_numbers(config.classes, first=0)}
+    shared = next((table.names for table in by_file.values()), unnamed)
     parsed = {
-        split: _parse_split(
-            source, places[split], images, tables[places[split]] or numbers, findings
-        )
+        split: _parse_split(source, places[split], images, tables[split].names or shared, findings)
         for split, images in located.items()
     }
     if names:

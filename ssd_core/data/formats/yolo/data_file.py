@@ -2,7 +2,7 @@
 
 import posixpath
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import yaml
@@ -27,6 +27,8 @@ class DataFile(NamedTuple):
     """Folder of the places; often one of another machine."""
     places: Mapping[str, list[str]] = {}
     """Folders or lists of images by split, as they are written."""
+    nc: int | None = None
+    """The number of classes, which need not be that of the names."""
 
 
 def is_data_file(name: str) -> bool:
@@ -53,32 +55,50 @@ def read_data_file(source: Source, name: str) -> DataFile:
     for key, paths in places.items():
         if not all(isinstance(path, str) and path for path in paths):
             raise DataError(f"{name}: '{key}' is not a path; expected a folder or a list of them")
-    root = values.get("path")
-    return DataFile(_names(values, name), root if isinstance(root, str) else "", places)
+    root, nc = values.get("path"), values.get("nc")
+    return DataFile(
+        _names(values, name),
+        root if isinstance(root, str) else "",
+        places,
+        nc if isinstance(nc, int) else None,
+    )
 
 
-def find_names(source: Source, place: str, labels: Collection[str]) -> Mapping[int, str]:
-    """Return the class names of a split by number from 0, none if no file has them.
+class ClassTable(NamedTuple):
+    """The class names of a split."""
+
+    place: str
+    """File of the names; the split if no file has any."""
+    names: Mapping[int, str] = {}
+    """By number from 0."""
+    nc: int | None = None
+    """The number of classes that is written beside them."""
+
+
+def find_names(source: Source, place: str, labels: Collection[str]) -> ClassTable:
+    """Return the class names of a split; none if no file has them.
 
     They are those of the split's `data.yaml`, else of the nearest file of names or `data.yaml` in
     the folder of the `labels`, or above it. An image may be called `names.jpg`.
     """
-    file = place.partition(":")[0]
-    names: Mapping[int, str] = {}
+    for name in _files_with_names(source, place.partition(":")[0], labels):
+        if not is_data_file(name):
+            return ClassTable(name, _read_lines(source, name))
+        described = read_data_file(source, name)
+        if described.names:
+            return ClassTable(name, described.names, described.nc)
+    return ClassTable(place)
+
+
+def _files_with_names(source: Source, file: str, labels: Collection[str]) -> Iterator[str]:
     if is_data_file(file) and file in source.files:
-        names = read_data_file(source, file).names
-    folder = posixpath.dirname(next(iter(labels), file))
-    while not names:
-        beside = [name for name in source.files if posixpath.dirname(name) == folder]
-        for name in filter(is_names_file, beside):
-            if name not in labels:
-                return _read_lines(source, name)
-        described = (read_data_file(source, name).names for name in filter(is_data_file, beside))
-        names = next(filter(None, described), {})
-        if not folder:
-            break
+        yield file
+    folder = next(iter(labels), file)
+    while folder:
         folder = posixpath.dirname(folder)
-    return names
+        beside = [name for name in source.files if posixpath.dirname(name) == folder]
+        yield from (name for name in filter(is_names_file, beside) if name not in labels)
+        yield from filter(is_data_file, beside)
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -99,7 +119,7 @@ def _names(values: Mapping[str, Any], name: str) -> Mapping[int, str]:
             raise DataError(f"{name}: names: '{key}' is not a class number; expected 0, 1, ...")
         if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
             raise DataError(f"{name}: names: the name of class {key} is not text; put it in quotes")
-    return {key: str(value).strip() for key, value in sorted(pairs)}
+    return {key: str(value) for key, value in sorted(pairs)}
 
 
 def _read_lines(source: Source, name: str) -> Mapping[int, str]:
