@@ -129,13 +129,45 @@ def explain(error: Exception) -> SsdError | None:
     return None
 
 
+_ALIASES = {
+    "batch": "batch_size",
+    "bs": "batch_size",
+    "epoch": "epochs",
+    "gpu": "cuda",
+    "lr": "learning_rate",
+    "wd": "weight_decay",
+    "workers": "loader_threads",
+}
+"""Names that other programs use."""
+_LIKENESS = 0.65
+"""Least similarity of two names of which one may be a slip of the other."""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """Return the error for an unknown `name`; it suggests the closest known name, or lists all."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1)
-    if not close:
+    if (close := closest_name(name, names)) is None:
         return unlisted_name(kind, name, names)
-    return UsageError(f"unknown {kind} '{name}'; did you mean '{close[0]}'?")
+    return UsageError(f"unknown {kind} '{name}'; did you mean '{close}'?")
+
+
+def closest_name(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is meant, or None if none is similar.
+
+    Names may be dotted: the last part decides, at any depth, and among equal ones the parts before.
+    """
+    *parents, leaf = name.split(".")
+    wanted = _ALIASES.get(leaf, leaf)
+
+    def likeness(candidate: str) -> tuple[float, int, int]:
+        *others, end = candidate.split(".")
+        same = 1.0 if wanted == end else 0.9 if wanted in end.split("_") else 0.0
+        ratio = difflib.SequenceMatcher(None, leaf, end).ratio()
+        shared = sum(map(str.__eq__, parents, others))
+        return max(same, ratio), shared, -abs(len(parents) - len(others))
+
+    best = max(known, key=likeness, default="")
+    return best if best and likeness(best)[0] >= _LIKENESS else None
 
 
 def unlisted_name(kind: str, name: str, known: Iterable[str]) -> UsageError:

@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import typer
 
-from ssd_core.cli import data, exits, model, upkeep
+from ssd_core.cli import data, doctor, exits, model, upkeep
 from ssd_core.logs import set_up_logging
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ for command in (
     model.recipes,
     upkeep.verify,
     upkeep.gc,
+    doctor.doctor,
 ):
     app.command()(command)
 

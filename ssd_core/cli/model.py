@@ -1,5 +1,6 @@
 """Commands about a detector: recipes, train, evaluate, benchmark, predict, report, publish."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +19,7 @@ from ssd_core.cli.options import (
     finish,
     print_json,
 )
-from ssd_core.config import PublishConfig, Recipe, ReportConfig
+from ssd_core.config import PublishConfig, Recipe, ReportConfig, explain
 from ssd_core.errors import UsageError, unlisted_name
 from ssd_core.recipes import RECIPES, load_recipe
 from ssd_core.recipes.overrides import override
@@ -38,14 +39,23 @@ Outputs = Annotated[
 def recipes(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Print this one.")] = None,
     assignments: Assignments = None,
+    is_explained: Annotated[
+        bool, typer.Option("--explain", help="Print every value with its documentation.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """List the recipes, or print one of them as JSON with all its values.
 
-    Example: ssd recipes demo --set train.steps=100
+    Example: ssd recipes demo --explain
     """
     if name is not None:
-        print_json(override(load_recipe(name), assignments or ()).model_dump(mode="json"))
+        recipe = override(load_recipe(name), assignments or ())
+        if is_explained:
+            indent = " " * 4
+            for line, text in explain(recipe):
+                print(line, textwrap.indent(textwrap.fill(text, 96), indent), sep="\n")
+        else:
+            print_json(recipe.model_dump(mode="json"))
         return
     listed = {each: load_recipe(each).description for each in RECIPES}
     if as_json:
@@ -67,6 +77,16 @@ def train(
         typer.Option(
             metavar="FILE", help="Recipe as a JSON or YAML file: a path or s3://bucket/file."
         ),
+    ] = None,
+    epochs: Annotated[
+        float | None, typer.Option(metavar="N", help="Short for --set train.epochs=N.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(metavar="N", help="Short for --set train.batch_size=N.")
+    ] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option(metavar="RATE", help="Short for --set train.optimizer.learning_rate=RATE."),
     ] = None,
     assignments: Assignments = None,
     framework: Framework = "torch",
@@ -95,7 +115,7 @@ def train(
     every machine with its own --node-rank. The result does not depend on their number.
     `ssd recipes NAME` prints a file for --config.
 
-    Example: ssd train --data shards --recipe demo --set train.steps=200 --out trained
+    Example: ssd train --data shards --recipe demo --epochs 10 --out trained
     """
     from ssd_core.backends.ranks import Nodes, read_rank_env
     from ssd_core.model_dir import MODEL_DIR
@@ -105,8 +125,14 @@ def train(
     if (recipe is None) == (config is None):
         raise UsageError("expected one of --recipe NAME (see 'ssd recipes') and --config FILE")
     base = load_recipe(recipe) if recipe is not None else read_recipe(str(config))
+    short = {
+        "train.epochs": epochs,
+        "train.batch_size": batch_size,
+        "train.optimizer.learning_rate": lr,
+    }
+    changes = [f"{key}={value}" for key, value in short.items() if value is not None]
     training = Training(
-        recipe=override(base, assignments or ()),
+        recipe=override(base, [*(assignments or ()), *changes]),
         data_dir=data,
         framework=framework,
         device=device,

@@ -6,6 +6,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 from ssd_core.config import DeviceName, FrameworkName
+from ssd_core.errors import unknown_name
 from ssd_core.logs import set_up_logging
 from ssd_core.store import Location
 from ssd_core.structures import StageResult
@@ -18,19 +19,28 @@ Assignments = Annotated[
         help="Change one value of the recipe; repeatable. `ssd recipes NAME` prints all values.",
     ),
 ]
+
+
+def _one_of(kind: str, names: tuple[str, ...], text: str) -> Any:
+    """Return an option that takes one of these names, and suggests the closest one."""
+
+    def check(name: str) -> str:
+        if name not in names:
+            raise unknown_name(kind, name, names)
+        return name
+
+    return typer.Option(metavar="|".join(names), callback=check, help=text)
+
+
 Framework = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME",
-        help=f"{' or '.join(get_args(FrameworkName))}.",
-    ),
+    str, _one_of("framework", get_args(FrameworkName), "Framework that computes.")
 ]
 Device = Annotated[
     str,
-    typer.Option(
-        metavar="NAME",
-        help=f"One of {', '.join(get_args(DeviceName))}; auto selects the fastest available, "
-        "npu is not supported yet.",
+    _one_of(
+        "device",
+        get_args(DeviceName),
+        "Device; auto selects the fastest available, npu is not supported yet.",
     ),
 ]
 _data_option = typer.Option(

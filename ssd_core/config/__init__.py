@@ -19,7 +19,15 @@ from ssd_core.config.method import (
     PostprocessSpec,
     SoftmaxLossSpec,
 )
-from ssd_core.config.section import Section, Share, differences, first_problem, parse_section
+from ssd_core.config.section import (
+    Section,
+    Share,
+    differences,
+    explain,
+    first_problem,
+    keys_of,
+    parse_section,
+)
 
 __all__ = [
     "AnchorLevel",
@@ -34,7 +42,9 @@ __all__ = [
     "Section",
     "SoftmaxLossSpec",
     "differences",
+    "explain",
     "first_problem",
+    "keys_of",
     "parse_section",
 ]
 

@@ -1,13 +1,19 @@
 """The base of every configuration section, and the step from plain values to a section."""
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, TypeVar, get_args
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
-from ssd_core.errors import UsageError, unknown_name
+from ssd_core.errors import UsageError, closest_name, unlisted_name
 
 Share = Annotated[float, Field(ge=0, le=1)]
 """A fraction of a whole, or a probability."""
@@ -19,6 +25,21 @@ class Section(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_lists(cls, values: Any) -> Any:
+        """Accept `1,2` and `1` for a list."""
+        if not isinstance(values, Mapping):
+            return values
+        lists = {
+            name: value.split(",") if isinstance(value, str) else [value]
+            for name, value in values.items()
+            if name in cls.model_fields
+            and isinstance(value, str | int | float)
+            and _is_list(cls.model_fields[name].annotation)
+        }
+        return {**values, **lists}
 
 
 SectionT = TypeVar("SectionT", bound=Section)
@@ -38,7 +59,7 @@ def parse_section(kind: type[SectionT], values: Mapping[str, Any], path: str) ->
         unknown = (each for each in errors if each["type"] == "extra_forbidden")
         details = next(unknown, errors[0])
         if details["type"] == "extra_forbidden":
-            raise _unknown_key(kind, details["loc"], path) from None
+            raise _unknown_key(kind, details, path) from None
         keys, _ = _follow(kind, details["loc"])
         raise UsageError(_describe(details, keys, path)) from None
 
@@ -75,11 +96,35 @@ def _describe(details: ErrorDetails, keys: Sequence[int | str], path: str) -> st
     return f"{prefix}{expected}, got {shown[:80]}"
 
 
-def _unknown_key(kind: type[Section], location: tuple[int | str, ...], path: str) -> UsageError:
-    parents, model = _follow(kind, location[:-1])
-    names = model.model_fields if model else {}
-    known = [_join(path, [*parents, name]) for name in names]
-    return unknown_name("key", _join(path, [*parents, location[-1]]), known)
+def explain(section: Section, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every field, as `name = value` or `name:` of a section, with its documentation."""
+    values = section.model_dump(mode="json")
+    for name, field in type(section).model_fields.items():
+        value, key = getattr(section, name), _join(path, [name])
+        if isinstance(value, Section):
+            yield f"{key}:", field.description or type(value).__doc__ or ""
+            yield from explain(value, key)
+        else:
+            yield f"{key} = {json.dumps(values.get(name))}", field.description or ""
+
+
+def keys_of(kind: type[Section], path: str = "") -> Iterator[str]:
+    """Yield the dotted names of all fields, those of sections too."""
+    for name, field in kind.model_fields.items():
+        key = _join(path, [name])
+        yield key
+        for model in _models(field.annotation):
+            yield from keys_of(model, key)
+
+
+def _unknown_key(kind: type[Section], details: ErrorDetails, path: str) -> UsageError:
+    parents, model = _follow(kind, details["loc"][:-1])
+    name = _join(path, [*parents, details["loc"][-1]])
+    noun = "section" if details["input"] and isinstance(details["input"], dict) else "key"
+    siblings = [_join(path, [*parents, each]) for each in (model.model_fields if model else ())]
+    if close := closest_name(name, [*siblings, *keys_of(kind, path)]):
+        return UsageError(f"unknown {noun} '{name}'; did you mean '{close}'?")
+    return unlisted_name(noun, name, siblings)
 
 
 def _join(path: str, keys: Sequence[int | str]) -> str:
@@ -99,11 +144,18 @@ def _follow(
     for part in parts:
         keys.append(part)
         if model is not None and isinstance(part, str):  # a number is an index of a list
-            annotation = model.model_fields[part].annotation
-            candidates = (annotation, *get_args(annotation))
-            models = [each for each in candidates if hasattr(each, "model_fields")]
+            models = _models(model.model_fields[part].annotation)
             if len(models) > 1:
                 tag = next(parts, None)
                 models = [each for each in models if each.model_fields["name"].default == tag]
             model = models[0] if models else None
     return keys, model
+
+
+def _is_list(annotation: Any) -> bool:
+    return tuple in {get_origin(each) for each in (annotation, *get_args(annotation))}
+
+
+def _models(annotation: Any) -> list[type[Section]]:
+    """Return the sections among the types of a field."""
+    return [each for each in (annotation, *get_args(annotation)) if hasattr(each, "model_fields")]

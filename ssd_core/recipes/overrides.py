@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ssd_core.config import Recipe, parse_section
-from ssd_core.errors import UsageError, unknown_name
+from ssd_core.config import Recipe, keys_of, parse_section
+from ssd_core.errors import UsageError, closest_name, unlisted_name
 
 
 def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
@@ -13,9 +13,16 @@ def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
 
     A value that is valid JSON (`12`, `true`, `[0.5, 0.9]`, `null`) is parsed; any other is text.
     """
-    values = recipe.model_dump(mode="json")
+    values, assignments = recipe.model_dump(mode="json"), list(assignments)
     _apply(values, assignments)
-    return parse_section(Recipe, values, "")
+    changed = parse_section(Recipe, values, "")
+    has_epochs = any(each.partition("=")[0].strip() == "train.epochs" for each in assignments)
+    if has_epochs and changed.train.steps is not None:
+        raise UsageError(
+            f"train.steps={changed.train.steps} makes train.epochs meaningless; set one of them, "
+            "and train.steps=null for epochs"
+        )
+    return changed
 
 
 def assign(section: str, values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
@@ -25,6 +32,8 @@ def assign(section: str, values: Mapping[str, Any], assignments: Iterable[str]) 
     """
     whole: dict[str, Any] = {section: dict(values)}
     _apply(whole, assignments)
+    if others := whole.keys() - {section}:
+        raise unlisted_name("section", min(others), [section])
     changed: dict[str, Any] = whole[section]
     return changed
 
@@ -34,7 +43,9 @@ def _apply(values: dict[str, Any], assignments: Iterable[str]) -> None:
         path, separator, text = assignment.partition("=")
         keys = path.strip().split(".")
         if not separator or len(keys) < 2:
-            raise UsageError(f"'{assignment}' is not of the form section.key=value")
+            close = closest_name(keys[-1], keys_of(Recipe)) if separator else None
+            hint = f"; did you mean '{close}={text}'?" if close and close not in values else ""
+            raise UsageError(f"'{assignment}' is not of the form section.key=value{hint}")
         _assign(values, keys, _parse_value(text.strip()))
 
 
@@ -46,15 +57,10 @@ def _parse_value(text: str) -> Any:
 
 
 def _assign(values: dict[str, Any], keys: list[str], value: Any) -> None:
-    """Set a nested key; the last key may be new, because the model validates it later."""
+    """Set a nested key; the model validates it later."""
     node = values
     for depth, key in enumerate(keys[:-1]):
-        if not isinstance(node.get(key), dict):
-            known = [name for name, child in node.items() if isinstance(child, dict)]
-            raise unknown_name(
-                "section",
-                ".".join(keys[: depth + 1]),
-                [".".join([*keys[:depth], name]) for name in known],
-            )
-        node = node[key]
+        node = node.setdefault(key, {})
+        if not isinstance(node, dict):
+            raise UsageError(f"'{'.'.join(keys[: depth + 1])}' is a value, without keys of its own")
     node[keys[-1]] = value

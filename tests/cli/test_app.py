@@ -60,6 +60,26 @@ def test_recipes_are_listed_and_shown() -> None:
     assert shown["train"]["steps"] == 7
 
 
+def test_every_value_is_explained() -> None:
+    shown = run_ssd("recipes", "demo", "--explain").stdout
+    lines = shown.splitlines()
+    assert lines[lines.index("train.batch_size = 8") + 1].strip().startswith("Images per optimizer")
+    assert "train.optimizer.learning_rate = 0.002" in lines
+    assert "train.augment:" in lines
+
+
+def test_the_doctor_names_devices_and_problems(tmp_path: Path) -> None:
+    done = run_ssd("doctor")
+    assert done.returncode == 0, done.stderr
+    assert f"ssd-core         {__version__}, Python 3." in done.stdout
+    code = "import sys; sys.modules['torch'] = None; sys.argv = ['ssd', 'doctor', '--json']"
+    command = [sys.executable, "-c", f"{code}; from ssd_core.cli.app import main; main()"]
+    broken = subprocess.run(command, capture_output=True, text=True)
+    assert broken.returncode == 2
+    assert json.loads(broken.stdout)["problems"] == ["device"]
+    assert broken.stderr == "error: 1 problem: device\n"
+
+
 def open_pipe_of(process: "subprocess.Popen[str]", pipe: Path) -> int:
     """Return the writing end of a pipe once the process reads from it."""
     while process.poll() is None:

@@ -23,6 +23,12 @@ from ssd_core.recipes.overrides import override
             "unknown key 'train.augment.hues'; did you mean 'train.augment.hue'?",
         ),
         ("trian.epochs=3", "unknown section 'trian'; did you mean 'train'?"),
+        ("train.optimizer.lr=3", "key 'train.optimizer.lr'; did you mean '.*r.learning_rate'"),
+        ("train.bs=3", "unknown key 'train.bs'; did you mean 'train.batch_size'"),
+        ("evaluate.hue=3", "unknown key 'evaluate.hue'; did you mean 'train.augment.hue'"),
+        ("lr=3", "form section.key=value; did you mean 'train.optimizer.learning_rate=3'"),
+        ("train.xyz=3", "unknown key 'train.xyz'; known: train.model, train.augment, "),
+        ("train.epochs.x=3", "'train.epochs' is a value, without keys of its own"),
         ("train.model.anchor.x=3", "unknown section 'train.model.anchor'; did you mean"),
         ("train.epochs=many", 'train.epochs: input should be a valid number, .*, got "many"'),
         ("train.batch_size=5.5", "train.batch_size: input should be a valid integer, .*, got 5.5"),
@@ -59,6 +65,26 @@ from ssd_core.recipes.overrides import override
 def test_override_explains_a_mistake(assignment, message):
     with pytest.raises(UsageError, match=message):
         override(load_recipe("demo"), [assignment])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("1,2", (1, 2)), ("[1, 2]", (1, 2)), ("4", (4,)), ("1, 8", (1, 8))]
+)
+def test_a_list_needs_no_brackets(text, expected):
+    recipe = override(load_recipe("demo"), [f"benchmark.batch_sizes={text}"])
+    assert recipe.benchmark.batch_sizes == expected
+    assert override(recipe, ["convert.classes=cat,dog"]).convert.classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_steps_and_epochs_contradict_each_other(order):
+    both = ["train.steps=3", "train.epochs=5"][::order]
+    with pytest.raises(UsageError, match="train.steps=3 makes train.epochs meaningless; set one"):
+        override(load_recipe("demo"), both)
+    short = override(load_recipe("demo"), ["train.steps=3"])
+    with pytest.raises(UsageError, match="train.steps=null for epochs"):
+        override(short, ["train.epochs=5"])
+    assert override(short, ["train.epochs=5", "train.steps=null"]).train.epochs == 5
 
 
 def test_override_takes_json_and_plain_text():
