@@ -1,7 +1,7 @@
 """The data types of all layers. Boxes are float32 xyxy unless a name says otherwise."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ BoolArray = NDArray[np.bool_]
 ImageArray = NDArray[np.uint8]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # frozen, it would take four times as long to build
 class Annotations:
     """The objects of one image; all arrays have the same first dimension G, which may be 0."""
 
@@ -36,7 +36,14 @@ class Annotations:
 
     def select(self, rows: Array | slice) -> "Annotations":
         """Return the annotations of `rows`: indices, a mask over G, or a slice, giving views."""
-        return Annotations(**{part.name: getattr(self, part.name)[rows] for part in fields(self)})
+        return Annotations(
+            boxes=self.boxes[rows],
+            labels=self.labels[rows],
+            areas=self.areas[rows],
+            is_crowd=self.is_crowd[rows],
+            is_difficult=self.is_difficult[rows],
+            box_ids=self.box_ids[rows],
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +69,7 @@ class Sample:
     """In label order, for error messages; () if the source does not name them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # built once per image that is read, as its annotations are
 class Record:
     """One row read back from a shard."""
 

@@ -244,8 +244,10 @@ class _Batch:
     object_starts: list[int]
     objects: Annotations
     """Of all rows."""
-    plain: dict[str, list[Any]]
-    """The values of the plain columns."""
+    image_ids: list[int]
+    image_paths: list[str]
+    widths: list[int]
+    heights: list[int]
 
 
 class _OpenShard:
@@ -265,11 +267,15 @@ class _OpenShard:
         number = bisect_right(self._starts, row) - 1
         batch = self._batches[number]
         row -= self._starts[number]
+        starts, objects = batch.image_starts, batch.object_starts
         return Record(
             index=index,
-            image=batch.image[batch.image_starts[row] : batch.image_starts[row + 1]],
-            annotations=batch.objects.select(slice(*batch.object_starts[row : row + 2])),
-            **{name: values[row] for name, values in batch.plain.items()},
+            image_id=batch.image_ids[row],
+            image_path=batch.image_paths[row],
+            width=batch.widths[row],
+            height=batch.heights[row],
+            image=batch.image[starts[row] : starts[row + 1]],
+            annotations=batch.objects.select(slice(objects[row], objects[row + 1])),
         )
 
 
@@ -295,7 +301,10 @@ def _view(batch: Any, limits: Limits) -> _Batch:
         image_starts=starts.tolist(),
         object_starts=(ends[0] - ends[0][0]).tolist(),
         objects=objects,
-        plain={name: batch.column(name).to_pylist() for name in _PLAIN_COLUMNS},
+        image_ids=batch.column("image_id").to_pylist(),
+        image_paths=batch.column("image_path").to_pylist(),
+        widths=batch.column("width").to_pylist(),
+        heights=batch.column("height").to_pylist(),
     )
 
 
