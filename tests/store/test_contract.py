@@ -91,6 +91,12 @@ def test_a_listing_is_sorted_by_key(store: Location) -> None:
     assert list(store.list("nothing/")) == []
 
 
+def test_partial_objects_are_not_listed(store: Location) -> None:
+    for key in ("a/.partial-x", ".partial-folder/b", "whole"):
+        store.put(key, b"x")
+    assert [found.key for found in store.list()] == ["whole"]
+
+
 def test_other_operations_during_a_listing(store: Location) -> None:
     for key in ("a", "b", "c"):
         store.put(key, key.encode())

@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssd_core.config import AugmentConfig, ConvertConfig
-from ssd_core.data.batches.loader import Loader
+from ssd_core.config import ConvertConfig
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.data.shards.mindrecord.format import FILE_NAMES
 from ssd_core.data.shards.reader import open_split
@@ -66,22 +65,6 @@ def test_a_conversion_into_a_store_is_read_from_there(
     ]
     assert_same_records(remote_dir, local_dir)
     assert list(verify.run(remote_dir)) == [(remote_dir, [])]
-
-
-def test_training_sees_the_same_batches(remote_dir: Location, local_dir: LocalDirectory) -> None:
-    batches = []
-    for location in (remote_dir, local_dir):
-        loader = Loader(
-            open_split(location, "train"),
-            image_size=32,
-            augment=AugmentConfig(),
-            mean=(0, 0, 0),
-            batch_size=4,
-            seed=1,
-            num_threads=2,
-        )
-        batches.append([batch.images.copy() for batch in loader.batches(0, 5)])
-    assert np.array_equal(*batches)
 
 
 def test_each_file_is_fetched_once_for_all_readers(

@@ -1,8 +1,5 @@
 """Copies of directories: complete, in order, and continued after a kill."""
 
-import os
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +9,7 @@ from ssd_core.errors import DataError, UsageError
 from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.transfer import MirroredFile, download_directory, upload_directory
 from tests.faults.fault_proxy import FaultProxy
-from tests.store.conftest import content_of, new_location, use_server
+from tests.store.conftest import content_of, new_location, run_killed, use_server
 
 FILES = {"a.bin": b"a" * 1000, "empty": b"", "sub/b.txt": b"second\n", "results.json": b"{}\n"}
 LAST = "results.json"
@@ -96,12 +93,8 @@ def test_a_killed_upload_is_continued(directory: Path, user_proxy: FaultProxy) -
         "from ssd_core.store.transfer import upload_directory\n"
         f"upload_directory(Path(sys.argv[1]), Location.parse(sys.argv[2]), last={LAST!r})\n"
     )
-    victim: list[int] = []
-    user_proxy.fail("call", method="PUT", target="b.txt", call=lambda: os.kill(victim[0], 9))
     command = [sys.executable, "-c", program, str(directory), location.uri]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        victim.append(process.pid)
-    assert process.returncode == -signal.SIGKILL
+    run_killed(command, user_proxy, "b.txt", after=lambda: True)
     assert LAST not in content_of(location)
     user_proxy.heal()
     upload_directory(directory, location, last=LAST)

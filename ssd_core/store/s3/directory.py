@@ -203,8 +203,8 @@ class S3Directory(Location):
             if found is None:
                 return
             key = str(found.object_name).removeprefix(self._prefix)
-            name = key.rpartition("/")[2]
-            if name and not name.startswith(PARTIAL_PREFIX):  # no name: the marker of a directory
+            is_marker = not key.rpartition("/")[2]  # of a directory, without a name
+            if not is_marker and f"/{PARTIAL_PREFIX}" not in f"/{key}":
                 changed = _seconds(found.last_modified)
                 yield StoredObject(key, int(found.size), str(found.etag), changed=changed)
 

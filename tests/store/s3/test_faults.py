@@ -2,13 +2,8 @@
 
 import logging
 import os
-import signal
 import socket
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,54 +13,11 @@ from ssd_core.errors import DataError, TransientError
 from ssd_core.store.location import StoredObject
 from ssd_core.store.s3.directory import S3Directory
 from tests.faults.fault_proxy import FaultProxy
-from tests.store.conftest import (
-    POLICY,
-    assert_no_secrets,
-    content_of,
-    only_versitygw,
-    open_s3,
-    own_prefix,
-    refusal,
-)
-from tests.store.servers import SECRET_KEY, S3Server, free_port
+from tests.store.conftest import POLICY, assert_no_secrets, only_versitygw, open_s3, refusal
+from tests.store.s3.conftest import each_fault, failing, idle_seconds_for, open_proxied
+from tests.store.servers import S3Server, free_port
 
-MIB = 2**20
 SHORT = {"idle_seconds": 0.2, "budget_seconds": 0.3}
-RESTART_SECONDS = 300
-"""Swift needs many seconds to start on a busy machine."""
-TRANSIENT = [
-    {"mode": "error", "status": 500, "code": "InternalError"},
-    {"mode": "error", "status": 503, "code": "SlowDown", "headers": {"Retry-After": "0"}},
-    {"mode": "error", "status": 429, "code": "TooManyRequests"},
-    {"mode": "error", "status": 502, "code": "", "headers": {"Content-Type": "text/html"}},
-    {"mode": "reset"},
-    {"mode": "lost_answer"},
-    {"mode": "stall"},
-]
-BEHIND_THE_SERVER = [fault for fault in TRANSIENT if fault["mode"] in {"reset", "lost_answer"}]
-"""The other faults never reach the server, so that one server is enough."""
-each_fault = pytest.mark.parametrize(
-    ("server", "fault"),
-    [("versitygw", fault) for fault in TRANSIENT]
-    + [("swift", fault) for fault in BEHIND_THE_SERVER],
-    ids=lambda part: (
-        "-".join(str(part[key]) for key in ("mode", "status") if key in part)
-        if isinstance(part, dict)
-        else part
-    ),
-    indirect=["server"],
-)
-UPLOAD_REQUESTS = [("POST", "uploads="), ("PUT", "partNumber=2"), ("POST", "uploadId=")]
-"""Requests that begin a multipart upload, send a part, and complete it."""
-
-
-def open_proxied(server: S3Server, proxy: FaultProxy, **changes: float) -> S3Directory:
-    """Return an empty directory behind a proxy, with changes of the retry policy."""
-    return open_s3(server, endpoint=proxy.endpoint, retry_policy=replace(POLICY, **changes))
-
-
-def idle_seconds_for(fault: dict[str, object]) -> dict[str, float]:
-    return {"idle_seconds": 0.3} if fault["mode"] == "stall" else {}
 
 
 @pytest.fixture
@@ -79,14 +31,6 @@ def put_random(store: S3Directory) -> bytes:
     content = os.urandom(100_000)
     store.put("key", content)
     return content
-
-
-@contextmanager
-def failing(proxy: FaultProxy, fault: dict[str, object], method: str) -> Iterator[None]:
-    """Let the next two requests of a method fail, and assert that they did."""
-    hit = proxy.fail(**(fault | {"times": 2, "method": method}))
-    yield
-    assert hit.times == 0
 
 
 @each_fault
@@ -113,100 +57,6 @@ def test_every_operation_retries_faults(
     with failing(proxy, fault, "GET"):
         assert store.head("key") is None
     assert store.get("claim") == b"mine"
-
-
-@each_fault
-def test_a_multipart_upload_and_its_removal_retry_faults(
-    server: S3Server, proxy: FaultProxy, large_file: Path, fault: dict[str, object]
-) -> None:
-    store = open_proxied(server, proxy, **idle_seconds_for(fault))
-    with ExitStack() as faults:
-        for method, target in UPLOAD_REQUESTS:
-            faults.enter_context(failing(proxy, fault | {"target": target}, method))
-        store.put("large", large_file)
-    assert store_content(server, store) == large_file.read_bytes()
-    clean_uploads(server)  # a lost answer to the first request leaves an upload without parts
-    name = f"{store._prefix}large"
-    upload_id = store._client._create_multipart_upload("bucket", name, {})
-    store._client._upload_part("bucket", name, b"12345", {}, upload_id, 1)
-    with (
-        failing(proxy, fault | {"target": "uploads="}, "GET"),
-        failing(proxy, fault | {"target": "uploadId="}, "GET"),
-    ):
-        (upload,) = store.unfinished_uploads()
-    assert (upload.key, upload.num_bytes) == ("large", 5)
-    with failing(proxy, fault, "DELETE"):
-        store.abort_upload(upload)
-    assert list(store.unfinished_uploads()) == []
-
-
-@pytest.fixture(scope="module")
-def large_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of two parts."""
-    path = tmp_path_factory.mktemp("large") / "file"
-    path.write_bytes(os.urandom(MIB) * 17)
-    return path
-
-
-def store_content(server: S3Server, store: S3Directory) -> bytes:
-    """Read without the proxy."""
-    return open_s3(server, store._prefix).get("large")
-
-
-def clean_uploads(server: S3Server) -> None:
-    direct = open_s3(server, "")
-    for upload in direct.unfinished_uploads():
-        direct.abort_upload(upload)
-    assert list(direct.unfinished_uploads()) == []
-
-
-@only_versitygw
-@pytest.mark.parametrize(("method", "target"), UPLOAD_REQUESTS)
-def test_the_budget_ends_each_part_of_a_large_upload(
-    server: S3Server, proxy: FaultProxy, large_file: Path, method: str, target: str
-) -> None:
-    # The other parts may be slow.
-    store = open_proxied(server, proxy, idle_seconds=30, budget_seconds=0.3)
-    proxy.fail("error", times=10_000, method=method, target=target)
-    text = refusal(lambda: store.put("large", large_file), TransientError)
-    assert "the store failed" in text
-    assert open_s3(server, store._prefix).head("large") is None
-    clean_uploads(server)
-
-
-def test_a_server_that_is_killed_in_the_middle_of_a_large_upload(
-    server: S3Server, proxy: FaultProxy, large_file: Path
-) -> None:
-    store = open_proxied(server, proxy, budget_seconds=RESTART_SECONDS)
-    contents = {f"key-{number}": os.urandom(1000) for number in range(5)}
-    for key, content in contents.items():
-        store.put(key, content)
-    starters: list[threading.Thread] = []
-
-    def kill() -> None:
-        server.stop(signal.SIGKILL)
-        starters.append(threading.Thread(target=server.start))
-        starters[0].start()
-
-    proxy.fail("call", method="PUT", target="partNumber=2", call=kill)
-    store.put("large", large_file)
-    starters[0].join()
-    assert content_of(store) == contents | {"large": large_file.read_bytes()}
-
-
-@only_versitygw
-def test_an_error_inside_a_200_response(
-    server: S3Server, proxy: FaultProxy, large_file: Path
-) -> None:
-    failure = {"mode": "error", "status": 200, "method": "POST", "target": "uploadId="}
-    store = open_proxied(server, proxy)
-    hit = proxy.fail(**failure, code="InternalError")
-    store.put("large", large_file)
-    assert hit.times == 0
-    proxy.fail(**failure, code="AccessDenied")
-    text = refusal(lambda: store.put("other", large_file), TransientError)
-    assert "lost the upload" in text
-    clean_uploads(server)
 
 
 @only_versitygw
@@ -293,19 +143,6 @@ def test_a_slow_body_completes_if_it_progresses(server: S3Server, proxy: FaultPr
     assert "less than 1 MiB arrived in 1 s" in refusal(lambda: store.get("key"), TransientError)
 
 
-@only_versitygw
-def test_a_slow_upload_completes(server: S3Server, proxy: FaultProxy, large_file: Path) -> None:
-    """The timeout applies to each block of the body, not to the whole request."""
-    store = open_proxied(server, proxy, connect_seconds=0.5)  # also for each block
-    slow = proxy.fail(
-        "slow_upload", method="PUT", target="partNumber=1&", bytes_per_second=10 * MIB
-    )
-    store.put("large", large_file)
-    assert slow.times == 0
-    assert sum(request.method == "PUT" for request in proxy.seen) == 2
-    assert store_content(server, store) == large_file.read_bytes()
-
-
 def test_damage_in_transfer_differs_from_damage_in_the_store(
     store: S3Directory, proxy: FaultProxy
 ) -> None:
@@ -344,47 +181,6 @@ def test_a_claim_on_a_store_that_refuses_conditions(store: S3Directory, proxy: F
     assert "if-none-match" not in proxy.seen[-2].headers
     assert store.put_if_absent("claim", b"another's") is False
     assert store.get("claim") == b"mine"
-
-
-def test_a_client_that_is_killed_in_the_middle_of_an_upload(
-    server: S3Server, proxy: FaultProxy, large_file: Path
-) -> None:
-    """The old object stays, no partial object is visible, and the parts can be removed."""
-    prefix = own_prefix()
-    store = open_s3(server, prefix)
-    store.put("large", b"old")
-    code = (
-        "import sys; from pathlib import Path; from ssd_core.store import Location\n"
-        "Location.parse(sys.argv[1]).put('large', Path(sys.argv[2]))"
-    )
-    environment = os.environ | {
-        "AWS_ENDPOINT_URL": proxy.endpoint,
-        "AWS_ACCESS_KEY_ID": server.access_key,
-        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
-    }
-    reached = threading.Event()
-    held = threading.Event()
-
-    def hold() -> None:
-        reached.set()
-        held.wait(60)
-
-    proxy.fail("call", method="PUT", target="partNumber=2", call=hold)
-    with subprocess.Popen(
-        [sys.executable, "-c", code, f"s3://bucket/{prefix}", str(large_file)], env=environment
-    ) as process:
-        assert reached.wait(60)
-        process.kill()
-    held.set()
-    assert store.get("large") == b"old"
-    assert list(store.list()) == [StoredObject("large", 3)]
-    (upload,) = store.unfinished_uploads()
-    assert upload.key == "large"
-    store.abort_upload(upload)
-    store.abort_upload(upload)
-    assert list(store.unfinished_uploads()) == []
-    store.put("large", large_file)
-    assert store.get("large") == large_file.read_bytes()
 
 
 def test_a_server_that_accepts_no_connection(versitygw: S3Server) -> None:
