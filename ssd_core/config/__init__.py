@@ -176,7 +176,7 @@ class TrainConfig(Section):
     1, and the batch takes the mean (NVIDIA)."""
     precision: Precision = "auto"
     """`auto` selects bf16 if the device is faster with it."""
-    seed: int = Field(default=1, ge=0)
+    seed: int = Field(default=1, ge=0, lt=2**64)
     """Seed of the initial weights, of the order of the images and of their augmentation."""
     checkpoint_interval: PositiveInt = 200
     """Steps between checkpoints."""

@@ -37,6 +37,7 @@ from ssd_core.recipes.overrides import override
         ("train.epochs", "'train.epochs' is not of the form section.key=value"),
         ("name=mine", "'name=mine' is not of the form section.key=value"),
         (f"train.steps={'1' * 5000}", "train.steps: unable to parse input string as an integer"),
+        (f"train.seed={2**64}", "train.seed: input should be less than 18446744073709551616"),
         ("train=3", "'train=3' is not of the form section.key=value"),
         ("train.model=3", "train.model: input should be a valid dictionary, got 3$"),
         ("train.model.anchors=[]", "train.model.anchors: tuple should have at least 1 item"),

@@ -92,6 +92,6 @@ def sample_stream(seed: int, epoch: int, index: int) -> np.random.Generator:
 
 
 def _stream(seed: int, purpose: int, epoch: int, index: int) -> np.random.Generator:
-    key = np.array([seed % 2**64, purpose], np.uint64)
+    key = np.array([seed, purpose], np.uint64)
     counter = np.array([0, 0, index, epoch], np.uint64)
     return np.random.Generator(np.random.Philox(key=key, counter=counter))

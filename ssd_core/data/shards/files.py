@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ssd_core.data.ahead import map_ahead
 from ssd_core.data.shards.manifest import Manifest, Shard
-from ssd_core.errors import DataError
+from ssd_core.errors import DataError, SsdError
 from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.cache import open_cache
 from ssd_core.store.known_file import KnownFile
@@ -92,7 +92,7 @@ def find_faults(directory: Location, files: Sequence[KnownFile]) -> Iterator[str
     def find_fault(file: KnownFile) -> str | None:
         try:
             file.verify(directory)
-        except DataError as error:
+        except SsdError as error:  # also of a file that cannot be read
             return str(error)
         return None
 

@@ -53,3 +53,11 @@ def test_all_faults_are_listed(tmp_path: Path) -> None:
     assert [fault.partition(" is ")[0] for fault in faults] == [
         str(tmp_path / names[i]) for i in (0, 1, 3, 4)
     ]
+
+
+def test_a_file_that_the_disk_cannot_read_is_a_fault(tmp_path: Path) -> None:
+    shards = [make_shard(tmp_path / name, b"") for name in ("bad", "good")]
+    (tmp_path / "bad").unlink()
+    (tmp_path / "bad").symlink_to("/proc/self/mem")  # an input/output error at its first byte
+    [fault] = find_faults(LocalDirectory(tmp_path), shards)
+    assert fault == f"{tmp_path}/bad: the disk failed: input/output error"
