@@ -23,6 +23,7 @@ from ssd_core.config import PublishConfig, Recipe, ReportConfig, explain
 from ssd_core.errors import UsageError, unlisted_name
 from ssd_core.recipes import RECIPES, load_recipe
 from ssd_core.recipes.overrides import override
+from ssd_core.sigterm import exit_on_sigterm
 from ssd_core.store import Location
 from ssd_core.store.layout import Layout
 
@@ -117,6 +118,7 @@ def train(
 
     Example: ssd train --data shards --recipe demo --epochs 10 --out trained
     """
+    exit_on_sigterm()
     from ssd_core.backends.ranks import Nodes, read_rank_env
     from ssd_core.model_dir import MODEL_DIR
     from ssd_core.stages.resolve_config import read_recipe

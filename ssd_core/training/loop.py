@@ -21,6 +21,7 @@ from ssd_core.config import TrainConfig
 from ssd_core.errors import DivergedError, StoppedError
 from ssd_core.logs import Progress, logger
 from ssd_core.metrics import METRICS, summarize
+from ssd_core.sigterm import saving_on_sigterm
 from ssd_core.store.local import explain_disk_errors
 from ssd_core.structures import Batch
 from ssd_core.train_log import append, rewind
@@ -254,7 +255,8 @@ def _stop_requests() -> Iterator[list[signal.Signals]]:
         return
     previous = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield received
+        with saving_on_sigterm():
+            yield received
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
