@@ -9,6 +9,7 @@
     ├── GateError           3     a required accuracy or speed was not reached
     ├── RunFailedError      3     a run on a cluster failed; see the log of its step
     ├── TransientError  75     a rerun may succeed: disk full, store away, stall
+    │   └── TakenOverError 76  another process goes on with the same training
     └── StoppedError  130, 143    Ctrl-C or SIGTERM, after the work so far was saved
 
 A message is one line: location, problem, remedy. Any other exception is a bug and ends with exit
@@ -84,6 +85,12 @@ class TransientError(SsdError):
     """A dependency failed; the same command may succeed later."""
 
     exit_code = 75
+
+
+class TakenOverError(TransientError):
+    """A newer attempt at the same training has taken over; this one must not be restarted."""
+
+    exit_code = 76
 
 
 class StoppedError(SsdError):

@@ -15,7 +15,7 @@ from ssd_core.launch.job import KubeObject
 
 _ERRORS: dict[int, type[SsdError]] = {1: CrashedError, 2: UsageError, 3: DataError}
 """By exit code of `ssd train`; after any other code a rerun may succeed."""
-_CAUSES = {2, 3}
+_CAUSES = {2, 3, 76}
 _CONSEQUENCES = {75, 143}
 """Exit codes of the processes that lost another process of their training."""
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ssd_core.errors import DataError, TransientError
+from ssd_core.errors import DataError, TakenOverError, TransientError
 from ssd_core.logs import logger
 from ssd_core.store import Location
 from ssd_core.store.known_file import KnownFile, read_arrays, write_arrays
@@ -121,7 +121,7 @@ class CheckpointDir:
         """Verify that no newer attempt has taken over since `resume`."""
         newest = self._newest_attempt()
         if newest != self._attempt:
-            raise TransientError(
+            raise TakenOverError(
                 f"{self._directory}: attempt {newest} at this training has taken over; "
                 f"attempt {self._attempt} stops"
             )

@@ -36,6 +36,7 @@ def explain(*pods, condition=FAILED):
         (2, UsageError),
         (3, DataError),
         (75, TransientError),
+        (76, TransientError),
         (137, TransientError),
         (139, TransientError),
     ],
@@ -43,12 +44,13 @@ def explain(*pods, condition=FAILED):
 def test_an_exit_code_is_passed_on(code, kind):
     error = explain(ended("node-0", code))
     assert type(error) is kind
-    assert error.exit_code == (code if code < 128 else 75)
+    assert error.exit_code == min(code, 75)
     assert str(error) == f"job train-1 failed: pod node-0: Error, exit code {code}"
 
 
 LOST = "error: lost the others (exit 75)"
 WRONG = "error: train.steps must be int, got 2.5 (exit 2)\nerror: stopped by SIGTERM (exit 143)"
+TAKEN = "error: attempt 2 has taken over (exit 76)"
 DAMAGED = "error: train-00003.arrow is damaged (exit 3)"
 
 
@@ -60,6 +62,12 @@ DAMAGED = "error: train-00003.arrow is damaged (exit 3)"
             2,
             "pod node-0: train.steps must be int, got 2.5",
             id="the termination message overrides the exit code",
+        ),
+        pytest.param(
+            [ended("node-0", 76, at=9, message=TAKEN), ended("node-1", 75, at=8, message=LOST)],
+            75,
+            "pod node-0: attempt 2 has taken over",
+            id="a training that another one has taken over is the cause",
         ),
         pytest.param(
             [

@@ -131,7 +131,7 @@ def test_a_runtime_runs_the_image_of_this_version(overlay):
 def test_a_runtime_restarts_only_failures_that_may_pass(overlay):
     runtime = only(overlay, "TrainingRuntime")
     (rule,) = job_of(runtime)["template"]["spec"]["podFailurePolicy"]["rules"]
-    assert (rule["action"], rule["onExitCodes"]["values"]) == ("FailJob", [2, 3])
+    assert (rule["action"], rule["onExitCodes"]["values"]) == ("FailJob", [2, 3, 76])
     assert pod_of(runtime)["restartPolicy"] == "Never"
 
 

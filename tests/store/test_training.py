@@ -170,6 +170,6 @@ def test_an_attempt_that_was_overtaken_stops(
     succeed(bccd_shards, location)
     zombie.send_signal(signal.SIGCONT)
     _, errors = zombie.communicate()
-    assert zombie.returncode == 75, errors
+    assert zombie.returncode == 76, errors
     assert "attempt 2 at this training has taken over; attempt 1 stops" in errors
     assert_equal_end(location, whole_dir, tmp_path / "end")
