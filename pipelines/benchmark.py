@@ -33,16 +33,16 @@ def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
             overrides: Changes of the recipe of the model, for example
                 ["benchmark.fail_if_slower=true"].
         """
-        fetched = fetch_model(uri=model)
-        resolved = resolve_config(recipe="", overrides=overrides, model=fetched.outputs["model"])
+        step = {"data_root": data_root, "run": dsl.PIPELINE_JOB_ID_PLACEHOLDER}
+        fetched = fetch_model(uri=model, **step)
+        step["model"] = fetched.outputs["model"]
+        resolved = resolve_config(recipe="", overrides=overrides, **step)
         measured = measure(
             recipe=resolved.outputs["recipe"],
             framework=placement.framework,
             device=placement.device,
-            data_root=data_root,
-            run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
             series=series,
-            model=fetched.outputs["model"],
+            **step,
         )
 
         for task in (fetched, resolved, measured):

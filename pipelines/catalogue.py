@@ -26,6 +26,8 @@ class StepInfo:
     """Image and resources of the placement; a `device` step has one accelerator of the pod."""
     artifact: str = ""
     """Name of the input through which other steps read its output."""
+    stage: str = ""
+    """Stage that its record names, if the step has another name."""
 
 
 STEPS = {
@@ -33,7 +35,7 @@ STEPS = {
     "resolve_config": StepInfo("Resolve configuration"),
     "convert": StepInfo("Convert to shards", "convert", artifact="dataset"),
     "train": StepInfo("Train", "all_devices", artifact="model"),
-    "train_distributed": StepInfo("Train", "launcher", artifact="model"),
+    "train_distributed": StepInfo("Train", "launcher", artifact="model", stage="train"),
     "evaluate": StepInfo("Evaluate accuracy", "device", artifact="evaluation"),
     "benchmark": StepInfo("Benchmark speed", "device", artifact="speed"),
     "report": StepInfo("Report"),

@@ -35,14 +35,14 @@ def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
             data_root: Path or URI that keeps data sets and results.
             overrides: Changes of the recipe of the model, for example ["evaluate.split=train"].
         """
-        fetched = fetch_model(uri=model)
-
-        resolved = resolve_config(recipe="", overrides=overrides, model=fetched.outputs["model"])
-
-        step = {"recipe": resolved.outputs["recipe"], "data_root": data_root}
+        step = {"data_root": data_root, "run": dsl.PIPELINE_JOB_ID_PLACEHOLDER}
+        fetched = fetch_model(uri=model, **step)
+        existing = {"model": fetched.outputs["model"]}
+        resolved = resolve_config(recipe="", overrides=overrides, **existing, **step)
+        step["recipe"] = resolved.outputs["recipe"]
         converted = convert(source=dataset, **step)
-        step |= {"run": dsl.PIPELINE_JOB_ID_PLACEHOLDER, "dataset": converted.outputs["dataset"]}
-        evaluated = evaluate(model=fetched.outputs["model"], **on_device, **step)
+        step["dataset"] = converted.outputs["dataset"]
+        evaluated = evaluate(**existing, **on_device, **step)
         reported = report(evaluation=evaluated.outputs["evaluation"], **step)
 
         for task in (fetched, resolved, converted, evaluated, reported):

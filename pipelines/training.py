@@ -46,10 +46,10 @@ def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
             model_name: Name to publish the model under; empty to only check the bars.
             model_version: Version to publish; empty for the id of the training.
         """
-        resolved = resolve_config(recipe=recipe, overrides=overrides)
-        step = {"recipe": resolved.outputs["recipe"], "data_root": data_root}
+        step = {"data_root": data_root, "run": dsl.PIPELINE_JOB_ID_PLACEHOLDER}
+        resolved = resolve_config(recipe=recipe, overrides=overrides, **step)
+        step["recipe"] = resolved.outputs["recipe"]
         converted = convert(source=dataset, **step)
-        step["run"] = dsl.PIPELINE_JOB_ID_PLACEHOLDER
         inputs = {**step, "dataset": converted.outputs["dataset"]}
         trained = _train(placement, nodes, on_device | inputs)
         inputs["model"] = trained.outputs["model"]

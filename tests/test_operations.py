@@ -14,9 +14,8 @@ import yaml
 
 from pipelines.placement import load_placement
 from ssd_core import __version__
-from ssd_core.stages.doorway import keep_record
-from ssd_core.stages.frame import Invocation, run_stage
-from ssd_core.store import LocalDirectory, Location
+from ssd_core.stages.frame import INVOCATION_FILE, Invocation, run_stage
+from ssd_core.store import Location
 from tests.launch.api_server import find_program
 from tests.pipelines.cluster.kfp_server import KfpServer, running
 from tests.pipelines.conftest import STANDARD_VARIABLES
@@ -168,19 +167,16 @@ def test_commands_lead_from_an_empty_cluster_to_a_scheduled_benchmark(
     kfp: KfpServer, mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kfp.history = ("SUCCEEDED",)
-    evaluation = tmp_path / "evaluation"
     invocation = Invocation(stage="evaluate", config={}, inputs={})
     results = {"metrics": {"ap50": 0.9}}
-    run_stage(invocation, LocalDirectory(evaluation), lambda _: results)
     with running_store(tmp_path, monkeypatch) as store:
         run = PageRun(tmp_path, kfp.endpoint, store.endpoint)
         printed = {}
         for block in OURS:
             if "pipelines results" in block:
                 (run_id,) = kfp.runs
-                keep_record(
-                    evaluation, Location.parse(f"s3://mlpipeline/ssd/runs/{run_id}/evaluate")
-                )
+                out_dir = Location.parse(f"s3://mlpipeline/ssd/runs/{run_id}/evaluate")
+                run_stage(invocation, out_dir, lambda _: results)
             if "schedule remove" in block:
                 (schedule,) = kfp.recurring_runs.values()
             printed[block] = run(block)
@@ -207,7 +203,8 @@ def test_step_is_repeated_from_its_record_and_only_lacks_docker(
         path = f"{client.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
         said = {"RUN": "night", "PATH": path, "AWS_ENDPOINT_URL": store.endpoint}
         lost = run.run(block, **said)
-        keep_record(trained_dir, Location.parse("s3://mlpipeline/ssd/runs/night/train"))
+        record = Location.parse("s3://mlpipeline/ssd/runs/night/train")
+        record.put(INVOCATION_FILE, trained_dir / INVOCATION_FILE)
         found = run.run(block, **said)
     assert lost.returncode == 2
     assert "night: no invocation.json of 'train' here" in lost.stderr

@@ -36,28 +36,24 @@ def benchmark(
         speed: `results.json`.
         metrics: Images per second and latencies.
     """
-    from pathlib import Path
-
     from ssd_core.config import BenchmarkConfig
     from ssd_core.stages import benchmark as stage
-    from ssd_core.stages.doorway import doorway, find_dataset, keep_output, read_section
-    from ssd_core.store import LocalDirectory, Location
+    from ssd_core.stages.doorway import doorway, fill_output, find_input, read_section
     from ssd_core.store.layout import Layout
 
     with doorway():
-        layout, out_dir = Layout(data_root), Path(speed.path)
-        section = read_section(BenchmarkConfig, recipe, "benchmark")
+        layout, section = Layout(data_root), read_section(BenchmarkConfig, recipe, "benchmark")
+        out_dir = layout.run(run, "benchmark")
         result = stage.run(
             section,
-            Location.parse(model.path),
-            LocalDirectory(out_dir),
-            data_dir=find_dataset(dataset.metadata, dataset.path) if dataset else None,
+            find_input(model),
+            out_dir,
+            data_dir=find_input(dataset) if dataset else None,
             series=layout.benchmarks(series) if series else None,
             run_id=run,
             framework=framework,
             device=device,
         )
-        keep_output(out_dir, layout.run(run, "benchmark"))
-        speed.metadata.update(result.metadata)
+        fill_output(speed, out_dir, result)
         metrics.metadata.update(result.metrics)
         stage.check_verdict(section, result)

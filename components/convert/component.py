@@ -12,6 +12,7 @@ def convert(
     recipe: dict[str, Any],
     source: str,
     data_root: str,
+    run: str,
     dataset: dsl.Output[dsl.Dataset],
     metrics: dsl.Output[dsl.Metrics],
 ) -> None:
@@ -21,6 +22,7 @@ def convert(
         recipe: The recipe from `resolve_config`.
         source: Path or URI of the data set.
         data_root: Path or URI of the root.
+        run: Id of the pipeline run.
 
     Returns:
         dataset: `uri` and `digest` of the shards, as metadata and as a JSON file.
@@ -31,12 +33,19 @@ def convert(
 
     from ssd_core.config import ConvertConfig
     from ssd_core.stages import convert as stage
-    from ssd_core.stages.doorway import doorway, read_section
+    from ssd_core.stages.doorway import doorway, read_section, record_step
+    from ssd_core.stages.frame import Invocation
     from ssd_core.store.layout import Layout
 
     with doorway():
-        result = stage.run_in(
-            Layout(data_root), read_section(ConvertConfig, recipe, "convert"), source
+        layout, section = Layout(data_root), read_section(ConvertConfig, recipe, "convert")
+        result = record_step(
+            Invocation(stage="convert", config=section, inputs={}, options={"source": source}),
+            layout.run(run, "convert"),
+            stage.run_in,
+            layout,
+            section,
+            source,
         )
         dataset.metadata.update(result.metadata)
         Path(dataset.path).write_text(json.dumps(result.metadata))

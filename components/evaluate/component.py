@@ -36,27 +36,23 @@ def evaluate(
         metrics: The COCO metrics.
         confusion: The confusion matrix, for up to 50 classes.
     """
-    from pathlib import Path
-
     from ssd_core.config import EvaluateConfig
     from ssd_core.stages import evaluate as stage
-    from ssd_core.stages.doorway import doorway, find_dataset, keep_output, read_section
+    from ssd_core.stages.doorway import doorway, fill_output, find_input, read_section
     from ssd_core.stages.outputs import read_output
-    from ssd_core.store import LocalDirectory, Location
     from ssd_core.store.layout import Layout
 
     with doorway():
-        out_dir = LocalDirectory(Path(evaluation.path))
+        out_dir = Layout(data_root).run(run, "evaluate")
         result = stage.run(
             read_section(EvaluateConfig, recipe, "evaluate"),
-            Location.parse(model.path),
-            find_dataset(dataset.metadata, dataset.path),
+            find_input(model),
+            find_input(dataset),
             out_dir,
             framework=framework,
             device=device,
         )
-        keep_output(out_dir.local, Layout(data_root).run(run, "evaluate"))
-        evaluation.metadata.update(result.metadata)
+        fill_output(evaluation, out_dir, result)
         metrics.metadata.update(result.metrics)
         if table := read_output(out_dir).results["confusion"]:
             confusion.log_confusion_matrix(table["classes"], table["matrix"])

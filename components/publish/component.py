@@ -34,19 +34,16 @@ def publish(
     Returns:
         published: `results.json` with the URI of the published model.
     """
-    from pathlib import Path
-
     from ssd_core.config import PublishConfig
     from ssd_core.stages import publish as stage
-    from ssd_core.stages.doorway import doorway, keep_output, read_section
-    from ssd_core.store import LocalDirectory, Location
+    from ssd_core.stages.doorway import doorway, fill_output, find_input, read_section
     from ssd_core.store.layout import Layout
 
     with doorway():
-        layout, out_dir = Layout(data_root), Path(published.path)
-        inputs = [Location.parse(each.path) for each in (model, evaluation, speed)]
-        label = stage.Label(name=name, version=version) if name else None
+        layout = Layout(data_root)
+        out_dir = layout.run(run, "publish")
         section = read_section(PublishConfig, recipe, "publish")
-        result = stage.run(section, inputs, LocalDirectory(out_dir), layout=layout, label=label)
-        keep_output(out_dir, layout.run(run, "publish"))
-        published.metadata.update(result.metadata)
+        inputs = [find_input(each) for each in (model, evaluation, speed)]
+        label = stage.Label(name=name, version=version) if name else None
+        result = stage.run(section, inputs, out_dir, layout=layout, label=label)
+        fill_output(published, out_dir, result)

@@ -38,16 +38,14 @@ def report(
 
     from ssd_core.config import ReportConfig
     from ssd_core.stages import report as stage
-    from ssd_core.stages.doorway import doorway, find_dataset, keep_output, read_section
-    from ssd_core.store import LocalDirectory, Location
+    from ssd_core.stages.doorway import doorway, find_input, read_section
     from ssd_core.store.layout import Layout
 
     with doorway():
-        inputs = [Location.parse(each.path) for each in (model, evaluation, speed) if each]
-        out_dir, data_dir = Path(f"{page.path}-parts"), find_dataset(dataset.metadata, dataset.path)
+        out_dir = Layout(data_root).run(run, "report")
         section = read_section(ReportConfig, recipe, "report")
-        result = stage.run(section, inputs, LocalDirectory(out_dir), data_dir=data_dir)
-        Path(page.path).write_text((out_dir / stage.REPORT_FILE).read_text())
-        Path(summary.path).write_text((out_dir / stage.SUMMARY_FILE).read_text())
-        keep_output(out_dir, Layout(data_root).run(run, "report"))
+        inputs = [find_input(each) for each in (model, evaluation, speed) if each]
+        result = stage.run(section, inputs, out_dir, data_dir=find_input(dataset))
+        Path(page.path).write_bytes(out_dir.get(stage.REPORT_FILE))
+        Path(summary.path).write_bytes(out_dir.get(stage.SUMMARY_FILE))
         page.metadata.update(result.metadata)

@@ -11,6 +11,8 @@ from components import images
 def resolve_config(
     recipe: str,
     overrides: list[str],
+    data_root: str,
+    run: str,
     model: dsl.Input[dsl.Model] = None,
 ) -> NamedTuple("Resolved", [("recipe", dict)]):  # type: ignore[valid-type]
     """Check a recipe and its overrides before any other step runs.
@@ -18,6 +20,8 @@ def resolve_config(
     Args:
         recipe: Name of a recipe; empty with a model.
         overrides: Changes of the recipe, each `section.key=value`.
+        data_root: Path or URI of the root.
+        run: Id of the pipeline run.
         model: A model whose recipe is used.
 
     Returns:
@@ -25,10 +29,10 @@ def resolve_config(
             refuses; null is the default of each.
     """
     from ssd_core.stages import resolve_config as stage
-    from ssd_core.stages.doorway import doorway
-    from ssd_core.store import Location
+    from ssd_core.stages.doorway import doorway, find_input
+    from ssd_core.store.layout import Layout
 
     with doorway():
-        model_dir = Location.parse(model.path) if model else None
-        resolved = stage.run(recipe, overrides, model_dir=model_dir)
-        return (resolved.model_dump(mode="json", exclude_none=True),)
+        record = Layout(data_root).run(run, "resolve_config")
+        model_dir = find_input(model) if model else None
+        return (stage.run_step(recipe, overrides, record, model_dir=model_dir),)

@@ -34,23 +34,27 @@ def train(
         model: The model and its training log; the checkpoints stay under `data_root`.
         metrics: Metrics of the training.
     """
-    from pathlib import Path
-
     from ssd_core.config import Recipe, parse_section
     from ssd_core.stages import train
-    from ssd_core.stages.doorway import doorway, find_dataset
+    from ssd_core.stages.doorway import doorway, fill_output, find_input, record_step
     from ssd_core.store.layout import Layout
 
     with doorway():
         layout = Layout(data_root)
         training = train.Training(
             recipe=parse_section(Recipe, recipe, ""),
-            data_dir=find_dataset(dataset.metadata, dataset.path),
+            data_dir=find_input(dataset),
             framework=framework,
             device=device,
         )
         out_dir = layout.training(training.id)
-        result = train.run_on_devices(training, out_dir, num_devices=int(num_devices))
-        train.keep(out_dir, Path(model.path), layout.run(run, "train"))
-        model.metadata.update(result.metadata)
+        result = record_step(
+            train.request(training),
+            layout.run(run, "train"),
+            train.run_on_devices,
+            training,
+            out_dir,
+            num_devices=int(num_devices),
+        )
+        fill_output(model, out_dir, result, leave_out=train.CHECKPOINT_DIR)
         metrics.metadata.update(result.metrics)

@@ -36,27 +36,28 @@ def train_distributed(
         model: The model and its training log; the checkpoints stay under `data_root`.
         metrics: Metrics of the training.
     """
-    from pathlib import Path
-
     from ssd_core.config import Recipe, parse_section
     from ssd_core.stages import train, train_distributed
-    from ssd_core.stages.doorway import doorway, find_dataset
+    from ssd_core.stages.doorway import doorway, fill_output, find_input, record_step
     from ssd_core.store.layout import Layout
 
     with doorway():
         layout = Layout(data_root)
         training = train.Training(
             recipe=parse_section(Recipe, recipe, ""),
-            data_dir=find_dataset(dataset.metadata, dataset.path),
+            data_dir=find_input(dataset),
             framework=framework,
             device=device,
         )
         out_dir = layout.training(training.id)
-        result = train_distributed.run(
+        team = train_distributed.Team(run=run, nodes=int(nodes), placement=placement)
+        result = record_step(
+            train_distributed.request(training, team),
+            layout.run(run, "train"),
+            train_distributed.run,
             training,
             out_dir,
-            train_distributed.Team(run=run, nodes=int(nodes), placement=placement),
+            team,
         )
-        train.keep(out_dir, Path(model.path), layout.run(run, "train"))
-        model.metadata.update(result.metadata)
+        fill_output(model, out_dir, result, leave_out=train.CHECKPOINT_DIR)
         metrics.metadata.update(result.metrics)

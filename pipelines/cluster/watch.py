@@ -17,7 +17,7 @@ from ssd_core.logs import format_duration, logger
 _SILENCE_SECONDS = 60.0
 """Without news, after which the reason is looked up."""
 _EXIT_CODE = re.compile(r"exit code (\d+)")
-_MAY_PASS = {75, 137, 143}
+_MAY_PASS = {75, 76, 137, 143}
 """Exit codes of a step that a rerun may continue: its own, and those of a killed pod."""
 
 

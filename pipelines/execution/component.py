@@ -15,7 +15,6 @@ from pipelines.execution.steps import Step
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.errors import DataError, UsageError, unknown_name
 from ssd_core.model_dir import read_description
-from ssd_core.stages.doorway import find_dataset
 from ssd_core.stages.frame import INVOCATION_FILE
 from ssd_core.stages.outputs import read_invocation, read_output
 from ssd_core.store import Location
@@ -63,9 +62,10 @@ def find_record(name: str, text: str, root: str) -> Location:
         UsageError: the record does not exist.
     """
     location = Location.parse(text)
-    locations = [location, location / name]
+    stage = STEPS[name].stage or name
+    locations = [location, location / stage]
     if is_id := not ("/" in text or text.startswith(".")):
-        locations.append(Layout(root).run(text, name))
+        locations.append(Layout(root).run(text, stage))
     for location in locations:
         if location.head(INVOCATION_FILE) is not None:
             return location
@@ -99,19 +99,18 @@ def prepare_component(
     """
     task = load_component(name)
     out_dir = out_dir.absolute()
-    known = {"data_root": str(out_dir / "root"), "run": "local", "num_devices": 1}
+    known = {"data_root": str(out_dir / "root"), "run": "local", "num_devices": 1, "series": ""}
     recorded, uris = _read_record(task, record) if record else ({}, {})
-    kinds = task.component.get("inputDefinitions", {})
-    chosen = _choose(name, "parameter", kinds.get("parameters", {}), known | recorded, parameters)
-    values = {
-        key: read_parameter(key, kind["parameterType"], value) if key in parameters else value
-        for key, (kind, value) in chosen.items()
-    }
+    definitions = task.component.get("inputDefinitions", {})
+    kinds, types = definitions.get("parameters", {}), definitions.get("artifacts", {})
+    values = _choose(name, "parameter", kinds, known | recorded, parameters)
+    for key in parameters:
+        values[key] = read_parameter(key, kinds[key]["parameterType"], parameters[key])
+    for key in PLACE_PARAMETERS & values.keys():
+        values[key] = _read_place(key, values[key])
     artifacts = {
-        key: _read_artifact(key, kind["artifactType"], uri)
-        for key, (kind, uri) in _choose(
-            name, "input", kinds.get("artifacts", {}), uris, inputs
-        ).items()
+        key: _read_artifact(key, types[key]["artifactType"], uri)
+        for key, uri in _choose(name, "input", types, uris, inputs).items()
     }
     given = Values(parameters=values, artifacts=artifacts)
     executor_input = build_executor_input(task, given, {}, run="", out_dir=out_dir)
@@ -121,16 +120,16 @@ def prepare_component(
 def _read_record(task: Task, location: Location) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the parameters and the URIs of the inputs of the step that wrote this record."""
     invocation = read_invocation(location)
-    if (stage := invocation.get("stage")) != task.name:
+    if (stage := invocation.get("stage")) != (STEPS[task.name].stage or task.name):
         raise UsageError(f"{location} is the output of '{stage}', not of '{task.name}'")
     uris = {
         STEPS[key].artifact if key in STEPS else key: entry["uri"]
         for key, entry in invocation["inputs"].items()
     }
     config = {key: value for key, value in invocation["config"].items() if value is not None}
-    recipe = config if STEPS[task.name].room == "all_devices" else {task.name: config}
+    recipe = config if stage == "train" else {stage: config}
     options = {key: "" if value is None else value for key, value in invocation["options"].items()}
-    return {**uris, **options, "recipe": recipe}, uris
+    return {"recipe": recipe, **uris, **options}, uris
 
 
 def _choose(
@@ -139,8 +138,8 @@ def _choose(
     kinds: Mapping[str, Any],
     known: Mapping[str, Any],
     given: Mapping[str, str],
-) -> dict[str, tuple[Any, Any]]:
-    """Return kind and value of each input; what is given takes precedence over what is known."""
+) -> dict[str, Any]:
+    """Return the value of each input; what is given takes precedence over what is known."""
     for name in given:
         if name not in kinds:
             raise unknown_name(f"{noun} of {component}", name, kinds)
@@ -148,7 +147,7 @@ def _choose(
     required = {name for name, kind in kinds.items() if not kind.get("isOptional")}
     if missing := sorted(required - set(values)):
         raise UsageError(f"{component} needs {' '.join(map(_OPTIONS[noun].format, missing))}")
-    return {name: (kinds[name], value) for name, value in values.items()}
+    return values
 
 
 def read_parameter(name: str, kind: str, text: str) -> Any:
@@ -160,15 +159,13 @@ def read_parameter(name: str, kind: str, text: str) -> Any:
         text: JSON, or a plain string where the type is STRING.
 
     Raises:
-        UsageError: the file cannot be read, the value is of another type, or a path does not exist.
+        UsageError: the file cannot be read, or the value is of another type.
     """
     if text.startswith("@"):
         try:
             text = Path(text[1:]).read_text()
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"--param {name}: cannot read {text[1:]}: {error}") from None
-    if name in PLACE_PARAMETERS:
-        return _read_place(name, text)
     if kind not in _JSON_TYPES:
         return text
     expected, types = _JSON_TYPES[kind]
@@ -190,27 +187,35 @@ def _read_place(name: str, text: str) -> str:
 
 def _read_artifact(name: str, kind: Mapping[str, str], text: str) -> dict[str, Any]:
     location = Location.parse(text)
-    title = kind["schemaTitle"]
-    if location.local is None and title != _DATASET:
-        raise UsageError(f"--input {name}: {text} is not on this machine; expected a local path")
     if location.local is not None and not location.local.exists():
         raise UsageError(f"--input {name}: {text} does not exist")
     try:
-        return artifact_list(name, kind, _open_artifact(name, title, location).uri)
-    except DataError as error:
+        uri = _open_artifact(name, kind["schemaTitle"], location).uri
+    except (DataError, UsageError) as error:
         raise UsageError(f"--input {name}: {error}") from None
+    return artifact_list(name, kind, uri, {"uri": uri})
 
 
 def _open_artifact(name: str, title: str, location: Location) -> Location:
     """Return the directory of the data itself, verified to be of this kind."""
     if title == _DATASET:
-        location = find_dataset({}, str(location.local)) if location.local else location
+        location = _find_dataset(location)
         read_manifest(location)
     elif title == _MODEL:
         read_description(location)
-    elif location.local is not None:
+    else:
         stage = read_output(location).invocation["stage"]
         (expected,) = (step for step, entry in STEPS.items() if entry.artifact == name)
         if stage != expected:
-            raise UsageError(f"--input {name}: expected the output of '{expected}', got '{stage}'")
+            raise UsageError(f"expected the output of '{expected}', got '{stage}'")
     return location
+
+
+def _find_dataset(location: Location) -> Location:
+    """Return a data set itself where the location is the file that `convert` refers to it by."""
+    if location.local is None or not location.local.is_file():
+        return location
+    try:
+        return Location.parse(json.loads(location.local.read_bytes())["uri"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise UsageError(f"{location}: not a data set; expected the output of 'convert'") from None

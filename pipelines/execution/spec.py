@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
@@ -127,9 +128,12 @@ def read_outputs(executor_input: Mapping[str, Any]) -> Values:
     return Values(parameters=written.get("parameterValues", {}), artifacts=artifacts)
 
 
-def artifact_list(name: str, kind: Mapping[str, str], uri: str) -> dict[str, Any]:
-    """Return an artifact without metadata, as it is written in executor inputs."""
-    return {"artifacts": [{"name": name, "type": dict(kind), "uri": uri, "metadata": {}}]}
+def artifact_list(
+    name: str, kind: Mapping[str, str], uri: str, metadata: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Return an artifact as it is written in executor inputs."""
+    artifact = {"name": name, "type": dict(kind), "uri": uri, "metadata": dict(metadata)}
+    return {"artifacts": [artifact]}
 
 
 def _step_name(task: str) -> str:

@@ -1,21 +1,22 @@
 """The work of a pipeline step around its stage: inputs, log, exit code and outputs."""
 
-import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ssd_core import __version__
 from ssd_core.config import Recipe, parse_section
 from ssd_core.config.section import SectionT
-from ssd_core.errors import UsageError, explain, format_error_line, unknown_name
+from ssd_core.errors import explain, format_error_line, unknown_name
 from ssd_core.logs import LINE_SECONDS, logger, set_up_logging
-from ssd_core.stages.frame import INVOCATION_FILE, RESULTS_FILE
-from ssd_core.store import LocalDirectory, Location
-from ssd_core.store.transfer import upload_directory
+from ssd_core.stages.frame import Invocation, run_stage
+from ssd_core.store import Location
+from ssd_core.store.transfer import download_directory
+from ssd_core.structures import StageResult
 
 PROGRESS_VARIABLE = "SSD_PROGRESS_SECONDS"
 """Environment variable: seconds between two progress lines."""
@@ -52,36 +53,26 @@ def read_section(kind: type[SectionT], recipe: Mapping[str, Any], name: str) -> 
     return parse_section(kind, recipe.get(name, {}), name)
 
 
-def find_dataset(metadata: Mapping[str, Any], path: str) -> Location:
-    """Return the directory of the data set that an artifact refers to.
-
-    Args:
-        metadata: metadata of the artifact, with the `uri` of the data set.
-        path: the artifact, used if the metadata has no `uri`: the JSON file that `convert` wrote,
-            or a converted data set.
-
-    Raises:
-        UsageError: the artifact is neither.
-    """
-    if isinstance(uri := metadata.get("uri"), str):
-        return Location.parse(uri)
-    if Path(path).is_dir():
-        return LocalDirectory(Path(path))
-    try:
-        content = json.loads(Path(path).read_bytes())
-    except (OSError, ValueError):
-        content = None
-    if isinstance(content, dict) and isinstance(uri := content.get("uri"), str):
-        return Location.parse(uri)
-    raise UsageError(f"{path}: not a data set; expected the output of 'convert'")
+def find_input(artifact: Any) -> Location:
+    """Return the directory of an input: the place that an artifact refers to, else itself."""
+    return Location.parse(artifact.metadata.get("uri") or artifact.path)
 
 
-def keep_output(directory: Path, kept: Location) -> None:
-    """Copy the output of a stage to the directory of its run, `results.json` last."""
-    upload_directory(directory, kept, last=RESULTS_FILE)
+def fill_output(
+    artifact: Any, out_dir: Location, result: StageResult, *, leave_out: str | None = None
+) -> None:
+    """Copy the output of a stage into an artifact, which also refers to it."""
+    download_directory(out_dir, Path(artifact.path), leave_out=leave_out)
+    artifact.metadata.update({"uri": out_dir.uri, **result.metadata})
 
 
-def keep_record(directory: Path, kept: Location) -> None:
-    """Copy only invocation and results, for a stage whose other outputs are kept elsewhere."""
-    for name in (INVOCATION_FILE, RESULTS_FILE):
-        kept.put(name, directory / name)
+def record_step(
+    invocation: Invocation,
+    record: Location,
+    work: Callable[..., StageResult],
+    *arguments: Any,
+    **options: Any,
+) -> StageResult:
+    """Call the work of a step that writes elsewhere, and keep its record in the run."""
+    done = run_stage(invocation, record, lambda _: asdict(work(*arguments, **options)))
+    return StageResult(**done)

@@ -16,18 +16,20 @@ def run(source: Location, out_dir: Path) -> StageResult:
         out_dir: directory of the copy.
 
     Returns:
-        Metadata: name of the `recipe`, `uri`, `digest` of the weights, `training_id`.
+        Metadata: name of the `recipe`, `digest` of the weights, `training_id`, and the `uri` for
+        later steps: the source in a store, else the copy.
 
     Raises:
         UsageError: the model does not exist.
         DataError: a file is missing or damaged.
     """
-    description = copy_model(source, LocalDirectory(out_dir))
+    copy = LocalDirectory(out_dir)
+    description = copy_model(source, copy)
     logger.info("%s: %s, %d steps", source, description.recipe.name, description.step)
     return StageResult(
         metadata={
             "recipe": description.recipe.name,
-            "uri": source.uri,
+            "uri": (source if source.local is None else copy).uri,
             "digest": description.file(WEIGHTS_FILE).sha256,
             "training_id": description.training_id,
         }

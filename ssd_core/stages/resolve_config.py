@@ -1,6 +1,8 @@
 """Resolve a recipe and its overrides, before anything runs."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -9,6 +11,7 @@ from ssd_core.errors import UsageError
 from ssd_core.model_dir import read_description
 from ssd_core.recipes import load_recipe
 from ssd_core.recipes.overrides import override
+from ssd_core.stages.frame import Input, Invocation, Results, run_stage
 from ssd_core.store import Location
 
 
@@ -32,6 +35,29 @@ def run(
         return override(load_recipe(recipe), assignments)
     refuse_training_changes(assignments)
     return override(read_description(model_dir).recipe, assignments)
+
+
+def run_step(
+    recipe: str, assignments: Sequence[str], record: Location, *, model_dir: Location | None
+) -> dict[str, Any]:
+    """Return the recipe as plain values, and keep the record of the step in the run.
+
+    None is omitted, because a parameter of Kubeflow Pipelines cannot be null; it is the default of
+    every optional field.
+    """
+    invocation = Invocation(
+        stage="resolve_config",
+        config={},
+        inputs={"model": Input(model_dir.uri)} if model_dir else {},
+        options={"recipe": recipe, "overrides": list(assignments)},
+    )
+
+    def work(_: Path) -> Results:
+        resolved = run(recipe, assignments, model_dir=model_dir)
+        return {"metrics": {}, "recipe": resolved.model_dump(mode="json", exclude_none=True)}
+
+    values: dict[str, Any] = run_stage(invocation, record, work)["recipe"]
+    return values
 
 
 def read_recipe(uri: str) -> Recipe:

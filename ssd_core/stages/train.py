@@ -28,11 +28,10 @@ from ssd_core.model_dir import (
     write_description,
     write_model,
 )
-from ssd_core.stages.doorway import keep_record
 from ssd_core.stages.frame import Input, Invocation, Results, run_stage
 from ssd_core.stages.outputs import read_output
 from ssd_core.store import Location
-from ssd_core.store.transfer import MirroredFile, download_directory
+from ssd_core.store.transfer import MirroredFile
 from ssd_core.structures import StageResult
 from ssd_core.train_log import LOG_FILE
 from ssd_core.training.checkpoints import CheckpointDir, TrainState
@@ -142,7 +141,7 @@ def run(training: Training, out_dir: Location) -> StageResult:
             state = _train(loop, log)
             return ranks.on_first(lambda: _keep_model(training, loop, state, backend, out_dir))
 
-        results = run_stage(_invocation(training), out_dir, work, ranks=ranks, in_place=True)
+        results = run_stage(request(training), out_dir, work, ranks=ranks, in_place=True)
         return _report("trained", results, out_dir)
 
 
@@ -178,15 +177,6 @@ def launch(training: Training, out_dir: Location, nodes: Nodes, *words: str) -> 
         return launch_ranks(training.framework, command, nodes)
 
 
-def keep(out_dir: Location, directory: Path, record: Location) -> None:
-    """Copy a finished training into the artifact of a step, and its record to the run.
-
-    The checkpoints stay in `out_dir`.
-    """
-    download_directory(out_dir, directory, leave_out=f"{CHECKPOINT_DIR}/")
-    keep_record(directory, record)
-
-
 def _read_finished(training: Training, out_dir: Location) -> Results | None:
     """Return the results of a finished training, and store its recipe if that has changed.
 
@@ -206,7 +196,8 @@ def _read_finished(training: Training, out_dir: Location) -> Results | None:
     return results
 
 
-def _invocation(training: Training) -> Invocation:
+def request(training: Training) -> Invocation:
+    """Return the request to train."""
     return Invocation(
         stage="train",
         config=training.recipe,
@@ -303,7 +294,7 @@ def _results(state: TrainState, description: ModelDescription, info: DeviceInfo)
 
 
 def _report(outcome: str, results: Mapping[str, Any], out_dir: Location) -> StageResult:
-    metrics, model_dir = results["metrics"], out_dir / MODEL_DIR
+    metrics = results["metrics"]
     kept = "the last step"
     if step := results["best_step"]:
         kept = f"step {step}, the best with {METRICS[BEST_METRIC].describe(metrics[BEST_METRIC])}"
@@ -318,7 +309,7 @@ def _report(outcome: str, results: Mapping[str, Any], out_dir: Location) -> Stag
     return StageResult(
         metrics=metrics,
         metadata={
-            "uri": model_dir.uri,
+            "uri": out_dir.uri,
             "training_id": results["model"]["training_id"],
             "steps": results["steps"],
             "device": results["environment"]["device_name"],

@@ -1,13 +1,15 @@
 """Train on several nodes of a cluster: run `ssd train` in a job and wait for its result."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ssd_core.config import parse_section
 from ssd_core.data.batches.loader import check_batch_size
 from ssd_core.errors import UsageError
 from ssd_core.launch.job import JobPlacement, JobRequest, job_name
+from ssd_core.stages import train
+from ssd_core.stages.frame import Invocation
 from ssd_core.stages.train import Training
 from ssd_core.store import Location
 from ssd_core.structures import StageResult
@@ -49,6 +51,13 @@ def run(training: Training, out_dir: Location, team: Team) -> StageResult:
         _launch(job)
 
     return training.run_once(out_dir, start)
+
+
+def request(training: Training, team: Team) -> Invocation:
+    """Return the request to train on several pods."""
+    options = {"nodes": team.nodes, "placement": team.placement}
+    single = train.request(training)
+    return replace(single, options={**single.options, **options})
 
 
 def plan(training: Training, out_dir: Location, team: Team) -> JobRequest:

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
 import pytest
@@ -79,7 +80,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def resolve(recipe: str, overrides: Sequence[str]) -> dict[str, Any]:
     """Return a recipe as Kubeflow passes it, where every number is a double."""
-    (resolved,) = resolve_config.python_func(recipe=recipe, overrides=list(overrides))
+    with TemporaryDirectory() as root:
+        (resolved,) = resolve_config.python_func(
+            recipe=recipe, overrides=list(overrides), data_root=root, run="run-1"
+        )
     return json.loads(json.dumps(resolved), parse_int=float)  # type: ignore[no-any-return]
 
 
@@ -165,8 +169,9 @@ def test_the_report_is_one_page(outputs: dict[str, Outputs], root: Path) -> None
 def test_the_run_keeps_the_record_of_its_training(outputs: dict[str, Outputs], root: Path) -> None:
     model, kept = Path(outputs["train"]["model"].path), root / "runs" / "run-1" / "train"
     assert sorted(path.name for path in kept.iterdir()) == ["invocation.json", "results.json"]
-    for path in kept.iterdir():
-        assert path.read_bytes() == (model / path.name).read_bytes()
+    name = "invocation.json"
+    assert (kept / name).read_bytes() == (model / name).read_bytes()
+    assert read_results(kept)["metrics"] == outputs["train"]["metrics"].metadata
 
 
 def test_the_dashboard_gets_a_confusion_matrix(outputs: dict[str, Outputs]) -> None:
@@ -200,7 +205,9 @@ def test_a_published_model_can_be_fetched_again(
     published = root / "models" / "cells" / "1"
     assert outputs["publish"]["published"].metadata["uri"] == str(published)
     model = dsl.Model(uri=str(tmp_path / "model"), metadata={})
-    fetch_model.python_func(uri=str(published), model=model)
+    fetch_model.python_func(
+        uri=str(published), model=model, data_root=str(tmp_path / "root"), run="run-2"
+    )
     assert model.metadata["recipe"] == "demo"
     fetched = read_model(LocalDirectory(Path(model.path)))
     assert fetched.description == read_model(LocalDirectory(published)).description
@@ -267,7 +274,7 @@ def test_an_invalid_argument_ends_a_step_with_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit) as end:
-        resolve_config.python_func(recipe="demo", overrides=["train.step=3"])
+        resolve("demo", ["train.step=3"])
     assert end.value.code == 2
     message = "error: unknown key 'train.step'; did you mean 'train.steps'? (exit 2)"
     assert capsys.readouterr().err.splitlines()[1:] == [message]
@@ -300,4 +307,4 @@ def test_a_missing_source_is_named(
         execute(convert, tmp_path / "out", recipe=recipe, **arguments)
     assert end.value.code == 2
     assert nowhere in capsys.readouterr().err.splitlines()[-1]
-    assert not (tmp_path / "root").exists()
+    assert [path.name for path in (tmp_path / "root").iterdir()] == ["runs"]  # its record

@@ -1,24 +1,27 @@
 """The log and the exit code of a pipeline step, and its inputs and outputs."""
 
-import json
 import logging
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from ssd_core import __version__
-from ssd_core.errors import DataError, UsageError
+from ssd_core.errors import DataError
 from ssd_core.logs import Progress, logger
 from ssd_core.stages.doorway import (
     PROGRESS_VARIABLE,
     doorway,
-    find_dataset,
-    keep_output,
-    keep_record,
+    fill_output,
+    find_input,
+    record_step,
 )
+from ssd_core.stages.frame import Invocation
+from ssd_core.stages.outputs import read_invocation, read_output
 from ssd_core.store import LocalDirectory
+from ssd_core.structures import StageResult
 
 
 def test_a_failing_stage_ends_with_one_line_and_its_exit_code(
@@ -66,30 +69,32 @@ def test_the_environment_sets_the_interval_of_progress_lines() -> None:
     assert Progress.line_seconds == 10
 
 
-@pytest.mark.parametrize("uri", ["/data/shards", "s3://bucket/shards"])
-def test_a_data_set_is_found_by_metadata_or_file(tmp_path: Path, uri: str) -> None:
-    path = tmp_path / "dataset"
-    path.write_text(json.dumps({"uri": uri, "digest": "d"}))
-    assert find_dataset({"uri": uri}, "nowhere").uri == uri
-    assert find_dataset({}, str(path)).uri == uri
-    assert find_dataset({"display_name": "dataset"}, str(tmp_path)).local == tmp_path
+def test_an_input_is_found_by_its_reference_or_at_its_path() -> None:
+    reference = SimpleNamespace(metadata={"uri": "s3://bucket/shards"}, path="/s3/copy")
+    assert find_input(reference).uri == "s3://bucket/shards"
+    assert find_input(SimpleNamespace(metadata={"step": 3}, path="/a/model")).uri == "/a/model"
 
 
-@pytest.mark.parametrize("content", [None, b"", b"[]", b"{}", b"{", b"\xff", b'{"uri": 1}'])
-def test_a_path_that_is_not_a_data_set_is_named(tmp_path: Path, content: bytes | None) -> None:
-    path = tmp_path / "dataset"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(UsageError, match=f"{path}: not a data set; expected the output of"):
-        find_dataset({}, str(path))
+def test_an_output_is_copied_and_referred_to(tmp_path: Path) -> None:
+    for name in ("results.json", "checkpoints/1"):
+        LocalDirectory(tmp_path / "out").put(name, name.encode())
+    artifact = SimpleNamespace(metadata={}, path=str(tmp_path / "artifact"))
+    out_dir = LocalDirectory(tmp_path / "out")
+    fill_output(artifact, out_dir, StageResult(metadata={"steps": 3}), leave_out="checkpoints/")
+    assert artifact.metadata == {"uri": out_dir.uri, "steps": 3}
+    assert [path.name for path in (tmp_path / "artifact").iterdir()] == ["results.json"]
 
 
-def test_outputs_are_kept_whole_or_as_a_record(tmp_path: Path) -> None:
-    names = ["invocation.json", "results.json", "weights.bin"]
-    (tmp_path / "output").mkdir()
-    for name in names:
-        (tmp_path / "output" / name).write_text(name)
-    keep_output(tmp_path / "output", LocalDirectory(tmp_path / "whole"))
-    keep_record(tmp_path / "output", LocalDirectory(tmp_path / "record"))
-    assert sorted(path.name for path in (tmp_path / "whole").iterdir()) == names
-    assert sorted(path.name for path in (tmp_path / "record").iterdir()) == names[:2]
+def test_a_step_leaves_its_record_also_if_it_fails(tmp_path: Path) -> None:
+    record = LocalDirectory(tmp_path)
+    invocation = Invocation(stage="convert", config={}, inputs={}, options={"source": "/a"})
+
+    def fail() -> StageResult:
+        raise DataError("no box")
+
+    with pytest.raises(DataError):
+        record_step(invocation, record, fail)
+    assert read_invocation(record)["options"] == {"source": "/a"}
+    result = StageResult(metrics={"images": 3}, metadata={"uri": "/b"})
+    assert record_step(invocation, record, lambda: result) == result
+    assert read_output(record).results["metrics"] == {"images": 3}

@@ -134,8 +134,6 @@ def test_artifacts_must_exist_and_be_of_their_kind(
             prepare("evaluate", tmp_path, inputs={**good, name: str(text)}, parameters=ON_CPU)
     with pytest.raises(UsageError, match="does not exist"):
         prepare("evaluate", tmp_path, inputs={**good, "model": "/nowhere"}, parameters=ON_CPU)
-    with pytest.raises(UsageError, match="expected a local path"):
-        prepare("evaluate", tmp_path, inputs={**good, "model": "s3://bucket/m"}, parameters=ON_CPU)
     other = {"dataset": str(bccd_shards), "evaluation": str(trained_dir)}
     with pytest.raises(UsageError, match="expected the output of 'evaluate', got 'train'"):
         prepare("report", tmp_path, inputs=other, parameters={"recipe": "{}"})

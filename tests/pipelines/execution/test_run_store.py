@@ -77,13 +77,39 @@ def test_training_leaves_everything_in_the_store(trained: list[str]) -> None:
     assert "published.json" in published
 
 
-def test_published_model_is_evaluated(work: Path, trained: list[str], few_images: Path) -> None:
+@pytest.fixture(scope="module")
+def evaluated(work: Path, trained: list[str], few_images: Path) -> list[str]:
     words = ["--model", f"{ROOT}/models/cells/1", "--dataset", str(few_images)]
-    lines = run(work, "evaluation", *words)
-    assert begun(lines) == list(STEPS["evaluation"])
-    figure = re.match(r"(AP \S+ · AP50 \S+) · report s3://", lines[-1])
+    return run(work, "evaluation", *words)
+
+
+def test_published_model_is_evaluated(trained: list[str], evaluated: list[str]) -> None:
+    assert begun(evaluated) == list(STEPS["evaluation"])
+    figure = re.match(r"(AP \S+ · AP50 \S+) · report s3://", evaluated[-1])
     assert figure
     assert trained[-1].startswith(figure[1])
+
+
+@pytest.mark.parametrize("pipeline", ["training", "evaluation"])
+def test_every_step_is_repeated_from_its_record(
+    work: Path,
+    trained: list[str],
+    evaluated: list[str],
+    pipeline: str,
+    client: Path,
+    tmp_path: Path,
+) -> None:
+    lines = {"training": trained, "evaluation": evaluated}[pipeline]
+    results = lines[-2].removeprefix("results ")
+    for step in STEPS[pipeline]:
+        words = ["component", step, "--image", "tools:1", "--from-run", results.rpartition("/")[2]]
+        words += ["--root", ROOT, "--out", str(tmp_path / step)]
+        command = [sys.executable, "-m", "pipelines", *words]
+        done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    again = json.loads((tmp_path / "evaluate" / "evaluation" / "results.json").read_text())
+    found = json.loads(Location.parse(f"{results}/evaluate").get("results.json"))
+    assert again["metrics"] == found["metrics"]
 
 
 def test_benchmarks_of_a_series_are_compared(work: Path, trained: list[str]) -> None:
