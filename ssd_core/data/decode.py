@@ -27,7 +27,12 @@ MAX_PIXELS = 2**27
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM")
 """Formats that are opened; Pillow supports more, and runs other programs for some of them."""
 
+JPEG_END = b"\xff\xd9"
 _JPEG = b"\xff\xd8\xff"
+_BITS = 258
+"""Tag of the bits per channel in TIFF."""
+_PNG_BITS = 24
+"""Position of the bits per channel in PNG."""
 _ORIENTATION = 274
 """Tag of the orientation in EXIF and TIFF."""
 _TIFF = (b"II", b"MM")
@@ -111,6 +116,21 @@ def check_jpeg_pixels(image: bytes | memoryview) -> str | None:
     return None
 
 
+def end_jpeg(image: bytes | memoryview) -> bytes | None:
+    """Return a JPEG with the end marker that it lacks; None if it is damaged or lacks more."""
+    ended = bytes(image) + JPEG_END
+    return ended if check_jpeg_pixels(ended) is None else None
+
+
+def has_deep_levels(image: bytes | memoryview) -> bool:
+    """Return whether a file has more than 8 bits per channel, of which the upper 8 are used."""
+    opened = _open(image)
+    if isinstance(opened, TiffImageFile):
+        return bool(max(opened.tag_v2.get(_BITS, (1,))) > 8)
+    bits = image[_PNG_BITS] if opened.format == "PNG" else 8
+    return opened.mode.startswith("I") or bits > 8
+
+
 def decode_image(image: bytes | memoryview) -> ImageArray:
     """Return the pixels of an image: [H, W, 3] RGB, 0..255.
 
@@ -120,7 +140,12 @@ def decode_image(image: bytes | memoryview) -> ImageArray:
         DataError: the bytes cannot be decoded, or the image is too large (see `read_size`).
     """
     read_size(image)
-    pixels = _decode_jpeg(image) if is_jpeg(image) else None
+    pixels = None
+    if is_jpeg(image):
+        pixels = _decode_jpeg(image)
+        if pixels is None:
+            image = end_jpeg(image) or image
+            pixels = _decode_jpeg(image)
     return _decode_with_pillow(image) if pixels is None else pixels
 
 
@@ -172,6 +197,8 @@ def _decode_with_pillow(image: bytes | memoryview) -> ImageArray:
     opened = _open(image)
     try:
         opened = _stored_pixels(opened)
+        if opened.mode == "F":
+            raise DataError("its levels are floating-point numbers; save it with 8 or 16 bits")
         if opened.mode.startswith("I"):
             return _upper_bits(np.asarray(opened))
         if "transparency" in opened.info:
@@ -208,7 +235,9 @@ def _stored_pixels(opened: Image.Image) -> Image.Image:
 
 
 def _upper_bits(levels: Any) -> ImageArray:
-    gray = (np.clip(levels, 0, 65535) >> 8).astype(np.uint8)
+    if levels.min() < 0 or levels.max() > 65535:
+        raise DataError("its levels are not in 0..65535; save it with 8 or 16 bits")
+    gray = (levels >> 8).astype(np.uint8)
     return np.repeat(gray[..., None], 3, axis=2)
 
 

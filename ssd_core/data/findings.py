@@ -48,6 +48,7 @@ RULES: dict[str, Rule] = {
     "image_undecodable": Rule("error", DROP_IMAGE),
     "image_too_large": Rule("error", DROP_IMAGE),
     "image_damaged": Rule("warning", KEEP),
+    "image_dark": Rule("warning", KEEP),
     "image_animated": Rule("warning", "used the first frame"),
     "image_path_unsafe": Rule("error", DROP_IMAGE),
     "image_size_differs": Rule("error", DROP_IMAGE),

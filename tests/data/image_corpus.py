@@ -44,9 +44,10 @@ def flip_bits(image: bytes, first: int, count: int = 40) -> bytes:
     return bytes(changed)
 
 
-def sixteen_bits() -> bytes:
-    levels = np.arange(200, dtype=np.uint16).reshape(10, 20) * 300
-    return save(Image.fromarray(levels))
+def levels(kind: str, dtype: type, scale: float) -> bytes:
+    """Return an image of one channel with levels from 0 to 199 times `scale`."""
+    values = (np.arange(200).reshape(10, 20) * scale).astype(dtype)
+    return save(Image.fromarray(values), kind)
 
 
 def png_chunk(kind: bytes, content: bytes) -> bytes:
@@ -86,7 +87,9 @@ GOOD: dict[str, Callable[[], bytes]] = {
     "png, palette": lambda: encode("PNG", "P"),
     "png, alpha": lambda: encode("PNG", "RGBA"),
     "png, gray and alpha": lambda: encode("PNG", "LA"),
-    "png, 16 bits": sixteen_bits,
+    "png, 16 bits": lambda: levels("PNG", np.uint16, 300),
+    "tiff, 16 bits": lambda: levels("TIFF", np.uint16, 300),
+    "tiff, 32 bits": lambda: levels("TIFF", np.int32, 300),
     "png, junk behind": lambda: PNG + b"\0" * 9999,
     "png, 1x1": lambda: encode("PNG", size=(1, 1)),
     "png, 20000x10": lambda: encode("PNG", size=(20000, 10)),
@@ -105,6 +108,12 @@ REMARKABLE: dict[str, tuple[Callable[[], bytes], str]] = {
     "png, animated": (lambda: encode("PNG", is_animated=True), "image_animated"),
     "webp, animated": (lambda: encode("WEBP", is_animated=True), "image_animated"),
     "tiff, two pages": (lambda: encode("TIFF", is_animated=True), "image_animated"),
+    "png, 12 of 16 bits": (lambda: levels("PNG", np.uint16, 20), "image_dark"),
+    "tiff, 8 of 16 bits": (lambda: levels("TIFF", np.uint16, 1), "image_dark"),
+    "tiff, 8 of 32 bits": (lambda: levels("TIFF", np.int32, 1), "image_dark"),
+    "jpeg, no end marker": (lambda: JPEG[:-2], "image_damaged"),
+    "jpeg, half an end marker": (lambda: LARGE_JPEG[:-1], "image_damaged"),
+    "jpeg, CMYK, no end marker": (lambda: encode("JPEG", "CMYK")[:-2], "image_damaged"),
 }
 """Usable images that a warning tells something about."""
 
@@ -117,10 +126,11 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
         "image_not_an_image",
     ),
     "jpeg, only the mark": (lambda: b"\xff\xd8\xff", "image_not_an_image"),
-    "jpeg, header cut": (lambda: JPEG[:100], "image_not_an_image"),
+    "jpeg, header cut": (lambda: JPEG[:100], "image_truncated"),
+    "jpeg, tables cut": (lambda: JPEG[:300], "image_truncated"),
     "jpeg, half": (lambda: JPEG[: len(JPEG) * 3 // 4], "image_truncated"),
-    "jpeg, last bytes missing": (lambda: JPEG[:-2], "image_truncated"),
-    "jpeg, thumbnail is whole": (lambda: WITH_THUMBNAIL[:-2], "image_truncated"),
+    "jpeg, last bytes missing": (lambda: JPEG[:-4], "image_truncated"),
+    "jpeg, thumbnail is whole": (lambda: WITH_THUMBNAIL[:-4], "image_truncated"),
     "jpeg, progressive, cut": (lambda: encode("JPEG", progressive=True)[:-20], "image_truncated"),
     "jpeg, bomb": (lambda: jpeg_of_size(60_000, 60_000), "image_too_large"),
     "png, header cut": (lambda: PNG[:20], "image_not_an_image"),
@@ -131,6 +141,9 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "png, between the limits of Pillow": (lambda: png_bomb(10_000, 10_000), "image_too_large"),
     "bmp, cut": (lambda: encode("BMP")[:-50], "image_truncated"),
     "webp, cut": (lambda: encode("WEBP")[:-50], "image_not_an_image"),
+    "tiff, floats": (lambda: levels("TIFF", np.float32, 0.005), "image_undecodable"),
+    "tiff, beyond 16 bits": (lambda: levels("TIFF", np.int32, 1000), "image_undecodable"),
+    "tiff, below 0": (lambda: levels("TIFF", np.int32, -1), "image_undecodable"),
     "tiff, cut": (lambda: encode("TIFF")[:500], "image_truncated"),
     "gif, cut": (lambda: encode("GIF")[:900], "image_truncated"),
 }

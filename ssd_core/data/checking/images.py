@@ -8,20 +8,25 @@ import zlib
 from typing import NamedTuple
 
 from ssd_core.data.decode import (
+    JPEG_END,
     ImageTooLargeError,
     check_jpeg_pixels,
     count_frames,
     decode_image,
+    end_jpeg,
+    has_deep_levels,
     is_jpeg,
     read_orientation,
     read_size,
 )
 from ssd_core.errors import DataError
+from ssd_core.structures import ImageArray
 
-_JPEG_END = b"\xff\xd9"
-_START_OF_SCAN = 0xDA
+_START_OF_SCAN = b"\xff\xda"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TAIL_BYTES = 4096
+_DARK = 16
+"""Fewer levels than this, of 256, cannot be told from black."""
 
 
 class ImageFaultError(DataError):
@@ -52,9 +57,13 @@ def inspect_image(image: memoryview, *, max_pixels: int, is_decoded: bool) -> Im
     width, height = _read_size(image, max_pixels)
     remarks = {}
     if is_jpeg(image):
+        damage = None
         if not _has_jpeg_end(image):
-            raise ImageFaultError("image_truncated", "is truncated: its end is missing")
-        damage = check_jpeg_pixels(image) if is_decoded else None
+            if end_jpeg(image) is None:
+                raise ImageFaultError("image_truncated", "is truncated: its end is missing")
+            damage = "its end marker is missing"
+        elif is_decoded:
+            damage = check_jpeg_pixels(image)
         if damage is not None:
             _decode(image)
             remarks["image_damaged"] = f"is damaged: {damage}"
@@ -62,8 +71,11 @@ def inspect_image(image: memoryview, *, max_pixels: int, is_decoded: bool) -> Im
         is_png = bytes(image[: len(_PNG)]) == _PNG
         if is_png:
             _check_png(image)
-        if is_decoded or not is_png:
-            _decode(image)
+        is_deep = has_deep_levels(image)
+        if is_decoded or is_deep or not is_png:
+            brightest = _decode(image).max()
+            if is_deep and brightest < _DARK:
+                remarks["image_dark"] = f"has levels up to {brightest} of 255: scale its 16 bits"
         count = count_frames(image)
         if count > 1:
             remarks["image_animated"] = f"has {count} frames"
@@ -78,6 +90,9 @@ def _read_size(image: memoryview, max_pixels: int) -> tuple[int, int]:
     except ImageTooLargeError as error:
         raise ImageFaultError("image_too_large", str(error).removeprefix("the image ")) from None
     except DataError as error:
+        if is_jpeg(image) and _ends_in_header(image):
+            problem = "is truncated: it ends before its pixels"
+            raise ImageFaultError("image_truncated", problem) from None
         raise ImageFaultError("image_not_an_image", f"is not an image: {error}") from None
     if width * height > max_pixels:
         raise ImageFaultError(
@@ -87,32 +102,38 @@ def _read_size(image: memoryview, max_pixels: int) -> tuple[int, int]:
     return width, height
 
 
-def _decode(image: memoryview) -> None:
+def _decode(image: memoryview) -> ImageArray:
     try:
-        decode_image(image)
+        return decode_image(image)
     except DataError as error:
         code = "image_truncated" if "truncated" in str(error) else "image_undecodable"
-        raise ImageFaultError(code, f"cannot be decoded: {error}") from None
+        problem = str(error).removeprefix("the image ")
+        raise ImageFaultError(code, problem) from None
 
 
 def _has_jpeg_end(image: memoryview) -> bool:
     """Return whether the end marker follows the pixels; it is nearly always in the last bytes."""
-    scan = image[_scan_start(image) :]
-    return _JPEG_END in bytes(scan[-_TAIL_BYTES:]) or _JPEG_END in bytes(scan)
+    start = _header_end(image)
+    scan = image[start:] if bytes(image[start : start + 2]) == _START_OF_SCAN else b""
+    return JPEG_END in bytes(scan[-_TAIL_BYTES:]) or JPEG_END in bytes(scan)
 
 
-def _scan_start(image: memoryview) -> int:
-    """Return where the pixels of a JPEG begin, past thumbnails; its length if they do not."""
+def _ends_in_header(image: memoryview) -> bool:
+    """Return whether a JPEG ends behind its first segment and before its pixels."""
+    return 2 < _header_end(image) > len(image) - 4
+
+
+def _header_end(image: memoryview) -> int:
+    """Return where the segments of a JPEG end, past thumbnails; it may be behind a cut file."""
     position = 2
     while position + 4 <= len(image) and image[position] == 0xFF:
-        marker = image[position + 1]
-        if marker == _START_OF_SCAN:
-            return position
-        if marker == 0xFF:  # a fill byte
+        if bytes(image[position : position + 2]) == _START_OF_SCAN:
+            break
+        if image[position + 1] == 0xFF:  # a fill byte
             position += 1
-            continue
-        position += 2 + int.from_bytes(image[position + 2 : position + 4], "big")
-    return len(image)
+        else:
+            position += 2 + int.from_bytes(image[position + 2 : position + 4], "big")
+    return position
 
 
 def _check_png(image: memoryview) -> None:

@@ -40,6 +40,7 @@ _SNIFFED_FILES = 20
 _SNIFFED_LINES = 100
 """The beginning of a long list may end within a line."""
 _FLAG = re.compile(r"\s+(-1|0|1)$")
+_ENCODING = re.compile(rb"""\s*<\?xml[^>]*encoding=["']([\w.-]+)["']""")
 _TRUE = ("1", "true", "yes")
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
@@ -201,7 +202,7 @@ def _parse_split(source: Source, layout: _Layout, offset: int, findings: Finding
 def _parse_xml(source: Source, name: str, image: str, findings: Findings) -> Any:
     """Return the root element, or None if the file cannot be used."""
     try:
-        root = fromstring(source.read(name))
+        root = _parse_root(source.read(name))
         if root.tag == "annotation":
             return root
         problem = f"the root is <{root.tag}>, expected <annotation>"
@@ -213,6 +214,17 @@ def _parse_xml(source: Source, name: str, image: str, findings: Findings) -> Any
         problem = str(error)
     findings.add("annotations_unreadable", name, problem, image=image)
     return None
+
+
+def _parse_root(content: bytes) -> Any:
+    declared = _ENCODING.match(content)
+    try:
+        return fromstring(content)
+    except ValueError:
+        if declared is None:
+            raise
+        # the parser has no encodings with several bytes per character, such as GBK
+        return fromstring(content.decode(declared[1].decode()))
 
 
 def _find_image(root: Any, listed: _Listed, layout: _Layout) -> Match:

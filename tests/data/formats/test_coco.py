@@ -262,5 +262,6 @@ def test_image_folder_is_given_or_found(tmp_path: Path) -> None:
 )
 def test_only_annotation_files_are_seen(tmp_path: Path, content: Any, is_coco: bool) -> None:
     put(tmp_path, {"a.json": json.dumps(content), "cut.json": '{"images": [{"id": 1'})
-    expected = ["a.json", "cut.json"] if is_coco else ["cut.json"]
+    put(tmp_path, {"train.json": json.dumps({"images": IMAGES})})
+    expected = [*["a.json"] * is_coco, "cut.json", "train.json"]
     assert coco.find_places(FolderSource(tmp_path)) == expected

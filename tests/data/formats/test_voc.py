@@ -57,6 +57,16 @@ def test_a_sample_has_everything(tmp_path: Path) -> None:
     assert [s.annotations.box_ids.tolist() for s in (first, second)] == [[1, 2], [1]]
 
 
+@pytest.mark.parametrize(
+    ("word", "is_difficult"),
+    [("1", True), ("true", True), ("True", True), ("yes", True), ("0", False), ("False", False)],
+)
+def test_difficult_as_a_word(tmp_path: Path, word: str, is_difficult: bool) -> None:
+    devkit(tmp_path, a=xml(DOG, extra=f"<difficult> {word} </difficult>"))
+    annotations = read(tmp_path)[0].splits["train"].annotations
+    assert annotations.is_difficult.tolist() == [is_difficult]
+
+
 def test_coordinates_counted_from_one(tmp_path: Path) -> None:
     dataset, _ = read(devkit(tmp_path, a=xml(DOG)), voc_offset=1)
     assert dataset.splits["train"].annotations.boxes.tolist() == [[0, 1, 2, 3]]
@@ -129,6 +139,10 @@ def test_bad_annotations(tmp_path: Path, text: str | bytes, code: str, detail: s
         (
             b'<?xml version="1.0" encoding="latin-1"?>'
             + xml(("K\xe4se", 1, 2, 3, 4)).encode("latin-1"),
+            [[1, 2, 3, 4]],
+        ),
+        (
+            b"<?xml version='1.0' encoding='GBK'?>" + xml(("\u732b", 1, 2, 3, 4)).encode("gbk"),
             [[1, 2, 3, 4]],
         ),
         (xml(("dog", "1.5", " 2 ", "3e0", "\n4\n")).encode(), [[1.5, 2, 3, 4]]),

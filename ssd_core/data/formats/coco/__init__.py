@@ -13,7 +13,7 @@ from ssd_core.data.formats.classes import ClassChoice, choose_classes, join_name
 from ssd_core.data.formats.coco.file import UNUSABLE, CocoFile, CocoImage, read_coco
 from ssd_core.data.formats.dataset import ImageEntry, SourceDataset, SourceSplit, report_left_out
 from ssd_core.data.formats.names import Match, check_place, find_images
-from ssd_core.data.formats.splits import sniff_files
+from ssd_core.data.formats.splits import find_split, sniff_files
 from ssd_core.data.sources.base import Source
 from ssd_core.errors import DataError
 from ssd_core.structures import IntArray
@@ -23,7 +23,11 @@ _PART_BYTES = 2**22
 
 
 def find_places(source: Source) -> list[str]:
-    """Return the JSON files with images and annotations, or cut off after one of the two."""
+    """Return the JSON files with images and annotations.
+
+    One that lacks either is returned, too, if it is cut off or named like a training split: that is
+    a mistake, which reading explains, while test images have no annotations.
+    """
     names = sniff_files(source, ".json", _is_object)
     return [name for name in names if _has_lists(source, name)]
 
@@ -46,7 +50,8 @@ def _has_lists(source: Source, name: str) -> bool:
         if not missing:
             return True
         end = part[-32:]
-    return len(missing) == 1 and not end.rstrip(b"\0 \r\n\t").endswith(b"}")
+    is_cut = not end.rstrip(b"\0 \r\n\t").endswith(b"}")
+    return len(missing) == 1 and (is_cut or find_split([name], "train") is not None)
 
 
 def read(
