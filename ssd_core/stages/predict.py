@@ -17,7 +17,7 @@ from ssd_core.report.images import draw_detections
 from ssd_core.stages.detector import OpenedModel, open_model
 from ssd_core.stages.frame import INVOCATION_FILE, Invocation, Results, run_stage
 from ssd_core.store import Location
-from ssd_core.store.local import walk, write_file
+from ssd_core.store.local import raise_if_transient, walk, write_file
 from ssd_core.structures import ClassInfo, Detections, StageResult
 
 PREDICTIONS_FILE = "predictions.jsonl"
@@ -183,6 +183,7 @@ def _read_image(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
+        raise_if_transient(error, path)
         raise DataError(f"the image cannot be read: {error.strerror}") from None
 
 

@@ -26,6 +26,7 @@ _UNUSABLE = {
     errno.ENAMETOOLONG,
     errno.ELOOP,
 }
+_LASTING = _UNUSABLE | {errno.ENOENT}
 _LIMITED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 _WITHOUT_FSYNC = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS}
 """Errors of a file system that cannot flush a file or a directory, such as CIFS or FUSE."""
@@ -99,6 +100,13 @@ def explain_disk_errors(path: Path, doing: Literal["read", "write"] = "write") -
                 f"{path}: {reason}; raise the limit (ulimit -n, memory) and repeat the command"
             ) from None
         raise TransientError(f"{path}: the disk failed: {reason}") from None
+
+
+def raise_if_transient(error: OSError, path: Path) -> None:
+    """Raise TransientError unless a second read of `path` would fail in the same way."""
+    if error.errno not in _LASTING:
+        with explain_disk_errors(path, "read"):
+            raise error
 
 
 def make_directory(directory: Path, mode: int = 0o777) -> None:

@@ -16,12 +16,33 @@ FAILING_CALLS = """
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 static int fails(const char *name) {
     const char *number = getenv(name);
     if (number) errno = atoi(number);
     return number != 0;
+}
+static int fails_in(int file) {
+    char link[64], path[4096] = "";
+    const char *suffix = getenv("FAIL_SUFFIX");
+    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    readlink(link, path, sizeof path - 1);
+    size_t length = strlen(path), tail = suffix ? strlen(suffix) : 0;
+    return suffix && length >= tail && !strcmp(path + length - tail, suffix) && fails("FAIL_READ");
+}
+ssize_t read(int file, void *space, size_t size) {
+    if (fails_in(file)) return -1;
+    return ((ssize_t (*)(int, void *, size_t))dlsym(RTLD_NEXT, "read"))(file, space, size);
+}
+ssize_t readv(int file, const struct iovec *spaces, int count) {
+    if (fails_in(file)) return -1;
+    return ((ssize_t (*)(int, const struct iovec *, int))dlsym(RTLD_NEXT, "readv"))(
+        file, spaces, count);
 }
 int link(const char *from, const char *to) {
     if (fails("FAIL_LINK")) return -1;
@@ -83,6 +104,26 @@ def test_a_conversion_without_fsync(
     done = run_ssd("convert", few_images, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert run_ssd("verify", tmp_path / "out").returncode == 0
+
+
+@pytest.mark.parametrize("suffix", [".xml", ".jpg"])
+@pytest.mark.parametrize("name", ["EIO", "ESTALE"])
+def test_a_failing_disk_is_not_a_fault_of_the_source(
+    library: Path,
+    few_images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    suffix: str,
+) -> None:
+    """Policy repair would drop the images without a trace."""
+    monkeypatch.setenv("LD_PRELOAD", str(library))
+    monkeypatch.setenv("FAIL_READ", str(getattr(errno, name)))
+    monkeypatch.setenv("FAIL_SUFFIX", suffix)
+    done = run_ssd("convert", few_images, "--out", tmp_path / "out", "--policy", "repair")
+    assert done.returncode == 75, done.stderr
+    assert done.stderr.splitlines()[-1].startswith(f"error: {few_images}")
+    assert not (tmp_path / "out/manifest.json").exists()
 
 
 @pytest.mark.parametrize(("limit", "workers"), [("-n 14", "2"), ("-v 300000", "1")])

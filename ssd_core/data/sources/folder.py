@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ssd_core.data.sources.base import SourceFile, look_up
 from ssd_core.errors import DataError, UsageError
+from ssd_core.store.local import raise_if_transient
 
 
 class FolderSource:
@@ -53,6 +54,7 @@ class FolderSource:
                             status = entry.stat()
                             files[name] = SourceFile(status.st_size, str(status.st_mtime_ns))
             except OSError as error:
+                raise_if_transient(error, Path(self._root, prefix))
                 unusable[prefix] = f"cannot be listed: {error.strerror}"
         return dict(sorted(files.items())), dict(sorted(unusable.items()))
 
@@ -105,4 +107,5 @@ class FolderSource:
             finally:
                 os.close(descriptor)
         except OSError as error:
+            raise_if_transient(error, Path(self._root, name))
             raise DataError(f"{name}: cannot be read: {error.strerror}") from None
