@@ -66,12 +66,13 @@ def open_provider(
         url = variables.get("AWS_ENDPOINT_URL_STS")
         pool = open_identity_pool(url or _IDENTITY_SERVICE)
         return Provider(name, IamAwsProvider(custom_endpoint=url, http_client=pool))
-    url = variables.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") if name == _INSTANCE_ROLE else None
     nearby = PoolManager(timeout=Timeout(connect=1, read=5), retries=Retry(1, backoff_factor=0.2))
-    provider = IamAwsProvider(custom_endpoint=url, http_client=nearby)
-    if name == _INSTANCE_ROLE and url is None and not _answers(provider):
-        return None  # not a machine of Amazon, so the store may be public
-    return Provider(name, provider)
+    if name == _CONTAINER_ROLE:
+        return Provider(name, IamAwsProvider(http_client=nearby))
+    url = variables.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", "").rstrip("/")
+    instance = IamAwsProvider(custom_endpoint=url or None, http_client=nearby)
+    # Elsewhere than on a machine of Amazon nobody answers, and the store may be public.
+    return Provider(name, instance) if url or _answers(instance) else None
 
 
 def _answers(client_provider: Any) -> bool:

@@ -93,6 +93,7 @@ def variables(service: CredentialService, tmp_path: Path) -> dict[str, dict[str,
     key = f"aws_access_key_id = {service.access_key}\naws_secret_access_key = {SECRET_KEY}\n"
     profiles.write_text(f"[default]\n[team]\n{key}[half]\naws_access_key_id = canary\n")
     token.write_text("canary-token")
+    (tmp_path / "container-token").write_text("canary-container")
     return {
         "profile": {"AWS_PROFILE": "team", "AWS_SHARED_CREDENTIALS_FILE": str(profiles)},
         "web identity": {
@@ -104,12 +105,16 @@ def variables(service: CredentialService, tmp_path: Path) -> dict[str, dict[str,
             "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{service.endpoint}/container",
             "AWS_CONTAINER_AUTHORIZATION_TOKEN": "canary-container",
         },
+        "container role with a token file": {
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{service.endpoint}/container",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(tmp_path / "container-token"),
+        },
         "instance role": {"AWS_EC2_METADATA_SERVICE_ENDPOINT": service.endpoint},
     }
 
 
-NAMES = ["profile", "web identity", "container role", "instance role"]
-SERVICES = NAMES[1:]
+SERVICES = ["web identity", "container role", "instance role"]
+NAMES = ["profile", "container role with a token file", *SERVICES]
 
 
 @pytest.fixture
