@@ -83,7 +83,8 @@ def _run(
     else:
         make_directory(out_dir.local)
         with lock_dataset(out_dir.local):
-            manifest = _convert(config, source, key, LocalDirectory(out_dir.local), workers)
+            local = LocalDirectory(out_dir.local)
+            manifest = _convert(config, source, key, local, workers, findings_dir=local)
     return StageResult(
         metrics={"images": _total(manifest, "images"), "boxes": _total(manifest, "boxes")},
         metadata={"uri": out_dir.uri, "digest": manifest.digest, "classes": len(manifest.classes)},
@@ -118,7 +119,7 @@ def _convert(
     out_dir: LocalDirectory,
     workers: int,
     *,
-    findings_dir: Location | None = None,
+    findings_dir: Location,
 ) -> Manifest:
     existing = _existing_manifest(out_dir, config.model_dump(mode="json"))
 
@@ -128,7 +129,7 @@ def _convert(
             source=source,
             config=config,
             out_dir=folder,
-            findings_dir=findings_dir or out_dir,
+            findings_dir=findings_dir,
             listing_key=key,
             existing=existing,
         )

@@ -55,7 +55,7 @@ DATA = {
     "empty": (3, "holds no converted data set"),
     "file": (3, "holds no converted data set"),
     "broken": (3, "is not JSON"),
-    "nested": (3, "nested too deeply"),
+    "nested": (3, "is not JSON"),
     "foreign": (3, "schema version 99"),
     "": (2, "the path is empty"),
     "ftp://host/data": (2, "is not supported here"),

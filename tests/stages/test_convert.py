@@ -220,7 +220,7 @@ def test_strict_fails_and_lists_all_errors(own_source: Path, tmp_path: Path) -> 
     image = first_image(own_source)
     image.write_bytes(image.read_bytes()[:5000])
     xml_path = sorted((own_source / "Annotations").iterdir())[1]
-    xml_path.write_text(xml_path.read_text().replace("<xmin>", "<xmin>9", 1))
+    xml_path.write_text(xml_path.read_text().replace("<xmin>", "<xmin>-9", 1))
     with pytest.raises(DataError, match=r"error 1 of 2, all in .*findings.json"):
         convert_into(tmp_path / "out", {}, own_source)
     assert not (tmp_path / "out" / "manifest.json").exists()

@@ -182,10 +182,8 @@ def read_manifest(data_dir: Location) -> Manifest:
         ) from None
     try:
         values = json.loads(content)
-    except ValueError as error:
-        raise DataError(f"{path} is not JSON: {error}; convert the data set again") from None
-    except RecursionError:
-        raise DataError(f"{path} is not JSON: nested too deeply; convert again") from None
+    except (ValueError, RecursionError):  # also of a number that is too long for Python
+        raise DataError(f"{path} is not JSON; convert the data set again") from None
     version = values.get("schema_version") if isinstance(values, dict) else None
     if version != SCHEMA_VERSION:
         raise DataError(

@@ -66,7 +66,8 @@ def change(key: str, value: Any) -> Callable[[str], str]:
     ("damage", "message"),
     [
         (cut, "is not JSON"),
-        (lambda _: "[" * 100_000, "is not JSON: nested too deeply"),
+        (lambda _: "[" * 100_000, "is not JSON"),
+        (lambda text: text.replace('"boxes": 3', f'"boxes": {"1" * 5000}'), "is not JSON"),
         (lambda _: "[]", "schema version None, this program reads 1"),
         (change("schema_version", 2), "schema version 2, this program reads 1"),
         (change("splits", {"train": {"images": 1}}), r"splits.train.boxes is missing"),
