@@ -14,6 +14,8 @@ from ssd_core.data.formats.coco.file import UNUSABLE, CocoFile, read_coco
 from ssd_core.data.sources.folder import FolderSource
 from ssd_core.errors import DataError
 
+LONG = "9" * 5000
+"""As a number, more digits than Python converts."""
 IMAGE = {"id": 1, "file_name": "a.jpg", "width": 9, "height": 8}
 OBJECT = {"id": 5, "image_id": 1, "category_id": 2, "bbox": [1, 2, 3, 4], "area": 6, "iscrowd": 0}
 CATEGORY = {"id": 2, "name": "cat"}
@@ -104,6 +106,8 @@ MALFORMED: dict[str, tuple[str, Any, str]] = {
     "image: negative id": ("images", IMAGE | {"id": -1}, ">= 0 at $.id"),
     "image: huge id": ("images", IMAGE | {"id": 2**53 + 1}, "<= 9007199254740992 at $.id"),
     "image: beyond 64 bits": ("images", IMAGE | {"id": 10**30}, "$.id"),
+    "image: thousands of digits": ("images", IMAGE | {"id": LONG}, "$.id"),
+    "object: thousands of digits": ("annotations", OBJECT | {"image_id": LONG}, "$.image_id"),
     "image: no id": ("images", {"file_name": "a"}, "missing required field"),
     "image: no name": ("images", {"id": 1}, "field file_name"),
     "image: null": ("images", None, "expected object, got null"),
@@ -126,14 +130,15 @@ MALFORMED: dict[str, tuple[str, Any, str]] = {
 @pytest.mark.parametrize("name", MALFORMED)
 def test_malformed_entries(tmp_path: Path, name: str) -> None:
     key, entry, detail = MALFORMED[name]
-    file, findings = read(tmp_path, content(**{key: [entry]}))
+    text = content(**{key: [entry]}).replace(f'"{LONG}"', LONG)
+    file, findings = read(tmp_path, text)
     code = "image_malformed" if key == "images" else "object_malformed"
     assert findings.counts == {code: 1}
     assert findings.listed[0].place == f"train.json: $.{key}[0]"
     assert detail in findings.listed[0].detail
     assert len(file.images) + len(rows(file)) == 1
     assert file.num_listed == 1
-    assert read(tmp_path, content(**{key: [entry]}), "strict")[1].stops
+    assert read(tmp_path, text, "strict")[1].stops
 
 
 def test_all_malformed_entries_are_found_and_the_others_kept(tmp_path: Path) -> None:
@@ -190,7 +195,7 @@ def test_valid_variants(tmp_path: Path, text: str | bytes) -> None:
     assert rows(file) in [[(5, 1, 2, [1, 2, 4, 6], area, False)] for area in (6, 12)]
 
 
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", LONG])
 def test_numbers_that_are_not_finite_reach_the_checks(tmp_path: Path, number: str) -> None:
     file, findings = read(tmp_path, GOOD.replace("[1, 2", f"[{number}, 2"))
     is_refused = findings.counts == {"object_malformed": 1}

@@ -13,6 +13,7 @@ from ssd_core.errors import DataError, UsageError
 from tests.data.formats.reading import put
 from tests.data.formats.reading import read as read_folder
 
+LONG = "9" * 5000
 ROW = "0 0.5 0.5 0.2 0.4\n"
 read = partial(read_folder, format="yolo")
 
@@ -234,20 +235,26 @@ def test_a_subset_of_named_classes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("train: images/train\nnames: [yes]", "the name of class 0 is not text; put it in quotes"),
         ("train: images/train\nnames: [[a]]", "the name of class 0 is not text"),
+        ("train: images/train\nnames: [cat, '']", "the name of class 1 is not text"),
         ("train: images/train\nnames: {a: cat}", "'a' is not a class number"),
         ("train: images/train\nnames: {-1: cat}", "'-1' is not a class number"),
-        ("train: 5\nnames: [cat]", "'train' is not a path"),
+        ("train: images/train\nnames: {0x1: cat}", "'0x1' is not a class number"),
+        (f"train: images/train\nnames: {{? {LONG} : cat}}", f"'{LONG[:20]}' is not a class number"),
+        ("train: {a: 5}\nnames: [cat]", "'train' is not a path"),
+        ("train: 5\nnames: [cat]", "'5' does not exist in"),
         ("train: images/train\nnames: []\nnc: 0", "nc: '0' is not a number of classes"),
         ("train: images/train\nnc: 1000000000000", "nc: '1000000000000' is not a number"),
-        ("train: images/train\nnc: true", "nc: 'True' is not a number"),
+        (f"train: images/train\nnc: 0x{LONG}", f"'0x{LONG[:18]}' is not a number"),
+        ("train: images/train\nnc: true", "nc: 'true' is not a number"),
         ("train: nowhere\nnames: [cat]", "'nowhere' does not exist in .*--train"),
         ("train: ../../etc\nnames: [cat]", "'../../etc' does not exist"),
         ("train: [images/train\nnames: [cat]", "data.yaml: line 2 column"),
         ("a: &a [x]\ntrain: *a", r"has references \(\*name\)"),
-        ("train: " + "[" * 5000 + "]" * 5000, "nested too deeply"),
-        ("train: 2020-13-45", "is not YAML"),
+        ("train: " + "[" * 50_000 + "]" * 50_000, "nested too deeply"),
+        ("train: " + "{a: " * 20_000, "nested too deeply"),
+        ("train:\n" + "- " * 50_000, "nested too deeply"),
+        ("train: 2020-13-45", "'2020-13-45' does not exist"),
         (b"train: \xff", "is not text, expected UTF-8"),
         ("train: \0", "is not YAML"),
     ],
@@ -257,6 +264,13 @@ def test_bad_descriptions(tmp_path: Path, text: str | bytes, message: str) -> No
     with pytest.raises(DataError, match=message) as caught:
         read(tmp_path, train="data.yaml:train", val="images/val")
     assert "\n" not in str(caught.value)
+
+
+def test_all_values_of_a_description_are_text(tmp_path: Path) -> None:
+    put(tmp_path, LAYOUTS["images and labels"])
+    text = "train: images/train\nval: images/val\nx: !!timestamp x\ny: !!int z\n"
+    put(tmp_path, {"data.yaml": f"{text}names: [yes, 1, null]"})
+    assert [info.name for info in read(tmp_path)[0].classes] == ["yes", "1", "null"]
 
 
 def test_unrelated_yaml_is_ignored(tmp_path: Path) -> None:

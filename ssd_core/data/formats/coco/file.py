@@ -86,6 +86,7 @@ _CODES = {"images": "image_malformed", "annotations": "object_malformed", "categ
 """Code of a malformed entry; without a category the class of its objects is unknown."""
 _COLUMNS = {"id": int, "image_id": int, "category_id": int, "area": float, "iscrowd": bool}
 _BLANK = _Annotation(0, UNUSABLE, 0, (0, 0, 0, 0))
+_MAX_DIGITS = 100
 _PIECE_BYTES = 2**18
 _SMALL_BYTES = 2**23
 """In larger files annotations are not searched for repeated keys, which no program writes."""
@@ -193,7 +194,12 @@ def _with_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-_PYTHON = json.JSONDecoder(object_pairs_hook=_with_unique_keys)
+def _parse_int(text: str) -> int | float:
+    """Return an integer; Python refuses those of thousands of digits, which no field holds."""
+    return int(text) if len(text) < _MAX_DIGITS else float(text)
+
+
+_PYTHON = json.JSONDecoder(object_pairs_hook=_with_unique_keys, parse_int=_parse_int)
 _ANNOTATIONS = msgspec.json.Decoder(list[_Annotation])
 _FRAME = msgspec.json.Decoder(_StrictLists)
 

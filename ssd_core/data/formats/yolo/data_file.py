@@ -14,7 +14,9 @@ _SPLIT_KEYS = ("train", "val", "valid", "test")
 _ANY_KEY = re.compile(rf"""\b({"|".join(_SPLIT_KEYS)}|names|nc)["']?\s*:""")
 """A file without any of these keys is about something else, valid or not."""
 _MAX_CLASSES = 10_000
-_MAX_BYTES = 2**20
+_DIGITS = re.compile(r"[0-9]{1,9}")
+_MAX_DEPTH = 20
+_MAX_BYTES = 2**18
 """A longer file does not describe a data set, and parsing YAML is slow."""
 
 
@@ -51,16 +53,16 @@ def read_data_file(source: Source, name: str) -> DataFile:
     values = _read_yaml(source, name)
     if not isinstance(values, dict):
         return DataFile()
-    places = {key: _as_list(values[key]) for key in _SPLIT_KEYS if values.get(key) is not None}
+    places = {key: _as_list(values[key]) for key in _SPLIT_KEYS if values.get(key)}
     for key, paths in places.items():
         if not all(isinstance(path, str) and path for path in paths):
             raise DataError(f"{name}: '{key}' is not a path; expected a folder or a list of them")
-    root, nc = values.get("path"), values.get("nc")
+    root = values.get("path")
     return DataFile(
         _names(values, name),
         root if isinstance(root, str) else "",
         places,
-        nc if isinstance(nc, int) else None,
+        _number(values.get("nc")),
     )
 
 
@@ -106,20 +108,31 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def _names(values: Mapping[str, Any], name: str) -> Mapping[int, str]:
-    names, count = values.get("names"), values.get("nc")
+    names, nc = values.get("names"), values.get("nc")
     if not names:
-        if count is None:
+        if not nc:
             return {}
-        if isinstance(count, bool) or not isinstance(count, int) or not 0 < count <= _MAX_CLASSES:
-            raise DataError(f"{name}: nc: '{count}' is not a number of classes")
+        count = _number(nc)
+        if not count or count > _MAX_CLASSES:
+            raise DataError(f"{name}: nc: '{str(nc):.20}' is not a number of classes")
         return {number: str(number) for number in range(count)}
-    pairs = list(names.items() if isinstance(names, dict) else enumerate(_as_list(names)))
+    found: dict[int, str] = {}
+    pairs = names.items() if isinstance(names, dict) else enumerate(_as_list(names))
     for key, value in pairs:
-        if isinstance(key, bool) or not isinstance(key, int) or key < 0:
-            raise DataError(f"{name}: names: '{key}' is not a class number; expected 0, 1, ...")
-        if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
+        number = key if isinstance(key, int) else _number(key)
+        if number is None:
+            raise DataError(
+                f"{name}: names: '{str(key):.20}' is not a class number; expected 0, 1, ..."
+            )
+        if not isinstance(value, str) or not value.strip():
             raise DataError(f"{name}: names: the name of class {key} is not text; put it in quotes")
-    return {key: str(value) for key, value in sorted(pairs)}
+        found[number] = value
+    return dict(sorted(found.items()))
+
+
+def _number(text: Any) -> int | None:
+    """Return a number of few digits, None for anything else."""
+    return int(text) if isinstance(text, str) and _DIGITS.fullmatch(text) else None
 
 
 def _read_lines(source: Source, name: str) -> Mapping[int, str]:
@@ -130,22 +143,33 @@ def _read_lines(source: Source, name: str) -> Mapping[int, str]:
 
 
 def _read_yaml(source: Source, name: str) -> Any:
-    """Read YAML without references, which can make a small file huge."""
+    """Read YAML whose scalars are all text, without references, which make a small file huge."""
     if source.files[name].num_bytes > _MAX_BYTES:
         return None
     text = read_text(source, name)
+    if not _ANY_KEY.search(text):
+        return None
     try:
-        if not _ANY_KEY.search(text):
-            return None
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-            raise DataError(f"{name}: has references (*name); expected plain values")
-        return yaml.load(text, yaml.SafeLoader)  # noqa: S506 - the safe one; the C one can crash
-    except RecursionError:
-        problem = "is nested too deeply"
+        _check_events(text)
+        return yaml.load(text, yaml.BaseLoader)  # noqa: S506 - it creates only text, lists and dicts
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1} column {mark.column + 1}: " if mark else ""
         problem = f"{where}{error.problem}"
+    except DataError as error:
+        problem = str(error)
     except (yaml.YAMLError, ValueError, TypeError) as error:
         problem = f"is not YAML: {' '.join(str(error).split())}"
     raise DataError(f"{name}: {problem}")
+
+
+def _check_events(text: str) -> None:
+    """Refuse references and deep nesting, which takes time with the square of its depth."""
+    depth = 0
+    for event in yaml.parse(text, yaml.BaseLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            raise DataError("is nested too deeply")
+        if isinstance(event, yaml.AliasEvent):
+            raise DataError("has references (*name); expected plain values")
