@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.catalogue import STEPS
-from ssd_core.errors import UsageError
+from ssd_core.config import PublishConfig, parse_section
+from ssd_core.errors import GateError, UsageError
 from ssd_core.metrics import summarize
-from ssd_core.stages.frame import RESULTS_FILE
-from ssd_core.stages.outputs import read_output
+from ssd_core.stages.frame import INVOCATION_FILE, RESULTS_FILE
+from ssd_core.stages.outputs import read_invocation, read_output
+from ssd_core.stages.publish import check_requirements
 from ssd_core.store.layout import Layout
 
 
@@ -33,6 +35,27 @@ def read_results(layout: Layout, run: str) -> dict[str, dict[str, Any]]:
             "the run had another root"
         )
     return found
+
+
+def find_unfinished(layout: Layout, run: str) -> list[str]:
+    """Return the steps that have begun and have no results: they failed, or are running."""
+    records = {step: layout.run(run, step) for step in STEPS}
+    return [
+        step
+        for step, record in records.items()
+        if record.head(INVOCATION_FILE) is not None and record.head(RESULTS_FILE) is None
+    ]
+
+
+def explain_publish(layout: Layout, run: str, results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the requirement that an unpublished model has missed, if it has one."""
+    values = read_invocation(layout.run(run, "publish"))["config"]
+    try:
+        metrics = {step: result["metrics"] for step, result in results.items()}
+        check_requirements(parse_section(PublishConfig, values, "publish"), metrics)
+    except GateError as error:
+        return str(error)
+    return ""
 
 
 def format_figures(results: Mapping[str, Mapping[str, Any]]) -> str:

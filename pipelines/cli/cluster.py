@@ -17,7 +17,7 @@ from pipelines.cli.options import (
     with_bundles,
 )
 from pipelines.cluster.settings import ServerSettings
-from pipelines.results import format_figures, read_results
+from pipelines.results import explain_publish, find_unfinished, format_figures, read_results
 from ssd_core.errors import RunFailedError, TransientError, UsageError
 from ssd_core.logs import format_duration, set_up_logging
 from ssd_core.store.layout import Layout
@@ -196,7 +196,7 @@ def results(
         typer.Option(metavar="DIR", help="Root of the run; by default the server returns it."),
     ] = None,
 ) -> None:
-    """Print the metrics of the finished steps of a run, from their `results.json`.
+    """Print the metrics of the finished steps of a run, and the steps that did not finish.
 
     Example: python -m pipelines results 8f0c1c52-6f0e-4c0b-9d6b-0d8f7f1f2a3b
     --root s3://detectors
@@ -212,6 +212,11 @@ def results(
             print(f"{step:<14} {'verdict':<24} {result['verdict']['word']}")
         if step == "report":
             print(f"{step:<14} {layout.run(run, step) / REPORT_FILE}")
+        if step == "publish" and "uri" in result:
+            print(f"{step:<14} {result['uri']}")
+    for step in find_unfinished(layout, run):
+        reason = explain_publish(layout, run, found) if step == "publish" else ""
+        print(f"{step:<14} not finished{reason and f': {reason}'}")
     if figures := format_figures(found):
         print(figures)
 

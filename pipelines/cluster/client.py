@@ -15,8 +15,8 @@ from ssd_core.errors import UsageError
 
 _PAGE_SIZE = 100
 _RUN_ID = re.compile(r"[\w-]+", re.ASCII)
-_EQUALS = 1
-"""Operation of a filter, as kfp.Client writes it."""
+_EQUALS, _CONTAINS = 1, 9
+"""Operations of a filter, as kfp.Client writes them."""
 _OVER = {"SUCCEEDED", "SKIPPED", "FAILED", "CANCELED"}
 _ACTIVE = {"PENDING", "RUNNING"}
 _STOPPING = {"CANCELING", "CANCELED"}
@@ -114,7 +114,7 @@ class Client:
         """Return the id of the experiment called `name`; create it where it does not exist."""
         listed = self._call(
             self._experiments.experiment_service_list_experiments,
-            filter=_name_filter(name),
+            filter=_name_filter(name, _EQUALS),
             **self._where,
         )
         for found in listed.experiments or ():
@@ -157,15 +157,15 @@ class Client:
         return self._connection.read(path, run=run_id, node=node)
 
     def find_runs(self, name: str, experiment: str) -> list[RunState]:
-        """Return the runs of this name, the newest first."""
-        listed = self._call(
+        """Return the runs of this name, each with its number behind it, the newest first."""
+        runs = self._list(
             self._runs.run_service_list_runs,
+            "runs",
             experiment_id=experiment,
-            filter=_name_filter(name),
+            filter=_name_filter(f"{name} #", _CONTAINS),
             sort_by="created_at desc",
-            page_size=_PAGE_SIZE,
         )
-        return [_read_run(run) for run in listed.runs or () if run.display_name == name]
+        return [_read_run(run) for run in runs if run.display_name.startswith(f"{name} #")]
 
     def active_runs(self, schedule: Schedule) -> list[str]:
         """Return the ids of the runs that a schedule has started and that are not over."""
@@ -235,8 +235,8 @@ class Client:
         return f"{self._ui}/#/recurringrun/details/{schedule.id}"
 
 
-def _name_filter(name: str) -> str:
-    predicate = {"operation": _EQUALS, "key": "display_name", "stringValue": name}
+def _name_filter(name: str, operation: int) -> str:
+    predicate = {"operation": operation, "key": "display_name", "stringValue": name}
     return json.dumps({"predicates": [predicate]})
 
 

@@ -94,8 +94,8 @@ def submit(
 ) -> RunState:
     """Start a run, or return the newest one of the same package if it is active.
 
-    The name of a run identifies its package, so a submission whose answer was lost is found when
-    it is repeated. Two trainings of the same model would only hinder each other.
+    The name of a run, up to its number, identifies its package, so a submission whose answer was
+    lost is found when it is repeated. Two trainings of the same model would only hinder each other.
 
     Args:
         client: the server.
@@ -108,14 +108,15 @@ def submit(
         TransientError: the server is unreachable; submitting again is safe.
     """
     experiment_id = client.ensure_experiment(experiment)
-    newest = next(iter(client.find_runs(package.name, experiment_id)), None)
+    earlier = client.find_runs(package.name, experiment_id)
+    newest = next(iter(earlier), None)
     if newest and not newest.is_stopping and not again:
         logger.info("the same run is already active; if it is lost, --again starts another")
         return newest
     try:
         return client.create_run(
             package.specification(),
-            display_name=package.name,
+            display_name=f"{package.name} #{len(earlier) + 1}",
             experiment_id=experiment_id,
             service_account=service_account,
         )

@@ -12,7 +12,7 @@ import urllib3
 
 from ssd_core.errors import SsdError, TransientError, UsageError
 from ssd_core.launch.cluster import FAILED_REQUEST, Cluster, reason
-from ssd_core.launch.job import KubeObject
+from ssd_core.launch.job import MAX_RESTARTS, KubeObject
 from ssd_core.launch.manifests import JobKind
 from ssd_core.launch.status import (
     container_status,
@@ -93,7 +93,7 @@ class Follower:
                 f"job {name} is suspended, and no queue will resume it; resume it and run again"
             )
         limit = self._timeouts.pickup_seconds
-        if "status" not in state and self._seconds_without_pods() > limit:
+        if not state.get("status") and self._seconds_without_pods() > limit:
             return TransientError(
                 f"nothing has reacted to job {name} for {format_duration(limit)}; check that "
                 f"{kind.operator} runs, and run: kubectl describe {kind.resource} {name} "
@@ -115,9 +115,10 @@ class Follower:
         for pod in pods:
             if cause := waiting_reason(pod, kind.container):
                 self._log_once(f"pod {pod['metadata']['name']} waits: {cause}", is_bad=True)
-            restarts = pod["metadata"]["labels"].get(kind.restart_label, "0")
+            labels = pod["metadata"]["labels"]
+            restarts, limit = labels.get(kind.restart_label, "0"), labels.get(MAX_RESTARTS)
             if restarts != "0":
-                self._log_once(f"job {name}: restart {restarts}")
+                self._log_once(f"job {name}: restart {restarts}{limit and f' of {limit}' or ''}")
 
     def _seconds_without_pods(self) -> float:
         return time.monotonic() - self._last_pods

@@ -14,6 +14,8 @@ MANAGER = "ssd-on-kubeflow"
 DIGEST = f"{MANAGER}/digest"
 RUN = f"{MANAGER}/run"
 LAUNCHER = f"{MANAGER}/launcher"
+MAX_RESTARTS = f"{MANAGER}/max-restarts"
+"""Label that a training runtime gives its pods, equal to its `maxRestarts`."""
 
 KubeObject = dict[str, Any]
 """A resource of the Kubernetes API, or a part of one, as JSON."""

@@ -79,7 +79,9 @@ def run(
 
     def work(folder: Path) -> Results:
         results = {
-            "metrics": _check_requirements(config, outputs),
+            "metrics": check_requirements(
+                config, {stage: output.results["metrics"] for stage, output in outputs.items()}
+            ),
             "training_id": description.training_id,
         }
         if label is None:
@@ -111,17 +113,21 @@ def _check_inputs(outputs: Mapping[str, StageOutput]) -> ModelDescription:
     return description
 
 
-def _check_requirements(
-    config: PublishConfig, outputs: Mapping[str, StageOutput]
+def check_requirements(
+    config: PublishConfig, metrics: Mapping[str, Mapping[str, float | None]]
 ) -> dict[str, float]:
-    """Check the metrics that can have a requirement, and return the measured ones."""
+    """Check the metrics that can have a requirement, given by stage; return the measured ones.
+
+    Raises:
+        GateError: one is below its requirement.
+    """
     requirements = {
         "ap": ("evaluate", config.min_ap),
         "images_per_second": ("benchmark", config.min_images_per_second),
     }
     measured: dict[str, float] = {}
     for name, (stage, minimum) in requirements.items():
-        value = outputs[stage].results["metrics"].get(name) if stage in outputs else None
+        value = metrics.get(stage, {}).get(name)
         if minimum and (value is None or value < minimum):
             shown = "was not measured" if value is None else f"is {value:.4g}"
             raise GateError(f"{name} {shown}; publish.min_{name} requires at least {minimum:.4g}")

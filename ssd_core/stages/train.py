@@ -137,7 +137,8 @@ def run(training: Training, out_dir: Location) -> StageResult:
                 ranks=ranks,
                 evaluate=evaluate,
             )
-            logger.info("training on %d images, %s", reader.num_images, backend.info.name)
+            team = f" with {ranks.world_size} ranks" if ranks.world_size > 1 else ""
+            logger.info("training on %d images%s, %s", reader.num_images, team, backend.info.name)
             state = _train(loop, log)
             return ranks.on_first(lambda: _keep_model(training, loop, state, backend, out_dir))
 
@@ -170,6 +171,8 @@ def launch(training: Training, out_dir: Location, nodes: Nodes, *words: str) -> 
         UsageError: the batch does not divide over the devices, or the framework has no ranks.
     """
     check_batch_size(training.recipe.train.batch_size, nodes.world_size)
+    if nodes.nnodes > 1:
+        logger.info("%d machines are waiting for each other", nodes.nnodes)
     with tempfile.TemporaryDirectory(prefix="ssd-recipe-") as folder:
         config = Path(folder) / "recipe.json"
         config.write_text(training.recipe.model_dump_json())

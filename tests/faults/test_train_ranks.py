@@ -72,7 +72,7 @@ def test_two_ranks_end_with_the_weights_of_one(bccd_shards, whole_dir, tmp_path)
 def test_devices_of_a_machine_are_started_by_the_command(bccd_shards, whole_dir, tmp_path):
     code, errors = run(command(bccd_shards, tmp_path, "--num-devices", "2"))
     assert code == 0, errors
-    assert errors.count("training on 100 images") == 1
+    assert errors.count("training on 100 images with 2 ranks") == 1
     assert_same_weights(tmp_path, whole_dir)
     # And a finished training returns at once, on any number of ranks.
     before = (tmp_path / "train_log.jsonl").read_bytes()

@@ -13,7 +13,7 @@ import pytest
 
 from ssd_core.errors import DataError, OwnershipError, TransientError, UsageError
 from ssd_core.launch.cluster import Cluster
-from ssd_core.launch.job import LAUNCHER
+from ssd_core.launch.job import LAUNCHER, MAX_RESTARTS
 from ssd_core.launch.manifests import KINDS, render
 from tests.launch.api_server import condition, job_path
 from tests.launch.conftest import LIMIT, OWNERS, TIMEOUTS, make_request
@@ -197,7 +197,8 @@ def test_every_line_of_rank_0_is_shown_once(plane, launch, log):
     written = []
     for restart in ("0", "1"):
         name = f"{launcher.pod()}-{restart}"
-        pod = launcher.add_pod(name=name, **{"jobset.sigs.k8s.io/restart-attempt": restart})
+        labels = {"jobset.sigs.k8s.io/restart-attempt": restart, MAX_RESTARTS: "3"}
+        pod = launcher.add_pod(name=name, **labels)
         launcher.add_pod(1).write("step of another node")
         for fault in (None, 0, 500, "closed", "silent", None):
             if isinstance(fault, int):
@@ -220,7 +221,7 @@ def test_every_line_of_rank_0_is_shown_once(plane, launch, log):
         plane.core.end_pod(name, 1 if restart == "0" else 0)
     launcher.end(COMPLETE)
     assert shown() == written
-    assert f"job {launcher.request.name}: restart 1" in log.messages
+    assert f"job {launcher.request.name}: restart 1 of 3" in log.messages
 
 
 @pytest.mark.parametrize("has_started", [False, True])

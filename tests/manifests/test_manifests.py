@@ -12,7 +12,7 @@ import yaml
 
 from pipelines.placement import PLACEMENTS_PATH, load_placement
 from ssd_core import __version__
-from ssd_core.launch.job import MANAGER
+from ssd_core.launch.job import MANAGER, MAX_RESTARTS
 from ssd_core.launch.manifests import PART_OF, render
 from tests.launch.api_server import find_program
 from tests.launch.conftest import make_request
@@ -133,6 +133,8 @@ def test_a_runtime_restarts_only_failures_that_may_pass(overlay):
     (rule,) = job_of(runtime)["template"]["spec"]["podFailurePolicy"]["rules"]
     assert (rule["action"], rule["onExitCodes"]["values"]) == ("FailJob", [2, 3, 76])
     assert pod_of(runtime)["restartPolicy"] == "Never"
+    limit = runtime["spec"]["template"]["spec"]["failurePolicy"]["maxRestarts"]
+    assert template_of(runtime)["metadata"]["labels"][MAX_RESTARTS] == str(limit)
 
 
 def test_the_rules_of_a_runtime_have_names_that_jobset_accepts(overlay):

@@ -6,6 +6,7 @@ against the schema of `kfp-pipeline-spec`, and the arguments of a run against it
 
 import itertools
 import json
+import operator
 import re
 import ssl
 import threading
@@ -355,10 +356,11 @@ def paged(found: Sequence[Json], query: Mapping[str, str], name: str) -> Json:
     """Return a page of what the filter and the namespace let through."""
     filters = json.loads(query.get("filter", "{}")).get("predicates", [])
     for predicate in filters:
-        if predicate["operation"] not in {1, "EQUALS"}:
+        operation = {1: operator.eq, 9: operator.contains}.get(predicate["operation"])
+        if operation is None:
             raise Refused(400, 3, f"Invalid input error: operation {predicate['operation']}")
         key, value = predicate["key"], predicate["stringValue"]
-        found = [each for each in found if each.get(key) == value]
+        found = [each for each in found if operation(each.get(key), value)]
     if namespace := query.get("namespace"):
         found = [each for each in found if each.get("namespace", namespace) == namespace]
     first = int(query.get("page_token") or 0)

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from ssd_core.stages.frame import Invocation, run_stage
+from ssd_core.config import PublishConfig
+from ssd_core.errors import GateError
+from ssd_core.stages.frame import Invocation, Results, run_stage
 from ssd_core.store import LocalDirectory
 from tests.pipelines.cluster.kfp_server import KfpServer
 from tests.pipelines.conftest import TRAINING, Command
@@ -48,6 +50,24 @@ def test_root_comes_from_the_server_by_default(
     assert (
         pipelines.lines("results", run)[-1] == "AP 0.250 · AP50 0.512 · 1,234.5 images/s (slower)"
     )
+
+
+def test_end_of_the_pipeline_is_reported(pipelines: Command, root: Path) -> None:
+    record = LocalDirectory(root / "runs" / "night" / "publish")
+    invocation = Invocation(stage="publish", config=PublishConfig(min_ap=0.3), inputs={})
+    with pytest.raises(GateError):
+        run_stage(invocation, record, fail)
+    lines = pipelines.lines("results", "night", f"--root={root}")
+    reason = "ap is 0.25; publish.min_ap requires at least 0.3"
+    assert lines[-2].split(maxsplit=1) == ["publish", f"not finished: {reason}"]
+    published = {"metrics": {}, "uri": "s3://detectors/models/blood/1"}
+    run_stage(invocation, record, lambda _: published)
+    lines = pipelines.lines("results", "night", f"--root={root}")
+    assert lines[-2].split() == ["publish", "s3://detectors/models/blood/1"]
+
+
+def fail(folder: Path) -> Results:
+    raise GateError("below its requirement")
 
 
 @pytest.mark.parametrize(

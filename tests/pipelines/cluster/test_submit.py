@@ -122,6 +122,8 @@ def test_active_run_is_found_by_the_same_command(pipelines: Command, kfp_server:
     kfp_server.runs[first].position = 0
     again = submitted(pipelines)
     assert again not in {first, other}
+    names = [kfp_server.runs[run].content["display_name"] for run in (first, again)]
+    assert names == [f"{names[0].rpartition(' #')[0]} #{number}" for number in (1, 2)]
     kfp_server.runs[again].history = ("CANCELING",)
     assert submitted(pipelines) not in {first, other, again}
 
