@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from ssd_core.config import ModelConfig, Recipe, first_problem
-from ssd_core.errors import DataError, UsageError
+from ssd_core.errors import DataError
 from ssd_core.store import Location
 from ssd_core.store.known_file import KnownFile, read_arrays, write_arrays
 from ssd_core.store.layout import MANIFEST_FILE
@@ -105,8 +105,7 @@ def read_model(location: Location) -> Model:
     """Read a model directory, or the one in the output directory of a training.
 
     Raises:
-        UsageError: the directory does not exist.
-        DataError: a file is missing or damaged.
+        DataError: the directory does not exist, is something else, or is incomplete or damaged.
     """
     model_dir = _find(location)
     with _with_remedy():
@@ -121,8 +120,9 @@ def read_model(location: Location) -> Model:
 
 def read_description(location: Location) -> ModelDescription:
     """Read the description of a model without its weights; see `read_model`."""
+    model_dir = _find(location)
     with _with_remedy():
-        return _read_config(_find(location))
+        return _read_config(model_dir)
 
 
 def is_whole(location: Location, description: ModelDescription) -> bool:
@@ -153,25 +153,17 @@ def _with_remedy() -> Iterator[None]:
 
 
 def _find(location: Location) -> Location:
-    """Return the model directory: `location` itself, or the one inside it."""
-    inner = location / MODEL_DIR
-    if folder := location.local:
-        if not os.path.isdir(folder):
-            raise UsageError(f"{location}: the model directory does not exist")
-        is_here = (folder / CONFIG_FILE).exists() or not (folder / MODEL_DIR).is_dir()
-        return location if is_here else inner
-    for candidate in (location, inner):
-        if candidate.head(CONFIG_FILE) is not None:
-            return candidate
-    _refuse_dataset(location)
-    raise UsageError(f"{location}: the model directory does not exist")
-
-
-def _refuse_dataset(location: Location) -> None:
+    """Return the model directory, complete or not: `location` itself, or the one inside it."""
+    for name in (CONFIG_FILE, WEIGHTS_FILE, CLASSES_FILE):
+        for candidate in (location, location / MODEL_DIR):
+            if candidate.head(name) is not None:
+                return candidate
+    problem = f"holds no model: {CONFIG_FILE} is missing"
     if location.head(MANIFEST_FILE) is not None:
-        raise UsageError(
-            f"{location} is a converted data set; expected a model, the output of 'ssd train'"
-        )
+        problem = "is a converted data set, not a model"
+    elif location.local is not None and not os.path.exists(location.local):
+        problem = "does not exist"
+    raise DataError(f"{location} {problem}; expected the output of 'ssd train'")
 
 
 def _read_config(model_dir: Location) -> ModelDescription:
@@ -179,7 +171,6 @@ def _read_config(model_dir: Location) -> ModelDescription:
     try:
         content = model_dir.get(CONFIG_FILE)
     except FileNotFoundError:
-        _refuse_dataset(model_dir)
         raise DataError(f"{config_path} is missing") from None
     try:
         description = ModelDescription.model_validate_json(content)

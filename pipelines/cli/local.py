@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 
@@ -11,8 +11,7 @@ from pipelines.catalogue import build
 from pipelines.cli.options import Pipeline, PipelineOptions, with_bundles
 from pipelines.results import format_figures, read_results
 from ssd_core.cli.options import Device, Framework
-from ssd_core.config import DeviceName
-from ssd_core.errors import UsageError, unlisted_name
+from ssd_core.errors import UsageError
 from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.layout import Layout
 
@@ -36,8 +35,6 @@ def run(
     Example: python -m pipelines run training --recipe demo --dataset examples/bccd
     """
     arguments = given.arguments(pipeline, root)
-    if device not in get_args(DeviceName):
-        raise unlisted_name("device", device, get_args(DeviceName))
     arguments |= _check_inputs(arguments)
     from pipelines.execution.run import choose_runner, run_pipeline
 

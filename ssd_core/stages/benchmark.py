@@ -18,7 +18,7 @@ from ssd_core.errors import DataError, GateError, located
 from ssd_core.logs import announce, logger
 from ssd_core.metrics import END_TO_END, METRICS, PARTS
 from ssd_core.stages.detector import OpenedModel, open_model
-from ssd_core.stages.frame import Input, Invocation, Results, run_stage
+from ssd_core.stages.frame import Input, Invocation, Results, check_owner, run_stage
 from ssd_core.store import Location
 from ssd_core.structures import StageResult
 
@@ -55,13 +55,15 @@ def run(
         framework: framework to run in.
         device: device to run on.
     """
-    model = open_model(model_dir, config.postprocess, framework=framework, device=device)
-    inputs = {"model": model.source}
+    check_owner("benchmark", out_dir)
+    inputs = {}
     if data_dir is None:
         images, origin = generate_images(_GENERATED_IMAGES), "generated"
     else:
         images, inputs["dataset"] = _read_images(data_dir)
         origin = "val split"
+    model = open_model(model_dir, config.postprocess, framework=framework, device=device)
+    inputs["model"] = model.source
     invocation = Invocation(
         stage="benchmark",
         config=config,

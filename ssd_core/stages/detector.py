@@ -1,10 +1,13 @@
 """A model directory opened on a device, the input of evaluate, benchmark and predict."""
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ssd_core.backends import open_backend
 from ssd_core.backends.base import Detector, DeviceInfo
 from ssd_core.config import PostprocessOverrides
+from ssd_core.errors import DataError
 from ssd_core.model_dir import WEIGHTS_FILE, ModelDescription, read_model
 from ssd_core.stages.frame import Input
 from ssd_core.store import Location
@@ -24,10 +27,23 @@ class OpenedModel:
 
 
 def open_model(
-    model_dir: Location, postprocess: PostprocessOverrides, *, framework: str, device: str
+    model_dir: Location,
+    postprocess: PostprocessOverrides,
+    *,
+    data_classes: Sequence[ClassInfo] | None = None,
+    framework: str,
+    device: str,
 ) -> OpenedModel:
-    """Read a model directory and build its detector."""
+    """Read a model directory and build its detector.
+
+    The files are checked before a framework is imported, which takes seconds.
+
+    Raises:
+        DataError: the model is not complete, or its classes are not `data_classes`.
+    """
     model = read_model(model_dir)
+    if data_classes is not None:
+        check_classes(model.classes, data_classes)
     backend = open_backend(framework, device)
     network = model.description.model
     return OpenedModel(
@@ -38,4 +54,24 @@ def open_model(
         classes=model.classes,
         device=backend.info,
         source=Input(model_dir.uri, model.description.file(WEIGHTS_FILE).sha256),
+    )
+
+
+def check_classes(of_model: Sequence[ClassInfo], of_data: Sequence[ClassInfo]) -> None:
+    """Check that model and data set have the same class names in the same order.
+
+    Raises:
+        DataError: the names differ; the message names the first difference.
+    """
+    ours, theirs = ([info.name for info in infos] for infos in (of_model, of_data))
+    if ours == theirs:
+        return
+    difference = f"the model has {len(ours)} and the data set {len(theirs)}"
+    for label, (name, other) in enumerate(zip(ours, theirs, strict=False), start=1):
+        if name != other:
+            difference = f"label {label} is '{name}' in the model and '{other}' in the data set"
+            break
+    raise DataError(
+        f"the classes differ: {difference}; convert the data set with --classes "
+        f"{shlex.quote(','.join(ours))}"
     )

@@ -1,6 +1,5 @@
 """Evaluate a model on a data set: the COCO metrics."""
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 from ssd_core.benchmark.environment import describe_environment
 from ssd_core.config import EvaluateConfig
 from ssd_core.data.shards.reader import SplitReader, open_split
-from ssd_core.errors import DataError
 from ssd_core.evaluation.coco import ClassScores, CocoScores, format_summary
 from ssd_core.evaluation.confusion import confusion_matrix
 from ssd_core.evaluation.detections_file import DETECTIONS_FILE, write_detections
@@ -48,9 +46,14 @@ def run(
         DataError: the model and the data set have different classes.
     """
     check_owner("evaluate", out_dir)
-    model = open_model(model_dir, config.postprocess, framework=framework, device=device)
     reader = open_split(data_dir, config.split)
-    check_classes(model.classes, reader.classes)
+    model = open_model(
+        model_dir,
+        config.postprocess,
+        data_classes=reader.classes,
+        framework=framework,
+        device=device,
+    )
     invocation = Invocation(
         stage="evaluate",
         config=config,
@@ -69,26 +72,6 @@ def run(
     return StageResult(
         metrics={name: value for name, value in results["metrics"].items() if value is not None},
         metadata={"split": config.split, "images": results["images"]},
-    )
-
-
-def check_classes(of_model: Sequence[ClassInfo], of_data: Sequence[ClassInfo]) -> None:
-    """Check that model and data set have the same class names in the same order.
-
-    Raises:
-        DataError: the names differ; the message names the first difference.
-    """
-    ours, theirs = ([info.name for info in infos] for infos in (of_model, of_data))
-    if ours == theirs:
-        return
-    difference = f"the model has {len(ours)} and the data set {len(theirs)}"
-    for label, (name, other) in enumerate(zip(ours, theirs, strict=False), start=1):
-        if name != other:
-            difference = f"label {label} is '{name}' in the model and '{other}' in the data set"
-            break
-    raise DataError(
-        f"the classes differ: {difference}; convert the data set with --classes "
-        f"{shlex.quote(','.join(ours))}"
     )
 
 

@@ -106,13 +106,13 @@ def check_owner(stage: str, out_dir: Location) -> None:
     Raises:
         OwnershipError: it holds something else.
     """
-    if out_dir.head(INVOCATION_FILE) is None:
-        if not is_empty(out_dir):
-            raise OwnershipError(
-                f"{out_dir} holds files, but no {INVOCATION_FILE} of '{stage}'; choose an empty "
-                "directory"
-            )
+    if is_empty(out_dir):
         return
+    if out_dir.head(INVOCATION_FILE) is None:
+        raise OwnershipError(
+            f"{out_dir} holds files, but no {INVOCATION_FILE} of '{stage}'; choose an empty "
+            "directory"
+        )
     try:
         owner = parse_json(out_dir.get(INVOCATION_FILE), out_dir / INVOCATION_FILE).get("stage")
     except DataError:

@@ -62,13 +62,14 @@ def read_output(directory: Location) -> StageOutput:
         DataError: the stage has not finished, or a file is damaged, of another run or version.
     """
     request = _get_request(directory)
+    invocation = parse_json(request, directory / INVOCATION_FILE)
     path, content = directory / RESULTS_FILE, _get(directory, RESULTS_FILE)
     results = parse_json(content, path)
     if (version := results.pop("format_version", None)) != RESULTS_VERSION:
         raise DataError(
             f"{path} has format version {version}, expected {RESULTS_VERSION}; run the stage again"
         )
-    invocation = _parse_request(request, directory)
+    _check_shape(Request, request, directory / INVOCATION_FILE)
     frame = _check_shape(Frame, content, path)
     if results.pop("invocation") != hashlib.sha256(request).hexdigest():
         raise DataError(f"{path} belongs to another {INVOCATION_FILE}; run the stage again")
@@ -89,7 +90,10 @@ def read_invocation(directory: Location) -> dict[str, Any]:
         UsageError: the directory is not the output of a stage.
         DataError: the file is damaged.
     """
-    return _parse_request(_get_request(directory), directory)
+    content, path = _get_request(directory), directory / INVOCATION_FILE
+    invocation = parse_json(content, path)
+    _check_shape(Request, content, path)
+    return invocation
 
 
 def read_outputs(directories: Sequence[Location]) -> dict[str, StageOutput]:
@@ -131,13 +135,6 @@ def _get_request(directory: Location) -> bytes:
             f"{directory} has no {INVOCATION_FILE}; expected the output directory of a stage"
         )
     return _get(directory, INVOCATION_FILE)
-
-
-def _parse_request(content: bytes, directory: Location) -> dict[str, Any]:
-    path = directory / INVOCATION_FILE
-    invocation = parse_json(content, path)
-    _check_shape(Request, content, path)
-    return invocation
 
 
 def _check_shape(kind: type[ShapeT], content: bytes, path: Location) -> ShapeT:

@@ -35,7 +35,13 @@ from ssd_core.store.transfer import MirroredFile
 from ssd_core.structures import StageResult
 from ssd_core.train_log import LOG_FILE
 from ssd_core.training.checkpoints import CheckpointDir, TrainState
-from ssd_core.training.identity import Identity, claim_directory, digest_identity, identify
+from ssd_core.training.identity import (
+    Identity,
+    check_directory,
+    claim_directory,
+    digest_identity,
+    identify,
+)
 from ssd_core.training.loop import BEST_METRIC, Run, train
 
 CHECKPOINT_DIR = "checkpoints"
@@ -114,10 +120,11 @@ def run(training: Training, out_dir: Location) -> StageResult:
     with open_ranks(training.framework) as ranks:
         if results := ranks.on_first(lambda: _read_finished(training, out_dir)):
             return _report("already trained", results, out_dir)
+        reader = open_split(training.data_dir, "train")
+        ranks.on_first(lambda: check_directory(out_dir, training.identity))
         precision = training.recipe.train.precision
         backend = open_backend(training.framework, training.device, precision, ranks)
         learner = backend.learner(training.recipe.train, len(training.manifest.classes))
-        reader = open_split(training.data_dir, "train")
         loader = _loader(training, reader, ranks)
         evaluate = _evaluation(training, learner)
         ranks.on_first(lambda: claim_directory(out_dir, training.identity))

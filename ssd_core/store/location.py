@@ -3,6 +3,7 @@
 Keys are relative paths with forward slashes; they never leave the directory.
 """
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -137,7 +138,7 @@ class Location(ABC):
 
 def is_empty(directory: Location) -> bool:
     """Return whether a directory holds no objects; one that does not exist holds none."""
-    if directory.local is not None and not directory.local.is_dir():
+    if directory.local is not None and not os.path.isdir(directory.local):
         return True
     return next(directory.list(), None) is None
 

@@ -39,14 +39,29 @@ def digest_identity(identity: Identity) -> str:
 
 
 def claim_directory(out_dir: Location, identity: Identity) -> None:
-    """Claim `out_dir` for this training; if several try, the first one gets it."""
-    if out_dir.head(IDENTITY_FILE) is None and not is_empty(out_dir):
+    """Claim `out_dir` for this training; if several try, the first one gets it.
+
+    Raises:
+        OwnershipError: the directory holds another training, or other files.
+    """
+    check_directory(out_dir, identity)
+    content = json.dumps(identity, indent=2, sort_keys=True) + "\n"
+    if not out_dir.put_if_absent(IDENTITY_FILE, content.encode()):
+        check_directory(out_dir, identity)
+
+
+def check_directory(out_dir: Location, identity: Identity) -> None:
+    """Check that `out_dir` is empty or holds this training.
+
+    Raises:
+        OwnershipError: the directory holds another training, or other files.
+    """
+    if is_empty(out_dir):
+        return
+    if out_dir.head(IDENTITY_FILE) is None:
         raise OwnershipError(
             f"{out_dir} holds files, but no {IDENTITY_FILE} of a training; choose an empty --out"
         )
-    content = json.dumps(identity, indent=2, sort_keys=True) + "\n"
-    if out_dir.put_if_absent(IDENTITY_FILE, content.encode()):
-        return
     try:
         owner = TypeAdapter(Identity).validate_json(out_dir.get(IDENTITY_FILE))
     except ValidationError:

@@ -61,10 +61,10 @@ DATA = {
     "ftp://host/data": (2, "is not supported here"),
 }
 MODELS = {
-    "nowhere": (2, "the model directory does not exist"),
-    "DATA": (2, "is a converted data set; expected a model, the output of 'ssd train'"),
-    "file": (2, "the model directory does not exist"),
-    "empty": (3, "config.json is missing"),
+    "nowhere": (3, "does not exist; expected the output of 'ssd train'"),
+    "DATA": (3, "is a converted data set, not a model; expected the output of 'ssd train'"),
+    "file": (3, "holds no model"),
+    "empty": (3, "holds no model: config.json is missing"),
     "broken": (3, "config.json"),
 }
 OUTS = {
@@ -159,7 +159,7 @@ COMMANDS = [
     (["report", "empty", "--out", "o"], 2, "has no invocation.json"),
     (["report", "broken", "--out", "o"], 3, "is not JSON"),
     (["check", "SOURCE", "--format", "mindrecord"], 2, "'mindrecord' is not one of 'auto', 'coco'"),
-    (["report", "foreign", "--out", "o"], 3, "invocation.json: config is missing"),
+    (["report", "foreign", "--out", "o"], 3, "has format version None"),
     (["recipes", "demoo"], 2, "did you mean 'demo'?"),
     (["recipes", "demo", "--set", "a"], 2, "is not of the form section.key=value"),
     (["verify", "nowhere"], 2, "nowhere: the directory does not exist"),

@@ -11,6 +11,7 @@ from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import DataError, UsageError
 from ssd_core.evaluation.coco import COCO_METRICS
 from ssd_core.stages import evaluate
+from ssd_core.stages.detector import check_classes
 from ssd_core.store import LocalDirectory
 from ssd_core.structures import ClassInfo
 from tests.evaluation.oracle import make_ground_truth, run_pycocotools
@@ -75,11 +76,11 @@ def test_classes_other_than_those_of_the_model_are_refused():
     def classes(*names):
         return [ClassInfo(label=k, name=n, category_id=k) for k, n in enumerate(names, start=1)]
 
-    evaluate.check_classes(classes("a", "b"), classes("a", "b"))
+    check_classes(classes("a", "b"), classes("a", "b"))
     with pytest.raises(DataError, match="label 2 is 'b' in the model and 'c' in the data set"):
-        evaluate.check_classes(classes("a", "b"), classes("a", "c"))
+        check_classes(classes("a", "b"), classes("a", "c"))
     with pytest.raises(DataError, match="the model has 1 and the data set 2"):
-        evaluate.check_classes(classes("a"), classes("a", "b"))
+        check_classes(classes("a"), classes("a", "b"))
 
 
 def test_wrong_arguments_keep_earlier_results_and_a_failing_run_removes_them(
@@ -98,7 +99,7 @@ def test_wrong_arguments_are_named_and_leave_nothing_behind(trained_dir, bccd_sh
     out_dir, blocked = tmp_path / "out", tmp_path / "file"
     with pytest.raises(UsageError, match=r"evaluate\.batch_sise.*evaluate\.batch_size"):
         run(trained_dir, bccd_shards, out_dir, {"batch_sise": 3})
-    with pytest.raises(UsageError, match="the model directory does not exist"):
+    with pytest.raises(DataError, match="no does not exist; expected the output"):
         run(tmp_path / "no", bccd_shards, out_dir)
     assert not out_dir.exists()
     blocked.write_text("")

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from ssd_core.errors import DataError, UsageError
+from ssd_core.errors import DataError
 from ssd_core.model_dir import CLASSES_FILE, WEIGHTS_FILE, read_model
 from ssd_core.stages import fetch_model
 from ssd_core.store import LocalDirectory
@@ -28,7 +28,7 @@ def test_a_model_is_copied_with_its_description(trained_dir, tmp_path, inside):
 
 
 def test_a_missing_directory_is_named(tmp_path):
-    with pytest.raises(UsageError, match=f"{tmp_path}/nowhere: the model directory does not exist"):
+    with pytest.raises(DataError, match=f"{tmp_path}/nowhere does not exist"):
         fetch_model.run(LocalDirectory(tmp_path / "nowhere"), tmp_path / "copy")
 
 
