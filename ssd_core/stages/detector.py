@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ssd_core.backends import open_backend
 from ssd_core.backends.base import Detector, DeviceInfo
 from ssd_core.config import PostprocessOverrides
-from ssd_core.errors import DataError
+from ssd_core.errors import DataError, located
 from ssd_core.model_dir import WEIGHTS_FILE, ModelDescription, read_model
 from ssd_core.stages.frame import Input
 from ssd_core.store import Location
@@ -46,10 +46,12 @@ def open_model(
         check_classes(model.classes, data_classes)
     backend = open_backend(framework, device)
     network = model.description.model
-    return OpenedModel(
-        detector=backend.detector(
+    with located(str(model_dir)):
+        detector = backend.detector(
             network, len(model.classes), model.weights, postprocess.apply(network.postprocess)
-        ),
+        )
+    return OpenedModel(
+        detector=detector,
         description=model.description,
         classes=model.classes,
         device=backend.info,

@@ -92,15 +92,18 @@ def copy_to_arrays(tensors: Mapping[str, Tensor]) -> dict[str, Array]:
     }
 
 
+def check_fit(arrays: Mapping[str, Array], tensors: Mapping[str, Tensor]) -> None:
+    """Check that arrays have names, shapes and types of tensors; see `check_arrays`."""
+    expected = {
+        name: (tuple(tensor.shape), np.dtype(str(tensor.dtype).removeprefix("torch.")))
+        for name, tensor in tensors.items()
+    }
+    check_arrays(arrays, expected)
+
+
 def copy_to_tensors(arrays: Mapping[str, Array], tensors: Mapping[str, Tensor]) -> None:
     """Overwrite `tensors` with the arrays of the same names; on a DataError nothing changes."""
-    check_arrays(
-        arrays,
-        {
-            name: (tuple(tensor.shape), np.dtype(str(tensor.dtype).removeprefix("torch.")))
-            for name, tensor in tensors.items()
-        },
-    )
+    check_fit(arrays, tensors)
     with torch.no_grad():
         for name, tensor in tensors.items():
             tensor.copy_(torch.tensor(arrays[name]))

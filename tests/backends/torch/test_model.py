@@ -9,7 +9,7 @@ from ssd_core.backends.torch.backend import TorchBackend
 from ssd_core.backends.torch.model import build_model
 from ssd_core.backends.torch.norms import BatchNorm
 from ssd_core.config import NormSpec, PostprocessSpec
-from ssd_core.errors import UsageError
+from ssd_core.errors import DataError, UsageError
 from ssd_core.recipes import load_recipe
 from ssd_core.recipes.anchors import paper_levels
 from ssd_core.recipes.ssd300_vgg16 import SSD300_COCO_SIZES, SSD300_RATIOS, SSD300_STRIDES
@@ -44,6 +44,11 @@ def test_parameters_and_outputs(config, num_classes, num_parameters, num_anchors
 def test_a_network_that_cannot_be_built_is_refused(config, change, message):
     with pytest.raises(UsageError, match=message):
         build_model(config.model_copy(update=change), 3)
+
+
+def test_weights_are_refused_before_their_network_takes_memory():
+    with pytest.raises(DataError, match="weights: 'backbone.* is missing"):
+        TorchBackend("cpu").detector(VGG16, 10**9, {}, VGG16.postprocess)
 
 
 def test_norms_have_the_epsilon_and_momentum_of_the_configuration():
