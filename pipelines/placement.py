@@ -13,7 +13,7 @@ from pipelines.catalogue import STEPS
 from ssd_core import __version__
 from ssd_core.config import DeviceName, FrameworkName, parse_section
 from ssd_core.errors import UsageError, unknown_name
-from ssd_core.launch.job import JobSpec, PodPlacement, Resources, StoreSecret
+from ssd_core.launch.job import STEP_LABELS, JobSpec, PodPlacement, Resources, StoreSecret
 
 PLACEMENTS_PATH = Path(__file__).with_name("placements.yaml")
 
@@ -87,6 +87,7 @@ def place(placement: Placement, task: dsl.PipelineTask) -> None:
         _apply_device(placement, task, placement.count if step.room == "all_devices" else 1)
     else:
         _apply_resources(placement.tools_resources, task)
+        kubernetes.set_security_context(task, run_as_non_root=True)
     task.set_display_name(step.title)
 
 
@@ -100,10 +101,12 @@ def _apply_device(placement: Placement, task: dsl.PipelineTask, count: int) -> N
         kubernetes.add_node_selector(task, key, value)
     for toleration in placement.tolerations:
         kubernetes.add_toleration(task, **toleration.model_dump())
-    if placement.user is not None or placement.group is not None:
-        kubernetes.set_security_context(
-            task, run_as_user=placement.user, run_as_group=placement.group
-        )
+    kubernetes.set_security_context(
+        task,
+        run_as_user=placement.user,
+        run_as_group=placement.group,
+        run_as_non_root=placement.user != 0,
+    )
     if placement.shared_memory:
         kubernetes.empty_dir_mount(
             task,
@@ -122,6 +125,8 @@ def _apply_common(placement: Placement, task: dsl.PipelineTask, image: str) -> N
     task.set_caching_options(False)
     # The launcher of Kubeflow Pipelines writes to /tmp, which a read-only root would refuse.
     kubernetes.empty_dir_mount(task, volume_name="tmp", mount_path="/tmp")
+    for label, word in STEP_LABELS.items():
+        kubernetes.add_pod_label(task, label, word)
     for name, value in sorted(placement.environment.items()):
         task.set_env_variable(name, value)
     if secret := placement.store_secret:

@@ -17,6 +17,12 @@ LAUNCHER = f"{MANAGER}/launcher"
 MAX_RESTARTS = f"{MANAGER}/max-restarts"
 """Label that a training runtime gives its pods, equal to its `maxRestarts`."""
 
+_PART_OF, _COMPONENT = "app.kubernetes.io/part-of", "app.kubernetes.io/component"
+STEP_LABELS = {_PART_OF: MANAGER, _COMPONENT: "step"}
+TRAINING_LABELS = {_PART_OF: MANAGER, _COMPONENT: "training"}
+"""Labels of pods, which the network policies in manifests/ select. A TrainJob gets them from its
+runtime."""
+
 KubeObject = dict[str, Any]
 """A resource of the Kubernetes API, or a part of one, as JSON."""
 

@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from ssd_core.errors import UsageError, unknown_name
-from ssd_core.launch.job import MANAGER, RUN, JobPlacement, JobRequest, KubeObject
-
-PART_OF = "app.kubernetes.io/part-of"
-"""Label that the network policy in manifests/ selects. A TrainJob gets it from its runtime."""
+from ssd_core.launch.job import (
+    MANAGER,
+    RUN,
+    TRAINING_LABELS,
+    JobPlacement,
+    JobRequest,
+    KubeObject,
+)
 
 Command = tuple[str, ...]
 
@@ -100,7 +104,7 @@ def _ascend_replica(
         },
     }
     pod = _pod(placement, container) | {"automountServiceAccountToken": False}
-    labels = {**request.placement.job.labels, PART_OF: MANAGER, _JOB_LABEL: request.name, **labels}
+    labels = {**request.placement.job.labels, **TRAINING_LABELS, _JOB_LABEL: request.name, **labels}
     template = {"metadata": {"labels": labels}, "spec": pod}
     return {"replicas": count, "restartPolicy": "Never", "template": template}
 
@@ -145,7 +149,12 @@ def _pod(placement: JobPlacement, container: KubeObject) -> KubeObject:
     return {
         "nodeSelector": placement.node_selector,
         "tolerations": [row.model_dump() for row in placement.tolerations],
-        "securityContext": {"runAsUser": placement.user, "runAsGroup": placement.group},
+        "securityContext": {
+            "runAsUser": placement.user,
+            "runAsGroup": placement.group,
+            "runAsNonRoot": placement.user != 0,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
         "volumes": [{"name": name, "emptyDir": kind} for name, (_, kind) in volumes.items()],
         "containers": [container | {"volumeMounts": mounts}],
     }

@@ -46,6 +46,7 @@ def test_kubeflow_may_set_the_command(image: str) -> None:
     asked = subprocess.run(words, capture_output=True, text=True, check=True)
     config = json.loads(asked.stdout)
     assert not config.get("Entrypoint")
+    assert config["User"] == "65532:65532"  # a number, for `runAsNonRoot`
     assert f"SSD_IMAGE={image}" in config["Env"]
     assert image.endswith(f":{__version__}")
 

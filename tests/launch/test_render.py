@@ -59,7 +59,11 @@ def test_a_train_job_applies_the_placement_to_its_pods():
     assert pod["nodeSelector"] == {"pool": "gpu"}
     toleration = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
     assert pod["tolerations"] == [toleration]
-    assert pod["securityContext"] == {"runAsUser": 12345}
+    assert pod["securityContext"] == {
+        "runAsUser": 12345,
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
     assert pod["volumes"][1]["emptyDir"] == {"medium": "Memory", "sizeLimit": "8Gi"}
     mounts = pod["containers"][0]["volumeMounts"]
     assert [mount["mountPath"] for mount in mounts] == ["/tmp", "/dev/shm"]

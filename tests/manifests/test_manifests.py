@@ -12,8 +12,8 @@ import yaml
 
 from pipelines.placement import PLACEMENTS_PATH, load_placement
 from ssd_core import __version__
-from ssd_core.launch.job import MANAGER, MAX_RESTARTS
-from ssd_core.launch.manifests import PART_OF, render
+from ssd_core.launch.job import MAX_RESTARTS, STEP_LABELS, TRAINING_LABELS
+from ssd_core.launch.manifests import render
 from tests.launch.api_server import find_program
 from tests.launch.conftest import make_request
 from tests.launch.crd_schemas import schema_problems, trainer_schema
@@ -168,20 +168,52 @@ def test_the_example_of_a_store_refers_to_the_template_of_its_secret():
     assert store["region"]
 
 
-def test_the_network_policy_finds_the_pods_of_both_kinds_of_job():
-    wanted = read(NETWORK_POLICY)["spec"]["podSelector"]["matchLabels"]
-    assert wanted == {PART_OF: MANAGER}
+def test_the_network_policies_find_every_pod():
+    policies = read_policies()
+    selected = {name: spec["podSelector"]["matchLabels"] for name, spec in policies.items()}
+    assert selected == {"ssd-training": TRAINING_LABELS, "ssd-steps": STEP_LABELS}
     ascend = render(make_request("AscendJob"))["spec"]["replicaSpecs"]
     templates = [replica["template"] for replica in ascend.values()]
     templates.append(template_of(read(MANIFESTS / "runtime" / "training-runtime.yaml")))
     for template in templates:
-        assert wanted.items() <= template["metadata"]["labels"].items()
+        assert TRAINING_LABELS.items() <= template["metadata"]["labels"].items()
 
 
-def test_the_network_policy_allows_dns():
-    rules = read(NETWORK_POLICY)["spec"]["egress"]
-    ports = [(port["protocol"], port["port"]) for rule in rules for port in rule.get("ports", [])]
-    assert {("UDP", 53), ("TCP", 53)} <= set(ports)
+def test_the_network_policies_allow_dns():
+    for policy in read_policies().values():
+        rules = [port for rule in policy["egress"] for port in rule.get("ports", [])]
+        assert {("UDP", 53), ("TCP", 53)} <= {(port["protocol"], port["port"]) for port in rules}
+
+
+@pytest.mark.parametrize("user", [None, 12345])
+@pytest.mark.parametrize("kind", ["TrainJob", "AscendJob"])
+def test_the_restricted_profile_accepts_the_pods_that_train(kind, user):
+    """Pod Security Standards, `restricted`."""
+    spec = render(make_request(kind, {"user": user}))["spec"]
+    if kind == "TrainJob":
+        pod = pod_of(read(MANIFESTS / "runtime" / "training-runtime.yaml"))
+        (job,) = spec["runtimePatches"][0]["trainingRuntimeSpec"]["template"]["spec"][
+            "replicatedJobs"
+        ]
+        patch = job["template"]["spec"]["template"]["spec"]
+        pod["securityContext"] |= patch["securityContext"]
+        pods = [pod | {"volumes": patch["volumes"]}]
+    else:
+        pods = [replica["template"]["spec"] for replica in spec["replicaSpecs"].values()]
+    for pod in pods:
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert {kind for volume in pod["volumes"] for kind in volume} == {"name", "emptyDir"}
+        (container,) = pod["containers"]
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+def read_policies():
+    return {
+        policy["metadata"]["name"]: policy["spec"]
+        for policy in yaml.safe_load_all(NETWORK_POLICY.read_text())
+    }
 
 
 def job_of(runtime):

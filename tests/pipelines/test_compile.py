@@ -21,6 +21,7 @@ from pipelines.catalogue import PIPELINES, build, write_package
 from pipelines.execution.spec import read_tasks
 from pipelines.placement import PLACEMENTS_PATH, Placement, load_placement
 from ssd_core import __version__
+from ssd_core.launch.job import STEP_LABELS
 from tests.pipelines.conftest import STEPS
 
 ROOT = Path(__file__).parents[2]
@@ -120,6 +121,8 @@ def expected_resources(step: str, row: Placement) -> dict[str, Any]:
 
 def expected_settings(step: str, row: Placement) -> dict[str, Any]:
     found: dict[str, Any] = {
+        "podMetadata": {"labels": STEP_LABELS},
+        "securityContext": {"runAsNonRoot": True},
         "emptyDirMounts": [{"mountPath": "/tmp", "volumeName": "tmp"}],
         "secretAsEnv": [
             {
@@ -139,7 +142,7 @@ def expected_settings(step: str, row: Placement) -> dict[str, Any]:
         toleration = {"effect": "NoSchedule", "operator": "Exists", "key": RESOURCES[row.device]}
         found["tolerations"] = [toleration]
     if row.device == "npu":  # as the group of the driver
-        found["securityContext"] = {"runAsUser": "1000", "runAsGroup": "1000"}
+        found["securityContext"] |= {"runAsUser": "1000", "runAsGroup": "1000"}
         found["nodeSelector"] = {"labels": {"accelerator": "huawei-Ascend910"}}
     return found
 
@@ -288,7 +291,7 @@ def test_row_of_the_user(tmp_path: Path) -> None:
     }
     settings = found.settings("train")
     assert settings["nodeSelector"] == {"labels": {"pool": "a100"}}
-    assert settings["securityContext"] == {"runAsGroup": "44"}
+    assert settings["securityContext"] == {"runAsGroup": "44", "runAsNonRoot": True}
     assert {secret["secretName"] for secret in settings["secretAsEnv"]} == {"mine"}
     assert [mount["mountPath"] for mount in settings["emptyDirMounts"]] == ["/tmp"]
 
