@@ -13,6 +13,8 @@ from ssd_core.errors import DataError, UsageError, unknown_name
 from ssd_core.structures import ClassInfo
 
 _MAX_NUMBERS = 10_000
+_MAX_BYTES = 235
+"""With a suffix, this is a file name everywhere."""
 
 
 class ClassChoice(NamedTuple):
@@ -83,10 +85,10 @@ def choose_classes(
 def _check_name(name: str) -> None:
     if name.encode(errors="replace").decode() != name:  # half a character: "\ud800" in JSON
         raise DataError(f"the class name '{name}' is not text; expected whole characters")
-    if not name.strip() or name.splitlines() != [name]:
+    if not name.strip() or name.splitlines() != [name] or len(name.encode()) > _MAX_BYTES:
         raise DataError(
-            f"the class name '{name}' is not one line of text; correct it in the annotations, or "
-            "choose others: --classes, convert.classes"
+            f"the class name '{name:.40}' is not a line of at most {_MAX_BYTES} bytes; correct it "
+            "in the annotations, or choose others: --classes, convert.classes"
         )
 
 

@@ -109,7 +109,7 @@ def find_images(
     folder = _only_folder(files, names[0]) if names else None
     if folder is not None and all(folder + name in source.files for name in names):
         return [Match(folder + name) for name in names]
-    plain = list(map(_plain, names))
+    plain = [_plain(name, posixpath.dirname(place)) for name in names]
     options = _find_options(files, plain)
     if images is None and any(plain) and not any(options):
         raise DataError(
@@ -120,8 +120,8 @@ def find_images(
     chosen = _choose(options, votes, words_of(posixpath.splitext(place)[0]))
     usual = Counter(move.folder for move in chosen if move).most_common(1) or [(prefix, 0)]
     matches = []
-    for name, moves, move in zip(names, options, chosen, strict=True):
-        match = _judge(name, moves, move)
+    for name, short, moves, move in zip(names, plain, options, chosen, strict=True):
+        match = _judge(name, short, moves, move)
         missing = usual[0][0] + posixpath.normpath(name) if is_inside(name) else name
         matches.append(match or Match(missing, _absence(source, missing)))
     return matches
@@ -134,13 +134,18 @@ def _only_folder(files: Iterable[str], name: str) -> str | None:
     return found[0].removesuffix(name) if len(found) == 1 else None
 
 
-def _plain(name: str) -> str:
-    """Return a name with slashes and at most one at its beginning, "" if it may be anywhere."""
+def _plain(name: str, folder: str) -> str:
+    """Return a name with slashes and at most one at its beginning, "" if it may be anywhere.
+
+    `..` is understood from the `folder` of the annotations.
+    """
     path = posixpath.normpath(_ABSOLUTE.sub("/", name).replace("\\", "/"))
+    if path.startswith("../"):
+        path = posixpath.normpath(posixpath.join(folder, path))
     return path if name and path != "." and is_inside(path.removeprefix("/")) else ""
 
 
-def _ends(path: str) -> Iterator[str]:
+def path_ends(path: str) -> Iterator[str]:
     """Yield a path, then the path without its first folder, and so on."""
     while path:
         yield path
@@ -154,7 +159,7 @@ def _find_options(files: Iterable[str], names: Iterable[str]) -> list[_Options]:
     """
     known: dict[str, list[str]] = {}
     for path in files:
-        for end in _ends(fold_name(path)):
+        for end in path_ends(fold_name(path)):
             known.setdefault(end, []).append(path)
     options = [_options_of(known, name) for name in names]
     if any(not move.root for moves in options for move in moves):
@@ -163,7 +168,7 @@ def _find_options(files: Iterable[str], names: Iterable[str]) -> list[_Options]:
 
 
 def _options_of(known: Mapping[str, Sequence[str]], name: str) -> _Options:
-    end = next((end for end in _ends(name) if fold_name(end) in known), None)
+    end = next((end for end in path_ends(name) if fold_name(end) in known), None)
     if end is None:
         return {}
     found = known[fold_name(end)]
@@ -201,7 +206,7 @@ def _winner(moves: Collection[_Move], votes: Mapping[_Move, int], hints: set[str
     return first if is_above else None
 
 
-def _judge(name: str, moves: _Options, move: _Move | None) -> Match | None:
+def _judge(name: str, short: str, moves: _Options, move: _Move | None) -> Match | None:
     """Return the file of an image, with its problem if the name is not the written one."""
     paths = [path for found in moves.values() for path in found] if move is None else moves[move]
     if len(paths) > 1:
@@ -214,10 +219,10 @@ def _judge(name: str, moves: _Options, move: _Move | None) -> Match | None:
         return Match(path, _differs(name, path, "the name has backslashes"))
     if _ABSOLUTE.match(name):
         return Match(path, _differs(name, path, "the name is an absolute path"))
-    if not f"/{name}".endswith(f"/{path}") and move.root:
-        return Match(path, _differs(name, path, "it is in another folder"))
-    is_same = f"/{path}".endswith(f"/{_plain(name)}") or move.root
-    return Match(path, None if is_same else _differs(name, path, _OTHER_FORM))
+    if f"/{path}".endswith(f"/{short}") or f"/{short}".endswith(f"/{path}"):
+        return Match(path)
+    difference = "it is in another folder" if move.root and move.folder else _OTHER_FORM
+    return Match(path, _differs(name, path, difference))
 
 
 def _differs(name: str, path: str, difference: str) -> Problem:
@@ -230,7 +235,7 @@ def _ambiguous(name: str, paths: Sequence[str], remedy: str) -> Problem:
 
 
 def _absence(source: Source, path: str) -> Problem:
-    if "\\" in path:
+    if "\\" in path and ".." not in path:
         return Problem("image_path_unsafe", f"'{path}' has a backslash; expected forward slashes")
     if not is_inside(path):
         return Problem("image_path_unsafe", f"'{path}' leaves the source {source.uri}")

@@ -28,14 +28,14 @@ _COLUMNS = {"xy": "xmin,ymin,xmax,ymax,class", "yx": "ymin,xmin,ymax,xmax,class"
 
 
 def find_places(source: Source) -> list[str]:
-    """Return the text files whose first line names an image with objects."""
+    """Return the text files whose first line names an image, with objects or what may be some."""
     return sniff_files(source, ".txt", _is_listing)
 
 
 def _is_listing(head: str) -> bool:
     fields = next((line.split() for line in head.split("\n") if _is_content(line)), [])
     path, boxes = _split_line(fields)
-    return path.lower().endswith(IMAGE_SUFFIXES) and all(box.count(",") == 4 for box in boxes[:1])
+    return path.lower().endswith(IMAGE_SUFFIXES) and all("," in box for box in boxes[:1])
 
 
 def read(

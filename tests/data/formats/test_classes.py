@@ -78,10 +78,11 @@ def test_wrong_entries(wanted, message):
     ("name", "problem"),
     [
         ("c\ud800", r"'c\\ud800' is not text"),
-        ("c\nd", r"'c\\nd' is not one line of text"),
-        ("c\u2028d", "is not one line of text"),
-        (" ", "' ' is not one line"),
-        ("", "'' is not one line"),
+        ("c\nd", r"'c\\nd' is not a line"),
+        ("c\u2028d", "is not a line"),
+        (" ", "' ' is not a line"),
+        ("", "'' is not a line"),
+        ("x" * 236, "is not a line of at most 235 bytes"),
     ],
 )
 def test_names_that_no_later_step_could_show(name, problem):

@@ -122,6 +122,7 @@ def test_unusable_files(tmp_path: Path, content: bytes, message: str) -> None:
         ("000001\n000002\n", False),
         ("Some words about a licence.\n", False),
         ("", False),
+        ("a.jpg 1,2,3,4\n", True),
         ("a.jpg b.jpg\n", False),
     ],
 )

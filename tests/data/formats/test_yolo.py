@@ -53,6 +53,21 @@ LAYOUTS: dict[str, dict[str, str]] = {
         "coco.yaml": "path: /datasets/coco\ntrain: images/one\nval: [images/two]\nnames: {0: cat}",
         **pair("images/one", "images/two"),
     },
+    **{
+        f"places of another machine, {root}": {
+            "data.yaml": f"train: {root}images/x\nval: {root}images/y\nnames: [cat]".replace(
+                "/", sep
+            ),
+            **pair("images/x", "images/y"),
+        }
+        for root, sep in (("/home/me/set/", "/"), ("../../", "/"), ("C:/set/", "\\"), ("", "\\"))
+    },
+    "folders with capitals": {
+        "Images/train/a.jpg": "",
+        "Labels/train/a.txt": ROW,
+        "Images/val/b.jpg": "",
+        "Labels/val/b.txt": ROW,
+    },
     "root below the file": {
         "data.yaml": "path: photos\ntrain: images/x\nval: images/y\nnames: {0: cat}",
         **pair("photos/images/x", "photos/images/y"),

@@ -8,7 +8,14 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ssd_core.data.formats.names import Match, Stems, files_below, find_images, folder_prefix
+from ssd_core.data.formats.names import (
+    Match,
+    Stems,
+    files_below,
+    find_images,
+    folder_prefix,
+    path_ends,
+)
 from ssd_core.data.formats.splits import sample_folders
 from ssd_core.data.formats.yolo.data_file import (
     DataFile,
@@ -86,9 +93,15 @@ def locate(source: Source, place: str, split: str, images: str | None) -> list[L
 
 
 def _resolve(source: Source, name: str, root: str, path: str) -> str:
-    """Return the place that a data file means: it may have another machine's root, or `../`."""
+    """Return the place that a data file means: it may be one of another folder or machine.
+
+    Of a path that is absolute or begins with `..`, the longest end that exists counts.
+    """
     base = posixpath.dirname(name)
-    for parts in ((base, root, path), (base, path), (base, path.removeprefix("../"))):
+    written = posixpath.normpath(path.replace("\\", "/"))
+    is_elsewhere = written.startswith(("/", "../")) or ":" in written
+    ends = path_ends(written.lstrip("./")) if is_elsewhere else [written]
+    for parts in ((base, root, written), *((base, end) for end in ends)):
         whole = posixpath.normpath(posixpath.join(*parts))
         exists = whole == "." or any(f"{file}/".startswith(f"{whole}/") for file in source.files)
         if is_inside(whole) and exists:
@@ -140,10 +153,12 @@ def _first_with(
 
 
 def _swap(path: str, old: str, new: str) -> str:
-    """Replace the last folder `old` of a path by `new`."""
+    """Replace the last folder `old` of a path by `new`, or `Old` by `New`."""
     parts = path.split("/")
-    if old in parts:
-        parts[len(parts) - 1 - parts[::-1].index(old)] = new
+    for index in reversed(range(len(parts))):
+        if parts[index] in {old, old.title()}:
+            parts[index] = new if parts[index] == old else new.title()
+            break
     return "/".join(parts)
 
 
