@@ -16,14 +16,15 @@ def verify(
         typer.Argument(
             metavar="DIR",
             parser=Location.parse,
-            help="A data set, a model, or a root that contains some: a path or s3://bucket/prefix.",
+            help="A data set, a model, the output of another command, or a root that contains "
+            "some: a path or s3://bucket/prefix.",
         ),
     ],
     as_json: Json = False,
 ) -> None:
-    """Read data sets and models again and compare them with their SHA-256.
+    """Read data sets, models and outputs again and compare them with their SHA-256.
 
-    Prints one line per intact data set or model and one per damaged file.
+    Prints one line per intact directory and one per damaged file.
 
     Example: ssd verify shards
     """

@@ -1,4 +1,4 @@
-"""Read data sets and models again and compare their files with the manifests."""
+"""Read data sets, models and outputs of stages again and compare their files with their hashes."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -7,13 +7,17 @@ from ssd_core.data.shards.files import find_faults
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.errors import DataError, UsageError
 from ssd_core.model_dir import CLASSES_FILE, CONFIG_FILE, WEIGHTS_FILE, read_description
+from ssd_core.stages.frame import INVOCATION_FILE, RESULTS_FILE
+from ssd_core.stages.outputs import read_output
 from ssd_core.store import Location
 from ssd_core.store.known_file import KnownFile
 from ssd_core.store.layout import MANIFEST_FILE
 
+ListFiles = Callable[[Location], list[KnownFile]]
+
 
 class Verified(NamedTuple):
-    """A data set or model after its verification."""
+    """A data set, a model or an output after its verification."""
 
     directory: Location
     faults: list[str]
@@ -21,45 +25,54 @@ class Verified(NamedTuple):
 
 
 def run(root: Location) -> Iterator[Verified]:
-    """Verify a data set, a model, or all of them below a root.
+    """Verify a data set, a model, the output of a stage, or all of them below a root.
 
     Raises:
-        UsageError: the directory does not exist.
-        DataError: it contains neither a data set nor a model.
+        UsageError: the directory does not exist, or one below it cannot be listed.
+        DataError: it contains nothing to verify.
     """
     if root.local is not None and not root.local.is_dir():
         raise UsageError(f"{root}: the directory does not exist")
     folders: dict[str, set[str]] = {}
     for found in root.list():
         folder, _, name = found.key.rpartition("/")
-        if name in {MANIFEST_FILE, CONFIG_FILE, CLASSES_FILE, WEIGHTS_FILE}:
-            folders.setdefault(folder, set()).add(name)
-    datasets = [folder for folder, names in folders.items() if MANIFEST_FILE in names]
-    models = [folder for folder, names in folders.items() if _is_model(names)]
-    if not datasets and not models:
+        folders.setdefault(folder, set()).add(name)
+    kinds = {folder: _find_kinds(names) for folder, names in folders.items()}
+    if not any(kinds.values()):
         raise DataError(
             f"{root} contains neither a converted data set ({MANIFEST_FILE}) nor a model "
-            f"({CONFIG_FILE} and {WEIGHTS_FILE})"
+            f"({CONFIG_FILE} and {WEIGHTS_FILE}) nor the output of a stage ({RESULTS_FILE})"
         )
-    for list_files, paths in ((_dataset_files, datasets), (_model_files, models)):
-        for path in paths:
-            directory = root / path
-            yield Verified(directory, _faults(directory, list_files))
+    for folder, lists in kinds.items():
+        if lists:
+            directory = root / folder
+            faults = [fault for each in lists for fault in _find_faults(directory, each)]
+            yield Verified(directory, faults)
 
 
-def _is_model(names: set[str]) -> bool:
-    return CONFIG_FILE in names and not names.isdisjoint({CLASSES_FILE, WEIGHTS_FILE})
+def _find_kinds(names: set[str]) -> list[ListFiles]:
+    """Return how to list the files of a folder that contains these; none if it is nothing."""
+    kinds: dict[ListFiles, bool] = {
+        _list_dataset: MANIFEST_FILE in names,
+        _list_model: CONFIG_FILE in names and not names.isdisjoint({CLASSES_FILE, WEIGHTS_FILE}),
+        _list_output: names >= {INVOCATION_FILE, RESULTS_FILE},
+    }
+    return [list_files for list_files, is_kind in kinds.items() if is_kind]
 
 
-def _dataset_files(data_dir: Location) -> list[KnownFile]:
+def _list_dataset(data_dir: Location) -> list[KnownFile]:
     return list(read_manifest(data_dir).shards())
 
 
-def _model_files(model_dir: Location) -> list[KnownFile]:
+def _list_model(model_dir: Location) -> list[KnownFile]:
     return list(read_description(model_dir).files)
 
 
-def _faults(directory: Location, list_files: Callable[[Location], list[KnownFile]]) -> list[str]:
+def _list_output(directory: Location) -> list[KnownFile]:
+    return list(read_output(directory).files.values())
+
+
+def _find_faults(directory: Location, list_files: ListFiles) -> list[str]:
     try:
         return list(find_faults(directory, list_files(directory)))
     except DataError as error:

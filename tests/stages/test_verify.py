@@ -3,12 +3,14 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from ssd_core.errors import DataError, UsageError
 from ssd_core.stages import verify
+from ssd_core.stages.frame import Invocation, run_stage
 from ssd_core.store import LocalDirectory
 from tests.damage import flip_bit
 from tests.processes import run_ssd
@@ -79,6 +81,32 @@ def test_changed_descriptions_are_faults(root: Path, path: str, old: str, new: s
     dataset, model = verify.run(LocalDirectory(root))
     [fault] = dataset.faults + model.faults
     assert fault.startswith(f"{root / path} was changed: its content does not give its digest")
+
+
+def write_output(out_dir: Path) -> None:
+    def work(folder: Path) -> dict[str, Any]:
+        (folder / "detections.json").write_text("[]")
+        return {"metrics": {"ap": 0.5}}
+
+    invocation = Invocation(stage="evaluate", config={}, inputs={})
+    run_stage(invocation, LocalDirectory(out_dir), work)
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("detections.json", "detections.json is damaged: 3 bytes, expected 2"),
+        ("invocation.json", "results.json belongs to another invocation.json; run the stage again"),
+        ("results.json", "results.json is not JSON"),
+    ],
+)
+def test_the_output_of_a_stage_is_compared(tmp_path: Path, name: str, fault: str) -> None:
+    write_output(tmp_path)
+    assert list(verify.run(LocalDirectory(tmp_path))) == [(LocalDirectory(tmp_path), [])]
+    content = (tmp_path / name).read_text()
+    (tmp_path / name).write_text(f"[{content}" if name != "invocation.json" else f"{content} ")
+    [(_, [found])] = verify.run(LocalDirectory(tmp_path))
+    assert found.startswith(f"{tmp_path}/{fault}")
 
 
 def test_a_directory_without_data_sets_and_models_is_refused(tmp_path: Path) -> None:
