@@ -1,9 +1,18 @@
 # Tasks of the project; `make help` lists them.
 
 VENV ?= .venv
-PYTHON ?= python3.11
+FITS := import sys, ensurepip, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
+ifndef PYTHON
+PYTHON := $(shell for name in python3.11 python3.12 python3.10 python3; do \
+	$$name -c '$(FITS)' 2>/dev/null && echo $$name && break; done)
+endif
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.ready
+DEMO := $(VENV)/.ready
+STAMP := $(VENV)/.ready-dev
+# Without a GPU PyTorch needs no CUDA libraries, if the package index offers such a build.
+CPU_TORCH := $(if $(shell command -v nvidia-smi),,$(shell sed -nE 's/^(torch|torchvision)==([^;+ ]*).*/\1==\2+cpu/p' \
+	constraints/torch.txt))
+PIP = $(BIN)/pip install --disable-pip-version-check --progress-bar off --constraint constraints/torch.txt
 TESTS ?= tests
 MINDSPORE_TESTS ?= tests/contract tests/data/shards tests/data/conversion/test_adopt.py tests/stages/test_convert.py \
 	tests/stages/test_convert_mindrecord.py tests/store/test_mindrecord.py
@@ -15,16 +24,21 @@ IMAGES ?= tools torch-cpu mindspore-cpu launcher
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
-setup: $(STAMP) ## create the environment in .venv: 2 minutes and 6 GB, once
+setup: $(STAMP) ## create the environment of the development in .venv: 2 minutes and 6 GB, once
 
-$(STAMP): pyproject.toml constraints/torch.txt
-	@echo "creating $(VENV): about 2 minutes and 6 GB of disk, once; the log is $(VENV)/setup.log"
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' \
-		|| { echo "$(PYTHON) is missing or is not Python 3.10, 3.11 or 3.12; run: make PYTHON=python3.12 ..."; exit 2; }
+$(DEMO): pyproject.toml constraints/torch.txt
+	@test -n "$(PYTHON)" && $(PYTHON) -c '$(FITS)' 2>/dev/null || { echo "$(or $(PYTHON),python3) is missing or is not\
+ Python 3.10, 3.11 or 3.12 with venv; install one and name it: make PYTHON=/path/to/python3.12 demo"; exit 2; }
+	@free=$$(df -Pk . | awk 'NR == 2 {print int($$4 / 1000000)}'); test $$free -ge 6 \
+		|| { echo "6 GB of disk are needed here, but only $$free are free; free some and repeat the command"; exit 75; }
+	@echo "creating $(VENV) with $(PYTHON): about 2 minutes and up to 6 GB of disk, once; the log is $(VENV)/setup.log"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --disable-pip-version-check --progress-bar off \
-		--constraint constraints/torch.txt --editable '.[torch,pipelines,dev]' > $(VENV)/setup.log 2>&1 \
-		|| { tail -n 20 $(VENV)/setup.log; exit 75; }
+	@test -z "$(CPU_TORCH)" || $(PIP) $(CPU_TORCH) > $(VENV)/setup.log 2>&1 || true
+	@$(PIP) --editable '.[torch,pipelines]' >> $(VENV)/setup.log 2>&1 || { tail -n 20 $(VENV)/setup.log; exit 75; }
+	@touch $@
+
+$(STAMP): $(DEMO)
+	@$(PIP) --editable '.[torch,pipelines,dev]' >> $(VENV)/setup.log 2>&1 || { tail -n 20 $(VENV)/setup.log; exit 75; }
 	@touch $@
 
 setup-swift: .venv-swift/.ready ## install OpenStack Swift and rclone, S3 servers for the tests of the store
@@ -44,7 +58,7 @@ setup-mindspore: .venv-mindspore/.ready ## create an environment with MindSpore 
 		> .venv-mindspore/setup.log 2>&1 || { tail -n 20 .venv-mindspore/setup.log; exit 75; }
 	@touch $@
 
-demo: setup ## train, evaluate and benchmark a detector on the bundled images: 4 minutes
+demo: $(DEMO) ## train, evaluate and benchmark a detector on the bundled images: 4 minutes
 	@$(BIN)/python -m pipelines run training --recipe demo --dataset examples/bccd
 
 test: setup lint ## run all checks that need no accelerator

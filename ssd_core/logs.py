@@ -22,17 +22,17 @@ RESULT = 25
 logger = logging.getLogger("ssd")
 
 
-def set_up_logging(*, results: TextIO | None = None, line_seconds: float = LINE_SECONDS) -> None:
+def set_up_logging(*, prints_results: bool = False, line_seconds: float = LINE_SECONDS) -> None:
     """Send log lines to standard error; called once per command, never by the library.
 
-    Results go to `results` if it is given. A level that was set before stays, else it is INFO.
+    Results go to standard output if asked. A level that was set before stays, else it is INFO.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_LineFormatter(_CLEAR_LINE if sys.stderr.isatty() else ""))
     logger.handlers[:] = [handler]
-    if results is not None:
+    if prints_results:
         handler.addFilter(lambda record: record.levelno != RESULT)
-        logger.addHandler(_ResultHandler(results))
+        logger.addHandler(_ResultHandler())
     logger.setLevel(logger.level or logging.INFO)
     Progress.line_seconds = line_seconds
 
@@ -42,15 +42,15 @@ def announce(message: str, *values: object) -> None:
     logger.log(RESULT, message, *values)
 
 
-class _ResultHandler(logging.StreamHandler[TextIO]):
-    """Results only; a closed pipe or a full disk ends the command."""
+class _ResultHandler(logging.Handler):
+    """Results on standard output, where a closed pipe or a full disk ends the command."""
 
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
+    def __init__(self) -> None:
+        super().__init__()
         self.addFilter(lambda record: record.levelno == RESULT)
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        raise  # noqa: PLE0704  inside the except clause of `emit`
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stdout.write(f"{record.getMessage()}\n")
 
 
 class _LineFormatter(logging.Formatter):

@@ -1,5 +1,6 @@
 """Verbs for this machine: `run` and `component`."""
 
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from pipelines.cli.options import Pipeline, PipelineOptions, with_bundles
 from pipelines.results import format_figures, read_results
 from ssd_core.cli.options import Device, Framework
 from ssd_core.errors import UsageError
+from ssd_core.model_dir import MODEL_DIR
 from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.layout import Layout
 
@@ -132,6 +134,11 @@ def _check_inputs(arguments: Mapping[str, Any]) -> dict[str, str]:
 
 def _print_results(layout: Layout, name: str) -> None:
     found, report_dir = read_results(layout, name), layout.run(name, "report")
+    if "train" in found:
+        training = layout.training(found["train"]["model"]["training_id"])
+        model = _relative(training / MODEL_DIR)
+        print(f"model {model}")
+        print(f"next: ssd predict --model {shlex.quote(model)} IMAGES --out found")
     print(f"results {_relative(report_dir.parent)}")
     last = [format_figures(found)]
     if "report" in found:

@@ -1,6 +1,5 @@
 """The `ssd` command. Each module beside this one holds a group of commands."""
 
-import sys
 from typing import NoReturn
 
 import typer
@@ -40,7 +39,7 @@ def ssd(version: exits.Version = False) -> None:
 
     The usual order is check, convert, inspect, train, evaluate, benchmark, report, publish.
     """
-    set_up_logging(results=sys.stdout)
+    set_up_logging(prints_results=True)
 
 
 def main() -> NoReturn:

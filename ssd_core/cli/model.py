@@ -113,7 +113,7 @@ def train(
 
     If --out is in a store, checkpoints and log are uploaded during training and another machine can
     continue. Several devices or machines run one process per device; start the same command on
-    every machine with its own --node-rank. The result does not depend on their number.
+    every machine with its own --node-rank. All numbers of devices learn from the same samples.
     `ssd recipes NAME` prints a file for --config.
 
     Example: ssd train --data shards --recipe demo --epochs 10 --out trained

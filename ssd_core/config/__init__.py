@@ -185,8 +185,9 @@ class TrainConfig(Section):
     evaluate_every: PositiveInt | None = None
     """Steps between evaluations on the val split, as the section `evaluate` says; the best weights
     are kept. None keeps the last weights."""
-    loader_threads: PositiveInt = 2
-    """Threads that decode and augment images."""
+    loader_threads: PositiveInt | None = None
+    """Threads that decode and augment images; None takes as many as this process has processors.
+    The images do not depend on it."""
 
     @model_validator(mode="after")
     def _scores_fit_the_loss(self) -> "TrainConfig":
@@ -206,7 +207,7 @@ class EvaluateConfig(Section):
     split: SplitName = "val"
     """Split to evaluate."""
     batch_size: PositiveInt = 8
-    """Images per forward pass; does not change the result."""
+    """Images per forward pass; it changes results by no more than rounding."""
 
 
 class BenchmarkConfig(Section):

@@ -10,7 +10,7 @@ from typing import Any
 from ssd_core import __version__
 from ssd_core.backends import launch_ranks, open_backend, open_ranks
 from ssd_core.backends.base import Backend, DeviceInfo, Learner
-from ssd_core.backends.ranks import Nodes, Ranks
+from ssd_core.backends.ranks import Nodes, Ranks, read_rank_env
 from ssd_core.benchmark.environment import describe_environment
 from ssd_core.config import Recipe
 from ssd_core.data.batches.loader import Loader, check_batch_size
@@ -28,6 +28,7 @@ from ssd_core.model_dir import (
     write_description,
     write_model,
 )
+from ssd_core.processor import count_processors
 from ssd_core.stages.frame import Input, Invocation, Results, run_stage
 from ssd_core.stages.outputs import read_output
 from ssd_core.store import Location
@@ -266,10 +267,15 @@ def _loader(training: Training, reader: SplitReader, ranks: Ranks) -> Loader:
         mean=config.model.mean,
         batch_size=config.batch_size,
         seed=config.seed,
-        num_threads=config.loader_threads,
+        num_threads=config.loader_threads or _share_of_processors(),
         rank=ranks.rank,
         world_size=ranks.world_size,
     )
+
+
+def _share_of_processors() -> int:
+    """Return the processors for each process of this machine."""
+    return max(1, count_processors() // read_rank_env().local_world_size)
 
 
 def _evaluation(training: Training, learner: Learner) -> Callable[[], dict[str, float]] | None:

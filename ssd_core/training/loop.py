@@ -177,10 +177,21 @@ def _log(run: Run, state: TrainState, interval: _Interval, rate: float) -> str:
     }
     _append(run, line)
     figures = summarize("train", line)
+    _log_epoch(run, state, num_images, figures)
     if state.best_step is not None:
         best = METRICS[BEST_METRIC].describe(state.best_metrics.get(BEST_METRIC))
         figures.append(f"best {best}")
     return ", ".join(figures)
+
+
+def _log_epoch(run: Run, state: TrainState, num_images: int, figures: list[str]) -> None:
+    """Log an interval that ends an epoch, or the training."""
+    epoch = state.samples // run.num_images
+    ends_epoch = (state.samples - num_images) // run.num_images < epoch
+    if run.is_first and (ends_epoch or state.step == run.total_steps):
+        logger.info(
+            "epoch %d, step %d of %d: %s", epoch, state.step, run.total_steps, ", ".join(figures)
+        )
 
 
 def _read_losses(run: Run, state: TrainState, reads: list[ReadLosses]) -> dict[str, float]:
@@ -208,6 +219,9 @@ def _evaluate(run: Run, state: TrainState) -> None:
     assert run.evaluate is not None, "evaluate_every needs `evaluate`"
     metrics = run.ranks.on_first(run.evaluate)
     _append(run, {"event": "evaluation", "step": state.step, **metrics})
+    if run.is_first:
+        figures = ", ".join(summarize("evaluate", metrics))
+        logger.info("step %d of %d, val split: %s", state.step, run.total_steps, figures)
     best = state.best_metrics.get(BEST_METRIC, -math.inf)
     if state.best_step is None or metrics.get(BEST_METRIC, -math.inf) > best:
         state.best_step, state.best_metrics = state.step, metrics

@@ -118,7 +118,7 @@ def test_images_come_only_from_the_data_set_that_was_evaluated(
     assert has_images()
     shutil.rmtree(shards)
     assert not has_images()
-    with pytest.raises(DataError, match="no converted data set"):
+    with pytest.raises(DataError, match="shards does not exist"):
         write([evaluation], tmp_path / "out", data_dir=LocalDirectory(shards))
     convert.run(ConvertConfig(), str(few_images), LocalDirectory(shards))
     assert not has_images()

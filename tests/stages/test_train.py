@@ -96,6 +96,20 @@ def test_the_directory_describes_the_training(finished_dir: Path, bccd_shards: P
     assert results["metrics"]["ap"] == best
 
 
+def test_epochs_and_evaluations_stay_on_the_screen(
+    bccd_shards: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    run(bccd_shards, tmp_path, "evaluate_every=3")
+    lines = [line for line in caplog.messages if re.match(r"(epoch|step) \d", line)]
+    assert len(lines) == 3
+    assert re.fullmatch(r"step 3 of 6, val split: AP \S+, AP50 \S+", lines[0])
+    assert re.match(r"epoch 0, step 6 of 6: loss \d+\.\d+, \S+ images/s", lines[1])
+    assert re.match(
+        r"trained 6 steps in .*, loss \S+; the model is that of step", caplog.messages[-1]
+    )
+
+
 def test_a_finished_training_returns_immediately(copy_dir: Path, bccd_shards: Path) -> None:
     before = snapshot(copy_dir)
     result = run(bccd_shards, copy_dir, "evaluate_every=3")
