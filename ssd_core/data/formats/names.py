@@ -97,7 +97,8 @@ def find_images(
     The longest end of a name that exists decides: a name may lack the folders above the images, or
     have folders that the source lacks. Of several files with that end, the one counts whose folder
     shares words with the annotation file, so that `instances_val.json` takes `val/0001.jpg` and not
-    `train/0001.jpg`; then the one whose folder has most of the images.
+    `train/0001.jpg`; then the one whose folder has most of the images; then the one that is written
+    from the source or from the annotation file. If two are left, nothing decides.
 
     `names` are those in the file at `place`; `images` is the folder that the user chose, if any.
 
@@ -117,7 +118,7 @@ def find_images(
             "choose their folder: --images, convert.images"
         )
     votes = Counter(move for moves in options for move in moves)
-    chosen = _choose(options, votes, words_of(posixpath.splitext(place)[0]))
+    chosen = _choose(options, votes, place)
     usual = Counter(move.folder for move in chosen if move).most_common(1) or [(prefix, 0)]
     matches = []
     for name, short, moves, move in zip(names, plain, options, chosen, strict=True):
@@ -182,14 +183,14 @@ def _options_of(known: Mapping[str, Sequence[str]], name: str) -> _Options:
 
 
 def _choose(
-    options: Sequence[_Options], votes: Mapping[_Move, int], hints: set[str]
+    options: Sequence[_Options], votes: Mapping[_Move, int], place: str
 ) -> list[_Move | None]:
     """Return the move of each name, None if there is none or several count equally.
 
     A folder that lost against another for one name is not taken for any other name: its images are
     those of another split with the same names.
     """
-    winners = {moves: _winner(moves, votes, hints) for moves in set(map(frozenset, options))}
+    winners = {moves: _winner(moves, votes, place) for moves in set(map(frozenset, options))}
     lost = {move for moves, winner in winners.items() if winner for move in moves - {winner}}
     chosen = [winners[frozenset(moves)] for moves in options]
     return [
@@ -198,12 +199,15 @@ def _choose(
     ]
 
 
-def _winner(moves: Collection[_Move], votes: Mapping[_Move, int], hints: set[str]) -> _Move | None:
-    ranks = {move: (len(hints & words_of(move.folder)), votes[move]) for move in moves}
-    best = [move for move in moves if ranks[move] == max(ranks.values())]
-    first = min(best, key=lambda move: len(move.folder), default=None)
-    is_above = first and all(move.folder.startswith(first.folder) for move in best)
-    return first if is_above else None
+def _winner(moves: Collection[_Move], votes: Mapping[_Move, int], place: str) -> _Move | None:
+    hints = words_of(posixpath.splitext(place)[0])
+    own = ("", f"{posixpath.dirname(place)}/")  # as written, from the source or the annotations
+
+    def rank(move: _Move) -> tuple[int, int, bool]:
+        return len(hints & words_of(move.folder)), votes[move], move.folder in own
+
+    best = [move for move in moves if rank(move) == max(map(rank, moves))]
+    return best[0] if len(best) == 1 else None
 
 
 def _judge(name: str, short: str, moves: _Options, move: _Move | None) -> Match | None:

@@ -60,14 +60,16 @@ UNSAFE, MISSING = "image_path_unsafe", "image_missing"
         ("x/a.jpg x/aa.jpg", "a.jpg", "train.json", "x/a.jpg"),
         ("x/sub/a.jpg", "sub/a.jpg", "train.json", "x/sub/a.jpg"),
         ("x/sub/a.jpg", "./sub//a.jpg", "train.json", "x/sub/a.jpg"),
-        # several folders: the words of the annotation file, most of the images, the upper one
+        # several folders: the words of the annotation file, most of the images, the written one
         ("train/1.jpg val/1.jpg", "1.jpg", "annotations/instances_val.json", "val/1.jpg"),
         ("train17/1.jpg val17/1.jpg", "1.jpg", "instances_val17.json", "val17/1.jpg"),
         ("train14/1.jpg train17/1.jpg", "1.jpg", "instances_train17.json", "train17/1.jpg"),
         ("a/1.jpg b/1.jpg", "1.jpg", "b/annotations.json", "b/1.jpg"),
         ("old/1.jpg new/1.jpg new/2.jpg", "1.jpg 2.jpg", "a.json", "new/1.jpg new/2.jpg"),
         ("old/1.jpg new/1.jpg new/2.jpg", "./1.jpg ./2.jpg", "a.json", "new/1.jpg new/2.jpg"),
-        ("b/1.jpg b/c/1.jpg", "1.jpg", "a.json", "b/1.jpg"),
+        ("1.jpg b/1.jpg", "1.jpg", "a.json", "1.jpg"),
+        ("\u6570/1.jpg b/1.jpg", "1.jpg", "\u6570/a.json", "\u6570/1.jpg"),
+        ("b/1.jpg b/c/1.jpg", "1.jpg", "a.json", AMBIGUOUS),
         ("x/1.jpg y/1.jpg", "1.jpg", "a.json", AMBIGUOUS),
         ("x/1.jpg y/1.jpg x/2.jpg y/3.jpg", "1.jpg 2.jpg", "a.json", "x/1.jpg x/2.jpg"),
         ("x/1.jpg y/1.jpg", "y\\1.jpg", "a.json", f"{DIFFERS} y/1.jpg"),
