@@ -29,17 +29,17 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM
 
 JPEG_END = b"\xff\xd9"
 _JPEG = b"\xff\xd8\xff"
+PNG = b"\x89PNG\r\n\x1a\n"
 _BITS = 258
 """Tag of the bits per channel in TIFF."""
 _PNG_BITS = 24
 """Position of the bits per channel in PNG."""
 _ORIENTATION = 274
 """Tag of the orientation in EXIF and TIFF."""
-_TIFF = (b"II", b"MM")
-_EXIF_MARKS = (b"Exif\0\0", b"eXIf", b"EXIF")
-"""In JPEG, PNG and WEBP."""
-_EXIF_BYTES = 2**17
-"""A segment of a JPEG has 64 KiB, and this one comes first."""
+_EXIF_MARKS = {b"\xff\xd8": b"Exif", b"\x89P": b"eXIf", b"RI": b"EXIF", b"II": b"", b"MM": b""}
+"""By the first bytes of a JPEG, PNG, WEBP and TIFF."""
+_EXIF_BYTES = 2**9
+"""In a JPEG this segment comes first, or after a short one."""
 
 
 class ImageTooLargeError(DataError):
@@ -74,8 +74,9 @@ def read_size(image: bytes | memoryview) -> tuple[int, int]:
 
 def read_orientation(image: bytes | memoryview) -> int:
     """Return the orientation in EXIF, 1 to 8; 1, which is upright, if there is none."""
-    head = bytes(image[:_EXIF_BYTES] if is_jpeg(image) else image)
-    if not head.startswith(_TIFF) and not any(mark in head for mark in _EXIF_MARKS):
+    start = bytes(image[:2])
+    mark = _EXIF_MARKS.get(start)
+    if mark is None or mark not in bytes(image[:_EXIF_BYTES] if is_jpeg(image) else image):
         return 1
     try:
         orientation = int(_open(image).getexif().get(_ORIENTATION, 1))
@@ -124,11 +125,12 @@ def end_jpeg(image: bytes | memoryview) -> bytes | None:
 
 def has_deep_levels(image: bytes | memoryview) -> bool:
     """Return whether a file has more than 8 bits per channel, of which the upper 8 are used."""
+    if bytes(image[: len(PNG)]) == PNG:
+        return image[_PNG_BITS] > 8
     opened = _open(image)
     if isinstance(opened, TiffImageFile):
         return bool(max(opened.tag_v2.get(_BITS, (1,))) > 8)
-    bits = image[_PNG_BITS] if opened.format == "PNG" else 8
-    return opened.mode.startswith("I") or bits > 8
+    return opened.mode.startswith("I")
 
 
 def decode_image(image: bytes | memoryview) -> ImageArray:

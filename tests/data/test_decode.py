@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssd_core.data.decode import decode_image, load_image, read_size, resize_image
+from ssd_core.data.decode import (
+    decode_image,
+    load_image,
+    read_orientation,
+    read_size,
+    resize_image,
+)
 from ssd_core.errors import DataError
-from tests.data.image_corpus import exif_of, jpeg_of_size, png_bomb, save
+from tests.data.image_corpus import encode, exif_of, jpeg_of_size, png_bomb, save
 
 JPEG = sorted((Path(__file__).parents[2] / "examples/bccd/JPEGImages").iterdir())[0].read_bytes()
 RED, GREEN = (255, 0, 0), (0, 255, 0)
@@ -165,3 +171,10 @@ def test_a_decompression_bomb_is_rejected_before_decoding(function, make_bomb):
 
 def test_opencv_uses_only_the_calling_thread():
     assert cv2.getNumThreads() == 1
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_the_orientation_is_read_from_every_format_that_has_one(kind):
+    assert read_orientation(encode(kind)) == 1
+    assert [read_orientation(encode(kind, exif=exif_of(k))) for k in range(1, 9)] == [*range(1, 9)]
+    assert read_orientation(encode(kind, exif=exif_of(9))) == 1

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ssd_core.data.decode import (
     JPEG_END,
+    PNG,
     ImageTooLargeError,
     check_jpeg_pixels,
     count_frames,
@@ -23,7 +24,6 @@ from ssd_core.errors import DataError
 from ssd_core.structures import ImageArray
 
 _START_OF_SCAN = b"\xff\xda"
-_PNG = b"\x89PNG\r\n\x1a\n"
 _TAIL_BYTES = 4096
 _DARK = 16
 """Fewer levels than this, of 256, cannot be told from black."""
@@ -68,7 +68,7 @@ def inspect_image(image: memoryview, *, max_pixels: int, is_decoded: bool) -> Im
             _decode(image)
             remarks["image_damaged"] = f"is damaged: {damage}"
     else:
-        is_png = bytes(image[: len(_PNG)]) == _PNG
+        is_png = bytes(image[: len(PNG)]) == PNG
         if is_png:
             _check_png(image)
         is_deep = has_deep_levels(image)
@@ -138,7 +138,7 @@ def _header_end(image: memoryview) -> int:
 
 def _check_png(image: memoryview) -> None:
     """Follow the chunks of a PNG to its end, and verify their checksums."""
-    position = len(_PNG)
+    position = len(PNG)
     kind = b""
     while kind != b"IEND":
         size = int.from_bytes(image[position : position + 4], "big")
