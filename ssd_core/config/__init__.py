@@ -145,11 +145,13 @@ class ScheduleConfig(Section):
     """How the learning rate changes during a run."""
 
     name: Literal["step", "cosine"]
-    """`step` decays at the milestones, `cosine` throughout the rest of the run, to 0."""
+    """`step` decays at the milestones, `cosine` throughout the rest of the run, to `end_ratio`."""
     warmup: float = Field(default=0.0, ge=0)
     """Length of the linear warm-up: below 1 a fraction of the run, else a number of steps."""
     warmup_ratio: Share = 0.001
     """Rate of the first step relative to the peak."""
+    end_ratio: Share = 0.0
+    """Rate relative to the peak that `cosine` approaches at the end of the run."""
     milestones: tuple[Share, ...] = ()
     """Fractions of the run after which `step` multiplies the rate by 0.1."""
 

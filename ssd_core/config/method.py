@@ -117,9 +117,12 @@ class NormSpec(Section):
 class ModelConfig(Section):
     """A network, its input and its outputs; a model directory carries this section."""
 
-    backbone: Literal["vgg16", "residual"]
+    backbone: Literal["vgg16", "residual", "mobilenet_v2"]
     """`vgg16`: the paper's network with conv4_3 normalised; `residual`: five small basic blocks
-    with batch normalisation."""
+    with batch normalisation; `mobilenet_v2`: that of TensorFlow's and MindSpore's SSD."""
+    head: Literal["convolution", "separable"] = "convolution"
+    """What classifies and places the anchors of a level: a 3x3 convolution, or, as in SSDLite, a
+    depthwise 3x3 convolution with batch normalisation and a 1x1 convolution."""
     image_size: int = Field(gt=0, le=8192)
     """Side of the square network input in pixels."""
     mean: tuple[float, float, float]
@@ -133,6 +136,10 @@ class ModelConfig(Section):
     """Batch normalisation, in backbones that have it."""
     anchors: tuple[AnchorLevel, ...] = Field(min_length=1)
     """One entry per feature map, finest first; `recipes/anchors.py` computes the usual ones."""
+    initial_weights: Literal["he", "normal"] = "he"
+    """`he`: He's normal distribution in the backbone, Xavier's uniform one in the other layers, as
+    in mmdetection; `normal`: a normal distribution of deviation 0.02, cut at twice that, as in
+    MindSpore."""
     background_bias: float = 0.0
     """Initial bias of the background logit; positive where training starts from random weights."""
     variances: tuple[PositiveFloat, PositiveFloat] = (0.1, 0.2)

@@ -8,9 +8,14 @@ from collections.abc import Callable
 from ssd_core.config import Recipe
 from ssd_core.errors import unknown_name
 from ssd_core.recipes.demo import demo
+from ssd_core.recipes.ssd300_mobilenet_v2 import ssd300_mobilenet_v2
 from ssd_core.recipes.ssd300_vgg16 import ssd300_vgg16
 
-RECIPES: dict[str, Callable[[], Recipe]] = {"demo": demo, "ssd300_vgg16": ssd300_vgg16}
+RECIPES: dict[str, Callable[[], Recipe]] = {
+    "demo": demo,
+    "ssd300_vgg16": ssd300_vgg16,
+    "ssd300_mobilenet_v2": ssd300_mobilenet_v2,
+}
 
 
 def load_recipe(name: str) -> Recipe:

@@ -11,8 +11,8 @@ def learning_rate(step: int, total_steps: int, peak: float, schedule: ScheduleCo
     """Return the rate of the update that follows `step` finished ones, 0..total_steps - 1.
 
     The rate rises linearly from `warmup_ratio * peak` to `peak` during the warm-up. Schedule `step`
-    multiplies it by 0.1 at each milestone; `cosine` follows half a cosine that reaches 0 at
-    `total_steps`.
+    multiplies it by 0.1 at each milestone; `cosine` follows half a cosine that reaches
+    `end_ratio * peak` at `total_steps`.
     """
     warmup_steps = schedule.warmup if schedule.warmup >= 1 else schedule.warmup * total_steps
     rate = peak * _decay(step, total_steps, warmup_steps, schedule)
@@ -30,4 +30,5 @@ def _decay(step: int, total_steps: int, warmup_steps: float, schedule: ScheduleC
             if step < warmup_steps:
                 return 1.0
             share = (step - warmup_steps) / (total_steps - warmup_steps)
-            return (1 + math.cos(math.pi * share)) / 2
+            height = (1 + math.cos(math.pi * share)) / 2
+            return schedule.end_ratio + (1 - schedule.end_ratio) * height

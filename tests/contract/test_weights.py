@@ -34,7 +34,7 @@ def documented_shapes(backbone):
     return shapes
 
 
-@pytest.fixture(params=["ssd300_vgg16", "demo"])
+@pytest.fixture(params=["ssd300_vgg16", "demo", "ssd300_mobilenet_v2"])
 def recipe(request):
     return load_recipe(request.param).train
 

@@ -3,16 +3,25 @@
 The names of cells are the names of the weights on disk, see `docs/file-formats.md`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 
 from ssd_core.backends.mindspore.norms import BatchNorm
-from ssd_core.config import NormSpec
+from ssd_core.backends.plans import (
+    MOBILENET_V2_BRANCH,
+    MOBILENET_V2_EXTRAS,
+    VGG16,
+    VGG16_EXTRAS,
+    Block,
+    Style,
+    mobilenet_v2_blocks,
+)
+from ssd_core.errors import UsageError
 
-_VGG16 = {1: (64, 64), 2: (128, 128), 3: (256,) * 3, 4: (512,) * 3, 5: (512,) * 3}
-"""Channels of the convolutions in each stage."""
+Extra: TypeAlias = "ExtraLayer | ExtraResidual"
 
 
 def convolution(
@@ -23,7 +32,6 @@ def convolution(
     stride: int = 1,
     padding: int = 0,
     dilation: int = 1,
-    has_bias: bool = True,
 ) -> nn.Conv2d:
     """Return a convolution that pads all sides equally."""
     return nn.Conv2d(
@@ -34,7 +42,7 @@ def convolution(
         pad_mode="pad",
         padding=padding,
         dilation=dilation,
-        has_bias=has_bias,
+        has_bias=True,
     )
 
 
@@ -57,7 +65,7 @@ class Vgg16(Backbone):
         super().__init__()
         in_channels = 3
         self._stages = []
-        for stage, widths in _VGG16.items():
+        for stage, widths in VGG16.items():
             names = [f"conv{stage}_{index}" for index in range(1, len(widths) + 1)]
             for name, width in zip(names, widths, strict=True):
                 setattr(self, name, convolution(in_channels, width, 3, padding=1))
@@ -109,12 +117,12 @@ class Residual(Backbone):
 
     channels = (48, 96, 128, 128)
 
-    def __init__(self, norm: NormSpec) -> None:
+    def __init__(self, style: Style) -> None:
         super().__init__()
-        self.stem = ConvNorm(3, 16, norm, kernel_size=3, stride=2)
+        self.stem = ConvNorm(3, 16, style, kernel_size=3, stride=2)
         widths = (16, 24, *self.channels)
         self.blocks = nn.CellList(
-            [BasicBlock(*pair, norm) for pair in zip(widths, widths[1:], strict=False)]
+            [BasicBlock(*pair, style) for pair in zip(widths, widths[1:], strict=False)]
         )
 
     def construct(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -128,11 +136,11 @@ class Residual(Backbone):
 class BasicBlock(nn.Cell):
     """Two 3x3 convolutions beside a projection, with batch normalisation; halves the side."""
 
-    def __init__(self, in_channels: int, out_channels: int, norm: NormSpec) -> None:
+    def __init__(self, in_channels: int, out_channels: int, style: Style) -> None:
         super().__init__()
-        self.first = ConvNorm(in_channels, out_channels, norm, kernel_size=3, stride=2)
-        self.second = ConvNorm(out_channels, out_channels, norm, kernel_size=3, stride=1)
-        self.shortcut = ConvNorm(in_channels, out_channels, norm, kernel_size=1, stride=2)
+        self.first = ConvNorm(in_channels, out_channels, style, kernel_size=3, stride=2)
+        self.second = ConvNorm(out_channels, out_channels, style, kernel_size=3, stride=1)
+        self.shortcut = ConvNorm(in_channels, out_channels, style, kernel_size=1, stride=2)
 
     def construct(self, features: Tensor) -> Tensor:
         """Return [B, out_channels, H / 2, W / 2], rounded up."""
@@ -140,22 +148,93 @@ class BasicBlock(nn.Cell):
         return ops.relu(residual + self.shortcut(features))
 
 
+class MobileNetV2(Backbone):
+    """MobileNetV2 (Sandler et al. 2018, table 2), with the levels of TensorFlow's SSD.
+
+    The first level is the output of block 12 after a 1x1 convolution to 576 channels, the second
+    one that of the last convolution; at 300 px they have 19 and 10 cells per side.
+    """
+
+    channels = (576, 1280)
+
+    def __init__(self, style: Style) -> None:
+        super().__init__()
+        self.stem = ConvNorm(3, 32, style, kernel_size=3, stride=2)
+        self.blocks = nn.CellList(
+            [InvertedResidual(block, style) for block in mobilenet_v2_blocks()]
+        )
+        self.branch = ConvNorm(96, 576, style, kernel_size=1, stride=1)
+        self.last = ConvNorm(320, 1280, style, kernel_size=1, stride=1)
+
+    def construct(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return the feature maps at strides 16 and 32."""
+        features = ops.relu6(self.stem(images))
+        for block in self.blocks[: MOBILENET_V2_BRANCH + 1]:
+            features = block(features)
+        branch = ops.relu6(self.branch(features))
+        for block in self.blocks[MOBILENET_V2_BRANCH + 1 :]:
+            features = block(features)
+        return branch, ops.relu6(self.last(features))
+
+
+class InvertedResidual(nn.Cell):
+    """A 1x1 expansion, a depthwise 3x3 convolution and a linear 1x1 projection."""
+
+    def __init__(self, block: Block, style: Style) -> None:
+        super().__init__()
+        in_channels, self.out_channels, hidden, stride = block
+        self.expand = (
+            ConvNorm(in_channels, hidden, style, kernel_size=1, stride=1)
+            if hidden != in_channels
+            else nn.Identity()
+        )
+        self.depthwise = ConvNorm(
+            hidden, hidden, style, kernel_size=3, stride=stride, groups=hidden
+        )
+        self.project = ConvNorm(hidden, self.out_channels, style, kernel_size=1, stride=1)
+        self._is_residual = stride == 1 and in_channels == self.out_channels
+
+    def construct(self, features: Tensor) -> Tensor:
+        """Return [B, out_channels, H / stride, W / stride], rounded up."""
+        expanded = ops.relu6(self.expand(features))
+        projected = self.project(ops.relu6(self.depthwise(expanded)))
+        return projected + features if self._is_residual else projected
+
+
+class ExtraResidual(InvertedResidual):
+    """An inverted residual that adds a coarser level, with an activation after its projection."""
+
+    def construct(self, features: Tensor) -> Tensor:
+        """Return the feature map of the next level."""
+        return ops.relu6(super().construct(features))
+
+
 class ConvNorm(nn.Cell):
     """A convolution without bias and its batch normalisation."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, norm: NormSpec, *, kernel_size: int, stride: int
+        self,
+        in_channels: int,
+        out_channels: int,
+        style: Style,
+        *,
+        kernel_size: int,
+        stride: int,
+        groups: int = 1,
     ) -> None:
         super().__init__()
-        self.conv = convolution(
+        symmetric = style.padding == "symmetric"
+        self.conv = nn.Conv2d(
             in_channels,
             out_channels,
             kernel_size,
             stride=stride,
-            padding=kernel_size // 2,
+            pad_mode="pad" if symmetric else "same",
+            padding=kernel_size // 2 if symmetric else 0,
+            group=groups,
             has_bias=False,
         )
-        self.norm = BatchNorm(out_channels, norm)
+        self.norm = BatchNorm(out_channels, style.norm)
 
     def construct(self, features: Tensor) -> Tensor:
         """Return the normalised output of the convolution."""
@@ -171,25 +250,37 @@ class L2Norm(nn.Cell):
 
     def construct(self, features: Tensor) -> Tensor:
         """Return `features` normalised."""
-        length = ops.sqrt(ops.reduce_sum(features * features, 1, keepdims=True))
+        length = ops.sqrt((features * features).sum(axis=1, keepdims=True))
         return features / ops.maximum(length, 1e-12) * self.scale.view(1, -1, 1, 1)
 
 
-def build_vgg16(_: NormSpec) -> tuple[Vgg16, list[ExtraLayer]]:
+def build_vgg16(style: Style) -> tuple[Vgg16, list[ExtraLayer]]:
     """Return the network of the SSD paper, which has no batch normalisation.
 
     At 300 px the extra levels have 10, 5, 3 and 1 cells per side.
     """
-    return Vgg16(), [
-        ExtraLayer(1024, 512, stride=2, padding=1),
-        ExtraLayer(512, 256, stride=2, padding=1),
-        ExtraLayer(256, 256, stride=1, padding=0),
-        ExtraLayer(256, 256, stride=1, padding=0),
-    ]
+    if style.padding != "symmetric":
+        raise UsageError(
+            f"model.padding: backbone 'vgg16' does not implement '{style.padding}'; use 'symmetric'"
+        )
+    extras, in_channels = [], 1024
+    for channels, stride, padding in VGG16_EXTRAS:
+        extras.append(ExtraLayer(in_channels, channels, stride=stride, padding=padding))
+        in_channels = channels
+    return Vgg16(), extras
 
 
-BACKBONES: dict[str, Callable[[NormSpec], tuple[Backbone, list[ExtraLayer]]]] = {
+def build_mobilenet_v2(style: Style) -> tuple[MobileNetV2, list[ExtraResidual]]:
+    """Return the network of TensorFlow's SSDLite and of its port to MindSpore.
+
+    At 300 px the extra levels have 5, 3, 2 and 1 cells per side.
+    """
+    return MobileNetV2(style), [ExtraResidual(block, style) for block in MOBILENET_V2_EXTRAS]
+
+
+BACKBONES: dict[str, Callable[[Style], tuple[Backbone, Sequence[Extra]]]] = {
     "vgg16": build_vgg16,
-    "residual": lambda norm: (Residual(norm), []),
+    "residual": lambda style: (Residual(style), []),
+    "mobilenet_v2": build_mobilenet_v2,
 }
 """Each returns a backbone and its extra layers."""

@@ -9,7 +9,7 @@ from ssd_core.backends.base import DeviceInfo, Framework
 from ssd_core.backends.mindspore.detector import MindSporeDetector
 from ssd_core.backends.mindspore.devices import open_device
 from ssd_core.backends.mindspore.learner import MindSporeLearner
-from ssd_core.backends.mindspore.model import build_model, copy_to_parameters
+from ssd_core.backends.mindspore.model import Ssd, copy_to_parameters
 from ssd_core.backends.ranks import ALONE, Nodes, RankEnv, Ranks
 from ssd_core.config import ModelConfig, PostprocessSpec, TrainConfig
 from ssd_core.errors import UsageError
@@ -42,7 +42,7 @@ class MindSporeBackend:
         postprocess: PostprocessSpec,
     ) -> MindSporeDetector:
         """Build a detector from the arrays that `Learner.weights` returned."""
-        network = build_model(model, num_classes)
+        network = Ssd(model, num_classes)
         copy_to_parameters(weights, network.named_parameters)
         return MindSporeDetector(network, model, postprocess, device=self._device)
 

@@ -12,7 +12,6 @@ from ssd_core.backends.mindspore.devices import Device
 from ssd_core.backends.mindspore.loss import MindSporeLoss
 from ssd_core.backends.mindspore.model import (
     Ssd,
-    build_model,
     copy_to_arrays,
     copy_to_parameters,
 )
@@ -27,7 +26,7 @@ class MindSporeLearner:
 
     def __init__(self, config: TrainConfig, num_classes: int, *, device: Device) -> None:
         self._config, self._device = config.model, device
-        self._model = build_model(config.model, num_classes)
+        self._model = Ssd(config.model, num_classes)
         self._model.initialize(config.seed)
         self._step = _Step(self._model, config)
 

@@ -1,4 +1,4 @@
-"""The network: a backbone, and two convolutions per level that classify and place its anchors."""
+"""The network: a backbone, and two heads per level that classify and place its anchors."""
 
 import math
 from collections.abc import Mapping
@@ -7,10 +7,10 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
-from ssd_core.backends.mindspore.backbones import BACKBONES, convolution
+from ssd_core.backends.mindspore.backbones import BACKBONES, ConvNorm, convolution
+from ssd_core.backends.plans import Style
 from ssd_core.backends.weights import check_arrays
 from ssd_core.config import ModelConfig
-from ssd_core.errors import UsageError
 from ssd_core.structures import Array
 
 
@@ -19,12 +19,12 @@ class Ssd(nn.Cell):
 
     def __init__(self, config: ModelConfig, num_classes: int) -> None:
         super().__init__()
-        self.backbone, extras = BACKBONES[config.backbone](config.norm)
+        self.backbone, extras = BACKBONES[config.backbone](Style.of(config))
         self.extras = nn.CellList(extras)
         channels = (*self.backbone.channels, *(layer.out_channels for layer in extras))
         self.heads = Heads(config, channels, num_classes)
         self._num_outputs = num_classes + 1
-        self._background_bias = config.background_bias
+        self._config = config
         self._mean, self._std = Tensor(config.mean), Tensor(config.std)
 
     @property
@@ -46,37 +46,30 @@ class Ssd(nn.Cell):
     def initialize(self, seed: int) -> None:
         """Draw new weights; the same seed gives the same weights on every device.
 
-        The backbone gets He's normal distribution, the rest Xavier's uniform one as in mmdetection;
-        biases are 0, except for those of the background logit.
+        Biases are 0, except for those of the background logit.
         """
         generator = np.random.default_rng(seed)
+        is_normal = self._config.initial_weights == "normal"
         for name, parameter in self.named_parameters.items():
             if parameter.ndim == 4:
                 draw = _draw_he if name.startswith("backbone.") else _draw_xavier
-                parameter.set_data(Tensor(draw(generator, parameter.shape)))
-            elif name.startswith("heads.cls.") and name.endswith(".bias"):
-                bias = np.zeros(parameter.shape, np.float32)
-                bias[:: self._num_outputs] = self._background_bias
-                parameter.set_data(Tensor(bias))
+                values = (_draw_normal if is_normal else draw)(generator, parameter.shape)
             elif name.endswith(".bias"):
-                parameter.set_data(ops.zeros_like(parameter))
+                values = np.zeros(parameter.shape, np.float32)
+                if name.startswith("heads.cls."):
+                    values[:: self._num_outputs] = self._config.background_bias
+            else:
+                continue
+            parameter.set_data(Tensor(values))
 
 
 class Heads(nn.Cell):
-    """One 3x3 convolution per level for the classes of its anchors, and one for their offsets."""
+    """One head per level for the classes of its anchors, and one for their offsets."""
 
     def __init__(self, config: ModelConfig, channels: tuple[int, ...], num_classes: int) -> None:
         super().__init__()
-        shapes = [len(level.shapes) for level in config.anchors]
-        self.cls, self.bbox = (
-            nn.CellList(
-                [
-                    convolution(width, count * num_outputs, 3, padding=1)
-                    for width, count in zip(channels, shapes, strict=True)
-                ]
-            )
-            for num_outputs in (num_classes + 1, 4)
-        )
+        self.cls = _head(config, channels, num_classes + 1)
+        self.bbox = _head(config, channels, 4)
         self._num_outputs = num_classes + 1
 
     def construct(self, features: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
@@ -88,14 +81,31 @@ class Heads(nn.Cell):
         return ops.cat(logits, 1), ops.cat(offsets, 1)
 
 
-def build_model(config: ModelConfig, num_classes: int) -> Ssd:
-    """Return an `Ssd` with arbitrary weights."""
-    if config.padding != "symmetric":
-        raise UsageError(
-            f"model.padding: backbone '{config.backbone}' of framework 'mindspore' does not "
-            f"implement '{config.padding}'; use 'symmetric'"
+class SeparableHead(nn.Cell):
+    """A depthwise 3x3 convolution and a 1x1 convolution (SSDLite, Sandler et al. 2018)."""
+
+    def __init__(self, in_channels: int, out_channels: int, style: Style) -> None:
+        super().__init__()
+        self.depthwise = ConvNorm(
+            in_channels, in_channels, style, kernel_size=3, stride=1, groups=in_channels
         )
-    return Ssd(config, num_classes)
+        self.conv = convolution(in_channels, out_channels, 1)
+
+    def construct(self, features: Tensor) -> Tensor:
+        """Return [B, out_channels, H, W]."""
+        return self.conv(ops.relu6(self.depthwise(features)))
+
+
+def _head(config: ModelConfig, channels: tuple[int, ...], num_outputs: int) -> nn.CellList:
+    """Return one layer per level with `num_outputs` for each anchor."""
+    head = []
+    for width, level in zip(channels, config.anchors, strict=True):
+        out_channels = len(level.shapes) * num_outputs
+        if config.head == "separable":
+            head.append(SeparableHead(width, out_channels, Style.of(config)))
+        else:
+            head.append(convolution(width, out_channels, 3, padding=1))
+    return nn.CellList(head)
 
 
 def copy_to_arrays(parameters: Mapping[str, Parameter]) -> dict[str, Array]:
@@ -130,3 +140,11 @@ def _draw_xavier(generator: np.random.Generator, shape: tuple[int, ...]) -> Arra
     """Return Glorot's uniform distribution."""
     limit = math.sqrt(6 / ((shape[0] + shape[1]) * math.prod(shape[2:])))
     return generator.uniform(-limit, limit, shape).astype(np.float32)
+
+
+def _draw_normal(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Return a normal distribution of deviation 0.02, cut at twice that."""
+    values = generator.standard_normal(shape)
+    while (outside := np.abs(values) > 2).any():
+        values[outside] = generator.standard_normal(outside.sum())
+    return (values * 0.02).astype(np.float32)

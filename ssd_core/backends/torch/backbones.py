@@ -3,17 +3,27 @@
 The names of modules are the names of the weights on disk, see `docs/file-formats.md`.
 """
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ssd_core.backends.plans import (
+    MOBILENET_V2_BRANCH,
+    MOBILENET_V2_EXTRAS,
+    VGG16,
+    VGG16_EXTRAS,
+    Block,
+    Style,
+    mobilenet_v2_blocks,
+)
 from ssd_core.backends.torch.norms import BatchNorm
-from ssd_core.config import NormSpec
+from ssd_core.errors import UsageError
 
-_VGG16 = {1: (64, 64), 2: (128, 128), 3: (256,) * 3, 4: (512,) * 3, 5: (512,) * 3}
-"""Channels of the convolutions in each stage."""
+Extra: TypeAlias = "ExtraLayer | ExtraResidual"
 
 
 class Backbone(nn.Module):
@@ -34,7 +44,7 @@ class Vgg16(Backbone):
     def __init__(self) -> None:
         super().__init__()
         in_channels = 3
-        for stage, widths in _VGG16.items():
+        for stage, widths in VGG16.items():
             for index, width in enumerate(widths, 1):
                 convolution = nn.Conv2d(in_channels, width, 3, padding=1)
                 self.add_module(f"conv{stage}_{index}", convolution)
@@ -57,7 +67,7 @@ class Vgg16(Backbone):
         return [self.conv4_3_norm(conv4_3), features]
 
     def _stage(self, stage: int, features: Tensor) -> Tensor:
-        for index in range(1, len(_VGG16[stage]) + 1):
+        for index in range(1, len(VGG16[stage]) + 1):
             features = functional.relu_(self.get_submodule(f"conv{stage}_{index}")(features))
         return features
 
@@ -85,12 +95,12 @@ class Residual(Backbone):
 
     channels = (48, 96, 128, 128)
 
-    def __init__(self, norm: NormSpec) -> None:
+    def __init__(self, style: Style) -> None:
         super().__init__()
-        self.stem = ConvNorm(3, 16, norm, kernel_size=3, stride=2)
+        self.stem = ConvNorm(3, 16, style, kernel_size=3, stride=2)
         widths = (16, 24, *self.channels)
         self.blocks = nn.ModuleList(
-            BasicBlock(*pair, norm) for pair in zip(widths, widths[1:], strict=False)
+            BasicBlock(*pair, style) for pair in zip(widths, widths[1:], strict=False)
         )
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -104,11 +114,11 @@ class Residual(Backbone):
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions beside a projection, with batch normalisation; halves the side."""
 
-    def __init__(self, in_channels: int, out_channels: int, norm: NormSpec) -> None:
+    def __init__(self, in_channels: int, out_channels: int, style: Style) -> None:
         super().__init__()
-        self.first = ConvNorm(in_channels, out_channels, norm, kernel_size=3, stride=2)
-        self.second = ConvNorm(out_channels, out_channels, norm, kernel_size=3, stride=1)
-        self.shortcut = ConvNorm(in_channels, out_channels, norm, kernel_size=1, stride=2)
+        self.first = ConvNorm(in_channels, out_channels, style, kernel_size=3, stride=2)
+        self.second = ConvNorm(out_channels, out_channels, style, kernel_size=3, stride=1)
+        self.shortcut = ConvNorm(in_channels, out_channels, style, kernel_size=1, stride=2)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return [B, out_channels, H / 2, W / 2], rounded up."""
@@ -116,22 +126,107 @@ class BasicBlock(nn.Module):
         return functional.relu_(residual.add_(self.shortcut(features)))
 
 
+class MobileNetV2(Backbone):
+    """MobileNetV2 (Sandler et al. 2018, table 2), with the levels of TensorFlow's SSD.
+
+    The first level is the output of block 12 after a 1x1 convolution to 576 channels, the second
+    one that of the last convolution; at 300 px they have 19 and 10 cells per side.
+    """
+
+    channels = (576, 1280)
+
+    def __init__(self, style: Style) -> None:
+        super().__init__()
+        self.stem = ConvNorm(3, 32, style, kernel_size=3, stride=2)
+        self.blocks = nn.ModuleList(
+            InvertedResidual(block, style) for block in mobilenet_v2_blocks()
+        )
+        self.branch = ConvNorm(96, 576, style, kernel_size=1, stride=1)
+        self.last = ConvNorm(320, 1280, style, kernel_size=1, stride=1)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Return the feature maps at strides 16 and 32."""
+        features = functional.relu6(self.stem(images))
+        for index, block in enumerate(self.blocks):
+            features = block(features)
+            if index == MOBILENET_V2_BRANCH:
+                branch = functional.relu6(self.branch(features))
+        return [branch, functional.relu6(self.last(features))]
+
+
+class InvertedResidual(nn.Module):
+    """A 1x1 expansion, a depthwise 3x3 convolution and a linear 1x1 projection."""
+
+    def __init__(self, block: Block, style: Style) -> None:
+        super().__init__()
+        in_channels, self.out_channels, hidden, stride = block
+        self.expand = (
+            ConvNorm(in_channels, hidden, style, kernel_size=1, stride=1)
+            if hidden != in_channels
+            else nn.Identity()
+        )
+        self.depthwise = ConvNorm(
+            hidden, hidden, style, kernel_size=3, stride=stride, groups=hidden
+        )
+        self.project = ConvNorm(hidden, self.out_channels, style, kernel_size=1, stride=1)
+        self._is_residual = stride == 1 and in_channels == self.out_channels
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return [B, out_channels, H / stride, W / stride], rounded up."""
+        expanded = functional.relu6(self.expand(features))
+        projected: Tensor = self.project(functional.relu6(self.depthwise(expanded)))
+        return projected + features if self._is_residual else projected
+
+
+class ExtraResidual(InvertedResidual):
+    """An inverted residual that adds a coarser level, with an activation after its projection."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the feature map of the next level."""
+        return functional.relu6(super().forward(features))
+
+
 class ConvNorm(nn.Module):
     """A convolution without bias and its batch normalisation."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, norm: NormSpec, *, kernel_size: int, stride: int
+        self,
+        in_channels: int,
+        out_channels: int,
+        style: Style,
+        *,
+        kernel_size: int,
+        stride: int,
+        groups: int = 1,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(
-            in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False
+        symmetric = style.padding == "symmetric"
+        self.conv = (nn.Conv2d if symmetric else SameConv2d)(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding=kernel_size // 2 if symmetric else 0,
+            groups=groups,
+            bias=False,
         )
-        self.norm = BatchNorm(out_channels, momentum=norm.momentum, eps=norm.epsilon)
+        self.norm = BatchNorm(out_channels, momentum=style.norm.momentum, eps=style.norm.epsilon)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the normalised output of the convolution."""
         normalized: Tensor = self.norm(self.conv(features))
         return normalized
+
+
+class SameConv2d(nn.Conv2d):
+    """A convolution that pads as TensorFlow does: at stride 2 an even side at its end only."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return [B, C, H / stride, W / stride], rounded up; the input is square."""
+        side, stride, kernel_size = features.shape[-1], self.stride[0], self.kernel_size[0]
+        missing = max(0, (math.ceil(side / stride) - 1) * stride + kernel_size - side)
+        start, end = missing // 2, missing - missing // 2
+        return super().forward(functional.pad(features, (start, end, start, end)))
 
 
 class L2Norm(nn.Module):
@@ -146,22 +241,34 @@ class L2Norm(nn.Module):
         return functional.normalize(features.float()) * self.scale.view(1, -1, 1, 1)
 
 
-def build_vgg16(_: NormSpec) -> tuple[Vgg16, list[ExtraLayer]]:
+def build_vgg16(style: Style) -> tuple[Vgg16, list[ExtraLayer]]:
     """Return the network of the SSD paper, which has no batch normalisation.
 
     At 300 px the extra levels have 10, 5, 3 and 1 cells per side.
     """
-    return Vgg16(), [
-        ExtraLayer(1024, 512, stride=2, padding=1),
-        ExtraLayer(512, 256, stride=2, padding=1),
-        ExtraLayer(256, 256, stride=1, padding=0),
-        ExtraLayer(256, 256, stride=1, padding=0),
-    ]
+    if style.padding != "symmetric":
+        raise UsageError(
+            f"model.padding: backbone 'vgg16' does not implement '{style.padding}'; use 'symmetric'"
+        )
+    extras, in_channels = [], 1024
+    for channels, stride, padding in VGG16_EXTRAS:
+        extras.append(ExtraLayer(in_channels, channels, stride=stride, padding=padding))
+        in_channels = channels
+    return Vgg16(), extras
 
 
-BACKBONES: dict[str, Callable[[NormSpec], tuple[Backbone, list[ExtraLayer]]]] = {
+def build_mobilenet_v2(style: Style) -> tuple[MobileNetV2, list[ExtraResidual]]:
+    """Return the network of TensorFlow's SSDLite and of its port to MindSpore.
+
+    At 300 px the extra levels have 5, 3, 2 and 1 cells per side.
+    """
+    return MobileNetV2(style), [ExtraResidual(block, style) for block in MOBILENET_V2_EXTRAS]
+
+
+BACKBONES: dict[str, Callable[[Style], tuple[Backbone, Sequence[Extra]]]] = {
     "vgg16": build_vgg16,
-    "residual": lambda norm: (Residual(norm), []),
+    "residual": lambda style: (Residual(style), []),
+    "mobilenet_v2": build_mobilenet_v2,
 }
 """Each returns a backbone and its extra layers."""
 

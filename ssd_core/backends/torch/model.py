@@ -1,4 +1,4 @@
-"""The network: a backbone, and two convolutions per level that classify and place its anchors."""
+"""The network: a backbone, and two heads per level that classify and place its anchors."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -6,13 +6,18 @@ from functools import partial
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from ssd_core.backends.torch.backbones import BACKBONES, compute_features
+from ssd_core.backends.plans import Style
+from ssd_core.backends.torch.backbones import BACKBONES, ConvNorm, compute_features
 from ssd_core.backends.weights import check_arrays
 from ssd_core.config import ModelConfig
 from ssd_core.detection.anchors import feature_sizes
 from ssd_core.errors import UsageError
 from ssd_core.structures import Array
+
+_Draw = Callable[..., Tensor]
+"""Fills a tensor with random numbers."""
 
 
 class Ssd(nn.Module):
@@ -23,34 +28,34 @@ class Ssd(nn.Module):
 
     def __init__(self, config: ModelConfig, num_classes: int) -> None:
         super().__init__()
-        self.backbone, extras = BACKBONES[config.backbone](config.norm)
+        self.backbone, extras = BACKBONES[config.backbone](Style.of(config))
         self.extras = nn.ModuleList(extras)
         channels = (*self.backbone.channels, *(layer.out_channels for layer in extras))
         self.heads = nn.ModuleDict(
             {"cls": _head(config, channels, num_classes + 1), "bbox": _head(config, channels, 4)}
         )
         self._num_outputs = num_classes + 1
-        self._background_bias = config.background_bias
+        self._config = config
         for name, values in (("mean", config.mean), ("std", config.std)):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
 
     def initialize(self, seed: int) -> None:
         """Draw new weights; the same seed gives the same weights on every device.
 
-        The backbone gets He's normal distribution, the rest Xavier's uniform one as in mmdetection;
-        biases are 0, except for those of the background logit.
+        Biases are 0, except for those of the background logit.
         """
         generator = torch.Generator().manual_seed(seed)
-        he = partial(nn.init.kaiming_normal_, mode="fan_out", nonlinearity="relu")
-        for part, draw in (
-            (self.backbone, he),
-            (self.extras, nn.init.xavier_uniform_),
-            (self.heads, nn.init.xavier_uniform_),
-        ):
+        he: _Draw = partial(nn.init.kaiming_normal_, mode="fan_out", nonlinearity="relu")
+        xavier: _Draw = nn.init.xavier_uniform_
+        if self._config.initial_weights == "normal":
+            he = xavier = partial(nn.init.trunc_normal_, std=0.02, a=-0.04, b=0.04)
+        parts: list[tuple[nn.Module, _Draw]]
+        parts = [(self.backbone, he), (self.extras, xavier), (self.heads, xavier)]
+        for part, draw in parts:
             _initialize(part, partial(draw, generator=generator))
-        for convolution in self.heads["cls"].children():
-            bias = convolution.get_parameter("bias")
-            nn.init.constant_(bias[:: self._num_outputs], self._background_bias)
+        for name, parameter in self.heads["cls"].named_parameters():
+            if name.endswith("bias"):
+                nn.init.constant_(parameter[:: self._num_outputs], self._config.background_bias)
 
     def normalize(self, images: Tensor) -> Tensor:
         """Turn [B, S, S, 3] RGB 0..255 into the [B, 3, S, S] input of `forward`, channels last."""
@@ -65,14 +70,9 @@ class Ssd(nn.Module):
 
 def build_model(config: ModelConfig, num_classes: int) -> Ssd:
     """Return an `Ssd` on the CPU with arbitrary weights."""
-    if config.padding != "symmetric":
-        raise UsageError(
-            f"model.padding: backbone '{config.backbone}' of framework 'torch' does not implement "
-            f"'{config.padding}'; use 'symmetric'"
-        )
     with torch.device("meta"):
         side = config.image_size
-        parts = BACKBONES[config.backbone](config.norm)
+        parts = BACKBONES[config.backbone](Style.of(config))
         levels = compute_features(*parts, torch.empty(2, 3, side, side))
         found = tuple(level.shape[-1] for level in levels)
     wanted = feature_sizes(config.anchors, side)
@@ -109,7 +109,7 @@ def copy_to_tensors(arrays: Mapping[str, Array], tensors: Mapping[str, Tensor]) 
             tensor.copy_(torch.tensor(arrays[name]))
 
 
-def _initialize(module: nn.Module, draw: Callable[[Tensor], Tensor]) -> None:
+def _initialize(module: nn.Module, draw: _Draw) -> None:
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             draw(layer.weight)
@@ -117,12 +117,32 @@ def _initialize(module: nn.Module, draw: Callable[[Tensor], Tensor]) -> None:
                 nn.init.zeros_(layer.bias)
 
 
+class SeparableHead(nn.Module):
+    """A depthwise 3x3 convolution and a 1x1 convolution (SSDLite, Sandler et al. 2018)."""
+
+    def __init__(self, in_channels: int, out_channels: int, style: Style) -> None:
+        super().__init__()
+        self.depthwise = ConvNorm(
+            in_channels, in_channels, style, kernel_size=3, stride=1, groups=in_channels
+        )
+        self.conv = nn.Conv2d(in_channels, out_channels, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return [B, out_channels, H, W]."""
+        outputs: Tensor = self.conv(functional.relu6(self.depthwise(features)))
+        return outputs
+
+
 def _head(config: ModelConfig, channels: tuple[int, ...], num_outputs: int) -> nn.ModuleList:
-    """Return one 3x3 convolution per level with `num_outputs` for each anchor."""
-    return nn.ModuleList(
-        nn.Conv2d(width, len(level.shapes) * num_outputs, 3, padding=1)
-        for width, level in zip(channels, config.anchors, strict=True)
-    )
+    """Return one layer per level with `num_outputs` for each anchor."""
+    head = nn.ModuleList()
+    for width, level in zip(channels, config.anchors, strict=True):
+        out_channels = len(level.shapes) * num_outputs
+        if config.head == "separable":
+            head.append(SeparableHead(width, out_channels, Style.of(config)))
+        else:
+            head.append(nn.Conv2d(width, out_channels, 3, padding=1))
+    return head
 
 
 def _flatten(head: nn.Module, features: list[Tensor], num_outputs: int) -> Tensor:

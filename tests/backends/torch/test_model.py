@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 from torchvision.models.detection import ssd300_vgg16
 from torchvision.models.detection.image_list import ImageList
 
-from ssd_core.backends.torch.backbones import compute_features
+from ssd_core.backends.torch.backbones import SameConv2d, compute_features
 from ssd_core.backends.torch.backend import TorchBackend
 from ssd_core.backends.torch.model import build_model
 from ssd_core.backends.torch.norms import BatchNorm
@@ -16,13 +17,18 @@ from ssd_core.recipes.ssd300_vgg16 import SSD300_COCO_SIZES, SSD300_RATIOS, SSD3
 
 VGG16 = load_recipe("ssd300_vgg16").train.model
 RESIDUAL = load_recipe("demo").train.model
+MOBILENET_V2 = load_recipe("ssd300_mobilenet_v2").train.model
 TORCHVISION_CLASSES = 91
 
 
 @pytest.mark.parametrize(
     ("config", "num_classes", "num_parameters", "num_anchors"),
-    [(RESIDUAL, 3, 870_272, 5440), (VGG16, TORCHVISION_CLASSES - 1, 35_641_826, 8732)],
-    ids=["residual", "vgg16 as in torchvision"],
+    [
+        (RESIDUAL, 3, 870_272, 5440),
+        (VGG16, TORCHVISION_CLASSES - 1, 35_641_826, 8732),
+        (MOBILENET_V2, 80, 4_393_461, 1917),
+    ],
+    ids=["residual", "vgg16 as in torchvision", "mobilenet_v2 as in MindSpore"],
 )
 def test_parameters_and_outputs(config, num_classes, num_parameters, num_anchors):
     model = build_model(config, num_classes)
@@ -58,7 +64,9 @@ def test_norms_have_the_epsilon_and_momentum_of_the_configuration():
     assert found == {(1e-3, 0.03)}
 
 
-@pytest.mark.parametrize("config", [RESIDUAL, VGG16], ids=["residual", "vgg16"])
+@pytest.mark.parametrize(
+    "config", [RESIDUAL, VGG16, MOBILENET_V2], ids=["residual", "vgg16", "mobilenet_v2"]
+)
 def test_initial_weights_depend_on_the_seed_alone(config):
     model = build_model(config, 3)
     drawn = []
@@ -69,6 +77,25 @@ def test_initial_weights_depend_on_the_seed_alone(config):
     weights = [name for name in drawn[0] if drawn[0][name].ndim == 4]
     assert weights
     assert all(not torch.equal(drawn[0][name], drawn[2][name]) for name in weights)
+
+
+def test_normal_initial_weights_are_cut_at_twice_their_deviation():
+    model = build_model(MOBILENET_V2, 80)
+    model.initialize(0)
+    drawn = torch.cat([array.detach().flatten() for array in model.parameters() if array.ndim == 4])
+    assert drawn.abs().max() <= 0.04
+    assert drawn.std() == pytest.approx(0.02 * 0.88, rel=0.01)  # of the distribution that is cut
+
+
+@pytest.mark.parametrize(
+    ("side", "stride", "start", "end"), [(4, 2, 0, 1), (5, 2, 1, 1), (4, 1, 1, 1), (1, 2, 1, 1)]
+)
+def test_same_padding_is_that_of_tensorflow(side, stride, start, end):
+    features = torch.rand(2, 3, side, side)
+    same = SameConv2d(3, 5, 3, stride)
+    padded = functional.pad(features, (start, end, start, end))
+    expected = functional.conv2d(padded, same.weight, same.bias, stride)
+    torch.testing.assert_close(same(features), expected)
 
 
 def test_the_background_bias_is_set_on_every_box_of_every_level():
