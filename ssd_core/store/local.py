@@ -225,16 +225,6 @@ class LocalDirectory(Location):
         """The path as it was given."""
         return self._path
 
-    @property
-    def name(self) -> str:
-        """The last part of the path."""
-        return self._path.name
-
-    @property
-    def parent(self) -> "LocalDirectory":
-        """The directory that contains this one."""
-        return LocalDirectory(self._path.parent)
-
     def __truediv__(self, name: str) -> "LocalDirectory":
         """Return the directory `name` below this one."""
         return LocalDirectory(self._path / name)

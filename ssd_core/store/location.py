@@ -67,14 +67,14 @@ class Location(ABC):
         """Path of the directory, or None if it is in a store."""
 
     @property
-    @abstractmethod
     def name(self) -> str:
         """The last part of the path or key prefix."""
+        return self.uri.rpartition("/")[2]
 
     @property
-    @abstractmethod
     def parent(self) -> "Location":
         """The directory that contains this one."""
+        return Location.parse(self.uri.rpartition("/")[0] or "/")
 
     @abstractmethod
     def __truediv__(self, name: str) -> "Location":
@@ -131,6 +131,9 @@ class Location(ABC):
 
     def __hash__(self) -> int:
         return hash(self.uri)
+
+    def __str__(self) -> str:
+        return self.uri
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r})"

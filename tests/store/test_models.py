@@ -5,9 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from ssd_core.cli.app import app
 from ssd_core.config import EvaluateConfig
 from ssd_core.data.conversion.publish import publish_dataset
 from ssd_core.errors import DivergedError
@@ -97,21 +95,16 @@ def test_evaluation_does_not_depend_on_the_locations(
 ) -> None:
     upload_directory(trained_dir / "model", location / "trained/model", last=CONFIG_FILE)
     publish_dataset(bccd_shards, location / "shards")
-    command = ["evaluate", "--model", f"{location}/trained", "--data", f"{location}/shards"]
-    done = CliRunner().invoke(app, [*command, "--out", f"{location}/there", "--device", "cpu"])
-    assert done.exit_code == 0, done.output
     there, here = location / "there", LocalDirectory(tmp_path / "here")
-    invocation = json.loads(there.get("invocation.json"))
-    evaluate.run(
-        EvaluateConfig(**invocation["config"]),
-        LocalDirectory(trained_dir),
-        LocalDirectory(bccd_shards),
-        here,
-        device="cpu",
-    )
+    for root, model_dir, data_dir in (
+        (there, location / "trained", location / "shards"),
+        (here, LocalDirectory(trained_dir), LocalDirectory(bccd_shards)),
+    ):
+        evaluate.run(EvaluateConfig(), model_dir, data_dir, root, device="cpu")
     found, expected = (json.loads(each.get("results.json")) for each in (there, here))
     assert found["metrics"] == expected["metrics"]
     assert found["classes"] == expected["classes"]
     assert there.get("detections.json") == here.get("detections.json")
-    assert invocation["inputs"]["model"]["uri"] == f"{location}/trained"
-    assert invocation["inputs"]["dataset"]["uri"] == f"{location}/shards"
+    inputs = json.loads(there.get("invocation.json"))["inputs"]
+    assert inputs["model"]["uri"] == f"{location}/trained"
+    assert inputs["dataset"]["uri"] == f"{location}/shards"

@@ -74,23 +74,9 @@ class S3Directory(Location):
         """None."""
         return None
 
-    @property
-    def name(self) -> str:
-        """The last part of the prefix."""
-        return self._prefix.rstrip("/").rpartition("/")[2]
-
-    @property
-    def parent(self) -> "S3Directory":
-        """The directory that contains this one; the bucket contains itself."""
-        above = self._prefix.rstrip("/").rpartition("/")[0]
-        return S3Directory(self._bucket, above, self._settings)
-
     def __truediv__(self, name: str) -> "S3Directory":
         """Return the directory `name` below this one."""
         return S3Directory(self._bucket, f"{self._prefix}{name}", self._settings)
-
-    def __str__(self) -> str:
-        return self.uri
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle everything but the connection."""
