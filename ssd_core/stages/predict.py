@@ -131,12 +131,12 @@ def _pictures_of_an_earlier_run(out_dir: Location) -> Path | None:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Return the files below a folder that have a suffix of an image, sorted."""
+    """Return the files and broken links below a folder that have a suffix of an image, sorted."""
+    paths = (Path(parent, name) for parent, _, names in walk(folder) for name in names)
     return sorted(
         path
-        for parent, _, names in walk(folder)
-        for name in names
-        if (path := Path(parent, name)).suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+        for path in paths
+        if path.suffix.lower() in IMAGE_SUFFIXES and (path.is_file() or not path.exists())
     )
 
 

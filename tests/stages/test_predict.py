@@ -1,6 +1,7 @@
 """The predict stage on single images and folders."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -92,6 +93,9 @@ def test_bad_files_do_not_lose_the_others(trained_dir, tmp_path):
     folder.mkdir()
     for number, name in enumerate(names):
         (folder / f"{number}.png").write_bytes(BAD[name][0]())
+    (folder / "nowhere.png").symlink_to("removed.png")
+    (folder / "loop.png").symlink_to("loop.png")
+    os.mkfifo(folder / "pipe.png")  # is not a file
     images = sorted(IMAGES.glob("*.jpg"))[:2]
     for image, name in zip(images, ("0b.jpg", "y.jfif"), strict=True):
         shutil.copy(image, folder / name)
@@ -100,16 +104,16 @@ def test_bad_files_do_not_lose_the_others(trained_dir, tmp_path):
     message = str(caught.value)
     assert message.startswith(f"{folder}/0.png: the image file is empty ")
     assert message.endswith(
-        f"(error 1 of 7, all in {tmp_path}/out/predictions.jsonl); the results of the other 2 "
+        f"(error 1 of 9, all in {tmp_path}/out/predictions.jsonl); the results of the other 2 "
         "images are complete"
     )
     lines = map(json.loads, (tmp_path / "out" / "predictions.jsonl").read_text().splitlines())
     by_name = {Path(line["image"]).name: line for line in lines}
-    assert len(by_name) == 9
+    assert len(by_name) == 11
     assert {name for name, line in by_name.items() if "detections" in line} == {"0b.jpg", "y.jfif"}
     assert all(line["error"] for name, line in by_name.items() if name.endswith(".png"))
     results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert (results["images"], len(results["errors"])) == (2, 7)
+    assert (results["images"], len(results["errors"])) == (2, 9)
 
 
 def test_the_output_may_contain_the_images(trained_dir, tmp_path):

@@ -64,8 +64,9 @@ def adopt_source(conversion: Conversion, findings: Findings) -> Manifest:
     max_label = 0
     seen: dict[SeenImage, int] = {}
     for name in rows:
-        splits[name], label = _check_split(rows[name], name, config, findings, seen)
+        splits[name], label, images = _check_split(rows[name], name, config, findings)
         max_label = max(max_label, label)
+        seen |= images
     report_equal_images(
         lambda image: b"".join(part for *_, part in rows[image.split].samples([seen[image]])),
         seen,
@@ -145,17 +146,11 @@ def _choose_splits(sets: Mapping[str, object], config: ConvertConfig) -> dict[Sp
 
 
 def _check_split(
-    rows: MindRecordRows,
-    split: SplitName,
-    config: ConvertConfig,
-    findings: Findings,
-    seen: dict[SeenImage, int],
-) -> tuple[Split, int]:
-    """Check every image of a split, and add its row to `seen`.
-
-    Return the manifest entry of the split and its largest label.
-    """
+    rows: MindRecordRows, split: SplitName, config: ConvertConfig, findings: Findings
+) -> tuple[Split, int, dict[SeenImage, int]]:
+    """Check every image; return the split's manifest entry, largest label, and rows of images."""
     counts, max_label = [0], 0
+    seen: dict[SeenImage, int] = {}
     num_images = sum(shard.rows for shard in rows.shards)
     with Progress(f"adopt: {split} image", num_images) as progress:
         for index, sample, image in rows.samples(range(num_images)):
@@ -173,9 +168,8 @@ def _check_split(
                     "unchanged, so images cannot be dropped"
                 )
             progress.update(index + 1)
-    return Split(
-        images=num_images, boxes=sum(counts), max_boxes=max(counts), shards=rows.shards
-    ), max_label
+    entry = Split(images=num_images, boxes=sum(counts), max_boxes=max(counts), shards=rows.shards)
+    return entry, max_label, seen
 
 
 def _name_classes(config: ConvertConfig, max_label: int) -> tuple[ClassInfo, ...]:
