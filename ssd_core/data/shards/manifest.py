@@ -211,7 +211,12 @@ def _describe_other(directory: Location) -> str:
 
 
 def _gives_its_digest(manifest: Manifest) -> bool:
-    """Compare the digest with that of the content by this converter or an earlier one."""
+    """Compare the digest with that of the content by this converter or an earlier one.
+
+    The format of the shards is an option, which the digest covers, but not the other copy of it.
+    """
+    if manifest.options.get("shards", manifest.format) != manifest.format:
+        return False
     local = manifest.rename_shards(lambda name: name.removeprefix(f"{manifest.store_folder}/"))
     return any(
         manifest.digest

@@ -85,6 +85,7 @@ def change(key: str, value: Any) -> Callable[[str], str]:
         ),
         (lambda text: text.replace('"max_boxes": 2', '"max_boxes": 3'), "was changed"),
         (lambda text: text.replace('"auto"', '"voc"'), "was changed"),
+        (change("format", "mindrecord"), "was changed"),
         (lambda text: text.replace('"images": 2', '"images": 9'), "train: 9 images, but its sha"),
     ],
 )

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pytest
 
 from ssd_core.data.shards.arrow import SCHEMA
+from ssd_core.data.shards.reader import SplitReader
 from ssd_core.errors import DataError
 from ssd_core.store.known_file import KnownFile
 from ssd_core.structures import Annotations
@@ -154,15 +155,22 @@ def repeat_objects(table: Table, times: int) -> Table:
     return table | {name: [value * times for value in table[name]] for name in names}
 
 
-def replace_shard(data_dir: Path, name: str, change: Callable[[Table], Table]) -> None:
-    """Write a shard as another program would, with size, hash and digest that agree."""
-    path = data_dir / name
-    table = pa.ipc.open_file(pa.BufferReader(path.read_bytes())).read_all()
-    content = change(table.to_pydict())
-    with pa.ipc.new_file(str(path), SCHEMA) as writer:
-        writer.write_table(pa.table(content, schema=SCHEMA))
-    known = KnownFile.of(name, path).model_dump(mode="json")
+def replace_shard(shards: Path, data_dir: Path, change: Callable[[Table], Table]) -> SplitReader:
+    """Copy a data set with a shard that another program wrote; size, hash and digest agree."""
+    content = (shards / "val-00000.arrow").read_bytes()
+    table = pa.ipc.open_file(pa.BufferReader(content)).read_all().to_pydict()
+    stream = pa.BufferOutputStream()
+    with pa.ipc.new_file(stream, SCHEMA) as writer:
+        writer.write_table(pa.table(change(table), schema=SCHEMA))
+    return put_shard(shards, data_dir, stream.getvalue().to_pybytes())
+
+
+def put_shard(shards: Path, data_dir: Path, content: bytes) -> SplitReader:
+    shutil.copytree(shards, data_dir)
+    (data_dir / "val-00000.arrow").write_bytes(content)
+    known = KnownFile.of("val-00000.arrow", content).model_dump(mode="json")
     change_manifest(data_dir, lambda manifest: manifest["splits"]["val"]["shards"][0].update(known))
+    return split_of(data_dir, "val")
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
@@ -170,28 +178,23 @@ def test_invalid_content_with_a_valid_hash_is_refused(
     bccd_shards: Path, tmp_path: Path, kind: str
 ) -> None:
     change, message = FOREIGN[kind]
-    data_dir = Path(shutil.copytree(bccd_shards, tmp_path / "shards"))
-    replace_shard(data_dir, "val-00000.arrow", change)
+    reader = replace_shard(bccd_shards, tmp_path / "shards", change)
     with pytest.raises(DataError, match=f"val-00000.arrow is not a valid shard: .*{message}"):
-        list(split_of(data_dir, "val").read_in_order())
+        list(reader.read_in_order())
 
 
 def test_a_shard_of_another_writer_is_read(bccd_shards: Path, tmp_path: Path) -> None:
-    data_dir = Path(shutil.copytree(bccd_shards, tmp_path / "shards"))
-    replace_shard(data_dir, "val-00000.arrow", lambda table: table)
-    ours, theirs = (split_of(folder, "val").read_in_order() for folder in (bccd_shards, data_dir))
-    for one, other in zip(ours, theirs, strict=True):
+    reader = replace_shard(bccd_shards, tmp_path / "shards", lambda table: table)
+    ours = split_of(bccd_shards, "val").read_in_order()
+    for one, other in zip(ours, reader.read_in_order(), strict=True):
         assert bytes(one.image) == bytes(other.image)
         assert one.annotations.boxes.tolist() == other.annotations.boxes.tolist()
 
 
 def test_a_file_that_is_not_arrow_is_refused(bccd_shards: Path, tmp_path: Path) -> None:
-    data_dir = Path(shutil.copytree(bccd_shards, tmp_path / "shards"))
-    (data_dir / "val-00000.arrow").write_bytes(b"no shard")
-    known = KnownFile.of("val-00000.arrow", b"no shard").model_dump(mode="json")
-    change_manifest(data_dir, lambda manifest: manifest["splits"]["val"]["shards"][0].update(known))
+    reader = put_shard(bccd_shards, tmp_path / "shards", b"no shard")
     with pytest.raises(DataError, match=r"is not a valid shard: .*; convert the data set again"):
-        list(split_of(data_dir, "val").read_in_order())
+        list(reader.read_in_order())
 
 
 def test_a_shard_is_hashed_once_per_process(own_shards: Path) -> None:
