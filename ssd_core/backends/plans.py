@@ -1,9 +1,12 @@
 """The dimensions of the networks, which every framework builds from its own layers."""
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from ssd_core.config import ModelConfig, NormSpec
+from ssd_core.detection.anchors import feature_sizes
+from ssd_core.errors import UsageError
 
 
 class Style(NamedTuple):
@@ -65,3 +68,39 @@ def mobilenet_v2_blocks() -> Iterator[Block]:
         for index in range(count):
             yield Block(in_channels, channels, in_channels * expansion, 1 if index else stride)
             in_channels = channels
+
+
+def level_sides(backbone: str, side: int) -> tuple[int, ...]:
+    """Return the cells per side of each level of a network, for square images of `side` pixels."""
+    match backbone:
+        case "vgg16":
+            conv4_3 = math.ceil(side // 2 // 2 / 2)
+            sides = [conv4_3, math.ceil(conv4_3 / 2)]
+            for _, stride, padding in VGG16_EXTRAS:
+                sides.append((sides[-1] + 2 * padding - 3) // stride + 1)
+            return tuple(sides)
+        case "residual":
+            first, last = 3, 6
+        case _:
+            first, last = 4, 9
+    return tuple(math.ceil(side / 2**halvings) for halvings in range(first, last + 1))
+
+
+def check_model(config: ModelConfig) -> None:
+    """Check that a network can be built as it is configured.
+
+    Raises:
+        UsageError: its levels are not those of the anchors, or it does not pad like that.
+    """
+    if config.backbone == "vgg16" and config.padding != "symmetric":
+        raise UsageError(
+            "model.padding: backbone 'vgg16' does not implement "
+            f"'{config.padding}'; use 'symmetric'"
+        )
+    found = level_sides(config.backbone, config.image_size)
+    expected = feature_sizes(config.anchors, config.image_size)
+    if found != expected:
+        raise UsageError(
+            f"model.anchors: backbone '{config.backbone}' at {config.image_size} px has feature "
+            f"maps of {found} cells per side, the strides of the anchors give {expected}"
+        )

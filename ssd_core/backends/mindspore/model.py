@@ -8,7 +8,7 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
 from ssd_core.backends.mindspore.backbones import BACKBONES, ConvNorm, convolution
-from ssd_core.backends.plans import Style
+from ssd_core.backends.plans import Style, check_model
 from ssd_core.backends.weights import check_arrays
 from ssd_core.config import ModelConfig
 from ssd_core.structures import Array
@@ -18,6 +18,7 @@ class Ssd(nn.Cell):
     """Single shot detector (SSD paper, section 2): images in, logits and offsets of anchors out."""
 
     def __init__(self, config: ModelConfig, num_classes: int) -> None:
+        check_model(config)
         super().__init__()
         self.backbone, extras = BACKBONES[config.backbone](Style.of(config))
         self.extras = nn.CellList(extras)

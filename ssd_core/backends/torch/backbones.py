@@ -21,7 +21,6 @@ from ssd_core.backends.plans import (
     mobilenet_v2_blocks,
 )
 from ssd_core.backends.torch.norms import BatchNorm
-from ssd_core.errors import UsageError
 
 Extra: TypeAlias = "ExtraLayer | ExtraResidual"
 
@@ -241,15 +240,11 @@ class L2Norm(nn.Module):
         return functional.normalize(features.float()) * self.scale.view(1, -1, 1, 1)
 
 
-def build_vgg16(style: Style) -> tuple[Vgg16, list[ExtraLayer]]:
+def build_vgg16(_: Style) -> tuple[Vgg16, list[ExtraLayer]]:
     """Return the network of the SSD paper, which has no batch normalisation.
 
     At 300 px the extra levels have 10, 5, 3 and 1 cells per side.
     """
-    if style.padding != "symmetric":
-        raise UsageError(
-            f"model.padding: backbone 'vgg16' does not implement '{style.padding}'; use 'symmetric'"
-        )
     extras, in_channels = [], 1024
     for channels, stride, padding in VGG16_EXTRAS:
         extras.append(ExtraLayer(in_channels, channels, stride=stride, padding=padding))

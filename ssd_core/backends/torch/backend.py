@@ -10,7 +10,7 @@ from ssd_core.backends.torch.detector import TorchDetector
 from ssd_core.backends.torch.devices import open_device
 from ssd_core.backends.torch.distributed import join
 from ssd_core.backends.torch.learner import TorchLearner
-from ssd_core.backends.torch.model import build_model, check_fit, copy_to_tensors
+from ssd_core.backends.torch.model import Ssd, check_fit, copy_to_tensors
 from ssd_core.config import ModelConfig, PostprocessSpec, TrainConfig
 from ssd_core.structures import Array
 
@@ -48,8 +48,8 @@ class TorchBackend:
     ) -> TorchDetector:
         """Build a detector from the arrays that `Learner.weights` returned."""
         with torch.device("meta"):  # takes no memory, and weights of others may want any amount
-            check_fit(weights, build_model(model, num_classes).state_dict())
-        network = build_model(model, num_classes)
+            check_fit(weights, Ssd(model, num_classes).state_dict())
+        network = Ssd(model, num_classes)
         copy_to_tensors(weights, network.state_dict())
         return TorchDetector(
             self._device.place(network),

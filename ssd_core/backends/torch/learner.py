@@ -12,7 +12,7 @@ from ssd_core.backends.torch.detector import TorchDetector
 from ssd_core.backends.torch.devices import Device
 from ssd_core.backends.torch.distributed import Gradients
 from ssd_core.backends.torch.loss import LossSums, TorchLoss
-from ssd_core.backends.torch.model import build_model, copy_to_arrays, copy_to_tensors
+from ssd_core.backends.torch.model import Ssd, copy_to_arrays, copy_to_tensors
 from ssd_core.backends.torch.norms import share_statistics
 from ssd_core.config import OptimizerConfig, PostprocessSpec, TrainConfig
 from ssd_core.detection.anchors import generate_anchors
@@ -43,7 +43,7 @@ class TorchLearner:
     ) -> None:
         self._config, self._device, self._precision = config.model, device, precision
         self._ranks = ranks
-        model = build_model(config.model, num_classes)
+        model = Ssd(config.model, num_classes)
         model.initialize(config.seed)
         self._model = device.place(model)
         share_statistics(model, ranks)

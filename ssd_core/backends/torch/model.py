@@ -8,12 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ssd_core.backends.plans import Style
+from ssd_core.backends.plans import Style, check_model
 from ssd_core.backends.torch.backbones import BACKBONES, ConvNorm, compute_features
 from ssd_core.backends.weights import check_arrays
 from ssd_core.config import ModelConfig
-from ssd_core.detection.anchors import feature_sizes
-from ssd_core.errors import UsageError
 from ssd_core.structures import Array
 
 _Draw = Callable[..., Tensor]
@@ -27,6 +25,7 @@ class Ssd(nn.Module):
     std: Tensor
 
     def __init__(self, config: ModelConfig, num_classes: int) -> None:
+        check_model(config)
         super().__init__()
         self.backbone, extras = BACKBONES[config.backbone](Style.of(config))
         self.extras = nn.ModuleList(extras)
@@ -66,22 +65,6 @@ class Ssd(nn.Module):
         features = compute_features(self.backbone, self.extras, inputs)
         logits = _flatten(self.heads["cls"], features, self._num_outputs)
         return logits, _flatten(self.heads["bbox"], features, 4)
-
-
-def build_model(config: ModelConfig, num_classes: int) -> Ssd:
-    """Return an `Ssd` on the CPU with arbitrary weights."""
-    with torch.device("meta"):
-        side = config.image_size
-        parts = BACKBONES[config.backbone](Style.of(config))
-        levels = compute_features(*parts, torch.empty(2, 3, side, side))
-        found = tuple(level.shape[-1] for level in levels)
-    wanted = feature_sizes(config.anchors, side)
-    if found != wanted:
-        raise UsageError(
-            f"model.anchors: backbone '{config.backbone}' at {side} px has feature maps of {found} "
-            f"cells per side, the strides of the anchors give {wanted}"
-        )
-    return Ssd(config, num_classes)
 
 
 def copy_to_arrays(tensors: Mapping[str, Tensor]) -> dict[str, Array]:

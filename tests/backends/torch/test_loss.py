@@ -4,7 +4,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ssd_core.backends.torch.loss import TorchLoss
-from ssd_core.backends.torch.model import build_model
+from ssd_core.backends.torch.model import Ssd
 from ssd_core.config import FocalLossSpec, MatchingSpec, SoftmaxLossSpec
 from ssd_core.detection.anchors import generate_anchors
 from ssd_core.recipes import load_recipe
@@ -46,7 +46,7 @@ def random_targets(num_images):
 
 def record_calls(loss, num_images):
     """Aten calls of normalisation, matching and loss, forward and backward, of one batch."""
-    model = build_model(MODEL, 3)
+    model = Ssd(MODEL, 3)
     boxes, labels = random_targets(num_images)
     logits = torch.randn(num_images, len(ANCHORS), 4, requires_grad=True)
     offsets = torch.randn(num_images, len(ANCHORS), 4, requires_grad=True)

@@ -5,9 +5,10 @@ from torch.nn import functional
 from torchvision.models.detection import ssd300_vgg16
 from torchvision.models.detection.image_list import ImageList
 
+from ssd_core.backends.plans import level_sides
 from ssd_core.backends.torch.backbones import SameConv2d, compute_features
 from ssd_core.backends.torch.backend import TorchBackend
-from ssd_core.backends.torch.model import build_model
+from ssd_core.backends.torch.model import Ssd
 from ssd_core.backends.torch.norms import BatchNorm
 from ssd_core.config import NormSpec, PostprocessSpec
 from ssd_core.errors import DataError, UsageError
@@ -31,7 +32,7 @@ TORCHVISION_CLASSES = 91
     ids=["residual", "vgg16 as in torchvision", "mobilenet_v2 as in MindSpore"],
 )
 def test_parameters_and_outputs(config, num_classes, num_parameters, num_anchors):
-    model = build_model(config, num_classes)
+    model = Ssd(config, num_classes)
     assert sum(parameter.numel() for parameter in model.parameters()) == num_parameters
     logits, offsets = model(torch.zeros(2, 3, config.image_size, config.image_size))
     assert logits.shape == (2, num_anchors, num_classes + 1)
@@ -49,7 +50,7 @@ def test_parameters_and_outputs(config, num_classes, num_parameters, num_anchors
 )
 def test_a_network_that_cannot_be_built_is_refused(config, change, message):
     with pytest.raises(UsageError, match=message):
-        build_model(config.model_copy(update=change), 3)
+        Ssd(config.model_copy(update=change), 3)
 
 
 def test_weights_are_refused_before_their_network_takes_memory():
@@ -57,9 +58,18 @@ def test_weights_are_refused_before_their_network_takes_memory():
         TorchBackend("cpu").detector(VGG16, 10**9, {}, VGG16.postprocess)
 
 
+@pytest.mark.parametrize("config", [RESIDUAL, VGG16, MOBILENET_V2], ids=lambda each: each.backbone)
+@pytest.mark.parametrize("side", [287, 300, 301, 320, 512])
+def test_feature_maps_have_the_planned_sides(config, side):
+    with torch.device("meta"):
+        model = Ssd(config, 3)
+        features = compute_features(model.backbone, model.extras, torch.empty(2, 3, side, side))
+    assert tuple(level.shape[-1] for level in features) == level_sides(config.backbone, side)
+
+
 def test_norms_have_the_epsilon_and_momentum_of_the_configuration():
     norm = NormSpec(epsilon=1e-3, momentum=0.03)
-    model = build_model(RESIDUAL.model_copy(update={"norm": norm}), 3)
+    model = Ssd(RESIDUAL.model_copy(update={"norm": norm}), 3)
     found = {(part.eps, part.momentum) for part in model.modules() if isinstance(part, BatchNorm)}
     assert found == {(1e-3, 0.03)}
 
@@ -68,7 +78,7 @@ def test_norms_have_the_epsilon_and_momentum_of_the_configuration():
     "config", [RESIDUAL, VGG16, MOBILENET_V2], ids=["residual", "vgg16", "mobilenet_v2"]
 )
 def test_initial_weights_depend_on_the_seed_alone(config):
-    model = build_model(config, 3)
+    model = Ssd(config, 3)
     drawn = []
     for seed in (1, 1, 2):
         model.initialize(seed)
@@ -80,7 +90,7 @@ def test_initial_weights_depend_on_the_seed_alone(config):
 
 
 def test_normal_initial_weights_are_cut_at_twice_their_deviation():
-    model = build_model(MOBILENET_V2, 80)
+    model = Ssd(MOBILENET_V2, 80)
     model.initialize(0)
     drawn = torch.cat([array.detach().flatten() for array in model.parameters() if array.ndim == 4])
     assert drawn.abs().max() <= 0.04
@@ -99,7 +109,7 @@ def test_same_padding_is_that_of_tensorflow(side, stride, start, end):
 
 
 def test_the_background_bias_is_set_on_every_box_of_every_level():
-    model = build_model(RESIDUAL, 3)
+    model = Ssd(RESIDUAL, 3)
     model.initialize(0)
     for convolution in model.heads["cls"]:
         np.testing.assert_array_equal(convolution.bias.detach().view(4, 4), [[3, 0, 0, 0]] * 4)
@@ -107,7 +117,7 @@ def test_the_background_bias_is_set_on_every_box_of_every_level():
 
 
 def test_initial_features_keep_their_scale_through_vgg16():
-    model = build_model(VGG16, 3)
+    model = Ssd(VGG16, 3)
     model.initialize(0)
     inputs = torch.rand(1, 3, 300, 300, generator=torch.Generator().manual_seed(0)) * 255 - 120
     with torch.inference_mode():
@@ -121,7 +131,7 @@ def test_initial_features_keep_their_scale_through_vgg16():
 def test_normalize_subtracts_the_mean_and_divides_by_the_standard_deviation():
     values = (0, 128, 255)
     pixels = torch.tensor(values, dtype=torch.uint8).expand(1, 2, 2, 3).contiguous()
-    found = build_model(RESIDUAL, 3).normalize(pixels)
+    found = Ssd(RESIDUAL, 3).normalize(pixels)
     expected = [
         (value - m) / s for value, m, s in zip(values, RESIDUAL.mean, RESIDUAL.std, strict=True)
     ]
@@ -149,7 +159,7 @@ def twins():
         strides=SSD300_STRIDES, sizes=SSD300_COCO_SIZES, ratios=SSD300_RATIOS, limit=300
     )
     config = VGG16.model_copy(update={"anchors": limited})
-    ours = build_model(config, TORCHVISION_CLASSES - 1)
+    ours = Ssd(config, TORCHVISION_CLASSES - 1)
     copy_weights(theirs, ours)
     return theirs, ours, config, inputs
 
