@@ -8,8 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CACHE_DIR=/pip-cache
 touch README.md LICENSE # named in pyproject.toml
 
 install() {
-    /opt/ssd/bin/pip install --progress-bar off --constraint "constraints/$CONSTRAINTS" \
-        ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} "$@"
+    /opt/ssd/bin/pip install --progress-bar off --constraint "constraints/$CONSTRAINTS" "$@"
 }
 
 case $1 in
@@ -24,6 +23,10 @@ dependencies)
     python3 -m venv $VENV_OPTIONS /opt/ssd
     mkdir ssd_core # an empty package, to install the dependencies of the real one
     echo '__version__ = "0"' > ssd_core/__init__.py
+    # Nothing else comes from that index: of two, pip would take the higher version from either.
+    case ${TORCH_INDEX:+$EXTRAS} in
+    torch) install --index-url "$TORCH_INDEX" --no-deps torch ;;
+    esac
     # shellcheck disable=SC2086 # one word per package
     install ".${EXTRAS:+[$EXTRAS]}" $PACKAGES
     install --no-deps kfp # its executor does not need the dependencies of its compiler and client
