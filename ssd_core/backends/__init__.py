@@ -53,7 +53,7 @@ def open_ranks(framework: str) -> Iterator[Ranks]:
 def launch_ranks(framework: str, words: Sequence[str], nodes: Nodes) -> int:
     """Run an `ssd` command, given without `ssd`, once per device; return its exit code.
 
-    The ranks receive SIGTERM and Ctrl-C too, which end in a StoppedError here.
+    The ranks receive SIGTERM and Ctrl-C too, and report how they were stopped.
     """
     if read_rank_env().world_size > 1:
         raise UsageError("--num-devices starts the ranks itself: leave it out under torchrun")

@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -104,6 +105,8 @@ def train(run: Run) -> TrainState:
             figures = _log(run, state, interval, rate)
             if must_save:
                 run.ranks.on_first(lambda: _save(run, state))
+            if stop_signal and run.ranks.env.local_rank:
+                sys.exit(128 + stop_signal)  # the first rank of the machine reports it
             if stop_signal:
                 raise _stopped(run, state, signal.Signals(stop_signal))
             if must_evaluate:

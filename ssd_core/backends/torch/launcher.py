@@ -10,11 +10,11 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, launch_agent
 
 from ssd_core.backends.ranks import Nodes
-from ssd_core.errors import StoppedError, TransientError
+from ssd_core.errors import TransientError
 from ssd_core.logs import logger
 
 _LOST = TransientError.exit_code
-_CONSEQUENCES = (_LOST, -signal.SIGTERM)
+_CONSEQUENCES = (_LOST, -signal.SIGTERM, 128 + signal.SIGTERM)
 """How a rank ends after another one failed: it notices, or this process ends it."""
 
 
@@ -24,12 +24,12 @@ def launch(words: Sequence[str], nodes: Nodes) -> int:
     When one process fails, the others are ended too, at once or within half a minute. The result is
     the exit code of the rank that failed first by itself; 75 if it was killed.
     """
-    logging.getLogger("torch").setLevel(logging.CRITICAL)
+    for name in ("torch", "torch.distributed.elastic.agent.server.api"):  # with a level of its own
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         launch_agent(_config(nodes), sys.executable, ["-m", "ssd_core.cli", *words])
     except SignalException as error:
-        name = signal.Signals(error.sigval).name
-        raise StoppedError(f"stopped by {name}; the same command continues", error.sigval) from None
+        return 128 + error.sigval  # the ranks have reported it
     except ChildFailedError as error:
         codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
         rank, code = min(codes.items(), key=lambda item: (item[1] in _CONSEQUENCES, item[0]))
