@@ -22,7 +22,7 @@ def fit_raster(sample: Sample, facts: ImageFacts, findings: Findings) -> Sample 
     annotations, is_dropped = sample.annotations, False
     is_normalised = sample.is_normalised
     if not is_normalised and _are_fractions(annotations.boxes):
-        detail = f"all {len(annotations)} boxes are in 0..1: fractions of the image, not pixels?"
+        detail = "all boxes are in 0..1: fractions of the image, not pixels?"
         is_dropped = findings.add(
             "boxes_in_fractions", sample.place, detail, image=sample.image_path
         )

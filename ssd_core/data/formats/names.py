@@ -15,6 +15,8 @@ from ssd_core.errors import DataError, UsageError
 
 _NAME_BOTH = "expected a name inside it; if the images are elsewhere, take the folder above both"
 _ABSOLUTE = re.compile(r"^([A-Za-z]:)?[/\\]+")
+_OTHER_NAME = "image_name_differs"
+"""The only problem of an image that has a file."""
 _OTHER_FORM = "the names differ in case or Unicode form"
 _MAX_OPTIONS = 20
 """A name that ends like more files than these is as good as none."""
@@ -230,7 +232,7 @@ def _judge(name: str, short: str, moves: _Options, move: _Move | None) -> Match 
 
 
 def _differs(name: str, path: str, difference: str) -> Problem:
-    return Problem("image_name_differs", f"{name} does not exist, but {path} does: {difference}")
+    return Problem(_OTHER_NAME, f"{name} does not exist, but {path} does: {difference}")
 
 
 def _ambiguous(name: str, paths: Sequence[str], remedy: str) -> Problem:
@@ -259,17 +261,17 @@ def _resolve_split(source: Source, split: SourceSplit, findings: Findings) -> So
     places: dict[str, str] = {}
     for index, entry in enumerate(split.images):
         path, where = entry.image_path, entry.listed or entry.place
-        is_file = path in source.files
-        problem = entry.problem or (None if is_file else _absence(source, path))
-        is_dropped = problem is not None and findings.add(
-            problem.code, where, problem.detail, image=path
-        )
-        if is_file and not is_dropped and path in places:
+        problem = entry.problem or (None if path in source.files else _absence(source, path))
+        if problem is not None:
+            is_dropped = findings.add(problem.code, where, problem.detail, image=path)
+            if is_dropped or problem.code != _OTHER_NAME:
+                continue
+        if path in places:
             detail = f"{path} was already listed at {places[path]}"
             findings.add("image_twice", where, detail, image=path)
-        elif is_file and not is_dropped:
-            places[path] = where
-            kept.append(index)
+            continue
+        places[path] = where
+        kept.append(index)
     if len(kept) == len(split):
         return split
     return replace(split.select(kept), num_listed=split.num_listed)
