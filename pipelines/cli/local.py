@@ -134,11 +134,12 @@ def _check_inputs(arguments: Mapping[str, Any]) -> dict[str, str]:
 
 def _print_results(layout: Layout, name: str) -> None:
     found, report_dir = read_results(layout, name), layout.run(name, "report")
-    if "train" in found:
-        training = layout.training(found["train"]["model"]["training_id"])
-        model = _relative(training / MODEL_DIR)
+    if training_id := found.get("train", {}).get("metadata", {}).get("training_id"):
+        model = _relative(layout.training(training_id) / MODEL_DIR)
         print(f"model {model}")
-        print(f"next: ssd predict --model {shlex.quote(model)} IMAGES --out found")
+        program = _relative(LocalDirectory(Path(sys.executable).with_name("ssd")))
+        words = [program, "predict", "--model", model, "IMAGES", "--out", "found"]
+        print(f"next: {shlex.join(words)}")
     print(f"results {_relative(report_dir.parent)}")
     last = [format_figures(found)]
     if "report" in found:

@@ -87,7 +87,7 @@ class Training:
     def finished(self, out_dir: Location) -> StageResult | None:
         """Return the result of this training if its complete model is in `out_dir`."""
         results = _read_finished(self, out_dir)
-        return None if results is None else _report("already trained", results, out_dir)
+        return None if results is None else _report("already trained:", results, out_dir)
 
     def run_once(self, out_dir: Location, start: Callable[[], None]) -> StageResult:
         """Return the result of this training; without one call `start`, which must produce it.
@@ -120,7 +120,7 @@ def run(training: Training, out_dir: Location) -> StageResult:
     """
     with open_ranks(training.framework) as ranks:
         if results := ranks.on_first(lambda: _read_finished(training, out_dir)):
-            return _report("already trained", results, out_dir)
+            return _report("already trained:", results, out_dir)
         reader = open_split(training.data_dir, "train")
         ranks.on_first(lambda: check_directory(out_dir, training.identity))
         precision = training.recipe.train.precision

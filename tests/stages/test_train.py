@@ -167,7 +167,9 @@ def test_a_rerun_stores_sections_that_do_not_change_the_weights(
     assert read_description(LocalDirectory(copy_dir)).recipe == changed
     after = snapshot(copy_dir)
     assert {name for name in after if after[name] != before[name]} == {"model/config.json"}
-    assert re.search(r"^already trained 6 steps in .*the best with AP 0\.\d+$", caplog.messages[-1])
+    assert re.search(
+        r"^already trained: 6 steps in .*the best with AP 0\.\d+$", caplog.messages[-1]
+    )
 
 
 def test_the_name_of_a_recipe_is_only_a_label(copy_dir: Path, bccd_shards: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -95,6 +96,14 @@ def test_killed_run_continues(root: Path, lines: list[str]) -> None:
     assert len(read_logs(root)) == 2
 
 
+def test_the_model_and_the_next_command_are_printed(root: Path, lines: list[str]) -> None:
+    (model,) = root.glob("training/*/model")
+    assert lines[-4] == f"model {model}"
+    program, *words = shlex.split(lines[-3].removeprefix("next: "))
+    assert Path(program).name == "ssd"
+    assert words == ["predict", "--model", str(model), "IMAGES", "--out", "found"]
+
+
 def test_last_line_has_the_measured_metrics(lines: list[str]) -> None:
     headline = HEADLINE.fullmatch(lines[-1])
     assert headline
@@ -157,7 +166,9 @@ def test_output_names_each_step_and_hides_kubeflow(lines: list[str]) -> None:
 
 
 def test_log_has_the_output_of_the_executor(lines: list[str]) -> None:
-    log = Path(lines[-3].removeprefix("log ")).read_text()
+    log = Path(
+        next(line for line in lines if line.startswith("log ")).removeprefix("log ")
+    ).read_text()
     assert log.count("Got executor_input") == len(STEPS["training"])
 
 
