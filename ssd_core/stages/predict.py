@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -146,17 +147,16 @@ def _real(path: Path) -> Path:
 
 def picture_names(paths: Sequence[Path]) -> list[str]:
     """Return a unique file name for the copy of each image."""
-    names: list[str] = []
-    taken: set[str] = set()  # in lower case, for file systems that ignore case
+    names: dict[str, str] = {}  # by the name in lower case, for file systems that ignore case
+    numbers: Counter[str] = Counter()
     for path in paths:
-        stem = os.fsdecode(os.fsencode(path.stem)[:_MAX_STEM_BYTES])
-        number, name = 1, f"{stem}.jpg"
-        while name.lower() in taken:
-            number += 1
-            name = f"{stem}-{number}.jpg"
-        taken.add(name.lower())
-        names.append(name)
-    return names
+        stem = os.fsencode(path.stem)[:_MAX_STEM_BYTES].decode(errors="ignore")
+        name = f"{stem}.jpg"
+        while name.lower() in names:
+            numbers[stem.lower()] += 1
+            name = f"{stem}-{numbers[stem.lower()] + 1}.jpg"
+        names[name.lower()] = name
+    return list(names.values())
 
 
 def _predict(model: OpenedModel, path: Path, out_dir: Path, picture: str) -> dict[str, Any]:

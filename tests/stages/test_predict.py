@@ -151,6 +151,7 @@ def test_equal_names_stay_apart():
     paths = [Path("a/x.jpg"), Path("b/x.png"), Path("c/X.jpg"), Path("x-2.jpg"), Path("y.jpg")]
     names = predict.picture_names(paths)
     assert names == ["x.jpg", "x-2.jpg", "X-3.jpg", "x-2-2.jpg", "y.jpg"]
+    assert len(set(predict.picture_names([Path("0.jpg")] * 100_000))) == 100_000  # not quadratic
 
 
 def test_an_image_that_is_given_twice_is_read_once(tmp_path):
