@@ -20,7 +20,7 @@ from ssd_core.data.shards.reader import SplitReader
 from ssd_core.errors import DataError
 from ssd_core.store import LocalDirectory
 from ssd_core.structures import Record
-from tests.datasets import convert_into, flip_a_bit, manifest_of, split_of
+from tests.datasets import change_manifest, convert_into, flip_a_bit, manifest_of, split_of
 
 pytestmark = pytest.mark.mindspore
 
@@ -177,6 +177,15 @@ def test_damage_is_found_before_the_first_row(
     shards = manifest_of(data_dir).shards()
     faults = list(find_faults(LocalDirectory(data_dir), shards))
     assert [fault.partition(" is ")[0] for fault in faults] == [str(data_dir / name)]
+
+
+def test_content_that_the_manifest_excludes_is_refused(
+    converted: Converted, tmp_path: Path
+) -> None:
+    data_dir = Path(shutil.copytree(converted["odd", "mindrecord"], tmp_path / "own"))
+    change_manifest(data_dir, lambda manifest: manifest["classes"].pop())
+    with pytest.raises(DataError, match=r"ssd.mindrecord0 row 0 has a class outside 1\.\.1; conv"):
+        list(split_of(data_dir, "train").read_in_order())
 
 
 def test_a_missing_or_damaged_index_is_an_error(tmp_path: Path) -> None:
