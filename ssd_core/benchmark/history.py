@@ -60,7 +60,7 @@ class Verdict:
             return f"{ours}, the first of the series on this device"
         change = 100 * (self.images_per_second / self.median - 1)
         return (
-            f"{ours} is {self.word}: {change:+.1f} % from {_JUDGED.format(self.median)}, "
+            f"{ours} is {'the same' if self.word == 'same' else self.word}: {change:+.1f} % from {_JUDGED.format(self.median)}, "
             f"the median of {self.compared} before"
         )
 

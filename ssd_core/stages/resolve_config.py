@@ -73,6 +73,10 @@ def read_recipe(uri: str) -> Recipe:
         raise UsageError(f"{uri}: the file does not exist") from None
     try:
         values = yaml.safe_load(content)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise UsageError(f"{uri}: {where}neither JSON nor YAML: {error.problem}") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
         raise UsageError(f"{uri}: neither JSON nor YAML") from None
     if not isinstance(values, dict):
