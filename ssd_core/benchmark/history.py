@@ -59,8 +59,9 @@ class Verdict:
         if self.median is None:
             return f"{ours}, the first of the series on this device"
         change = 100 * (self.images_per_second / self.median - 1)
+        result = "the same" if self.word == "same" else self.word
         return (
-            f"{ours} is {'the same' if self.word == 'same' else self.word}: {change:+.1f} % from {_JUDGED.format(self.median)}, "
+            f"{ours} is {result}: {change:+.1f} % from {_JUDGED.format(self.median)}, "
             f"the median of {self.compared} before"
         )
 
