@@ -91,8 +91,10 @@ def test_bad_objects(tmp_path: Path, annotation: dict[str, Any], code: str, deta
     assert len(dataset.splits["train"]) == 2 - is_emptied
     assert len(dataset.splits["train"].annotations) == 1
     assert read(tmp_path)[1].stops
-    dataset, _ = read(tmp_path, policy="skip")
+    dataset, findings = read(tmp_path, policy="skip")
     assert len(dataset.splits["train"]) == 2 - is_emptied
+    check_listing(FolderSource(tmp_path), dataset, findings)
+    assert "image_not_used" not in findings.counts  # a dropped image is not one that is left over
     assert dataset.splits["train"].num_listed == 2
 
 
@@ -137,8 +139,8 @@ def test_two_images_with_one_id(tmp_path: Path) -> None:
     dataset, findings = read(tmp_path, **options)
     assert findings.counts == {"image_id_twice": 4}  # both of them, in two equal splits
     assert [(finding.place, finding.image) for finding in findings.listed[:2]] == [
-        ("train.json: image 10", "a.jpg"),
-        ("train.json: $.images[2]", "c.jpg"),
+        ("train.json: image 10", "photos/a.jpg"),
+        ("train.json: $.images[2]", "photos/c.jpg"),
     ]
     (only,) = dataset.splits["train"].images  # the objects of id 10 may be of either image
     assert (only.image_path, len(dataset.splits["train"].annotations)) == ("photos/b.jpg", 1)

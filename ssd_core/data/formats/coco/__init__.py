@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from ssd_core.config import ConvertConfig, SplitName
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats.classes import ClassChoice, choose_classes, join_names
-from ssd_core.data.formats.coco.file import UNUSABLE, CocoFile, CocoImage, read_coco
+from ssd_core.data.formats.coco.file import UNUSABLE, CocoFile, read_coco
 from ssd_core.data.formats.dataset import ImageEntry, SourceDataset, SourceSplit, report_left_out
 from ssd_core.data.formats.names import Match, check_place, find_images
 from ssd_core.data.formats.splits import find_split, sniff_files
@@ -66,7 +66,7 @@ def read(
     for split, place in places.items():
         name = place if place in source.files else place.partition(":")[0]
         check_place(source, name, split, "annotation file")
-        files[split] = read_coco(source, name, findings)
+        files[split] = read_coco(source, name)
     tables = {file.name: _categories(file) for file in files.values()}
     choice = choose_classes(join_names(tables, config.classes, findings), config.classes)
     splits: dict[SplitName, SourceSplit] = {}
@@ -89,6 +89,18 @@ def _categories(file: CocoFile) -> dict[int, str]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class _Images:
+    """The images of a file."""
+
+    paths: Mapping[int, str]
+    """By id."""
+    dropped: set[int]
+    """Ids of those to leave out."""
+    damaged: set[int]
+    """Ids of those that lost an object."""
+
+
 def _to_split(
     file: CocoFile,
     matches: Sequence[Match],
@@ -97,7 +109,7 @@ def _to_split(
     findings: Findings,
 ) -> SourceSplit:
     """Join images and objects; those that belong to nothing known become findings."""
-    images = _images_by_id(file, findings)
+    images = _join_images(file, matches, findings)
     rows = _sound_rows(file, images, names, findings)
     labels = {
         number: choice.labels[name] for number, name in names.items() if name in choice.labels
@@ -106,26 +118,26 @@ def _to_split(
     left_out = Counter(map(names.__getitem__, file.annotations.labels[rows][~is_wanted].tolist()))
     report_left_out(left_out, choice, file.name, findings)
     rows = rows[is_wanted]
-    entries = [
-        ImageEntry(
-            image_id=image.id,
-            image_path=match.path,
-            width=image.width or 0,
-            height=image.height or 0,
-            place=f"{file.name}: image {image.id}",
-            problem=match.problem,
-        )
-        for image, match in zip(file.images.values(), matches, strict=True)
-        if images[image.id] is image and image.id not in file.dropped
-    ]
-    rows = rows[~np.isin(file.image_ids[rows], list(file.dropped))]
-    positions = {entry.image_id: position for position, entry in enumerate(entries)}
+    entries: dict[int, ImageEntry] = {}
+    for image, match in zip(file.images.values(), matches, strict=True):
+        if image.id not in images.dropped:
+            entry = ImageEntry(
+                image_id=image.id,
+                image_path=match.path,
+                width=image.width or 0,
+                height=image.height or 0,
+                place=f"{file.name}: image {image.id}",
+                problem=match.problem,
+            )
+            entries.setdefault(image.id, entry)
+    rows = rows[~np.isin(file.image_ids[rows], list(images.dropped))]
+    positions = {image_id: position for position, image_id in enumerate(entries)}
     owners = _look_up(positions, file.image_ids[rows])
     order = np.argsort(owners, kind="stable")
     annotations = file.annotations.select(rows[order])
     return SourceSplit(
         place=file.name,
-        images=entries,
+        images=list(entries.values()),
         annotations=replace(annotations, labels=_look_up(labels, annotations.labels)),
         starts=np.searchsorted(owners[order], np.arange(len(entries) + 1)),
         num_listed=file.num_listed,
@@ -134,52 +146,55 @@ def _to_split(
     )
 
 
-def _images_by_id(file: CocoFile, findings: Findings) -> dict[int, CocoImage]:
-    """Return the images; those of an id given twice are dropped, its objects may be of either."""
-    found: dict[int, CocoImage] = {}
-    twice: set[int] = set()
-    for index, image in file.images.items():
-        first = found.setdefault(image.id, image)
-        if first is image:
+def _join_images(file: CocoFile, matches: Sequence[Match], findings: Findings) -> _Images:
+    """Report malformed entries, and ids given twice, whose objects may be of either image."""
+    paths: dict[int, str] = {}
+    for image, match in zip(file.images.values(), matches, strict=True):
+        paths.setdefault(image.id, match.path)
+    images = _Images(paths, set(), set())
+    for code, path, problem, image_id, file_name in file.faults:
+        owner = paths.get(image_id, file_name)
+        is_dropped = findings.add(code, f"{file.name}: {path}", problem, image=owner)
+        if is_dropped or code == "image_malformed":
+            images.dropped.add(image_id)
+        elif code == "object_malformed":
+            images.damaged.add(image_id)
+    seen: set[int] = set()
+    for (index, image), match in zip(file.images.items(), matches, strict=True):
+        first = paths[image.id]
+        if image.id not in seen:
+            seen.add(image.id)
             continue
-        if first.file_name != image.file_name and image.id not in twice:
-            twice.add(image.id)
-            detail = f"image id {image.id} is also that of {image.file_name}"
-            place = f"{file.name}: image {image.id}"
-            findings.add("image_id_twice", place, detail, image=first.file_name)
-        detail = f"image id {image.id} was already given to {first.file_name}"
+        if first != match.path and image.id not in images.dropped:
+            images.dropped.add(image.id)
+            detail = f"image id {image.id} is also that of {match.path}"
+            findings.add("image_id_twice", f"{file.name}: image {image.id}", detail, image=first)
+        detail = f"image id {image.id} was already given to {first}"
         place = f"{file.name}: $.images[{index}]"
-        findings.add("image_id_twice", place, detail, image=image.file_name)
-    file.dropped.update(twice)
-    return found
+        findings.add("image_id_twice", place, detail, image=match.path)
+    return images
 
 
 def _sound_rows(
-    file: CocoFile,
-    images: Mapping[int, CocoImage],
-    names: Mapping[int, str],
-    findings: Findings,
+    file: CocoFile, images: _Images, names: Mapping[int, str], findings: Findings
 ) -> IntArray:
-    """Return the objects with an image and a class; drops images that lack one, or lost all."""
+    """Return the objects with an image and a class; drop images that lost one, or all."""
     category_ids = file.annotations.labels
-    has_image = np.isin(file.image_ids, list(images))
+    has_image = np.isin(file.image_ids, list(images.paths))
     is_sound = has_image & np.isin(category_ids, list(names))
-    is_reported = np.isin(file.image_ids, [UNUSABLE, *file.dropped])
+    is_reported = np.isin(file.image_ids, [UNUSABLE, *images.dropped])
     for row in np.flatnonzero(~is_sound & ~is_reported).tolist():
         image_id = int(file.image_ids[row])
         code, detail = "class_unknown", f"category {category_ids[row]} does not exist"
         if not has_image[row]:
             code, detail = "object_of_unknown_image", f"image {image_id} does not exist"
-        image = images[image_id].file_name if has_image[row] else ""
-        if findings.add(code, f"{file.name}: $.annotations[{row}]", detail, image=image):
-            file.dropped.add(image_id)
-        else:
-            file.damaged.add(image_id)
-    emptied = file.damaged & images.keys() - set(file.image_ids[is_sound].tolist())
-    for image_id in sorted(emptied - file.dropped):
-        place = f"{file.name}: image {image_id}"
-        if findings.drop_emptied(place, images[image_id].file_name):
-            file.dropped.add(image_id)
+        place, path = f"{file.name}: $.annotations[{row}]", images.paths.get(image_id, "")
+        is_dropped = findings.add(code, place, detail, image=path)
+        (images.dropped if is_dropped else images.damaged).add(image_id)
+    emptied = images.damaged & images.paths.keys() - set(file.image_ids[is_sound].tolist())
+    for image_id in sorted(emptied - images.dropped):
+        if findings.drop_emptied(f"{file.name}: image {image_id}", images.paths[image_id]):
+            images.dropped.add(image_id)
     return np.flatnonzero(is_sound)
 
 

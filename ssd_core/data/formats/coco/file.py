@@ -16,7 +16,6 @@ import msgspec
 import numpy as np
 from msgspec import Meta, Struct
 
-from ssd_core.data.findings import Findings
 from ssd_core.data.sources.base import Source, decode_text
 from ssd_core.errors import DataError
 from ssd_core.structures import Annotations, Array, IntArray, make_annotations
@@ -73,10 +72,20 @@ class CocoFile(NamedTuple):
     """One row per entry; `labels` are category ids."""
     image_ids: IntArray
     """[N] image of each annotation; UNUSABLE for a malformed entry."""
-    dropped: set[int]
-    """Ids of the images to leave out because they or one of their annotations are malformed."""
-    damaged: set[int]
-    """Ids of the images that lost a malformed annotation."""
+    faults: Sequence["Fault"]
+
+
+class Fault(NamedTuple):
+    """A malformed entry."""
+
+    code: str
+    """A key of RULES."""
+    path: str
+    """In JSON."""
+    problem: str
+    image_id: int
+    """Of the image, or of the annotation's; UNUSABLE if it has none."""
+    file_name: str = ""
 
 
 UNUSABLE = -1
@@ -95,19 +104,16 @@ _BETWEEN = re.compile(rb"\}\s*,\s*\{")
 _IN_PIECES = [0]
 """Replaces the annotations that were decoded in pieces."""
 
-_Fault = tuple[str, str, str, Any]
-"""Code, JSON path, problem and content of a malformed entry."""
 
-
-def read_coco(source: Source, name: str, findings: Findings) -> CocoFile:
-    """Read an annotation file; malformed entries become findings.
+def read_coco(source: Source, name: str) -> CocoFile:
+    """Read an annotation file.
 
     Raises:
         DataError: it is not JSON (with line and column) or not COCO (with the JSON path).
     """
     raw = source.read(name)
     try:
-        return _read(raw, name, findings)
+        return _read(raw, name)
     except json.JSONDecodeError as error:
         problem = f"line {error.lineno} column {error.colno}: {_describe(error.msg)}"
     except RecursionError:
@@ -121,8 +127,8 @@ def read_coco(source: Source, name: str, findings: Findings) -> CocoFile:
     raise DataError(f"{name}: {problem}; expected COCO annotations") from None
 
 
-def _read(raw: bytes, name: str, findings: Findings) -> CocoFile:
-    faults: list[_Fault] = []
+def _read(raw: bytes, name: str) -> CocoFile:
+    faults: list[Fault] = []
     pieces: list[list[Array]] = []
     opening = _OPENING.search(raw)
     frame = raw
@@ -147,14 +153,10 @@ def _read(raw: bytes, name: str, findings: Findings) -> CocoFile:
     found = enumerate(_convert(lists.images, "images", faults))
     images = {index: image for index, image in found if image is not None}
     categories = _convert(lists.categories, "categories", faults)
-    names = {image.id: image.file_name for image in images.values()}
-    dropped, damaged = _report(faults, name, names, findings)
-    return CocoFile(
-        name, images, len(lists.images), categories, annotations, image_ids, dropped, damaged
-    )
+    return CocoFile(name, images, len(lists.images), categories, annotations, image_ids, faults)
 
 
-def _decode_pieces(raw: bytes, start: int, pieces: list[list[Array]], faults: list[_Fault]) -> int:
+def _decode_pieces(raw: bytes, start: int, pieces: list[list[Array]], faults: list[Fault]) -> int:
     """Decode the list whose first entry begins at `start`, and return where its last one ends."""
     index = 0
     while True:
@@ -222,7 +224,7 @@ def _to_columns(entries: Sequence[_Annotation | None]) -> list[Array]:
     return [*columns, boxes]
 
 
-def _convert(items: Sequence[Any], key: str, faults: list[_Fault], first: int = 0) -> list[Any]:
+def _convert(items: Sequence[Any], key: str, faults: list[Fault], first: int = 0) -> list[Any]:
     """Return the entries, None for each that is malformed, and list the faults."""
     entries: list[Any] = []
     for index, item in enumerate(items, first):
@@ -239,7 +241,7 @@ def _convert(items: Sequence[Any], key: str, faults: list[_Fault], first: int = 
                 entry = msgspec.convert(whole, _TYPES[key])
                 code = "box_from_outline" if outline else "number_not_whole"
                 problem = "has no bbox, but an outline" if outline else problem
-            faults.append((code, f"$.{key}[{index}]", problem, item))
+            faults.append(_fault_of(item, key, code, f"$.{key}[{index}]", problem))
         entries.append(entry)
     return entries
 
@@ -263,22 +265,16 @@ def _describe(problem: str) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _report(
-    faults: list[_Fault], name: str, images: Mapping[int, str], findings: Findings
-) -> tuple[set[int], set[int]]:
-    """Record the faults as findings; return the ids of the images to drop, and of damaged ones."""
-    dropped, damaged = set(), set()
-    for code, path, problem, item in faults:
-        if not code:
-            raise DataError(f"{path}: {problem}")
-        fields: Mapping[str, Any] = item if isinstance(item, dict) else {}
-        owner = _whole(fields.get("id" if code == "image_malformed" else "image_id"))
-        owner = owner if isinstance(owner, int) else UNUSABLE
-        image = images.get(owner) or fields.get("file_name")
-        image = image if isinstance(image, str) else ""
-        is_dropped = findings.add(code, f"{name}: {path}", problem, image=image)
-        if is_dropped or code == "image_malformed":
-            dropped.add(owner)
-        elif code == "object_malformed":
-            damaged.add(owner)
-    return dropped, damaged
+def _fault_of(item: Any, key: str, code: str, path: str, problem: str) -> Fault:
+    if not code:
+        raise DataError(f"{path}: {problem}")
+    fields: Mapping[str, Any] = item if isinstance(item, dict) else {}
+    image_id = _whole(fields.get("id" if key == "images" else "image_id"))
+    name = fields.get("file_name")
+    return Fault(
+        code,
+        path,
+        problem,
+        image_id if isinstance(image_id, int) else UNUSABLE,
+        name if isinstance(name, str) else "",
+    )
