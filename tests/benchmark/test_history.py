@@ -32,7 +32,7 @@ SERIES = [measurement(speed, f"run-{speed}") for speed in (90.0, 100.0, 130.0)]
 def test_a_result_is_compared_with_the_median(speed, word):
     verdict = judge(measurement(speed, "new"), SERIES, tolerance=0.05)
     assert (verdict.word, verdict.median, verdict.compared) == (word, 100.0, 3)
-    assert f"is {word}: " in verdict.describe()
+    assert f"is {word}: ".replace("is same", "is the same") in verdict.describe()
     assert "from 100.0, the median of 3 before" in verdict.describe()
 
 

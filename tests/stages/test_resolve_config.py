@@ -51,7 +51,10 @@ def test_a_recipe_is_read_from_a_file(tmp_path: Path, suffix: str) -> None:
     ("content", "message"),
     [
         (None, "the file does not exist"),
-        (b"{", "neither JSON nor YAML"),
+        (
+            b'{"name": "x",\n "train": {"epochs": 3\n  "steps": 4}}',
+            "line 3, column 10: neither JSON nor YAML: expected ',' or '}', but got ':'",
+        ),
         (b"\xff", "neither JSON nor YAML"),
         (b"[]", "expected a recipe as `ssd recipes NAME` prints it"),
         (b"name: x", "description is missing"),
