@@ -6,8 +6,10 @@ from typing import Any
 
 from ssd_core.config import ConvertConfig
 from ssd_core.data.checking.dataset import CheckedDataset, check_dataset
+from ssd_core.data.conversion.adopt import is_mindrecord
 from ssd_core.data.findings import FINDINGS_FILE, RULES
 from ssd_core.data.sources import open_source
+from ssd_core.errors import UsageError
 from ssd_core.report import findings as findings_page
 from ssd_core.report.page import render_page
 from ssd_core.stages.convert import check_source
@@ -28,10 +30,16 @@ def run(config: ConvertConfig, source: str, out_dir: Location | None = None) -> 
             nothing.
 
     Raises:
-        UsageError: the source does not exist or is converted already, or `out_dir` is inside it.
+        UsageError: the source does not exist, is converted already or MindRecord, or `out_dir` is
+            inside it.
     """
     opened = open_source(source)
     check_source(opened, out_dir)
+    if is_mindrecord(opened, config):
+        raise UsageError(
+            f"{source}: MindRecord files are checked as they are adopted: "
+            "'ssd convert SOURCE --shards mindrecord --out DIR'"
+        )
     if out_dir is None:
         return check_dataset(opened, config)
     checked: list[CheckedDataset] = []

@@ -100,6 +100,14 @@ def test_nothing_is_written_without_out(source: Path) -> None:
     assert sorted(source.rglob("*")) == before
 
 
+@pytest.mark.parametrize("format", ["auto", "mindrecord"])
+def test_mindrecord_files_are_left_to_the_conversion(tmp_path: Path, format: str) -> None:
+    for name in ("ssd.mindrecord0", "ssd.mindrecord0.db"):
+        (tmp_path / name).write_bytes(b"rows")
+    with pytest.raises(UsageError, match="checked as they are adopted: 'ssd convert SOURCE --sh"):
+        check.run(ConvertConfig(format=format), str(tmp_path))
+
+
 def test_an_unreadable_source_is_a_finding(tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     (tmp_path / "source/train.json").write_text('{"images": [], "annotations": [')

@@ -34,24 +34,21 @@ from ssd_core.structures import ClassInfo
 _BLOCK_BYTES = 2**25
 
 
-def is_adopted(source: Source, config: ConvertConfig) -> bool:
-    """Return whether the source contains MindRecord files, and no other format is set or found."""
-    if config.format not in {"auto", "mindrecord"}:
-        return False
-    if config.format == "auto":
-        is_other = not _find_names(source) or any(r.find_places(source) for r in READERS.values())
-        if is_other:
-            return False
-    if config.shards != "mindrecord":
-        raise UsageError(
-            f"{source.uri}: MindRecord files are adopted unchanged; add --shards mindrecord"
-        )
-    return True
+def is_mindrecord(source: Source, config: ConvertConfig) -> bool:
+    """Return whether MindRecord is the format that is set, or the only one that is found."""
+    if config.format != "auto":
+        return config.format == "mindrecord"
+    return bool(_find_names(source)) and not any(r.find_places(source) for r in READERS.values())
 
 
 def adopt_source(conversion: Conversion, findings: Findings) -> Manifest:
     """Link or copy the files into the output directory and check every image."""
     config = conversion.config
+    if config.shards != "mindrecord":
+        raise UsageError(
+            f"{conversion.source.uri}: MindRecord files are adopted unchanged; "
+            "add --shards mindrecord"
+        )
     if config.policy == "skip":
         raise UsageError(
             "MindRecord files are adopted unchanged, so images cannot be skipped; "

@@ -13,7 +13,7 @@ from ssd_core.config import SplitName
 from ssd_core.data.ahead import map_on
 from ssd_core.data.checking.duplicates import SeenImage, report_equal_images
 from ssd_core.data.checking.listing import check_listing, check_split
-from ssd_core.data.conversion.adopt import adopt_source, is_adopted
+from ssd_core.data.conversion.adopt import adopt_source, is_mindrecord
 from ssd_core.data.conversion.journal import Journal, PackedPart
 from ssd_core.data.conversion.part import Conversion, Part, pack_part, plan_parts
 from ssd_core.data.findings import Findings
@@ -40,7 +40,7 @@ def pack_dataset(conversion: Conversion, *, workers: int = 1) -> Manifest:
         OwnershipError: the result would differ from the existing data set.
     """
     findings = Findings(conversion.config.policy)
-    if is_adopted(conversion.source, conversion.config):
+    if is_mindrecord(conversion.source, conversion.config):
         manifest = adopt_source(conversion, findings)
     else:
         manifest = _pack_source(conversion, findings, workers)

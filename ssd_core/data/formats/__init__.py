@@ -69,11 +69,6 @@ def _without_crowds(split: SourceSplit) -> SourceSplit:
 
 
 def _find_format(source: Source, config: ConvertConfig) -> tuple[str, list[str]]:
-    if config.format == "mindrecord":
-        raise UsageError(
-            "MindRecord files can only be adopted as they are: 'ssd convert --format mindrecord "
-            "--shards mindrecord'"
-        )
     if config.format != "auto":
         return config.format, READERS[config.format].find_places(source)
     seen = {
