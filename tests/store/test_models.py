@@ -1,4 +1,4 @@
-"""Checkpoints and models in a store, without a training."""
+"""Checkpoints, models and the outputs of all stages in a store."""
 
 import json
 from pathlib import Path
@@ -6,18 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssd_core.config import EvaluateConfig
+from ssd_core.cli.app import app
+from ssd_core.config import ConvertConfig, EvaluateConfig
 from ssd_core.data.conversion.publish import publish_dataset
 from ssd_core.errors import DivergedError
 from ssd_core.model_dir import CONFIG_FILE, read_description, read_model
 from ssd_core.recipes import load_recipe
 from ssd_core.recipes.overrides import override
-from ssd_core.stages import evaluate, train
+from ssd_core.stages import convert, evaluate, train
 from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.transfer import MirroredFile, upload_directory
 from ssd_core.training.checkpoints import CheckpointDir, TrainState
 from tests.store.conftest import keys
 
+QUICK = ("--set", "benchmark.seconds=0.01", "--set", "benchmark.batch_sizes=[1]")
 TRAINING = "0123456789abcdef"
 ARRAYS = {"weight": np.arange(12, dtype=np.float32).reshape(3, 4), "empty": np.zeros((0, 3))}
 
@@ -108,3 +110,26 @@ def test_evaluation_does_not_depend_on_the_locations(
     inputs = json.loads(there.get("invocation.json"))["inputs"]
     assert inputs["model"]["uri"] == f"{location}/trained"
     assert inputs["dataset"]["uri"] == f"{location}/shards"
+
+
+def test_every_directory_may_be_in_a_store(
+    location: Location, few_images: Path, trained_dir: Path
+) -> None:
+    root = location
+    convert.run(ConvertConfig(), str(few_images), root / "shards")
+    upload_directory(trained_dir, root / "trained", last="results.json")
+    model, data = ("--model", root / "trained"), ("--data", root / "shards")
+    outputs = [root / name for name in ("trained", "evaluation", "speed")]
+    for command in (
+        ("evaluate", *model, *data, "--out", outputs[1], "--device", "cpu"),
+        ("benchmark", *model, *data, "--out", outputs[2], "--device", "cpu", *QUICK),
+        ("report", *outputs, "--out", root / "report"),
+        ("publish", *outputs, "--name", "cells", "--version", "1", "--out", root),
+    ):
+        app([*map(str, command)], standalone_mode=False)
+    published: Location = root / "models" / "cells" / "1"
+    assert {"results.json", "report.html", "summary.md"} <= keys(root / "report")
+    page = (root / "report").get("report.html").decode()
+    assert "Sample images" in page
+    assert "Training" in page
+    assert read_model(published).description == read_model(LocalDirectory(trained_dir)).description
