@@ -147,8 +147,11 @@ class Client:
     def get_nodes(self, run_id: str) -> dict[str, Node]:
         """Return the nodes of the workflow of a run by id, also when they no longer exist."""
         text = self._connection.read("/apis/v1beta1/runs/{run}", run=run_id)
-        manifest = json.loads(text)["pipeline_runtime"]["workflow_manifest"]
-        nodes = json.loads(manifest)["status"].get("nodes", {})
+        try:
+            manifest = json.loads(text)["pipeline_runtime"]["workflow_manifest"]
+            nodes = json.loads(manifest)["status"]["nodes"]
+        except (ValueError, KeyError):  # before the first node, or another server
+            return {}
         return {node_id: _read_node(node) for node_id, node in nodes.items()}
 
     def get_log(self, run_id: str, node: str) -> str:

@@ -62,12 +62,14 @@ def follow(
 
 
 def _check_start(run: RunState, seconds: float) -> None:
-    for step in run.steps:
-        if step.state == "waiting":
-            raise TransientError(
-                f"{step.name} has not started for {format_duration(seconds)}: {step.error}; the "
-                f"run {run.id} goes on waiting, --start-timeout raises the limit"
-            )
+    waiting = [f"{step.name}: {step.error}" for step in run.steps if step.state == "waiting"]
+    if run.state == "pending":
+        waiting.append("no step has begun; does the workflow controller run?")
+    if waiting:
+        raise TransientError(
+            f"nothing has started for {format_duration(seconds)}: {waiting[0]}; the run {run.id} "
+            "goes on waiting, --start-timeout raises the limit"
+        )
 
 
 def explain(client: Client, run: RunState) -> RunState:

@@ -184,11 +184,10 @@ class KfpServer:
     def get_workflow(self, names: Sequence[str], query: Json, body: Json) -> Json:
         """GET /apis/v1beta1/runs/ID, also when the workflow no longer exists."""
         run = self._find(self.runs, names[0])
-        manifest = {"kind": "Workflow", "status": {"nodes": workflow_nodes(run)}}
-        return {
-            "run": {"id": names[0]},
-            "pipeline_runtime": {"workflow_manifest": json.dumps(manifest)},
-        }
+        nodes = workflow_nodes(run)
+        manifest = {"kind": "Workflow", "status": {"nodes": nodes}}
+        runtime = {"workflow_manifest": json.dumps(manifest)} if nodes else {}
+        return {"run": {"id": names[0]}, "pipeline_runtime": runtime}
 
     def get_log(self, names: Sequence[str], query: Json, body: Json) -> str:
         """GET /apis/v1alpha1/runs/ID/nodes/NODE/log, also when the pod no longer exists."""

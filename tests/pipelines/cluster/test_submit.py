@@ -260,10 +260,16 @@ def test_pod_that_cannot_start_ends_the_waiting(pipelines: Command, kfp_server: 
     code, out, err = pipelines("wait", run, *QUICK, "--start-timeout=0.3")
     assert code == 75
     assert out.splitlines()[1:] == ["convert: running", f"convert: waiting: {reason}"]
-    assert f"convert has not started for 0 s: {reason}; the run {run} goes on waiting" in err
+    assert f"nothing has started for 0 s: convert: {reason}; the run {run} goes on waiting" in err
     assert f"  convert: waiting: {reason}" in pipelines.lines("status", run)
     kfp_server.runs[run].pods = {"root-driver": {"phase": "Pending", "message": "ErrImagePull: x"}}
     assert "  root-driver: waiting: ErrImagePull: x" in pipelines.lines("status", run)
+
+
+def test_run_that_never_starts_ends_the_waiting(pipelines: Command, kfp_server: KfpServer) -> None:
+    kfp_server.history = ("PENDING",)
+    message = pipelines.fails(75, "wait", submitted(pipelines), *QUICK, "--start-timeout=0.2")
+    assert message.startswith("nothing has started for 0 s: no step has begun; does the workflow")
 
 
 def test_retried_run_counts_from_its_last_start(pipelines: Command, kfp_server: KfpServer) -> None:
