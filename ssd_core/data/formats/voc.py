@@ -75,14 +75,17 @@ def find_places(source: Source) -> list[str]:
         return []
     lists = [name for name in source.files if re.search(r"(^|/)ImageSets/.*\.txt$", name)]
     main = [name for name in lists if "ImageSets/Main/" in name]
-    splits = [name for name in main or lists if not _is_class_list(read_head(source, name))]
+    stems = {posixpath.splitext(posixpath.basename(name))[0] for name in xmls}
+    splits = [name for name in main or lists if _is_split(read_head(source, name), stems)]
     return splits or main or lists or sorted({_folder_of(name) for name in xmls})
 
 
-def _is_class_list(head: str) -> bool:
-    """Return whether every line has a flag: whether the image shows objects of one class."""
-    lines = list(filter(None, map(str.strip, head.split("\n"))))
-    return bool(lines) and all(map(_FLAG.search, lines[:_SNIFFED_LINES]))
+def _is_split(head: str, stems: set[str]) -> bool:
+    """Return whether a list, unless it is empty, names annotated images, not all with a flag."""
+    lines = list(filter(None, map(str.strip, head.split("\n"))))[:_SNIFFED_LINES]
+    names = [posixpath.basename(_FLAG.sub("", line)) for line in lines]
+    is_annotated = any({name, posixpath.splitext(name)[0]} & stems for name in names)
+    return not lines or (is_annotated and not all(map(_FLAG.search, lines)))
 
 
 def _is_annotation(head: str) -> bool:

@@ -245,8 +245,9 @@ def test_image_folder_is_given_or_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "is_coco"),
     [
-        ({"images": [], "annotations": []}, True),
-        ({"info": "x" * 5_000_000, "annotations": [], "images": ["x" * 5_000_000]}, True),
+        ({"images": [], "annotations": [{}]}, True),
+        ({"info": "x" * 5_000_000, "annotations": [1], "images": ["x" * 5_000_000]}, True),
+        ({"images": IMAGES, "annotations": []}, False),
         ({"images": IMAGES, "categories": CATEGORIES}, False),  # such as image_info_test2017.json
         ({"categories": CATEGORIES, "info": {}}, False),  # such as notes.json of Label Studio
         ([{"image_id": 1}], False),
@@ -258,3 +259,8 @@ def test_only_annotation_files_are_seen(tmp_path: Path, content: Any, is_coco: b
     put(tmp_path, {"train.json": json.dumps({"images": IMAGES})})
     expected = [*["a.json"] * is_coco, "cut.json", "train.json"]
     assert coco.find_places(FolderSource(tmp_path)) == expected
+
+
+def test_a_lone_file_with_an_empty_list_is_seen(tmp_path: Path) -> None:
+    put(tmp_path, {"a.json": json.dumps({"images": IMAGES, "annotations": []})})
+    assert coco.find_places(FolderSource(tmp_path)) == ["a.json"]

@@ -1,5 +1,6 @@
 """COCO: one JSON file per split. Crowds, areas and ids are kept, outlines are skipped unread."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,40 +19,44 @@ from ssd_core.data.sources.base import Source
 from ssd_core.errors import DataError
 from ssd_core.structures import IntArray
 
-_LISTS = (b'"images"', b'"annotations"')
+_ENTRY = re.compile(rb'"annotations"\s*:\s*\[\s*[^\s\]]')
+_PARTS = (re.compile(rb'"images"'), re.compile(rb'"annotations"'), _ENTRY)
 _PART_BYTES = 2**22
 
 
 def find_places(source: Source) -> list[str]:
-    """Return the JSON files with images and annotations.
+    """Return the JSON files with images and annotations; those of test images have none.
 
-    One that lacks either is returned, too, if it is cut off or named like a training split: that is
-    a mistake, which reading explains, while test images have no annotations.
+    One that is cut off or named like a training split is returned anyway, because reading explains
+    what it lacks; so is one with an empty list if there is no other.
     """
     names = sniff_files(source, ".json", _is_object)
-    return [name for name in names if _has_lists(source, name)]
+    missing = {name: _find_missing(source, name) for name in names}
+    full = [name for name, parts in missing.items() if not parts]
+    return full or [name for name, parts in missing.items() if parts == {_ENTRY}]
 
 
 def _is_object(head: str) -> bool:
     return head.lstrip().startswith("{") and "\0" not in head  # UTF-16 needs its byte order mark
 
 
-def _has_lists(source: Source, name: str) -> bool:
-    """Search a file for its two lists, and not further; the second one may be far behind."""
-    missing = set(_LISTS)
+def _find_missing(source: Source, name: str) -> set[re.Pattern[bytes]]:
+    """Search a file for its parts, and not further than they are; one may be far behind."""
+    missing = set(_PARTS)
     end = b""
     for start in range(0, source.files[name].num_bytes, _PART_BYTES):
         try:
             part = end + source.read_part(name, start, _PART_BYTES)
         except DataError:
-            return False
+            return missing
         text = part.replace(b"\0", b"")  # of UTF-16, which the reader refuses with its name
-        missing = {key for key in missing if key not in text}
+        missing = {pattern for pattern in missing if not pattern.search(text)}
         if not missing:
-            return True
-        end = part[-32:]
+            return missing
+        end = part[-64:]
     is_cut = not end.rstrip(b"\0 \r\n\t").endswith(b"}")
-    return len(missing) == 1 and (is_cut or find_split([name], "train") is not None)
+    is_mistake = is_cut or find_split([name], "train") is not None
+    return set() if is_mistake and len(missing) < len(_PARTS) else missing
 
 
 def read(
