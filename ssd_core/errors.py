@@ -101,15 +101,19 @@ class StoppedError(SsdError):
         self.exit_code = 128 + signal_number
 
 
-_SHORTAGE = {
+_FULL = "the disk is full; free some space"
+SHORTAGES = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EFBIG: _FULL,
+    errno.EIO: "the disk failed: input/output error; check it",
+    errno.EROFS: "a file system, perhaps /dev/shm, is read-only; make it writable",
     errno.EMFILE: "too many open files; raise the limit (ulimit -n)",
     errno.ENFILE: "too many open files on this machine; close some",
-    errno.EAGAIN: "too many processes or threads; raise the limit (ulimit -u, pids of the pod)",
     errno.ENOMEM: "too little memory; raise the limit",
-    errno.ENOSPC: "a disk, or /dev/shm, is full; free some space",
-    errno.EROFS: "a file system, perhaps /dev/shm, is read-only; make it writable",
-    errno.EIO: "a disk failed; check it",
+    errno.EAGAIN: "too many processes or threads; raise the limit (ulimit -u, pids of the pod)",
 }
+"""Problem and remedy by the number of an OSError that has nothing to do with the arguments."""
 _NO_MEMORY = re.compile(
     "allocate memory|unable to allocate|bad_alloc|failed to map segment|out of memory", re.I
 )
@@ -130,8 +134,8 @@ def explain(error: Exception) -> SsdError | None:
             number = errno.ENOMEM
         elif "start new thread" in str(cause):
             number = errno.EAGAIN
-        if number in _SHORTAGE:
-            return TransientError(f"{_SHORTAGE[number]}, then repeat the command")
+        if number in SHORTAGES:
+            return TransientError(f"{SHORTAGES[number]} and repeat the command")
         cause = cause.__cause__ or cause.__context__
     return None
 

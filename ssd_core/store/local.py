@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
 
-from ssd_core.errors import TransientError, UsageError
+from ssd_core.errors import SHORTAGES, TransientError, UsageError
 from ssd_core.store.location import PARTIAL_PREFIX, Location, StoredObject, check_key
 
 _HASH_BLOCK = 2**22
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _UNUSABLE = {
     errno.EACCES,
     errno.EPERM,
@@ -27,7 +26,6 @@ _UNUSABLE = {
     errno.ELOOP,
 }
 _LASTING = _UNUSABLE | {errno.ENOENT}
-_LIMITED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 _WITHOUT_FSYNC = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS}
 """Errors of a file system that cannot flush a file or a directory, such as CIFS or FUSE."""
 
@@ -89,17 +87,10 @@ def explain_disk_errors(path: Path, doing: Literal["read", "write"] = "write") -
         if error.errno is None:  # from a library, about the content of a file
             raise
         reason = os.strerror(error.errno).lower()
-        if error.errno in _FULL:
-            raise TransientError(
-                f"{path}: the disk is full; free some space and repeat the command"
-            ) from None
         if error.errno in _UNUSABLE:
             raise UsageError(f"{path}: cannot {doing} there: {reason}") from None
-        if error.errno in _LIMITED:
-            raise TransientError(
-                f"{path}: {reason}; raise the limit (ulimit -n, memory) and repeat the command"
-            ) from None
-        raise TransientError(f"{path}: the disk failed: {reason}") from None
+        shortage = SHORTAGES.get(error.errno, f"the disk failed: {reason}; check it")
+        raise TransientError(f"{path}: {shortage} and repeat the command") from None
 
 
 def raise_if_transient(error: OSError, path: Path) -> None:

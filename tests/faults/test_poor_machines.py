@@ -136,7 +136,7 @@ def test_a_low_limit_ends_in_one_line(
     assert done.returncode == 75, done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("error: too ")
-    assert done.stderr.endswith("then repeat the command\n")
+    assert done.stderr.endswith(" and repeat the command\n")
 
 
 def test_a_conversion_with_a_read_only_shared_memory(few_images: Path, tmp_path: Path) -> None:
