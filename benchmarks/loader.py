@@ -44,7 +44,7 @@ def measure(size: Size) -> Iterator[Row]:
         seed=1,
         num_threads=_WORKERS,
     )
-    records = list(reader.read(range(len(reader))))
+    records = list(reader.read(range(reader.num_images)))
     peer = DataLoader(
         AugmentedImages(
             [source / record.image_path for record in records],

@@ -40,7 +40,7 @@ def hash_shards(shards: Path) -> dict[str, str]:
         record.image_path: hashlib.sha256(record.image).hexdigest()
         for split in ("train", "val")
         for reader in [open_split(LocalDirectory(shards), split)]
-        for record in reader.read(range(len(reader)))
+        for record in reader.read(range(reader.num_images))
     }
 
 

@@ -27,10 +27,10 @@ def measure(size: Size) -> Iterator[Row]:
     shards, packed = size.work_dir / f"shards-{size.images}", size.work_dir / "packed"
     convert.run(ConvertConfig(), str(source), LocalDirectory(shards))
     reader = open_split(LocalDirectory(shards), "train")
-    records = reader.read(range(len(reader)))
+    records = reader.read(range(reader.num_images))
     starts = pack_files([source / record.image_path for record in records], packed)
     order = SampleOrder(reader.shard_rows, seed=1)
-    indices = [order.at(position)[1] for position in range(len(reader))]
+    indices = [order.at(position)[1] for position in range(reader.num_images)]
     space = bytearray(max(np.diff(starts)))
     yield ratio_row(
         "reading in training order",

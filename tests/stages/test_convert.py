@@ -68,7 +68,7 @@ def content_of(out_dir: Path) -> list[tuple[Any, ...]]:
     found = []
     for split in ("train", "val"):
         reader = split_of(out_dir, split)
-        for record in reader.read(range(len(reader))):
+        for record in reader.read(range(reader.num_images)):
             parts = record.annotations
             arrays = (parts.boxes, parts.labels, parts.areas, parts.is_crowd, parts.is_difficult)
             plain = (record.image_path, record.width, record.height, bytes(record.image))

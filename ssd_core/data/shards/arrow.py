@@ -19,8 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from ssd_core.config import SplitName
-from ssd_core.data.shards.content import Limits
-from ssd_core.data.shards.files import ShardFiles
+from ssd_core.data.shards.files import Limits, ShardFiles
 from ssd_core.data.shards.manifest import Shard, shard_name
 from ssd_core.data.sources.base import Source
 from ssd_core.errors import DataError

@@ -1,9 +1,15 @@
-"""The files of a data set: where a reader finds them, and whether they match the manifest."""
+"""The files of a data set: where a reader finds them, and whether they match the manifest.
+
+A reader takes nothing of a file for granted, because any program may have written it.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
+
+import numpy as np
 
 from ssd_core.data.ahead import map_ahead
 from ssd_core.data.shards.manifest import Manifest, Shard
@@ -11,6 +17,7 @@ from ssd_core.errors import DataError, SsdError
 from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.cache import open_cache
 from ssd_core.store.known_file import KnownFile
+from ssd_core.structures import Annotations, IntArray
 
 _verified: set[tuple[str, int, int, str]] = set()
 """Shards that this process has verified: path, size, modification time, SHA-256."""
@@ -109,3 +116,34 @@ def _remedied() -> Iterator[None]:
         raise DataError(
             f"{error}; delete the file, if any, and convert the data set again"
         ) from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The numbers of a manifest that the rows of a split must keep to."""
+
+    num_classes: int
+    max_boxes: int
+    """Largest number of objects in one image."""
+
+    def find_fault(self, objects: Annotations, counts: IntArray, sizes: IntArray) -> str | None:
+        """Return the first fault of R rows, or None.
+
+        Args:
+            objects: [N], of all rows in sequence.
+            counts: [R] objects of each row.
+            sizes: [R, 2] width and height of each image in pixels.
+        """
+        if sizes.min(initial=1) < 1:
+            return "an image without width or height"
+        if counts.max(initial=0) > self.max_boxes:
+            return (
+                f"{counts.max()} objects in one image, the manifest says at most {self.max_boxes}"
+            )
+        if objects.labels.min(initial=1) < 1 or objects.labels.max(initial=1) > self.num_classes:
+            return f"a class outside 1..{self.num_classes}"
+        low, high = objects.boxes[:, :2], objects.boxes[:, 2:]
+        is_sound = (low >= 0) & (low < high) & (high <= np.repeat(sizes, counts, axis=0))
+        if not is_sound.all():  # also where a coordinate is not a number
+            return "a box without area, or outside its image"
+        return None

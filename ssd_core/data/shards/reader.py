@@ -5,8 +5,7 @@ from typing import Protocol
 
 from ssd_core.config import ShardFormat
 from ssd_core.data.shards.arrow import ArrowRows
-from ssd_core.data.shards.content import Limits
-from ssd_core.data.shards.files import ShardFiles, check_shard_sizes
+from ssd_core.data.shards.files import Limits, ShardFiles, check_shard_sizes
 from ssd_core.data.shards.manifest import Manifest, Shard, read_manifest
 from ssd_core.data.shards.mindrecord.files import MindRecordRows
 from ssd_core.errors import DataError
@@ -57,9 +56,6 @@ class SplitReader:
         self.shard_rows: tuple[int, ...] = tuple(s.rows for s in info.shards if s.rows)
         limits = Limits(num_classes=len(manifest.classes), max_boxes=info.max_boxes)
         self._rows = ROWS[manifest.format](files, info.shards, limits)
-
-    def __len__(self) -> int:
-        return self.num_images
 
     def read(self, indices: Iterable[int]) -> Iterator[Record]:
         """Yield the records at `indices`, positions 0..num_images - 1 in any order.

@@ -19,8 +19,7 @@ from ssd_core.config import ConvertConfig, SplitName
 from ssd_core.data.ahead import batched
 from ssd_core.data.checking.samples import check_sample
 from ssd_core.data.findings import Findings
-from ssd_core.data.shards.content import Limits
-from ssd_core.data.shards.files import ShardFiles
+from ssd_core.data.shards.files import Limits, ShardFiles
 from ssd_core.data.shards.manifest import Shard
 from ssd_core.data.shards.mindrecord.format import (
     FILE_NAMES,
