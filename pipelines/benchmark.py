@@ -9,13 +9,8 @@ from components.resolve_config.component import resolve_config
 from pipelines.placement import Placement, place
 
 
-def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
-    """Return the benchmark pipeline for one placement.
-
-    Args:
-        placement: where its steps run.
-        nodes: ignored, a benchmark runs on one.
-    """
+def build(placement: Placement) -> BaseComponent:
+    """Return the benchmark pipeline for one placement."""
 
     @dsl.pipeline(name="benchmark", display_name="SSD benchmark")
     def benchmark(

@@ -91,11 +91,14 @@ def build(pipeline: str, placement: "Placement", *, nodes: int = 1) -> Any:
         UsageError: an unknown pipeline, or the placement cannot train on several nodes.
     """
     check_pipeline(pipeline)
-    if nodes > 1 and placement.job is None and PIPELINES[pipeline].trains:
+    module = importlib.import_module(f"pipelines.{pipeline}")
+    if not PIPELINES[pipeline].trains:
+        return module.build(placement)
+    if nodes > 1 and placement.job is None:
         raise UsageError(
             "the placement cannot train on several nodes: it has no `job: {kind: ...}`"
         )
-    return importlib.import_module(f"pipelines.{pipeline}").build(placement, nodes=nodes)
+    return module.build(placement, nodes=nodes)
 
 
 def write_package(pipeline: str, placement: "Placement", path: Path, *, nodes: int = 1) -> None:

@@ -11,13 +11,8 @@ from components.resolve_config.component import resolve_config
 from pipelines.placement import Placement, place
 
 
-def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
-    """Return the evaluation pipeline for one placement.
-
-    Args:
-        placement: where its steps run.
-        nodes: ignored, an evaluation runs on one.
-    """
+def build(placement: Placement) -> BaseComponent:
+    """Return the evaluation pipeline for one placement."""
     on_device = {"framework": placement.framework, "device": placement.device}
 
     @dsl.pipeline(name="evaluation", display_name="SSD evaluation")

@@ -1,5 +1,6 @@
 """The arguments of `python -m pipelines component`, without docker."""
 
+import json
 import os
 import shlex
 import subprocess
@@ -164,6 +165,20 @@ def test_record_is_found_by_the_id_of_its_run(trained_dir: Path, tmp_path: Path)
     assert step.executor_input["inputs"]["parameterValues"]["recipe"]["train"]["steps"] == 40
     with pytest.raises(UsageError, match=f"run-2: no .* of a run of this name below {tmp_path}"):
         find_record("train", "run-2", str(tmp_path))
+
+
+def test_training_on_several_nodes_is_repeated_from_its_record(
+    trained_dir: Path, tmp_path: Path
+) -> None:
+    """On one machine, too: it leaves the record of a training."""
+    invocation = json.loads((trained_dir / "invocation.json").read_text())
+    invocation["options"] |= {"nodes": 2, "placement": {"image": "x:1"}}
+    record = LocalDirectory(tmp_path / "runs" / "run-1" / "train")
+    record.put("invocation.json", json.dumps(invocation).encode())
+    for name, nodes in (("train_distributed", 2), ("train", None)):
+        found = find_record(name, "run-1", str(tmp_path))
+        step = prepare(name, tmp_path / name, record=found)
+        assert step.executor_input["inputs"]["parameterValues"].get("nodes") == nodes
 
 
 def test_line_is_quoted_and_contains_no_secret(
