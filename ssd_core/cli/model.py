@@ -2,7 +2,6 @@
 
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -213,8 +212,12 @@ def _check_score(score: float) -> float:
 def predict(
     model: Model,
     images: Annotated[
-        list[Path],
-        typer.Argument(metavar="IMAGE", help="Image files, or folders to search for them."),
+        list[Location],
+        typer.Argument(
+            metavar="IMAGE",
+            parser=Location.parse,
+            help="Image files, or folders to search for them: paths or s3://bucket/prefix.",
+        ),
     ],
     out: Out,
     score: Annotated[
@@ -237,7 +240,8 @@ def predict(
 
     threshold = [f"evaluate.postprocess.score_threshold={score}"]
     config = _model_recipe(model, "evaluate", threshold).evaluate.postprocess
-    result = stage.run(config, model, images, out, framework=framework, device=device)
+    paths = [each.local or each for each in images]
+    result = stage.run(config, model, paths, out, framework=framework, device=device)
     finish(result, out / stage.PREDICTIONS_FILE, as_json=as_json)
 
 

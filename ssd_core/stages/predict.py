@@ -4,7 +4,8 @@ import json
 import os
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ _MAX_STEM_BYTES = 200
 def run(
     config: PostprocessOverrides,
     model_dir: Location,
-    images: Sequence[Path],
+    images: Sequence[Path | Location],
     out_dir: Location,
     *,
     framework: str = "torch",
@@ -46,7 +47,7 @@ def run(
         config: overrides of the model's post-processing; detections below its score threshold are
             neither written nor drawn.
         model_dir: output of `train`, or its `model` folder.
-        images: image files, and folders that are searched for them.
+        images: image files, and folders that are searched for them; a Location is in a store.
         out_dir: directory of the results.
         framework: framework to run in.
         device: device to run on.
@@ -60,9 +61,11 @@ def run(
     invocation = Invocation(
         stage="predict",
         config=config,
-        inputs={"model_dir": model.source},
+        inputs={"model": model.source},
         options={
-            "images": [str(path.resolve()) for path in images],
+            "images": [
+                path.uri if isinstance(path, Location) else str(path.resolve()) for path in images
+            ],
             "framework": framework,
             "device": device,
         },
@@ -92,7 +95,27 @@ def run(
     return StageResult(metadata={name: float(results[name]) for name in ("images", "detections")})
 
 
-def find_images(paths: Sequence[Path], out_dir: Location) -> list[Path]:
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """An image in a store, with what a Path has."""
+
+    directory: Location
+    key: str
+
+    @property
+    def stem(self) -> str:
+        """The name without its suffix."""
+        return PurePosixPath(self.key).stem
+
+    def read_bytes(self) -> bytes:
+        """Return the content."""
+        return self.directory.get(self.key)
+
+    def __str__(self) -> str:
+        return f"{self.directory}/{self.key}"
+
+
+def find_images(paths: Sequence[Path | Location], out_dir: Location) -> list[Path | StoredImage]:
     """Return the given files, and the images below the given folders, each once.
 
     The pictures of an earlier run with this output directory are not images.
@@ -101,9 +124,11 @@ def find_images(paths: Sequence[Path], out_dir: Location) -> list[Path]:
         UsageError: a path does not exist, a folder has no image, or an image would be overwritten.
     """
     pictures = _pictures_of_an_earlier_run(out_dir)
-    found: dict[Path, None] = {}
+    found: dict[Path | StoredImage, None] = {}
     for path in paths:
-        if path.is_dir():
+        if isinstance(path, Location):
+            found |= dict.fromkeys(_stored_images(path))
+        elif path.is_dir():
             # Unlike `Path.resolve`, `realpath` accepts a link to itself.
             inside = [file for file in list_images(path) if pictures not in _real(file).parents]
             if not inside:
@@ -116,6 +141,16 @@ def find_images(paths: Sequence[Path], out_dir: Location) -> list[Path]:
         else:
             raise UsageError(f"{path}: the file or folder does not exist")
     return list(found)
+
+
+def _stored_images(location: Location) -> list[StoredImage]:
+    keys = [found.key for found in location.list()]
+    images = [key for key in keys if PurePosixPath(key).suffix.lower() in IMAGE_SUFFIXES]
+    if images:
+        return [StoredImage(location, key) for key in images]
+    if not keys and location.parent.head(location.name) is not None:
+        return [StoredImage(location.parent, location.name)]
+    raise UsageError(f"{location}: no images there ({' '.join(IMAGE_SUFFIXES)})")
 
 
 def _pictures_of_an_earlier_run(out_dir: Location) -> Path | None:
@@ -145,7 +180,7 @@ def _real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def picture_names(paths: Sequence[Path]) -> list[str]:
+def picture_names(paths: Sequence[Path | StoredImage]) -> list[str]:
     """Return a unique file name for the copy of each image."""
     names: dict[str, str] = {}  # by the name in lower case, for file systems that ignore case
     numbers: Counter[str] = Counter()
@@ -159,7 +194,9 @@ def picture_names(paths: Sequence[Path]) -> list[str]:
     return list(names.values())
 
 
-def _predict(model: OpenedModel, path: Path, out_dir: Path, picture: str) -> dict[str, Any]:
+def _predict(
+    model: OpenedModel, path: Path | StoredImage, out_dir: Path, picture: str
+) -> dict[str, Any]:
     """Write a copy of the image with the boxes drawn, and return the line of the image."""
     try:
         pixels = decode_image(_read_image(path))
@@ -179,11 +216,11 @@ def _predict(model: OpenedModel, path: Path, out_dir: Path, picture: str) -> dic
     }
 
 
-def _read_image(path: Path) -> bytes:
+def _read_image(path: Path | StoredImage) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise_if_transient(error, path)
+        raise_if_transient(error, Path(str(path)))
         raise DataError(f"the image cannot be read: {error.strerror}") from None
 
 

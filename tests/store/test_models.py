@@ -127,6 +127,18 @@ def test_every_directory_may_be_in_a_store(
         ("publish", *outputs, "--name", "cells", "--version", "1", "--out", root),
     ):
         app([*map(str, command)], standalone_mode=False)
+    photos = root / "photos"
+    for path in sorted((few_images / "JPEGImages").iterdir())[:2]:
+        photos.put(f"deep/{path.name}", path)
+    photos.put("notes.txt", b"")
+    single = f"{photos}/deep/{path.name}"
+    for images, count in ((str(photos), 2), (single, 1)):
+        found = root / f"found-{count}"
+        words = ("predict", *map(str, model), images, "--out", str(found), "--device", "cpu")
+        app([*words], standalone_mode=False)
+        lines = found.get("predictions.jsonl").splitlines()
+        assert len(lines) == count
+        assert json.loads(lines[-1])["image"] == single
     published: Location = root / "models" / "cells" / "1"
     assert {"results.json", "report.html", "summary.md"} <= keys(root / "report")
     page = (root / "report").get("report.html").decode()
