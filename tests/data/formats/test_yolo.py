@@ -131,6 +131,15 @@ def test_stems_of_images_and_labels(tmp_path: Path, files: str, expected: list[s
     assert len(dataset.splits["train"].annotations) == len(expected)
 
 
+def test_a_list_of_images_without_labels_is_no_split(tmp_path: Path) -> None:
+    put(tmp_path, LAYOUTS["lists of images"])
+    (tmp_path / "val.txt").rename(tmp_path / "all.txt")
+    put(
+        tmp_path, {"test.txt": "images/c.jpg\nimages/d.jpg", "images/c.jpg": "", "images/d.jpg": ""}
+    )
+    assert sorted(yolo.find_places(FolderSource(tmp_path))) == ["all.txt", "train.txt"]
+
+
 def test_rows_become_boxes(tmp_path: Path) -> None:
     text = "\ufeff1\t0.5 0.5 0.2 0.4\r\n\n# note\n0 .25 0.5 0.5 1\n0 1e-1 0.5 0.2 0.500001"
     put(tmp_path, {"images/a.jpg": "", "labels/a.txt": text, "classes.txt": "cat\ndog\n"})

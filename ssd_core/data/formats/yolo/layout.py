@@ -41,7 +41,7 @@ class LabelledImage(NamedTuple):
 
 
 def find_places(source: Source) -> list[str]:
-    """Return `data.yaml:train` and so on, else lists of images, else the folders with labels."""
+    """Return `data.yaml:train` and so on, else lists of labelled images, else folders of labels."""
     folders, lists = [], []
     for folder, names in sample_folders(source.files, ".txt"):
         heads = {name: _first_line(source, name) for name in names}
@@ -55,7 +55,17 @@ def find_places(source: Source) -> list[str]:
         for name in filter(is_data_file, source.files)
         for split in _read_quietly(source, name).places
     ]
-    return described or lists or folders
+    stems = {_stem(name) for name in source.files if name.lower().endswith(_LABELS)}
+    labelled = [
+        name
+        for name in lists
+        if stems.intersection(map(_stem, read_head(source, name).split("\n")))
+    ]
+    return described or labelled or folders
+
+
+def _stem(path: str) -> str:
+    return posixpath.splitext(posixpath.basename(path.strip().replace("\\", "/")))[0]
 
 
 def _first_line(source: Source, name: str) -> str:
