@@ -165,14 +165,14 @@ def _folder_of(xml_name: str) -> str:
 
 def _read_list(source: Source, place: str, known: Collection[str]) -> Iterator[_Listed]:
     """Read an ImageSets list; a list for one class has a flag 1, 0 or -1 after each name."""
-    for number, line in enumerate(map(str.strip, read_text(source, place).splitlines()), start=1):
-        stem, suffix = posixpath.splitext(line)
-        if suffix.lower() not in IMAGE_SUFFIXES:
-            stem = line
-        if stem not in known:
-            stem = _FLAG.sub("", stem)
-        if stem:
-            yield _Listed(stem, line, f"{place}: line {number}")
+    for number, line in enumerate(read_text(source, place).splitlines(), start=1):
+        path = line.strip().replace("\\", "/")
+        stem, suffix = posixpath.splitext(path)
+        stem = stem if suffix.lower() in IMAGE_SUFFIXES else path
+        plain = _FLAG.sub("", stem)
+        if plain:
+            likely = (name for name in (stem, plain, posixpath.basename(plain)) if name in known)
+            yield _Listed(next(likely, plain), path, f"{place}: line {number}")
 
 
 def _parse_split(source: Source, layout: _Layout, offset: int, findings: Findings) -> ParsedSplit:

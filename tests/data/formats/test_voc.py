@@ -186,11 +186,13 @@ def test_listed_without_annotations(tmp_path: Path) -> None:
 
 def test_lists_with_flags_suffixes_and_spaces(tmp_path: Path) -> None:
     devkit(tmp_path, **{"a": xml(DOG), "b": xml(DOG), "photo 1": xml(DOG), "c": xml(DOG)})
-    put(tmp_path, {"ImageSets/Main/train.txt": "\ufeffa -1\nb  1\nphoto 1\n\nc.jpg\n"})
+    devkit(tmp_path, d=xml(DOG), e=xml(DOG))
+    lines = "\ufeffa -1\nb  1\nphoto 1\n\nc.jpg\n./JPEGImages/d.jpg\nJPEGImages\\e.jpg\n"
+    put(tmp_path, {"ImageSets/Main/train.txt": lines})
     dataset, findings = read(tmp_path)
     assert not findings.counts
     stems = [Path(entry.image_path).stem for entry in dataset.splits["train"].images]
-    assert stems == ["a", "b", "photo 1", "c"]
+    assert stems == ["a", "b", "photo 1", "c", "d", "e"]
 
 
 def test_the_stem_counts_then_the_written_name(tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ def _first_with(
 def _swap(path: str, old: str, new: str) -> str:
     """Replace the last folder `old` of a path by `new`, or `Old` by `New`."""
     parts = path.split("/")
-    for index in reversed(range(len(parts))):
+    for index in reversed(range(len(parts) - 1)):  # the last part is a file, or empty
         if parts[index] in {old, old.title()}:
             parts[index] = new if parts[index] == old else new.title()
             break
