@@ -75,7 +75,7 @@ def _check_start(run: RunState, seconds: float) -> None:
 def explain(client: Client, run: RunState) -> RunState:
     """Return the run with the reasons of its failed steps and of its pods that wait.
 
-    A server that does not tell them is no error.
+    Reasons that the server does not return are left out.
     """
     if run.state in {"succeeded", "terminated"}:
         return run
@@ -97,16 +97,16 @@ def _explain_step(
         return replace(step, state="waiting", error=waiting[-1]) if waiting else step
     if step.state != "failed":
         return step
-    with suppress(SsdError):
-        for line in reversed(client.get_log(run.id, step.node).splitlines()):
-            if found := parse_error_line(line):
-                return replace(step, error=found.message, may_pass=found.exit_code in _MAY_PASS)
     ends = [pod for pod in pods if pod.has_failed]
+    with suppress(SsdError):
+        log = client.get_log(run.id, ends[-1].id if ends else step.node)
+        for found in filter(None, map(parse_error_line, reversed(log.splitlines()))):
+            return replace(step, error=found.message, may_pass=found.exit_code in _MAY_PASS)
     return replace(step, error=ends[-1].message, may_pass=_may_pass(ends[-1])) if ends else step
 
 
 def _describe_pod(node: Node) -> StepState:
-    """Return a pod of Kubeflow itself as a step, without a state if it does what it should."""
+    """Return a pod of Kubeflow itself as a step, without a state while nothing is wrong with it."""
     state = "waiting" if node.is_waiting else "failed" if node.has_failed else ""
     error, may_pass = node.message, node.has_failed and _may_pass(node)
     return StepState(name=node.name, state=state, seconds=None, error=error, may_pass=may_pass)

@@ -19,6 +19,8 @@ class Run:
     position: int = 0
     pods: dict[str, Json] = field(default_factory=dict)
     """`phase` and `message` of pods by task, where they are others than those of the task."""
+    is_retried: bool = False
+    """A task names the group of its attempts instead of its pod."""
     logs: dict[str, str] = field(default_factory=dict)
     """Of the pods by task; they outlive the pods."""
 
@@ -32,6 +34,9 @@ def shown(run: Run) -> Json:
         for number, state in enumerate(states)
     ]
     details = list(task_details(ordered_tasks(run), states, created))
+    if run.is_retried:
+        for child in (child for task in details for child in task.get("child_tasks", ())):
+            child["pod_name"] = child["pod_name"].replace("pod-of-", "group-of-")
     content = {**run.content, "state": states[-1], "state_history": past}
     return {**content, "run_details": {"task_details": details}}
 

@@ -192,8 +192,7 @@ class KfpServer:
     def get_log(self, names: Sequence[str], query: Json, body: Json) -> str:
         """GET /apis/v1alpha1/runs/ID/nodes/NODE/log, also when the pod no longer exists."""
         run = self._find(self.runs, names[0])
-        task = names[1].removeprefix("pod-of-")
-        return str(self._find(run.logs, task))
+        return str(self._find(run.logs, names[1].removeprefix("pod-of-")))
 
     def list_recurring_runs(self, _: Sequence[str], query: Json, body: Json) -> Json:
         """GET /recurringruns."""

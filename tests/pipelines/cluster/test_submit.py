@@ -235,6 +235,12 @@ def test_failed_run_names_the_step_and_the_reason(
     assert page == url
 
 
+def test_log_of_the_last_attempt_has_the_reason(pipelines: Command, kfp_server: KfpServer) -> None:
+    run = failed(kfp_server, pipelines, "error: a.json: no box (exit 3)", "Failed x")
+    kfp_server.runs[run].is_retried = True
+    assert "failed in convert: a.json: no box; " in pipelines.fails(3, "wait", run, *QUICK)
+
+
 def test_failed_pod_of_kubeflow_is_named(pipelines: Command, kfp_server: KfpServer) -> None:
     run = failed(kfp_server, pipelines, "", "Succeeded ")
     kfp_server.runs[run].pods["root-driver"] = {"phase": "Error", "message": "pod deleted"}
