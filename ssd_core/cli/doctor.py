@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from ssd_core import __version__
 from ssd_core.cli.options import Json, print_json
-from ssd_core.errors import SsdError, UsageError
+from ssd_core.errors import UsageError, one_line
 from ssd_core.logs import format_count
 from ssd_core.processor import count_processors, read_processor_name
 
@@ -27,8 +27,8 @@ def doctor(as_json: Json = False) -> None:
     for name, describe in _CHECKS.items():
         try:
             found[name] = describe()
-        except SsdError as error:
-            found[name] = problems[name] = str(error)
+        except Exception as error:  # whatever is broken here is what the user asks for
+            found[name] = problems[name] = one_line(str(error))
     if as_json:
         print_json({"found": found, "problems": list(problems)})
     else:

@@ -179,6 +179,7 @@ def launch(training: Training, out_dir: Location, nodes: Nodes, *words: str) -> 
         UsageError: the batch does not divide over the devices, or the framework has no ranks.
     """
     check_batch_size(training.recipe.train.batch_size, nodes.world_size)
+    check_directory(out_dir, training.identity)  # before processes start, which takes seconds
     if nodes.nnodes > 1:
         logger.info("%d machines are waiting for each other", nodes.nnodes)
     with tempfile.TemporaryDirectory(prefix="ssd-recipe-") as folder:

@@ -24,6 +24,7 @@ from ssd_core.recipes.overrides import override
         ),
         ("trian.epochs=3", "unknown section 'trian'; did you mean 'train'?"),
         ("train.optimizer.lr=3", "key 'train.optimizer.lr'; did you mean '.*r.learning_rate'"),
+        ("train.max_epochs=3", "unknown key 'train.max_epochs'; did you mean 'train.epochs'"),
         ("train.bs=3", "unknown key 'train.bs'; did you mean 'train.batch_size'"),
         ("evaluate.hue=3", "unknown key 'evaluate.hue'; did you mean 'train.augment.hue'"),
         ("lr=3", "form section.key=value; did you mean 'train.optimizer.learning_rate=3'"),

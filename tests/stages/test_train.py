@@ -263,6 +263,11 @@ def test_a_batch_that_does_not_divide_is_refused(bccd_shards: Path, tmp_path: Pa
             make_training(bccd_shards, *FOUR), LocalDirectory(tmp_path / "out"), num_devices=3
         )
     assert not (tmp_path / "out").exists()
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(OwnershipError, match=r"holds files, but no training\.json"):
+        train.run_on_devices(
+            make_training(bccd_shards, *FOUR), LocalDirectory(tmp_path), num_devices=2
+        )
 
 
 def test_the_exit_code_of_a_failed_process_is_kept(
