@@ -11,6 +11,7 @@ from ssd_core.store.s3.errors import ANSWERS, error_code
 from ssd_core.store.s3.transport import RetryBudget, describe, lasting_cause
 
 _READ_BYTES = 2**18
+_MOST_READS = 10
 _PROGRESS_BYTES = 2**20
 """Bytes that restore the budget: at least this many must arrive within it."""
 
@@ -24,9 +25,21 @@ def read_body(
     replaced in between, the read starts again.
 
     Raises:
-        TransientError: the store ignores ranges, or sends too slowly.
+        TransientError: the store ignores ranges, or sends too slowly; the object is replaced again
+            and again.
         urllib3.exceptions.HTTPError: the connection fails for longer than the budget.
     """
+    for _ in range(_MOST_READS):
+        found = _read_one_version(open_at, budget, uri)
+        if found is not None:
+            return found
+    raise TransientError(f"{uri}: the object changes during each read; repeat the command later")
+
+
+def _read_one_version(
+    open_at: Callable[[int], BaseHTTPResponse], budget: RetryBudget, uri: str
+) -> tuple[bytes, Mapping[str, str]] | None:
+    """Return body and headers, or None if the object was replaced during an interruption."""
     content = bytearray()
     headers: Mapping[str, str] = {}
     while True:
@@ -35,14 +48,12 @@ def read_body(
         except ANSWERS as error:
             if not content or error_code(error) != "InvalidRange":
                 raise
-            content.clear()  # replaced by a shorter object
-            continue
+            return None  # replaced by a shorter object
         try:
             if content and response.status != 206:
                 raise TransientError(f"{uri}: the store cannot resume an interrupted download")
             if content and response.headers.get("ETag") != headers.get("ETag"):
-                content.clear()
-                continue
+                return None
             headers = response.headers
             _receive(response, content, budget, uri)
             response.release_conn()

@@ -1,5 +1,6 @@
 """Failing networks and servers: the S3 store continues, or reports the cause within its budget."""
 
+import itertools
 import logging
 import os
 import socket
@@ -124,6 +125,22 @@ def test_an_object_replaced_during_a_read_is_read_completely(
     proxy.fail("cut", method="GET")
     proxy.fail("call", method="GET", call=lambda: direct.put("key", new))
     assert store.get("key") == new
+
+
+def test_an_object_that_changes_during_each_read(
+    store: S3Directory, proxy: FaultProxy, server: S3Server
+) -> None:
+    direct, contents = open_s3(server, store._prefix), itertools.count()
+
+    def replace_object() -> None:
+        direct.put("key", b"%07d!" % next(contents) * 2**18)
+
+    replace_object()
+    for _ in range(20):
+        proxy.fail("cut", method="GET")
+        proxy.fail("call", method="GET", call=replace_object)
+    text = refusal(lambda: store.get("key"), TransientError)
+    assert "the object changes during each read" in text
 
 
 def test_a_body_that_stalls_is_continued(server: S3Server, proxy: FaultProxy) -> None:

@@ -12,7 +12,10 @@ from tests.store.conftest import assert_no_secrets, refusal
 KEYS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "canary"}
 
 
-def test_an_empty_environment_means_amazon_and_its_roles() -> None:
+def test_an_empty_environment_means_amazon_and_its_roles(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))  # without credentials of the user
     settings = read_settings({})
     policy = RetryPolicy(settle_seconds=0)
     assert settings == S3Settings(provider="instance role", retry_policy=policy)
