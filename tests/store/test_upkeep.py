@@ -169,6 +169,13 @@ def open_s3_beside(store: S3Directory) -> S3Directory:
     return S3Directory(BUCKET, f"beside-{store._prefix}", store._settings)
 
 
+def test_gc_finds_more_uploads_than_a_page_lists(store: S3Directory) -> None:
+    keys = {f"{number:04}" for number in range(1001)}
+    for key in keys:
+        store._client._create_multipart_upload(BUCKET, f"{store._prefix}{key}", {})
+    assert {upload.key for upload in store.unfinished_uploads()} == keys
+
+
 def test_gc_keeps_a_running_upload(store: S3Directory, versitygw: S3Server, tmp_path: Path) -> None:
     path = tmp_path / "large"
     path.write_bytes(os.urandom(2**20) * 33)

@@ -183,11 +183,15 @@ class S3Directory(Location):
             listing = self._client.list_objects(
                 self._bucket, prefix=f"{self._prefix}{prefix}", recursive=True
             )
+        first = None
         while True:
             with self._operation(prefix):  # not around the yield: the caller may use the store
                 found = next(listing, None)
             if found is None:
                 return
+            if found.object_name == first:
+                raise TransientError(f"{self}: the store repeats its listing without an end")
+            first = first or found.object_name
             key = str(found.object_name).removeprefix(self._prefix)
             is_marker = not key.rpartition("/")[2]  # of a directory, without a name
             if not is_marker and f"/{PARTIAL_PREFIX}" not in f"/{key}":
@@ -219,8 +223,11 @@ class S3Directory(Location):
                     yield upload
             if page is None or not page.is_truncated:
                 return
+            # Without a marker of the upload, which the client loses and versitygw refuses: of a key
+            # on two pages, the uploads on the second one are left for the next call.
+            if page.next_key_marker == query.get("key-marker"):
+                raise TransientError(f"{self}: the store repeats its listing without an end")
             query["key-marker"] = page.next_key_marker
-            query["upload-id-marker"] = page.next_upload_id_marker
 
     def abort_upload(self, upload: UnfinishedUpload) -> None:
         """Remove the parts of an upload if it exists."""

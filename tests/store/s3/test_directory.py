@@ -4,12 +4,14 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from ssd_core.errors import UsageError
+from ssd_core.errors import TransientError, UsageError
 from ssd_core.store.location import StoredObject
 from ssd_core.store.s3.directory import S3Directory
+from ssd_core.store.s3.settings import S3Settings
 from tests.faults.fault_proxy import FaultProxy
 from tests.store.conftest import (
     BUCKET,
@@ -101,6 +103,42 @@ def test_claims_end_on_a_store_without_user_metadata(server: S3Server) -> None:
             text = refusal(claim, UsageError)
             assert "the store keeps no user metadata (x-amz-meta-*)" in text
         assert store.put_if_absent("claim", b"mine") is False
+
+
+class EndlessListing(BaseHTTPRequestHandler):
+    """Answers every listing with the same page, which claims not to be the last one."""
+
+    def do_GET(self) -> None:  # noqa: N802
+        is_upload = "uploadId" in self.path
+        body = (_GONE if is_upload else _UPLOADS if "uploads" in self.path else _OBJECTS).encode()
+        self.send_response(404 if is_upload else 200)
+        self.send_header("Content-Type", "application/xml")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+_GONE = "<Error><Code>NoSuchUpload</Code></Error>"
+_OBJECTS = """<ListBucketResult><IsTruncated>true</IsTruncated><Name>bucket</Name>
+<NextContinuationToken>t</NextContinuationToken>
+<Contents><Key>a</Key><Size>1</Size><ETag>e</ETag></Contents></ListBucketResult>"""
+_UPLOADS = """<ListMultipartUploadsResult><IsTruncated>true</IsTruncated><Bucket>bucket</Bucket>
+<NextKeyMarker>a</NextKeyMarker><NextUploadIdMarker>u</NextUploadIdMarker>
+<Upload><Key>a</Key><UploadId>u</UploadId></Upload></ListMultipartUploadsResult>"""
+
+
+def test_a_listing_without_an_end() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), EndlessListing) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        settings = S3Settings(endpoint=f"http://127.0.0.1:{server.server_port}", region="x")
+        store = S3Directory(BUCKET, "", settings)
+        for listing in (store.list, store.unfinished_uploads):
+            text = refusal(lambda listing=listing: list(listing()), TransientError)
+            assert text == "s3://bucket: the store repeats its listing without an end"
+        server.shutdown()
 
 
 def test_a_listing_of_several_pages(versitygw: S3Server) -> None:
