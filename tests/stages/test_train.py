@@ -191,7 +191,7 @@ def test_a_diverging_training_names_its_last_good_checkpoint(
 
 @pytest.mark.parametrize(
     ("changes", "device", "message"),
-    [([], "tpu", "tpu"), (["model.padding=same"], "cpu", "padding")],
+    [([], "tpu", "tpu"), (["model.backbone=vgg16"], "cpu", "anchors")],
 )
 def test_a_refused_training_leaves_nothing_behind(
     bccd_shards: Path, tmp_path: Path, changes: list[str], device: str, message: str
