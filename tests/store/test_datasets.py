@@ -13,7 +13,7 @@ from ssd_core.config import AugmentConfig, ConvertConfig
 from ssd_core.data.batches.loader import Loader
 from ssd_core.data.batches.order import SHARDS_PER_GROUP
 from ssd_core.data.conversion.publish import publish_dataset
-from ssd_core.data.shards.arrow import ArrowRows
+from ssd_core.data.shards.arrow.rows import ArrowRows
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.data.shards.reader import SplitReader, open_split
 from ssd_core.errors import DataError, OwnershipError, TransientError, UsageError

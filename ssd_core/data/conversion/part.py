@@ -14,7 +14,7 @@ from ssd_core.data.checking.samples import check_image
 from ssd_core.data.conversion.journal import PackedPart
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats.dataset import SourceDataset, SourceSplit
-from ssd_core.data.shards.arrow import ArrowWriter
+from ssd_core.data.shards.arrow.writer import ArrowWriter
 from ssd_core.data.shards.manifest import Manifest, Shard, other_dataset
 from ssd_core.data.shards.mindrecord.files import MindRecordWriter
 from ssd_core.data.sources.base import Source

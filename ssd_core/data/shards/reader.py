@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from ssd_core.config import ShardFormat
-from ssd_core.data.shards.arrow import ArrowRows
+from ssd_core.data.shards.arrow.rows import ArrowRows
 from ssd_core.data.shards.files import Limits, ShardFiles, check_shard_sizes
 from ssd_core.data.shards.manifest import Manifest, Shard, read_manifest
 from ssd_core.data.shards.mindrecord.files import MindRecordRows

@@ -7,7 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from ssd_core.data.shards.arrow import SCHEMA, ArrowWriter
+from ssd_core.data.shards.arrow import SCHEMA
+from ssd_core.data.shards.arrow.writer import ArrowWriter
 from ssd_core.data.shards.manifest import Shard
 from ssd_core.data.sources.folder import FolderSource
 from ssd_core.structures import Sample, make_annotations
