@@ -6,7 +6,13 @@ from typing import NamedTuple
 from ssd_core.data.shards.files import find_faults
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.errors import DataError, UsageError
-from ssd_core.model_dir import CLASSES_FILE, CONFIG_FILE, WEIGHTS_FILE, read_description
+from ssd_core.model_dir import (
+    CLASSES_FILE,
+    CONFIG_FILE,
+    MODEL_DIR,
+    WEIGHTS_FILE,
+    read_description,
+)
 from ssd_core.stages.frame import INVOCATION_FILE, RESULTS_FILE
 from ssd_core.stages.outputs import read_output
 from ssd_core.store import Location
@@ -37,7 +43,7 @@ def run(root: Location) -> Iterator[Verified]:
     for found in root.list():
         folder, _, name = found.key.rpartition("/")
         folders.setdefault(folder, set()).add(name)
-    kinds = {folder: _find_kinds(names) for folder, names in folders.items()}
+    kinds = {folder: _find_kinds((root / folder).name, names) for folder, names in folders.items()}
     if not any(kinds.values()):
         raise DataError(
             f"{root} contains neither a converted data set ({MANIFEST_FILE}) nor a model "
@@ -50,11 +56,12 @@ def run(root: Location) -> Iterator[Verified]:
             yield Verified(directory, faults)
 
 
-def _find_kinds(names: set[str]) -> list[ListFiles]:
+def _find_kinds(folder: str, names: set[str]) -> list[ListFiles]:
     """Return how to list the files of a folder that contains these; none if it is nothing."""
+    is_model = folder == MODEL_DIR or not names.isdisjoint({CLASSES_FILE, WEIGHTS_FILE})
     kinds: dict[ListFiles, bool] = {
         _list_dataset: MANIFEST_FILE in names,
-        _list_model: CONFIG_FILE in names and not names.isdisjoint({CLASSES_FILE, WEIGHTS_FILE}),
+        _list_model: CONFIG_FILE in names and is_model,
         _list_output: names >= {INVOCATION_FILE, RESULTS_FILE},
     }
     return [list_files for list_files, is_kind in kinds.items() if is_kind]

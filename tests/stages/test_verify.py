@@ -36,12 +36,16 @@ def test_undamaged_data_sets_and_models_have_no_faults(root: Path, below: str) -
 def test_each_damaged_file_is_named(root: Path) -> None:
     flip_bit(root / "datasets/one/train-00000.arrow")
     (root / "datasets/one/val-00000.arrow").unlink()
-    (root / "training/two/model/weights.safetensors").unlink()
+    for name in ("classes.json", "weights.safetensors"):
+        (root / "training/two/model" / name).unlink()
     dataset, model = verify.run(LocalDirectory(root))
     shards, model_dir = root / "datasets/one", root / "training/two/model"
     assert dataset.faults[0].startswith(f"{shards}/train-00000.arrow is damaged: sha256 ")
     assert dataset.faults[1:] == [f"{shards}/val-00000.arrow is missing"]
-    assert model.faults == [f"{model_dir}/weights.safetensors is missing"]
+    assert model.faults == [
+        f"{model_dir}/classes.json is missing",
+        f"{model_dir}/weights.safetensors is missing",
+    ]
 
 
 def test_a_wrong_size_is_reported_without_reading_the_file(root: Path) -> None:
