@@ -16,7 +16,7 @@ from ssd_core.data.sources import open_source
 from ssd_core.errors import DataError, OwnershipError
 from ssd_core.stages import convert
 from ssd_core.store.layout import Layout
-from tests.data.formats.reading import put
+from tests.data.formats.small_sources import put
 from tests.datasets import (
     SSD,
     convert_into,

@@ -21,7 +21,7 @@ from ssd_core.data.formats.dataset import (
 from ssd_core.data.formats.names import find_images, resolve_names
 from ssd_core.data.sources.base import Source
 from ssd_core.structures import ClassInfo
-from tests.data.formats.memory_source import MemorySource
+from tests.data.formats.small_sources import MemorySource
 
 NFC, NFD = (unicodedata.normalize(form, "Käse.jpg") for form in ("NFC", "NFD"))
 PLAIN = LabelledBox((0, 0, 1, 1), "c1", 1)

@@ -12,8 +12,8 @@ from ssd_core.data.formats import coco
 from ssd_core.data.formats.dataset import SourceDataset
 from ssd_core.data.sources.folder import FolderSource
 from ssd_core.errors import DataError, UsageError
-from tests.data.formats.reading import put
-from tests.data.formats.reading import read as read_folder
+from tests.data.formats.small_sources import put
+from tests.data.formats.small_sources import read as read_folder
 
 CATEGORIES = [{"id": 7, "name": "dog"}, {"id": 3, "name": "cat"}]
 IMAGES = [

@@ -13,7 +13,7 @@ from ssd_core.data.checking.listing import check_listing
 from ssd_core.data.findings import RULES, Findings
 from ssd_core.data.formats import read_dataset
 from ssd_core.errors import SsdError, UsageError
-from tests.data.formats.memory_source import MemorySource
+from tests.data.formats.small_sources import MemorySource
 from tests.data.image_corpus import PNG
 
 COCO: dict[str, Any] = {

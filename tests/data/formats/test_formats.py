@@ -10,7 +10,7 @@ import pytest
 from ssd_core.data.formats import READERS
 from ssd_core.data.formats.dataset import SourceDataset
 from ssd_core.errors import DataError, UsageError
-from tests.data.formats.reading import read as read_folder
+from tests.data.formats.small_sources import read as read_folder
 
 
 def read(folder: Path, **options: str | None) -> SourceDataset:

@@ -10,7 +10,7 @@ from ssd_core.data.formats.names import find_images
 from ssd_core.data.formats.splits import find_split
 from ssd_core.data.sources.base import IMAGE_SUFFIXES
 from ssd_core.errors import DataError, UsageError
-from tests.data.formats.memory_source import MemorySource
+from tests.data.formats.small_sources import MemorySource
 
 NFC, NFD = (unicodedata.normalize(form, "Käse.jpg") for form in ("NFC", "NFD"))
 VOC = [f"ImageSets/Main/{name}.txt" for name in ("train", "trainval", "val", "test")]

@@ -9,8 +9,8 @@ import pytest
 from ssd_core.data.formats import txt
 from ssd_core.data.sources.folder import FolderSource
 from ssd_core.errors import DataError, UsageError
-from tests.data.formats.reading import put
-from tests.data.formats.reading import read as read_folder
+from tests.data.formats.small_sources import put
+from tests.data.formats.small_sources import read as read_folder
 
 read = partial(read_folder, format="txt", val="train.txt")
 

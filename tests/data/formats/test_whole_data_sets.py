@@ -18,7 +18,7 @@ from ssd_core.data.checking.samples import check_sample
 from ssd_core.data.findings import DROP_BOX, RULES, Findings
 from ssd_core.data.formats import read_dataset
 from ssd_core.structures import Sample
-from tests.data.formats.memory_source import MemorySource
+from tests.data.formats.small_sources import MemorySource
 from tests.data.image_corpus import PNG, SIZE
 
 WIDTH, HEIGHT = SIZE

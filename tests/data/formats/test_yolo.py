@@ -10,8 +10,8 @@ from ssd_core.data.formats import yolo
 from ssd_core.data.formats.dataset import SourceDataset
 from ssd_core.data.sources.folder import FolderSource
 from ssd_core.errors import DataError, UsageError
-from tests.data.formats.reading import put
-from tests.data.formats.reading import read as read_folder
+from tests.data.formats.small_sources import put
+from tests.data.formats.small_sources import read as read_folder
 
 LONG = "9" * 5000
 ROW = "0 0.5 0.5 0.2 0.4\n"
