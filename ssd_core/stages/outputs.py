@@ -69,8 +69,8 @@ def read_output(directory: Location) -> StageOutput:
         raise DataError(
             f"{path} has format version {version}, expected {RESULTS_VERSION}; run the stage again"
         )
-    _check_shape(Request, request, directory / INVOCATION_FILE)
-    frame = _check_shape(Frame, content, path)
+    _check_shape(Request, invocation, directory / INVOCATION_FILE)
+    frame = _check_shape(Frame, results, path)
     if results.pop("invocation") != hashlib.sha256(request).hexdigest():
         raise DataError(f"{path} belongs to another {INVOCATION_FILE}; run the stage again")
     del results["files"]
@@ -90,9 +90,9 @@ def read_invocation(directory: Location) -> dict[str, Any]:
         UsageError: the directory is not the output of a stage.
         DataError: the file is damaged.
     """
-    content, path = _get_request(directory), directory / INVOCATION_FILE
-    invocation = parse_json(content, path)
-    _check_shape(Request, content, path)
+    path = directory / INVOCATION_FILE
+    invocation = parse_json(_get_request(directory), path)
+    _check_shape(Request, invocation, path)
     return invocation
 
 
@@ -122,11 +122,11 @@ def read_outputs(directories: Sequence[Location]) -> dict[str, StageOutput]:
 def _check_measurement(stage: str, output: StageOutput) -> None:
     request, results, inputs = MEASURING[stage]
     path = output.directory / INVOCATION_FILE
-    _check_shape(request, output.read(INVOCATION_FILE), path)
+    _check_shape(request, output.invocation, path)
     for name in inputs:
         if name not in output.invocation["inputs"]:
             raise DataError(f"{path}: the input '{name}' is missing; run the stage again")
-    _check_shape(results, output.read(RESULTS_FILE), output.directory / RESULTS_FILE)
+    _check_shape(results, output.results, output.directory / RESULTS_FILE)
 
 
 def _get_request(directory: Location) -> bytes:
@@ -137,9 +137,9 @@ def _get_request(directory: Location) -> bytes:
     return _get(directory, INVOCATION_FILE)
 
 
-def _check_shape(kind: type[ShapeT], content: bytes, path: Location) -> ShapeT:
+def _check_shape(kind: type[ShapeT], content: Results, path: Location) -> ShapeT:
     try:
-        return kind.model_validate_json(content)
+        return kind.model_validate(content)
     except ValidationError as error:
         raise DataError(f"{path}: {first_problem(error)}; run the stage again") from None
 
