@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TextIO
 
-from ssd_core import watchdog
+from ssd_core.process import watchdog
 
 _REDRAW_SECONDS = 0.1
 LINE_SECONDS = 10.0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ssd_core.processor import count_processors, read_processor_name
+from ssd_core.process.processor import count_processors, read_processor_name
 
 
 def test_this_machine_has_a_processor_with_a_name():

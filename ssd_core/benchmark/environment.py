@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from ssd_core import __version__
 from ssd_core.backends.base import DeviceInfo
-from ssd_core.processor import count_processors, read_processor_name
+from ssd_core.process.processor import count_processors, read_processor_name
 
 _LIBRARIES = ("numpy", "opencv-python-headless", "simplejpeg", "pillow")
 _HARDWARE = ("device", "device_name", "precision", "processor", "cores")

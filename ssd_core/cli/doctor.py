@@ -11,7 +11,7 @@ from ssd_core import __version__
 from ssd_core.cli.options import Json, print_json
 from ssd_core.errors import UsageError, one_line
 from ssd_core.logs import format_count
-from ssd_core.processor import count_processors, read_processor_name
+from ssd_core.process.processor import count_processors, read_processor_name
 
 _EXTRAS = {"torch": "torch", "mindspore": "mindspore", "kfp": "pipelines", "kubernetes": "launch"}
 """The extra of this package that installs another one."""

@@ -20,9 +20,9 @@ from ssd_core.cli.options import (
 )
 from ssd_core.config import PublishConfig, Recipe, ReportConfig, explain
 from ssd_core.errors import UsageError, unlisted_name
+from ssd_core.process.sigterm import exit_on_sigterm
 from ssd_core.recipes import RECIPES, load_recipe
 from ssd_core.recipes.overrides import override
-from ssd_core.sigterm import exit_on_sigterm
 from ssd_core.store import Location
 from ssd_core.store.layout import Layout
 

@@ -7,7 +7,7 @@ from contextlib import closing
 from itertools import islice
 from typing import TypeVar
 
-from ssd_core.processor import count_processors
+from ssd_core.process.processor import count_processors
 
 _MAX_THREADS = 8
 

@@ -28,7 +28,7 @@ from ssd_core.model_dir import (
     write_description,
     write_model,
 )
-from ssd_core.processor import count_processors
+from ssd_core.process.processor import count_processors
 from ssd_core.stages.frame import Input, Invocation, Results, run_stage
 from ssd_core.stages.outputs import read_output
 from ssd_core.store import Location

@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from ssd_core import watchdog
 from ssd_core.backends.base import Learner, ReadLosses
 from ssd_core.backends.ranks import ALONE, Ranks
 from ssd_core.config import TrainConfig
 from ssd_core.errors import DivergedError, StoppedError
 from ssd_core.logs import Progress, logger
 from ssd_core.metrics import METRICS, summarize
-from ssd_core.sigterm import saving_on_sigterm
+from ssd_core.process import watchdog
+from ssd_core.process.sigterm import saving_on_sigterm
 from ssd_core.store.local import explain_disk_errors
 from ssd_core.structures import Batch
 from ssd_core.train_log import append, rewind

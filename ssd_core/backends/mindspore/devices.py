@@ -8,7 +8,7 @@ import mindspore as ms
 
 from ssd_core.backends.ranks import ALONE, RankEnv
 from ssd_core.errors import UsageError, unlisted_name
-from ssd_core.processor import count_processors, read_processor_name
+from ssd_core.process.processor import count_processors, read_processor_name
 
 DEVICES = {"cpu": "CPU", "cuda": "GPU", "npu": "Ascend"}
 """Our names and MindSpore's, from the last to the first choice of `auto`."""

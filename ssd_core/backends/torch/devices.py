@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ssd_core.backends.ranks import ALONE, RankEnv
 from ssd_core.errors import UsageError, unlisted_name
-from ssd_core.processor import count_processors, read_processor_name
+from ssd_core.process.processor import count_processors, read_processor_name
 from ssd_core.structures import Array
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)

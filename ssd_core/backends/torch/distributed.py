@@ -21,10 +21,10 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
-from ssd_core import watchdog
 from ssd_core.backends.ranks import RankEnv, Ranks
 from ssd_core.errors import TransientError, UsageError
 from ssd_core.logs import logger
+from ssd_core.process import watchdog
 from ssd_core.structures import Array
 
 _TIMEOUT = timedelta(minutes=15)

@@ -8,7 +8,7 @@ import torch
 from ssd_core.backends.ranks import RankEnv
 from ssd_core.backends.torch.devices import open_device
 from ssd_core.errors import UsageError
-from ssd_core.processor import count_processors
+from ssd_core.process.processor import count_processors
 
 HAS_CUDA = torch.cuda.is_available()
 
