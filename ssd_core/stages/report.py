@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
-from ssd_core.config import ReportConfig
+from ssd_core.config import ReportConfig, first_problem
 from ssd_core.data.decode import decode_image
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.data.shards.reader import SplitReader, open_split
-from ssd_core.errors import UsageError, located
+from ssd_core.errors import DataError, UsageError, located
 from ssd_core.evaluation.detections_file import DETECTIONS_FILE, parse_detections
 from ssd_core.logs import logger
 from ssd_core.metrics import METRICS, key_metrics
@@ -21,6 +22,7 @@ from ssd_core.report.images import AnnotatedImage, annotate_image, take_while_sm
 from ssd_core.report.page import render_page
 from ssd_core.stages.frame import Input, Invocation, Results, run_stage
 from ssd_core.stages.outputs import StageOutput, read_outputs
+from ssd_core.stages.shapes import LogLine, StepLine
 from ssd_core.store import Location
 from ssd_core.store.layout import MANIFEST_FILE
 from ssd_core.store.local import write_file
@@ -94,8 +96,14 @@ def _content(
 def _training(outputs: Mapping[str, StageOutput]) -> dict[str, Any] | None:
     if "train" not in outputs:
         return None
-    train = outputs["train"]
-    return sections.training(parse_log(train.read(LOG_FILE), train.directory / LOG_FILE))
+    path = outputs["train"].directory / LOG_FILE
+    log = parse_log(outputs["train"].read(LOG_FILE), path)
+    for line in log:
+        try:
+            (StepLine if line["event"] == "step" else LogLine).model_validate(line)
+        except ValidationError as error:
+            raise DataError(f"{path}: {first_problem(error)}; train again") from None
+    return sections.training(log)
 
 
 def _open_images(

@@ -121,6 +121,24 @@ class _Timed(_Measured):
     images: _Images
 
 
+class LogLine(_Shape):
+    """A line of the log of a training that becomes part of a chart."""
+
+    step: int
+    ap: float = 0
+    ap50: float = 0
+
+
+class StepLine(LogLine):
+    """A line about steps."""
+
+    samples: _Count
+    epoch: float
+    seconds: Annotated[float, Field(gt=0)]
+    loss: float
+    learning_rate: float
+
+
 class _WholeRecipe(_Shape):
     train: dict[str, Any]
 

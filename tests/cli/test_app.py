@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -55,7 +56,7 @@ def test_a_missing_extra_is_named(package: str, code: str, extra: str) -> None:
 
 
 def test_recipes_are_listed_and_shown() -> None:
-    assert "ssd300_vgg16  SSD300 with VGG16" in run_ssd("recipes").stdout
+    assert re.search("^ssd300_vgg16 +SSD300 with VGG16", run_ssd("recipes").stdout, re.MULTILINE)
     shown = json.loads(run_ssd("recipes", "demo", "--set", "train.steps=7").stdout)
     assert shown["train"]["steps"] == 7
 

@@ -177,6 +177,23 @@ def test_strange_content_is_named(outputs, tmp_path, name):
         write([copy], tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"event": "step", "step": 1}',
+        '{"event": "step", "step": 1, "samples": 2, "epoch": 1, "seconds": 0, "loss": 1, '
+        '"learning_rate": 1}',
+        '{"event": "evaluation", "step": 1, "ap": "high"}',
+    ],
+)
+def test_a_strange_log_is_named(outputs, tmp_path, line):
+    copy = Path(shutil.copytree(outputs[0], tmp_path / "copy"))
+    with (copy / "train_log.jsonl").open("a") as log:
+        log.write(f"{line}\n")
+    with pytest.raises(DataError, match=r"copy/train_log\.jsonl: .*; train again"):
+        write([copy], tmp_path / "out")
+
+
 def test_results_of_another_run_are_refused(outputs, tmp_path):
     copy = Path(shutil.copytree(outputs[1], tmp_path / "copy"))
     path = copy / "invocation.json"
