@@ -51,5 +51,6 @@ def test_it_ends_in_the_rendezvous(bccd_shards: Path, tmp_path: Path, is_rank: b
         process = start_as_process_1(words, **variables)
         with master.accept()[0]:
             process.terminate()
-            process.communicate()
+            _, errors = process.communicate()
     assert process.returncode == 143
+    assert errors == ("" if is_rank else "2 machines are waiting for each other\n")
