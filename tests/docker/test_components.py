@@ -59,10 +59,10 @@ def done(place: Path, few_images: Path) -> dict[str, Done]:
         assert results[name].returncode == 0, results[name].stderr
 
     overrides = f"overrides={json.dumps([f'{key}={value}' for key, value in CHANGES.items()])}"
-    run("resolve_config", images.TOOLS, "--param", "recipe=demo", "--param", overrides)
+    root = ("--param", f"data_root={open_to_all(place / 'root')}")
+    run("resolve_config", images.TOOLS, "--param", "recipe=demo", "--param", overrides, *root)
     outputs = json.loads((place / "resolve_config" / "executor_output.json").read_text())
     recipe = ("--param", f"recipe={json.dumps(outputs['parameterValues']['recipe'])}")
-    root = ("--param", f"data_root={open_to_all(place / 'root')}")
     dataset = ("--input", f"dataset={place / 'convert' / 'dataset'}")
     model = ("--input", f"model={place / 'train' / 'model'}")
     found = ("--input", f"evaluation={place / 'evaluate' / 'evaluation'}")
@@ -76,7 +76,7 @@ def done(place: Path, few_images: Path) -> dict[str, Done]:
     run("report", images.TOOLS, *root, *dataset, *model, *found)
     run("publish", images.TOOLS, "--param", "name=", "--param", "version=", *root, *model, *found)
     recipe = ()
-    run("fetch_model", images.TOOLS, "--param", f"uri={place / 'train' / 'model'}")
+    run("fetch_model", images.TOOLS, *root, "--param", f"uri={place / 'train' / 'model'}")
     return results
 
 

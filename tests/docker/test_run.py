@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from components import images
-from tests.docker.restricted import ROOT, Done, run_component, run_pipelines
+from tests.docker.restricted import ROOT, Done, open_to_all, run_component, run_pipelines
 from tests.processes import descendants, wait_until_gone
 from tests.store.servers import wait_until
 
@@ -84,7 +84,7 @@ def test_exit_code_is_that_of_the_stage(tmp_path: Path) -> None:
         "convert",
         images.TOOLS,
         tmp_path / "convert",
-        *("--param", f"source={dataset}", "--param", "config={}"),
+        *("--param", f"source={dataset}", "--param", "recipe={}"),
         options=(),
     )
     assert done.returncode in (2, 3)
@@ -107,6 +107,7 @@ def test_image_with_an_entry_point_has_not_succeeded(tmp_path: Path) -> None:
 
 def test_output_of_an_earlier_run_is_not_a_success(tmp_path: Path) -> None:
     given = ("--param", "recipe=demo", "--param", "overrides=[]")
+    given += ("--param", f"data_root={open_to_all(tmp_path / 'root')}")
     place = tmp_path / "out"
     assert run_component("resolve_config", images.TOOLS, place, *given).returncode == 0
     ended = run_component(
