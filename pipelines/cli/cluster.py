@@ -18,6 +18,7 @@ from pipelines.cli.options import (
 )
 from pipelines.cluster.settings import ServerSettings
 from pipelines.results import explain_publish, find_unfinished, format_figures, read_results
+from ssd_core.cli.options import Json, print_json
 from ssd_core.errors import RunFailedError, TransientError, UsageError
 from ssd_core.logs import format_duration, set_up_logging
 from ssd_core.store.layout import Layout
@@ -166,7 +167,7 @@ def wait(
 
 
 @with_bundles
-def status(run: RunId, server: ServerSettings) -> None:
+def status(run: RunId, server: ServerSettings, as_json: Json = False) -> None:
     """Print the state of a run and of its steps, with the reason of a failure.
 
     A run that a user terminated is called so, though the server calls it
@@ -180,6 +181,9 @@ def status(run: RunId, server: ServerSettings) -> None:
 
     client = Client(server)
     found = explain(client, client.get_run(run))
+    if as_json:
+        print_json(asdict(found) | {"url": client.run_url(run)})
+        return
     why = f": {found.error}" if found.error else ""
     print(f"{found.name} · {found.state}{why}")
     for step in found.steps:
@@ -195,6 +199,7 @@ def results(
         str | None,
         typer.Option(metavar="DIR", help="Root of the run; by default the server returns it."),
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Print the metrics of the finished steps of a run, and the steps that did not finish.
 
@@ -205,6 +210,9 @@ def results(
 
     layout = Layout(root or _fetch_root(run, server))
     found = read_results(layout, run)
+    if as_json:
+        print_json(found)
+        return
     for step, result in found.items():
         for name, value in result["metrics"].items():
             print(f"{step:<14} {name:<24} {'–' if value is None else f'{value:.6g}'}")

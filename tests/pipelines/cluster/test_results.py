@@ -1,5 +1,6 @@
 """Results of a run, read from its store."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,8 @@ def test_results_come_from_the_store(pipelines: Command, kfp_server: KfpServer, 
         ["report", str(root / "runs/night/report/report.html")],
     ]
     assert lines[-1] == "AP 0.250 · AP50 0.512 · 1,234.5 images/s (slower)"
+    found = json.loads("".join(pipelines.lines("results", "night", f"--root={root}", "--json")))
+    assert found["evaluate"]["metrics"] == {"ap": 0.25, "ap50": 0.512, "ap_small": None}
     assert kfp_server.requests == []
 
 

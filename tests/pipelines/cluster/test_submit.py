@@ -235,6 +235,16 @@ def test_failed_run_names_the_step_and_the_reason(
     assert page == url
 
 
+def test_status_is_also_a_json_document(pipelines: Command, kfp_server: KfpServer) -> None:
+    run = failed(kfp_server, pipelines, "error: a.json: no box (exit 3)", "Failed x")
+    kfp_server.runs[run].position = 2
+    found = json.loads("".join(pipelines.lines("status", run, "--json")))
+    assert (found["id"], found["state"]) == (run, "failed")
+    assert [step["error"] for step in found["steps"] if step["state"] == "failed"] == [
+        "a.json: no box"
+    ]
+
+
 def test_log_of_the_last_attempt_has_the_reason(pipelines: Command, kfp_server: KfpServer) -> None:
     run = failed(kfp_server, pipelines, "error: a.json: no box (exit 3)", "Failed x")
     kfp_server.runs[run].is_retried = True
