@@ -8,13 +8,13 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.exceptions import TyperException
 
 from ssd_core import __version__
-from ssd_core.errors import TransientError, explain, one_line, report_error
+from ssd_core.errors import TransientError, closest_name, explain, one_line, report_error
 from ssd_core.logs import RESULT, logger
 
 EPILOG = (
@@ -114,5 +114,19 @@ def _explain(error: TyperException) -> str:
     """Return typer's error message as one line in our style."""
     message = error.format_message().replace("Value error, ", "").removesuffix(".")
     context = getattr(error, "ctx", None)
+    option = getattr(error, "option_name", None)
+    if context and option and hasattr(error, "possibilities"):
+        message = f"no such option: {option}{_suggest(option, context.command)}"
     hint = f" (see '{context.command_path} --help')" if context else ""
     return one_line(f"{message[:1].lower()}{message[1:]}{hint}")
+
+
+def _suggest(option: str, command: Any) -> str:
+    """Return a hint at the option that is meant; typer's own hints are often far-fetched."""
+    known = {_bare(each): each for parameter in command.params for each in parameter.opts}
+    close = closest_name(_bare(option), known)
+    return f"; did you mean '{known[close]}'?" if close else ""
+
+
+def _bare(option: str) -> str:
+    return option.lstrip("-").replace("-", "_")
