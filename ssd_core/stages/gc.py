@@ -7,13 +7,12 @@ from typing import NamedTuple
 
 from ssd_core.data.conversion.ownership import (
     ABANDONED_SECONDS,
-    dataset_of,
     find_abandoned,
     find_unowned,
     remove,
     try_lock,
 )
-from ssd_core.data.shards.manifest import read_if_any
+from ssd_core.data.shards.manifest import dataset_of, read_if_any
 from ssd_core.errors import DataError, UsageError
 from ssd_core.logs import logger
 from ssd_core.store import LocalDirectory, Location

@@ -10,14 +10,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ssd_core.config import SplitName
 from ssd_core.data.findings import Finding
 from ssd_core.data.shards.files import verify_shard
-from ssd_core.data.shards.manifest import Shard
+from ssd_core.data.shards.manifest import SHARD_NAME, Shard
+from ssd_core.data.shards.mindrecord.format import FILE_NAMES, INDEX_SUFFIX
 from ssd_core.errors import DataError
 from ssd_core.store.local import explain_disk_errors, flush_descriptor, write_file
 
 JOURNAL_FILE = "journal.jsonl"
 _KEY = re.compile(r'"[0-9a-f]{64}"')
-_SHARD = re.compile(r"(train|val)-\d{5,}\.arrow|ssd(_eval)?\.mindrecord0(\.db)?")
-"""Names of the files that a conversion writes."""
+_MINDRECORD = {name + suffix for name in FILE_NAMES.values() for suffix in ("", INDEX_SUFFIX)}
 
 
 class PackedPart(BaseModel):
@@ -77,8 +77,8 @@ def journalled_shards(out_dir: Path) -> tuple[Shard, ...] | None:
     key, parts, rest = _read(out_dir / JOURNAL_FILE)
     shards = tuple(shard for part in parts for shard in part.shards)
     is_whole = not rest or (len(rest) == 1 and not rest[0].endswith("\n"))
-    is_ours = _KEY.fullmatch(key) and all(_SHARD.fullmatch(shard.name) for shard in shards)
-    return shards if is_whole and is_ours else None
+    are_ours = all(SHARD_NAME.fullmatch(s.name) or s.name in _MINDRECORD for s in shards)
+    return shards if is_whole and are_ours and _KEY.fullmatch(key) else None
 
 
 def _read(path: Path) -> tuple[str, list[PackedPart], list[str]]:

@@ -5,7 +5,6 @@ Killed runs leave half-written files, a journal, and shards that are not in any 
 
 import fcntl
 import os
-import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from ssd_core.data.conversion.journal import JOURNAL_FILE, journalled_shards
-from ssd_core.data.shards.manifest import Manifest, read_if_any
+from ssd_core.data.shards.manifest import SHARD_NAME, Manifest, dataset_of, read_if_any
 from ssd_core.errors import DataError
 from ssd_core.logs import logger
 from ssd_core.store import LocalDirectory, Location
@@ -26,9 +25,6 @@ something every few minutes."""
 
 Held = Literal["held", "busy", "unknown"]
 """State of the lock; `unknown` if the file system cannot lock a directory."""
-
-_SHARDS_FOLDER = re.compile(r"(?:(.*)/)?shards-[0-9a-f]{16}/.+")
-_PATTERNS = ("train-?????.arrow", "val-?????.arrow", JOURNAL_FILE, f"{PARTIAL_PREFIX}*")
 
 
 @contextmanager
@@ -74,10 +70,15 @@ def find_strays(data_dir: Path, manifest: Manifest) -> list[Path]:
 
     The caller has just written the manifest: here every file with the name of a shard is ours.
     """
-    paths = {path for pattern in _PATTERNS for path in data_dir.glob(pattern)}
+    paths = {path for path in data_dir.iterdir() if _is_own_name(path.name)}
     paths |= {data_dir / shard.name for shard in journalled_shards(data_dir) or ()}
     paths -= {data_dir / shard.name for shard in manifest.shards()}
     return sorted(path for path in paths if path.exists())
+
+
+def _is_own_name(name: str) -> bool:
+    is_shard = SHARD_NAME.fullmatch(name) is not None
+    return is_shard or name == JOURNAL_FILE or name.startswith(PARTIAL_PREFIX)
 
 
 def find_abandoned(data_dir: Path, manifest: Manifest | None) -> list[Path]:
@@ -92,12 +93,6 @@ def find_abandoned(data_dir: Path, manifest: Manifest | None) -> list[Path]:
     directory = LocalDirectory(data_dir)
     names = {shard.name for shard in shards if shard.name not in owned and shard.is_in(directory)}
     return sorted(data_dir / name for name in {*names, JOURNAL_FILE})
-
-
-def dataset_of(key: str) -> str | None:
-    """Return the data set folder of a shard's key, "" for the root; None for other keys."""
-    match = _SHARDS_FOLDER.fullmatch(key)
-    return None if match is None else match[1] or ""
 
 
 def find_unowned(root: Location, objects: Iterable[StoredObject]) -> dict[str, list[StoredObject]]:

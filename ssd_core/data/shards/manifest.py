@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -124,9 +125,21 @@ def make_manifest(
     )
 
 
+SHARD_NAME = re.compile(r"(train|val)-\d{5,}\.arrow")
+"""Names that `shard_name` returns."""
+_IN_STORE = re.compile(r"(?:(.*)/)?shards-[0-9a-f]{16}/.+")
+"""A shard in a store, after the folder of its data set; see `Manifest.store_folder`."""
+
+
 def shard_name(split: str, index: int) -> str:
     """Return the file name of an Arrow shard."""
     return f"{split}-{index:05d}.arrow"
+
+
+def dataset_of(key: str) -> str | None:
+    """Return the data set folder of a shard's key, "" for the root; None for other keys."""
+    match = _IN_STORE.fullmatch(key)
+    return None if match is None else match[1] or ""
 
 
 def content_digest(
