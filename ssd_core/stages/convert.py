@@ -2,9 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ssd_core.config import ConvertConfig, differences
 from ssd_core.data.conversion.ownership import find_strays, lock_dataset, remove
@@ -61,15 +59,18 @@ def run(config: ConvertConfig, source: str, out_dir: Location, *, workers: int =
         DataError: the data set has errors; `findings.json` in `out_dir` lists all findings.
     """
     opened = open_source(source)
-    key = listing_key(opened.files, config.model_dump(mode="json"))
-    return _run(config, opened, key, out_dir, workers)
+    return _run(config, opened, _key(config, opened), out_dir, workers)
 
 
 def run_in(layout: Layout, config: ConvertConfig, source: str) -> StageResult:
     """Convert a data set into the directory that its listing key names, shared by all runs."""
     opened = open_source(source)
-    key = listing_key(opened.files, config.model_dump(mode="json"))
+    key = _key(config, opened)
     return _run(config, opened, key, layout.dataset(key), workers=1)
+
+
+def _key(config: ConvertConfig, source: Source) -> str:
+    return listing_key(source.files, config.model_dump(mode="json"))
 
 
 def _run(
@@ -95,11 +96,10 @@ def _convert_into_store(
     config: ConvertConfig, source: Source, key: str, out_dir: Location, workers: int
 ) -> Manifest:
     """Convert in a temporary folder named by the listing key, so a rerun continues; then upload."""
-    options = config.model_dump(mode="json")
     staging = LocalDirectory(own_temporary_directory("staging") / key)
     make_directory(staging.local)
     with lock_dataset(staging.local):
-        manifest = _existing_manifest(out_dir, options)
+        manifest = _existing_manifest(out_dir, config)
         if manifest is not None and _is_current(manifest, key, out_dir):
             announce("%s: already converted, unchanged", out_dir)
         else:
@@ -121,7 +121,7 @@ def _convert(
     *,
     findings_dir: Location,
 ) -> Manifest:
-    existing = _existing_manifest(out_dir, config.model_dump(mode="json"))
+    existing = _existing_manifest(out_dir, config)
 
     def pack(folder: Path) -> Manifest:
         started = time.monotonic()
@@ -189,7 +189,7 @@ def check_source(source: Source, out_dir: Location | None) -> None:
         )
 
 
-def _existing_manifest(out_dir: Location, options: Mapping[str, Any]) -> Manifest | None:
+def _existing_manifest(out_dir: Location, config: ConvertConfig) -> Manifest | None:
     """Return the manifest of the data set in `out_dir`, or None without one.
 
     Raises:
@@ -203,8 +203,7 @@ def _existing_manifest(out_dir: Location, options: Mapping[str, Any]) -> Manifes
         ) from None
     if manifest is None:
         return None
-    changes = differences(manifest.options, options)
-    if changes:
+    if changes := differences(manifest.options, config.model_dump(mode="json")):
         raise other_dataset(out_dir, "; ".join(changes))
     return manifest
 
