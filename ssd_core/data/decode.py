@@ -51,6 +51,11 @@ def is_jpeg(image: bytes | memoryview) -> bool:
     return bytes(image[:3]) == _JPEG
 
 
+def is_png(image: bytes | memoryview) -> bool:
+    """Return whether the content starts like a PNG."""
+    return bytes(image[: len(PNG)]) == PNG
+
+
 def read_size(image: bytes | memoryview) -> tuple[int, int]:
     """Return (width, height) in pixels from the header, without decoding.
 
@@ -125,7 +130,7 @@ def end_jpeg(image: bytes | memoryview) -> bytes | None:
 
 def has_deep_levels(image: bytes | memoryview) -> bool:
     """Return whether a file has more than 8 bits per channel, of which the upper 8 are used."""
-    if bytes(image[: len(PNG)]) == PNG:
+    if is_png(image):
         return image[_PNG_BITS] > 8
     opened = _open(image)
     if isinstance(opened, TiffImageFile):

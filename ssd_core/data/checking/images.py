@@ -17,6 +17,7 @@ from ssd_core.data.decode import (
     end_jpeg,
     has_deep_levels,
     is_jpeg,
+    is_png,
     read_orientation,
     read_size,
 )
@@ -68,11 +69,10 @@ def inspect_image(image: memoryview, *, max_pixels: int, is_decoded: bool) -> Im
             _decode(image)
             remarks["image_damaged"] = f"is damaged: {damage}"
     else:
-        is_png = bytes(image[: len(PNG)]) == PNG
-        if is_png:
+        if is_png(image):
             _check_png(image)
         is_deep = has_deep_levels(image)
-        if is_decoded or is_deep or not is_png:
+        if is_decoded or is_deep or not is_png(image):
             brightest = _decode(image).max()
             if is_deep and brightest < _DARK:
                 remarks["image_dark"] = f"has levels up to {brightest} of 255: scale its 16 bits"
