@@ -86,9 +86,10 @@ class Stems:
         paths = [p for p in paths if fold_name(posixpath.basename(p)) in wanted] or paths
         if len(paths) > 1:
             return Match(stem, _ambiguous(stem, paths, "the annotations have to name one of them"))
-        for path in paths:
-            return Match(path, None if stem in self.files else _differs(stem, path, _OTHER_FORM))
-        return None
+        if not paths:
+            return None
+        (path,) = paths
+        return Match(path, None if stem in self.files else _differs(stem, path, _OTHER_FORM))
 
 
 def find_images(
