@@ -11,13 +11,13 @@ from contextlib import suppress
 from dataclasses import replace
 
 from pipelines.cluster.client import Client, Node, RunState, StepState
-from ssd_core.errors import SsdError, TransientError, parse_error_line
+from ssd_core.errors import SsdError, TakenOverError, TransientError, parse_error_line
 from ssd_core.logs import format_duration, logger
 
 _SILENCE_SECONDS = 60.0
 """Without news, after which the reason is looked up."""
 _EXIT_CODE = re.compile(r"exit code (\d+)")
-_MAY_PASS = {75, 76, 137, 143}
+_MAY_PASS = {TransientError.exit_code, TakenOverError.exit_code, 137, 143}
 """Exit codes of a step that a rerun may continue: its own, and those of a killed pod."""
 
 

@@ -7,16 +7,17 @@ from ssd_core.errors import (
     CrashedError,
     DataError,
     SsdError,
+    TakenOverError,
     TransientError,
     UsageError,
     parse_error_line,
 )
 from ssd_core.launch.job import KubeObject
 
-_ERRORS: dict[int, type[SsdError]] = {1: CrashedError, 2: UsageError, 3: DataError}
+_ERRORS = {kind.exit_code: kind for kind in (CrashedError, UsageError, DataError)}
 """By exit code of `ssd train`; after any other code a rerun may succeed."""
-_CAUSES = {2, 3, 76}
-_CONSEQUENCES = {75, 143}
+_CAUSES = {UsageError.exit_code, DataError.exit_code, TakenOverError.exit_code}
+_CONSEQUENCES = {TransientError.exit_code, 143}
 """Exit codes of the processes that lost another process of their training."""
 
 
@@ -87,7 +88,7 @@ def _failures(pods: Iterable[KubeObject], container: str) -> Iterator[PodEnd]:
         if end and end["exitCode"] != 0:
             yield _container_end(name, end)
         elif status.get("phase") == "Failed":  # evicted, for example
-            yield PodEnd(name, 75, _join(status) or "failed", "")
+            yield PodEnd(name, TransientError.exit_code, _join(status) or "failed", "")
 
 
 def _container_end(pod: str, end: KubeObject) -> PodEnd:
