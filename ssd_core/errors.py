@@ -2,6 +2,7 @@
 
     SsdError                      base class
     ├── CrashedError        1     another process ended with a bug; see its log
+    ├── ProcessFailedError        another process failed; the exit code is the same
     ├── UsageError          2     an invalid argument: option, key, value, name
     │   └── OwnershipError  2     the directory belongs to something else
     ├── DataError           3     a data set, shard or model directory is invalid
@@ -45,6 +46,14 @@ class SsdError(Exception):
 
 class CrashedError(SsdError):
     """Another process of this package ended with a bug; its log has the traceback."""
+
+
+class ProcessFailedError(SsdError):
+    """Another process of this package failed; this error has its exit code."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 class UsageError(SsdError):
@@ -195,6 +204,15 @@ def located(location: str) -> Iterator[None]:
         yield
     except DataError as error:
         raise DataError(f"{location}: {error}") from None
+
+
+@contextmanager
+def remedied(remedy: str) -> Iterator[None]:
+    """Add a remedy to the message of a DataError raised inside."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{error}; {remedy}") from None
 
 
 class ErrorLine(NamedTuple):

@@ -8,8 +8,7 @@ weights.safetensors   the network's arrays
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -17,7 +16,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from ssd_core.config import ModelConfig, Recipe, first_problem
-from ssd_core.errors import DataError
+from ssd_core.errors import DataError, remedied
 from ssd_core.store import Location
 from ssd_core.store.known_file import KnownFile, read_arrays, write_arrays
 from ssd_core.store.layout import MANIFEST_FILE
@@ -108,7 +107,7 @@ def read_model(location: Location) -> Model:
         DataError: the directory does not exist, is something else, or is incomplete or damaged.
     """
     model_dir = _find(location)
-    with _with_remedy():
+    with remedied(_REMEDY):
         description = _read_config(model_dir)
         classes = _read_classes(model_dir, description)
         weights = read_arrays(model_dir, description.file(WEIGHTS_FILE))
@@ -121,7 +120,7 @@ def read_model(location: Location) -> Model:
 def read_description(location: Location) -> ModelDescription:
     """Read the description of a model without its weights; see `read_model`."""
     model_dir = _find(location)
-    with _with_remedy():
+    with remedied(_REMEDY):
         return _read_config(model_dir)
 
 
@@ -133,7 +132,7 @@ def is_whole(location: Location, description: ModelDescription) -> bool:
 def copy_model(location: Location, target: Location) -> ModelDescription:
     """Copy a verified model, without the files that are already in `target`; see `read_model`."""
     model_dir = _find(location)
-    with _with_remedy():
+    with remedied(_REMEDY):
         description = _read_config(model_dir)
         target.delete(CONFIG_FILE)
         for file in description.files:
@@ -141,15 +140,6 @@ def copy_model(location: Location, target: Location) -> ModelDescription:
                 target.put(file.name, file.read(model_dir))
     write_description(target, description)
     return description
-
-
-@contextmanager
-def _with_remedy() -> Iterator[None]:
-    """Add the remedy to the message of a DataError."""
-    try:
-        yield
-    except DataError as error:
-        raise DataError(f"{error}; {_REMEDY}") from None
 
 
 def _find(location: Location) -> Location:

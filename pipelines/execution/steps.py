@@ -11,7 +11,9 @@ from typing import IO, Any
 from pipelines.execution.processes import Listener, run_line
 from pipelines.execution.spec import OUTPUT_FILE, Task
 from ssd_core.errors import (
+    CrashedError,
     OwnershipError,
+    ProcessFailedError,
     SsdError,
     TransientError,
     UsageError,
@@ -21,16 +23,8 @@ from ssd_core.store.local import explain_disk_errors, make_directory, write_file
 
 _SOURCE_FILE = "component.py"
 _INPUT_FILE = "executor_input.json"
-_BUG, _DOCKER_FAILED = 1, 125
+_DOCKER_FAILED = 125
 _STOP_CODES = frozenset({130, 137, 143})
-
-
-class StageFailedError(SsdError):
-    """A stage failed; carries the exit code of the stage."""
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +97,10 @@ def run_step(
         stdout: receives the rest of its output; None for the standard output of this process.
 
     Raises:
-        StageFailedError: with the exit code of the stage.
+        ProcessFailedError: the stage failed.
         TransientError: the step was killed, or docker could not run it.
         UsageError: the image cannot run the component.
-        SsdError: the step ended with a bug.
+        CrashedError: the step ended with a bug.
     """
     code, tail = run_line(launch.line, listener, cleanup=launch.cleanup, stdout=stdout)
     if code != 0 or not (step.out_dir / OUTPUT_FILE).is_file():
@@ -115,13 +109,13 @@ def run_step(
 
 def _explain(task: Task, code: int, tail: Sequence[str]) -> SsdError:
     for failed in filter(None, map(parse_error_line, reversed(tail))):
-        return StageFailedError(f"{task.name}: {failed.message}", failed.exit_code)
+        return ProcessFailedError(f"{task.name}: {failed.message}", failed.exit_code)
     if code < 0 or code in _STOP_CODES:
         return TransientError(
             f"{task.name} was killed, possibly out of memory; the same command continues"
         )
-    if code == _BUG:
-        return SsdError(f"{task.name} ended with a bug, please report it: {tail[-1]}")
+    if code == CrashedError.exit_code:
+        return CrashedError(f"{task.name} ended with a bug, please report it: {tail[-1]}")
     if code == _DOCKER_FAILED:
         return TransientError(f"docker could not run {task.name}: {tail[-1]}")
     return UsageError(

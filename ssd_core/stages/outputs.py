@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from ssd_core.config import first_problem
-from ssd_core.errors import DataError, UsageError
+from ssd_core.errors import DataError, UsageError, remedied
 from ssd_core.stages.frame import (
     INVOCATION_FILE,
     RESULTS_FILE,
@@ -48,10 +48,8 @@ class StageOutput:
         """
         if (known := self.files.get(name)) is None:
             return _get(self.directory, name)
-        try:
+        with remedied("run the stage again"):
             return known.read(self.directory)
-        except DataError as error:
-            raise DataError(f"{error}; run the stage again") from None
 
 
 def read_output(directory: Location) -> StageOutput:

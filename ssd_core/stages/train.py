@@ -16,7 +16,7 @@ from ssd_core.config import Recipe
 from ssd_core.data.batches.loader import Loader, check_batch_size
 from ssd_core.data.shards.manifest import Manifest, read_manifest
 from ssd_core.data.shards.reader import SplitReader, open_split
-from ssd_core.errors import DataError, DivergedError, SsdError, UsageError
+from ssd_core.errors import DataError, DivergedError, ProcessFailedError, UsageError
 from ssd_core.evaluation.run import evaluate_detector
 from ssd_core.logs import announce, format_count, format_duration, logger
 from ssd_core.metrics import METRICS
@@ -158,16 +158,14 @@ def run_on_devices(training: Training, out_dir: Location, *, num_devices: int) -
     """Train as `run` does, with one process per device; a single device is used by this process.
 
     Raises:
-        SsdError: a process failed after printing its error; this has the same exit code.
+        ProcessFailedError: a process failed after printing its error.
     """
     if num_devices == 1:
         return run(training, out_dir)
 
     def start() -> None:
         if code := launch(training, out_dir, Nodes(num_devices)):
-            error = SsdError("a training process failed; see its error above")
-            error.exit_code = code
-            raise error
+            raise ProcessFailedError("a training process failed; see its error above", code)
 
     return training.run_once(out_dir, start)
 

@@ -4,7 +4,6 @@ A reader takes nothing of a file for granted, because any program may have writt
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 
 from ssd_core.data.ahead import map_ahead
 from ssd_core.data.shards.manifest import Manifest, Shard
-from ssd_core.errors import DataError, SsdError
+from ssd_core.errors import SsdError, remedied
 from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.cache import open_cache
 from ssd_core.store.known_file import KnownFile
@@ -23,6 +22,7 @@ _verified: set[tuple[str, int, int, str]] = set()
 """Shards that this process has verified: path, size, modification time, SHA-256."""
 
 _THREADS = 8
+_REMEDY = "delete the file, if any, and convert the data set again"
 
 
 class ShardFiles:
@@ -66,7 +66,7 @@ class ShardFiles:
 
 def check_shard_sizes(data_dir: Location, manifest: Manifest) -> None:
     """Raise DataError for the first shard of any split that is missing or has a wrong size."""
-    with _remedied():
+    with remedied(_REMEDY):
         checks = map_ahead(
             lambda shard: shard.check_size(data_dir),
             manifest.shards(),
@@ -84,7 +84,7 @@ def verify_shard(data_dir: Path, shard: Shard) -> None:
         DataError: the shard is missing or has different content.
     """
     directory, path = LocalDirectory(data_dir), data_dir / shard.name
-    with _remedied():
+    with remedied(_REMEDY):
         shard.check_size(directory)
         status = path.stat()
         key = (str(path.resolve()), status.st_size, status.st_mtime_ns, shard.sha256)
@@ -105,17 +105,6 @@ def find_faults(directory: Location, files: Sequence[KnownFile]) -> Iterator[str
 
     faults = map_ahead(find_fault, files, num_threads=_THREADS, depth=_THREADS)
     yield from filter(None, faults)
-
-
-@contextmanager
-def _remedied() -> Iterator[None]:
-    """Add the remedy to a DataError about a shard."""
-    try:
-        yield
-    except DataError as error:
-        raise DataError(
-            f"{error}; delete the file, if any, and convert the data set again"
-        ) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
