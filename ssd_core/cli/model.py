@@ -240,8 +240,7 @@ def predict(
 
     threshold = [f"evaluate.postprocess.score_threshold={score}"]
     config = _model_recipe(model, "evaluate", threshold).evaluate.postprocess
-    paths = [each.local or each for each in images]
-    result = stage.run(config, model, paths, out, framework=framework, device=device)
+    result = stage.run(config, model, images, out, framework=framework, device=device)
     finish(result, out / stage.PREDICTIONS_FILE, as_json=as_json)
 
 

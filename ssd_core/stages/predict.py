@@ -32,7 +32,7 @@ _MAX_STEM_BYTES = 200
 def run(
     config: PostprocessOverrides,
     model_dir: Location,
-    images: Sequence[Path | Location],
+    images: Sequence[Location],
     out_dir: Location,
     *,
     framework: str = "torch",
@@ -47,7 +47,7 @@ def run(
         config: overrides of the model's post-processing; detections below its score threshold are
             neither written nor drawn.
         model_dir: output of `train`, or its `model` folder.
-        images: image files, and folders that are searched for them; a Location is in a store.
+        images: image files, and folders that are searched for them.
         out_dir: directory of the results.
         framework: framework to run in.
         device: device to run on.
@@ -63,9 +63,7 @@ def run(
         config=config,
         inputs={"model": model.source},
         options={
-            "images": [
-                path.uri if isinstance(path, Location) else str(path.resolve()) for path in images
-            ],
+            "images": [location.uri for location in images],
             "framework": framework,
             "device": device,
         },
@@ -115,7 +113,7 @@ class StoredImage:
         return f"{self.directory}/{self.key}"
 
 
-def find_images(paths: Sequence[Path | Location], out_dir: Location) -> list[Path | StoredImage]:
+def find_images(places: Sequence[Location], out_dir: Location) -> list[Path | StoredImage]:
     """Return the given files, and the images below the given folders, each once.
 
     The pictures of an earlier run with this output directory are not images.
@@ -125,9 +123,10 @@ def find_images(paths: Sequence[Path | Location], out_dir: Location) -> list[Pat
     """
     pictures = _pictures_of_an_earlier_run(out_dir)
     found: dict[Path | StoredImage, None] = {}
-    for path in paths:
-        if isinstance(path, Location):
-            found |= dict.fromkeys(_stored_images(path))
+    for place in places:
+        path = place.local
+        if path is None:
+            found |= dict.fromkeys(_stored_images(place))
         elif path.is_dir():
             # Unlike `Path.resolve`, `realpath` accepts a link to itself.
             inside = [file for file in list_images(path) if pictures not in _real(file).parents]

@@ -84,7 +84,7 @@ def test_evaluation(turned_shards: Path, trained_dir: Path, tmp_path: Path) -> N
 
 def test_prediction(turned_dir: Path, trained_dir: Path, tmp_path: Path) -> None:
     model_dir, out_dir = LocalDirectory(trained_dir), LocalDirectory(tmp_path)
-    predict.run(ALL, model_dir, [turned_dir], out_dir, device="cpu")
+    predict.run(ALL, model_dir, [LocalDirectory(turned_dir)], out_dir, device="cpu")
     lines = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
     assert [(line["width"], line["height"]) for line in lines] == [SIZE] * 9
     assert lines[0]["detections"]

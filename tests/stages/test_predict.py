@@ -23,7 +23,8 @@ IMAGES = Path(__file__).parents[2] / "examples" / "bccd" / "JPEGImages"
 def run(model_dir, images, out_dir, **overrides):
     """Return the result of the stage and the lines of `predictions.jsonl`."""
     config, model = PostprocessOverrides(**overrides), LocalDirectory(model_dir)
-    result = predict.run(config, model, images, LocalDirectory(out_dir), device="cpu")
+    places = [LocalDirectory(image) for image in images]
+    result = predict.run(config, model, places, LocalDirectory(out_dir), device="cpu")
     lines = (out_dir / "predictions.jsonl").read_text().splitlines()
     return result, list(map(json.loads, lines))
 
@@ -157,7 +158,8 @@ def test_equal_names_stay_apart():
 def test_an_image_that_is_given_twice_is_read_once(tmp_path):
     path = tmp_path / "a.png"
     Image.new("L", (4, 4)).save(path)
-    assert predict.find_images([path, tmp_path, path], LocalDirectory(tmp_path / "out")) == [path]
+    places = [LocalDirectory(each) for each in (path, tmp_path, path)]
+    assert predict.find_images(places, LocalDirectory(tmp_path / "out")) == [path]
 
 
 @pytest.mark.parametrize(
@@ -166,4 +168,4 @@ def test_an_image_that_is_given_twice_is_read_once(tmp_path):
 )
 def test_a_path_without_images_is_refused(tmp_path, name, message):
     with pytest.raises(UsageError, match=message):
-        predict.find_images([tmp_path / name], LocalDirectory(tmp_path / "out"))
+        predict.find_images([LocalDirectory(tmp_path / name)], LocalDirectory(tmp_path / "out"))

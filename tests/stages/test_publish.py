@@ -88,7 +88,7 @@ def test_a_published_model_is_complete_and_usable(
     predict.run(
         PostprocessOverrides(score_threshold=0.1),
         LocalDirectory(cells_1),
-        [image],
+        [LocalDirectory(image)],
         found,
         device="cpu",
     )
