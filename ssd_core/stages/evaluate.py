@@ -78,7 +78,6 @@ def run(
 def _results(
     scores: CocoScores, images: Sequence[EvaluatedImage], model: OpenedModel, reader: SplitReader
 ) -> Results:
-    source = str(reader.manifest.source.get("uri", ""))
     return {
         "metrics": scores.values,
         "images": len(images),
@@ -87,7 +86,7 @@ def _results(
         "classes": [_class_results(scored) for scored in scores.classes],
         "confusion": _confusion(images, reader.classes),
         "model": model.description.summary(),
-        "data": {"name": Path(source).name, "split": reader.split},
+        "data": {"name": reader.manifest.name, "split": reader.split},
         "environment": describe_environment(model.device),
     }
 

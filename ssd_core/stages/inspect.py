@@ -124,12 +124,11 @@ def _results(
 
 
 def _describe_data(data_dir: Location, manifest: Manifest) -> dict[str, str]:
-    source = str(manifest.source.get("uri", ""))
     return {
-        "name": Path(source).name,
+        "name": manifest.name,
         "uri": data_dir.uri,
         "digest": manifest.digest,
-        "source": source,
+        "source": str(manifest.source.get("uri", "")),
         "format": str(manifest.source.get("format", "")),
     }
 

@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
@@ -84,6 +84,11 @@ class Manifest(_Model):
     def shards(self) -> list[Shard]:
         """Return the files of all splits."""
         return [shard for split in self.splits.values() for shard in split.shards]
+
+    @property
+    def name(self) -> str:
+        """Last part of the URI of the source."""
+        return PurePosixPath(str(self.source.get("uri", ""))).name
 
     @property
     def store_folder(self) -> str:
