@@ -7,12 +7,11 @@ from typing import Any
 from ssd_core.evaluation.coco import RECALL_GRID
 from ssd_core.evaluation.confusion import MIN_IOU, MIN_SCORE
 from ssd_core.metrics import Metric, group_metrics
-from ssd_core.report.charts import NUM_COLOURS, Chart, Line, class_colour, line_chart
+from ssd_core.report.charts import INK, NUM_COLOURS, Chart, Line, class_colour, line_chart
 
 _MAX_CURVES = 60
 _MUTED = "var(--faint)"
-_MAIN = "var(--ink)"
-_MUTED_LEGEND = (("mean", _MAIN), ("each class", _MUTED))
+_MUTED_LEGEND = (("mean", INK), ("each class", _MUTED))
 
 _MATRIX_WIDTH = 1024
 """Of the page, in pixels."""
@@ -70,7 +69,7 @@ def _precision_recall(classes: Sequence[Mapping[str, Any]]) -> Chart | None:
     if len(measured) > 1:
         curves = [row["precision_at_recall"] for row in measured]
         mean = [sum(values) / len(values) for values in zip(*curves, strict=True)]
-        mean_line = Line("mean", RECALL_GRID, mean, _MAIN, is_strong=True)
+        mean_line = Line("mean", RECALL_GRID, mean, INK, is_strong=True)
         lines.insert(0 if is_coloured else len(lines), mean_line)  # many curves would cover it
     chart = line_chart(
         "Precision over recall at IoU .50",

@@ -18,6 +18,8 @@ _NUM_TICKS = 5
 _BAR_GAP = 0.16
 """Between the bars of neighbouring bins, relative to a bin."""
 
+INK = "var(--ink)"
+"""Of texts, and of the line that counts most."""
 _PALETTE = (
     "#e6194b",
     "#1f77d0",

@@ -10,6 +10,7 @@ from ssd_core import __version__
 from ssd_core.data.inspection.statistics import IOU_EDGES, NUM_OCTAVES, SHAPE_BINS, SIDE_BINS
 from ssd_core.data.inspection.table import SIZES
 from ssd_core.report.charts import (
+    INK,
     NUM_COLOURS,
     Chart,
     Line,
@@ -168,7 +169,7 @@ def _recipes_chart(results: Mapping[str, Any]) -> Chart:
     lines = []
     for row, (name, reach) in enumerate(results["anchors"].items()):
         is_chosen = name == results["recipe"]
-        colour = "var(--ink)" if is_chosen else class_colour(row + 2)
+        colour = INK if is_chosen else class_colour(row + 2)
         shares = _percent_above(reach["best_iou_histogram"])
         lines.append(Line(name, IOU_EDGES, shares, colour, is_chosen))
     lines.sort(key=lambda line: line.is_strong)  # the chosen recipe last, on top of the others

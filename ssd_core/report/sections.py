@@ -7,9 +7,8 @@ from typing import Any
 
 from ssd_core.logs import format_duration
 from ssd_core.metrics import END_TO_END, METRICS, PARTS, Metric, group_metrics, key_metrics
-from ssd_core.report.charts import Chart, Line, class_colour, line_chart
+from ssd_core.report.charts import INK, Chart, Line, class_colour, line_chart
 
-_MAIN = "var(--ink)"
 _STEP_CHART_WIDTH = 330
 """Three charts next to each other fill the page."""
 
@@ -149,7 +148,7 @@ def _step_chart(
             caption,
             [row["step"] for row in rows if name in row],
             [row[name] for row in rows if name in row],
-            class_colour(2 * number) if number else _MAIN,
+            class_colour(2 * number) if number else INK,
             is_strong=not number,
         )
         for number, (name, caption) in enumerate(captions.items())
