@@ -1,12 +1,13 @@
 """The seam between frameworks: what a backend offers to the loop and to the stages."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ssd_core.backends.ranks import Nodes, RankEnv, Ranks
 from ssd_core.config import ModelConfig, PostprocessSpec, Precision, TrainConfig
+from ssd_core.errors import UsageError, unlisted_name
 from ssd_core.structures import Array, Batch, Detections, ImageArray
 
 ReadLosses = Callable[[], dict[str, float]]
@@ -87,6 +88,24 @@ class Backend(Protocol):
         postprocess: PostprocessSpec,
     ) -> Detector:
         """Build a detector from the arrays of `Learner.weights`; DataError if they do not fit."""
+
+
+def unknown_device(name: str, known: Iterable[str]) -> UsageError:
+    """Return the error for an unknown device; a suggestion could take a GPU for a CPU."""
+    return unlisted_name("device", name, ("auto", *known))
+
+
+def missing_device(name: str, reason: str) -> UsageError:
+    """Return the error for a device that this machine or framework lacks."""
+    return UsageError(f"device '{name}' is not available: {reason}; use --device cpu or auto")
+
+
+def exhausted_device(hardware: str) -> UsageError:
+    """Return the error for a device whose memory is too small."""
+    return UsageError(
+        f"{hardware} does not have enough memory for this batch; choose a smaller batch_size or "
+        "image_size, or share the batch between more devices"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

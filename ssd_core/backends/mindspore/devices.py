@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import mindspore as ms
 
+from ssd_core.backends.base import exhausted_device, missing_device, unknown_device
 from ssd_core.backends.ranks import ALONE, RankEnv
-from ssd_core.errors import UsageError, unlisted_name
 from ssd_core.process.processor import count_processors, read_processor_name
 
 DEVICES = {"cpu": "CPU", "cuda": "GPU", "npu": "Ascend"}
@@ -32,10 +32,7 @@ class Device:
             text = str(error).lower()
             if "memory" not in text or not ("alloc" in text or "not enough" in text):
                 raise
-            raise UsageError(
-                f"{self.name} does not have enough memory for this batch; choose a smaller "
-                "batch_size or image_size, or share the batch between more devices"
-            ) from None
+            raise exhausted_device(self.name) from None
 
 
 def open_device(name: str, env: RankEnv = ALONE.env) -> Device:
@@ -47,14 +44,10 @@ def open_device(name: str, env: RankEnv = ALONE.env) -> Device:
     if name == "auto":
         name = next(each for each in reversed(DEVICES) if ms.hal.is_available(DEVICES[each]))
     elif name not in DEVICES:
-        # A guess, as for other names, would take a GPU for a CPU.
-        raise unlisted_name("device", name, ("auto", *DEVICES))
+        raise unknown_device(name, DEVICES)
     target = DEVICES[name]
     if not ms.hal.is_available(target):
-        raise UsageError(
-            f"device '{name}' is not available: this MindSpore finds no {target} device; "
-            "use --device cpu or auto"
-        )
+        raise missing_device(name, f"this MindSpore finds no {target} device")
     ms.set_context(mode=ms.GRAPH_MODE)
     ms.set_device(target, env.local_rank if name != "cpu" else None)
     if name != "cpu":

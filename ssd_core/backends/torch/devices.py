@@ -15,8 +15,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from ssd_core.backends.base import exhausted_device, missing_device, unknown_device
 from ssd_core.backends.ranks import ALONE, RankEnv
-from ssd_core.errors import UsageError, unlisted_name
+from ssd_core.errors import UsageError
 from ssd_core.process.processor import count_processors, read_processor_name
 from ssd_core.structures import Array
 
@@ -64,10 +65,7 @@ class Device:
             is_refused = isinstance(error, torch.OutOfMemoryError)
             if not (is_refused or "can't allocate memory" in str(error)):
                 raise
-            raise UsageError(
-                f"{self.name} does not have enough memory for this batch; choose a smaller "
-                "batch_size or image_size, or share the batch between more devices"
-            ) from None
+            raise exhausted_device(self.name) from None
 
 
 def _open_cpu(env: RankEnv) -> Device:
@@ -88,12 +86,12 @@ def _open_cpu(env: RankEnv) -> Device:
 
 def _open_cuda(env: RankEnv) -> Device:
     if torch.version.cuda is None:
-        raise _not_available("cuda", "this torch is built without CUDA")
+        raise missing_device("cuda", "this torch is built without CUDA")
     if not torch.cuda.is_available():
-        raise _not_available("cuda", "torch finds no NVIDIA GPU or no driver")
+        raise missing_device("cuda", "torch finds no NVIDIA GPU or no driver")
     if env.local_rank >= torch.cuda.device_count():
         found = torch.cuda.device_count()
-        raise _not_available("cuda", f"{env.local_world_size} ranks need a GPU each, {found} found")
+        raise missing_device("cuda", f"{env.local_world_size} ranks need a GPU each, {found} found")
     torch.cuda.set_device(env.local_rank)
     # All batches of a run have one shape: let cuDNN measure which algorithms are fastest.
     torch.backends.cudnn.benchmark = True
@@ -112,11 +110,11 @@ def _open_cuda(env: RankEnv) -> Device:
 def _open_npu(env: RankEnv) -> Device:
     """Open an Ascend NPU; written from the documentation of torch_npu, not yet run on one."""
     if find_spec("torch_npu") is None:
-        raise _not_available("npu", "this program cannot compute on it with torch yet")
+        raise missing_device("npu", "this program cannot compute on it with torch yet")
     npu = importlib.import_module("torch_npu").npu
     if env.local_rank >= npu.device_count():
         found = npu.device_count()
-        raise _not_available("npu", f"{env.local_world_size} ranks need an NPU each, {found} found")
+        raise missing_device("npu", f"{env.local_world_size} ranks need an NPU each, {found} found")
     npu.set_device(env.local_rank)
     # Prebuilt kernels: compiling one per shape takes minutes.
     npu.set_compile_mode(jit_compile=False)
@@ -147,18 +145,13 @@ def open_device(name: str, env: RankEnv = ALONE.env) -> Device:
     if name in DEVICES:
         return DEVICES[name](env)
     if name != "auto":
-        # A guess, as for other names, would take a GPU for a CPU.
-        raise unlisted_name("device", name, ("auto", *DEVICES))
+        raise unknown_device(name, DEVICES)
     for opener in reversed(DEVICES.values()):
         try:
             return opener(env)
         except UsageError:
             continue
     raise AssertionError("a processor is always available")
-
-
-def _not_available(device: str, reason: str) -> UsageError:
-    return UsageError(f"device '{device}' is not available: {reason}; use --device cpu or auto")
 
 
 def _keep_freed_memory() -> None:
