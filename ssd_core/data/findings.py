@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from ssd_core.config import Policy
 from ssd_core.errors import DataError, one_line
@@ -191,18 +191,19 @@ class Findings:
         counts = {"error": self.num_errors, "warning": self.num_warnings}
         return ", ".join(f"{count} {word}{'s' * (count != 1)}" for word, count in counts.items())
 
-    def content(self) -> dict[str, Any]:
+    def format(self) -> bytes:
         """Return the content of `findings.json`."""
-        return {
+        content = {
             "policy": self.policy,
             "counts": dict(sorted(self.counts.items())),
             "findings": [asdict(finding) for finding in self.listed],
         }
+        return (json.dumps(content, indent=1) + "\n").encode()
 
     def write(self, out_dir: Location) -> None:
         """Write `findings.json`, or remove an old one if there are no findings."""
         if self.counts:
-            out_dir.put(FINDINGS_FILE, (json.dumps(self.content(), indent=1) + "\n").encode())
+            out_dir.put(FINDINGS_FILE, self.format())
         else:
             out_dir.delete(FINDINGS_FILE)
 

@@ -1,6 +1,5 @@
 """Check a source data set without converting it."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +45,7 @@ def run(config: ConvertConfig, source: str, out_dir: Location | None = None) -> 
 
     def work(folder: Path) -> Results:
         checked.append(check_dataset(opened, config))
-        content = json.dumps(checked[0].findings.content(), indent=1)
-        write_file(folder / FINDINGS_FILE, content + "\n")
+        write_file(folder / FINDINGS_FILE, checked[0].findings.format())
         page = render_page(PAGE_FILE, findings_page.content(opened.uri, checked[0]))
         write_file(folder / PAGE_FILE, page)
         return results(checked[0])
@@ -87,5 +85,5 @@ def results(checked: CheckedDataset) -> dict[str, Any]:
         },
         "errors": checked.findings.num_errors,
         "warnings": checked.findings.num_warnings,
-        "findings": checked.findings.content()["counts"],
+        "findings": dict(sorted(checked.findings.counts.items())),
     }
