@@ -5,7 +5,6 @@ classes.json          the classes in label order
 weights.safetensors   the network's arrays
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from ssd_core.config import ModelConfig, Recipe, first_problem
 from ssd_core.errors import DataError, remedied
 from ssd_core.store import Location
-from ssd_core.store.known_file import KnownFile, read_arrays, write_arrays
+from ssd_core.store.known_file import KnownFile, digest_json, read_arrays, write_arrays
 from ssd_core.store.layout import MANIFEST_FILE
 from ssd_core.structures import Array, ClassInfo
 
@@ -177,7 +176,7 @@ def _read_config(model_dir: Location) -> ModelDescription:
 
 def _digest(values: Mapping[str, Any]) -> str:
     others = {name: value for name, value in values.items() if name != "digest"}
-    return hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()
+    return digest_json(others)
 
 
 def _read_classes(model_dir: Location, description: ModelDescription) -> tuple[ClassInfo, ...]:

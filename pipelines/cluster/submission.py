@@ -1,7 +1,5 @@
 """A pipeline submitted to a cluster, once or on a schedule."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from ssd_core.errors import TransientError, UsageError
 from ssd_core.logs import logger
 from ssd_core.stages import resolve_config
 from ssd_core.store import Location
+from ssd_core.store.known_file import digest_json
 
 _PLACES = {"dataset": "--dataset", "model": "--model", "data_root": "--root"}
 """Parameters with a path or URI, which the steps on the cluster must be able to read."""
@@ -37,8 +36,7 @@ class Package:
     @property
     def name(self) -> str:
         """A name shared by equal packages only."""
-        text = json.dumps([self.content, self.arguments], sort_keys=True)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        digest = digest_json([self.content, self.arguments])[:12]
         subject = next((self.arguments[name] for name in _SUBJECTS if name in self.arguments), "")
         return f"{self.pipeline} {subject.rpartition('/')[2]} {digest}"
 

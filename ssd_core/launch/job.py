@@ -1,7 +1,6 @@
 """The request for a training over several pods: its placement, name and digest."""
 
 import hashlib
-import json
 import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -9,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from ssd_core.config import Section
+from ssd_core.store.known_file import digest_json
 
 MANAGER = "ssd-on-kubeflow"
 DIGEST = f"{MANAGER}/digest"
@@ -146,8 +146,7 @@ def signed(manifest: KubeObject, launcher: str, owners: list[KubeObject]) -> Kub
 
     The owners are references to the objects whose removal also removes the job.
     """
-    digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
     metadata = manifest["metadata"]
-    marks = {DIGEST: digest, LAUNCHER: launcher}
+    marks = {DIGEST: digest_json(manifest), LAUNCHER: launcher}
     metadata = metadata | {"annotations": metadata["annotations"] | marks}
     return manifest | {"metadata": metadata | ({"ownerReferences": owners} if owners else {})}

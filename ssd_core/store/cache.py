@@ -5,8 +5,6 @@ name appears only when it is complete; partial files of killed processes are rem
 """
 
 import fcntl
-import hashlib
-import json
 import os
 import shutil
 import threading
@@ -18,7 +16,7 @@ from pathlib import Path
 
 from ssd_core.errors import SsdError, UsageError
 from ssd_core.logs import logger
-from ssd_core.store.known_file import KnownFile
+from ssd_core.store.known_file import KnownFile, digest_json
 from ssd_core.store.local import (
     explain_disk_errors,
     file_sha256,
@@ -96,8 +94,7 @@ class Cache:
         always give the same directory.
         """
         content = sorted((name, path.name) for name, path in paths.items())
-        digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
-        folder = self.directory / f"{_NAMES_PREFIX}{digest[:32]}"
+        folder = self.directory / f"{_NAMES_PREFIX}{digest_json(content)[:32]}"
         for name, path in paths.items():
             link = folder / name
             make_directory(link.parent)

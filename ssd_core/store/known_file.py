@@ -4,6 +4,7 @@ safetensors itself detects neither a flipped bit nor a zeroed tail.
 """
 
 import hashlib
+import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -146,6 +147,11 @@ def read_arrays(directory: Location, file: KnownFile) -> dict[str, Array]:
         raise DataError(f"{directory}/{file.name} is not a safetensors file") from None
     except KeyError as error:  # a type that NumPy does not have
         raise DataError(f"{directory}/{file.name}: arrays of type {error} are not read") from None
+
+
+def digest_json(content: object) -> str:
+    """Return the SHA-256 of plain values as JSON, whatever the order of their keys."""
+    return _sha256(json.dumps(content, sort_keys=True).encode())
 
 
 def _sha256(content: bytes) -> str:

@@ -12,6 +12,7 @@ import ssd_core
 from ssd_core.config import Recipe, differences
 from ssd_core.errors import OwnershipError
 from ssd_core.store import Location
+from ssd_core.store.known_file import digest_json
 from ssd_core.store.location import is_empty
 
 IDENTITY_FILE = "training.json"
@@ -35,7 +36,7 @@ def identify(recipe: Recipe, dataset_digest: str, framework: str) -> Identity:
 
 def digest_identity(identity: Identity) -> str:
     """Return the id of a training."""
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    return digest_json(identity)[:16]
 
 
 def claim_directory(out_dir: Location, identity: Identity) -> None:

@@ -1,6 +1,5 @@
 """The manifest of a converted data set: written last, and the only file that a reader trusts."""
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -15,7 +14,7 @@ from ssd_core.data.sources.base import SourceFile, is_inside
 from ssd_core.errors import DataError, OwnershipError
 from ssd_core.model_dir import CONFIG_FILE, MODEL_DIR
 from ssd_core.store import Location
-from ssd_core.store.known_file import KnownFile
+from ssd_core.store.known_file import KnownFile, digest_json
 from ssd_core.store.layout import MANIFEST_FILE
 from ssd_core.store.local import write_file
 from ssd_core.structures import ClassInfo
@@ -161,17 +160,13 @@ def content_digest(
         "splits": {name: split.model_dump() for name, split in splits.items()},
         "options": options,
     }
-    return _hash(content)
+    return digest_json(content)
 
 
 def listing_key(files: Mapping[str, SourceFile], options: Mapping[str, Any]) -> str:
     """Return a key that is equal if neither source nor options can have changed; cheap."""
     listing = [(name, file.num_bytes, file.version) for name, file in files.items()]
-    return _hash([CONVERTER_VERSION, options, listing])
-
-
-def _hash(content: object) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return digest_json([CONVERTER_VERSION, options, listing])
 
 
 def format_manifest(manifest: Manifest) -> str:
