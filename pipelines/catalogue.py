@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StepInfo:
-    """Knowledge about a step beside its component."""
+    """Facts about a step that its component does not contain."""
 
     title: str
     """Name on the pages of Kubeflow."""

@@ -64,7 +64,7 @@ class Sample:
     is_normalised: bool = False
     """True as long as boxes are in [0, 1] of the image, until its size is known."""
     object_word: str = "object"
-    """What `box_ids` count, for error messages."""
+    """Unit of `box_ids`, for error messages."""
     class_names: Sequence[str] = ()
     """In label order, for error messages; () if the source does not name them."""
 

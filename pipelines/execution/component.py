@@ -139,7 +139,7 @@ def _choose(
     known: Mapping[str, Any],
     given: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Return the value of each input; what is given takes precedence over what is known."""
+    """Return the value of each input; given values take precedence over known ones."""
     for name in given:
         if name not in kinds:
             raise unknown_name(f"{noun} of {component}", name, kinds)

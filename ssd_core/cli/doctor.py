@@ -1,4 +1,4 @@
-"""`ssd doctor`: what this machine and this installation offer, and what is missing."""
+"""`ssd doctor`: versions, devices, limits and settings of this machine, and missing parts."""
 
 import platform
 import resource
@@ -19,7 +19,7 @@ _MIN_SPACE = 10**9
 
 
 def doctor(as_json: Json = False) -> None:
-    """Show versions, devices, limits and settings, and name what keeps commands from working.
+    """Show versions, devices, limits and settings, and name the missing parts.
 
     Example: ssd doctor
     """
@@ -27,7 +27,7 @@ def doctor(as_json: Json = False) -> None:
     for name, describe in _CHECKS.items():
         try:
             found[name] = describe()
-        except Exception as error:  # whatever is broken here is what the user asks for
+        except Exception as error:  # a broken part is a result
             found[name] = problems[name] = one_line(str(error))
     if as_json:
         print_json({"found": found, "problems": list(problems)})

@@ -227,7 +227,7 @@ class BenchmarkConfig(Section):
 
 
 class ReportConfig(Section):
-    """What the report shows."""
+    """The content of the report."""
 
     title: str | None = None
     """Headline; None composes it of recipe and data set."""
@@ -238,7 +238,7 @@ class ReportConfig(Section):
 
 
 class PublishConfig(Section):
-    """What a model must achieve to be published."""
+    """The requirements of a model that is published."""
 
     min_ap: Share = 0.0
     """Lowest AP (IoU 0.50:0.95, all areas); 0 for no requirement."""

@@ -1,4 +1,4 @@
-"""The method as data: what the network, its training and its detections are made of.
+"""The method as data: the parts of the network, of its training and of its detections.
 
 `ssd_core/detection` implements every alternative of this page in NumPy; a backend implements those
 that its recipes use and refuses the others. `docs/recipes.md` shows how a recipe combines them.
@@ -58,7 +58,7 @@ class FocalLossSpec(Section):
     alpha: Share = 0.25
     """Weight of the target 1; the target 0 has 1 - alpha. MindSpore's 300-pixel models: 0.75."""
     gamma: float = Field(default=2.0, ge=0)
-    """Exponent that lowers the weight of what is classified well."""
+    """Exponent that lowers the weight of anchors that are classified well."""
     background_column: bool = False
     """Whether the background is a class that is trained too, as in MindSpore; else its column of
     the logits has no gradient."""
@@ -68,7 +68,7 @@ ClassificationLossSpec = Annotated[SoftmaxLossSpec | FocalLossSpec, Field(discri
 
 
 class _DetectionLimits(Section):
-    """What of the scored boxes becomes a detection."""
+    """Which of the scored boxes become detections."""
 
     score_threshold: float = Field(default=0.02, gt=0, lt=1)
     """The score of a detection exceeds this."""
@@ -121,8 +121,8 @@ class ModelConfig(Section):
     """`vgg16`: the paper's network with conv4_3 normalised; `residual`: five small basic blocks
     with batch normalisation; `mobilenet_v2`: that of TensorFlow's and MindSpore's SSD."""
     head: Literal["convolution", "separable"] = "convolution"
-    """What classifies and places the anchors of a level: a 3x3 convolution, or, as in SSDLite, a
-    depthwise 3x3 convolution with batch normalisation and a 1x1 convolution."""
+    """The layers that classify and place the anchors of a level: a 3x3 convolution, or, as in
+    SSDLite, a depthwise 3x3 convolution with batch normalisation and a 1x1 convolution."""
     image_size: int = Field(gt=0, le=8192)
     """Side of the square network input in pixels."""
     mean: tuple[float, float, float]

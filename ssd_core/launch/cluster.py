@@ -151,7 +151,7 @@ class Cluster:
         seconds: float | None = None,
     ) -> Any:
         # Below the generated methods of the client: its method for logs lacks `sinceTime`, and its
-        # models of pods reject what a newer cluster sends.
+        # models of pods reject fields of newer clusters.
         return self._api.call_api(
             path,
             method,

@@ -1,1 +1,1 @@
-"""What the commands and the steps of a pipeline do: one module each, with a `run`."""
+"""The work of the commands and of the steps of a pipeline: one module each, with a `run`."""

@@ -95,7 +95,7 @@ def run(
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """An image in a store, with what a Path has."""
+    """An image in a store, with the members of a Path that are used here."""
 
     directory: Location
     key: str

@@ -57,7 +57,7 @@ class MindSporeLoss(nn.Cell):
         return self._sum(cls, bbox, positive.astype(ms.float32))
 
     def _sum(self, cls: Tensor, bbox: Tensor, positive: Tensor) -> Tensor:
-        """Sum the [B, A] losses in the way that the divisor asks for."""
+        """Sum the [B, A] losses as the divisor defines it."""
         total = positive.sum()
         per_image = ops.maximum(positive.sum(axis=1), 1.0)
         if self._divisor == "batch":

@@ -17,7 +17,7 @@ class Optimizer(nn.Cell):
     """Updates weights in the graph of a training step."""
 
     named_state: dict[str, Parameter]
-    """What the next update depends on, by its name on disk."""
+    """The arrays that the next update depends on, by their names on disk."""
 
     def __init__(self, weights: Mapping[str, Parameter], config: OptimizerConfig) -> None:
         super().__init__()

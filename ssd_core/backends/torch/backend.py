@@ -47,7 +47,7 @@ class TorchBackend:
         postprocess: PostprocessSpec,
     ) -> TorchDetector:
         """Build a detector from the arrays that `Learner.weights` returned."""
-        with torch.device("meta"):  # takes no memory, and weights of others may want any amount
+        with torch.device("meta"):  # takes no memory; foreign weights may need any amount
             check_fit(weights, Ssd(model, num_classes).state_dict())
         network = Ssd(model, num_classes)
         copy_to_tensors(weights, network.state_dict())

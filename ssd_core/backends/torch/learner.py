@@ -22,7 +22,7 @@ _OPTIMIZER_STATE = {
     "sgd": {"momentum": "momentum_buffer"},
     "adamw": {"step": "step", "first_moment": "exp_avg", "second_moment": "exp_avg_sq"},
 }
-"""What an optimizer keeps for each parameter: our name on disk, and torch's name."""
+"""The arrays that an optimizer keeps per parameter: our name on disk, and torch's name."""
 
 
 class TorchLearner:

@@ -72,7 +72,7 @@ class TorchLoss:
         return self._sum(cls, bbox, positive)
 
     def _sum(self, cls: Tensor, bbox: Tensor, positive: Tensor) -> LossSums:
-        """Sum the [B, A] and [B, A, 4] losses in the way that the divisor asks for."""
+        """Sum the [B, A] and [B, A, 4] losses as the divisor defines it."""
         total = positive.sum()
         if self._divisor == "batch":
             return LossSums(cls.sum(), bbox.sum(), total, total)
@@ -89,7 +89,7 @@ class TorchLoss:
         best_iou, matched = iou.max(dim=1)
         anchor_iou, best_anchor = iou.max(dim=2)
         num_rows = labels.shape[1]
-        # The greatest number that wants an anchor wins, in any order of execution.
+        # The greatest number that claims an anchor wins, in any order of execution.
         numbers = torch.arange(num_rows, device=labels.device)
         if self._matching.contested_anchor == "first":
             numbers = num_rows - 1 - numbers

@@ -18,7 +18,7 @@ _BATCHES_AHEAD = 2
 """Batches in preparation while the learner uses one."""
 
 _MAX_REPEATS = 100
-"""Of an image in one batch: as many as an experiment with a single image may want."""
+"""Of an image in one batch: enough for an experiment with a single image."""
 
 _ROWS_PER_TASK = 4  # few, so that all threads finish a batch together
 

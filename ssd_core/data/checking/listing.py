@@ -105,7 +105,7 @@ def _report_corners(split: SourceSplit, findings: Findings) -> None:
     starts, ends = split.annotations.boxes[:, :2], split.annotations.boxes[:, 2:]
     is_known = limits.min(axis=1, initial=np.inf) > ROUNDING_PIXELS
     leaves = is_known & (ends > limits).any(axis=1)
-    if not leaves.any():  # as nearly always: this spares the memory for what follows
+    if not leaves.any():  # as nearly always: this saves the memory of the arrays below
         return
     with np.errstate(invalid="ignore"):  # the checks find values that are not finite
         corners = ends.astype(np.float64) - starts  # width and height in the file

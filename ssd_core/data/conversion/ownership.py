@@ -84,7 +84,7 @@ def _is_own_name(name: str) -> bool:
 def find_abandoned(data_dir: Path, manifest: Manifest | None) -> list[Path]:
     """Return the journal of a killed conversion and the shards that only it names, sorted.
 
-    A file of the same name with other content is not returned: somebody else stored it there.
+    A file of the same name with other content is not returned: another program stored it there.
     """
     shards = journalled_shards(data_dir)
     if shards is None:

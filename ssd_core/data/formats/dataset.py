@@ -65,7 +65,7 @@ class SourceSplit:
     is_normalised: bool = False
     """True if boxes are in [0, 1] of their image, whose size the reader does not have."""
     object_word: str = "object"
-    """What the number in `box_ids` counts: an object of its image, a line, an annotation."""
+    """Unit of the numbers in `box_ids`: an object of its image, a line, an annotation."""
     class_names: Sequence[str] = ()
     """In label order, for messages."""
 
@@ -121,7 +121,7 @@ class ParsedSplit(NamedTuple):
 
 
 Rows = Iterable[tuple[str, LabelledBox | Problem]]
-"""Place of each object, and the object or what is wrong with it."""
+"""Place of each object, and the object or its problem."""
 
 
 def collect_boxes(rows: Rows, image: str, findings: Findings) -> list[LabelledBox] | None:

@@ -28,7 +28,7 @@ _COLUMNS = {"xy": "xmin,ymin,xmax,ymax,class", "yx": "ymin,xmin,ymax,xmax,class"
 
 
 def find_places(source: Source) -> list[str]:
-    """Return the text files whose first line names an image, with objects or what may be some."""
+    """Return the text files whose first line names an image, with or without objects."""
     return sniff_files(source, ".txt", _is_listing)
 
 

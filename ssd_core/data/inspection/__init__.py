@@ -1,1 +1,1 @@
-"""What a converted data set contains, in numbers."""
+"""The content of a converted data set in numbers."""

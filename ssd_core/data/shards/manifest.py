@@ -215,7 +215,7 @@ def read_manifest(data_dir: Location) -> Manifest:
 
 
 def _describe_other(directory: Location) -> str:
-    """Return what a directory without a data set is."""
+    """Describe a directory that holds no data set."""
     if any(place.head(CONFIG_FILE) for place in (directory, directory / MODEL_DIR)):
         return "is a model, not a converted data set"
     if directory.local is not None and not directory.local.exists():

@@ -71,7 +71,7 @@ def open_provider(
         return Provider(name, IamAwsProvider(http_client=nearby))
     url = variables.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", "").rstrip("/")
     instance = IamAwsProvider(custom_endpoint=url or None, http_client=nearby)
-    # Elsewhere than on a machine of Amazon nobody answers, and the store may be public.
+    # Outside of Amazon no service answers, and the store may be public.
     return Provider(name, instance) if url or _answers(instance) else None
 
 

@@ -47,7 +47,7 @@ class S3Settings:
     provider: str = ""
     """Name of the provider of credentials if there is no access key, see `find_provider`."""
     provider_variables: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    """What the provider reads from the environment."""
+    """Environment variables that the provider reads."""
     addressing: str = "auto"
     """`path` (host/bucket), `virtual` (bucket.host), or `auto`: virtual at AWS, else path."""
     ca_bundle: str | None = None
