@@ -2,6 +2,7 @@
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from ssd_core.config import ConvertConfig, differences
@@ -79,82 +80,65 @@ def _run(
     check_source(source, out_dir)
     if config.shards == "mindrecord":
         require_mindspore()
-    if out_dir.local is None:
-        manifest = _convert_into_store(config, source, key, out_dir, workers)
-    else:
-        make_directory(out_dir.local)
-        with lock_dataset(out_dir.local):
-            local = LocalDirectory(out_dir.local)
-            manifest = _convert(config, source, key, local, workers, findings_dir=local)
+    folder = out_dir.local or own_temporary_directory("staging") / key
+    conversion = Conversion(
+        source=source, config=config, out_dir=folder, findings_dir=out_dir, listing_key=key
+    )
+    make_directory(folder)
+    with lock_dataset(folder):
+        if out_dir.local is None:
+            manifest = _convert_into_store(conversion, out_dir, workers)
+        else:
+            manifest = _convert(conversion, workers)
     return StageResult(
         metrics={"images": _total(manifest, "images"), "boxes": _total(manifest, "boxes")},
         metadata={"uri": out_dir.uri, "digest": manifest.digest, "classes": len(manifest.classes)},
     )
 
 
-def _convert_into_store(
-    config: ConvertConfig, source: Source, key: str, out_dir: Location, workers: int
-) -> Manifest:
+def _convert_into_store(conversion: Conversion, out_dir: Location, workers: int) -> Manifest:
     """Convert in a temporary folder named by the listing key, so a rerun continues; then upload."""
-    staging = LocalDirectory(own_temporary_directory("staging") / key)
-    make_directory(staging.local)
-    with lock_dataset(staging.local):
-        manifest = _existing_manifest(out_dir, config)
-        if manifest is not None and _is_current(manifest, key, out_dir):
-            announce("%s: already converted, unchanged", out_dir)
-        else:
-            check_writable(out_dir)
-            _convert(config, source, key, staging, workers, findings_dir=out_dir)
-            manifest = publish_dataset(staging.local, out_dir, beside=_BESIDE)
-        # The folder stays: another process may wait for its lock.
-        for path in staging.local.iterdir():
-            remove(path)
+    manifest = _existing_manifest(out_dir, conversion.config)
+    if manifest is not None and _is_current(manifest, conversion.listing_key, out_dir):
+        announce("%s: already converted, unchanged", out_dir)
+    else:
+        check_writable(out_dir)
+        _convert(conversion, workers)
+        manifest = publish_dataset(conversion.out_dir, out_dir, beside=_BESIDE)
+    # The folder stays: another process may wait for its lock.
+    for path in conversion.out_dir.iterdir():
+        remove(path)
     return manifest
 
 
-def _convert(
-    config: ConvertConfig,
-    source: Source,
-    key: str,
-    out_dir: LocalDirectory,
-    workers: int,
-    *,
-    findings_dir: Location,
-) -> Manifest:
-    existing = _existing_manifest(out_dir, config)
+def _convert(conversion: Conversion, workers: int) -> Manifest:
+    out_dir = LocalDirectory(conversion.out_dir)
+    existing = _existing_manifest(out_dir, conversion.config)
 
-    def pack(folder: Path) -> Manifest:
+    def pack() -> Manifest:
         started = time.monotonic()
-        conversion = Conversion(
-            source=source,
-            config=config,
-            out_dir=folder,
-            findings_dir=findings_dir,
-            listing_key=key,
-            existing=existing,
-        )
-        manifest = pack_dataset(conversion, workers=workers)
-        write_manifest(folder, manifest)
+        manifest = pack_dataset(replace(conversion, existing=existing), workers=workers)
+        write_manifest(conversion.out_dir, manifest)
         announce("%s, %s", _summary(manifest), format_duration(time.monotonic() - started))
         return manifest
 
     found = existing
-    if existing is not None and _is_current(existing, key, out_dir):
+    if existing is not None and _is_current(existing, conversion.listing_key, out_dir):
         announce("%s: already converted, unchanged", out_dir)
     elif existing is not None:  # before run_stage: a refusal must leave the old data set as it is
         try:
-            found = pack(out_dir.local)
+            found = pack()
         except OwnershipError:
-            _remove_strays(out_dir.local, existing)
+            _remove_strays(conversion.out_dir, existing)
             raise
 
     def work(folder: Path) -> Results:
-        manifest = found or pack(folder)
+        manifest = found or pack()
         _remove_strays(folder, manifest)
         return _results(manifest)
 
-    inputs = {"source": Input(source.uri, key)}
-    invocation = Invocation(stage="convert", config=config, inputs=inputs)
+    inputs = {"source": Input(conversion.source.uri, conversion.listing_key)}
+    invocation = Invocation(stage="convert", config=conversion.config, inputs=inputs)
     run_stage(invocation, out_dir, work, in_place=True)
     return read_manifest(out_dir)
 
