@@ -12,7 +12,7 @@ from ssd_core.data.findings import Findings
 from ssd_core.errors import DataError, UsageError, unknown_name
 from ssd_core.structures import ClassInfo
 
-_MAX_NUMBERS = 10_000
+MAX_CLASSES = 10_000
 _MAX_BYTES = 235
 """With a suffix, this is a file name everywhere."""
 
@@ -123,13 +123,13 @@ def known_numbers(wanted: Sequence[str] | None, first: int) -> range:
     but a shifted column.
     """
     is_list = wanted is not None and all("=" not in entry for entry in wanted)
-    return range(first, first + (len(wanted or ()) if is_list else _MAX_NUMBERS))
+    return range(first, first + (len(wanted or ()) if is_list else MAX_CLASSES))
 
 
 def describe_numbers(known: Collection[int]) -> str:
     """Describe the valid class numbers for a message."""
     first = min(known, default=0)
-    return f"{first} to {max(known)}" if len(known) < _MAX_NUMBERS else f"an integer from {first}"
+    return f"{first} to {max(known)}" if len(known) < MAX_CLASSES else f"an integer from {first}"
 
 
 def choose_numbers(seen: Iterable[str], wanted: Sequence[str] | None, first: int) -> ClassChoice:
@@ -143,7 +143,7 @@ def choose_numbers(seen: Iterable[str], wanted: Sequence[str] | None, first: int
             entry if "=" in entry else f"{number}={entry}"
             for number, entry in enumerate(wanted, start=first)
         ]
-        limit = len(str(_MAX_NUMBERS))
+        limit = len(str(MAX_CLASSES))
         numbers += [int(n) for n in parse_entries(wanted) if n.isdecimal() and len(n) < limit]
     known = range(first, max(numbers, default=first - 1) + 1)
     return choose_classes({str(number): number for number in known}, wanted)

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from ssd_core.data.formats.classes import MAX_CLASSES
 from ssd_core.data.sources.base import Source, read_text
 from ssd_core.errors import DataError
 
 _SPLIT_KEYS = ("train", "val", "valid", "test")
 _ANY_KEY = re.compile(rf"""\b({"|".join(_SPLIT_KEYS)}|names|nc)["']?\s*:""")
 """A file without any of these keys is about something else, valid or not."""
-_MAX_CLASSES = 10_000
 _DIGITS = re.compile(r"[0-9]{1,9}")
 _MAX_DEPTH = 20
 _MAX_BYTES = 2**18
@@ -113,7 +113,7 @@ def _names(values: Mapping[str, Any], name: str) -> Mapping[int, str]:
         if not nc:
             return {}
         count = _number(nc)
-        if not count or count > _MAX_CLASSES:
+        if not count or count > MAX_CLASSES:
             raise DataError(f"{name}: nc: '{str(nc):.20}' is not a number of classes")
         return {number: str(number) for number in range(count)}
     found: dict[int, str] = {}
