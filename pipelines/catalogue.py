@@ -43,6 +43,11 @@ STEPS = {
 }
 
 
+def step_name(task: str) -> str:
+    """Return the name of a step by that of its task in kfp, which writes dashes."""
+    return task.replace("-", "_")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineInfo:
     """Parameters of a pipeline."""

@@ -9,7 +9,7 @@ from kfp import dsl, kubernetes
 from pydantic import AfterValidator
 
 from components import images
-from pipelines.catalogue import STEPS
+from pipelines.catalogue import STEPS, step_name
 from ssd_core import __version__
 from ssd_core.config import DeviceName, FrameworkName, parse_section
 from ssd_core.errors import UsageError, unknown_name
@@ -74,7 +74,7 @@ def load_placement(name: str, path: Path | None = None) -> Placement:
 
 def place(placement: Placement, task: dsl.PipelineTask) -> None:
     """Give a step its title, and the image and resources of its room in the catalogue."""
-    step = STEPS[task.component_spec.name.replace("-", "_")]
+    step = STEPS[step_name(task.component_spec.name)]
     image = {
         "tools": placement.tools_image,
         "convert": placement.convert_image or placement.tools_image,

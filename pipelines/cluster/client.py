@@ -9,6 +9,7 @@ from typing import Any
 
 import kfp_server_api
 
+from pipelines.catalogue import step_name
 from pipelines.cluster.connection import Connection
 from pipelines.cluster.settings import ServerSettings
 from ssd_core.errors import UsageError
@@ -295,7 +296,7 @@ def _read_steps(run: Any, unstarted: str) -> Iterator[StepState]:
     for task in sorted(begun, key=lambda task: (task.state is None, task.start_time)):
         children = task.child_tasks or ()
         yield StepState(
-            name=task.display_name.replace("-", "_"),
+            name=step_name(task.display_name),
             state=task.state.lower() if task.state else unstarted,
             seconds=_seconds(task.start_time, task.end_time) if task.state else None,
             error=_message(task.error),

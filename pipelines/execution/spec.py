@@ -15,6 +15,8 @@ from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 
+from pipelines.catalogue import step_name
+
 OUTPUT_FILE = "executor_output.json"
 
 _RUN_PLACEHOLDER = "{{$.pipeline_job_uuid}}"
@@ -67,7 +69,7 @@ def _read_task(name: str, task: Mapping[str, Any], spec: Mapping[str, Any]) -> T
     container = spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
     inputs = task.get("inputs", {})
     return Task(
-        name=_step_name(name),
+        name=step_name(name),
         function=container["args"][container["args"].index("--function_to_execute") + 1],
         source=container["command"][-1],
         image=container["image"],
@@ -136,11 +138,6 @@ def artifact_list(
     return {"artifacts": [artifact]}
 
 
-def _step_name(task: str) -> str:
-    """Return our name of a task; kfp writes dashes."""
-    return task.replace("-", "_")
-
-
 def _find_parameter(
     source: Mapping[str, Any], arguments: Values, outputs: Mapping[str, Values], run: str
 ) -> Any:
@@ -152,7 +149,7 @@ def _find_parameter(
     if "componentInputParameter" in source:
         return arguments.parameters.get(source["componentInputParameter"])
     produced = source["taskOutputParameter"]
-    return outputs[_step_name(produced["producerTask"])].parameters[produced["outputParameterKey"]]
+    return outputs[step_name(produced["producerTask"])].parameters[produced["outputParameterKey"]]
 
 
 def _find_artifact(
@@ -161,7 +158,7 @@ def _find_artifact(
     if "componentInputArtifact" in source:
         return arguments.artifacts.get(source["componentInputArtifact"])
     produced = source["taskOutputArtifact"]
-    return outputs[_step_name(produced["producerTask"])].artifacts[produced["outputArtifactKey"]]
+    return outputs[step_name(produced["producerTask"])].artifacts[produced["outputArtifactKey"]]
 
 
 def _without_none(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
