@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -123,18 +123,7 @@ def _to_split(
     left_out = Counter(map(names.__getitem__, file.annotations.labels[rows][~is_wanted].tolist()))
     report_left_out(left_out, choice, file.name, findings)
     rows = rows[is_wanted]
-    entries: dict[int, ImageEntry] = {}
-    for image, match in zip(file.images.values(), matches, strict=True):
-        if image.id not in images.dropped:
-            entry = ImageEntry(
-                image_id=image.id,
-                image_path=match.path,
-                width=image.width or 0,
-                height=image.height or 0,
-                place=f"{file.name}: image {image.id}",
-                problem=match.problem,
-            )
-            entries.setdefault(image.id, entry)
+    entries = _list_entries(file, matches, images.dropped)
     rows = rows[~np.isin(file.image_ids[rows], list(images.dropped))]
     positions = {image_id: position for position, image_id in enumerate(entries)}
     owners = _look_up(positions, file.image_ids[rows])
@@ -149,6 +138,25 @@ def _to_split(
         object_word="annotation",
         class_names=[info.name for info in choice.classes],
     )
+
+
+def _list_entries(
+    file: CocoFile, matches: Sequence[Match], dropped: Collection[int]
+) -> dict[int, ImageEntry]:
+    """Return the images that are kept, by id; of equal ids the first counts."""
+    entries: dict[int, ImageEntry] = {}
+    for image, match in zip(file.images.values(), matches, strict=True):
+        entry = ImageEntry(
+            image_id=image.id,
+            image_path=match.path,
+            width=image.width or 0,
+            height=image.height or 0,
+            place=f"{file.name}: image {image.id}",
+            problem=match.problem,
+        )
+        if image.id not in dropped:
+            entries.setdefault(image.id, entry)
+    return entries
 
 
 def _join_images(file: CocoFile, matches: Sequence[Match], findings: Findings) -> _Images:
