@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
@@ -106,16 +106,7 @@ def _pack_parts(
         results = (
             _pack_in_workers(conversion, tasks, num_workers)
             if num_workers > 1
-            else (
-                pack_part(
-                    conversion,
-                    part,
-                    images,
-                    is_written=is_written,
-                    on_image=lambda count: progress.update(done + count),
-                )
-                for part, images, is_written in tasks
-            )
+            else _pack_here(conversion, tasks, lambda count: progress.update(done + count))
         )
         with closing(results):
             for part, found in zip(parts, finished, strict=True):
@@ -137,6 +128,13 @@ def _has_semaphores() -> bool:
         logger.warning("/dev/shm: %s; converting in one process", error.strerror)
         return False
     return True
+
+
+def _pack_here(
+    conversion: Conversion, tasks: Iterable[_Task], on_image: Callable[[int], None]
+) -> Generator[PackedPart, None, None]:
+    for part, images, is_written in tasks:
+        yield pack_part(conversion, part, images, is_written=is_written, on_image=on_image)
 
 
 def _pack_in_workers(
