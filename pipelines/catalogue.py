@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 from ssd_core.errors import UsageError, unknown_name
+from ssd_core.logs import logger
 from ssd_core.store.local import write_file
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ def build(pipeline: str, placement: "Placement", *, nodes: int = 1) -> Any:
     """
     check_pipeline(pipeline)
     module = importlib.import_module(f"pipelines.{pipeline}")
+    for limit in placement.limits(nodes):
+        logger.warning("%s", limit)
     if not PIPELINES[pipeline].trains:
         return module.build(placement)
     if nodes > 1 and placement.job is None:

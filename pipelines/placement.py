@@ -54,6 +54,15 @@ class Placement(PodPlacement):
     environment: dict[str, str] = {"AWS_ENDPOINT_URL": "http://seaweedfs.kubeflow:9000"}
     """Environment variables of every step; the default is the store of Kubeflow Pipelines."""
 
+    def limits(self, nodes: int) -> list[str]:
+        """Return what a user should know before a training on this placement."""
+        found = []
+        if self.device == "npu":
+            found.append("the code for Ascend NPUs has not run on one yet")
+        if self.framework == "mindspore" and nodes * self.processes > 1:
+            found.append("MindSpore trains on one device only: the step 'train' will refuse")
+        return found
+
 
 def load_placement(name: str, path: Path | None = None) -> Placement:
     """Return the placement called `name`.

@@ -95,6 +95,7 @@ def compile_pipeline(
 
     Example: python -m pipelines compile training --placement torch-cuda -o training.yaml
     """
+    set_up_logging()
     check_pipeline(pipeline)
     from pipelines.placement import load_placement
 
