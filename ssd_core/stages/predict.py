@@ -126,7 +126,7 @@ def find_images(places: Sequence[Location], out_dir: Location) -> list[Path | St
     for place in places:
         path = place.local
         if path is None:
-            found |= dict.fromkeys(_stored_images(place))
+            found |= dict.fromkeys(_stored_images(place, out_dir))
         elif path.is_dir():
             # Unlike `Path.resolve`, `realpath` accepts a link to itself.
             inside = [file for file in list_images(path) if pictures not in _real(file).parents]
@@ -142,8 +142,12 @@ def find_images(places: Sequence[Location], out_dir: Location) -> list[Path | St
     return list(found)
 
 
-def _stored_images(location: Location) -> list[StoredImage]:
-    keys = [found.key for found in location.list()]
+def _stored_images(location: Location, out_dir: Location) -> list[StoredImage]:
+    pictures = f"{out_dir}/{PICTURES_DIR}/"
+    if str(location).startswith(pictures):
+        raise UsageError(f"{location} would be overwritten; choose another --out")
+    objects = (found.key for found in location.list())
+    keys = [key for key in objects if not f"{location}/{key}".startswith(pictures)]
     images = [key for key in keys if PurePosixPath(key).suffix.lower() in IMAGE_SUFFIXES]
     if images:
         return [StoredImage(location, key) for key in images]

@@ -9,7 +9,7 @@ import pytest
 from ssd_core.cli.app import app
 from ssd_core.config import ConvertConfig, EvaluateConfig
 from ssd_core.data.conversion.publish import publish_dataset
-from ssd_core.errors import DivergedError
+from ssd_core.errors import DivergedError, UsageError
 from ssd_core.model_dir import CONFIG_FILE, read_description, read_model
 from ssd_core.recipes import load_recipe
 from ssd_core.recipes.overrides import override
@@ -132,13 +132,16 @@ def test_every_directory_may_be_in_a_store(
         photos.put(f"deep/{path.name}", path)
     photos.put("notes.txt", b"")
     single = f"{photos}/deep/{path.name}"
-    for images, count in ((str(photos), 2), (single, 1)):
-        found = root / f"found-{count}"
-        words = ("predict", *map(str, model), images, "--out", str(found), "--device", "cpu")
+    found = photos / "found"  # a second run finds the pictures of the first one there
+    for images, count in ((str(photos), 2), (str(photos), 2), (single, 1)):
+        words = ["predict", *map(str, model), images, "--out", str(found), "--device", "cpu"]
         app([*words], standalone_mode=False)
         lines = found.get("predictions.jsonl").splitlines()
         assert len(lines) == count
         assert json.loads(lines[-1])["image"] == single
+    words[3] = f"{found}/{json.loads(lines[-1])['picture']}"
+    with pytest.raises(UsageError, match="would be overwritten"):
+        app(words, standalone_mode=False)
     published: Location = root / "models" / "cells" / "1"
     assert {"results.json", "report.html", "summary.md"} <= keys(root / "report")
     page = (root / "report").get("report.html").decode()
