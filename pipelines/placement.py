@@ -55,7 +55,7 @@ class Placement(PodPlacement):
     """Environment variables of every step; the default is the store of Kubeflow Pipelines."""
 
     def limits(self, nodes: int) -> list[str]:
-        """Return what a user should know before a training on this placement."""
+        """Return the limits of this placement that a run would meet only later."""
         found = []
         if self.device == "npu":
             found.append("the code for Ascend NPUs has not run on one yet")
