@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, mo
 
 from ssd_core.config import ConvertConfig, ShardFormat, SplitName, first_problem
 from ssd_core.data.sources.base import SourceFile, is_inside
-from ssd_core.errors import DataError, OwnershipError
+from ssd_core.errors import DataError, OwnershipError, remedied
 from ssd_core.model_dir import CONFIG_FILE, MODEL_DIR
 from ssd_core.store import Location
 from ssd_core.store.known_file import KnownFile, digest_json
@@ -193,24 +193,24 @@ def read_manifest(data_dir: Location) -> Manifest:
             f"{data_dir} {_describe_other(data_dir)}; "
             "create a data set with 'ssd convert SOURCE --out DIR'"
         ) from None
+    with remedied("convert the data set again"):
+        return _parse_manifest(content, path)
+
+
+def _parse_manifest(content: bytes, path: str) -> Manifest:
     try:
         values = json.loads(content)
     except (ValueError, RecursionError):  # also of a number that is too long for Python
-        raise DataError(f"{path} is not JSON; convert the data set again") from None
+        raise DataError(f"{path} is not JSON") from None
     version = values.get("schema_version") if isinstance(values, dict) else None
     if version != SCHEMA_VERSION:
-        raise DataError(
-            f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}; "
-            "convert the data set again"
-        )
+        raise DataError(f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}")
     try:
         manifest = Manifest.model_validate(values)
     except ValidationError as error:
-        raise DataError(f"{path}: {first_problem(error)}; convert the data set again") from None
+        raise DataError(f"{path}: {first_problem(error)}") from None
     if not _gives_its_digest(manifest):
-        raise DataError(
-            f"{path} was changed: its content does not give its digest; convert the data set again"
-        )
+        raise DataError(f"{path} was changed: its content does not give its digest")
     return manifest
 
 
