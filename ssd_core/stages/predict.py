@@ -106,8 +106,11 @@ class StoredImage:
         return PurePosixPath(self.key).stem
 
     def read_bytes(self) -> bytes:
-        """Return the content."""
-        return self.directory.get(self.key)
+        """Return the content; DataError if it was removed since it was listed."""
+        try:
+            return self.directory.get(self.key)
+        except FileNotFoundError:
+            raise DataError("the image no longer exists") from None
 
     def __str__(self) -> str:
         return f"{self.directory}/{self.key}"

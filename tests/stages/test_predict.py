@@ -155,6 +155,11 @@ def test_equal_names_stay_apart():
     assert len(set(predict.picture_names([Path("0.jpg")] * 100_000))) == 100_000  # not quadratic
 
 
+def test_a_stored_image_that_was_removed_since_its_listing_is_a_data_error(tmp_path):
+    with pytest.raises(DataError, match="the image no longer exists"):
+        predict.StoredImage(LocalDirectory(tmp_path), "removed.jpg").read_bytes()
+
+
 def test_an_image_that_is_given_twice_is_read_once(tmp_path):
     path = tmp_path / "a.png"
     Image.new("L", (4, 4)).save(path)
