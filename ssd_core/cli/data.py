@@ -6,7 +6,16 @@ from typing import Annotated, Any, cast, get_args
 
 import typer
 
-from ssd_core.cli.options import Assignments, Data, Json, OptionalOut, Out, finish, print_json
+from ssd_core.cli.options import (
+    Assignments,
+    Data,
+    Json,
+    OptionalOut,
+    Out,
+    finish,
+    print_json,
+    refuse_repeated,
+)
 from ssd_core.config import (
     ConvertConfig,
     Crowd,
@@ -67,6 +76,7 @@ _CHECKED_FORMAT = cast(LabelFormat, _CHECK.format)
 
 
 def convert(
+    context: typer.Context,
     source: Source,
     out: Out,
     format: Format = _DEFAULTS.format,
@@ -116,6 +126,7 @@ def convert(
 
 
 def check(
+    context: typer.Context,
     source: Source,
     out: OptionalOut = None,
     format: CheckedFormat = _CHECKED_FORMAT,
@@ -184,8 +195,11 @@ def inspect(
 def _parse(arguments: Mapping[str, Any]) -> ConvertConfig:
     """Return the section from the arguments of a command that are named like its fields."""
     options = {name: arguments[name] for name in ConvertConfig.model_fields if name in arguments}
+    assignments = arguments["assignments"] or ()
+    keys = {name: f"convert.{name}" for name in options}
+    refuse_repeated(arguments["context"], keys, assignments)
     options["classes"] = _read_classes(arguments["classes"])
-    values = assign("convert", options, arguments["assignments"] or ())
+    values = assign("convert", options, assignments)
     return parse_section(ConvertConfig, values, "convert")
 
 

@@ -17,6 +17,7 @@ from ssd_core.cli.options import (
     Out,
     finish,
     print_json,
+    refuse_repeated,
 )
 from ssd_core.config import PublishConfig, Recipe, ReportConfig, explain
 from ssd_core.errors import UsageError, unlisted_name
@@ -67,6 +68,7 @@ def recipes(
 
 
 def train(
+    context: typer.Context,
     data: Data,
     out: Out,
     recipe: Annotated[
@@ -126,12 +128,14 @@ def train(
     if (recipe is None) == (config is None):
         raise UsageError("expected one of --recipe NAME (see 'ssd recipes') and --config FILE")
     base = load_recipe(recipe) if recipe is not None else read_recipe(str(config))
-    short = {
-        "train.epochs": epochs,
-        "train.batch_size": batch_size,
-        "train.optimizer.learning_rate": lr,
+    keys = {
+        "epochs": "train.epochs",
+        "batch_size": "train.batch_size",
+        "lr": "train.optimizer.learning_rate",
     }
-    changes = [f"{key}={value}" for key, value in short.items() if value is not None]
+    refuse_repeated(context, keys, assignments or ())
+    short = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
+    changes = [f"{keys[name]}={value}" for name, value in short.items() if value is not None]
     training = Training(
         recipe=override(base, [*(assignments or ()), *changes]),
         data_dir=data,

@@ -1,12 +1,13 @@
 """Options that several commands share, so that each has one meaning, and their common end."""
 
 import json
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, get_args
 
 import typer
 
 from ssd_core.config import DeviceName, FrameworkName
-from ssd_core.errors import unknown_name
+from ssd_core.errors import UsageError, unknown_name
 from ssd_core.logs import set_up_logging
 from ssd_core.store import Location
 from ssd_core.structures import StageResult
@@ -19,6 +20,24 @@ Assignments = Annotated[
         help="Change one value of the recipe; repeatable. `ssd recipes NAME` prints all values.",
     ),
 ]
+
+
+def refuse_repeated(
+    context: typer.Context, keys: Mapping[str, str], assignments: Iterable[str]
+) -> None:
+    """Refuse a key that --set and its own option give, because one value would be lost.
+
+    Args:
+        context: of the running command; typer passes it to a parameter of its type.
+        keys: the key that an option sets, by the name of its parameter.
+        assignments: the values of --set.
+    """
+    assigned = {each.partition("=")[0].strip() for each in assignments}
+    for name, key in keys.items():
+        source = context.get_parameter_source(name)
+        if key in assigned and source is not None and source.name == "COMMANDLINE":
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{option} and --set {key} both set {key}; leave one of them out")
 
 
 def _one_of(kind: str, names: tuple[str, ...], text: str) -> Any:
