@@ -83,7 +83,7 @@ RULES: dict[str, Rule] = {
     "box_outside": Rule("error", DROP_BOX),
     "box_partly_outside": Rule("error", CLIP),
     "box_beyond_edge": Rule("warning", CLIP),
-    "boxes_may_be_corners": Rule("warning", KEEP),
+    "boxes_may_be_corners": Rule("error", STOP, STOP),
     "box_tiny": Rule("warning", KEEP),
     "object_twice": Rule("warning", KEEP),
     # its class
@@ -145,8 +145,8 @@ class Findings:
 
     @property
     def stops(self) -> bool:
-        """True if nothing more may be written: the policy is strict and there is an error."""
-        return self.policy == "strict" and self.num_errors > 0
+        """True if nothing more may be written: a finding stops the conversion."""
+        return any(action_of(code, self.policy) == STOP for code in self.counts)
 
     def add(self, code: str, place: str, detail: str, *, image: str = "", count: int = 1) -> bool:
         """Record a `Finding` and return whether the image must be dropped.
@@ -174,6 +174,26 @@ class Findings:
         """
         detail = "all its objects had errors and were left out"
         return self.policy == "repair" and self.add("image_emptied", place, detail, image=image)
+
+    def _errors(self) -> list[Finding]:
+        return [finding for finding in self.listed if finding.severity == "error"]
+
+    def most_frequent(self) -> str:
+        """Return the most frequent error with its first place, "" if there is none."""
+        if not (errors := self._errors()):
+            return ""
+        first = max(errors, key=lambda finding: self.counts[finding.code])
+        count = self.counts[first.code]
+        return f"; most often, {count} x {first.code}: {first.place}: {first.detail}"
+
+    def _other_policy(self, listed: int) -> str:
+        """Return the advice to choose another policy, "" if none would keep an image."""
+        errors = self._errors()
+        repairs = {RULES[finding.code].repair for finding in errors}
+        lost = {f.image or f.place for f in errors if RULES[f.code].repair == DROP_IMAGE}
+        if STOP in repairs or 0 < listed <= len(lost):
+            return ""
+        return ", or choose repair or skip (--policy, convert.policy)"
 
     def restore(self, counts: Mapping[str, int], listed: Iterable[Finding]) -> None:
         """Add the findings of another process, or of an interrupted run."""
@@ -210,7 +230,7 @@ class Findings:
     def log(self) -> None:
         """Log each code once, with its first place."""
         for code, count in sorted(self.counts.items()):
-            if self.stops and RULES[code].severity == "error":
+            if action_of(code, self.policy) == STOP:
                 continue  # the command ends with the first of them
             first = next(finding for finding in self.listed if finding.code == code)
             logger.warning(
@@ -223,18 +243,16 @@ class Findings:
             )
 
     def check(self, out_dir: Location, *, dropped: int, listed: int, max_skipped: float) -> None:
-        """Raise DataError for an error under `strict`, or too many dropped images under `skip`.
+        """Raise DataError for a finding that stops, or too many dropped images under `skip`.
 
         `listed` and `dropped` count images of the source; `max_skipped` is a share in [0, 1].
         `out_dir` has the `findings.json` that the message names.
         """
-        errors = (finding for finding in self.listed if finding.severity == "error")
         if self.stops:
-            first = next(errors)
+            first = next(finding for finding in self.listed if finding.action == STOP)
             raise DataError(
                 f"{first.place}: {first.detail} ({first.code}; error 1 of {self.num_errors}, "
-                f"all in {out_dir / FINDINGS_FILE}); fix the data, or choose "
-                "repair or skip (--policy, convert.policy)"
+                f"all in {out_dir / FINDINGS_FILE}); fix the data{self._other_policy(listed)}"
             )
         if self.policy == "skip" and dropped > max_skipped * listed:
             raise DataError(

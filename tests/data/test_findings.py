@@ -50,6 +50,30 @@ def test_strict_stops_on_errors_and_names_count_first_place_and_file(tmp_path: P
     assert [finding["place"] for finding in content["findings"]] == ["w", "b.xml", "c.xml"]
 
 
+@pytest.mark.parametrize(
+    ("policy", "code", "end"),
+    [
+        (
+            "strict",
+            "box_outside",
+            "; fix the data, or choose repair or skip (--policy, convert.policy)",
+        ),
+        ("strict", "image_missing", "; fix the data"),  # repair would drop the only image
+        ("strict", "boxes_may_be_corners", "; fix the data"),
+        ("repair", "boxes_may_be_corners", "; fix the data"),
+    ],
+)
+def test_only_a_policy_that_helps_is_advised(
+    tmp_path: Path, policy: Policy, code: str, end: str
+) -> None:
+    findings = Findings(policy)
+    findings.add(code, "a.xml", "detail", image="a.jpg")
+    with pytest.raises(DataError) as caught:
+        findings.check(LocalDirectory(tmp_path), dropped=1, listed=1, max_skipped=0.01)
+    assert str(caught.value).endswith(f"{FINDINGS_FILE}){end}")
+    assert f"{code}: a.xml: detail" in findings.most_frequent()
+
+
 def test_skip_drops_no_more_than_its_share(tmp_path: Path) -> None:
     findings = Findings("skip")
     findings.check(LocalDirectory(tmp_path), dropped=1, listed=100, max_skipped=0.01)

@@ -144,6 +144,7 @@ CASES: dict[str, Case] = {
     "corners": Case(
         lambda _, c: [a.update(bbox=[9, 4, 19, 9]) for a in c["annotations"]],
         {"boxes_may_be_corners": 3, "box_partly_outside": 3},
+        0,
     ),
     "the same twice": Case(
         lambda _, c: c["annotations"].append(c["annotations"][1] | {"id": 9}), {"object_twice": 1}

@@ -62,7 +62,9 @@ def check_dataset(source: Source, config: ConvertConfig) -> CheckedDataset:
             objects=sum(num_objects),
         )
         try:
-            check_split(name, split, num_images=len(num_objects), num_boxes=sum(num_objects))
+            check_split(
+                name, split, findings, num_images=len(num_objects), num_boxes=sum(num_objects)
+            )
         except DataError as error:
             findings.add("split_unusable", split.place, str(error))
     return CheckedDataset(

@@ -1,5 +1,6 @@
 """Checks of a whole data set that open no image: names, repeated objects, unused classes."""
 
+import posixpath
 import shlex
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +11,7 @@ from ssd_core.config import SplitName
 from ssd_core.data.checking.samples import ROUNDING_PIXELS
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats.dataset import SourceDataset, SourceSplit
-from ssd_core.data.sources.base import IMAGE_SUFFIXES, Source
+from ssd_core.data.sources.base import IMAGE_SUFFIXES, Source, fold_name
 from ssd_core.errors import DataError
 from ssd_core.structures import IntArray
 
@@ -39,14 +40,20 @@ _WITHOUT_VAL = (
 )
 
 
-def check_split(name: SplitName, split: SourceSplit, *, num_images: int, num_boxes: int) -> None:
+def check_split(
+    name: SplitName, split: SourceSplit, findings: Findings, *, num_images: int, num_boxes: int
+) -> None:
     """Check that a split can be learnt or measured with the images that passed all checks.
 
     Raises:
         DataError: it has no images, or no objects but crowds, which `num_boxes` includes.
     """
     if not num_images:
-        raise DataError(f"{split.place}: the {name} split has no images; expected at least one")
+        dropped = f": all {split.num_listed} were dropped" if split.num_listed else ""
+        raise DataError(
+            f"{split.place}: the {name} split has no images{dropped}; expected at least one"
+            f"{findings.most_frequent()}"
+        )
     if not num_boxes:
         raise DataError(
             f"{split.place}: the {name} split has no objects in {num_images} images; choose "
@@ -99,7 +106,7 @@ def _report_ids(split: SourceSplit, findings: Findings) -> None:
 
 
 def _report_corners(split: SourceSplit, findings: Findings) -> None:
-    """Warn where boxes leave their images, and all would fit as two corners."""
+    """Report boxes that leave their images if all would fit as two corners."""
     sizes = np.array([(item.width, item.height) for item in split.images], np.float64)
     limits = np.repeat(sizes.reshape(-1, 2), np.diff(split.starts), axis=0) + ROUNDING_PIXELS
     starts, ends = split.annotations.boxes[:, :2], split.annotations.boxes[:, 2:]
@@ -111,7 +118,10 @@ def _report_corners(split: SourceSplit, findings: Findings) -> None:
         corners = ends.astype(np.float64) - starts  # width and height in the file
     fits = np.all([corners > starts, corners <= limits], axis=(0, 2))
     if np.mean(fits[is_known]) >= _ALMOST_ALL:
-        detail = f"{leaves.sum()} boxes leave their image, but fit if bbox were x0, y0, x1, y1"
+        detail = (
+            f"{leaves.sum()} boxes leave their image, but fit if bbox were x0, y0, x1, y1; if it "
+            "is, write x0, y0, x1 - x0, y1 - y0; else correct these boxes"
+        )
         findings.add("boxes_may_be_corners", split.place, detail, count=int(leaves.sum()))
 
 
@@ -125,9 +135,15 @@ def _report_shared(dataset: SourceDataset, findings: Findings) -> None:
 def _report_unused(source: Source, dataset: SourceDataset, findings: Findings) -> None:
     used = {entry.image_path for split in dataset.splits.values() for entry in split.images}
     used |= {finding.image for finding in findings.listed}  # reported, and perhaps dropped
+    unclear = {_stem(f.image) for f in findings.listed if f.code == "image_ambiguous"}
     for name in source.files:
-        if name.lower().endswith(IMAGE_SUFFIXES) and name not in used:
+        is_image = name.lower().endswith(IMAGE_SUFFIXES)
+        if is_image and name not in used and _stem(name) not in unclear:
             findings.add("image_not_used", name, "is in neither split", image=name)
+
+
+def _stem(name: str) -> str:
+    return posixpath.splitext(posixpath.basename(fold_name(name)))[0]
 
 
 def _report_empty_classes(dataset: SourceDataset, findings: Findings) -> None:
@@ -135,8 +151,11 @@ def _report_empty_classes(dataset: SourceDataset, findings: Findings) -> None:
     split = dataset.splits.get("train", dataset.splits.get("val"))
     assert split is not None
     names = [name for name, count in _count_objects(dataset, [split]).items() if not count]
-    if names:
-        detail = f"no object of: {', '.join(names[:_SHOWN])}{', ...' * (len(names) > _SHOWN)}"
+    are_refused = findings.num_errors and not len(split.annotations)
+    if names and not are_refused:
+        detail = (
+            f"no usable object of: {', '.join(names[:_SHOWN])}{', ...' * (len(names) > _SHOWN)}"
+        )
         findings.add("class_without_objects", split.place, detail, count=len(names))
 
 

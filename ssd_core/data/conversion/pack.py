@@ -70,7 +70,9 @@ def _pack_source(conversion: Conversion, findings: Findings, workers: int) -> Ma
         max_skipped=conversion.config.max_skipped,
     )
     for name, split in splits.items():
-        check_split(name, dataset.splits[name], num_images=split.images, num_boxes=split.boxes)
+        check_split(
+            name, dataset.splits[name], findings, num_images=split.images, num_boxes=split.boxes
+        )
     places = {name: split.place for name, split in dataset.splits.items()}
     return make_manifest(
         conversion.config,

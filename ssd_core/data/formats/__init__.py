@@ -52,10 +52,10 @@ def read_dataset(source: Source, config: ConvertConfig, findings: Findings) -> S
     dataset = READERS[name].read(source, places, config, findings)
     dataset = resolve_names(source, dataset, findings)
     if "val" not in dataset.splits:
-        train, val = hold_back_fifth(source, dataset.splits["train"], findings)
-        logger.info(
-            "no evaluation split: %d of %d images held back", len(val), len(val) + len(train)
-        )
+        whole = dataset.splits["train"]
+        train, val = hold_back_fifth(source, whole, findings)
+        if len(whole):
+            logger.info("no evaluation split: %d of %d images held back", len(val), len(whole))
         dataset = replace(dataset, splits={"train": train, "val": val})
     if config.crowd == "object":
         splits = {key: _without_crowds(split) for key, split in dataset.splits.items()}

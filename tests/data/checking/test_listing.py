@@ -92,6 +92,8 @@ def test_names(name: str) -> None:
     files = ["a.jpg", "my cat.jpg", "a\nb.jpg", "x" * 251 + ".jpg", "sub/d.jpg", NFC]
     files += ["two.jpg", "Two.jpg", "sound.jpg"]
     paths, findings = check(files, {"train": ["sound.jpg", path]})
+    unused = {finding.place for finding in findings.listed if finding.code == "image_not_used"}
+    assert ("two.jpg" in unused) is (code != "image_ambiguous")
     del findings.counts["image_not_used"]
     assert findings.counts == ({code: 1} if code else {})
     assert paths == {"train": ["sound.jpg", kept] if kept else ["sound.jpg"]}
@@ -164,7 +166,7 @@ def test_equal_objects_of_two_images_are_valid() -> None:
 def test_classes_without_objects_are_reported() -> None:
     _, findings = check(["a.jpg"], {"train": ["a.jpg"]}, "strict")
     assert [(f.code, f.place, f.detail) for f in findings.listed] == [
-        ("class_without_objects", "train list", "no object of: c2")
+        ("class_without_objects", "train list", "no usable object of: c2")
     ]
     assert not findings.stops
 
