@@ -13,6 +13,7 @@ from ssd_core.errors import UsageError
 
 app = typer.Typer(
     name="python -m pipelines",
+    cls=exits.Commands,
     no_args_is_help=True,
     epilog=exits.EPILOG,
     add_completion=False,

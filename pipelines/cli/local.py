@@ -43,11 +43,7 @@ def run(
     placement, launcher = choose_runner(framework, device, docker=docker, stream=sys.stdout)
     subjects = f"{given.recipe or given.model} · {given.dataset or given.series}"
     print(f"{pipeline} · {subjects} → {root}", flush=True)
-    try:
-        done = run_pipeline(build(pipeline, placement), arguments, launcher, sys.stdout)
-    except KeyboardInterrupt:
-        print("stopped; the same command continues", file=sys.stderr)
-        raise
+    done = run_pipeline(build(pipeline, placement), arguments, launcher, sys.stdout)
     print(f"log {_relative(LocalDirectory(done.log_path))}")
     _print_results(Layout(arguments["data_root"]), done.name)
 

@@ -9,6 +9,7 @@ from ssd_core.logs import set_up_logging
 
 app = typer.Typer(
     name="ssd",
+    cls=exits.Commands,
     no_args_is_help=True,
     epilog=exits.EPILOG,
     rich_markup_mode="markdown",

@@ -11,10 +11,18 @@ from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from ssd_core import __version__
-from ssd_core.errors import TransientError, closest_name, explain, one_line, report_error
+from ssd_core.errors import (
+    StoppedError,
+    TransientError,
+    closest_name,
+    explain,
+    one_line,
+    report_error,
+)
 from ssd_core.logs import RESULT, logger
 
 EPILOG = (
@@ -45,11 +53,20 @@ Version = Annotated[
 ]
 
 
-def run(app: typer.Typer) -> NoReturn:
-    """Run the command line and exit with the code that `errors.py` assigns to the outcome.
+class Commands(TyperGroup):
+    """The commands of a command line that ends with `run`."""
 
-    Ctrl-C never reaches this function: typer returns 130.
-    """
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; Ctrl-C is an error with a message, which typer would drop."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            message = "stopped by SIGINT; repeat the command to complete its work"
+            raise StoppedError(message, signal.SIGINT) from None
+
+
+def run(app: typer.Typer) -> NoReturn:
+    """Run the command line and exit with the code that `errors.py` assigns to the outcome."""
     exit_code = 0
     is_debugging = _take_common_options()
     try:

@@ -178,7 +178,7 @@ def test_ctrl_c_saves_the_work_and_leaves_nothing_running(few_images: Path, tmp_
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate()
     assert process.returncode == 130
-    assert errors == "stopped; the same command continues\n"
+    assert errors == "error: stopped by SIGINT; repeat the command to complete its work\n"
     wait_until_gone(*below)
     (log,) = read_logs(tmp_path)
     assert "(exit 143)" in log
