@@ -198,7 +198,9 @@ def results(
     server: ServerSettings,
     root: Annotated[
         str | None,
-        typer.Option(metavar="DIR", help="Root of the run; by default the server returns it."),
+        typer.Option(
+            metavar="DIR", help="Root of the run, required for a local one; a server returns it."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -65,7 +65,8 @@ class ServerSettings:
         if not self.endpoint:
             raise UsageError(
                 "no endpoint: give --endpoint or set KF_PIPELINES_ENDPOINT; after `kubectl -n "
-                "kubeflow port-forward svc/ml-pipeline 8888` it is http://localhost:8888"
+                "kubeflow port-forward svc/ml-pipeline 8888` it is http://localhost:8888; a local "
+                "run has none: `results RUN --root DIR` prints its results"
             )
         if "@" in self.endpoint:
             raise UsageError("the endpoint contains a password; give --token-file or --cookies")

@@ -120,6 +120,7 @@ def test_malformed_run_ids(pipelines: Command, run: str) -> None:
     ("endpoint", "message"),
     [
         ("", "no endpoint: give --endpoint or set KF_PIPELINES_ENDPOINT"),
+        ("", "a local run has none: `results RUN --root DIR` prints its results"),
         ("localhost:8888", "endpoint 'localhost:8888': expected http://HOST or https://HOST"),
         ("http://", "expected http://HOST"),
         ("http://[::1", "expected http://HOST"),
