@@ -3,9 +3,9 @@
     SsdError                      base class
     ├── CrashedError        1     another process ended with a bug; see its log
     ├── ProcessFailedError        another process failed; the exit code is the same
-    ├── UsageError          2     an invalid argument: option, key, value, name
+    ├── UsageError          2     an invalid argument: option, key, value, name, missing file
     │   └── OwnershipError  2     the directory belongs to something else
-    ├── DataError           3     a data set, shard or model directory is invalid
+    ├── DataError           3     a data set, shard or model directory is invalid or missing
     ├── DivergedError       3     the training loss is no longer finite
     ├── GateError           3     a required accuracy or speed was not reached
     ├── RunFailedError      3     a run on a cluster failed; see the log of its step

@@ -129,9 +129,9 @@ def _check_measurement(stage: str, output: StageOutput) -> None:
 
 def _get_request(directory: Location) -> bytes:
     if directory.head(INVOCATION_FILE) is None:
-        raise UsageError(
-            f"{directory} has no {INVOCATION_FILE}; expected the output directory of a stage"
-        )
+        is_missing = directory.local is not None and not directory.local.exists()
+        problem = "does not exist" if is_missing else f"has no {INVOCATION_FILE}"
+        raise UsageError(f"{directory} {problem}; expected the output directory of a stage")
     return _get(directory, INVOCATION_FILE)
 
 

@@ -14,6 +14,8 @@ from ssd_core.recipes.overrides import override
 from ssd_core.stages.frame import Input, Invocation, Results, run_stage
 from ssd_core.store import Location
 
+_EXPECTED = "expected a recipe as `ssd recipes NAME` prints it"
+
 
 def run(
     recipe: str,
@@ -70,7 +72,9 @@ def read_recipe(uri: str) -> Recipe:
     try:
         content = path.parent.get(path.name)
     except FileNotFoundError:
-        raise UsageError(f"{uri}: the file does not exist") from None
+        is_folder = path.local is not None and path.local.is_dir()
+        problem = "is a folder" if is_folder else "does not exist"
+        raise UsageError(f"{uri}: {problem}; {_EXPECTED}") from None
     try:
         values = yaml.safe_load(content)
     except yaml.MarkedYAMLError as error:
@@ -80,7 +84,7 @@ def read_recipe(uri: str) -> Recipe:
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
         raise UsageError(f"{uri}: neither JSON nor YAML") from None
     if not isinstance(values, dict):
-        raise UsageError(f"{uri}: expected a recipe as `ssd recipes NAME` prints it")
+        raise UsageError(f"{uri}: {_EXPECTED}")
     try:
         return parse_section(Recipe, values, "")
     except UsageError as error:

@@ -50,7 +50,7 @@ def test_a_recipe_is_read_from_a_file(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "the file does not exist"),
+        (None, "does not exist; expected a recipe as `ssd recipes NAME` prints it"),
         (
             b'{"name": "x",\n "train": {"epochs": 3\n  "steps": 4}}',
             "line 3, column 10: neither JSON nor YAML: expected ',' or '}', but got ':'",
