@@ -184,7 +184,7 @@ def closest_name(name: str, known: Iterable[str]) -> str | None:
         *others, end = candidate.split(".")
         has_word = wanted in end.split("_") or end in wanted.split("_")
         same = 1.0 if wanted == _ALIASES.get(end, end) else 0.9 if has_word else 0.0
-        ratio = difflib.SequenceMatcher(None, leaf, end).ratio()
+        ratio = difflib.SequenceMatcher(None, leaf.lower(), end.lower()).ratio()
         shared = sum(map(str.__eq__, parents, others))
         return max(same, ratio), shared, -abs(len(parents) - len(others))
 

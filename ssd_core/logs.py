@@ -130,6 +130,12 @@ def format_count(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun: "1 class", "2 classes"."""
+    plural = "es" if noun.endswith(("s", "x")) else "s"
+    return f"{count} {noun}{plural * (count != 1)}"
+
+
 def format_duration(seconds: float) -> str:
     """Return a duration as `42 s`, `3:05 min` or `2:03:05 h`."""
     whole = round(seconds)

@@ -212,7 +212,10 @@ def _read_classes(text: str | None) -> list[str] | None:
         names = Path(text).read_text("utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise UsageError(f"--classes {text}: not UTF-8; expected one name per line") from None
-    except OSError:  # the file does not exist, or the list is too long for a file name
+    except FileNotFoundError:
+        if len(names) == 1 and text.lower().endswith(".txt"):
+            raise UsageError(f"--classes {text}: this file does not exist") from None
+    except OSError:  # the list is too long for a file name
         pass
     found = [name for name in names if name.strip()]
     if not found:

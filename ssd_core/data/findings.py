@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from ssd_core.config import Policy
 from ssd_core.errors import DataError, one_line
-from ssd_core.logs import logger
+from ssd_core.logs import counted, logger
 from ssd_core.store import Location
 
 FINDINGS_FILE = "findings.json"
@@ -208,8 +208,7 @@ class Findings:
 
     def totals(self) -> str:
         """Return the numbers of errors and warnings as text."""
-        counts = {"error": self.num_errors, "warning": self.num_warnings}
-        return ", ".join(f"{count} {word}{'s' * (count != 1)}" for word, count in counts.items())
+        return f"{counted(self.num_errors, 'error')}, {counted(self.num_warnings, 'warning')}"
 
     def format(self) -> bytes:
         """Return the content of `findings.json`."""

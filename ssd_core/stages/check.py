@@ -9,6 +9,7 @@ from ssd_core.data.conversion.adopt import is_mindrecord
 from ssd_core.data.findings import FINDINGS_FILE, RULES
 from ssd_core.data.sources import open_source
 from ssd_core.errors import UsageError
+from ssd_core.logs import counted
 from ssd_core.report import findings as findings_page
 from ssd_core.report.page import render_page
 from ssd_core.stages.convert import check_source
@@ -60,10 +61,10 @@ def describe(checked: CheckedDataset) -> list[str]:
     findings = checked.findings
     images = " + ".join(f"{split.images} {name}" for name, split in checked.splits.items())
     objects = sum(split.objects for split in checked.splits.values())
-    classes = len(checked.classes)
     lines = []
     if checked.splits:
-        lines.append(f"{checked.format}: {images} images, {objects} objects, {classes} classes")
+        classes = counted(len(checked.classes), "class")
+        lines.append(f"{checked.format}: {images} images, {counted(objects, 'object')}, {classes}")
     for severity in ("error", "warning"):
         codes = [code for code, rule in RULES.items() if rule.severity == severity]
         for code in (code for code in codes if findings.counts[code]):

@@ -23,7 +23,7 @@ from ssd_core.data.shards.mindrecord.files import require_mindspore
 from ssd_core.data.sources import open_source
 from ssd_core.data.sources.base import Source, read_head
 from ssd_core.errors import DataError, OwnershipError, UsageError
-from ssd_core.logs import announce, format_duration, logger
+from ssd_core.logs import announce, counted, format_duration, logger
 from ssd_core.stages.frame import (
     INVOCATION_FILE,
     RESULTS_FILE,
@@ -216,8 +216,9 @@ def _summary(manifest: Manifest) -> str:
     images = " + ".join(f"{split.images} {name}" for name, split in manifest.splits.items())
     shards = sum(len(split.shards) for split in manifest.splits.values())
     return (
-        f"{images} images, {_total(manifest, 'boxes')} boxes, {len(manifest.classes)} classes, "
-        f"{shards} shards, {_num_bytes(manifest) / 1e6:.1f} MB"
+        f"{images} images, {counted(_total(manifest, 'boxes'), 'box')}, "
+        f"{counted(len(manifest.classes), 'class')}, {counted(shards, 'shard')}, "
+        f"{_num_bytes(manifest) / 1e6:.1f} MB"
     )
 
 

@@ -106,7 +106,7 @@ def _find_splits(
     found: tuple[tuple[SplitName, str | None], ...] = (("train", train), ("val", val))
     places = {split: place for split, place in found if place is not None}
     for split, place in places.items():
-        logger.info("%s: %s", split, place)
+        logger.info("%s: %s", split, source.uri if place == "." else place)
     return places
 
 

@@ -28,12 +28,21 @@ from ssd_core.data.formats.dataset import (
     collect_boxes,
     count_classes,
 )
-from ssd_core.data.formats.names import Match, Stems, check_place, files_below, folder_prefix
+from ssd_core.data.formats.names import (
+    Match,
+    Stems,
+    check_place,
+    files_below,
+    folder_prefix,
+    path_ends,
+)
 from ssd_core.data.sources.base import IMAGE_SUFFIXES, Source, read_head, read_text
 from ssd_core.errors import DataError, UsageError, unknown_name
 
-_ANNOTATION_FOLDER = "Annotations"
-_IMAGE_FOLDERS = ("JPEGImages", "Images", "images")
+_ANNOTATION_FOLDER = "annotations"
+_IMAGE_FOLDERS = ("jpegimages", "images")
+"""In lower case: the names of folders count in any."""
+_IMAGE_SETS = re.compile(r"(^|/)ImageSets/", re.IGNORECASE)
 _XML = (".xml",)
 _SNIFFED_FILES = 20
 """The first file may be the damaged one."""
@@ -73,8 +82,9 @@ def find_places(source: Source) -> list[str]:
     xmls = [name for name in source.files if name.lower().endswith(_XML)]
     if not any(_is_annotation(read_head(source, name)) for name in xmls[:_SNIFFED_FILES]):
         return []
-    lists = [name for name in source.files if re.search(r"(^|/)ImageSets/.*\.txt$", name)]
-    main = [name for name in lists if "ImageSets/Main/" in name]
+    texts = (name for name in source.files if name.endswith(".txt"))
+    lists = [name for name in texts if _IMAGE_SETS.search(name)]
+    main = [name for name in lists if "imagesets/main/" in name.lower()]
     stems = {posixpath.splitext(posixpath.basename(name))[0] for name in xmls}
     splits = [name for name in main or lists if _is_split(read_head(source, name), stems)]
     return splits or main or lists or sorted({_folder_of(name) for name in xmls})
@@ -97,8 +107,8 @@ def read(
 ) -> SourceDataset:
     """Read the annotations of the splits at `places`; see `ssd_core.data.formats.Reader`.
 
-    A place is an ImageSets list or a folder. Images are in `config.images`, else in JPEGImages,
-    Images or images beside the annotations, else in the folder itself. Classes are those of
+    A place is an ImageSets list or a folder. Images are in `config.images`, else in JPEGImages or
+    Images beside the annotations, else in the folder itself, else anywhere. Classes are those of
     `config.classes`, else all that occur, sorted by name.
     """
     layouts = {
@@ -130,35 +140,62 @@ def _locate(source: Source, place: str, split: str, images: str | None) -> _Layo
         check_place(source, place, split, "ImageSets list")
         folder = posixpath.dirname(place)
         own = f"{folder}/" if folder else ""
-        base = place.partition("ImageSets/")[0] if "ImageSets/" in place else own
+        above = _IMAGE_SETS.search(place)
+        base = own if above is None else place[: above.end(1)]
     else:
         base = folder_prefix(source, _folder_of(f"{place}/x.xml"), f"--{split}")
-    xml_prefix = f"{base}{_ANNOTATION_FOLDER}/"
-    xmls = files_below(source, xml_prefix, _XML)
-    if not xmls:
-        xml_prefix, xmls = base, files_below(source, base, _XML)
+    xml_prefix, xmls = _files_in(source, base, [_ANNOTATION_FOLDER], _XML)
     if not xmls and not has_list:
         raise UsageError(f"--{split} {place}: this folder has no XML file")
     if images is not None:
         image_prefix = folder_prefix(source, images, "image folder")
+        files = files_below(source, image_prefix, IMAGE_SUFFIXES)
     else:
-        usual = (f"{base}{folder}/" for folder in _IMAGE_FOLDERS)
-        image_prefix = next((p for p in usual if files_below(source, p, IMAGE_SUFFIXES)), base)
+        image_prefix, files = _files_in(source, base, _IMAGE_FOLDERS, IMAGE_SUFFIXES)
     own_listed = [_Listed(stem, "", "") for stem in xmls]
+    listed = list(_read_list(source, place, xmls)) if has_list else own_listed
+    found = Stems(files)
+    if images is None and not any(found.find(item.stem) for item in listed):
+        found = Stems(_by_base_name(source))
     return _Layout(
         place=place,
-        listed=list(_read_list(source, place, xmls)) if has_list else own_listed,
+        listed=listed,
         xml_prefix=xml_prefix,
         xmls=Stems(xmls),
         image_prefix=image_prefix,
-        images=Stems(files_below(source, image_prefix, IMAGE_SUFFIXES)),
+        images=found,
     )
+
+
+def _files_in(
+    source: Source, base: str, folders: Sequence[str], suffixes: tuple[str, ...]
+) -> tuple[str, dict[str, list[str]]]:
+    """Return the first of the usual folders below `base` with such files, else `base`; its files.
+
+    The files are by stem.
+    """
+    below = (name.removeprefix(base) for name in source.files if name.startswith(base))
+    present = sorted({name.partition("/")[0] for name in below if "/" in name})
+    usual = [f"{base}{name}/" for folder in folders for name in present if name.lower() == folder]
+    for prefix in (*usual, base):
+        found = files_below(source, prefix, suffixes)
+        if found:
+            break
+    return prefix, found
+
+
+def _by_base_name(source: Source) -> dict[str, list[str]]:
+    """Return all images of the source by stem without folders."""
+    found: dict[str, list[str]] = {}
+    for stem, paths in files_below(source, "", IMAGE_SUFFIXES).items():
+        found.setdefault(posixpath.basename(stem), []).extend(paths)
+    return found
 
 
 def _folder_of(xml_name: str) -> str:
     """Return the folder that an XML file describes: its own, or the one above Annotations."""
     folder = posixpath.dirname(xml_name)
-    if posixpath.basename(folder) == _ANNOTATION_FOLDER:
+    if posixpath.basename(folder).lower() == _ANNOTATION_FOLDER:
         folder = posixpath.dirname(folder)
     return folder or "."
 
@@ -233,11 +270,12 @@ def _parse_root(content: bytes) -> Any:
 def _find_image(root: Any, listed: _Listed, layout: _Layout) -> Match:
     """Return the image with the stem of the XML file, else the one that `<filename>` names."""
     written = (root.findtext("filename") or "").strip().replace("\\", "/")
-    for stem in (listed.stem, posixpath.splitext(written)[0]):
+    for stem in (listed.stem, *path_ends(posixpath.splitext(written)[0])):
         found = layout.images.find(stem, written=[written, listed.line])
         if found is not None:
             return found
-    return Match(f"{layout.image_prefix}{written or f'{listed.stem}.jpg'}")
+    name = posixpath.basename(written) or f"{listed.stem}.jpg"
+    return Match(f"{layout.image_prefix}{name}")
 
 
 def _parse_object(number: int, element: Any, offset: int) -> LabelledBox | Problem:

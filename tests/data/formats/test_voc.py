@@ -262,6 +262,28 @@ def test_folders_as_splits(tmp_path: Path, val: str, annotations: str, images: s
     assert stems == {"train": ["a"], "val": ["b"]}
 
 
+@pytest.mark.parametrize(
+    ("lists", "annotations", "images"),
+    [
+        ("ImageSets", "Annotations", "jpegimages"),
+        ("ImageSets", "annotations", "JPEGImages"),
+        ("imagesets", "ANNOTATIONS", "IMAGES"),
+        ("ImageSets", "Annotations", "photos/2024"),
+    ],
+)
+@pytest.mark.parametrize("filename", ["a.jpg", "C:\\data\\a.jpg", "/data/JPEGImages/a.jpg"])
+def test_folders_count_in_any_case_and_images_may_be_anywhere(
+    tmp_path: Path, lists: str, annotations: str, images: str, filename: str
+) -> None:
+    put(tmp_path, {f"{annotations}/x.xml": xml(DOG, filename=filename), f"{images}/a.jpg": "x"})
+    put(tmp_path, {f"{annotations}/b.xml": xml(DOG), f"{images}/b.jpg": "x"})
+    put(tmp_path, {f"{lists}/Main/train.txt": "x\nb\n"})
+    dataset, findings = read(tmp_path, val=f"{lists}/Main/train.txt")
+    assert not findings.counts
+    found = [entry.image_path for entry in dataset.splits["train"].images]
+    assert found == [f"{images}/a.jpg", f"{images}/b.jpg"]
+
+
 def test_a_folder_may_be_named_by_its_annotations_and_images_may_be_elsewhere(
     tmp_path: Path,
 ) -> None:

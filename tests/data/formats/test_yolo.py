@@ -212,6 +212,13 @@ def test_bad_rows(tmp_path: Path, row: str, code: str, detail: str) -> None:
     assert pairs(dataset)["train"] == ["images/b.jpg"]
 
 
+def test_negative_sizes_are_left_to_the_check_of_boxes(tmp_path: Path) -> None:
+    put(tmp_path, {"images/a.jpg": "", "labels/a.txt": "0 0.5 0.5 -0.25 0.5\n"})
+    dataset, findings = read(tmp_path, train="labels", val="labels")
+    assert not findings.counts
+    assert dataset.splits["train"].annotations.boxes.tolist() == [[0.625, 0.25, 0.375, 0.75]]
+
+
 def test_labels_that_are_not_text(tmp_path: Path) -> None:
     put(tmp_path, {"images/a.jpg": "", "labels/a.txt": ROW, "images/b.jpg": ""})
     put(tmp_path, {"labels/b.txt": b"0 0.5 \xff", "labels/c.txt": ROW.encode("utf-16")})

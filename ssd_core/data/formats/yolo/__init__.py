@@ -127,7 +127,8 @@ def _parse_row(row: Sequence[str], line: int, names: Mapping[int, str]) -> Label
         return Problem("object_malformed", f"'{shown}' is not {_COLUMNS}")
     if not number.is_integer() or int(number) not in names:
         return Problem("class_unknown", f"class {number:g}, expected {describe_numbers(names)}")
-    if not all(0 <= value <= 1 + _ROUNDING for value in values):
+    written = values if is_outline else [*values[:2], *map(abs, values[2:])]
+    if not all(0 <= value <= 1 + _ROUNDING for value in written):
         return Problem("object_malformed", f"'{shown}' is not {_COLUMNS} in 0..1 (pixels?)")
     problem = None
     if is_outline:
