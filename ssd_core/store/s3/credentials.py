@@ -107,5 +107,6 @@ class Provider:
             )
         raise TransientError(
             f"the service of the {self._name} returns no credentials; check the role of this "
-            "machine or service account, then repeat the command"
+            "machine or service account, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, then "
+            "repeat the command"
         )

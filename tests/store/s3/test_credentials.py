@@ -158,6 +158,7 @@ def test_a_service_that_fails_is_not_the_fault_of_the_user(
     service.status = 404
     text = refusal(lambda: store.head("key"), TransientError)
     assert text.startswith(f"the service of the {name} returns no credentials; check the role of")
+    assert "or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in text
     service.status = 200
     store.put("key", b"content")
 
