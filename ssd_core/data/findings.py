@@ -226,8 +226,8 @@ class Findings:
         else:
             out_dir.delete(FINDINGS_FILE)
 
-    def log(self) -> None:
-        """Log each code once, with its first place."""
+    def log(self, out_dir: Location) -> None:
+        """Log each code once, with its first place, and the file in `out_dir` with all places."""
         for code, count in sorted(self.counts.items()):
             if action_of(code, self.policy) == STOP:
                 continue  # the command ends with the first of them
@@ -240,6 +240,8 @@ class Findings:
                 first.place,
                 first.detail,
             )
+        if self.counts and not self.stops:
+            logger.warning("all findings are in %s", out_dir / FINDINGS_FILE)
 
     def check(self, out_dir: Location, *, dropped: int, listed: int, max_skipped: float) -> None:
         """Raise DataError for a finding that stops, or too many dropped images under `skip`.

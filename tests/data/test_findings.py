@@ -32,10 +32,14 @@ def test_action(policy: Policy, code: str, is_dropped: bool, action: str) -> Non
     assert findings.listed[0].action == action
 
 
-def test_strict_stops_on_errors_and_names_count_first_place_and_file(tmp_path: Path) -> None:
+def test_strict_stops_on_errors_and_names_count_first_place_and_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     findings = Findings("strict")
     findings.add("class_left_out", "w", "a warning", count=3)
     assert not findings.stops
+    findings.log(LocalDirectory(tmp_path))
+    assert caplog.messages[-1] == f"all findings are in {tmp_path / FINDINGS_FILE}"
     findings.add("box_outside", "b.xml", "box 1 lies outside")
     findings.add("box_outside", "c.xml", "box 2 lies outside")
     assert findings.stops

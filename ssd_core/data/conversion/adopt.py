@@ -70,7 +70,7 @@ def adopt_source(conversion: Conversion, findings: Findings) -> Manifest:
         findings,
     )
     findings.write(conversion.findings_dir)
-    findings.log()
+    findings.log(conversion.findings_dir)
     findings.check(conversion.findings_dir, dropped=0, listed=0, max_skipped=0)
     return make_manifest(
         config,

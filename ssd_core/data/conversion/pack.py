@@ -60,7 +60,7 @@ def _pack_source(conversion: Conversion, findings: Findings, workers: int) -> Ma
     report_equal_images(lambda image: source.read(image.path), seen, findings)
     splits = {name: _join(name, packed) for name in dataset.splits}
     findings.write(conversion.findings_dir)
-    findings.log()
+    findings.log(conversion.findings_dir)
     listed = sum(split.num_listed for split in dataset.splits.values())
     written = sum(split.images for split in splits.values())
     findings.check(
