@@ -1,6 +1,5 @@
 """Convert a source data set: from labelled images to checked shards."""
 
-import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +29,7 @@ from ssd_core.stages.frame import (
     Input,
     Invocation,
     Results,
+    check_outside,
     run_stage,
 )
 from ssd_core.store import LocalDirectory, Location
@@ -159,18 +159,8 @@ def check_source(source: Source, out_dir: Location | None) -> None:
             f"{source.uri} is a converted data set, not a source; use it as it is: "
             f"'ssd train --data {source.uri}'"
         )
-    if out_dir is None:
-        return
-    if out_dir.local is None:
-        is_inside = f"{out_dir}/".startswith(f"{source.uri.rstrip('/')}/")
-    else:
-        is_inside = Path(os.path.realpath(out_dir.local)).is_relative_to(
-            os.path.realpath(source.uri)
-        )
-    if is_inside:
-        raise UsageError(
-            f"--out {out_dir} is inside the source {source.uri}; choose a directory outside of it"
-        )
+    if out_dir is not None:
+        check_outside(out_dir, Location.parse(source.uri), "source")
 
 
 def _existing_manifest(out_dir: Location, config: ConvertConfig) -> Manifest | None:

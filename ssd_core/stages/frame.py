@@ -18,11 +18,11 @@ from typing import Any
 from ssd_core import __version__
 from ssd_core.backends.ranks import ALONE, Ranks
 from ssd_core.config import Section
-from ssd_core.errors import DataError, OwnershipError
+from ssd_core.errors import DataError, OwnershipError, UsageError
 from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.known_file import KnownFile
 from ssd_core.store.local import commit_file, explain_disk_errors, make_directory
-from ssd_core.store.location import PARTIAL_PREFIX, is_empty
+from ssd_core.store.location import PARTIAL_PREFIX, is_empty, is_inside
 from ssd_core.store.transfer import upload_directory
 
 INVOCATION_FILE = "invocation.json"
@@ -90,14 +90,29 @@ def run_stage(
         in_place: `work` writes to a local `out_dir` itself, which the stage has claimed.
 
     Raises:
-        OwnershipError: `out_dir` belongs to something else, or a later run has claimed it.
+        UsageError: `out_dir` is inside the data set.
+        OwnershipError: it belongs to something else, or a later run has claimed it.
     """
     request = _format(invocation.content(), sort_keys=True)
+    if data := invocation.inputs.get("dataset"):
+        check_outside(out_dir, Location.parse(data.uri), "data set")
     ranks.on_first(lambda: _begin(invocation.stage, request, out_dir, in_place=in_place))
     with _work_folder(out_dir, in_place=in_place) as folder:
         results = work(folder)
         ranks.on_first(lambda: _finish(results, request, folder, out_dir, in_place=in_place))
         return results
+
+
+def check_outside(out_dir: Location, input_dir: Location, noun: str) -> None:
+    """Refuse an output directory inside a source or a data set, which stays as it was checked.
+
+    Raises:
+        UsageError: `out_dir` is `input_dir` or below it.
+    """
+    if is_inside(out_dir, input_dir):
+        raise UsageError(
+            f"--out {out_dir} is inside the {noun} {input_dir}; choose a directory outside of it"
+        )
 
 
 def check_owner(stage: str, out_dir: Location) -> None:

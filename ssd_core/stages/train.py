@@ -29,7 +29,7 @@ from ssd_core.model_dir import (
     write_model,
 )
 from ssd_core.process.processor import count_processors
-from ssd_core.stages.frame import Input, Invocation, Results, run_stage
+from ssd_core.stages.frame import Input, Invocation, Results, check_outside, run_stage
 from ssd_core.stages.outputs import read_output
 from ssd_core.store import Location
 from ssd_core.store.transfer import MirroredFile
@@ -73,6 +73,15 @@ class Training:
     def id(self) -> str:
         """The digest of the identity."""
         return digest_identity(self.identity)
+
+    def check_out(self, out_dir: Location) -> None:
+        """Check that a directory is outside of the data set, and empty or of this training.
+
+        Raises:
+            UsageError: it is inside the data set, or holds something else.
+        """
+        check_outside(out_dir, self.data_dir, "data set")
+        check_directory(out_dir, self.identity)
 
     def command(self, out_dir: Location, config: str) -> tuple[str, ...]:
         """Return the arguments of `ssd` that run this training in another process.
@@ -122,7 +131,7 @@ def run(training: Training, out_dir: Location) -> StageResult:
         if results := ranks.on_first(lambda: _read_finished(training, out_dir)):
             return _report("already trained:", results, out_dir)
         reader = open_split(training.data_dir, "train")
-        ranks.on_first(lambda: check_directory(out_dir, training.identity))
+        ranks.on_first(lambda: training.check_out(out_dir))
         precision = training.recipe.train.precision
         backend = open_backend(training.framework, training.device, precision, ranks)
         learner = backend.learner(training.recipe.train, len(training.manifest.classes))
@@ -177,7 +186,7 @@ def launch(training: Training, out_dir: Location, nodes: Nodes, *words: str) -> 
         UsageError: the batch does not divide over the devices, or the framework has no ranks.
     """
     check_batch_size(training.recipe.train.batch_size, nodes.world_size)
-    check_directory(out_dir, training.identity)  # before processes start, which takes seconds
+    training.check_out(out_dir)  # before processes start, which takes seconds
     if nodes.nnodes > 1:
         logger.info("%d machines are waiting for each other", nodes.nnodes)
     with tempfile.TemporaryDirectory(prefix="ssd-recipe-") as folder:

@@ -146,6 +146,13 @@ def is_empty(directory: Location) -> bool:
     return next(directory.list(), None) is None
 
 
+def is_inside(directory: Location, outer: Location) -> bool:
+    """Return whether a directory is `outer` or below it; symbolic links are followed."""
+    if directory.local is None or outer.local is None:
+        return f"{directory.uri}/".startswith(f"{outer.uri}/")
+    return Path(os.path.realpath(directory.local)).is_relative_to(os.path.realpath(outer.local))
+
+
 def check_key(key: str, directory: Location) -> None:
     """Check that a key names an object below the directory.
 

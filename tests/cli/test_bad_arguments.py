@@ -179,6 +179,10 @@ COMMANDS = [
     (["verify", "file"], 2, "file: the directory does not exist"),
     (["verify", "empty"], 3, "contains neither a converted data set"),
     (["verify", "broken"], 3, "damaged or missing file"),
+    *(
+        ([*each, "--data", "DATA", "--out", "DATA/o"], 2, "inside the data set")
+        for each in READ_DATA
+    ),
     (["gc", "nowhere", "--dry-run"], 2, "nowhere: the directory does not exist"),
     (["gc", "ftp://host/data"], 2, "is not supported here"),
 ]
