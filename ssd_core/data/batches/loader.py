@@ -12,6 +12,7 @@ from ssd_core.data.batches.augment import sample
 from ssd_core.data.batches.order import SampleOrder, sample_stream
 from ssd_core.data.shards.reader import SplitReader
 from ssd_core.errors import UsageError, located
+from ssd_core.logs import logger
 from ssd_core.structures import Batch
 
 _BATCHES_AHEAD = 2
@@ -61,6 +62,12 @@ class Loader:
             raise UsageError(
                 f"train.batch_size {self.batch_size} takes each of the {num_images} images more "
                 f"than {_MAX_REPEATS} times per step; choose at most {num_images}"
+            )
+        if self.batch_size > num_images > 0 and self.rank == 0:
+            logger.warning(
+                "train.batch_size %d takes some of the %d images several times per step; choose at "
+                "most %d",
+                *(self.batch_size, num_images, num_images),
             )
 
     def batches(self, first_step: int, last_step: int) -> Iterator[Batch]:

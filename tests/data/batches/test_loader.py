@@ -148,6 +148,24 @@ def test_an_unusable_batch_size_is_refused(changes, message):
         make_loader(**changes)
 
 
+@pytest.mark.parametrize(
+    ("batch_size", "warnings"),
+    [
+        (16, []),
+        (
+            40,
+            [
+                "train.batch_size 40 takes some of the 16 images several times per step; choose "
+                "at most 16"
+            ],
+        ),
+    ],
+)
+def test_a_batch_larger_than_the_data_set_is_a_warning(batch_size, warnings, caplog):
+    make_loader(batch_size=batch_size)
+    assert caplog.messages == warnings
+
+
 def test_a_batch_stays_unchanged_until_the_next_is_requested():
     expected = batches(make_loader(), 0, 6)
     for batch, content in zip(make_loader().batches(0, 6), expected, strict=True):
