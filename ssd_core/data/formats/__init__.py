@@ -12,7 +12,7 @@ from ssd_core.data.formats import coco, txt, voc, yolo
 from ssd_core.data.formats.dataset import SourceDataset, SourceSplit
 from ssd_core.data.formats.names import resolve_names
 from ssd_core.data.formats.splits import find_split, hold_back_fifth
-from ssd_core.data.sources.base import Source
+from ssd_core.data.sources.base import IMAGE_SUFFIXES, Source
 from ssd_core.errors import DataError, UsageError
 from ssd_core.logs import logger
 
@@ -56,6 +56,10 @@ def read_dataset(source: Source, config: ConvertConfig, findings: Findings) -> S
         train, val = hold_back_fifth(source, whole, findings)
         if len(whole):
             logger.info("no evaluation split: %d of %d images held back", len(val), len(whole))
+        if len(val) > len(whole) / 2:
+            logger.warning(
+                "few images are left to train with; choose the evaluation split: --val, convert.val"
+            )
         dataset = replace(dataset, splits={"train": train, "val": val})
     if config.crowd == "object":
         splits = {key: _without_crowds(split) for key, split in dataset.splits.items()}
@@ -75,8 +79,11 @@ def _find_format(source: Source, config: ConvertConfig) -> tuple[str, list[str]]
         name: places for name, reader in READERS.items() if (places := reader.find_places(source))
     }
     if not seen:
+        rest = [name for name in source.files if not name.lower().endswith(IMAGE_SUFFIXES)]
+        shown = ", ".join(f"{name} ({source.files[name].num_bytes} bytes)" for name in rest[:4])
+        shown = shown and f", among them {shown}"
         raise DataError(
-            f"{source.uri}: no annotations of a known format in {len(source.files)} files; "
+            f"{source.uri}: no annotations of a known format in {len(source.files)} files{shown}; "
             f"expected: {', '.join(READERS)}, mindrecord (choose one: --format, convert.format)"
         )
     given = [where for where in (config.train, config.val) if where is not None]

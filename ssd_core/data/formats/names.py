@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
+from unicodedata import is_normalized
 
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats.dataset import Problem, SourceDataset, SourceSplit
@@ -17,7 +18,6 @@ _NAME_BOTH = "expected a name inside it; if the images are elsewhere, take the f
 _ABSOLUTE = re.compile(r"^([A-Za-z]:)?[/\\]+")
 _OTHER_NAME = "image_name_differs"
 """The only problem of an image that has a file."""
-_OTHER_FORM = "the names differ in case or Unicode form"
 _MAX_OPTIONS = 20
 """A name that ends like more files than these is as good as none."""
 
@@ -89,7 +89,11 @@ class Stems:
         if not paths:
             return None
         (path,) = paths
-        return Match(path, None if stem in self.files else _differs(stem, path, _OTHER_FORM))
+        if stem in self.files:
+            return Match(path)
+        found, suffix = posixpath.splitext(path)
+        name = f"{found.removesuffix(stems[0])}{stem}{suffix}"
+        return Match(path, _differs(name, path, _other_form(name, path)))
 
 
 def find_images(
@@ -228,12 +232,20 @@ def _judge(name: str, short: str, moves: _Options, move: _Move | None) -> Match 
         return Match(path, _differs(name, path, "the name is an absolute path"))
     if f"/{path}".endswith(f"/{short}") or f"/{short}".endswith(f"/{path}"):
         return Match(path)
-    difference = "it is in another folder" if move.root and move.folder else _OTHER_FORM
+    difference = "it is in another folder" if move.root and move.folder else _other_form(name, path)
     return Match(path, _differs(name, path, difference))
 
 
 def _differs(name: str, path: str, difference: str) -> Problem:
     return Problem(_OTHER_NAME, f"{name} does not exist, but {path} does: {difference}")
+
+
+def _other_form(name: str, path: str) -> str:
+    """Return the difference of two names that are equal after `fold_name`."""
+    first, second = ("NFC" if is_normalized("NFC", text) else "NFD" for text in (name, path))
+    if first == second:
+        return "the names differ in case"
+    return f"the names differ in Unicode form, {first} and {second}"
 
 
 def _ambiguous(name: str, paths: Sequence[str], remedy: str) -> Problem:

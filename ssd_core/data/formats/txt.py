@@ -93,7 +93,7 @@ def _parse_box(field: str, position: int, config: ConvertConfig) -> LabelledBox 
         return Problem("object_malformed", f"'{field}' is not {_COLUMNS[config.txt_order]}")
     known = known_numbers(config.classes, first=1)
     if not number.is_integer() or int(number) not in known:
-        expected = describe_numbers(known)
+        expected = f"{describe_numbers(known)}{'' if number else '; add 1 to each class'}"
         return Problem("class_unknown", f"'{field}': class {number:g}, expected {expected}")
     box = (a, b, c, d) if config.txt_order == "xy" else (b, a, d, c)
     return LabelledBox(box, str(int(number)), position)

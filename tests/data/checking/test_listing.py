@@ -86,6 +86,9 @@ NAMES = {
 }
 
 
+DIFFERENCES = {"other case": "differ in case", "decomposed": "in Unicode form, NFD and NFC"}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_names(name: str) -> None:
     path, code, kept = NAMES[name]
@@ -98,6 +101,7 @@ def test_names(name: str) -> None:
     assert findings.counts == ({code: 1} if code else {})
     assert paths == {"train": ["sound.jpg", kept] if kept else ["sound.jpg"]}
     if code:
+        assert DIFFERENCES.get(name, "") in findings.listed[0].detail
         assert (findings.listed[0].place, findings.listed[0].image) == ("line 1", kept or path)
         assert check(files, {"train": ["sound.jpg", path]}, "strict")[1].stops
         assert check(files, {"train": ["sound.jpg", path]}, "skip")[0] == {"train": ["sound.jpg"]}

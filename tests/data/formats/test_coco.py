@@ -254,11 +254,15 @@ def test_image_folder_is_given_or_found(tmp_path: Path) -> None:
         ({"name": "x"}, False),
     ],
 )
-def test_only_annotation_files_are_seen(tmp_path: Path, content: Any, is_coco: bool) -> None:
+def test_only_annotation_files_are_seen(
+    tmp_path: Path, content: Any, is_coco: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     put(tmp_path, {"a.json": json.dumps(content), "cut.json": '{"images": [{"id": 1'})
     put(tmp_path, {"train.json": json.dumps({"images": IMAGES})})
     expected = [*["a.json"] * is_coco, "cut.json", "train.json"]
     assert coco.find_places(FolderSource(tmp_path)) == expected
+    is_empty = "annotations" in content and not content["annotations"]
+    assert ("a.json: left out, because its list of annotations is empty" in caplog.text) is is_empty
 
 
 def test_a_lone_file_with_an_empty_list_is_seen(tmp_path: Path) -> None:

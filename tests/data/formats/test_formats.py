@@ -56,9 +56,18 @@ def test_json_of_another_kind_does_not_hide_the_format(tmp_path: Path) -> None:
     assert read(tmp_path).format == "txt"
 
 
-def test_no_known_format(tmp_path: Path) -> None:
-    (tmp_path / "notes.md").write_text("nothing")
-    with pytest.raises(DataError, match="known format in 1 files; expected: coco, voc"):
+@pytest.mark.parametrize(
+    ("name", "content", "shown"),
+    [
+        ("notes.md", "nothing", r", among them notes.md \(7 bytes\)"),
+        ("a.json", "", r", among them a.json \(0 bytes\)"),
+        ("a.json", "[]", r", among them a.json \(2 bytes\)"),
+        ("a.jpg", "", ""),
+    ],
+)
+def test_no_known_format(tmp_path: Path, name: str, content: str, shown: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=f"known format in 1 files{shown}; expected: coco, voc"):
         read(tmp_path)
 
 
@@ -111,6 +120,17 @@ def test_a_fifth_is_held_back_by_content(tmp_path: Path) -> None:
     names = {Path(entry.image_path).name for entry in again["val"].images}
     assert names == held_back | {"twin.jpg"}
     assert again["train"].num_listed == len(again["train"]) + 1  # the missing one
+
+
+def test_holding_back_most_images_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_list(tmp_path, "list.txt", 4)
+    for number, content in enumerate((b"a", b"b", b"b", b"b")):
+        (tmp_path / f"{number}.jpg").write_bytes(content)
+    splits = read(tmp_path).splits
+    assert (len(splits["train"]), len(splits["val"])) == (1, 3)
+    assert "choose the evaluation split: --val" in caplog.text
 
 
 @pytest.mark.parametrize("num_images", [1, 2])

@@ -59,7 +59,7 @@ def test_names_for_numbers(tmp_path: Path) -> None:
         ("1,2,3,4,1,", "object_malformed", "'1,2,3,4,1,' is not xmin"),
         ("1,2,x,4,1", "object_malformed", "'1,2,x,4,1' is not xmin"),
         ("7", "object_malformed", "'7' is not xmin"),
-        ("1,2,3,4,0", "class_unknown", "class 0, expected 1 to 2"),
+        ("1,2,3,4,0", "class_unknown", "class 0, expected 1 to 2; add 1 to each class"),
         ("1,2,3,4,3", "class_unknown", "class 3, expected 1 to 2"),
         ("1,2,3,4,1.5", "class_unknown", "class 1.5, expected 1 to 2"),
         ("1,2,3,4,nan", "class_unknown", "class nan, expected 1 to 2"),

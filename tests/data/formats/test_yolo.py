@@ -68,6 +68,20 @@ LAYOUTS: dict[str, dict[str, str]] = {
         "Images/val/b.jpg": "",
         "Labels/val/b.txt": ROW,
     },
+    **{
+        f"{images} and {labels} for {written}": {
+            "data.yaml": f"train: {written}/x\nval: {written}/y\nnames: [cat]",
+            f"{images}/x/a.jpg": "",
+            f"{labels}/x/a.txt": ROW,
+            f"{images}/y/b.jpg": "",
+            f"{labels}/y/b.txt": ROW,
+        }
+        for images, labels, written in (
+            ("Images", "Labels", "images"),
+            ("Images", "labels", "images"),
+            ("images", "Labels", "IMAGES"),
+        )
+    },
     "root below the file": {
         "data.yaml": "path: photos\ntrain: images/x\nval: images/y\nnames: {0: cat}",
         **pair("photos/images/x", "photos/images/y"),
@@ -210,6 +224,14 @@ def test_bad_rows(tmp_path: Path, row: str, code: str, detail: str) -> None:
     assert dataset.splits["train"].annotations.labels.tolist() == [2, 1]
     dataset, _ = read(tmp_path, policy="skip", **options)
     assert pairs(dataset)["train"] == ["images/b.jpg"]
+
+
+def test_labels_may_all_be_empty(tmp_path: Path) -> None:
+    put(tmp_path, {"data.yaml": "train: images\nval: images\nnames: [cat]"})
+    put(tmp_path, {"images/a.jpg": "", "labels/a.txt": ""})
+    dataset, findings = read(tmp_path, format="auto")
+    assert (dataset.format, len(dataset.splits["train"])) == ("yolo", 1)
+    assert not findings.counts
 
 
 def test_negative_sizes_are_left_to_the_check_of_boxes(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from ssd_core.data.formats.names import Match, check_place, find_images
 from ssd_core.data.formats.splits import find_split, sniff_files
 from ssd_core.data.sources.base import Source
 from ssd_core.errors import DataError
+from ssd_core.logs import logger
 from ssd_core.structures import IntArray
 
 _ENTRY = re.compile(rb'"annotations"\s*:\s*\[\s*[^\s\]]')
@@ -33,7 +34,10 @@ def find_places(source: Source) -> list[str]:
     names = sniff_files(source, ".json", _is_object)
     missing = {name: _find_missing(source, name) for name in names}
     full = [name for name, parts in missing.items() if not parts]
-    return full or [name for name, parts in missing.items() if parts == {_ENTRY}]
+    empty = [name for name, parts in missing.items() if parts == {_ENTRY}]
+    for name in empty if full else ():
+        logger.warning("%s: left out, because its list of annotations is empty", name)
+    return full or empty
 
 
 def _is_object(head: str) -> bool:

@@ -23,7 +23,14 @@ from ssd_core.data.formats.yolo.data_file import (
     is_names_file,
     read_data_file,
 )
-from ssd_core.data.sources.base import IMAGE_SUFFIXES, Source, is_inside, read_head, read_text
+from ssd_core.data.sources.base import (
+    IMAGE_SUFFIXES,
+    Source,
+    fold_name,
+    is_inside,
+    read_head,
+    read_text,
+)
 from ssd_core.errors import DataError, UsageError
 
 _LABELS = (".txt",)
@@ -48,13 +55,14 @@ def find_places(source: Source) -> list[str]:
         if any(map(_ROW.fullmatch, heads.values())):
             folders.append(folder)
         lists += [name for name, head in heads.items() if head.lower().endswith(IMAGE_SUFFIXES)]
-    if not folders:
-        return []
     described = [
         f"{name}:{split}"
         for name in filter(is_data_file, source.files)
         for split in _read_quietly(source, name).places
     ]
+    if not folders:  # all images may be without objects: their files are empty
+        texts = (file for name, file in source.files.items() if name.lower().endswith(_LABELS))
+        return described if any(not file.num_bytes for file in texts) else []
     stems = {_stem(name) for name in source.files if name.lower().endswith(_LABELS)}
     labelled = [
         name
@@ -105,21 +113,33 @@ def locate(source: Source, place: str, split: str, images: str | None) -> list[L
 def _resolve(source: Source, name: str, root: str, path: str) -> str:
     """Return the place that a data file means: it may be one of another folder or machine.
 
-    Of a path that is absolute or begins with `..`, the longest end that exists counts.
+    Of a path that is absolute or begins with `..`, the longest end that exists counts. One that
+    differs only in case or Unicode form counts if no other exists.
     """
     base = posixpath.dirname(name)
     written = posixpath.normpath(path.replace("\\", "/"))
     is_elsewhere = written.startswith(("/", "../")) or ":" in written
     ends = path_ends(written.lstrip("./")) if is_elsewhere else [written]
-    for parts in ((base, root, written), *((base, end) for end in ends)):
-        whole = posixpath.normpath(posixpath.join(*parts))
-        exists = whole == "." or any(f"{file}/".startswith(f"{whole}/") for file in source.files)
-        if is_inside(whole) and exists:
+    joined = [posixpath.join(base, root, written), *(posixpath.join(base, end) for end in ends)]
+    wholes = [whole for whole in map(posixpath.normpath, joined) if is_inside(whole)]
+    for whole in wholes:
+        if whole == "." or any(f"{file}/".startswith(f"{whole}/") for file in source.files):
             return whole
+    folded = {fold_name(place): place for file in source.files for place in _above(file)}
+    for whole in wholes:
+        if fold_name(whole) in folded:
+            return folded[fold_name(whole)]
     raise DataError(
         f"{name}: '{path}' does not exist in {source.uri}; choose the places of the splits: "
         "--train and --val, convert.train and convert.val"
     )
+
+
+def _above(file: str) -> Iterator[str]:
+    """Yield a file and the folders that contain it."""
+    while file:
+        yield file
+        file = posixpath.dirname(file)
 
 
 def _read_folder(
@@ -130,7 +150,7 @@ def _read_folder(
     An image folder that the user chose may serve several splits: there only labels count.
     """
     given = folder_prefix(source, place, f"--{split}")
-    own_images = [f"{given}images/", _swap(given, "labels", "images"), given]
+    own_images = [f"{given}images/", *_swap(given, "labels", "images"), given]
     if images is not None:
         own_images = [folder_prefix(source, images, "image folder")]
     image_prefix, files = _first_with(source, IMAGE_SUFFIXES, own_images)
@@ -138,7 +158,7 @@ def _read_folder(
         raise UsageError(
             f"--{split} {place}: this folder has no images; choose theirs: --images, convert.images"
         )
-    own_labels = [_swap(image_prefix, "images", "labels"), image_prefix]
+    own_labels = [*_swap(image_prefix, "images", "labels"), image_prefix]
     if images is not None:
         own_labels = [f"{given}labels/", given]
     texts = _first_with(source, _LABELS, own_labels)[1]
@@ -162,14 +182,17 @@ def _first_with(
     return prefix, found
 
 
-def _swap(path: str, old: str, new: str) -> str:
-    """Replace the last folder `old` of a path by `new`, or `Old` by `New`."""
+def _swap(path: str, old: str, new: str) -> list[str]:
+    """Return a path with `new` instead of its last folder `old`, and with `New`.
+
+    The first has the case of `old`; the path itself if no folder has this name in either case.
+    """
     parts = path.split("/")
     for index in reversed(range(len(parts) - 1)):  # the last part is a file, or empty
         if parts[index] in {old, old.title()}:
-            parts[index] = new if parts[index] == old else new.title()
-            break
-    return "/".join(parts)
+            names = [new, new.title()] if parts[index] == old else [new.title(), new]
+            return ["/".join([*parts[:index], name, *parts[index + 1 :]]) for name in names]
+    return [path]
 
 
 def _read_list(source: Source, place: str, images: str | None) -> Iterator[LabelledImage]:
@@ -180,5 +203,5 @@ def _read_list(source: Source, place: str, images: str | None) -> Iterator[Label
     stems = [posixpath.splitext(match.path)[0] for match in matches]
     texts = Stems(files_below(source, "", _LABELS))
     for (number, _), match, stem in zip(rows, matches, stems, strict=True):
-        labels = texts.find(_swap(stem, "images", "labels")) or texts.find(stem)
+        labels = texts.find(_swap(stem, "images", "labels")[0]) or texts.find(stem)
         yield LabelledImage(match, labels, f"{place}: line {number}")
