@@ -125,7 +125,9 @@ def train(
     from ssd_core.stages.resolve_config import read_recipe
     from ssd_core.stages.train import Training, launch, run
 
-    if (recipe is None) == (config is None):
+    if recipe is not None and config is not None:
+        raise UsageError("--recipe and --config are both given; leave one of them out")
+    if recipe is None and config is None:
         raise UsageError("expected one of --recipe NAME (see 'ssd recipes') and --config FILE")
     base = load_recipe(recipe) if recipe is not None else read_recipe(str(config))
     keys = {

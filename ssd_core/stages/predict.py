@@ -13,8 +13,8 @@ import numpy as np
 from ssd_core.config import PostprocessOverrides
 from ssd_core.data.decode import decode_image, resize_image
 from ssd_core.data.sources.base import IMAGE_SUFFIXES
-from ssd_core.errors import DataError, UsageError, one_line
-from ssd_core.logs import Progress, announce, format_count, logger
+from ssd_core.errors import DataError, UsageError
+from ssd_core.logs import Progress, announce, format_count
 from ssd_core.report.images import draw_detections
 from ssd_core.stages.detector import OpenedModel, open_model
 from ssd_core.stages.frame import INVOCATION_FILE, Invocation, Results, run_stage
@@ -84,11 +84,13 @@ def run(
     errors = results["errors"]
     num_images = format_count(results["images"], "image")
     num_objects = format_count(results["detections"], "object")
-    announce("found %s in %s: %s", num_objects, num_images, out_dir / PICTURES_DIR)
+    if results["images"]:
+        announce("found %s in %s: %s", num_objects, num_images, out_dir / PICTURES_DIR)
     if errors:
+        rest = f"the results of the other {num_images} are complete"
         raise DataError(
             f"{errors[0]} (error 1 of {len(errors)}, all in {out_dir / PREDICTIONS_FILE}); "
-            f"the results of the other {num_images} are complete"
+            f"{rest if results['images'] else 'no image is left'}"
         )
     return StageResult(metadata={name: float(results[name]) for name in ("images", "detections")})
 
@@ -207,7 +209,6 @@ def _predict(
     try:
         pixels = decode_image(_read_image(path))
     except DataError as error:
-        logger.warning("%s", one_line(f"{path}: {error}"))
         return {"image": str(path), "error": str(error)}
     height, width = pixels.shape[:2]
     scaled = resize_image(pixels, model.detector.image_size)

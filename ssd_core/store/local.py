@@ -88,7 +88,9 @@ def explain_disk_errors(path: Path, doing: Literal["read", "write"] = "write") -
             raise
         reason = os.strerror(error.errno).lower()
         if error.errno in _UNUSABLE:
-            raise UsageError(f"{path}: cannot {doing} there: {reason}") from None
+            raise UsageError(
+                f"{path}: cannot {doing} there: {reason}; choose another path"
+            ) from None
         shortage = SHORTAGES.get(error.errno, f"the disk failed: {reason}; check it")
         raise TransientError(f"{path}: {shortage} and repeat the command") from None
 
@@ -111,7 +113,7 @@ def make_directory(directory: Path, mode: int = 0o777) -> None:
             directory.mkdir(mode=mode, parents=True, exist_ok=True)
         except FileNotFoundError:  # the error of /proc, where no directory can be created
             raise UsageError(
-                f"{directory}: cannot write there: no directory can be created"
+                f"{directory}: cannot write there: no directory can be created; choose another path"
             ) from None
 
 

@@ -68,7 +68,7 @@ MODELS = {
     "broken": (3, "config.json"),
 }
 OUTS = {
-    "file": "cannot write there",
+    "file": "cannot write there: file exists; choose another path",
     "file/below": "cannot write there",
     "loop": "loop: cannot ",
     LONG: "file name too long",
@@ -135,7 +135,7 @@ COMMANDS = [
     (["recipes", "demo", "--set", "train.epoch=1"], 2, "did you mean 'train.epochs'?"),
     (["train", "--recipe", "demo"], 2, "missing option '--data'"),
     ([*TRAIN[:-1]], 2, "expected one of --recipe NAME (see 'ssd recipes') and --config FILE"),
-    ([*TRAIN, "demo", "--config", "file"], 2, "expected one of --recipe NAME"),
+    ([*TRAIN, "demo", "--config", "file"], 2, "both given; leave one of them out"),
     ([*TRAIN[:-1], "--config", "nowhere.json"], 2, "nowhere.json: does not exist; expected"),
     ([*TRAIN[:-1], "--config", "empty"], 2, "empty: is a folder; expected a recipe as"),
     ([*TRAIN[:-1], "--config", "file"], 2, "file: expected a recipe as `ssd recipes NAME`"),

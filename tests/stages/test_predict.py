@@ -88,7 +88,7 @@ def test_every_kind_of_image_is_read(trained_dir, tmp_path):
             assert (copy.mode, copy.size) == ("RGB", (line["width"], line["height"]))
 
 
-def test_bad_files_do_not_lose_the_others(trained_dir, tmp_path):
+def test_bad_files_do_not_lose_the_others(trained_dir, tmp_path, caplog):
     names = ["empty", "text", "jpeg, half", "jpeg, bomb", "png, half", "png, bomb", "webp, cut"]
     folder = tmp_path / "in"
     folder.mkdir()
@@ -104,10 +104,13 @@ def test_bad_files_do_not_lose_the_others(trained_dir, tmp_path):
         run(trained_dir, [folder], tmp_path / "out")
     message = str(caught.value)
     assert message.startswith(f"{folder}/0.png: the image file is empty ")
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
     assert message.endswith(
         f"(error 1 of 9, all in {tmp_path}/out/predictions.jsonl); the results of the other 2 "
         "images are complete"
     )
+    with pytest.raises(DataError, match="error 1 of 1, .*; no image is left"):
+        run(trained_dir, [folder / "0.png"], tmp_path / "none")
     lines = map(json.loads, (tmp_path / "out" / "predictions.jsonl").read_text().splitlines())
     by_name = {Path(line["image"]).name: line for line in lines}
     assert len(by_name) == 11

@@ -80,7 +80,7 @@ def test_an_unwritable_path_is_a_usage_error(tmp_path: Path) -> None:
 
 
 def test_a_path_where_no_directory_can_be_created() -> None:
-    text = "/proc/ssd/x: cannot write there: no directory can be created"
+    text = "/proc/ssd/x: cannot write there: no directory can be created; choose another path"
     for call in (
         lambda: write_file(Path("/proc/ssd/x/file"), "x"),
         lambda: LocalDirectory(Path("/proc/ssd/x")).put("key", b"x"),
@@ -99,7 +99,7 @@ def test_a_name_that_is_too_long(tmp_path: Path) -> None:
 
 def test_a_failed_read_is_not_reported_as_a_write(tmp_path: Path) -> None:
     with (
-        pytest.raises(UsageError, match=f"^{tmp_path}: cannot read there: is a directory$"),
+        pytest.raises(UsageError, match=f"^{tmp_path}: cannot read there: is a directory; "),
         explain_disk_errors(tmp_path, "read"),
     ):
         tmp_path.read_bytes()
