@@ -79,11 +79,8 @@ def _find_format(source: Source, config: ConvertConfig) -> tuple[str, list[str]]
         name: places for name, reader in READERS.items() if (places := reader.find_places(source))
     }
     if not seen:
-        rest = [name for name in source.files if not name.lower().endswith(IMAGE_SUFFIXES)]
-        shown = ", ".join(f"{name} ({source.files[name].num_bytes} bytes)" for name in rest[:4])
-        shown = shown and f", among them {shown}"
         raise DataError(
-            f"{source.uri}: no annotations of a known format in {len(source.files)} files{shown}; "
+            f"{source.uri}: no annotations of a known format in {_count_files(source)}; "
             f"expected: {', '.join(READERS)}, mindrecord (choose one: --format, convert.format)"
         )
     given = [where for where in (config.train, config.val) if where is not None]
@@ -93,6 +90,13 @@ def _find_format(source: Source, config: ConvertConfig) -> tuple[str, list[str]]
     others = others and f"; also seen: {others} (--format, convert.format)"
     logger.info("%s: format %s%s", source.uri, name, others)
     return name, seen[name]
+
+
+def _count_files(source: Source) -> str:
+    """Return the number of files, and some that are not images."""
+    rest = [name for name in source.files if not name.lower().endswith(IMAGE_SUFFIXES)]
+    shown = ", ".join(f"{name} ({source.files[name].num_bytes} bytes)" for name in rest[:4])
+    return f"{len(source.files)} files{shown and f', among them {shown}'}"
 
 
 def _find_splits(
@@ -105,9 +109,9 @@ def _find_splits(
     if train is None and len(candidates) == 1 and candidates[0] != val:
         train = candidates[0]
     if train is None and config.val is None:
-        shown = f" among {', '.join(candidates[:4])}" if candidates else ""
+        shown = f"among {', '.join(candidates[:4])}" if candidates else f"in {_count_files(source)}"
         raise UsageError(
-            f"{source.uri}: found no {name} training split{shown}; choose it: --train, "
+            f"{source.uri}: found no {name} training split {shown}; choose it: --train, "
             "convert.train"
         )
     found: tuple[tuple[SplitName, str | None], ...] = (("train", train), ("val", val))

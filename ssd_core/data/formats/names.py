@@ -61,11 +61,18 @@ def folder_prefix(source: Source, folder: str, option: str) -> str:
 
 
 def files_below(source: Source, prefix: str, suffixes: tuple[str, ...]) -> dict[str, list[str]]:
-    """Return the files below a prefix that end in one of `suffixes`, by stem."""
+    """Return the files below a prefix that end in one of `suffixes`, by stem.
+
+    If it has none, the prefix counts in any case.
+    """
     found: dict[str, list[str]] = {}
-    for name in source.files:
-        if name.startswith(prefix) and name.lower().endswith(suffixes):
-            found.setdefault(posixpath.splitext(name[len(prefix) :])[0], []).append(name)
+    for fold in (str, str.lower):
+        start = fold(prefix)
+        for name in source.files:
+            if fold(name).startswith(start) and name.lower().endswith(suffixes):
+                found.setdefault(posixpath.splitext(name[len(prefix) :])[0], []).append(name)
+        if found:
+            break
     return found
 
 

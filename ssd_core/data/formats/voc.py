@@ -39,9 +39,8 @@ from ssd_core.data.formats.names import (
 from ssd_core.data.sources.base import IMAGE_SUFFIXES, Source, read_head, read_text
 from ssd_core.errors import DataError, UsageError, unknown_name
 
-_ANNOTATION_FOLDER = "annotations"
-_IMAGE_FOLDERS = ("jpegimages", "images")
-"""In lower case: the names of folders count in any."""
+_ANNOTATION_FOLDER = "Annotations"
+_IMAGE_FOLDERS = ("JPEGImages", "Images")
 _IMAGE_SETS = re.compile(r"(^|/)ImageSets/", re.IGNORECASE)
 _XML = (".xml",)
 _SNIFFED_FILES = 20
@@ -174,10 +173,7 @@ def _files_in(
 
     The files are by stem.
     """
-    below = (name.removeprefix(base) for name in source.files if name.startswith(base))
-    present = sorted({name.partition("/")[0] for name in below if "/" in name})
-    usual = [f"{base}{name}/" for folder in folders for name in present if name.lower() == folder]
-    for prefix in (*usual, base):
+    for prefix in (*(f"{base}{folder}/" for folder in folders), base):
         found = files_below(source, prefix, suffixes)
         if found:
             break
@@ -195,7 +191,7 @@ def _by_base_name(source: Source) -> dict[str, list[str]]:
 def _folder_of(xml_name: str) -> str:
     """Return the folder that an XML file describes: its own, or the one above Annotations."""
     folder = posixpath.dirname(xml_name)
-    if posixpath.basename(folder).lower() == _ANNOTATION_FOLDER:
+    if posixpath.basename(folder).lower() == _ANNOTATION_FOLDER.lower():
         folder = posixpath.dirname(folder)
     return folder or "."
 

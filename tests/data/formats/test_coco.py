@@ -258,11 +258,12 @@ def test_only_annotation_files_are_seen(
     tmp_path: Path, content: Any, is_coco: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     put(tmp_path, {"a.json": json.dumps(content), "cut.json": '{"images": [{"id": 1'})
-    put(tmp_path, {"train.json": json.dumps({"images": IMAGES})})
+    put(tmp_path, {"train.json": json.dumps({"images": IMAGES}), "blank.json": ""})
     expected = [*["a.json"] * is_coco, "cut.json", "train.json"]
     assert coco.find_places(FolderSource(tmp_path)) == expected
+    assert "blank.json: left out, because it has no annotations" in caplog.text
     is_empty = "annotations" in content and not content["annotations"]
-    assert ("a.json: left out, because its list of annotations is empty" in caplog.text) is is_empty
+    assert ("a.json: left out, because it has no annotations" in caplog.text) is is_empty
 
 
 def test_a_lone_file_with_an_empty_list_is_seen(tmp_path: Path) -> None:

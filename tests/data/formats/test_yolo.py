@@ -80,6 +80,7 @@ LAYOUTS: dict[str, dict[str, str]] = {
             ("Images", "Labels", "images"),
             ("Images", "labels", "images"),
             ("images", "Labels", "IMAGES"),
+            ("IMAGES", "LABELS", "images"),
         )
     },
     "root below the file": {

@@ -35,8 +35,10 @@ def find_places(source: Source) -> list[str]:
     missing = {name: _find_missing(source, name) for name in names}
     full = [name for name, parts in missing.items() if not parts]
     empty = [name for name, parts in missing.items() if parts == {_ENTRY}]
-    for name in empty if full else ():
-        logger.warning("%s: left out, because its list of annotations is empty", name)
+    files = source.files.items()
+    blank = [name for name, file in files if name.lower().endswith(".json") and not file.num_bytes]
+    for name in [*empty, *blank] if full else ():
+        logger.warning("%s: left out, because it has no annotations", name)
     return full or empty
 
 

@@ -150,7 +150,7 @@ def _read_folder(
     An image folder that the user chose may serve several splits: there only labels count.
     """
     given = folder_prefix(source, place, f"--{split}")
-    own_images = [f"{given}images/", *_swap(given, "labels", "images"), given]
+    own_images = [f"{given}images/", _swap(given, "labels", "images"), given]
     if images is not None:
         own_images = [folder_prefix(source, images, "image folder")]
     image_prefix, files = _first_with(source, IMAGE_SUFFIXES, own_images)
@@ -158,7 +158,7 @@ def _read_folder(
         raise UsageError(
             f"--{split} {place}: this folder has no images; choose theirs: --images, convert.images"
         )
-    own_labels = [*_swap(image_prefix, "images", "labels"), image_prefix]
+    own_labels = [_swap(image_prefix, "images", "labels"), image_prefix]
     if images is not None:
         own_labels = [f"{given}labels/", given]
     texts = _first_with(source, _LABELS, own_labels)[1]
@@ -182,17 +182,14 @@ def _first_with(
     return prefix, found
 
 
-def _swap(path: str, old: str, new: str) -> list[str]:
-    """Return a path with `new` instead of its last folder `old`, and with `New`.
-
-    The first has the case of `old`; the path itself if no folder has this name in either case.
-    """
+def _swap(path: str, old: str, new: str) -> str:
+    """Replace the last folder `old` of a path, in any case, by `new`, or `Old` by `New`."""
     parts = path.split("/")
     for index in reversed(range(len(parts) - 1)):  # the last part is a file, or empty
-        if parts[index] in {old, old.title()}:
-            names = [new, new.title()] if parts[index] == old else [new.title(), new]
-            return ["/".join([*parts[:index], name, *parts[index + 1 :]]) for name in names]
-    return [path]
+        if parts[index].lower() == old:
+            parts[index] = new if parts[index] == old else new.title()
+            break
+    return "/".join(parts)
 
 
 def _read_list(source: Source, place: str, images: str | None) -> Iterator[LabelledImage]:
@@ -203,5 +200,5 @@ def _read_list(source: Source, place: str, images: str | None) -> Iterator[Label
     stems = [posixpath.splitext(match.path)[0] for match in matches]
     texts = Stems(files_below(source, "", _LABELS))
     for (number, _), match, stem in zip(rows, matches, stems, strict=True):
-        labels = texts.find(_swap(stem, "images", "labels")[0]) or texts.find(stem)
+        labels = texts.find(_swap(stem, "images", "labels")) or texts.find(stem)
         yield LabelledImage(match, labels, f"{place}: line {number}")
