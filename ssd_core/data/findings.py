@@ -186,12 +186,13 @@ class Findings:
         count = self.counts[first.code]
         return f"; most often, {count} x {first.code}: {first.place}: {first.detail}"
 
-    def _other_policy(self, listed: int) -> str:
-        """Return the advice to choose another policy, "" if none would keep an image."""
+    def _other_policy(self, listed: int, objects: int) -> str:
+        """Return the advice to choose another policy, "" if none would keep an object."""
         errors = self._errors()
         repairs = {RULES[finding.code].repair for finding in errors}
         lost = {f.image or f.place for f in errors if RULES[f.code].repair == DROP_IMAGE}
-        if STOP in repairs or 0 < listed <= len(lost):
+        is_hopeless = listed > 0 and (listed <= len(lost) or not objects)
+        if STOP in repairs or is_hopeless:
             return ""
         return ", or choose repair or skip (--policy, convert.policy)"
 
@@ -243,17 +244,21 @@ class Findings:
         if self.counts and not self.stops:
             logger.warning("all findings are in %s", out_dir / FINDINGS_FILE)
 
-    def check(self, out_dir: Location, *, dropped: int, listed: int, max_skipped: float) -> None:
+    def check(
+        self, out_dir: Location, *, dropped: int, listed: int, objects: int, max_skipped: float
+    ) -> None:
         """Raise DataError for a finding that stops, or too many dropped images under `skip`.
 
-        `listed` and `dropped` count images of the source; `max_skipped` is a share in [0, 1].
-        `out_dir` has the `findings.json` that the message names.
+        `listed` and `dropped` count images of the source, `objects` those that the reader could
+        parse; 0 listed are an unknown number. `max_skipped` is a share in [0, 1]. `out_dir` has
+        the `findings.json` that the message names.
         """
         if self.stops:
             first = next(finding for finding in self.listed if finding.action == STOP)
+            remedy = f"fix the data{self._other_policy(listed, objects)}"
             raise DataError(
                 f"{first.place}: {first.detail} ({first.code}; error 1 of {self.num_errors}, "
-                f"all in {out_dir / FINDINGS_FILE}); fix the data{self._other_policy(listed)}"
+                f"all in {out_dir / FINDINGS_FILE}); {remedy}"
             )
         if self.policy == "skip" and dropped > max_skipped * listed:
             raise DataError(

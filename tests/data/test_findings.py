@@ -46,7 +46,7 @@ def test_strict_stops_on_errors_and_names_count_first_place_and_file(
     assert findings.num_errors == 2
     findings.write(LocalDirectory(tmp_path))
     with pytest.raises(DataError) as caught:
-        findings.check(LocalDirectory(tmp_path), dropped=0, listed=5, max_skipped=0.01)
+        findings.check(LocalDirectory(tmp_path), dropped=0, listed=5, objects=9, max_skipped=0.01)
     message = str(caught.value)
     assert message.startswith("b.xml: box 1 lies outside (box_outside; error 1 of 2, all in ")
     content = json.loads((tmp_path / FINDINGS_FILE).read_text())
@@ -55,34 +55,38 @@ def test_strict_stops_on_errors_and_names_count_first_place_and_file(
 
 
 @pytest.mark.parametrize(
-    ("policy", "code", "end"),
+    ("policy", "code", "objects", "end"),
     [
         (
             "strict",
             "box_outside",
+            2,
             "; fix the data, or choose repair or skip (--policy, convert.policy)",
         ),
-        ("strict", "image_missing", "; fix the data"),  # repair would drop the only image
-        ("strict", "boxes_may_be_corners", "; fix the data"),
-        ("repair", "boxes_may_be_corners", "; fix the data"),
+        ("strict", "object_malformed", 0, "; fix the data"),
+        ("strict", "image_missing", 2, "; fix the data"),  # repair would drop the only image
+        ("strict", "boxes_may_be_corners", 2, "; fix the data"),
+        ("repair", "boxes_may_be_corners", 2, "; fix the data"),
     ],
 )
 def test_only_a_policy_that_helps_is_advised(
-    tmp_path: Path, policy: Policy, code: str, end: str
+    tmp_path: Path, policy: Policy, code: str, objects: int, end: str
 ) -> None:
     findings = Findings(policy)
     findings.add(code, "a.xml", "detail", image="a.jpg")
     with pytest.raises(DataError) as caught:
-        findings.check(LocalDirectory(tmp_path), dropped=1, listed=1, max_skipped=0.01)
+        findings.check(
+            LocalDirectory(tmp_path), dropped=1, listed=1, objects=objects, max_skipped=0.01
+        )
     assert str(caught.value).endswith(f"{FINDINGS_FILE}){end}")
     assert f"{code}: a.xml: detail" in findings.most_frequent()
 
 
 def test_skip_drops_no_more_than_its_share(tmp_path: Path) -> None:
     findings = Findings("skip")
-    findings.check(LocalDirectory(tmp_path), dropped=1, listed=100, max_skipped=0.01)
+    findings.check(LocalDirectory(tmp_path), dropped=1, listed=100, objects=9, max_skipped=0.01)
     with pytest.raises(DataError, match=r"2 of 100 images have errors.*at most 1.0%"):
-        findings.check(LocalDirectory(tmp_path), dropped=2, listed=100, max_skipped=0.01)
+        findings.check(LocalDirectory(tmp_path), dropped=2, listed=100, objects=9, max_skipped=0.01)
 
 
 def test_an_old_file_is_removed_if_there_are_no_findings(tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ def _pack_source(conversion: Conversion, findings: Findings, workers: int) -> Ma
         conversion.findings_dir,
         dropped=listed - written,
         listed=listed,
+        objects=sum(len(split.annotations) for split in dataset.splits.values()),
         max_skipped=conversion.config.max_skipped,
     )
     for name, split in splits.items():
