@@ -78,7 +78,8 @@ def component(
 ) -> None:
     """Run one component in its container, on files of this machine.
 
-    The first line is the plain `docker run` command that does the same.
+    The first line is the plain `docker run` command that does the same. The output of kfp goes to
+    log.txt in the output directory.
 
     Example: python -m pipelines component convert --image ssd-on-kubeflow/tools:0.1.0
     --param source=examples/bccd --param recipe={}
@@ -98,7 +99,8 @@ def component(
     write_step(step)
     launch = launch_container(step, options=docker_options or ())
     print(launch.line, flush=True)
-    run_step(step, launch, Listener())
+    with (out_dir / "log.txt").open("w") as log:
+        run_step(step, launch, Listener(), stdout=log)
     print(out_dir)
 
 

@@ -107,6 +107,8 @@ def test_every_step_is_repeated_from_its_record(
         command = [sys.executable, "-m", "pipelines", *words]
         done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[1:] == [str(tmp_path / step)]
+        assert "Got executor_input" in (tmp_path / step / "log.txt").read_text()
     again = json.loads((tmp_path / "evaluate" / "evaluation" / "results.json").read_text())
     found = json.loads(Location.parse(f"{results}/evaluate").get("results.json"))
     assert again["metrics"] == found["metrics"]
