@@ -28,7 +28,7 @@ Placements = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Your own rows, which take precedence."),
 ]
-Nodes = Annotated[int, typer.Option(min=1, help="Machines that train together.")]
+Nodes = Annotated[int, typer.Option(metavar="N", min=1, help="Machines that train together.")]
 
 _recipe = typer.Option(metavar="NAME", help="See `ssd recipes`.")
 _dataset = typer.Option(metavar="DIR", help="Labelled images, as `ssd convert` takes them.")

@@ -56,6 +56,14 @@ Version = Annotated[
 class Commands(TyperGroup):
     """The commands of a command line that ends with `run`."""
 
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command; the help of its flags has no type."""
+        command = super().get_command(ctx, cmd_name)
+        for parameter in command.get_params(ctx) if command else ():
+            if getattr(parameter, "is_flag", False):
+                parameter.metavar = ""
+        return command
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command; Ctrl-C is an error with a message, which typer would drop."""
         try:
@@ -130,6 +138,7 @@ def _abandon_output() -> None:
 def _explain(error: TyperException) -> str:
     """Return typer's error message as one line in our style."""
     message = error.format_message().replace("Value error, ", "").removesuffix(".")
+    message = message.replace(": Input should", ": input should")
     context = getattr(error, "ctx", None)
     option = getattr(error, "option_name", None)
     if context and option and hasattr(error, "possibilities"):

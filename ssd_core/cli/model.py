@@ -80,15 +80,13 @@ def train(
             metavar="FILE", help="Recipe as a JSON or YAML file: a path or s3://bucket/file."
         ),
     ] = None,
-    epochs: Annotated[
-        float | None, typer.Option(metavar="N", help="Short for --set train.epochs=N.")
-    ] = None,
+    epochs: Annotated[float | None, typer.Option(metavar="N", help="Sets train.epochs.")] = None,
     batch_size: Annotated[
-        int | None, typer.Option(metavar="N", help="Short for --set train.batch_size=N.")
+        int | None, typer.Option(metavar="N", help="Sets train.batch_size.")
     ] = None,
     lr: Annotated[
         float | None,
-        typer.Option(metavar="RATE", help="Short for --set train.optimizer.learning_rate=RATE."),
+        typer.Option(metavar="RATE", help="Sets train.optimizer.learning_rate."),
     ] = None,
     assignments: Assignments = None,
     framework: Framework = "torch",

@@ -28,6 +28,7 @@ def test_the_help_has_an_example(command: str) -> None:
     done = run_ssd(command, "--help")
     assert done.returncode == 0
     assert f"Example: ssd {command} " in done.stdout
+    assert not re.search("<bool>|range>|…", done.stdout)
 
 
 @pytest.mark.parametrize(

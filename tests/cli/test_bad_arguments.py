@@ -85,7 +85,7 @@ OPTIONS = {
     "--txt-order zx": (2, "invalid value for '--txt-order'"),
     "--voc-offset 2": (2, "convert.voc_offset: input should be 0 or 1, got 2"),
     "--voc-offset one": (2, "invalid value for '--voc-offset'"),
-    "--workers 0": (2, "invalid value for '--workers'"),
+    "--workers 0": (2, "invalid value for '--workers': input should be greater than or equal to 1"),
     "--workers many": (2, "invalid value for '--workers'"),
     "--train nowhere.txt": (2, "--train nowhere.txt: this ImageSets list does not exist"),
     "--train ../x.txt": (2, "--train ../x.txt: leaves the source"),
