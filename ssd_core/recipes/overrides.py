@@ -6,7 +6,6 @@ from typing import Any
 
 from ssd_core.config import Recipe, keys_of, parse_section
 from ssd_core.errors import UsageError, closest_name, unlisted_name
-from ssd_core.logs import logger
 
 
 def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
@@ -22,13 +21,6 @@ def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
         raise UsageError(
             f"train.steps={changed.train.steps} makes train.epochs meaningless; set one of them, "
             "and train.steps=null for epochs"
-        )
-    old, new = recipe.train.model, changed.train.model
-    if new.image_size != old.image_size and new.anchors == old.anchors:
-        logger.warning(
-            "train.model.image_size is %d, but train.model.anchors are those of %d px; scale both, "
-            "in a file for --config",
-            *(new.image_size, old.image_size),
         )
     return changed
 

@@ -123,28 +123,3 @@ def test_the_examples_of_the_page_are_accepted():
     parts = {"matching": values["matching"], "classification_loss": values["classification_loss"]}
     train = load_recipe("ssd300_vgg16").train.model_copy(update={"model": model, **parts})
     assert parse_section(TrainConfig, train.model_dump(mode="json"), "train") == train
-
-
-@pytest.mark.parametrize(
-    ("assignments", "has_warning"),
-    [
-        (["train.model.image_size=64"], True),
-        (["train.model.image_size=256"], False),
-        (
-            [
-                "train.model.image_size=64",
-                'train.model.anchors=[{"stride": 16, "shapes": [[16, 16]]}]',
-            ],
-            False,
-        ),
-    ],
-)
-def test_anchors_of_another_image_size_are_a_warning(
-    assignments: list[str], has_warning: bool, caplog: pytest.LogCaptureFixture
-) -> None:
-    override(load_recipe("demo"), assignments)
-    warning = (
-        "train.model.image_size is 64, but train.model.anchors are those of 256 px; scale both, in "
-        "a file for --config"
-    )
-    assert caplog.messages == [warning] * has_warning
