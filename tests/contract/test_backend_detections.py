@@ -12,6 +12,7 @@ from ssd_core.detection.anchors import generate_anchors
 from ssd_core.detection.boxes import BoxCoder
 from ssd_core.detection.postprocess import select_detections
 from ssd_core.recipes import load_recipe
+from ssd_core.recipes.ssd300_mobilenet_v2 import MINDSPORE_POSTPROCESS
 from tests.requirements import INSTALLED_FRAMEWORKS
 
 RECIPE = load_recipe("demo").train
@@ -22,15 +23,7 @@ METHODS = {
     "softmax, few pass": PostprocessSpec(score_threshold=0.9),
     "sigmoid, most pass": PostprocessSpec(scores="sigmoid", score_threshold=0.1),
     "sigmoid, few pass": PostprocessSpec(scores="sigmoid", score_threshold=0.99),
-    "mindspore": PostprocessSpec(
-        scores="sigmoid",
-        score_threshold=0.8,
-        nms_iou_threshold=0.6,
-        plus_one_areas=True,
-        topk_candidates=0,
-        max_detections_per_class=100,
-        max_detections_per_image=0,
-    ),
+    "mindspore": MINDSPORE_POSTPROCESS.model_copy(update={"score_threshold": 0.8}),
 }
 
 pytestmark = pytest.mark.parametrize("framework", INSTALLED_FRAMEWORKS)
