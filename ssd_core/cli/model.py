@@ -36,6 +36,24 @@ Outputs = Annotated[
     ),
 ]
 
+RecipeName = Annotated[
+    str | None, typer.Option(metavar="NAME", help="See `ssd recipes`; or use --config.")
+]
+ConfigFile = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="Recipe as a JSON or YAML file: a path or s3://bucket/file."),
+]
+BatchSize = Annotated[int | None, typer.Option(metavar="N", help="Sets train.batch_size.")]
+LearningRate = Annotated[
+    float | None, typer.Option(metavar="RATE", help="Sets train.optimizer.learning_rate.")
+]
+_KEYS = {
+    "epochs": "train.epochs",
+    "batch_size": "train.batch_size",
+    "lr": "train.optimizer.learning_rate",
+}
+"""The configuration key that each of these options of `train` sets."""
+
 
 def recipes(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Print this one.")] = None,
@@ -71,23 +89,11 @@ def train(
     context: typer.Context,
     data: Data,
     out: Out,
-    recipe: Annotated[
-        str | None, typer.Option(metavar="NAME", help="See `ssd recipes`; or use --config.")
-    ] = None,
-    config: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE", help="Recipe as a JSON or YAML file: a path or s3://bucket/file."
-        ),
-    ] = None,
+    recipe: RecipeName = None,
+    config: ConfigFile = None,
     epochs: Annotated[float | None, typer.Option(metavar="N", help="Sets train.epochs.")] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(metavar="N", help="Sets train.batch_size.")
-    ] = None,
-    lr: Annotated[
-        float | None,
-        typer.Option(metavar="RATE", help="Sets train.optimizer.learning_rate."),
-    ] = None,
+    batch_size: BatchSize = None,
+    lr: LearningRate = None,
     assignments: Assignments = None,
     framework: Framework = "torch",
     device: Device = "auto",
@@ -120,24 +126,13 @@ def train(
     exit_on_sigterm()
     from ssd_core.backends.ranks import Nodes, read_rank_env
     from ssd_core.model_dir import MODEL_DIR
-    from ssd_core.stages.resolve_config import read_recipe
     from ssd_core.stages.train import Training, launch, run
 
-    if recipe is not None and config is not None:
-        raise UsageError("--recipe and --config are both given; leave one of them out")
-    if recipe is None and config is None:
-        raise UsageError("expected one of --recipe NAME (see 'ssd recipes') and --config FILE")
-    base = load_recipe(recipe) if recipe is not None else read_recipe(str(config))
-    keys = {
-        "epochs": "train.epochs",
-        "batch_size": "train.batch_size",
-        "lr": "train.optimizer.learning_rate",
-    }
-    refuse_repeated(context, keys, assignments or ())
-    short = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
-    changes = [f"{keys[name]}={value}" for name, value in short.items() if value is not None]
+    given = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
+    refuse_repeated(context, _KEYS, assignments or ())
+    changes = [f"{_KEYS[name]}={value}" for name, value in given.items() if value is not None]
     training = Training(
-        recipe=override(base, [*(assignments or ()), *changes]),
+        recipe=override(_choose_recipe(recipe, config), [*(assignments or ()), *changes]),
         data_dir=data,
         framework=framework,
         device=device,
@@ -148,6 +143,19 @@ def train(
     result = run(training, out)
     if read_rank_env().rank == 0:
         finish(result, out / MODEL_DIR, as_json=as_json)
+
+
+def _choose_recipe(name: str | None, config: str | None) -> Recipe:
+    """Return the recipe called `name` or that of a file; exactly one of them is given."""
+    from ssd_core.stages.resolve_config import read_recipe
+
+    if name is not None and config is not None:
+        raise UsageError("--recipe and --config are both given; leave one of them out")
+    if name is not None:
+        return load_recipe(name)
+    if config is not None:
+        return read_recipe(config)
+    raise UsageError("expected one of --recipe NAME (see 'ssd recipes') and --config FILE")
 
 
 def evaluate(

@@ -70,15 +70,7 @@ def run(
     )
 
     def work(folder: Path) -> Results:
-        lines = []
-        with Progress("predict: image", len(paths)) as progress:
-            for path, name in zip(paths, picture_names(paths), strict=True):
-                lines.append(_predict(model, path, folder, f"{PICTURES_DIR}/{name}"))
-                progress.update(len(lines))
-        write_file(folder / PREDICTIONS_FILE, "".join(json.dumps(line) + "\n" for line in lines))
-        found = [len(line["detections"]) for line in lines if "detections" in line]
-        errors = [f"{line['image']}: {line['error']}" for line in lines if "error" in line]
-        return {"images": len(found), "detections": sum(found), "errors": errors}
+        return _predict_all(model, paths, folder)
 
     results = run_stage(invocation, out_dir, work, in_place=True)
     errors = results["errors"]
@@ -200,6 +192,18 @@ def picture_names(paths: Sequence[Path | StoredImage]) -> list[str]:
             name = f"{stem}-{numbers[stem.lower()] + 1}.jpg"
         names[name.lower()] = name
     return list(names.values())
+
+
+def _predict_all(model: OpenedModel, paths: Sequence[Path | StoredImage], folder: Path) -> Results:
+    lines = []
+    with Progress("predict: image", len(paths)) as progress:
+        for path, name in zip(paths, picture_names(paths), strict=True):
+            lines.append(_predict(model, path, folder, f"{PICTURES_DIR}/{name}"))
+            progress.update(len(lines))
+    write_file(folder / PREDICTIONS_FILE, "".join(json.dumps(line) + "\n" for line in lines))
+    found = [len(line["detections"]) for line in lines if "detections" in line]
+    errors = [f"{line['image']}: {line['error']}" for line in lines if "error" in line]
+    return {"images": len(found), "detections": sum(found), "errors": errors}
 
 
 def _predict(
