@@ -45,7 +45,7 @@ class S3Settings:
     secret_key: str | None = field(default=None, repr=False)
     session_token: str | None = field(default=None, repr=False)
     provider: str = ""
-    """Name of the provider of credentials if there is no access key, see `find_provider`."""
+    """Credential provider to use without an access key; see `find_provider`."""
     provider_variables: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """Environment variables that the provider reads."""
     addressing: str = "auto"

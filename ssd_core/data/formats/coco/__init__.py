@@ -28,8 +28,8 @@ _PART_BYTES = 2**22
 def find_places(source: Source) -> list[str]:
     """Return the JSON files with images and annotations; those of test images have none.
 
-    One that is cut off or named like a training split is returned anyway, because reading explains
-    what it lacks; so is one with an empty list if there is no other.
+    A file that is cut off or named like a training split is returned anyway, because reading it
+    explains the missing part. Files with an empty list are returned if no other file has entries.
     """
     names = sniff_files(source, ".json", _is_object)
     missing = {name: _find_missing(source, name) for name in names}
