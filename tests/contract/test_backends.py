@@ -159,6 +159,13 @@ def test_weights_of_another_network_are_refused(framework):
         backend.detector(RECIPE.model, NUM_CLASSES, {}, POSTPROCESS)
 
 
+def test_weights_are_compared_before_the_network_takes_memory(framework):
+    backend = open_backend(framework, "cpu", "fp32")
+    weights = new_learner(framework).weights()
+    with pytest.raises(DataError, match="heads.cls.0"):
+        backend.detector(RECIPE.model, 10**8, weights, POSTPROCESS)
+
+
 def test_detect_composes_the_other_steps(framework):
     detector = new_learner(framework).detector(POSTPROCESS)
     images, sizes = make_batch(1).images, [(64, 64), (300, 200)]

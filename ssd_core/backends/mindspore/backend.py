@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 
 import mindspore as ms
+from mindspore.nn.utils import no_init_parameters
 
 from ssd_core.backends.base import DeviceInfo, Framework
 from ssd_core.backends.mindspore.detector import MindSporeDetector
@@ -42,7 +43,8 @@ class MindSporeBackend:
         postprocess: PostprocessSpec,
     ) -> MindSporeDetector:
         """Build a detector from the arrays that `Learner.weights` returned."""
-        network = Ssd(model, num_classes)
+        with no_init_parameters():  # takes no memory; foreign weights may need any amount
+            network = Ssd(model, num_classes)
         copy_to_parameters(weights, network.named_parameters)
         return MindSporeDetector(network, model, postprocess, device=self._device)
 
