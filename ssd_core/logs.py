@@ -68,8 +68,7 @@ class _LineFormatter(logging.Formatter):
 class Progress:
     """Progress of long work: one redrawn line on a terminal, otherwise a line every few seconds.
 
-    Use as a context manager, which also watches that the work does not stall; `update` is cheap
-    enough for every item.
+    Use as a context manager; `update` is cheap enough for every item, and tells the watchdog.
     """
 
     line_seconds = LINE_SECONDS
@@ -84,14 +83,11 @@ class Progress:
         self._shown = self._started if not self._is_terminal else 0.0
         if logger.level > logging.INFO:
             self._shown = math.inf
-        self._watch = watchdog.watch()
 
     def __enter__(self) -> "Progress":
-        self._watch.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._watch.__exit__(None, None, None)
         if self._is_terminal:
             self._stream.write(_CLEAR_LINE)
             self._stream.flush()

@@ -9,6 +9,7 @@ from ssd_core.backends.base import Backend, Framework
 from ssd_core.backends.ranks import ALONE, Nodes, Ranks, read_rank_env
 from ssd_core.config import Precision
 from ssd_core.errors import UsageError, unknown_name
+from ssd_core.process import watchdog
 
 FRAMEWORKS = tuple(sorted(module.name for module in iter_modules(__path__) if module.ispkg))
 
@@ -57,4 +58,5 @@ def launch_ranks(framework: str, words: Sequence[str], nodes: Nodes) -> int:
     """
     if read_rank_env().world_size > 1:
         raise UsageError("--num-devices starts the ranks itself: leave it out under torchrun")
-    return find_framework(framework).launch(words, nodes)
+    with watchdog.waiting():
+        return find_framework(framework).launch(words, nodes)

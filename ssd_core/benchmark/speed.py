@@ -24,6 +24,7 @@ from ssd_core.backends.base import Detector
 from ssd_core.data.ahead import batched, map_batches_ahead
 from ssd_core.data.decode import load_image
 from ssd_core.metrics import END_TO_END, PARTS
+from ssd_core.process import watchdog
 from ssd_core.structures import ImageArray
 
 _WINDOW = 5
@@ -144,6 +145,7 @@ def _warm_up(run: Callable[[], object], limit: float) -> tuple[int, bool]:
     """
     times: list[float] = []
     while len(times) < _MIN_BATCHES or sum(times) < limit:
+        watchdog.beat()
         times.append(_timed(run))
         before, after = times[-2 * _WINDOW : -_WINDOW], times[-_WINDOW:]
         if len(before) == _WINDOW and abs(median(after) / median(before) - 1) < _TOLERANCE:
@@ -156,6 +158,7 @@ def _repeat(run: Callable[[], ResultT], seconds: float) -> list[ResultT]:
     results: list[ResultT] = []
     started = time.perf_counter()
     while len(results) < _MIN_BATCHES or time.perf_counter() - started < seconds:
+        watchdog.beat()
         results.append(run())
     return results
 

@@ -6,6 +6,7 @@ import typer
 
 from ssd_core.cli import data, doctor, exits, model, upkeep
 from ssd_core.logs import set_up_logging
+from ssd_core.process import watchdog
 
 app = typer.Typer(
     name="ssd",
@@ -35,12 +36,13 @@ for command in (
 
 
 @app.callback()
-def ssd(version: exits.Version = False) -> None:
+def ssd(context: typer.Context, version: exits.Version = False) -> None:
     """Train, evaluate and benchmark SSD object detectors.
 
     The usual order is check, convert, inspect, train, evaluate, benchmark, report, publish.
     """
     set_up_logging(prints_results=True)
+    context.with_resource(watchdog.watch())
 
 
 def main() -> NoReturn:

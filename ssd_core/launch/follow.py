@@ -21,6 +21,7 @@ from ssd_core.launch.status import (
     waiting_reason,
 )
 from ssd_core.logs import format_duration, logger
+from ssd_core.process import watchdog
 
 _SUCCEEDED = {"Complete", "Succeeded"}
 _QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
@@ -46,6 +47,7 @@ class Follower:
         """Return when the job has succeeded; `run_job` lists the errors."""
         poll_seconds = self._timeouts.poll_seconds
         while True:
+            watchdog.beat()
             next_poll = time.monotonic() + poll_seconds
             state, pods = self._cluster.find(self._kind, self._name), self._list_pods()
             conditions = true_conditions(state or {})

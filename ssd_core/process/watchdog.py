@@ -16,6 +16,8 @@ _STDERR = 2
 _DEFAULT_MINUTES = "30"
 _last = 0.0
 """Time of the last progress of this process."""
+_num_waits = 0
+"""Blocks of `waiting` that this process is in."""
 
 
 def beat() -> None:
@@ -25,8 +27,20 @@ def beat() -> None:
 
 
 @contextmanager
+def waiting() -> Iterator[None]:
+    """Do not count the time of the block, which waits for a process with a watchdog of its own."""
+    global _num_waits
+    _num_waits += 1
+    try:
+        yield
+    finally:
+        _num_waits -= 1
+        beat()
+
+
+@contextmanager
 def watch() -> Iterator[None]:
-    """End this process if nothing calls `beat` for SSD_STALL_MINUTES; blocks may be nested.
+    """End this process if nothing calls `beat` for SSD_STALL_MINUTES.
 
     Raises:
         UsageError: SSD_STALL_MINUTES is not a number.
@@ -39,7 +53,6 @@ def watch() -> Iterator[None]:
     try:
         yield
     finally:
-        beat()  # for the block around this one
         ended.set()
 
 
@@ -61,7 +74,7 @@ def _watch(seconds: float, ended: threading.Event) -> None:
     part = min(seconds / 10, 10.0)
     idle, seen = 0.0, _last
     while not ended.wait(part):
-        idle = idle + part if seen == _last else 0.0
+        idle = idle + part if seen == _last and not _num_waits else 0.0
         seen = _last
         if idle >= seconds:
             _end(seconds)

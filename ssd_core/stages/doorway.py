@@ -13,6 +13,7 @@ from ssd_core.config import Recipe, parse_section
 from ssd_core.config.section import SectionT
 from ssd_core.errors import explain, format_error_line, unknown_name
 from ssd_core.logs import LINE_SECONDS, logger, set_up_logging
+from ssd_core.process import watchdog
 from ssd_core.stages.frame import Invocation, run_stage
 from ssd_core.store import Location
 from ssd_core.store.transfer import download_directory
@@ -33,7 +34,8 @@ def doorway() -> Iterator[None]:
     logger.propagate = False  # else the executor of Kubeflow Pipelines prints every record again
     logger.info("ssd-core %s", __version__)
     try:
-        yield
+        with watchdog.watch():
+            yield
     except Exception as error:
         explained = explain(error)
         if explained is None:

@@ -12,6 +12,7 @@ from typing import Literal
 from urllib.parse import unquote
 
 from ssd_core.errors import SHORTAGES, TransientError, UsageError
+from ssd_core.process import watchdog
 from ssd_core.store.location import PARTIAL_PREFIX, Location, StoredObject, check_key
 
 _HASH_BLOCK = 2**22
@@ -145,6 +146,7 @@ def file_sha256(path: Path) -> str:
     with path.open("rb", buffering=0) as file:
         while size := file.readinto(space):
             digest.update(space[:size])
+            watchdog.beat()
     return digest.hexdigest()
 
 
@@ -180,7 +182,9 @@ def walk(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
             with explain_disk_errors(Path(error.filename), "read"):
                 raise error
 
-    yield from os.walk(root, onerror=refuse)
+    for folder in os.walk(root, onerror=refuse):
+        watchdog.beat()
+        yield folder
 
 
 def local_path(text: str, *, expected: str = "a path or file://") -> Path:

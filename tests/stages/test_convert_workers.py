@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ssd_core.errors import DataError
+from ssd_core.logs import Progress
 from tests.datasets import convert_into, file_hashes, manifest_of, names_in, run_convert
 from tests.processes import wait_until_gone
 
@@ -28,12 +29,22 @@ def faulty(few_images: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_number_of_workers_changes_nothing(faulty: Path, tmp_path: Path) -> None:
+def test_the_number_of_workers_changes_nothing(
+    faulty: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nor whether every image is reported as progress, without which a slow part would be ended."""
+    monkeypatch.setattr(Progress, "line_seconds", 0)
     results = []
     for workers in (1, 2, 3):
         out_dir = tmp_path / f"by-{workers}"
         convert_into(out_dir, CONFIG, faulty, workers=workers)
         results.append(file_hashes(out_dir))
+        lines = capsys.readouterr().err.splitlines()
+        shown = [line.split()[2].rstrip(",") for line in lines if line.startswith("convert: ")]
+        assert shown == [f"{number}/12" for number in range(1, 13)]
     assert results[0] == results[1] == results[2]
     names = [shard.name for shard in manifest_of(out_dir).splits["train"].shards]
     assert names == ["train-00001.arrow", "train-00002.arrow"]  # part 0 is empty

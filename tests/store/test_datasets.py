@@ -17,11 +17,12 @@ from ssd_core.data.shards.arrow.rows import ArrowRows
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.data.shards.reader import SplitReader, open_split
 from ssd_core.errors import DataError, OwnershipError, TransientError, UsageError
+from ssd_core.process import watchdog
 from ssd_core.stages import convert, inspect, verify
 from ssd_core.store import LocalDirectory, Location
 from ssd_core.structures import Record
 from tests.faults.fault_proxy import FaultProxy
-from tests.processes import SSD
+from tests.processes import SSD, run_ssd
 from tests.store.conftest import keys, new_location, refusal, run_killed, use_server
 from tests.store.servers import S3Server, wait_until
 
@@ -228,3 +229,18 @@ def test_the_next_group_is_fetched_before_it_is_read(remote_dir: Location, tmp_p
 def test_an_inspection_reads_from_the_store(remote_dir: Location, tmp_path: Path) -> None:
     inspect.run(remote_dir, LocalDirectory(tmp_path / "inspection"))
     assert f'"{remote_dir}"' in (tmp_path / "inspection" / "results.json").read_text()
+
+
+def test_a_verification_tells_the_watchdog_what_it_reads(
+    remote_dir: Location, user_proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = watchdog._last
+    assert next(verify.run(remote_dir)).faults == []
+    assert watchdog._last > before
+    monkeypatch.setenv("SSD_STORE_PATIENCE", "100000")
+    monkeypatch.setenv("SSD_STALL_MINUTES", "0.1")
+    user_proxy.fail("stall", times=1000, target="val-00000.arrow", method="GET")
+    done = run_ssd("verify", remote_dir.uri)
+    assert done.returncode == 75, done.stderr
+    assert "known_file.py" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: no progress for 0.1 minutes: ")

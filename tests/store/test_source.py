@@ -146,12 +146,12 @@ def test_a_store_that_stalls_is_noticed_by_the_watchdog(
     images: Location, tmp_path: Path, user_proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSD_STORE_PATIENCE", "100000")
-    monkeypatch.setenv("SSD_STALL_MINUTES", "0.05")
+    monkeypatch.setenv("SSD_STALL_MINUTES", "0.1")
     user_proxy.fail("stall", times=1000, target=r"BloodImage_00010\.jpg")
     done = run_ssd("convert", images.uri, "--out", tmp_path / "out")
     assert done.returncode == 75, done.stderr
     assert "store.py" in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("error: no progress for 0.05 minutes: ")
+    assert done.stderr.splitlines()[-1].startswith("error: no progress for 0.1 minutes: ")
     user_proxy.heal()
     assert run_ssd("convert", images.uri, "--out", tmp_path / "out").returncode == 0
 

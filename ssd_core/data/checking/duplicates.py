@@ -16,6 +16,7 @@ from ssd_core.config import SplitName
 from ssd_core.data.decode import decode_coarse
 from ssd_core.data.findings import Findings
 from ssd_core.errors import DataError
+from ssd_core.process import watchdog
 from ssd_core.structures import Array, IntArray
 
 _PART_BYTES = 4096
@@ -115,6 +116,7 @@ def find_near_images(looks: Sequence[bytes]) -> list[list[int]]:
         keys = np.unique(part, axis=0, return_inverse=True)[1].ravel()
         order = np.argsort(keys, kind="stable")
         for bucket in np.split(order, np.flatnonzero(np.diff(keys[order])) + 1):
+            watchdog.beat()
             _join_near(groups, bits, bucket)
     found: dict[int, list[int]] = {}
     for row, group in zip(rows.tolist(), groups.tolist(), strict=True):

@@ -15,6 +15,7 @@ from ssd_core.data.conversion.journal import JOURNAL_FILE, journalled_shards
 from ssd_core.data.shards.manifest import SHARD_NAME, Manifest, dataset_of, read_if_any
 from ssd_core.errors import DataError
 from ssd_core.logs import logger
+from ssd_core.process import watchdog
 from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.local import explain_disk_errors
 from ssd_core.store.location import PARTIAL_PREFIX, StoredObject
@@ -33,7 +34,8 @@ def lock_dataset(data_dir: Path) -> Iterator[None]:
     with _open_directory(data_dir) as descriptor:
         if _try_lock(descriptor, data_dir) == "busy":
             logger.info("%s: waiting for another conversion in this directory", data_dir)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            with watchdog.waiting():
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
 
 

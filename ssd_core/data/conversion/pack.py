@@ -7,7 +7,9 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from contextlib import closing, suppress
+from itertools import count
+from multiprocessing.connection import Connection
 
 from ssd_core.config import SplitName
 from ssd_core.data.ahead import map_on
@@ -28,6 +30,8 @@ _Task = tuple[Part, SourceSplit, bool]
 
 _conversion: Conversion
 """Of a worker process: shared by all its tasks."""
+_sender: "Connection[bytes, bytes]"
+"""Of a worker process: takes a message per finished image."""
 
 
 def pack_dataset(conversion: Conversion, *, workers: int = 1) -> Manifest:
@@ -98,28 +102,27 @@ def _pack_parts(
     missing = [part for part, found in zip(parts, finished, strict=True) if found is None]
     total = sum(len(part.positions) for part in parts)
     done = total - sum(len(part.positions) for part in missing)
+    images = count(done + 1)
     tasks = (
         (part, dataset.splits[part.split].select(part.positions), not findings.stops)
         for part in missing
     )
     with Progress("convert: image", total, done=done) as progress:
+
+        def on_image() -> None:
+            progress.update(next(images))
+
         num_workers = min(workers, len(missing))
-        if num_workers > 1 and not _has_semaphores():
-            num_workers = 1
-        results = (
-            _pack_in_workers(conversion, tasks, num_workers)
-            if num_workers > 1
-            else _pack_here(conversion, tasks, lambda count: progress.update(done + count))
-        )
+        if num_workers > 1 and _has_semaphores():
+            results = _pack_in_workers(conversion, tasks, num_workers, on_image)
+        else:
+            results = _pack_here(conversion, tasks, on_image)
         with closing(results):
-            for part, found in zip(parts, finished, strict=True):
+            for found in finished:
                 packed = found or next(results)
                 findings.restore(packed.counts, packed.findings)
-                if found is None:
-                    done += len(part.positions)
-                    progress.update(done)
-                    if not findings.stops:
-                        journal.add(packed)
+                if found is None and not findings.stops:
+                    journal.add(packed)
                 yield packed
 
 
@@ -134,34 +137,47 @@ def _has_semaphores() -> bool:
 
 
 def _pack_here(
-    conversion: Conversion, tasks: Iterable[_Task], on_image: Callable[[int], None]
+    conversion: Conversion, tasks: Iterable[_Task], on_image: Callable[[], None]
 ) -> Generator[PackedPart, None, None]:
     for part, images, is_written in tasks:
         yield pack_part(conversion, part, images, is_written=is_written, on_image=on_image)
 
 
 def _pack_in_workers(
-    conversion: Conversion, tasks: Iterable[_Task], num_workers: int
+    conversion: Conversion, tasks: Iterable[_Task], num_workers: int, on_image: Callable[[], None]
 ) -> Generator[PackedPart, None, None]:
     """Pack parts in worker processes, a few parts ahead of the consumer.
 
     The workers are spawned, not forked, because this process may run threads.
     """
-    with ProcessPoolExecutor(
-        num_workers, multiprocessing.get_context("spawn"), _start_worker, (conversion,)
-    ) as pool:
-        try:
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    counter = threading.Thread(target=_receive, args=(receiver, on_image), daemon=True)
+    counter.start()
+    arguments = (conversion, sender)
+    try:
+        with sender, ProcessPoolExecutor(num_workers, context, _start_worker, arguments) as pool:
             yield from map_on(pool, _pack_in_worker, tasks, depth=2 * num_workers)
-        except BrokenProcessPool:
-            raise TransientError(
-                "a worker process of the conversion was killed, perhaps for using too much memory; "
-                "repeat the command with fewer --workers"
-            ) from None
+    except BrokenProcessPool:
+        raise TransientError(
+            "a worker process of the conversion was killed, perhaps for using too much memory; "
+            "repeat the command with fewer --workers"
+        ) from None
+    finally:
+        counter.join()
 
 
-def _start_worker(conversion: Conversion) -> None:
-    global _conversion
-    _conversion = conversion
+def _receive(messages: "Connection[bytes, bytes]", on_image: Callable[[], None]) -> None:
+    """Call `on_image` for each message, until no process can send one."""
+    with messages, suppress(EOFError):
+        while True:
+            messages.recv_bytes()
+            on_image()
+
+
+def _start_worker(conversion: Conversion, sender: "Connection[bytes, bytes]") -> None:
+    global _conversion, _sender
+    _conversion, _sender = conversion, sender
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -176,7 +192,9 @@ def _end_with_parent() -> None:
 
 def _pack_in_worker(task: _Task) -> PackedPart:
     part, images, is_written = task
-    return pack_part(_conversion, part, images, is_written=is_written)
+    return pack_part(
+        _conversion, part, images, is_written=is_written, on_image=lambda: _sender.send_bytes(b"")
+    )
 
 
 def _seen_images(

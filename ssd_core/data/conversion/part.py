@@ -92,12 +92,12 @@ def pack_part(
     images: SourceSplit,
     *,
     is_written: bool = True,
-    on_image: Callable[[int], None] = lambda _: None,
+    on_image: Callable[[], None],
 ) -> PackedPart:
     """Check every image of a part and write its shard.
 
-    After a strict error, or unless `is_written`, images are only checked. `on_image` is called with
-    the number of finished images.
+    After a strict error, or unless `is_written`, images are only checked. `on_image` is called
+    after each.
     """
     findings = Findings(conversion.config.policy)
     counts = [0]
@@ -129,7 +129,7 @@ def _valid_samples(
     images: SourceSplit,
     writer: Writer,
     findings: Findings,
-    on_image: Callable[[int], None],
+    on_image: Callable[[], None],
 ) -> Iterator[tuple[int, Sample, memoryview]]:
     """Load and check the images; yield position, sample and image of those that are kept."""
     source, config = conversion.source, conversion.config
@@ -139,7 +139,7 @@ def _valid_samples(
         checked = check_image(images.sample(index), load, config, findings)
         if checked is not None:
             yield index, *checked
-        on_image(index + 1)
+        on_image()
 
 
 def _load(writer: Writer, source: Source, name: str) -> memoryview:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ssd_core.data.sources.base import SourceFile, look_up
 from ssd_core.errors import DataError, UsageError
+from ssd_core.process import watchdog
 from ssd_core.store.local import raise_if_transient
 
 
@@ -39,6 +40,7 @@ class FolderSource:
         folders = [""]
         while folders:
             prefix = folders.pop()
+            watchdog.beat()
             try:
                 with os.scandir(os.path.join(self._root, prefix)) as entries:
                     for entry in entries:
@@ -104,6 +106,7 @@ class FolderSource:
             descriptor = os.open(f"{self._root}/{name}", os.O_RDONLY)
             try:
                 yield descriptor
+                watchdog.beat()
             finally:
                 os.close(descriptor)
         except OSError as error:

@@ -28,6 +28,7 @@ from urllib3.response import BaseHTTPResponse
 
 from ssd_core.errors import UsageError
 from ssd_core.logs import logger
+from ssd_core.process import watchdog
 from ssd_core.store.s3.credentials import open_provider
 from ssd_core.store.s3.settings import RetryPolicy, S3Settings, find_proxy
 
@@ -80,6 +81,7 @@ class RetryBudget:
 
     def restore(self) -> None:
         """Restore the full budget after progress; it is counted from the next failure."""
+        watchdog.beat()
         self._deadline, self._count = None, 0
 
     def pause(self, reason: str, retry_after: float = 0.0) -> bool:
