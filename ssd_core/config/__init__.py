@@ -57,6 +57,7 @@ TxtOrder = Literal["xy", "yx"]
 CropRule = Literal["mmdetection", "torchvision", "mindspore"]
 Precision = Literal["auto", "fp32", "bf16"]
 SplitName = Literal["train", "val"]
+ImageSet = Literal["all", "mindspore"]
 FrameworkName = Literal["torch", "mindspore"]
 DeviceName = Literal["auto", "cpu", "cuda", "npu"]
 
@@ -84,7 +85,8 @@ class ConvertConfig(Section):
     """Column order of TXT boxes: x first as MindSpore documents, or y first as its code read."""
     crowd: Crowd = "keep"
     """Meaning of a box around a group: `keep` excludes it from matching and evaluation, as COCO
-    does; `object` trains on it like on any other box, as MindSpore's SSD did."""
+    does; `object` trains on it like on any other box, as MindSpore's SSD did. Evaluation excludes
+    it in either case."""
     voc_offset: Literal[0, 1] = 0
     """Subtracted from VOC coordinates; 1 if pixels are counted from 1, as in original VOC."""
     max_pixels: PositiveInt = 50_000_000
@@ -208,6 +210,11 @@ class EvaluateConfig(Section):
     postprocess: PostprocessOverrides = PostprocessOverrides()
     split: SplitName = "val"
     """Split to evaluate."""
+    images: ImageSet = "all"
+    """Images that count: `all`, as in COCO's figures, or `mindspore`, without images that have a
+    crowd or no objects, as MindSpore's SSD measured; the two figures are not comparable."""
+    closing_line: bool = False
+    """Whether the figures end with the line `mAP: 0.238`, as those of MindSpore's SSD did."""
     batch_size: PositiveInt = 8
     """Images per forward pass; it changes results by no more than rounding."""
 

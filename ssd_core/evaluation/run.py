@@ -5,10 +5,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ssd_core.backends.base import Detector
+from ssd_core.config import EvaluateConfig, ImageSet
 from ssd_core.data.ahead import map_batches_ahead
 from ssd_core.data.decode import load_image
+from ssd_core.data.shards.manifest import Manifest
 from ssd_core.data.shards.reader import SplitReader
-from ssd_core.errors import located
+from ssd_core.errors import DataError, located
 from ssd_core.evaluation.coco import CocoScores, evaluate_coco
 from ssd_core.logs import Progress
 from ssd_core.structures import Annotations, Detections, ImageArray, Record
@@ -22,10 +24,25 @@ class EvaluatedImage(NamedTuple):
     found: Detections
 
 
+def check_image_set(images: ImageSet, manifest: Manifest) -> None:
+    """Check that a data set still knows which images `evaluate.images` leaves out.
+
+    Raises:
+        DataError: it lacks objects of its source, which could be crowds.
+    """
+    num_left_out = manifest.findings.get("class_left_out", 0)
+    if images == "mindspore" and num_left_out and manifest.source["format"] == "coco":
+        raise DataError(
+            f"evaluate.images=mindspore needs all crowds of {manifest.source['uri']}, but "
+            f"{num_left_out} objects of other classes were left out by --classes; evaluate all "
+            "images, or convert all classes"
+        )
+
+
 def evaluate_detector(
-    detector: Detector, reader: SplitReader, *, batch_size: int
+    detector: Detector, reader: SplitReader, config: EvaluateConfig
 ) -> tuple[CocoScores, list[EvaluatedImage]]:
-    """Return the accuracy on a split, and the detections of its images in the order of their ids.
+    """Return the accuracy on a split, and its evaluated images in the order of their ids.
 
     Images are decoded on threads ahead of the device, and scored in the order of their ids, as
     pycocotools does, so the order of the shards does not matter.
@@ -35,7 +52,8 @@ def evaluate_detector(
         with located(record.image_path):
             return record, *load_image(record.image, detector.image_size)
 
-    batches = map_batches_ahead(load, reader.read_in_order(), batch_size=batch_size)
+    counted = (each for each in reader.read_in_order() if _counts(each, config.images))
+    batches = map_batches_ahead(load, counted, batch_size=config.batch_size)
     images: list[EvaluatedImage] = []
     with Progress("evaluate: image", reader.num_images) as progress:
         for batch in batches:
@@ -49,3 +67,8 @@ def evaluate_detector(
     images.sort(key=lambda image: image.image_id)
     truths, detections = [image.truth for image in images], [image.found for image in images]
     return evaluate_coco(truths, detections, reader.classes), images
+
+
+def _counts(record: Record, images: ImageSet) -> bool:
+    is_crowd = record.annotations.is_crowd
+    return images == "all" or (len(is_crowd) > 0 and not is_crowd.any())

@@ -36,8 +36,17 @@ def accuracy(results: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "chart": _precision_recall(results["classes"]),
         "confusion": _confusion(results["confusion"]) if results["confusion"] else None,
-        "counts": {name: results[name] for name in ("images", "objects", "detections")},
+        "images": describe_images(results),
+        "counts": {name: results[name] for name in ("objects", "detections")},
     }
+
+
+def describe_images(results: Mapping[str, Any]) -> str:
+    """Return the number of images behind the metrics, and which ones were left out."""
+    images, skipped = results["images"], results["skipped_images"]
+    if not skipped:
+        return f"{images:,} images"
+    return f"{images:,} of {images + skipped:,} images, without those with a crowd or no objects"
 
 
 def class_metrics(results: Mapping[str, Any]) -> list[Metric]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ssd_core.logs import format_duration
 from ssd_core.metrics import END_TO_END, METRICS, PARTS, Metric, group_metrics, key_metrics
+from ssd_core.report.accuracy import describe_images
 from ssd_core.report.charts import INK, Chart, Line, class_colour, line_chart
 
 _STEP_CHART_WIDTH = 330
@@ -128,7 +129,7 @@ def _note(metric: Metric, results: Mapping[str, Any]) -> str:
         worst = METRICS["latency_ms_p99"]
         p99 = worst.format(results["metrics"].get(worst.name))
         return f"batch {batches[0]['batch_size']}, p99 {p99}"
-    images = "" if batches else f", {results['images']:,} images"
+    images = "" if batches else f", {describe_images(results)}"
     return f"{metric.description}{images}"
 
 

@@ -7,11 +7,12 @@ from typing import Any
 from ssd_core.benchmark.environment import describe_environment
 from ssd_core.config import EvaluateConfig
 from ssd_core.data.shards.reader import SplitReader, open_split
-from ssd_core.evaluation.coco import ClassScores, CocoScores, format_summary
+from ssd_core.evaluation.coco import ClassScores, CocoScores
 from ssd_core.evaluation.confusion import confusion_matrix
 from ssd_core.evaluation.detections_file import DETECTIONS_FILE, write_detections
-from ssd_core.evaluation.run import EvaluatedImage, evaluate_detector
+from ssd_core.evaluation.run import EvaluatedImage, check_image_set, evaluate_detector
 from ssd_core.logs import announce
+from ssd_core.report.figures import format_figures
 from ssd_core.stages.detector import OpenedModel, open_model
 from ssd_core.stages.frame import Input, Invocation, Results, check_owner, run_stage
 from ssd_core.store import Location
@@ -43,10 +44,12 @@ def run(
         device: device to run on.
 
     Raises:
-        DataError: the model and the data set have different classes.
+        DataError: the model and the data set have different classes, or the data set cannot tell
+            which images `config.images` leaves out.
     """
     check_owner("evaluate", out_dir)
     reader = open_split(data_dir, config.split)
+    check_image_set(config.images, reader.manifest)
     model = open_model(
         model_dir,
         config.postprocess,
@@ -62,16 +65,21 @@ def run(
     )
 
     def work(folder: Path) -> Results:
-        scores, images = evaluate_detector(model.detector, reader, batch_size=config.batch_size)
-        announce("%s", format_summary(scores.values))
+        scores, images = evaluate_detector(model.detector, reader, config)
         found = ((image.image_id, image.found) for image in images)
         write_detections(folder / DETECTIONS_FILE, found, reader.classes)
-        return _results(scores, images, model, reader)
+        results = _results(scores, images, model, reader)
+        announce("%s", format_figures(results, has_closing_line=config.closing_line))
+        return results
 
     results = run_stage(invocation, out_dir, work)
     return StageResult(
         metrics={name: value for name, value in results["metrics"].items() if value is not None},
-        metadata={"split": config.split, "images": results["images"]},
+        metadata={
+            "split": config.split,
+            "images": results["images"],
+            "skipped_images": results["skipped_images"],
+        },
     )
 
 
@@ -81,6 +89,7 @@ def _results(
     return {
         "metrics": scores.values,
         "images": len(images),
+        "skipped_images": reader.num_images - len(images),
         "objects": sum(scored.num_objects for scored in scores.classes),
         "detections": sum(len(image.found) for image in images),
         "classes": [_class_results(scored) for scored in scores.classes],

@@ -85,6 +85,7 @@ class _Data(_Shape):
 
 class _Evaluated(_Measured):
     images: _Count
+    skipped_images: _Count
     objects: _Count
     detections: _Count
     classes: list[_Class]

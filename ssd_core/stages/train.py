@@ -17,7 +17,7 @@ from ssd_core.data.batches.loader import Loader, check_batch_size
 from ssd_core.data.shards.manifest import Manifest, read_manifest
 from ssd_core.data.shards.reader import SplitReader, open_split
 from ssd_core.errors import DataError, DivergedError, ProcessFailedError, UsageError
-from ssd_core.evaluation.run import evaluate_detector
+from ssd_core.evaluation.run import check_image_set, evaluate_detector
 from ssd_core.logs import announce, format_count, format_duration, logger
 from ssd_core.metrics import METRICS
 from ssd_core.model_dir import (
@@ -291,11 +291,12 @@ def _evaluation(training: Training, learner: Learner) -> Callable[[], dict[str, 
     if training.recipe.train.evaluate_every is None:
         return None
     reader, config = open_split(training.data_dir, "val"), training.recipe.evaluate
+    check_image_set(config.images, reader.manifest)
     postprocess = config.postprocess.apply(training.recipe.train.model.postprocess)
 
     def evaluate() -> dict[str, float]:
         detector = learner.detector(postprocess)
-        scores, _ = evaluate_detector(detector, reader, batch_size=config.batch_size)
+        scores, _ = evaluate_detector(detector, reader, config)
         return scores.metrics
 
     return evaluate

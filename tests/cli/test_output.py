@@ -22,7 +22,7 @@ def test_figures_and_the_last_line_with_the_path_are_the_output(
     where = ("--data", bccd_shards, "--out", tmp_path / "out", "--device", "cpu")
     done = run_ssd("evaluate", "--model", trained_dir, *where)
     *figures, path = done.stdout.splitlines()
-    assert len(figures) == 12
+    assert figures[0].startswith(" Average Precision")
     assert path == str(tmp_path / "out/results.json")
     assert "Average" not in done.stderr
     assert as_json("evaluate", "--model", trained_dir, *where)["output"] == path

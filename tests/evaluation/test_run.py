@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from ssd_core.config import EvaluateConfig
 from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import DataError
 from ssd_core.evaluation.run import evaluate_detector
@@ -63,9 +64,9 @@ def detector(reader):
 
 
 def test_every_image_is_evaluated_whatever_the_batch_size(reader, detector):
-    in_batches, images = evaluate_detector(detector, reader, batch_size=16)
+    in_batches, images = evaluate_detector(detector, reader, EvaluateConfig(batch_size=16))
     assert detector.batch_sizes == [16, 16, 8]
-    one_by_one, _ = evaluate_detector(detector, reader, batch_size=1)
+    one_by_one, _ = evaluate_detector(detector, reader, EvaluateConfig(batch_size=1))
     assert len(images) == reader.num_images == 40
     assert in_batches.values == one_by_one.values
     ids = [image.image_id for image in images]
@@ -91,10 +92,10 @@ def test_a_damaged_image_is_named(reader, detector):
     first, second, third = reader.read(range(3))
     damaged = Split([first, replace(second, image=second.image[:2]), third], reader.classes)
     with pytest.raises(DataError, match=second.image_path):
-        evaluate_detector(detector, damaged, batch_size=2)
+        evaluate_detector(detector, damaged, EvaluateConfig(batch_size=2))
 
 
 def test_a_split_without_images_measures_nothing(reader, detector):
-    scores, images = evaluate_detector(detector, Split([], reader.classes), batch_size=4)
+    scores, images = evaluate_detector(detector, Split([], reader.classes), EvaluateConfig())
     assert images == []
     assert scores.metrics == {}

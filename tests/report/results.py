@@ -8,6 +8,7 @@ def evaluation(classes):
     return {
         "metrics": dict.fromkeys(COCO_METRICS, 0.5) | {"ap_small": None},
         "images": 4,
+        "skipped_images": 0,
         "objects": 9,
         "detections": 30,
         "classes": classes,

@@ -1,6 +1,7 @@
 """Values of the headline and of the speed and training sections."""
 
 from ssd_core.report import sections
+from ssd_core.report.accuracy import accuracy
 from tests.report.results import benchmark, class_row, evaluation
 
 
@@ -29,6 +30,14 @@ def test_headline_and_title_come_from_what_is_there():
     assert found["configuration"][0] == ("evaluate", [("a.b", "[1, 2]"), ("c", "text")])
     assert found["origins"][0] == ("evaluate", "model", "/m", "d")
     assert found["environment"] == [("device_name", "Intel(R) Xeon(R) Gold CPU @ 2.70GHz")]
+
+
+def test_images_that_were_left_out_are_part_of_the_headline():
+    reduced = evaluation([class_row(1, 0.5)]) | {"skipped_images": 1}
+    [_, _, note] = sections.overview({"evaluate": reduced}, {})["headline"][0]
+    expected = "4 of 5 images, without those with a crowd or no objects"
+    assert note == f"IoU .50 to .95, {expected}"
+    assert accuracy(reduced)["images"] == expected
 
 
 def test_a_training_alone_is_named_after_its_recipe():

@@ -107,8 +107,9 @@ def test_crowds_are_kept_or_become_objects(
     write_coco(own_source / "all.json", [first_image(own_source).stem], [OBJECT, CROWD])
     config = {"train": "all.json", "val": "all.json", "crowd": crowd}
     convert_into(tmp_path / "out", config, own_source)
-    (record,) = split_of(tmp_path / "out", "train").read([0])
-    assert record.annotations.is_crowd.tolist() == expected
+    for split, flags in (("train", expected), ("val", [False, True])):
+        (record,) = split_of(tmp_path / "out", split).read([0])
+        assert record.annotations.is_crowd.tolist() == flags
     assert manifest_of(tmp_path / "out").options["crowd"] == crowd
 
 

@@ -14,8 +14,10 @@ from ssd_core.stages import evaluate
 from ssd_core.stages.detector import check_classes
 from ssd_core.store import LocalDirectory
 from ssd_core.structures import ClassInfo
+from tests.datasets import convert_into
 from tests.evaluation.oracle import make_ground_truth, run_pycocotools
 
+NAMES = ["Platelets", "RBC", "WBC"]
 FEW = {"postprocess": {"score_threshold": 0.3}}
 """Few detections, for tests of anything but accuracy."""
 
@@ -62,14 +64,64 @@ def test_results_and_invocation_describe_model_and_data(evaluation_dir, trained_
     assert invocation["config"]["split"] == "val"
 
 
-def test_the_twelve_lines_are_logged(trained_dir, bccd_shards, tmp_path, caplog):
+@pytest.fixture
+def crowded_source(few_images, tmp_path):
+    """Return COCO data whose four val images have a crowd of RBC, a Platelets crowd, none, WBC."""
+    source = Path(shutil.copytree(few_images / "JPEGImages", tmp_path / "source"))
+    names = sorted(path.name for path in source.iterdir())
+    objects = [(0, 2, 0), (0, 2, 1), (1, 1, 1), (1, 3, 0), (3, 3, 0)]
+    for split, first in (("train", 0), ("val", 4)):
+        content = {
+            "images": [{"id": k, "file_name": names[first + k]} for k in range(4)],
+            "annotations": [
+                {"id": number, "image_id": image, "category_id": label, "iscrowd": is_crowd}
+                | {"bbox": [9, 9, 60 + number, 60], "area": 999}
+                for number, (image, label, is_crowd) in enumerate(objects, start=1)
+            ],
+            "categories": [{"id": k + 1, "name": name} for k, name in enumerate(NAMES)],
+        }
+        (source / f"{split}.json").write_text(json.dumps(content))
+    return source
+
+
+@pytest.mark.parametrize("crowd", ["keep", "object"])
+def test_images_with_a_crowd_or_without_objects_are_left_out_on_request(
+    trained_dir, crowded_source, tmp_path, caplog, crowd
+):
+    caplog.set_level("INFO", logger="ssd")
+    convert_into(tmp_path / "shards", {"crowd": crowd}, crowded_source)
+    config = FEW | {"images": "mindspore", "closing_line": True}
+    result = run(trained_dir, tmp_path / "shards", tmp_path / "out", config)
+    results = read(tmp_path / "out" / "results.json")
+    assert (results["images"], results["skipped_images"], results["objects"]) == (1, 3, 1)
+    assert result.metadata["skipped_images"] == 3
+    assert {row["image_id"] for row in read(tmp_path / "out" / "detections.json")} <= {3}
+    [*_, note, _, _, last] = caplog.messages[-1].splitlines()
+    assert note.startswith("not COCO's figures: 1 of 4 images, without")
+    assert last == f"mAP: {results['metrics']['ap']}"
+
+
+def test_data_without_all_their_crowds_are_not_reduced(trained_dir, crowded_source, tmp_path):
+    convert_into(tmp_path / "shards", {"classes": NAMES[1:]}, crowded_source)
+    with pytest.raises(DataError, match="2 objects of other classes were left out by --classes"):
+        run(trained_dir, tmp_path / "shards", tmp_path / "out", {"images": "mindspore"})
+
+
+def test_the_twelve_lines_and_a_table_of_classes_are_printed(
+    trained_dir, bccd_shards, tmp_path, caplog
+):
     caplog.set_level("INFO", logger="ssd")
     result = run(trained_dir, bccd_shards, tmp_path, FEW)
-    [text] = [record.getMessage() for record in caplog.records if "maxDets" in record.getMessage()]
-    first = text.splitlines()[0]
-    assert len(text.splitlines()) == 12
-    assert first.startswith(" Average Precision  (AP) @[ IoU=0.50:0.95 | area=   all | maxDets=100")
-    assert first.endswith(f"{result.metrics['ap']:.3f}")
+    *twelve, blank, titles, platelets, _, _ = caplog.messages[-1].splitlines()
+    assert len(twelve) == 12
+    assert twelve[0].startswith(
+        " Average Precision  (AP) @[ IoU=0.50:0.95 | area=   all | maxDets=100"
+    )
+    assert twelve[0].endswith(f"{result.metrics['ap']:.3f}")
+    assert (blank, titles.split()) == ("", ["class", "objects", "AP", "AP50"])
+    row = read(tmp_path / "results.json")["classes"][0]
+    values = [row["name"], str(row["objects"]), f"{row['ap']:.3f}", f"{row['ap50']:.3f}"]
+    assert platelets.split() == values
 
 
 def test_classes_other_than_those_of_the_model_are_refused():

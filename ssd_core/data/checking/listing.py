@@ -61,9 +61,10 @@ def check_split(
             f"convert.classes){_WITHOUT_VAL if name == 'val' else ''}"
         )
     if split.annotations.is_crowd.all():
+        remedy = " or crowd=object (--crowd, convert.crowd)" if name == "train" else ""
         raise DataError(
             f"{split.place}: all {num_boxes} objects of the {name} split are crowds, which "
-            "training ignores; expected others, or crowd=object (--crowd, convert.crowd)"
+            f"training and evaluation ignore; expected others{remedy}"
         )
 
 

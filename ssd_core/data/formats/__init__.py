@@ -61,9 +61,9 @@ def read_dataset(source: Source, config: ConvertConfig, findings: Findings) -> S
                 "few images are left to train with; choose the evaluation split: --val, convert.val"
             )
         dataset = replace(dataset, splits={"train": train, "val": val})
-    if config.crowd == "object":
-        splits = {key: _without_crowds(split) for key, split in dataset.splits.items()}
-        dataset = replace(dataset, splits=splits)
+    if config.crowd == "object" and "train" in dataset.splits:
+        train = _without_crowds(dataset.splits["train"])
+        dataset = replace(dataset, splits={**dataset.splits, "train": train})
     return dataset
 
 

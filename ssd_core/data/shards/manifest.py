@@ -21,7 +21,7 @@ from ssd_core.structures import ClassInfo
 
 SCHEMA_VERSION = 1
 """Incremented when a reader of the old version cannot read the new shards."""
-CONVERTER_VERSION = 2
+CONVERTER_VERSION = 3
 """Incremented when the same source and options give different shards than before."""
 
 
