@@ -85,6 +85,8 @@ _ROWS = (
     _precision("ap_small", "AP small", "small objects"),
     _precision("ap_medium", "AP medium", "medium objects"),
     _precision("ap_large", "AP large", "large objects"),
+    _precision("voc_ap_07", "VOC AP 07", "VOC 2007: IoU .50, 11 recalls"),
+    _precision("voc_ap_12", "VOC AP 12", "VOC 2010 to 2012: IoU .50, all recalls"),
     _recall("ar_1", "AR1", "1 detection per image"),
     _recall("ar_10", "AR10", "10 detections per image"),
     _recall("ar_100", "AR100", "100 detections per image"),

@@ -213,6 +213,8 @@ class EvaluateConfig(Section):
     images: ImageSet = "all"
     """Images that count: `all`, as in COCO's figures, or `mindspore`, without images that have a
     crowd or no objects, as MindSpore's SSD measured; the two figures are not comparable."""
+    voc_ap: bool = False
+    """Whether to add VOC's average precision by the rules of 2007 and of 2012."""
     closing_line: bool = False
     """Whether the figures end with the line `mAP: 0.238`, as those of MindSpore's SSD did."""
     batch_size: PositiveInt = 8

@@ -28,9 +28,11 @@ def format_figures(results: Mapping[str, Any], *, has_closing_line: bool) -> str
 def _class_table(results: Mapping[str, Any]) -> Iterator[str]:
     metrics = class_metrics(results)
     titles = ["objects", *(metric.title for metric in metrics)]
-    width = max(len(name) for name in ("class", *(row["name"] for row in results["classes"])))
+    total = {"name": "all", "objects": results["objects"], **results["metrics"]}
+    rows = [*results["classes"], total]
+    width = max(len(name) for name in ("class", *(row["name"] for row in rows)))
     yield _line("class", titles, width)
-    for row in results["classes"]:
+    for row in rows:
         values = (metric.format(row[metric.name]) for metric in metrics)
         yield _line(row["name"], [f"{row['objects']:,}", *values], width)
 

@@ -11,6 +11,7 @@ from ssd_core.evaluation.coco import ClassScores, CocoScores
 from ssd_core.evaluation.confusion import confusion_matrix
 from ssd_core.evaluation.detections_file import DETECTIONS_FILE, write_detections
 from ssd_core.evaluation.run import EvaluatedImage, check_image_set, evaluate_detector
+from ssd_core.evaluation.voc import VOC_METRICS, evaluate_voc
 from ssd_core.logs import announce
 from ssd_core.report.figures import format_figures
 from ssd_core.stages.detector import OpenedModel, open_model
@@ -69,6 +70,8 @@ def run(
         found = ((image.image_id, image.found) for image in images)
         write_detections(folder / DETECTIONS_FILE, found, reader.classes)
         results = _results(scores, images, model, reader)
+        if config.voc_ap:
+            _add_voc(results, images, reader.classes)
         announce("%s", format_figures(results, has_closing_line=config.closing_line))
         return results
 
@@ -98,6 +101,19 @@ def _results(
         "data": {"name": reader.manifest.name, "split": reader.split},
         "environment": describe_environment(model.device),
     }
+
+
+def _add_voc(
+    results: Results, images: Sequence[EvaluatedImage], classes: Sequence[ClassInfo]
+) -> None:
+    """Add the values of each class, and their mean over the classes with objects."""
+    truths, found = [image.truth for image in images], [image.found for image in images]
+    per_class = evaluate_voc(truths, found, classes)
+    for row, values in zip(results["classes"], per_class, strict=True):
+        row |= values
+    for name in VOC_METRICS:
+        measured = [value for values in per_class if (value := values[name]) is not None]
+        results["metrics"][name] = sum(measured) / len(measured) if measured else None
 
 
 def _confusion(

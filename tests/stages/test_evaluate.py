@@ -10,6 +10,7 @@ from ssd_core.config import EvaluateConfig, parse_section
 from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import DataError, UsageError
 from ssd_core.evaluation.coco import COCO_METRICS
+from ssd_core.evaluation.voc import VOC_METRICS
 from ssd_core.stages import evaluate
 from ssd_core.stages.detector import check_classes
 from ssd_core.store import LocalDirectory
@@ -112,7 +113,7 @@ def test_the_twelve_lines_and_a_table_of_classes_are_printed(
 ):
     caplog.set_level("INFO", logger="ssd")
     result = run(trained_dir, bccd_shards, tmp_path, FEW)
-    *twelve, blank, titles, platelets, _, _ = caplog.messages[-1].splitlines()
+    *twelve, blank, titles, platelets, _, _, total = caplog.messages[-1].splitlines()
     assert len(twelve) == 12
     assert twelve[0].startswith(
         " Average Precision  (AP) @[ IoU=0.50:0.95 | area=   all | maxDets=100"
@@ -122,6 +123,16 @@ def test_the_twelve_lines_and_a_table_of_classes_are_printed(
     row = read(tmp_path / "results.json")["classes"][0]
     values = [row["name"], str(row["objects"]), f"{row['ap']:.3f}", f"{row['ap50']:.3f}"]
     assert platelets.split() == values
+    assert total.split()[:3] == ["all", "520", f"{result.metrics['ap']:.3f}"]
+
+
+def test_voc_figures_are_added_on_request(trained_dir, bccd_shards, tmp_path):
+    result = run(trained_dir, bccd_shards, tmp_path, FEW | {"voc_ap": True})
+    results = read(tmp_path / "results.json")
+    for name in VOC_METRICS:
+        values = [row[name] for row in results["classes"]]
+        assert results["metrics"][name] == pytest.approx(sum(values) / 3)
+    assert 0 < result.metrics["voc_ap_12"] == pytest.approx(result.metrics["ap50"], abs=0.03)
 
 
 def test_classes_other_than_those_of_the_model_are_refused():
