@@ -19,7 +19,7 @@ from ssd_core.cli.options import (
     print_json,
     refuse_repeated,
 )
-from ssd_core.config import PublishConfig, Recipe, ReportConfig, explain
+from ssd_core.config import SCORE_THRESHOLD, PublishConfig, Recipe, ReportConfig, explain
 from ssd_core.errors import UsageError, unlisted_name
 from ssd_core.process.sigterm import exit_on_sigterm
 from ssd_core.recipes import RECIPES, load_recipe
@@ -239,7 +239,7 @@ def predict(
             callback=_check_score,
             help="Lowest score of a detection.",
         ),
-    ] = 0.5,
+    ] = SCORE_THRESHOLD,
     framework: Framework = "torch",
     device: Device = "auto",
     as_json: Json = False,

@@ -61,6 +61,9 @@ ImageSet = Literal["all", "mindspore"]
 FrameworkName = Literal["torch", "mindspore"]
 DeviceName = Literal["auto", "cpu", "cuda", "npu"]
 
+SCORE_THRESHOLD = 0.5
+"""Lowest score of a detection that people see: predicted, drawn, or counted as a confusion."""
+
 
 class ConvertConfig(Section):
     """How a source data set becomes shards."""
@@ -242,7 +245,7 @@ class ReportConfig(Section):
     """Headline; None composes it of recipe and data set."""
     images: int = Field(default=9, ge=0)
     """Number of sample images with true and detected boxes."""
-    score_threshold: float = Field(default=0.5, gt=0, lt=1)
+    score_threshold: float = Field(default=SCORE_THRESHOLD, gt=0, lt=1)
     """Lowest score of a box that is drawn."""
 
 

@@ -4,10 +4,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from ssd_core.config import SCORE_THRESHOLD
 from ssd_core.detection.boxes import compute_iou
 from ssd_core.structures import Annotations, BoolArray, Detections, IntArray
 
-MIN_SCORE = 0.5
+MIN_SCORE = SCORE_THRESHOLD
 MIN_IOU = 0.5
 
 

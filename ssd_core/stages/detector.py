@@ -1,17 +1,20 @@
 """A model directory opened on a device, the input of evaluate, benchmark and predict."""
 
+import os
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ssd_core.backends import open_backend
 from ssd_core.backends.base import Detector, DeviceInfo
 from ssd_core.config import PostprocessOverrides
+from ssd_core.data.decode import resize_image
 from ssd_core.errors import DataError, located
 from ssd_core.model_dir import WEIGHTS_FILE, ModelDescription, read_model
 from ssd_core.stages.frame import Input
+from ssd_core.stages.prediction import Prediction, to_pixels
 from ssd_core.store import Location
-from ssd_core.structures import ClassInfo
+from ssd_core.structures import Array, ClassInfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,11 +22,27 @@ class OpenedModel:
     """A detector and its origin."""
 
     detector: Detector
-    description: ModelDescription
+    description: ModelDescription = field(repr=False)
     classes: tuple[ClassInfo, ...]
     device: DeviceInfo
     source: Input
     """The model, as the invocation of the stage names it."""
+
+    def __call__(self, image: str | os.PathLike[str] | Array) -> Prediction:
+        """Detect objects in one image.
+
+        Args:
+            image: a path, `s3://bucket/key`, or pixels, [H, W, 3] RGB uint8.
+
+        Raises:
+            DataError: the file cannot be read, or is not an image.
+            UsageError: the pixels have another shape or type.
+        """
+        pixels = to_pixels(image)
+        height, width = pixels.shape[:2]
+        scaled = resize_image(pixels, self.detector.image_size)
+        [found] = self.detector.detect(scaled[None], [(width, height)])
+        return Prediction(pixels, found, self.classes)
 
 
 def open_model(

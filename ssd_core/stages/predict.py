@@ -4,23 +4,19 @@ import json
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
-
 from ssd_core.config import PostprocessOverrides
-from ssd_core.data.decode import decode_image, resize_image
 from ssd_core.data.sources.base import IMAGE_SUFFIXES
 from ssd_core.errors import DataError, UsageError
 from ssd_core.logs import Progress, announce, format_count
-from ssd_core.report.images import draw_detections
 from ssd_core.stages.detector import OpenedModel, open_model
 from ssd_core.stages.frame import INVOCATION_FILE, Invocation, Results, run_stage
+from ssd_core.stages.prediction import StoredImage, read_image
 from ssd_core.store import Location
-from ssd_core.store.local import raise_if_transient, walk, write_file
-from ssd_core.structures import ClassInfo, Detections, StageResult
+from ssd_core.store.local import walk, write_file
+from ssd_core.structures import StageResult
 
 PREDICTIONS_FILE = "predictions.jsonl"
 PICTURES_DIR = "pictures"
@@ -85,29 +81,6 @@ def run(
             f"{rest if results['images'] else 'no image is left'}"
         )
     return StageResult(metadata={name: float(results[name]) for name in ("images", "detections")})
-
-
-@dataclass(frozen=True, slots=True)
-class StoredImage:
-    """An image in a store, with the members of a Path that are used here."""
-
-    directory: Location
-    key: str
-
-    @property
-    def stem(self) -> str:
-        """The name without its suffix."""
-        return PurePosixPath(self.key).stem
-
-    def read_bytes(self) -> bytes:
-        """Return the content; DataError if it was removed since it was listed."""
-        try:
-            return self.directory.get(self.key)
-        except FileNotFoundError:
-            raise DataError("the image no longer exists") from None
-
-    def __str__(self) -> str:
-        return f"{self.directory}/{self.key}"
 
 
 def find_images(places: Sequence[Location], out_dir: Location) -> list[Path | StoredImage]:
@@ -211,39 +184,8 @@ def _predict(
 ) -> dict[str, Any]:
     """Write a copy of the image with the boxes drawn, and return the line of the image."""
     try:
-        pixels = decode_image(_read_image(path))
+        prediction = model(read_image(path))
     except DataError as error:
         return {"image": str(path), "error": str(error)}
-    height, width = pixels.shape[:2]
-    scaled = resize_image(pixels, model.detector.image_size)
-    [found] = model.detector.detect(scaled[np.newaxis], [(width, height)])
-    write_file(out_dir / picture, draw_detections(pixels, found, model.classes))
-    return {
-        "image": str(path),
-        "picture": picture,
-        "width": width,
-        "height": height,
-        "detections": _plain(found, model.classes),
-    }
-
-
-def _read_image(path: Path | StoredImage) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise_if_transient(error, Path(str(path)))
-        raise DataError(f"the image cannot be read: {error.strerror}") from None
-
-
-def _plain(found: Detections, classes: Sequence[ClassInfo]) -> list[dict[str, Any]]:
-    """Return detections as plain values, boxes as x0, y0, x1, y1 in pixels."""
-    return [
-        {
-            "class": classes[label - 1].name,
-            "score": round(score, 4),
-            "box": [round(value, 1) for value in box],
-        }
-        for box, score, label in zip(
-            found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True
-        )
-    ]
+    write_file(out_dir / picture, prediction.to_jpeg())
+    return {"image": str(path), "picture": picture, **prediction.to_dict()}

@@ -14,6 +14,7 @@ from ssd_core.data.decode import read_size
 from ssd_core.errors import DataError, UsageError
 from ssd_core.model_dir import read_model, write_model
 from ssd_core.stages import predict
+from ssd_core.stages.prediction import StoredImage, read_image
 from ssd_core.store import LocalDirectory
 from tests.data.image_corpus import BAD, GOOD, REMARKABLE
 
@@ -159,8 +160,8 @@ def test_equal_names_stay_apart():
 
 
 def test_a_stored_image_that_was_removed_since_its_listing_is_a_data_error(tmp_path):
-    with pytest.raises(DataError, match="the image no longer exists"):
-        predict.StoredImage(LocalDirectory(tmp_path), "removed.jpg").read_bytes()
+    with pytest.raises(DataError, match="the image does not exist"):
+        read_image(StoredImage(LocalDirectory(tmp_path), "removed.jpg"))
 
 
 def test_an_image_that_is_given_twice_is_read_once(tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ssd_core import load_detector
 from ssd_core.cli.app import app
 from ssd_core.config import ConvertConfig, EvaluateConfig
 from ssd_core.data.conversion.publish import publish_dataset
@@ -139,6 +140,8 @@ def test_every_directory_may_be_in_a_store(
         lines = found.get("predictions.jsonl").splitlines()
         assert len(lines) == count
         assert json.loads(lines[-1])["image"] == single
+    detector = load_detector(str(root / "trained"), device="cpu")
+    assert detector(single).to_dict()["detections"] == json.loads(lines[-1])["detections"]
     words[3] = f"{found}/{json.loads(lines[-1])['picture']}"
     with pytest.raises(UsageError, match="would be overwritten"):
         app(words, standalone_mode=False)

@@ -1,0 +1,104 @@
+"""The public way into Python, with the framework of this environment."""
+
+import json
+import pydoc
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ssd_core
+from ssd_core import load_detector
+from ssd_core.backends import open_backend
+from ssd_core.config import SCORE_THRESHOLD
+from ssd_core.data.decode import decode_image
+from ssd_core.errors import DataError, UsageError
+from tests.requirements import INSTALLED_FRAMEWORKS
+from tests.small_model import describe_model, write_small_model
+
+PHOTOGRAPH = Path(__file__).parents[2] / "examples/bccd/JPEGImages/BloodImage_00002.jpg"
+
+
+@pytest.fixture(scope="module", params=INSTALLED_FRAMEWORKS)
+def framework(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def model_dir(framework, tmp_path_factory):
+    """A random network whose finest anchors are sure to be cells."""
+    description = describe_model()
+    weights = open_backend(framework, "cpu", "fp32").learner(description.recipe.train, 1).weights()
+    bias = weights["heads.cls.0.bias"]
+    bias[:] = np.where(np.arange(len(bias)) % 2, 9, -9)  # background, cell, background, ...
+    folder = tmp_path_factory.mktemp("random") / "trained"
+    write_small_model(folder, weights, description)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def detector(framework, model_dir):
+    return load_detector(model_dir, framework=framework, device="cpu")
+
+
+def test_a_photograph_gives_boxes_scores_and_names(detector):
+    found = detector(str(PHOTOGRAPH))
+    assert len(found.names) > 0
+    assert set(found.names) == {"cell"}
+    assert found.boxes.shape == (len(found.names), 4)
+    assert (found.boxes >= 0).all()
+    assert (found.boxes <= [640, 480, 640, 480]).all()
+    assert (np.diff(found.scores) <= 0).all()
+    assert found.scores[-1] > SCORE_THRESHOLD
+    assert found.draw().size == (640, 480)
+    plain = json.loads(found.to_json())
+    assert (plain["width"], plain["height"]) == (640, 480)
+    assert [each["class"] for each in plain["detections"]] == found.names
+    np.testing.assert_allclose([each["box"] for each in plain["detections"]], found.boxes, atol=0.1)
+
+
+@pytest.mark.parametrize(
+    "image", [PHOTOGRAPH.as_uri(), decode_image(PHOTOGRAPH.read_bytes())], ids=["uri", "pixels"]
+)
+def test_every_kind_of_image_gives_the_same(detector, image):
+    np.testing.assert_array_equal(detector(image).boxes, detector(PHOTOGRAPH).boxes)
+
+
+def test_the_help_teaches_it(framework, model_dir, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "trained").symlink_to(model_dir)
+    (tmp_path / "photo.jpg").symlink_to(PHOTOGRAPH)
+    example = ssd_core.__doc__.split("\n\n", 2)[2].rpartition("\n\n")[0]
+    named = example.replace('"trained"', f'"trained", framework="{framework}", device="cpu"')
+    exec(textwrap.dedent(named), {})
+    with Image.open("found.jpg") as drawn:
+        assert drawn.size == (640, 480)
+    assert 'load_detector("trained")' in pydoc.render_doc(ssd_core)
+
+
+@pytest.mark.parametrize(
+    ("image", "error", "message"),
+    [
+        ("nowhere.jpg", DataError, "nowhere.jpg: the image does not exist"),
+        (__file__, DataError, "not an image"),
+        (np.zeros((4, 4), np.uint8), UsageError, r"pixels are \[4, 4\] uint8; expected"),
+        (np.zeros((4, 4, 3)), UsageError, r"float64; expected \[H, W, 3\] uint8"),
+    ],
+)
+def test_anything_else_is_refused_in_one_line(detector, image, error, message):
+    with pytest.raises(error, match=message):
+        detector(image)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"score": 2}, "score_threshold: input should be less than 1"),
+        ({"framework": "torhc"}, "did you mean 'torch'"),
+    ],
+)
+def test_a_bad_option_is_refused(model_dir, options, message):
+    with pytest.raises(UsageError, match=message):
+        load_detector(model_dir, **options)
