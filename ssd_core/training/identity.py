@@ -1,6 +1,6 @@
 """The identity of a training: on a CPU, two runs of the same identity end with equal weights."""
 
-import hashlib
+import ast
 import json
 from functools import cache
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 import ssd_core
+from ssd_core.backends import FRAMEWORKS
 from ssd_core.config import Recipe, differences
 from ssd_core.errors import OwnershipError
 from ssd_core.store import Location
@@ -17,21 +18,35 @@ from ssd_core.store.location import is_empty
 
 IDENTITY_FILE = "training.json"
 
+_HARMLESS = {"checkpoint_interval", "log_interval", "loader_threads"}
+"""Values of the section `train` that do not change the weights."""
+_CODE: tuple[str, ...] = (
+    "training",
+    "detection",
+    "backends",
+    "data/batches",
+    "data/shards",
+    "data/decode.py",
+)
+"""The code that computes the weights; of `backends`, without the other frameworks."""
+
 Identity = dict[str, Any]
 
 
 def identify(recipe: Recipe, dataset_digest: str, framework: str) -> Identity:
-    """Return everything that determines the result of a training, except the device."""
-    identity = {
-        "train": recipe.train.model_dump(mode="json"),
-        "dataset": dataset_digest,
-        "framework": framework,
-        "version": ssd_core.__version__,
-        "code": _digest_code(),
-    }
+    """Return everything that determines the weights of a training, except the device.
+
+    A value of None is left out, so that a new option does not change what was trained without it.
+    """
+    train = recipe.train.model_dump(mode="json", exclude=_HARMLESS, exclude_none=True)
+    identity = {"train": train, "dataset": dataset_digest, "framework": framework}
+    code = _CODE
     if recipe.train.evaluate_every is not None:  # the evaluation selects the weights that are kept
-        identity["evaluate"] = recipe.evaluate.model_dump(mode="json", include={"postprocess"})
-    return identity
+        code = (*_CODE, "evaluation")
+        identity["evaluate"] = recipe.evaluate.model_dump(
+            mode="json", include={"postprocess", "images"}
+        )
+    return identity | {"code": _digest_code(code, framework)}
 
 
 def digest_identity(identity: Identity) -> str:
@@ -78,12 +93,31 @@ def check_directory(out_dir: Location, identity: Identity) -> None:
 
 
 @cache
-def _digest_code() -> str:
-    """Hash all Python files of this package with their paths, as the first call finds them."""
+def _digest_code(parts: tuple[str, ...], framework: str) -> str:
+    """Hash the statements of files and folders of this package, as the first call finds them.
+
+    Comments, docstrings and the layout do not count.
+    """
     package_dir = Path(ssd_core.__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted(package_dir.rglob("*.py")):
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(package_dir).as_posix()} {len(content)}\n".encode())
-        digest.update(content)
-    return digest.hexdigest()[:16]
+    statements = {
+        name: _essence(ast.parse(path.read_bytes()))
+        for part in parts
+        for path in (package_dir / part, *(package_dir / part).rglob("*.py"))
+        if (name := path.relative_to(package_dir).as_posix()).endswith(".py")
+        and not any(name.startswith(f"backends/{each}/") for each in {*FRAMEWORKS} - {framework})
+    }
+    return digest_json(statements)[:16]
+
+
+def _essence(node: Any) -> Any:
+    """Return a part of a syntax tree as plain values that every version of Python returns."""
+    if isinstance(node, list):
+        return [_essence(each) for each in node if not _is_docstring(each)]
+    if isinstance(node, ast.AST):
+        fields = ((name, value) for name, value in ast.iter_fields(node) if value not in (None, []))
+        return [type(node).__name__, {name: _essence(value) for name, value in fields}]
+    return repr(node)
+
+
+def _is_docstring(node: Any) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)

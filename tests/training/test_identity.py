@@ -49,17 +49,45 @@ def test_evaluation_counts_if_it_selects_the_weights(interval, expected):
     assert len(names) == expected
 
 
-def test_every_change_of_the_code_makes_another_training(tmp_path):
-    package = tmp_path / "ssd_core"
-    shutil.copytree(
-        Path(ssd_core.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__")
-    )
-    names = [name_of_training(tmp_path)]
-    assert names == [name_of_training(tmp_path)]
-    for file, change in (("__init__.py", '__version__ = "99"\n'), ("logs.py", "# a change\n")):
-        (package / file).write_text((package / file).read_text() + change)
-        names.append(name_of_training(tmp_path))
-    assert len(set(names)) == 3
+@pytest.mark.parametrize("name", ["checkpoint_interval", "log_interval", "loader_threads"])
+def test_what_does_not_change_the_weights_does_not_count(name):
+    plain, changed = (identify(make_recipe(**{name: each}), DIGEST, "torch") for each in (3, 5))
+    assert plain == changed
+
+
+def test_an_option_that_is_not_used_does_not_count():
+    assert "steps" not in identify(make_recipe(steps=None), DIGEST, "torch")["train"]
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("code") / "ssd_core"
+    ignored = shutil.ignore_patterns("__pycache__")
+    return Path(shutil.copytree(Path(ssd_core.__file__).parent, folder, ignore=ignored))
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "counts"),
+    [
+        ("detection/boxes.py", "clip", "clamp", True),
+        ("data/decode.py", "import cv2", "import cv2, io", True),
+        ("backends/torch/loss.py", "0", "1", True),
+        ("backends/mindspore/loss.py", "0", "1", False),
+        ("detection/boxes.py", "\n", "\n\n# a comment\n", False),
+        ("detection/boxes.py", '"""', '"""In other words: ', False),
+        ("report/charts.py", "=", "= 2 *", False),
+        ("__init__.py", "__version__ = ", "__version__ = '99' + ", False),
+    ],
+)
+def test_the_code_counts_that_computes_the_weights(package, file, old, new, counts):
+    path, unchanged = package / file, identify(load_recipe("demo"), "ab", "torch")
+    content = path.read_text()
+    assert old in content
+    path.write_text(content.replace(old, new, 1))
+    try:
+        assert (name_of_training(package.parent) != digest_identity(unchanged)) == counts
+    finally:
+        path.write_text(content)
 
 
 def name_of_training(folder: Path) -> str:
@@ -67,7 +95,7 @@ def name_of_training(folder: Path) -> str:
     code = (
         "from ssd_core.recipes import load_recipe\n"
         "from ssd_core.training.identity import digest_identity, identify\n"
-        "print(digest_identity(identify(load_recipe('demo'), 'ab', 'torch')))\n"
+        "print(digest_identity(identify(load_recipe('demo'), 'ab', 'torch')), end='')\n"
     )
     return subprocess.run(
         [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
