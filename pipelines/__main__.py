@@ -1,6 +1,5 @@
 """The command `python -m pipelines`."""
 
-from importlib.util import find_spec
 from typing import NoReturn
 
 import typer
@@ -9,7 +8,6 @@ from pipelines.cli.cluster import compile_pipeline, results, status, submit, wai
 from pipelines.cli.local import component, run
 from pipelines.cli.schedule import app as schedule_app
 from ssd_core.cli import exits
-from ssd_core.errors import UsageError
 
 app = typer.Typer(
     name="python -m pipelines",
@@ -33,8 +31,6 @@ app.command("component")(component)
 @app.callback()
 def pipelines(version: exits.Version = False) -> None:
     """Compile pipelines for Kubeflow, and run them here or on a cluster."""
-    if find_spec("kfp") is None:
-        raise UsageError("kfp is not installed here: pip install '.[pipelines]' in the checkout")
 
 
 def main() -> NoReturn:

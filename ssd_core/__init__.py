@@ -39,7 +39,8 @@ def load_detector(
 
     Raises:
         DataError: the model does not exist, or is incomplete or damaged.
-        UsageError: an argument is invalid, or framework or device are not available.
+        UsageError: an argument is invalid, or the device is not available.
+        ModuleNotFoundError: the framework is not installed.
     """
     from ssd_core.config import SCORE_THRESHOLD, PostprocessOverrides, parse_section
     from ssd_core.stages.detector import open_model

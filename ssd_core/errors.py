@@ -128,6 +128,18 @@ _NO_MEMORY = re.compile(
 )
 
 
+EXTRAS = {
+    "cv2": "detector",
+    "hotcoco": "detector",
+    "jinja2": "report",
+    "kfp": "pipelines",
+    "kubernetes": "launch",
+    "mindspore": "mindspore",
+    "torch": "torch",
+}
+"""The extra of this package that installs a module."""
+
+
 def explain(error: Exception) -> SsdError | None:
     """Return the error for users, or None if the exception is a bug.
 
@@ -136,6 +148,9 @@ def explain(error: Exception) -> SsdError | None:
     """
     if isinstance(error, SsdError):
         return error
+    if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
+        command = f"pip install '.[{EXTRAS[error.name]}]'"
+        return UsageError(f"{error.name} is not installed here: {command} in the checkout")
     cause: BaseException | None = error
     while cause is not None:
         number = cause.errno if isinstance(cause, OSError) else None

@@ -18,15 +18,7 @@ def find_framework(name: str) -> Framework:
     """Import a framework and return its record, FRAMEWORK in `<name>/backend.py`."""
     if name not in FRAMEWORKS:
         raise unknown_name("framework", name, FRAMEWORKS)
-    try:
-        module = import_module(f"{__name__}.{name}.backend")
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
-        raise UsageError(
-            f"framework '{name}' is not installed here: pip install '.[{name}]' in the checkout"
-        ) from None
-    framework: Framework = module.FRAMEWORK
+    framework: Framework = import_module(f"{__name__}.{name}.backend").FRAMEWORK
     return framework
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ssd_core.backends.base import Detector
 from ssd_core.data.ahead import batched, map_batches_ahead
-from ssd_core.data.decode import load_image
+from ssd_core.data.batches.resize import load_image
 from ssd_core.metrics import END_TO_END, PARTS
 from ssd_core.process import watchdog
 from ssd_core.structures import ImageArray

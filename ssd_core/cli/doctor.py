@@ -5,16 +5,14 @@ import resource
 import shutil
 import tempfile
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import packages_distributions, version
 
 from ssd_core import __version__
 from ssd_core.cli.options import Json, print_json
-from ssd_core.errors import UsageError, one_line
+from ssd_core.errors import EXTRAS, UsageError, one_line
 from ssd_core.logs import format_count
 from ssd_core.process.processor import count_processors, read_processor_name
 
-_EXTRAS = {"torch": "torch", "mindspore": "mindspore", "kfp": "pipelines", "kubernetes": "launch"}
-"""The extra of this package that installs another one."""
 _MIN_SPACE = 10**9
 
 
@@ -39,13 +37,11 @@ def doctor(as_json: Json = False) -> None:
 
 
 def _packages() -> str:
-    texts = []
-    for name, extra in _EXTRAS.items():
-        try:
-            texts.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            texts.append(f"no {name} (extra '{extra}')")
-    return ", ".join(texts)
+    found = packages_distributions()
+    return ", ".join(
+        f"{name} {version(found[name][0])}" if name in found else f"no {name} (extra '{extra}')"
+        for name, extra in EXTRAS.items()
+    )
 
 
 def _device() -> str:

@@ -8,7 +8,6 @@ import io
 from contextlib import suppress
 from typing import Any
 
-import cv2
 import numpy as np
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
@@ -16,9 +15,6 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from ssd_core.errors import DataError
 from ssd_core.structures import ImageArray
-
-# The loader has its own threads; OpenCV's would compete with them and with the framework's.
-cv2.setNumThreads(0)
 
 Image.MAX_IMAGE_PIXELS = None  # read_size enforces MAX_PIXELS instead
 
@@ -168,20 +164,7 @@ def decode_coarse(image: bytes | memoryview, min_side: int) -> ImageArray:
                 image, "GRAY", fastdct=True, min_height=min_side, min_width=min_side, min_factor=1
             )
             return gray[:, :, 0]
-    return np.asarray(cv2.cvtColor(decode_image(image), cv2.COLOR_RGB2GRAY))
-
-
-def resize_image(pixels: ImageArray, size: int) -> ImageArray:
-    """Scale [H, W, 3] to [size, size, 3], bilinear, without keeping the aspect ratio."""
-    resized: ImageArray = cv2.resize(pixels, (size, size), interpolation=cv2.INTER_LINEAR)
-    return resized
-
-
-def load_image(image: bytes | memoryview, size: int) -> tuple[ImageArray, tuple[int, int]]:
-    """Return an image scaled to [size, size, 3] RGB, 0..255, and its original (width, height)."""
-    pixels = decode_image(image)
-    height, width = pixels.shape[:2]
-    return resize_image(pixels, size), (width, height)
+    return np.asarray(Image.fromarray(decode_image(image)).convert("L"))
 
 
 def _decode_jpeg(image: bytes | memoryview) -> ImageArray | None:

@@ -7,7 +7,7 @@ import numpy as np
 from ssd_core.backends.base import Detector
 from ssd_core.config import EvaluateConfig, ImageSet
 from ssd_core.data.ahead import map_batches_ahead
-from ssd_core.data.decode import load_image
+from ssd_core.data.batches.resize import load_image
 from ssd_core.data.shards.manifest import Manifest
 from ssd_core.data.shards.reader import SplitReader
 from ssd_core.errors import DataError, located

@@ -5,7 +5,6 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import simplejpeg
 from PIL import Image, ImageDraw, ImageFont
@@ -66,8 +65,8 @@ def annotate_image(
     Crowds are left out; without `found` only the truth is shown. The classes are in label order.
     """
     scale = min(1.0, _MAX_SIDE / max(pixels.shape[:2]))
-    size = [max(1, round(side * scale)) for side in pixels.shape[1::-1]]
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
+    small = Image.fromarray(pixels).resize((width, height), Image.Resampling.BOX)
     names = [info.name for info in classes]
     truth = truth.select(~truth.is_crowd)
     true_boxes = _boxes(truth.boxes * scale, truth.labels, names)
@@ -78,13 +77,13 @@ def annotate_image(
     if found is None and len(classes) > NUM_COLOURS:  # fewer classes differ by colour
         captioned = true_boxes
     encoded = simplejpeg.encode_jpeg(
-        small, quality=_QUALITY, colorspace="RGB", colorsubsampling="420"
+        np.asarray(small), quality=_QUALITY, colorspace="RGB", colorsubsampling="420"
     )
     return AnnotatedImage(
         name=name,
         note=note,
-        width=size[0],
-        height=size[1],
+        width=width,
+        height=height,
         data=base64.b64encode(encoded).decode(),
         true=true_boxes,
         found=found_boxes,

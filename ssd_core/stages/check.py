@@ -10,8 +10,6 @@ from ssd_core.data.findings import FINDINGS_FILE, RULES
 from ssd_core.data.sources import open_source
 from ssd_core.errors import UsageError
 from ssd_core.logs import counted
-from ssd_core.report import findings as findings_page
-from ssd_core.report.page import render_page
 from ssd_core.stages.convert import check_source
 from ssd_core.stages.frame import Input, Invocation, Results, run_stage
 from ssd_core.store import Location
@@ -42,6 +40,9 @@ def run(config: ConvertConfig, source: str, out_dir: Location | None = None) -> 
         )
     if out_dir is None:
         return check_dataset(opened, config)
+    from ssd_core.report import findings as findings_page
+    from ssd_core.report.page import render_page
+
     checked: list[CheckedDataset] = []
 
     def work(folder: Path) -> Results:

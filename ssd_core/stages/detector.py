@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ssd_core.backends import open_backend
 from ssd_core.backends.base import Detector, DeviceInfo
 from ssd_core.config import PostprocessOverrides
-from ssd_core.data.decode import resize_image
+from ssd_core.data.batches.resize import resize_image
 from ssd_core.errors import DataError, located
 from ssd_core.model_dir import WEIGHTS_FILE, ModelDescription, read_model
 from ssd_core.stages.frame import Input

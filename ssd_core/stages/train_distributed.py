@@ -82,14 +82,7 @@ def plan(training: Training, out_dir: Location, team: Team) -> JobRequest:
 
 
 def _launch(job: JobRequest) -> None:
-    try:
-        from ssd_core.launch.cluster import Cluster, connect, owner_references
-        from ssd_core.launch.run import run_job
-    except ModuleNotFoundError as error:
-        if error.name != "kubernetes":
-            raise
-        raise UsageError(
-            "the client of Kubernetes is not installed here: pip install '.[launch]' in the "
-            "checkout"
-        ) from None
+    from ssd_core.launch.cluster import Cluster, connect, owner_references
+    from ssd_core.launch.run import run_job
+
     run_job(Cluster(*connect()), job, owner_references())

@@ -31,31 +31,6 @@ def test_the_help_has_an_example(command: str) -> None:
     assert not re.search("<bool>|range>|…", done.stdout)
 
 
-@pytest.mark.parametrize(
-    ("package", "code", "extra"),
-    [
-        (
-            "torch",
-            "from ssd_core.backends import open_backend; open_backend('torch', 'cpu')",
-            "torch",
-        ),
-        (
-            "kfp",
-            "sys.argv = ['', 'status', 'x']; from pipelines.__main__ import main; main()",
-            "pipelines",
-        ),
-    ],
-)
-def test_a_missing_extra_is_named(package: str, code: str, extra: str) -> None:
-    code = f"import sys; sys.modules['{package}'] = None; {code}"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2]
-    )
-    assert done.returncode != 0
-    last = done.stderr.splitlines()[-1]
-    assert last.endswith(f" is not installed here: pip install '.[{extra}]' in the checkout")
-
-
 def test_recipes_are_listed_and_shown() -> None:
     assert re.search("^ssd300_vgg16 +SSD300 with VGG16", run_ssd("recipes").stdout, re.MULTILINE)
     shown = json.loads(run_ssd("recipes", "demo", "--set", "train.steps=7").stdout)

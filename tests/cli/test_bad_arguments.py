@@ -156,7 +156,7 @@ COMMANDS = [
     ([*TRAIN, "demo", "--lr", "0"], 2, "train.optimizer.learning_rate: input should be greater"),
     ([*TRAIN, "demo", "--framework", "tourch"], 2, "did you mean 'torch'?"),
     ([*TRAIN, "demo", "--framework", "tourch", "--num-devices", "2"], 2, "did you mean"),
-    ([*TRAIN, "demo", "--framework", "mindspore"], 2, "'mindspore' is not installed here"),
+    ([*TRAIN, "demo", "--framework", "mindspore"], 2, "mindspore is not installed here"),
     ([*EVALUATE, "--set", "benchmark.seconds=1"], 2, "unknown section 'benchmark'"),
     ([*EVALUATE, "--set", "evaluate.split=test"], 2, "evaluate.split: "),
     ([*EVALUATE, "--device", "gpu"], 2, "'gpu'"),

@@ -10,10 +10,8 @@ from PIL import Image
 
 from ssd_core.data.decode import (
     decode_image,
-    load_image,
     read_orientation,
     read_size,
-    resize_image,
 )
 from ssd_core.errors import DataError
 from tests.data.image_corpus import encode, exif_of, jpeg_of_size, png_bomb, save
@@ -127,18 +125,6 @@ def test_an_undefined_orientation_is_ignored(orientation):
     for kind in ("JPEG", "TIFF"):
         image = save(quadrants(), kind, exif=exif_of(orientation))
         assert decode_image(image).shape == (32, 48, 3)
-
-
-def test_load_image_is_decode_then_resize():
-    pixels, size = load_image(JPEG, 300)
-    assert size == (640, 480)
-    assert pixels.shape == (300, 300, 3)
-    np.testing.assert_array_equal(pixels, resize_image(decode_image(JPEG), 300))
-
-
-def test_resize_samples_pixel_centres_bilinearly():
-    row = np.array([[[0, 0, 0], [100, 100, 100]]], np.uint8)
-    assert resize_image(row, 4)[0, :, 0].tolist() == [0, 25, 75, 100]
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,14 @@ from tests.docker.restricted import RESTRICTIONS, ROOT, TORCH
 from tests.requirements import missing
 
 MINDSPORE = load_placement("mindspore-cpu").image
+DETECTOR = {"cv2", "hotcoco", "jinja2"}
 MODULES = {
-    images.TOOLS: ("ssd_core.stages.convert", set[str]()),
-    TORCH: ("ssd_core.backends.torch", {"torch"}),
-    images.LAUNCHER: ("ssd_core.launch.run", {"kubernetes"}),
-    MINDSPORE: ("mindspore.mindrecord", {"mindspore"}),
+    images.TOOLS: ("ssd_core.stages.convert, ssd_core.stages.report", {"jinja2"}),
+    TORCH: ("ssd_core.backends.torch", {"torch", *DETECTOR}),
+    images.LAUNCHER: ("ssd_core.launch.run", {"kubernetes", *DETECTOR}),
+    MINDSPORE: ("mindspore.mindrecord", {"mindspore", *DETECTOR}),
 }
-OPTIONAL = {"torch", "mindspore", "kubernetes", "triton", "pytest"}
+OPTIONAL = {"torch", "mindspore", "kubernetes", "triton", "pytest", *DETECTOR}
 
 
 @pytest.fixture(params=MODULES)

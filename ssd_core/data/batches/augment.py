@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 
 from ssd_core.config import AugmentConfig
+from ssd_core.data.batches.resize import resize_image
 from ssd_core.data.batches.windows import Window, draw_window, place_boxes
-from ssd_core.data.decode import decode_image, resize_image
+from ssd_core.data.decode import decode_image
 from ssd_core.structures import Annotations, FloatArray, ImageArray, IntArray
 
 Colour = tuple[float, float, float]

@@ -9,8 +9,8 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-import cv2
 import numpy as np
+from PIL import Image
 
 from ssd_core.config import SplitName
 from ssd_core.data.decode import decode_coarse
@@ -95,8 +95,8 @@ def take_look(image: bytes | memoryview) -> bytes:
     Raises:
         DataError: the image cannot be decoded.
     """
-    gray = decode_coarse(image, 6 * _SIDE)
-    small = cv2.resize(gray, (_SIDE + 1, _SIDE), interpolation=cv2.INTER_AREA)
+    gray = Image.fromarray(decode_coarse(image, 6 * _SIDE))
+    small = np.asarray(gray.resize((_SIDE + 1, _SIDE), Image.Resampling.BOX))
     return np.packbits(small[:, 1:] > small[:, :-1]).tobytes()
 
 

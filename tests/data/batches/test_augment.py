@@ -9,8 +9,9 @@ from PIL import Image
 
 from ssd_core.config import AugmentConfig
 from ssd_core.data.batches.augment import distort_colours, render_window, sample
+from ssd_core.data.batches.resize import load_image
 from ssd_core.data.batches.windows import Window
-from ssd_core.data.decode import decode_image, load_image
+from ssd_core.data.decode import decode_image
 from ssd_core.errors import DataError
 from ssd_core.structures import make_annotations
 from tests.data.image_corpus import save
