@@ -14,16 +14,25 @@ from ssd_core.cli.options import (
     Json,
     Model,
     OptionalData,
+    OptionalModel,
     Out,
     finish,
     print_json,
     refuse_repeated,
 )
-from ssd_core.config import SCORE_THRESHOLD, PublishConfig, Recipe, ReportConfig, explain
+from ssd_core.config import (
+    SCORE_THRESHOLD,
+    EvaluateConfig,
+    PublishConfig,
+    Recipe,
+    ReportConfig,
+    explain,
+    parse_section,
+)
 from ssd_core.errors import UsageError, unlisted_name
 from ssd_core.process.sigterm import exit_on_sigterm
 from ssd_core.recipes import RECIPES, load_recipe
-from ssd_core.recipes.overrides import override
+from ssd_core.recipes.overrides import assign, override
 from ssd_core.store import Location
 from ssd_core.store.layout import Layout
 
@@ -159,9 +168,28 @@ def _choose_recipe(name: str | None, config: str | None) -> Recipe:
 
 
 def evaluate(
-    model: Model,
-    data: Data,
     out: Out,
+    model: OptionalModel = None,
+    data: OptionalData = None,
+    detections: Annotated[
+        Location | None,
+        typer.Option(
+            metavar="FILE",
+            parser=Location.parse,
+            help="Instead of a model: detections of any program in the COCO results format.",
+        ),
+    ] = None,
+    ground_truth: Annotated[
+        Location | None,
+        typer.Option(
+            metavar="FILE",
+            parser=Location.parse,
+            help="Instead of data: the COCO annotation file of these detections.",
+        ),
+    ] = None,
+    is_checked: Annotated[
+        bool, typer.Option("--check", help="Compare the 12 metrics with those of pycocotools.")
+    ] = False,
     assignments: Assignments = None,
     framework: Framework = "torch",
     device: Device = "auto",
@@ -169,13 +197,30 @@ def evaluate(
 ) -> None:
     """Measure accuracy: the 12 COCO metrics, values per class, and all detections.
 
+    The detections are those of a model on data, or those in a file.
+
     Example: ssd evaluate --model trained --data shards --out evaluation
     """
     from ssd_core.stages import evaluate as stage
     from ssd_core.stages.frame import RESULTS_FILE
 
-    config = _model_recipe(model, "evaluate", assignments).evaluate
-    result = stage.run(config, model, data, out, framework=framework, device=device)
+    if model and data and not (detections or ground_truth):
+        config = _model_recipe(model, "evaluate", assignments).evaluate
+        result = stage.run(
+            config,
+            model,
+            data,
+            out,
+            framework=framework,
+            device=device,
+            is_checked=is_checked,
+        )
+    elif detections and ground_truth and not (model or data):
+        values = assign("evaluate", {}, assignments or ())
+        config = parse_section(EvaluateConfig, values, "evaluate")
+        result = stage.run_files(config, detections, ground_truth, out, is_checked=is_checked)
+    else:
+        raise UsageError("expected --model and --data, or --detections and --ground-truth")
     finish(result, out / RESULTS_FILE, as_json=as_json)
 
 

@@ -70,15 +70,14 @@ _data_option = typer.Option(
 )
 Data = Annotated[Location, _data_option]
 OptionalData = Annotated[Location | None, _data_option]
-Model = Annotated[
-    Location,
-    typer.Option(
-        "--model",
-        metavar="DIR",
-        parser=Location.parse,
-        help="Output of `ssd train`, or its `model` folder: a path or s3://bucket/prefix.",
-    ),
-]
+_model_option = typer.Option(
+    "--model",
+    metavar="DIR",
+    parser=Location.parse,
+    help="Output of `ssd train`, or its `model` folder: a path or s3://bucket/prefix.",
+)
+Model = Annotated[Location, _model_option]
+OptionalModel = Annotated[Location | None, _model_option]
 _out_option = typer.Option(
     "--out",
     metavar="DIR",

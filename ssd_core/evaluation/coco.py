@@ -8,7 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssd_core.errors import DataError
-from ssd_core.structures import Annotations, Array, ClassInfo, Detections
+from ssd_core.structures import (
+    Annotations,
+    Array,
+    BoolArray,
+    ClassInfo,
+    Detections,
+    IntArray,
+)
 
 RECALL_GRID = np.linspace(0.0, 1.0, 101)
 """Recalls at which a precision curve is sampled."""
@@ -73,6 +80,29 @@ class CocoScores:
         return {name: value for name, value in self.values.items() if value is not None}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CocoArrays:
+    """G objects and D detections of all images, as evaluators take them.
+
+    Boxes are x, y, width and height in pixels. Images are numbered from 1, because evaluators treat
+    an id of 0 as "not matched".
+    """
+
+    num_images: int
+    images: IntArray
+    """[G] number of the object's image."""
+    labels: IntArray
+    """[G] 1..K."""
+    boxes: NDArray[np.float64]
+    """[G, 4]."""
+    areas: NDArray[np.float64]
+    """[G] square pixels."""
+    is_crowd: BoolArray
+    """[G]."""
+    detections: NDArray[np.float64]
+    """[D, 7] number of the image, box, score, label."""
+
+
 def evaluate_coco(
     truths: Sequence[Annotations], found: Sequence[Detections], classes: Sequence[ClassInfo]
 ) -> CocoScores:
@@ -85,11 +115,16 @@ def evaluate_coco(
     Raises:
         DataError: a box or a score is not finite; some evaluators report that as a perfect result.
     """
-    precision, recall = _tables(truths, found, classes)
+    return evaluate_arrays(join_images(truths, found), classes)
+
+
+def evaluate_arrays(arrays: CocoArrays, classes: Sequence[ClassInfo]) -> CocoScores:
+    """Do the same for images that are already joined."""
+    precision, recall = _tables(arrays, classes)
     values = {
         name: _mean(_select(cells, precision, recall)) for name, cells in COCO_METRICS.items()
     }
-    labels = _join([truth.labels[~truth.is_crowd] for truth in truths], np.int64)
+    labels = arrays.labels[~arrays.is_crowd]
     counts = np.bincount(labels, minlength=len(classes) + 1)
     per_class = tuple(
         ClassScores(
@@ -104,6 +139,19 @@ def evaluate_coco(
     return CocoScores(values=values, classes=per_class)
 
 
+def join_images(truths: Sequence[Annotations], found: Sequence[Detections]) -> CocoArrays:
+    """Join the objects and the detections of images, given in the same order."""
+    return CocoArrays(
+        num_images=len(truths),
+        images=_image_numbers(truths),
+        labels=_join([truth.labels for truth in truths], np.int64),
+        boxes=_xywh([truth.boxes for truth in truths]),
+        areas=_join([truth.areas for truth in truths], np.float64),
+        is_crowd=_join([truth.is_crowd for truth in truths], np.bool_),
+        detections=_detection_rows(found),
+    )
+
+
 def format_summary(values: Mapping[str, float | None]) -> str:
     """Return the twelve lines that pycocotools prints, character by character."""
     return "\n".join(_line(cells, values[name]) for name, cells in COCO_METRICS.items())
@@ -116,38 +164,30 @@ def _line(cells: _Cells, value: float | None) -> str:
     return f" {title} @[ {selection} ] = {-1 if value is None else value:0.3f}"
 
 
-def _tables(
-    truths: Sequence[Annotations], found: Sequence[Detections], classes: Sequence[ClassInfo]
-) -> tuple[Array, Array]:
-    """Return precision [IoU, recall, class, area, max] and recall [IoU, class, area, max].
-
-    Images and annotations are numbered from 1, because evaluators treat id 0 as "not matched".
-    """
+def _tables(arrays: CocoArrays, classes: Sequence[ClassInfo]) -> tuple[Array, Array]:
+    """Return precision [IoU, recall, class, area, max] and recall [IoU, class, area, max]."""
     from hotcoco import COCO, COCOeval
 
-    boxes = _xywh([truth.boxes for truth in truths])
-    areas = _join([truth.areas for truth in truths], np.float64)
-    rows = _detection_rows(found)
-    if not all(np.isfinite(values).all() for values in (boxes, areas, rows)):
+    numbers = (arrays.boxes, arrays.areas, arrays.detections)
+    if not all(np.isfinite(values).all() for values in numbers):
         raise DataError("a box, an area or a score is not a finite number")
     truth = COCO.from_arrays(
-        [{"id": number, "width": 0, "height": 0} for number in range(1, len(truths) + 1)],
+        [{"id": number, "width": 0, "height": 0} for number in range(1, arrays.num_images + 1)],
         [{"id": info.label, "name": info.name} for info in classes],
-        _image_numbers(truths),
-        _join([truth.labels for truth in truths], np.int64),
-        boxes,
-        ids=np.arange(1, len(boxes) + 1),
-        area=areas,
-        iscrowd=_join([truth.is_crowd for truth in truths], np.bool_),
+        arrays.images,
+        arrays.labels,
+        arrays.boxes,
+        ids=np.arange(1, len(arrays.boxes) + 1),
+        area=arrays.areas,
+        iscrowd=arrays.is_crowd,
     )
-    evaluator: Any = COCOeval(truth, truth.load_res(rows), "bbox")
+    evaluator: Any = COCOeval(truth, truth.load_res(arrays.detections), "bbox")
     evaluator.evaluate()
     evaluator.accumulate()
     return evaluator.eval["precision"], evaluator.eval["recall"]
 
 
 def _detection_rows(found: Sequence[Detections]) -> Array:
-    """Return [D, 7]: image number, x, y, width, height, score, label."""
     boxes = _xywh([image.boxes for image in found])
     scores = _join([image.scores for image in found], np.float64)
     labels = _join([image.labels for image in found], np.float64)

@@ -1,4 +1,4 @@
-"""Evaluation of a detector on a whole split."""
+"""The detections of a whole split."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,6 @@ from ssd_core.data.batches.resize import load_image
 from ssd_core.data.shards.manifest import Manifest
 from ssd_core.data.shards.reader import SplitReader
 from ssd_core.errors import DataError, located
-from ssd_core.evaluation.coco import CocoScores, evaluate_coco
 from ssd_core.logs import Progress
 from ssd_core.structures import Annotations, Detections, ImageArray, Record
 
@@ -39,20 +38,20 @@ def check_image_set(images: ImageSet, manifest: Manifest) -> None:
         )
 
 
-def evaluate_detector(
+def detect_split(
     detector: Detector, reader: SplitReader, config: EvaluateConfig
-) -> tuple[CocoScores, list[EvaluatedImage]]:
-    """Return the accuracy on a split, and its evaluated images in the order of their ids.
+) -> list[EvaluatedImage]:
+    """Return the images of a split that count, with their detections, in the order of their ids.
 
-    Images are decoded on threads ahead of the device, and scored in the order of their ids, as
-    pycocotools does, so the order of the shards does not matter.
+    Images are decoded on threads ahead of the device. pycocotools scores them in the order of their
+    ids, so the order of the shards does not matter.
     """
 
     def load(record: Record) -> tuple[Record, ImageArray, tuple[int, int]]:
         with located(record.image_path):
             return record, *load_image(record.image, detector.image_size)
 
-    counted = (each for each in reader.read_in_order() if _counts(each, config.images))
+    counted = (r for r in reader.read_in_order() if is_counted(r.annotations, config.images))
     batches = map_batches_ahead(load, counted, batch_size=config.batch_size)
     images: list[EvaluatedImage] = []
     with Progress("evaluate: image", reader.num_images) as progress:
@@ -65,10 +64,9 @@ def evaluate_detector(
             ]
             progress.update(len(images))
     images.sort(key=lambda image: image.image_id)
-    truths, detections = [image.truth for image in images], [image.found for image in images]
-    return evaluate_coco(truths, detections, reader.classes), images
+    return images
 
 
-def _counts(record: Record, images: ImageSet) -> bool:
-    is_crowd = record.annotations.is_crowd
-    return images == "all" or (len(is_crowd) > 0 and not is_crowd.any())
+def is_counted(truth: Annotations, images: ImageSet) -> bool:
+    """Return whether an image with these objects belongs to the set; see `evaluate.images`."""
+    return images == "all" or (len(truth) > 0 and not truth.is_crowd.any())

@@ -1,26 +1,28 @@
-"""Evaluate a model on a data set: the COCO metrics."""
+"""Evaluate a model on a data set, or the detections of another program: the COCO metrics."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ssd_core.benchmark.environment import describe_environment
 from ssd_core.config import EvaluateConfig
-from ssd_core.data.shards.reader import SplitReader, open_split
-from ssd_core.evaluation.coco import ClassScores, CocoScores
-from ssd_core.evaluation.confusion import confusion_matrix
+from ssd_core.data.shards.reader import open_split
+from ssd_core.errors import UsageError
+from ssd_core.evaluation.accuracy import measure_accuracy
+from ssd_core.evaluation.check import check_available, check_metrics
+from ssd_core.evaluation.coco import join_images
 from ssd_core.evaluation.detections_file import DETECTIONS_FILE, write_detections
-from ssd_core.evaluation.run import EvaluatedImage, check_image_set, evaluate_detector
-from ssd_core.evaluation.voc import VOC_METRICS, evaluate_voc
+from ssd_core.evaluation.files import join_files
+from ssd_core.evaluation.run import EvaluatedImage, check_image_set, detect_split, is_counted
 from ssd_core.logs import announce
 from ssd_core.report.figures import format_figures
-from ssd_core.stages.detector import OpenedModel, open_model
+from ssd_core.stages.detector import open_model
 from ssd_core.stages.frame import Input, Invocation, Results, check_owner, run_stage
 from ssd_core.store import Location
 from ssd_core.structures import ClassInfo, StageResult
 
-_MAX_CONFUSED = 50
-"""Largest number of classes for which a confusion matrix is legible."""
+_FOREIGN_KEYS = {"images", "voc_ap", "closing_line"}
+"""The keys of the section that do not belong to a model."""
 
 
 def run(
@@ -31,6 +33,7 @@ def run(
     *,
     framework: str = "torch",
     device: str = "auto",
+    is_checked: bool = False,
 ) -> StageResult:
     """Evaluate a model on a split of a converted data set.
 
@@ -43,12 +46,15 @@ def run(
         out_dir: directory of the results.
         framework: framework to run in.
         device: device to run on.
+        is_checked: whether to compare the COCO metrics with those of pycocotools.
 
     Raises:
-        DataError: the model and the data set have different classes, or the data set cannot tell
-            which images `config.images` leaves out.
+        DataError: the model and the data set have different classes, the data set cannot tell
+            which images `config.images` leaves out, or pycocotools computes something else.
     """
     check_owner("evaluate", out_dir)
+    if is_checked:
+        check_available()
     reader = open_split(data_dir, config.split)
     check_image_set(config.images, reader.manifest)
     model = open_model(
@@ -66,77 +72,93 @@ def run(
     )
 
     def work(folder: Path) -> Results:
-        scores, images = evaluate_detector(model.detector, reader, config)
+        images = detect_split(model.detector, reader, config)
         found = ((image.image_id, image.found) for image in images)
         write_detections(folder / DETECTIONS_FILE, found, reader.classes)
-        results = _results(scores, images, model, reader)
-        if config.voc_ap:
-            _add_voc(results, images, reader.classes)
-        announce("%s", format_figures(results, has_closing_line=config.closing_line))
-        return results
+        skipped = reader.num_images - len(images)
+        return _measure(images, skipped, reader.classes, config, is_checked=is_checked) | {
+            "model": model.description.summary(),
+            "data": {"name": reader.manifest.name, "split": reader.split},
+            "environment": describe_environment(model.device),
+        }
 
     results = run_stage(invocation, out_dir, work)
-    return StageResult(
-        metrics={name: value for name, value in results["metrics"].items() if value is not None},
-        metadata={
-            "split": config.split,
-            "images": results["images"],
-            "skipped_images": results["skipped_images"],
+    return _summary(results, split=config.split)
+
+
+def run_files(
+    config: EvaluateConfig,
+    detections: Location,
+    ground_truth: Location,
+    out_dir: Location,
+    *,
+    is_checked: bool = False,
+) -> StageResult:
+    """Evaluate detections in the COCO results format against a COCO annotation file.
+
+    Args:
+        config: the `evaluate` section; only the keys that do not belong to a model may be set.
+        detections: the file of another program, or of `run`.
+        ground_truth: the annotation file.
+        out_dir: directory of `results.json`.
+        is_checked: whether to compare the COCO metrics with those of pycocotools.
+
+    Raises:
+        UsageError: a file does not exist, or a key belongs to a model.
+        DataError: a file has another format, or they do not belong together.
+    """
+    check_owner("evaluate_files", out_dir)
+    if is_checked:
+        check_available()
+    if others := config.model_fields_set - _FOREIGN_KEYS:
+        raise UsageError(f"evaluate.{min(others)} has no effect on --detections; leave it out")
+    files = {"detections": detections, "ground_truth": ground_truth}
+    contents = {name: _read(file) for name, file in files.items()}
+    all_images, classes = join_files(contents["ground_truth"], contents["detections"])
+    images = [image for image in all_images if is_counted(image.truth, config.images)]
+    invocation = Invocation(
+        stage="evaluate_files",
+        config=config,
+        inputs={
+            name: Input(file.uri, hashlib.sha256(contents[name]).hexdigest())
+            for name, file in files.items()
         },
     )
 
+    def work(_: Path) -> Results:
+        skipped = len(all_images) - len(images)
+        return _measure(images, skipped, classes, config, is_checked=is_checked)
 
-def _results(
-    scores: CocoScores, images: Sequence[EvaluatedImage], model: OpenedModel, reader: SplitReader
+    return _summary(run_stage(invocation, out_dir, work))
+
+
+def _read(file: Location) -> bytes:
+    try:
+        return file.parent.get(file.name)
+    except FileNotFoundError:
+        raise UsageError(f"{file} does not exist; expected a JSON file in COCO's format") from None
+
+
+def _measure(
+    images: Sequence[EvaluatedImage],
+    skipped: int,
+    classes: Sequence[ClassInfo],
+    config: EvaluateConfig,
+    *,
+    is_checked: bool,
 ) -> Results:
-    return {
-        "metrics": scores.values,
-        "images": len(images),
-        "skipped_images": reader.num_images - len(images),
-        "objects": sum(scored.num_objects for scored in scores.classes),
-        "detections": sum(len(image.found) for image in images),
-        "classes": [_class_results(scored) for scored in scores.classes],
-        "confusion": _confusion(images, reader.classes),
-        "model": model.description.summary(),
-        "data": {"name": reader.manifest.name, "split": reader.split},
-        "environment": describe_environment(model.device),
-    }
+    """Measure, print and perhaps check the accuracy."""
+    results = measure_accuracy(images, classes, config) | {"skipped_images": skipped}
+    announce("%s", format_figures(results, has_closing_line=config.closing_line))
+    if is_checked:
+        truths, found = [image.truth for image in images], [image.found for image in images]
+        check_metrics(results["metrics"], join_images(truths, found), classes)
+        announce("pycocotools computes the same twelve figures")
+    return results
 
 
-def _add_voc(
-    results: Results, images: Sequence[EvaluatedImage], classes: Sequence[ClassInfo]
-) -> None:
-    """Add the values of each class, and their mean over the classes with objects."""
-    truths, found = [image.truth for image in images], [image.found for image in images]
-    per_class = evaluate_voc(truths, found, classes)
-    for row, values in zip(results["classes"], per_class, strict=True):
-        row |= values
-    for name in VOC_METRICS:
-        measured = [value for values in per_class if (value := values[name]) is not None]
-        results["metrics"][name] = sum(measured) / len(measured) if measured else None
-
-
-def _confusion(
-    images: Sequence[EvaluatedImage], classes: Sequence[ClassInfo]
-) -> dict[str, Any] | None:
-    """Return one row per true class and one column per detected class, the background last."""
-    if len(classes) > _MAX_CONFUSED:
-        return None
-    pairs = ((image.truth, image.found) for image in images)
-    return {
-        "classes": [*(info.name for info in classes), "background"],
-        "matrix": confusion_matrix(pairs, len(classes)).tolist(),
-    }
-
-
-def _class_results(scored: ClassScores) -> dict[str, Any]:
-    return {
-        "label": scored.info.label,
-        "name": scored.info.name,
-        "objects": scored.num_objects,
-        "ap": scored.ap,
-        "ap50": scored.ap50,
-        "precision_at_recall": [round(value, 4) for value in scored.precision.tolist()]
-        if scored.num_objects
-        else None,
-    }
+def _summary(results: Results, **more: str) -> StageResult:
+    return StageResult(
+        metrics={name: value for name, value in results["metrics"].items() if value is not None},
+        metadata=more | {name: results[name] for name in ("images", "skipped_images")},
+    )

@@ -17,7 +17,8 @@ from ssd_core.data.batches.loader import Loader, check_batch_size
 from ssd_core.data.shards.manifest import Manifest, read_manifest
 from ssd_core.data.shards.reader import SplitReader, open_split
 from ssd_core.errors import DataError, DivergedError, ProcessFailedError, UsageError
-from ssd_core.evaluation.run import check_image_set, evaluate_detector
+from ssd_core.evaluation.coco import evaluate_coco
+from ssd_core.evaluation.run import check_image_set, detect_split
 from ssd_core.logs import announce, format_count, format_duration, logger
 from ssd_core.metrics import METRICS
 from ssd_core.model_dir import (
@@ -296,8 +297,9 @@ def _evaluation(training: Training, learner: Learner) -> Callable[[], dict[str, 
 
     def evaluate() -> dict[str, float]:
         detector = learner.detector(postprocess)
-        scores, _ = evaluate_detector(detector, reader, config)
-        return scores.metrics
+        images = detect_split(detector, reader, config)
+        truths, found = [image.truth for image in images], [image.found for image in images]
+        return evaluate_coco(truths, found, reader.classes).metrics
 
     return evaluate
 

@@ -130,6 +130,7 @@ READ_DATA = [
 READ_MODEL = [["evaluate", "--data", "DATA"], ["benchmark"], ["predict", "SOURCE"]]
 TRAIN = ["train", "--data", "DATA", "--out", "o", "--recipe"]
 EVALUATE = ["evaluate", "--model", "MODEL", "--data", "DATA", "--out", "o"]
+FILES = ["evaluate", "--out", "o", "--detections", "file", "--ground-truth"]
 PREDICT = ["predict", "--model", "MODEL", "--out", "o"]
 COMMANDS = [
     (["recipes", "demo", "--set", "train.epoch=1"], 2, "did you mean 'train.epochs'?"),
@@ -160,6 +161,11 @@ COMMANDS = [
     ([*EVALUATE, "--set", "benchmark.seconds=1"], 2, "unknown section 'benchmark'"),
     ([*EVALUATE, "--set", "evaluate.split=test"], 2, "evaluate.split: "),
     ([*EVALUATE, "--device", "gpu"], 2, "'gpu'"),
+    ([*EVALUATE, "--detections", "file"], 2, "or --detections and --ground-truth"),
+    (["evaluate", "--model", "MODEL", "--out", "o"], 2, "expected --model and --data, or"),
+    ([*FILES, "nowhere.json"], 2, "nowhere.json does not exist; expected a JSON file"),
+    ([*FILES, "file"], 3, "the ground truth: JSON is malformed"),
+    ([*FILES, "file", "--set", "evaluate.split=val"], 2, "evaluate.split has no effect on"),
     ([*PREDICT], 2, "missing argument"),
     ([*PREDICT, "nowhere.jpg"], 2, "nowhere.jpg"),
     ([*PREDICT, "empty"], 2, "empty"),

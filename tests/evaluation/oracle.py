@@ -1,10 +1,4 @@
-"""pycocotools on arrays and files: the oracle of the evaluation."""
-
-import contextlib
-import io
-
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
+"""Annotations as the content of a COCO file, for pycocotools, the oracle of the evaluation."""
 
 
 def make_ground_truth(image_ids, truths, classes):
@@ -25,21 +19,3 @@ def make_ground_truth(image_ids, truths, classes):
         "annotations": rows,
         "categories": [{"id": info.category_id, "name": info.name} for info in classes],
     }
-
-
-def run_pycocotools(ground_truth, results):
-    """Return the evaluator and its twelve lines; `results` are rows or the path of a file."""
-    text = io.StringIO()
-    with contextlib.redirect_stdout(text):
-        truth = COCO()
-        truth.dataset = ground_truth
-        truth.createIndex()
-        found = COCO() if results == [] else truth.loadRes(results)  # which refuses an empty list
-        if results == []:
-            found.dataset = ground_truth | {"annotations": []}
-            found.createIndex()
-        evaluator = COCOeval(truth, found, "bbox")
-        evaluator.evaluate()
-        evaluator.accumulate()
-        evaluator.summarize()
-    return evaluator, "\n".join(text.getvalue().splitlines()[-12:])

@@ -6,10 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssd_core.errors import DataError
-from ssd_core.evaluation.coco import evaluate_coco, format_summary
+from ssd_core.evaluation.check import check_metrics, run_pycocotools
+from ssd_core.evaluation.coco import evaluate_coco, format_summary, join_images
 from ssd_core.structures import ClassInfo, make_annotations
 from tests.detections import NOTHING_FOUND, make_detections
-from tests.evaluation.oracle import make_ground_truth, run_pycocotools
+from tests.evaluation.oracle import make_ground_truth
 
 
 def make_classes(count):
@@ -31,10 +32,11 @@ def assert_equal_to_pycocotools(truths, found, classes):
             image.boxes.tolist(), image.labels.tolist(), image.scores.tolist(), strict=True
         )
     ]
-    oracle, lines = run_pycocotools(make_ground_truth(image_ids, truths, classes), rows)
+    oracle, printed = run_pycocotools(make_ground_truth(image_ids, truths, classes), rows)
     ours = [-1 if value is None else value for value in scores.values.values()]
     np.testing.assert_allclose(ours, oracle.stats, rtol=0, atol=1e-9)
-    assert format_summary(scores.values) == lines
+    assert format_summary(scores.values) == "\n".join(printed.splitlines()[-12:])
+    check_metrics(scores.values, join_images(truths, found), classes)
     table = oracle.eval["precision"][:, :, :, 0, 2]
     for column, scored in enumerate(scores.classes):
         cells = table[:, :, column]
@@ -150,3 +152,10 @@ def test_a_score_that_is_not_finite_is_refused(score):
         evaluate_coco(
             [make_annotations([BIG], [1])], [make_detections([BIG], [score], [1])], make_classes(1)
         )
+
+
+def test_a_metric_that_pycocotools_computes_otherwise_is_named():
+    truths, found, classes = random_set(0)
+    values = evaluate_coco(truths, found, classes).values
+    with pytest.raises(DataError, match="pycocotools computes ar_10 "):
+        check_metrics(values | {"ar_10": 0.5}, join_images(truths, found), classes)

@@ -9,6 +9,7 @@ import pytest
 from ssd_core.config import EvaluateConfig, parse_section
 from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import DataError, UsageError
+from ssd_core.evaluation.check import run_pycocotools
 from ssd_core.evaluation.coco import COCO_METRICS
 from ssd_core.evaluation.voc import VOC_METRICS
 from ssd_core.stages import evaluate
@@ -16,7 +17,8 @@ from ssd_core.stages.detector import check_classes
 from ssd_core.store import LocalDirectory
 from ssd_core.structures import ClassInfo
 from tests.datasets import convert_into
-from tests.evaluation.oracle import make_ground_truth, run_pycocotools
+from tests.evaluation.oracle import make_ground_truth
+from tests.processes import run_ssd
 
 NAMES = ["Platelets", "RBC", "WBC"]
 FEW = {"postprocess": {"score_threshold": 0.3}}
@@ -33,22 +35,42 @@ def run(model_dir, data_dir, out_dir, config=None):
     return evaluate.run(section, *locations, LocalDirectory(out_dir), device="cpu")
 
 
-def test_pycocotools_computes_the_same_metrics_from_the_written_detections(
-    evaluation_dir, bccd_shards
-):
+@pytest.fixture(scope="module")
+def ground_truth(bccd_shards, tmp_path_factory):
+    """Return the val split as a COCO file."""
     reader = open_split(LocalDirectory(bccd_shards), "val")
     records = list(reader.read(range(reader.num_images)))
-    truth = make_ground_truth(
-        [record.image_id for record in records],
-        [record.annotations for record in records],
-        reader.classes,
-    )
-    evaluator, _ = run_pycocotools(truth, str(evaluation_dir / "detections.json"))
+    image_ids = [record.image_id for record in records]
+    truths = [record.annotations for record in records]
+    path = tmp_path_factory.mktemp("truth") / "val.json"
+    path.write_text(json.dumps(make_ground_truth(image_ids, truths, reader.classes)))
+    return path
+
+
+def test_pycocotools_computes_the_same_metrics_from_the_written_detections(
+    evaluation_dir, ground_truth
+):
+    evaluator, _ = run_pycocotools(read(ground_truth), str(evaluation_dir / "detections.json"))
     metrics = read(evaluation_dir / "results.json")["metrics"]
     assert list(metrics) == list(COCO_METRICS)
     ours = [-1 if value is None else value for value in metrics.values()]
     assert ours == pytest.approx(evaluator.stats.tolist(), abs=1e-9)
     assert metrics["ap50"] > 0
+
+
+def test_files_without_a_model_have_the_same_figures(evaluation_dir, ground_truth, tmp_path):
+    files = ["--detections", evaluation_dir / "detections.json", "--ground-truth", ground_truth]
+    options = ["--check", "--set", "evaluate.voc_ap=true"]
+    done = run_ssd("evaluate", *files, *options, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    *_, checked, path = done.stdout.splitlines()
+    assert checked == "pycocotools computes the same twelve figures"
+    results, ours = read(Path(path)), read(evaluation_dir / "results.json")
+    assert {name: results["metrics"][name] for name in COCO_METRICS} == pytest.approx(
+        ours["metrics"], abs=1e-9
+    )
+    for name in ("images", "skipped_images", "objects", "detections", "confusion"):
+        assert results[name] == ours[name]
 
 
 def test_results_and_invocation_describe_model_and_data(evaluation_dir, trained_dir, bccd_shards):

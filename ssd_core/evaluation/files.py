@@ -1,0 +1,132 @@
+"""Ground truth and detections of any program as COCO files, for an evaluation without a model."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+import numpy as np
+from msgspec import Meta, Struct
+
+from ssd_core.errors import DataError
+from ssd_core.evaluation.run import EvaluatedImage
+from ssd_core.logs import logger
+from ssd_core.structures import Annotations, ClassInfo, Detections
+
+_Id = Annotated[int, Meta(ge=-(2**53), le=2**53)]
+_Position = Annotated[float, Meta(ge=-1e9, le=1e9)]
+_Side = Annotated[float, Meta(ge=0, le=1e9)]
+
+
+class _Image(Struct, gc=False):
+    id: _Id
+
+
+class _Category(Struct, gc=False):
+    id: _Id
+    name: str
+
+
+class _Row(Struct, gc=False):
+    image_id: _Id
+    category_id: _Id
+    bbox: tuple[_Position, _Position, _Side, _Side]
+
+
+class _Object(_Row, gc=False):
+    area: _Side | None = None
+    iscrowd: int | bool = 0
+
+
+class _Detection(_Row, gc=False):
+    score: float
+
+
+class _GroundTruth(Struct):
+    images: list[_Image]
+    categories: Annotated[list[_Category], Meta(min_length=1)]
+    annotations: list[_Object]
+
+
+ContentT = TypeVar("ContentT")
+RowT = TypeVar("RowT", bound=_Row)
+
+
+def join_files(
+    ground_truth: bytes, detections: bytes
+) -> tuple[list[EvaluatedImage], tuple[ClassInfo, ...]]:
+    """Return the images and the classes of a COCO annotation file, in the order of their ids.
+
+    `detections` are in the COCO results format. Those of categories that the ground truth lacks do
+    not count, as in pycocotools. Boxes and scores are float64: rounded to float32, different ones
+    could become equal.
+
+    Raises:
+        DataError: a file has another format, or names an image that the ground truth lacks.
+    """
+    truth = _decode(ground_truth, _GroundTruth, "the ground truth")
+    found = _decode(detections, list[_Detection], "the detections")
+    names = {each.id: each.name for each in truth.categories}
+    classes = tuple(
+        ClassInfo(label=label, name=names[key], category_id=key)
+        for label, key in enumerate(sorted(names), start=1)
+    )
+    labels = {info.category_id: info.label for info in classes}
+    image_ids = sorted({image.id for image in truth.images})
+    objects = _by_image(truth.annotations, image_ids, labels, "the ground truth")
+    by_image = _by_image(found, image_ids, labels, "the detections")
+    images = [
+        EvaluatedImage(key, _annotations(objects[key], labels), _detections(by_image[key], labels))
+        for key in image_ids
+    ]
+    return images, classes
+
+
+def _decode(content: bytes, kind: type[ContentT], what: str) -> ContentT:
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise DataError(f"{what}: {error}; expected COCO's format") from None
+
+
+def _by_image(
+    rows: Iterable[RowT], image_ids: Iterable[int], labels: Mapping[int, int], what: str
+) -> dict[int, list[RowT]]:
+    """Return the rows of each image; those of unknown categories are counted and left out."""
+    groups: dict[int, list[RowT]] = {image_id: [] for image_id in image_ids}
+    num_unknown = 0
+    for row in rows:
+        if row.image_id not in groups:
+            raise DataError(f"{what}: image {row.image_id} is not listed in the ground truth")
+        if row.category_id in labels:
+            groups[row.image_id].append(row)
+        else:
+            num_unknown += 1
+    if num_unknown:
+        logger.warning("%s: %d boxes of unknown categories are left out", what, num_unknown)
+    return groups
+
+
+def _columns(rows: Sequence[_Row], labels: Mapping[int, int]) -> dict[str, Any]:
+    boxes = np.array([row.bbox for row in rows], np.float64).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    return {
+        "boxes": boxes,
+        "labels": np.array([labels[row.category_id] for row in rows], np.int64),
+    }
+
+
+def _annotations(rows: Sequence[_Object], labels: Mapping[int, int]) -> Annotations:
+    areas = [row.bbox[2] * row.bbox[3] if row.area is None else row.area for row in rows]
+    return Annotations(
+        **_columns(rows, labels),
+        areas=np.array(areas, np.float64),
+        is_crowd=np.array([row.iscrowd for row in rows], np.bool_),
+        is_difficult=np.zeros(len(rows), np.bool_),
+        box_ids=np.arange(len(rows)),
+    )
+
+
+def _detections(rows: Sequence[_Detection], labels: Mapping[int, int]) -> Detections:
+    ordered = sorted(rows, key=lambda row: -row.score)
+    scores: Any = np.array([row.score for row in ordered], np.float64)
+    return Detections(**_columns(ordered, labels), scores=scores)

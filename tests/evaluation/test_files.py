@@ -1,0 +1,80 @@
+"""COCO files of other programs against pycocotools, which reads the same files."""
+
+import json
+
+import numpy as np
+import pytest
+
+from ssd_core.errors import DataError
+from ssd_core.evaluation.check import run_pycocotools
+from ssd_core.evaluation.coco import COCO_METRICS, evaluate_coco
+from ssd_core.evaluation.files import join_files
+
+TRUTH = {
+    "images": [{"id": 0}, {"id": 9}],
+    "categories": [{"id": 7, "name": "cat"}, {"id": 2, "name": "dog"}],
+    "annotations": [{"id": 1, "image_id": 9, "category_id": 7, "bbox": [1, 2, 3, 4]}],
+}
+ROW = {"image_id": 9, "category_id": 7, "bbox": [1, 2, 3, 4], "score": 0.5}
+
+
+def join(truth, found):
+    return join_files(json.dumps(truth).encode(), json.dumps(found).encode())
+
+
+def random_files(seed):
+    """Decimals that float32 would round, equal scores, and boxes of an unknown category."""
+    rng = np.random.default_rng(seed)
+    images = rng.permutation(200)[:12].tolist()
+    rows, found = [], []
+    for number in range(60):
+        box = [*rng.uniform(0, 400, 2).round(2).tolist(), *rng.uniform(4, 200, 2).round(2).tolist()]
+        row = {"image_id": images[number % 12], "category_id": int(rng.choice([2, 7]))}
+        area = box[2] * box[3] * rng.uniform(0.4, 1)
+        rows.append(row | {"id": number + 1, "bbox": box, "area": area, "iscrowd": number % 9 == 0})
+        for _ in range(3):
+            moved = (np.array(box) + rng.normal(0, 4, 4).round(2)).clip(0.01).tolist()
+            found.append(row | {"bbox": moved, "score": rng.choice([0.1, 1 / 3, 0.9]) - 1e-9})
+    found.append(found[0] | {"category_id": 5})
+    images = [{"id": image} for image in images]
+    return TRUTH | {"info": {}, "images": images, "annotations": rows}, found
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_metrics_equal_pycocotools_on_the_same_files(seed, tmp_path):
+    truth, found = random_files(seed)
+    (tmp_path / "found.json").write_text(json.dumps(found))
+    images, classes = join(truth, found)
+    scores = evaluate_coco([i.truth for i in images], [i.found for i in images], classes)
+    oracle, _ = run_pycocotools(truth, str(tmp_path / "found.json"))
+    expected = dict(zip(COCO_METRICS, oracle.stats, strict=True))
+    assert scores.values == pytest.approx(expected, abs=1e-9)
+    assert 0 < scores.values["ap"] < 1
+
+
+def test_classes_and_images_are_in_the_order_of_their_ids():
+    images, classes = join(TRUTH, [ROW])
+    assert [(info.label, info.name, info.category_id) for info in classes] == [
+        (1, "dog", 2),
+        (2, "cat", 7),
+    ]
+    assert [(image.image_id, len(image.found)) for image in images] == [(0, 0), (9, 1)]
+    assert images[1].truth.areas.tolist() == [12]
+    assert images[1].found.labels.tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    ("truth", "found", "message"),
+    [
+        (TRUTH | {"categories": []}, [], "the ground truth: .*categories"),
+        (TRUTH, {"a": 1}, "the detections: .*expected COCO's format"),
+        (TRUTH, [ROW | {"image_id": 8}], "the detections: image 8 is not listed"),
+        (TRUTH | {"images": [{"id": 0}]}, [], "the ground truth: image 9 is not listed"),
+        (TRUTH, [ROW | {"bbox": [0, 0, -1, 1]}], r"\$\[0\]\.bbox\[2\]"),
+        (TRUTH, [ROW | {"score": float("nan")}], "the detections: "),
+        (TRUTH, [ROW | {"image_id": 10**30}], "the detections: "),
+    ],
+)
+def test_files_that_cannot_be_compared_are_refused(truth, found, message):
+    with pytest.raises(DataError, match=message):
+        join(truth, found)
