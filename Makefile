@@ -16,7 +16,7 @@ PIP = $(BIN)/pip install --disable-pip-version-check --progress-bar off --constr
 TESTS ?= tests
 MINDSPORE_TESTS ?= tests/contract tests/backends/mindspore tests/data/shards \
 	tests/data/conversion/test_adopt.py tests/stages/test_convert.py tests/stages/test_convert_mindrecord.py \
-	tests/store/test_mindrecord.py
+	tests/store/test_mindrecord.py tests/pipelines/execution/test_run_mindspore.py
 IMAGES ?= tools torch-cpu mindspore-cpu launcher
 
 .DEFAULT_GOAL := help
@@ -55,7 +55,7 @@ setup-mindspore: .venv-mindspore/.ready ## create an environment with MindSpore 
 	@echo "creating .venv-mindspore: about 2 minutes and 3 GB; the log is .venv-mindspore/setup.log"
 	@$(PYTHON) -m venv .venv-mindspore
 	@.venv-mindspore/bin/pip install --disable-pip-version-check --progress-bar off \
-		--constraint constraints/mindspore.txt --editable '.[mindspore]' pytest \
+		--constraint constraints/mindspore.txt --editable '.[mindspore,pipelines]' pytest \
 		> .venv-mindspore/setup.log 2>&1 || { tail -n 20 .venv-mindspore/setup.log; exit 75; }
 	@touch $@
 

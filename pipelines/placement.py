@@ -58,7 +58,7 @@ class Placement(PodPlacement):
         """Return the limits of this placement that a run would meet only later."""
         found = []
         if self.device == "npu":
-            found.append("the code for Ascend NPUs has not run on one yet")
+            found.append("the code for Ascend NPUs has not run on one")
         if self.framework == "mindspore" and nodes * self.processes > 1:
             found.append("MindSpore trains on one device only: the step 'train' will refuse")
         return found

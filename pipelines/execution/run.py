@@ -27,6 +27,7 @@ from ssd_core import __version__
 from ssd_core.config import parse_section
 from ssd_core.errors import SsdError, TransientError
 from ssd_core.metrics import summarize
+from ssd_core.process.packages import check_version
 from ssd_core.stages.doorway import PROGRESS_VARIABLE
 from ssd_core.store.layout import Layout
 from ssd_core.store.local import explain_disk_errors
@@ -58,11 +59,13 @@ def choose_runner(
         stream: shows the progress of the steps.
 
     Raises:
-        UsageError: no row has this framework and device, or an image is not on this machine.
+        UsageError: the framework is not installed; with docker, no row has this framework and
+            device, or an image is not on this machine.
     """
     progress = f"{PROGRESS_VARIABLE}={1 if stream.isatty() else 10}"
     nothing: dict[str, Any] = {"environment": {}, "store_secret": None}
     if not docker:
+        check_version(framework)
         row = {"framework": framework, "device": device, "image": "python:local", **nothing}
         placement = parse_section(Placement, row, "placement")
         return placement, partial(launch_process, variables=[progress])

@@ -10,6 +10,7 @@ from ssd_core.backends.ranks import ALONE, Nodes, Ranks, read_rank_env
 from ssd_core.config import Precision
 from ssd_core.errors import UsageError, unknown_name
 from ssd_core.process import watchdog
+from ssd_core.process.packages import check_version
 
 FRAMEWORKS = tuple(sorted(module.name for module in iter_modules(__path__) if module.ispkg))
 
@@ -18,6 +19,7 @@ def find_framework(name: str) -> Framework:
     """Import a framework and return its record, FRAMEWORK in `<name>/backend.py`."""
     if name not in FRAMEWORKS:
         raise unknown_name("framework", name, FRAMEWORKS)
+    check_version(name)
     framework: Framework = import_module(f"{__name__}.{name}.backend").FRAMEWORK
     return framework
 

@@ -59,7 +59,7 @@ Device = Annotated[
     _one_of(
         "device",
         get_args(DeviceName),
-        "Device; auto selects the fastest available, npu is not supported yet.",
+        "Device; auto selects the fastest available. The code for npu has not run on hardware.",
     ),
 ]
 _data_option = typer.Option(

@@ -1,1 +1,1 @@
-"""This process: its share of the processor, and its end at SIGTERM or when it stalls."""
+"""This process: its packages and processors, and its end at SIGTERM or when it stalls."""

@@ -18,11 +18,11 @@ from ssd_core.data.shards.manifest import (
     read_manifest,
     write_manifest,
 )
-from ssd_core.data.shards.mindrecord.files import require_mindspore
 from ssd_core.data.sources import open_source
 from ssd_core.data.sources.base import Source, read_head
 from ssd_core.errors import DataError, OwnershipError, UsageError
 from ssd_core.logs import announce, counted, format_duration, logger
+from ssd_core.process.packages import check_version
 from ssd_core.stages.frame import (
     INVOCATION_FILE,
     RESULTS_FILE,
@@ -79,7 +79,7 @@ def _run(
 ) -> StageResult:
     check_source(source, out_dir)
     if config.shards == "mindrecord":
-        require_mindspore()
+        check_version("mindspore")
     folder = out_dir.local or own_temporary_directory("staging") / key
     conversion = Conversion(
         source=source, config=config, out_dir=folder, findings_dir=out_dir, listing_key=key

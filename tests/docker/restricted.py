@@ -8,7 +8,7 @@ from pathlib import Path
 from pipelines.placement import load_placement
 
 ROOT = Path(__file__).parents[2]
-TORCH = load_placement("torch-cpu").image
+TORCH, MINDSPORE = (load_placement(f"{name}-cpu").image for name in ("torch", "mindspore"))
 STRANGER = 12345
 """A user id that exists in no image and on no machine."""
 RESTRICTIONS = (

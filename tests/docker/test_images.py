@@ -6,14 +6,9 @@ import subprocess
 import pytest
 
 from components import images
-from pipelines.execution.docker import check_image
-from pipelines.placement import load_placement
 from ssd_core import __version__
-from ssd_core.errors import UsageError
-from tests.docker.restricted import RESTRICTIONS, ROOT, TORCH
-from tests.requirements import missing
+from tests.docker.restricted import MINDSPORE, RESTRICTIONS, ROOT, TORCH
 
-MINDSPORE = load_placement("mindspore-cpu").image
 DETECTOR = {"cv2", "hotcoco", "jinja2"}
 MODULES = {
     images.TOOLS: ("ssd_core.stages.convert, ssd_core.stages.report", {"jinja2"}),
@@ -22,17 +17,7 @@ MODULES = {
     MINDSPORE: ("mindspore.mindrecord", {"mindspore", *DETECTOR}),
 }
 OPTIONAL = {"torch", "mindspore", "kubernetes", "triton", "pytest", *DETECTOR}
-
-
-@pytest.fixture(params=MODULES)
-def image(request: pytest.FixtureRequest) -> str:
-    """Return an image; all but the large one of MindSpore are known to be here."""
-    name: str = request.param
-    try:
-        check_image(name)
-    except UsageError as error:
-        missing("mindspore-image", str(error))
-    return name
+each_image = pytest.mark.parametrize("image", MODULES)
 
 
 def in_container(image: str, *command: str) -> str:
@@ -42,6 +27,7 @@ def in_container(image: str, *command: str) -> str:
     return done.stdout
 
 
+@each_image
 def test_kubeflow_may_set_the_command(image: str) -> None:
     words = ["docker", "image", "inspect", "--format", "{{json .Config}}", image]
     asked = subprocess.run(words, capture_output=True, text=True, check=True)
@@ -52,6 +38,7 @@ def test_kubeflow_may_set_the_command(image: str) -> None:
     assert image.endswith(f":{__version__}")
 
 
+@each_image
 def test_a_stranger_finds_all_that_is_needed_and_no_more(image: str) -> None:
     module, extras = MODULES[image]
     listing = "import json, importlib.util as u; import {}; print(json.dumps([n for n in {} if "
@@ -61,6 +48,7 @@ def test_a_stranger_finds_all_that_is_needed_and_no_more(image: str) -> None:
     assert in_container(image, "ssd", "--version").split() == ["ssd", __version__]
 
 
+@each_image
 def test_versions_are_those_of_the_constraints(image: str) -> None:
     constraints = "mindspore.txt" if image == MINDSPORE else "torch.txt"
     pins = {

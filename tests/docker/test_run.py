@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from components import images
-from tests.docker.restricted import ROOT, Done, open_to_all, run_component, run_pipelines
+from tests.docker.restricted import (
+    MINDSPORE,
+    ROOT,
+    TORCH,
+    Done,
+    open_to_all,
+    run_component,
+    run_pipelines,
+)
 from tests.processes import descendants, wait_until_gone
 from tests.store.servers import wait_until
 
@@ -49,13 +57,17 @@ def training(tmp_path: Path, few_images: Path) -> "Iterator[subprocess.Popen[str
         process.kill()
 
 
-def test_the_whole_pipeline(tmp_path: Path, bccd_dir: Path) -> None:
-    done = run_pipelines(*words(tmp_path, bccd_dir, "train.steps=3"))
+@pytest.mark.parametrize(
+    ("framework", "image"), [("torch", TORCH), ("mindspore", MINDSPORE)], ids=["torch", "mindspore"]
+)
+def test_the_whole_pipeline(framework: str, image: str, tmp_path: Path, few_images: Path) -> None:
+    command = [*words(tmp_path, few_images, "train.steps=3"), "--framework", framework]
+    done = run_pipelines(*command)
     assert done.returncode == 0, done.stderr
     (report,) = tmp_path.glob("runs/*/report/report.html")
-    assert "SSD" in report.read_text()
+    assert f"<td>{framework} 2." in report.read_text()
     (invocation,) = tmp_path.glob("runs/*/evaluate/invocation.json")
-    assert images.TOOLS.replace("tools", "torch-cpu") in invocation.read_text()
+    assert f'"image": "{image}"' in invocation.read_text()
     assert containers(tmp_path) == []
 
 

@@ -110,7 +110,7 @@ def _open_cuda(env: RankEnv) -> Device:
 def _open_npu(env: RankEnv) -> Device:
     """Open an Ascend NPU; written from the documentation of torch_npu, not yet run on one."""
     if find_spec("torch_npu") is None:
-        raise missing_device("npu", "this program cannot compute on it with torch yet")
+        raise missing_device("npu", "torch_npu is not installed")
     npu = importlib.import_module("torch_npu").npu
     if env.local_rank >= npu.device_count():
         found = npu.device_count()

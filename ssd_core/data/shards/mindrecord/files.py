@@ -3,7 +3,6 @@
 This is the only module that imports MindSpore's data packages, and only when they are needed.
 """
 
-import importlib.util
 import shutil
 import tempfile
 import threading
@@ -32,7 +31,8 @@ from ssd_core.data.shards.mindrecord.format import (
     read_row,
 )
 from ssd_core.data.sources.base import Source
-from ssd_core.errors import DataError, OwnershipError, TransientError, UsageError
+from ssd_core.errors import DataError, OwnershipError, TransientError
+from ssd_core.process.packages import check_version
 from ssd_core.store import Location
 from ssd_core.store.local import explain_disk_errors, flush, make_directory
 from ssd_core.store.location import PARTIAL_PREFIX
@@ -52,18 +52,9 @@ _REPAIR = ConvertConfig(policy="repair", max_pixels=2**62)
 _PLAIN_FIELDS = ("image_id", "image_path", "width", "height", "annotations")
 
 
-def require_mindspore() -> None:
-    """Raise UsageError early unless MindSpore is installed; importing it would take seconds."""
-    if importlib.util.find_spec("mindspore") is None:
-        raise UsageError(
-            "MindRecord files need MindSpore, which is not installed here; run 'make "
-            "setup-mindspore' and use .venv-mindspore, or convert with --shards arrow"
-        )
-
-
 def import_mindspore() -> Any:
     """Return the package `mindspore` including the modules that read and write MindRecord files."""
-    require_mindspore()
+    check_version("mindspore")
     import mindspore
     import mindspore.dataset
     import mindspore.mindrecord
