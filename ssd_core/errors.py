@@ -135,6 +135,7 @@ EXTRAS = {
     "kfp": "pipelines",
     "kubernetes": "launch",
     "mindspore": "mindspore",
+    "pycocotools": "check",
     "torch": "torch",
 }
 """The extra of this package that installs a module."""

@@ -5,25 +5,16 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ssd_core.errors import DataError, UsageError
+from ssd_core.errors import DataError
 from ssd_core.evaluation.coco import COCO_METRICS, CocoArrays
 from ssd_core.structures import Array, ClassInfo
 
 _TOLERANCE = 1e-9
 
 
-def check_available() -> None:
-    """Check that pycocotools is installed.
-
-    Raises:
-        UsageError: it is not.
-    """
-    try:
-        import pycocotools.cocoeval  # noqa: F401
-    except ModuleNotFoundError:
-        raise UsageError(
-            "--check: pycocotools is not installed here: pip install '.[check]' in the checkout"
-        ) from None
+def load_pycocotools() -> None:
+    """Import it before any work, so that a missing one is named in time."""
+    import pycocotools.cocoeval  # noqa: F401
 
 
 def check_metrics(

@@ -9,7 +9,7 @@ from ssd_core.config import EvaluateConfig
 from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import UsageError
 from ssd_core.evaluation.accuracy import measure_accuracy
-from ssd_core.evaluation.check import check_available, check_metrics
+from ssd_core.evaluation.check import load_pycocotools, check_metrics
 from ssd_core.evaluation.coco import join_images
 from ssd_core.evaluation.detections_file import DETECTIONS_FILE, write_detections
 from ssd_core.evaluation.files import join_files
@@ -54,7 +54,7 @@ def run(
     """
     check_owner("evaluate", out_dir)
     if is_checked:
-        check_available()
+        load_pycocotools()
     reader = open_split(data_dir, config.split)
     check_image_set(config.images, reader.manifest)
     model = open_model(
@@ -109,7 +109,7 @@ def run_files(
     """
     check_owner("evaluate_files", out_dir)
     if is_checked:
-        check_available()
+        load_pycocotools()
     if others := config.model_fields_set - _FOREIGN_KEYS:
         raise UsageError(f"evaluate.{min(others)} has no effect on --detections; leave it out")
     files = {"detections": detections, "ground_truth": ground_truth}

@@ -51,7 +51,7 @@ def test_the_extra_of_a_command_is_named(
     assert not (tmp_path / "out").exists()
 
 
-def test_the_extras_of_a_framework_and_of_pipelines_are_named(
+def test_the_extras_of_a_framework_of_pipelines_and_of_the_check_are_named(
     bccd_shards: Path, tmp_path: Path
 ) -> None:
     training = ["train", "--data", bccd_shards, "--recipe", "demo", "--out", tmp_path / "out"]
@@ -59,5 +59,8 @@ def test_the_extras_of_a_framework_and_of_pipelines_are_named(
     assert done.stderr.endswith(
         "torch is not installed here: pip install '.[torch]' in the checkout\n"
     )
+    files = ["--detections", "d.json", "--ground-truth", "g.json", "--out", tmp_path / "out"]
+    done = run_without(["pycocotools"], "evaluate", "--check", *files)
+    assert done.stderr.endswith(" pip install '.[check]' in the checkout\n")
     done = run_without(["kfp"], "compile", "training", program="pipelines.__main__")
     assert done.stderr.endswith(" pip install '.[pipelines]' in the checkout\n")
