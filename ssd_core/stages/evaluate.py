@@ -9,7 +9,7 @@ from ssd_core.config import EvaluateConfig
 from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import UsageError
 from ssd_core.evaluation.accuracy import measure_accuracy
-from ssd_core.evaluation.check import load_pycocotools, check_metrics
+from ssd_core.evaluation.check import check_metrics, load_pycocotools
 from ssd_core.evaluation.coco import join_images
 from ssd_core.evaluation.detections_file import DETECTIONS_FILE, write_detections
 from ssd_core.evaluation.files import join_files
