@@ -29,7 +29,7 @@ def open_backend(
 ) -> Backend:
     """Return the backend of a framework on a device; each of the `ranks` has a device of its own.
 
-    `auto` takes the best available device, and bf16 where the device is faster with it.
+    `auto` takes the best available device, and bf16 if that has instructions for it.
     """
     return find_framework(framework).open(device, precision, ranks)
 

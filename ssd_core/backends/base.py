@@ -69,7 +69,7 @@ class DeviceInfo:
     name: str
     """The hardware's own name."""
     precision: str
-    """`fp32` or `bf16`."""
+    """`fp32`, `bf16` or `fp16`."""
 
 
 class Backend(Protocol):

@@ -55,7 +55,7 @@ Crowd = Literal["keep", "object"]
 ShardFormat = Literal["arrow", "mindrecord"]
 TxtOrder = Literal["xy", "yx"]
 CropRule = Literal["mmdetection", "torchvision", "mindspore"]
-Precision = Literal["auto", "fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 SplitName = Literal["train", "val"]
 ImageSet = Literal["all", "mindspore"]
 FrameworkName = Literal["torch", "mindspore"]
@@ -182,7 +182,8 @@ class TrainConfig(Section):
     divisor (mmdetection); `image`: the loss of each image is divided by its own positives, at least
     1, and the batch takes the mean (NVIDIA)."""
     precision: Precision = "auto"
-    """`auto` selects bf16 if the device is faster with it."""
+    """In which the network computes; its weights, the loss and the optimizer stay in fp32. `auto`
+    selects bf16 if the device has instructions for it."""
     seed: int = Field(default=1, ge=0, lt=2**64)
     """Seed of the initial weights, of the order of the images and of their augmentation."""
     checkpoint_interval: PositiveInt = 200

@@ -63,8 +63,9 @@ def open_model(
     model = read_model(model_dir)
     if data_classes is not None:
         check_classes(model.classes, data_classes)
-    backend = open_backend(framework, device)
-    network = model.description.model
+    network, training = model.description.model, model.description.recipe.train
+    # What was trained in a half type is for the device to decide; single precision was a decision.
+    backend = open_backend(framework, device, "fp32" if training.precision == "fp32" else "auto")
     with located(str(model_dir)):
         detector = backend.detector(
             network, len(model.classes), model.weights, postprocess.apply(network.postprocess)

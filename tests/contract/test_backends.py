@@ -44,8 +44,8 @@ def make_batch(step, num_images=2):
     return Batch(images=images, boxes=boxes, labels=labels)
 
 
-def new_learner(framework, config=CONFIGS["adamw"]):
-    return open_backend(framework, "cpu", "fp32").learner(config, NUM_CLASSES)
+def new_learner(framework, config=CONFIGS["adamw"], precision="fp32"):
+    return open_backend(framework, "cpu", precision).learner(config, NUM_CLASSES)
 
 
 def assert_same_arrays(found, expected):
@@ -121,6 +121,23 @@ def test_training_lowers_the_loss_and_returns_its_parts(framework, config):
         assert np.isfinite(list(values.values())).all()
         assert values["loss"] == pytest.approx(values["loss_cls"] + values["loss_bbox"], rel=1e-5)
         assert values["positives"] >= 1
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_types_change_the_rounding_and_keep_float32_weights(framework, precision):
+    if (framework, precision) == ("mindspore", "bf16"):
+        with pytest.raises(UsageError, match="bf16' is not implemented in MindSpore; use fp32"):
+            new_learner(framework, precision=precision)
+        return
+    whole, half = new_learner(framework), new_learner(framework, precision=precision)
+    losses = [learner.step(make_batch(0), 1e-3)()["loss"] for learner in (whole, half)]
+    assert losses[1] != losses[0]
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+    assert {array.dtype for array in half.state().values()} == {np.dtype(np.float32)}
+    found = half.detector(POSTPROCESS).forward(
+        half.detector(POSTPROCESS).preprocess(make_batch(1).images)
+    )
+    assert {np.asarray(output).dtype for output in found} == {np.dtype(np.float32)}
 
 
 def test_a_loss_that_is_not_finite_is_returned(framework):

@@ -248,7 +248,8 @@ class L2Norm(nn.Cell):
         self.scale = Parameter(ops.full((num_channels,), scale, dtype=ms.float32))
 
     def construct(self, features: Tensor) -> Tensor:
-        """Return `features` normalised."""
+        """Return `features` normalised, in single precision: squares overflow half types."""
+        features = features.astype(ms.float32)
         length = ops.sqrt((features * features).sum(axis=1, keepdims=True))
         return features / ops.maximum(length, 1e-12) * self.scale.view(1, -1, 1, 1)
 

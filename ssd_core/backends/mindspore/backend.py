@@ -21,19 +21,21 @@ class MindSporeBackend:
     """Builds learners and detectors for one device and precision; see `open_backend`."""
 
     def __init__(self, device: str, precision: str = "auto", ranks: Ranks = ALONE) -> None:
-        if precision not in ("auto", "fp32"):
-            raise UsageError(f"precision '{precision}' is not implemented in MindSpore; use fp32")
+        if precision == "bf16":  # which MindSpore's kernels for a processor do not know
+            raise UsageError("precision 'bf16' is not implemented in MindSpore; use fp32 or fp16")
         self._device = open_device(device, ranks.env)
         self.info = DeviceInfo(
             framework=f"mindspore {ms.__version__}",
             device=self._device.type,
             name=self._device.name,
-            precision="fp32",
+            precision="fp32" if precision == "auto" else precision,
         )
 
     def learner(self, config: TrainConfig, num_classes: int) -> MindSporeLearner:
         """Build a freshly initialised network for `num_classes` classes without background."""
-        return MindSporeLearner(config, num_classes, device=self._device)
+        return MindSporeLearner(
+            config, num_classes, device=self._device, precision=self.info.precision
+        )
 
     def detector(
         self,
@@ -44,7 +46,7 @@ class MindSporeBackend:
     ) -> MindSporeDetector:
         """Build a detector from the arrays that `Learner.weights` returned."""
         with no_init_parameters():  # takes no memory; foreign weights may need any amount
-            network = Ssd(model, num_classes)
+            network = Ssd(model, num_classes, precision=self.info.precision)
         copy_to_parameters(weights, network.named_parameters)
         return MindSporeDetector(network, model, postprocess, device=self._device)
 

@@ -24,9 +24,11 @@ from ssd_core.structures import Array, Batch
 class MindSporeLearner:
     """Trains an SSD; on a CPU the same state and batches give the same bits."""
 
-    def __init__(self, config: TrainConfig, num_classes: int, *, device: Device) -> None:
+    def __init__(
+        self, config: TrainConfig, num_classes: int, *, device: Device, precision: str
+    ) -> None:
         self._config, self._device = config.model, device
-        self._model = Ssd(config.model, num_classes)
+        self._model = Ssd(config.model, num_classes, precision=precision)
         self._model.initialize(config.seed)
         self._step = _Step(self._model, config)
 

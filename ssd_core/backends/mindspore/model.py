@@ -17,7 +17,8 @@ from ssd_core.structures import Array
 class Ssd(nn.Cell):
     """Single shot detector (SSD paper, section 2): images in, logits and offsets of anchors out."""
 
-    def __init__(self, config: ModelConfig, num_classes: int) -> None:
+    def __init__(self, config: ModelConfig, num_classes: int, *, precision: str = "fp32") -> None:
+        """Build a network whose convolutions compute in `fp32` or `fp16`, from fp32 weights."""
         check_model(config)
         super().__init__()
         self.backbone, extras = BACKBONES[config.backbone](Style.of(config))
@@ -27,6 +28,10 @@ class Ssd(nn.Cell):
         self._num_outputs = num_classes + 1
         self._config = config
         self._mean, self._std = Tensor(config.mean), Tensor(config.std)
+        if precision == "fp16":
+            for _, cell in self.cells_and_names():
+                if isinstance(cell, nn.Conv2d):
+                    cell.to_float(ms.float16)
 
     @property
     def named_parameters(self) -> dict[str, Parameter]:
@@ -42,7 +47,8 @@ class Ssd(nn.Cell):
         features = self.backbone(inputs.transpose(0, 3, 1, 2))
         for layer in self.extras:
             features = (*features, layer(features[-1]))
-        return self.heads(features)
+        cls_logits, bbox_regression = self.heads(features)
+        return cls_logits.astype(ms.float32), bbox_regression.astype(ms.float32)
 
     def initialize(self, seed: int) -> None:
         """Draw new weights; the same seed gives the same weights on every device.

@@ -12,6 +12,7 @@ from ssd_core.backends.torch.distributed import join
 from ssd_core.backends.torch.learner import TorchLearner
 from ssd_core.backends.torch.model import Ssd, check_fit, copy_to_tensors
 from ssd_core.config import ModelConfig, PostprocessSpec, TrainConfig
+from ssd_core.logs import logger
 from ssd_core.structures import Array
 
 
@@ -28,6 +29,12 @@ class TorchBackend:
             name=self._device.name,
             precision=self._device.auto_precision if precision == "auto" else precision,
         )
+        if self.info.precision in self._device.emulated_precisions:
+            logger.warning(
+                "%s has no instructions for %s, which is many times slower here; use "
+                "train.precision=fp32",
+                *(self.info.name, self.info.precision),
+            )
 
     def learner(self, config: TrainConfig, num_classes: int) -> TorchLearner:
         """Build a freshly initialised network for `num_classes` classes without background."""

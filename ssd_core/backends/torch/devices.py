@@ -23,6 +23,8 @@ from ssd_core.structures import Array
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
+_HALF_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
@@ -36,6 +38,8 @@ class Device:
     """Waits until all work is done."""
     auto_precision: str
     """The precision that `auto` takes here."""
+    emulated_precisions: tuple[str, ...] = ()
+    """Those without instructions of their own."""
     collectives: str
     """The library that sums tensors over ranks."""
     memory_format: torch.memory_format = torch.channels_last
@@ -51,9 +55,11 @@ class Device:
         return torch.from_numpy(array).to(self.torch_device)
 
     def autocast(self, precision: str) -> AbstractContextManager[object]:
-        """Return the context in which a network computes in `fp32` or `bf16`."""
+        """Return the context in which a network computes in `fp32`, `bf16` or `fp16`."""
         return torch.autocast(
-            self.torch_device.type, dtype=torch.bfloat16, enabled=precision == "bf16"
+            self.torch_device.type,
+            dtype=_HALF_TYPES.get(precision),
+            enabled=precision in _HALF_TYPES,
         )
 
     @contextmanager
@@ -73,13 +79,18 @@ def _open_cpu(env: RankEnv) -> Device:
     # torch counts the processors of the machine, not those of the container.
     processors = max(1, count_processors() // env.local_world_size)
     torch.set_num_threads(min(torch.get_num_threads(), processors))
-    # Without AMX bf16 convolutions are emulated, and slower than fp32.
-    has_amx = torch.cpu.get_capabilities().get("amx_bf16", False)
+    found = torch.cpu.get_capabilities()
+    emulated = tuple(
+        name
+        for name in _HALF_TYPES
+        if not (found.get(f"avx512_{name}") or found.get(f"amx_{name}"))
+    )
     return Device(
         name=read_processor_name(),
         torch_device=torch.device("cpu"),
         synchronize=torch.cpu.synchronize,
-        auto_precision="bf16" if has_amx else "fp32",
+        auto_precision="fp32" if "bf16" in emulated else "bf16",
+        emulated_precisions=emulated,
         collectives="gloo",
     )
 

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -46,11 +47,21 @@ def test_a_gpu_computes_and_copies():
 
 @pytest.mark.parametrize(
     ("precision", "dtype"),
-    [("fp32", torch.float32), ("bf16", torch.bfloat16)],
+    [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)],
 )
 def test_autocast_computes_in_the_precision(precision, dtype):
     with open_device("cpu").autocast(precision):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
+
+
+def test_the_instructions_of_the_processor_decide_its_precision():
+    flags = Path("/proc/cpuinfo").read_text().split()
+    emulated = {
+        kind for kind in ("bf16", "fp16") if not {f"avx512_{kind}", f"amx_{kind}"} & {*flags}
+    }
+    device = open_device("cpu")
+    assert {*device.emulated_precisions} == emulated
+    assert device.auto_precision == ("fp32" if "bf16" in emulated else "bf16")
 
 
 @pytest.mark.parametrize(
