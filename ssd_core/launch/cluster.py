@@ -91,6 +91,14 @@ class Cluster:
         path, query = self._pods_path(), {"labelSelector": f"{kind.job_label}={name}"}
         return self._repeat(lambda: self._list(path, query))
 
+    def warnings(self) -> list[KubeObject]:
+        """Return the warnings among the events of the namespace.
+
+        In one attempt, because nothing depends on them; may raise FAILED_REQUEST.
+        """
+        path = f"/api/v1/namespaces/{self.namespace}/events"
+        return self._list(path, {"fieldSelector": "type=Warning"})
+
     def delete(self, kind: JobKind, name: str, launcher: str) -> bool:
         """Delete a job if `launcher` created it, and return whether it did.
 

@@ -5,7 +5,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import datetime, timedelta
 
 import urllib3
@@ -17,6 +17,7 @@ from ssd_core.launch.manifests import JobKind
 from ssd_core.launch.status import (
     container_status,
     explain_failure,
+    newest_warning,
     true_conditions,
     waiting_reason,
 )
@@ -109,11 +110,7 @@ class Follower:
         if "Suspended" in conditions:
             self._last_pods = time.monotonic()
         if self._seconds_without_pods() > self._timeouts.no_pods_seconds:
-            self._log_once(
-                f"job {name} has no pods; for the cause run: kubectl get events "
-                f"-n {self._cluster.namespace} --sort-by=.lastTimestamp",
-                is_bad=True,
-            )
+            self._warn_without_pods()
         for pod in pods:
             if cause := waiting_reason(pod, kind.container):
                 self._log_once(f"pod {pod['metadata']['name']} waits: {cause}", is_bad=True)
@@ -121,6 +118,18 @@ class Follower:
             restarts, limit = labels.get(kind.restart_label, "0"), labels.get(MAX_RESTARTS)
             if restarts != "0":
                 self._log_once(f"job {name}: restart {restarts}{limit and f' of {limit}' or ''}")
+
+    def _warn_without_pods(self) -> None:
+        """Warn once with the newest event: every attempt to create a pod words it differently."""
+        problem = f"job {self._name} has no pods"
+        if problem in self._logged:
+            return
+        self._logged.add(problem)
+        cause = ""
+        with suppress(*FAILED_REQUEST):  # the Role of an earlier version lacks the right
+            cause = newest_warning(self._cluster.warnings(), self._name)
+        command = f"kubectl get events -n {self._cluster.namespace} --sort-by=.lastTimestamp"
+        logger.warning("%s: %s", problem, cause or f"for the cause run: {command}")
 
     def _seconds_without_pods(self) -> float:
         return time.monotonic() - self._last_pods

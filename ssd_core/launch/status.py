@@ -57,6 +57,20 @@ def waiting_reason(pod: KubeObject, container: str) -> str:
     return next(iter(reasons), "")
 
 
+def newest_warning(events: Iterable[KubeObject], job: str) -> str:
+    """Return the newest of these events that is about a job, its parts or its pods, or ""."""
+    ours = [
+        event for event in events if f"{event['involvedObject'].get('name')}-".startswith(f"{job}-")
+    ]
+    return _join(max(ours, key=_event_time)) if ours else ""
+
+
+def _event_time(event: KubeObject) -> str:
+    """Return the time of an event in RFC 3339; which of the fields is set depends on its source."""
+    times = (event.get("lastTimestamp"), event.get("eventTime"))
+    return str(next(filter(None, times), event["metadata"]["creationTimestamp"]))
+
+
 def explain_failure(
     job: str, condition: KubeObject, pods: Iterable[KubeObject], container: str
 ) -> SsdError:

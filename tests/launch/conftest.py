@@ -136,7 +136,7 @@ def plane(control_plane):
     yield control_plane
     for log in core.logs.values():
         log.close()
-    core.pods, core.logs = {}, {}
+    core.pods, core.logs, core.events = {}, {}, []
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ class CoreServer:
     def __init__(self):
         self.upstream = None
         """Port of the real API server."""
-        self.pods, self.logs = {}, {}
+        self.pods, self.logs, self.events = {}, {}, []
         self.allowed = None
         """Permissions of the launcher, as (verb, API group, resource); None for all."""
         self.asked = set()
@@ -129,7 +129,9 @@ class _Handler(BaseHTTPRequestHandler):
         pods = f"/api/v1/namespaces/{NAMESPACE}/pods"
         if self._misbehave():
             return
-        if parts.path == pods:
+        if parts.path == f"/api/v1/namespaces/{NAMESPACE}/events":
+            self._list_events(query.get("fieldSelector"))
+        elif parts.path == pods:
             self._list_pods(query.get("labelSelector", ""))
         elif parts.path.startswith(pods) and parts.path.endswith("/log"):
             self._show_log(parts.path.split("/")[-2], query.get("sinceTime", ""))
@@ -190,6 +192,11 @@ class _Handler(BaseHTTPRequestHandler):
             if wanted.items() <= pod["metadata"]["labels"].items()
         ]
         self._answer({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": found})
+
+    def _list_events(self, selector):
+        assert selector == "type=Warning"
+        if self._may("list", "events"):
+            self._answer({"kind": "EventList", "metadata": {}, "items": self.core.events})
 
     def _show_log(self, pod, since):
         if not self._may("get", "pods/log"):

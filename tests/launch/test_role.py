@@ -2,6 +2,7 @@
 
 import re
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import yaml
 
 from ssd_core.errors import DataError
 from tests.launch.api_server import condition
-from tests.launch.conftest import make_request
+from tests.launch.conftest import TIMEOUTS, make_request
 from tests.launch.core_server import permissions
 from tests.launch.test_run import stop_launcher
 from tests.store.servers import wait_until
@@ -31,7 +32,8 @@ def role_of(kind):
 @pytest.mark.parametrize("kind", ["TrainJob", "AscendJob"])
 def test_the_role_grants_what_the_launcher_uses(plane, launch, kind):
     plane.core.allowed = role_of(kind)
-    launcher = launch(make_request(kind))
+    launcher = launch(make_request(kind), replace(TIMEOUTS, no_pods_seconds=0))
+    assert wait_until(lambda: ("list", "", "events") in plane.core.asked)
     launcher.add_pod().write("step 1")
     assert wait_until(lambda: ("get", "", "pods/log") in plane.core.asked)
     plane.core.end_pod(launcher.pod(), 3)

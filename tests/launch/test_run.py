@@ -102,12 +102,37 @@ def test_an_operator_that_does_not_react_ends_the_launcher(launch):
     launcher.assert_fails(TransientError, "check that Kubeflow Trainer v2 runs")
 
 
-def test_a_job_without_pods_is_a_warning(launch, log):
-    launcher = launch(timeouts=replace(TIMEOUTS, no_pods_seconds=0.5))
-    wanted = f"job {launcher.request.name} has no pods; for the cause run: kubectl get events -n "
-    assert wait_until(lambda: wanted in log.text)
+def event(job, part, time, message):
+    metadata = {"creationTimestamp": f"2026-11-20T09:00:{time}Z"}
+    found = {"metadata": metadata, "reason": "FailedCreate", "message": message}
+    return found | {"involvedObject": {"kind": "Job", "name": f"{job}{part}"}}
+
+
+@pytest.mark.parametrize(
+    ("has_events", "is_allowed", "wanted"),
+    [
+        (True, True, "FailedCreate: exceeded quota: gpus"),
+        (True, False, "for the cause run: kubectl get events -n team --sort-by=.lastTimestamp"),
+        (False, True, "for the cause run: kubectl get events -n team --sort-by=.lastTimestamp"),
+    ],
+)
+def test_a_job_without_pods_is_a_warning(plane, launch, log, has_events, is_allowed, wanted):
+    request = make_request()
+    if has_events:
+        plane.core.events = [
+            event(request.name, "-node-0", 10, "exceeded quota: cpus"),
+            event(request.name, "-node-0", 30, "exceeded quota: gpus"),
+            event(request.name, "", 20, "exceeded quota: pods"),
+            event(request.name, "1", 40, "of another job"),
+        ]
+    if not is_allowed:
+        plane.core.faults.append(("events", 403))
+    launcher = launch(request, timeouts=replace(TIMEOUTS, no_pods_seconds=0.5))
+    assert wait_until(lambda: "has no pods" in log.text)
+    launcher.wait_for_polls()
     launcher.end(COMPLETE)
-    assert log.text.count(wanted) == 1
+    assert log.text.count("has no pods") == 1
+    assert f"job {request.name} has no pods: {wanted}\n" in log.text
 
 
 @pytest.mark.parametrize("status", [0, 429, 500, 503, 504])
