@@ -9,6 +9,7 @@ from pathlib import Path
 from pipelines.execution.steps import Launch, Step, executor_arguments
 from ssd_core.errors import TransientError, UsageError
 from ssd_core.store.local import make_directory
+from ssd_core.store.s3.settings import VARIABLES, find_files
 
 PLACE_PARAMETERS = frozenset({"data_root", "source", "uri"})
 """Parameters with a path or a URI; a component writes only to the first."""
@@ -25,17 +26,6 @@ _RESTRICTIONS = (
     *("--read-only", "--tmpfs", "/tmp"),
     *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
 )
-_PASSED_VARIABLES = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_ENDPOINT_URL",
-    "AWS_ENDPOINT_URL_S3",
-    "AWS_REGION",
-    "AWS_DEFAULT_REGION",
-    "AWS_S3_ADDRESSING_STYLE",
-)
-"""By name only, so that no line holds a value; docker leaves out those that are not set."""
 
 
 def check_image(image: str) -> None:
@@ -81,9 +71,10 @@ def launch_container(step: Step, *, options: Sequence[str] = ()) -> Launch:
     words = ["docker", "run", "--rm", "--init", "--label", label]
     words += ["--user", f"{os.getuid()}:{os.getgid()}", *_RESTRICTIONS]
     words += ["--env", "_KFP_RUNTIME=true", "--env", "PYTHONUNBUFFERED=1"]
-    for variable in _PASSED_VARIABLES:
+    for variable in VARIABLES:  # by name only, so that no line holds a value
         words += ["--env", variable]
-    for path, is_writable in sorted(find_mounts(step).items()):
+    files = {path.absolute(): False for path in find_files()}
+    for path, is_writable in sorted((files | find_mounts(step)).items()):
         words += ["--volume", f"{path}:{path}" + ("" if is_writable else ":ro")]
         if is_writable:
             make_directory(path)  # docker would create it as root

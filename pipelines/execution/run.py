@@ -59,8 +59,9 @@ def choose_runner(
         stream: shows the progress of the steps.
 
     Raises:
-        UsageError: the framework is not installed; with docker, no row has this framework and
-            device, or an image is not on this machine.
+        PackageNotFoundError: without docker, the framework is not installed.
+        UsageError: it has another version; with docker, no row has this framework and device, or
+            an image is not on this machine.
     """
     progress = f"{PROGRESS_VARIABLE}={1 if stream.isatty() else 10}"
     nothing: dict[str, Any] = {"environment": {}, "store_secret": None}

@@ -5,13 +5,32 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from ssd_core.errors import UsageError
-from ssd_core.store.s3.credentials import VARIABLES, find_provider
+from ssd_core.store.s3 import credentials
 
 AWS_ENDPOINT = "https://s3.amazonaws.com"
+VARIABLES = (
+    *credentials.VARIABLES,
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_S3_ADDRESSING_STYLE",
+    "AWS_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_FILE",
+    "SSD_STORE_PATIENCE",
+)
+"""Variables that `read_settings` reads."""
+_PATHS = ("_FILE", "_BUNDLE")
+"""Ends of the names of those whose value is a path."""
 _BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 
 
@@ -78,7 +97,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> S3Settings:
         )
     own_endpoint = first("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
     endpoint = _check_endpoint(own_endpoint) if own_endpoint else AWS_ENDPOINT
-    variables = {name: value for name in VARIABLES if (value := first(name))}
+    variables = {name: value for name in credentials.VARIABLES if (value := first(name))}
     is_amazon = str(urlsplit(endpoint).hostname).endswith((".amazonaws.com", ".amazonaws.com.cn"))
     return S3Settings(
         endpoint=endpoint,
@@ -87,7 +106,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> S3Settings:
         access_key=access_key,
         secret_key=secret_key,
         session_token=first("AWS_SESSION_TOKEN"),
-        provider="" if access_key else find_provider(variables, is_amazon=is_amazon),
+        provider="" if access_key else credentials.find_provider(variables, is_amazon=is_amazon),
         provider_variables=() if access_key else tuple(variables.items()),
         addressing=_check_addressing(first("AWS_S3_ADDRESSING_STYLE") or "auto"),
         ca_bundle=first("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"),
@@ -97,9 +116,15 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> S3Settings:
     )
 
 
+def find_files(environment: Mapping[str, str] = os.environ) -> list[Path]:
+    """Return the files and directories that variables name, as far as they exist."""
+    names = [name for name in VARIABLES if name.endswith(_PATHS) and environment.get(name)]
+    return [path for name in names if (path := Path(environment[name])).exists()]
+
+
 def _check_characters(name: str, value: str) -> str:
     """Return a value that fits into a request; errors omit it: it may be a secret."""
-    is_path = name.endswith(("_FILE", "_BUNDLE"))  # no request contains it
+    is_path = name.endswith(_PATHS)  # no request contains it
     if not is_path and not (value.isascii() and value.isprintable()):
         raise UsageError(
             f"{name} contains a line break or another character outside of printable ASCII; set it "

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -24,6 +26,28 @@ def test_a_component_prints_its_line_and_runs_it(client: Path, tmp_path: Path) -
     output.unlink()
     subprocess.run(["sh", "-c", line], cwd=ROOT, check=True, capture_output=True)
     assert output.read_text() == first
+
+
+def test_credentials_reach_the_container(
+    client: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every variable of a provider by name, and the files that they name."""
+    files = {"AWS_WEB_IDENTITY_TOKEN_FILE": tmp_path / "token", "AWS_CA_BUNDLE": tmp_path / "ca"}
+    for name, path in files.items():
+        path.write_text("canary")
+        monkeypatch.setenv(name, str(path))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "missing"))
+    monkeypatch.setenv("AWS_PROFILE", "canary")
+    words = ("--param", "recipe=demo", "--param", "overrides=[]")
+    done = run("component", "resolve_config", "--image=tools:1", f"--out={tmp_path / 'o'}", *words)
+    assert done.returncode == 0, done.stderr
+    line = done.stdout.splitlines()[0]
+    for name in (*files, "AWS_SHARED_CREDENTIALS_FILE", "AWS_PROFILE", "AWS_ROLE_ARN"):
+        assert f" --env {name} " in line
+    for path in files.values():
+        assert f" --volume {path}:{path}:ro " in line
+    assert f":{tmp_path / 'missing'}" not in line
+    assert "canary" not in line
 
 
 def test_each_step_of_a_pipeline_runs_in_its_image(

@@ -5,7 +5,7 @@ import pytest
 
 from ssd_core.errors import UsageError
 from ssd_core.store.s3.directory import S3Directory
-from ssd_core.store.s3.settings import RetryPolicy, S3Settings, read_settings
+from ssd_core.store.s3.settings import VARIABLES, RetryPolicy, S3Settings, read_settings
 from tests.processes import run_ssd
 from tests.store.conftest import assert_no_secrets, refusal
 
@@ -20,6 +20,20 @@ def test_an_empty_environment_means_amazon_and_its_roles(
     policy = RetryPolicy(settle_seconds=0)
     assert settings == S3Settings(provider="instance role", retry_policy=policy)
     assert settings.access_key is settings.region is None
+
+
+class Recorder(dict[str, str]):
+    """An environment without variables that records which ones are read."""
+
+    def get(self, name: str, default: str = "") -> str:  # type: ignore[override]
+        self[name] = default
+        return default
+
+
+def test_exactly_the_listed_variables_are_read() -> None:
+    environment = Recorder()
+    read_settings(environment)
+    assert environment.keys() == set(VARIABLES)
 
 
 def test_every_variable() -> None:
