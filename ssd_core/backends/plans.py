@@ -28,6 +28,12 @@ VGG16 = {1: (64, 64), 2: (128, 128), 3: (256,) * 3, 4: (512,) * 3, 5: (512,) * 3
 VGG16_EXTRAS = ((512, 2, 1), (256, 2, 1), (256, 1, 0), (256, 1, 0))
 """Channels, stride and padding of the extra layers at 300 px (SSD paper, figure 2)."""
 
+DROPOUT_STRIDE = -1640531535
+DROPOUT_ROUNDS = 3
+"""The random numbers of dropout: an image's seed + position * stride, then x = x * (2 * x + 1) so
+many times, all in 32 bits; a negative one drops the value. The seed is that of the image's pixels,
+so a mask depends on nothing else: not on the step, the batch, the ranks or the framework."""
+
 _MOBILENET_V2 = (
     (1, 16, 1, 1),
     (6, 24, 2, 2),
@@ -70,11 +76,15 @@ def mobilenet_v2_blocks() -> Iterator[Block]:
             in_channels = channels
 
 
+_ONLY_PADDING = {"vgg16": "symmetric", "vgg16_linear": "same"}
+"""Of backbones that implement one way of padding; the others implement both."""
+
+
 def level_sides(backbone: str, side: int) -> tuple[int, ...]:
     """Return the cells per side of each level of a network, for square images of `side` pixels."""
     match backbone:
-        case "vgg16":
-            conv4_3 = math.ceil(side // 2 // 2 / 2)
+        case "vgg16" | "vgg16_linear":
+            conv4_3 = math.ceil((side // 4 if backbone == "vgg16" else side / 4) / 2)
             sides = [conv4_3, math.ceil(conv4_3 / 2)]
             for _, stride, padding in VGG16_EXTRAS:
                 sides.append((sides[-1] + 2 * padding - 3) // stride + 1)
@@ -92,10 +102,11 @@ def check_model(config: ModelConfig) -> None:
     Raises:
         UsageError: its levels are not those of the anchors, or it does not pad like that.
     """
-    if config.backbone == "vgg16" and config.padding != "symmetric":
+    padding = _ONLY_PADDING.get(config.backbone, config.padding)
+    if config.padding != padding:
         raise UsageError(
-            "model.padding: backbone 'vgg16' does not implement "
-            f"'{config.padding}'; use 'symmetric'"
+            f"model.padding: backbone '{config.backbone}' does not implement '{config.padding}'; "
+            f"use '{padding}'"
         )
     found = level_sides(config.backbone, config.image_size)
     expected = feature_sizes(config.anchors, config.image_size)

@@ -10,10 +10,16 @@ from ssd_core.errors import unknown_name
 from ssd_core.recipes.demo import demo
 from ssd_core.recipes.ssd300_mobilenet_v2 import ssd300_mobilenet_v2
 from ssd_core.recipes.ssd300_vgg16 import ssd300_vgg16
+from ssd_core.recipes.ssd300_vgg16_mindspore import (
+    ssd300_vgg16_mindspore,
+    ssd300_vgg16_mindspore_gpu,
+)
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "demo": demo,
     "ssd300_vgg16": ssd300_vgg16,
+    "ssd300_vgg16_mindspore": ssd300_vgg16_mindspore,
+    "ssd300_vgg16_mindspore_gpu": ssd300_vgg16_mindspore_gpu,
     "ssd300_mobilenet_v2": ssd300_mobilenet_v2,
 }
 

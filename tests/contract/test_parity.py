@@ -17,7 +17,10 @@ ROOT = Path(__file__).parents[2]
 TORCH = ROOT / ".venv" / "bin" / "python"
 
 
-@pytest.fixture(scope="module", params=["demo", "ssd300_vgg16", "ssd300_mobilenet_v2"])
+@pytest.fixture(
+    scope="module",
+    params=["demo", "ssd300_vgg16", "ssd300_vgg16_mindspore", "ssd300_mobilenet_v2"],
+)
 def recipe(request):
     return request.param
 

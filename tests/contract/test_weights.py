@@ -25,6 +25,7 @@ def documented_shapes(backbone):
         shape = tuple(int(number) for number in text.split(", "))
         shapes |= {
             "scale": {f"{name}.scale": shape},
+            "convolution, no bias": {f"{name}.weight": shape},
             "convolution": {f"{name}.weight": shape, f"{name}.bias": shape[:1]},
             "convolution, norm": {f"{name}.conv.weight": shape}
             | {
@@ -34,7 +35,7 @@ def documented_shapes(backbone):
     return shapes
 
 
-@pytest.fixture(params=["ssd300_vgg16", "demo", "ssd300_mobilenet_v2"])
+@pytest.fixture(params=["ssd300_vgg16", "ssd300_vgg16_mindspore", "demo", "ssd300_mobilenet_v2"])
 def recipe(request):
     return load_recipe(request.param).train
 

@@ -6,7 +6,7 @@ from torchvision.models.detection import ssd300_vgg16
 from torchvision.models.detection.image_list import ImageList
 
 from ssd_core.backends.plans import level_sides
-from ssd_core.backends.torch.backbones import SameConv2d, compute_features
+from ssd_core.backends.torch.backbones import Dropout, SameConv2d, compute_features
 from ssd_core.backends.torch.backend import TorchBackend
 from ssd_core.backends.torch.model import Ssd
 from ssd_core.backends.torch.norms import BatchNorm
@@ -18,7 +18,11 @@ from ssd_core.recipes.ssd300_vgg16 import SSD300_COCO_SIZES, SSD300_RATIOS, SSD3
 
 VGG16 = load_recipe("ssd300_vgg16").train.model
 RESIDUAL = load_recipe("demo").train.model
+VGG16_LINEAR = load_recipe("ssd300_vgg16_mindspore").train.model
 MOBILENET_V2 = load_recipe("ssd300_mobilenet_v2").train.model
+EVERY_BACKBONE = pytest.mark.parametrize(
+    "config", [RESIDUAL, VGG16, VGG16_LINEAR, MOBILENET_V2], ids=lambda each: each.backbone
+)
 TORCHVISION_CLASSES = 91
 
 
@@ -27,9 +31,10 @@ TORCHVISION_CLASSES = 91
     [
         (RESIDUAL, 3, 870_272, 5440),
         (VGG16, TORCHVISION_CLASSES - 1, 35_641_826, 8732),
+        (VGG16_LINEAR, 80, 24_305_589, 7308),
         (MOBILENET_V2, 80, 4_393_461, 1917),
     ],
-    ids=["residual", "vgg16 as in torchvision", "mobilenet_v2 as in MindSpore"],
+    ids=["residual", "vgg16 as in torchvision", "vgg16_linear", "mobilenet_v2 as in MindSpore"],
 )
 def test_parameters_and_outputs(config, num_classes, num_parameters, num_anchors):
     model = Ssd(config, num_classes)
@@ -45,8 +50,9 @@ def test_parameters_and_outputs(config, num_classes, num_parameters, num_anchors
         (VGG16, {"image_size": 512}, r"anchors: .* 'vgg16' at 512 px has feature maps of \(64, 32"),
         (RESIDUAL, {"anchors": VGG16.anchors}, "model.anchors: backbone 'residual' at 256 px"),
         (VGG16, {"padding": "same"}, "model.padding: backbone 'vgg16' .* use 'symmetric'"),
+        (VGG16_LINEAR, {"padding": "symmetric"}, "backbone 'vgg16_linear' .* use 'same'"),
     ],
-    ids=["strides", "levels", "padding"],
+    ids=["strides", "levels", "padding", "padding of vgg16_linear"],
 )
 def test_a_network_that_cannot_be_built_is_refused(config, change, message):
     with pytest.raises(UsageError, match=message):
@@ -58,7 +64,7 @@ def test_weights_are_refused_before_their_network_takes_memory():
         TorchBackend("cpu").detector(VGG16, 10**9, {}, VGG16.postprocess)
 
 
-@pytest.mark.parametrize("config", [RESIDUAL, VGG16, MOBILENET_V2], ids=lambda each: each.backbone)
+@EVERY_BACKBONE
 @pytest.mark.parametrize("side", [287, 300, 301, 320, 512])
 def test_feature_maps_have_the_planned_sides(config, side):
     with torch.device("meta"):
@@ -74,9 +80,7 @@ def test_norms_have_the_epsilon_and_momentum_of_the_configuration():
     assert found == {(1e-3, 0.03)}
 
 
-@pytest.mark.parametrize(
-    "config", [RESIDUAL, VGG16, MOBILENET_V2], ids=["residual", "vgg16", "mobilenet_v2"]
-)
+@EVERY_BACKBONE
 def test_initial_weights_depend_on_the_seed_alone(config):
     model = Ssd(config, 3)
     drawn = []
@@ -106,6 +110,21 @@ def test_same_padding_is_that_of_tensorflow(side, stride, start, end):
     padded = functional.pad(features, (start, end, start, end))
     expected = functional.conv2d(padded, same.weight, same.bias, stride)
     torch.testing.assert_close(same(features), expected)
+
+
+def test_dropout_depends_on_the_pixels_of_its_image_alone():
+    images = torch.rand(3, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    images[2] = images[0]
+    features = torch.rand(3, 64, 19, 19) + 1
+    dropped = Dropout(0).train()(features, images)
+    np.testing.assert_allclose((dropped > 0).double().mean(dim=(1, 2, 3)), 0.5, atol=0.01)
+    assert torch.equal(dropped[dropped > 0], 2 * features[dropped > 0])
+    kept = dropped > 0
+    assert torch.equal(kept[0], kept[2])
+    for others in (kept[1], Dropout(1).train()(features, images)[0] > 0):
+        assert (kept[0] == others).double().mean().item() == pytest.approx(0.5, abs=0.01)
+    assert torch.equal(Dropout(0).train()(features[1:], images[1:]), dropped[1:])
+    assert torch.equal(Dropout(0).eval()(features, images), features)
 
 
 def test_the_background_bias_is_set_on_every_box_of_every_level():
