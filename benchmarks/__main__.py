@@ -14,6 +14,7 @@ SCRIPTS = (
     "coco_json",
     "augment",
     "loader",
+    "matching",
     "reading",
     "startup",
 )

@@ -1,11 +1,13 @@
-"""Whole training batches from 2 threads; the peer is torch's DataLoader with 2 worker processes.
+"""Whole training batches from 2 threads; each peer is torch's DataLoader with 2 worker processes.
 
-The DataLoader reads image files and augments them in cv2, in the order of mmdetection 3.x, as many
-training scripts do. Ours reads shards. Each round is an epoch in batches of 32; starting the
-workers is not measured.
+The DataLoader reads image files and augments them in cv2: in the order of mmdetection 3.x, as many
+training scripts do, or as MindSpore's SSD300, whose input pipeline also finds the targets of the
+anchors and normalises. Ours reads shards; the device does the rest. Each round is an epoch in
+batches of 32; starting the workers is not measured.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,14 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks import mmdet_order
+from benchmarks import mindspore_chain, mmdet_order
 from benchmarks.augment import check_means
 from benchmarks.images import make_images
-from benchmarks.interleaved import compare
+from benchmarks.interleaved import Comparison, compare
 from benchmarks.row import Row, Size, main, ratio_row
 from ssd_core.config import AugmentConfig, ConvertConfig
 from ssd_core.data.batches.loader import Loader
-from ssd_core.data.shards.reader import open_split
+from ssd_core.data.shards.reader import SplitReader, open_split
 from ssd_core.stages import convert
 from ssd_core.store import LocalDirectory
 from ssd_core.structures import Array
@@ -29,26 +31,83 @@ _BATCH = 32
 _WORKERS = 2
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """An input pipeline and the configuration of ours that does the same."""
+
+    name: str
+    augment: Callable[..., Any]
+    """From an image file, boxes, labels and generator to pixels, boxes, and more."""
+    to_levels: Callable[[Array], Array]
+    """From its pixels to 0..255."""
+    ours: AugmentConfig
+    target: float
+
+
+PEERS = (
+    Peer(
+        name="torch DataLoader, 2 workers, cv2",
+        augment=mmdet_order.augment,
+        to_levels=lambda pixels: pixels,
+        ours=AugmentConfig(),
+        target=0.4,
+    ),
+    Peer(
+        name="MindSpore's chain, 2 workers",
+        augment=mindspore_chain.augment,
+        to_levels=mindspore_chain.to_levels,
+        ours=mindspore_chain.CONFIG.augment,
+        target=0.667,
+    ),
+)
+
+
 def measure(size: Size) -> Iterator[Row]:
-    """Yield a single row."""
+    """Yield a row per peer."""
     source = make_images(size.work_dir, size.images)
     shards = size.work_dir / f"shards-{size.images}"
     convert.run(ConvertConfig(), str(source), LocalDirectory(shards))
     reader = open_split(LocalDirectory(shards), "train")
+    for peer in PEERS:
+        comparison = compare_with(peer, reader, source, size.rounds)
+        work = "whole loader, 2 threads"
+        yield ratio_row(work, peer.name, comparison, target=peer.target, clock="wall")
+
+
+def compare_with(peer: Peer, reader: SplitReader, source: Path, rounds: int) -> Comparison:
+    """Compare epochs of both."""
     loader = Loader(
         reader,
         image_size=mmdet_order.SIDE,
-        augment=AugmentConfig(),
+        augment=peer.ours,
         mean=mmdet_order.FILL,
         batch_size=_BATCH,
         seed=1,
         num_threads=_WORKERS,
     )
+    theirs = load_files(reader, source, peer)
+    return compare(
+        lambda: [
+            describe(batch.images.transpose(0, 3, 1, 2), int((batch.labels > 0).sum()))
+            for batch in loader.batches(0, reader.num_images // _BATCH)
+        ],
+        lambda: [
+            describe(peer.to_levels(images.numpy()), sum(map(len, boxes)))
+            for images, boxes, _ in theirs
+        ],
+        check=check,
+        rounds=rounds,
+    )
+
+
+def load_files(reader: SplitReader, source: Path, peer: Peer) -> "DataLoader[Any]":
+    """Return the DataLoader of a peer."""
     records = list(reader.read(range(reader.num_images)))
-    peer = DataLoader(
+    return DataLoader(
         AugmentedImages(
             [source / record.image_path for record in records],
             [(r.annotations.boxes.copy(), r.annotations.labels.copy()) for r in records],
+            peer.augment,
         ),
         batch_size=_BATCH,
         shuffle=True,
@@ -58,29 +117,13 @@ def measure(size: Size) -> Iterator[Row]:
         collate_fn=collate,
         generator=torch.Generator().manual_seed(1),
     )
-    num_batches = len(records) // _BATCH
-    yield ratio_row(
-        "whole loader, 2 threads",
-        "torch DataLoader, 2 workers, cv2",
-        compare(
-            lambda: [
-                describe(batch.images.transpose(0, 3, 1, 2), int((batch.labels > 0).sum()))
-                for batch in loader.batches(0, num_batches)
-            ],
-            lambda: [describe(images.numpy(), sum(map(len, boxes))) for images, boxes, _ in peer],
-            check=check,
-            rounds=size.rounds,
-        ),
-        target=0.4,
-        clock="wall",
-    )
 
 
 class AugmentedImages(Dataset[Any]):
     """Image files with boxes, augmented on access."""
 
-    def __init__(self, paths: list[Path], objects: list[Any]) -> None:
-        self._paths, self._objects = paths, objects
+    def __init__(self, paths: list[Path], objects: list[Any], augment: Callable[..., Any]) -> None:
+        self._paths, self._objects, self._augment = paths, objects, augment
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -88,7 +131,7 @@ class AugmentedImages(Dataset[Any]):
     def __getitem__(self, index: int) -> Any:
         rng = np.random.default_rng(int(torch.randint(2**60, ())))
         boxes, labels = self._objects[index]
-        return mmdet_order.augment(self._paths[index].read_bytes(), boxes, labels, rng)
+        return self._augment(self._paths[index].read_bytes(), boxes, labels, rng)
 
 
 def collate(samples: list[Any]) -> Any:

@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = ("convert_arrow", "convert_decode_check", "coco_json", "augment", "loader", "reading")
+SCRIPTS = (
+    "convert_arrow",
+    "convert_decode_check",
+    "coco_json",
+    "augment",
+    "loader",
+    "matching",
+    "reading",
+)
 
 
 @pytest.fixture(scope="module")
