@@ -1,10 +1,16 @@
 """Everything that is known about the accuracy of detections, as the content of a results file."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ssd_core.config import EvaluateConfig
-from ssd_core.evaluation.coco import ClassScores, evaluate_coco
+from ssd_core.evaluation.coco import (
+    ClassScores,
+    evaluate_arrays,
+    join_images,
+    split_errors,
+)
 from ssd_core.evaluation.confusion import confusion_matrix
 from ssd_core.evaluation.run import EvaluatedImage
 from ssd_core.evaluation.voc import VOC_METRICS, evaluate_voc
@@ -17,15 +23,17 @@ _MAX_CONFUSED = 50
 def measure_accuracy(
     images: Sequence[EvaluatedImage], classes: Sequence[ClassInfo], config: EvaluateConfig
 ) -> dict[str, Any]:
-    """Return metrics, classes, counts and confusion; `classes` are in label order."""
+    """Return metrics, counts, classes, errors, confusion; `classes` are in label order."""
     truths, found = [image.truth for image in images], [image.found for image in images]
-    scores = evaluate_coco(truths, found, classes)
+    arrays = join_images(truths, found)
+    scores = evaluate_arrays(arrays, classes)
     results: dict[str, Any] = {
         "metrics": dict(scores.values),
         "images": len(images),
         "objects": sum(scored.num_objects for scored in scores.classes),
         "detections": sum(map(len, found)),
         "classes": [_class_results(scored) for scored in scores.classes],
+        "errors": {name: asdict(each) for name, each in split_errors(arrays, classes).items()},
         "confusion": _confusion(images, classes),
     }
     if config.voc_ap:

@@ -80,6 +80,27 @@ class CocoScores:
         return {name: value for name, value in self.values.items() if value is not None}
 
 
+ERROR_TYPES = {
+    "localisation": "the right class, IoU .10 to .50",
+    "classification": "another class, IoU .50 or more",
+    "duplicate": "the object was already found",
+    "background": "no object, IoU below .10",
+    "both": "another class, IoU .10 to .50",
+    "missed": "objects without a detection or an error of the first two types",
+}
+"""What is wrong, by type."""
+_ERROR_KEYS = dict(zip(ERROR_TYPES, ("Loc", "Cls", "Dupe", "Bkg", "Both", "Miss"), strict=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorShare:
+    """All errors of one type."""
+
+    count: int
+    ap50_cost: float
+    """How much AP50 would rise if these errors alone were fixed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CocoArrays:
     """G objects and D detections of all images, as evaluators take them.
@@ -164,8 +185,28 @@ def _line(cells: _Cells, value: float | None) -> str:
     return f" {title} @[ {selection} ] = {-1 if value is None else value:0.3f}"
 
 
+def split_errors(arrays: CocoArrays, classes: Sequence[ClassInfo]) -> dict[str, ErrorShare]:
+    """Return count and cost of the errors by the keys of ERROR_TYPES (TIDE, Bolya et al. 2020).
+
+    An error is a detection without its object at IoU .5, of the first type that fits, or an object
+    without any detection.
+    """
+    found = _evaluate(arrays, classes).tide_errors()
+    return {
+        name: ErrorShare(count=found["counts"][key], ap50_cost=found["delta_ap"][key])
+        for name, key in _ERROR_KEYS.items()
+    }
+
+
 def _tables(arrays: CocoArrays, classes: Sequence[ClassInfo]) -> tuple[Array, Array]:
     """Return precision [IoU, recall, class, area, max] and recall [IoU, class, area, max]."""
+    evaluator = _evaluate(arrays, classes)
+    evaluator.accumulate()
+    return evaluator.eval["precision"], evaluator.eval["recall"]
+
+
+def _evaluate(arrays: CocoArrays, classes: Sequence[ClassInfo]) -> Any:
+    """Return the evaluator after it has matched detections and objects."""
     from hotcoco import COCO, COCOeval
 
     numbers = (arrays.boxes, arrays.areas, arrays.detections)
@@ -183,8 +224,7 @@ def _tables(arrays: CocoArrays, classes: Sequence[ClassInfo]) -> tuple[Array, Ar
     )
     evaluator: Any = COCOeval(truth, truth.load_res(arrays.detections), "bbox")
     evaluator.evaluate()
-    evaluator.accumulate()
-    return evaluator.eval["precision"], evaluator.eval["recall"]
+    return evaluator
 
 
 def _detection_rows(found: Sequence[Detections]) -> Array:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ssd_core.evaluation.coco import RECALL_GRID
+from ssd_core.evaluation.coco import ERROR_TYPES, RECALL_GRID
 from ssd_core.evaluation.confusion import MIN_IOU, MIN_SCORE
 from ssd_core.metrics import Metric, group_metrics
 from ssd_core.report.charts import INK, NUM_COLOURS, Chart, Line, class_colour, line_chart
@@ -35,6 +35,10 @@ def accuracy(results: Mapping[str, Any]) -> dict[str, Any]:
             row | {"colour": class_colour(row["label"]) if has_colours else None} for row in classes
         ],
         "chart": _precision_recall(results["classes"]),
+        "errors": [
+            (name, ERROR_TYPES.get(name, ""), each["count"], each["ap50_cost"])
+            for name, each in results["errors"].items()
+        ],
         "confusion": _confusion(results["confusion"]) if results["confusion"] else None,
         "images": describe_images(results),
         "counts": {name: results[name] for name in ("objects", "detections")},

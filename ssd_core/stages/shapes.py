@@ -66,6 +66,11 @@ class _Class(_Shape):
     precision_at_recall: Annotated[list[float], Field(min_length=101, max_length=101)] | None
 
 
+class _Error(_Shape):
+    count: _Count
+    ap50_cost: float
+
+
 class _Confusion(_Shape):
     classes: Annotated[list[str], Field(min_length=1)]
     matrix: list[list[_Count]]
@@ -89,6 +94,7 @@ class _Evaluated(_Measured):
     objects: _Count
     detections: _Count
     classes: list[_Class]
+    errors: dict[str, _Error]
     confusion: _Confusion | None
     data: _Data
 

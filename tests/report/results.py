@@ -12,6 +12,7 @@ def evaluation(classes):
         "objects": 9,
         "detections": 30,
         "classes": classes,
+        "errors": {"missed": {"count": 3, "ap50_cost": 0.125}},
         "confusion": None,
         "model": {"recipe": "demo", "step": 1200},
         "data": {"name": "cells", "split": "val"},

@@ -57,6 +57,7 @@ def test_the_page_is_complete_and_requests_nothing_from_outside():
     page = render_page("report.html", full_content("cat"))
     parts = ["Accuracy", "Sample images", "Speed", "Training", "Configuration", "Environment"]
     assert parts_of(page) == parts
+    assert "<td>3</td><td>0.125</td>" in page  # missed objects and their cost
     assert_self_contained(page)
 
 
