@@ -24,6 +24,7 @@ from ssd_core.structures import Array, ClassInfo
 CONFIG_FILE = "config.json"
 CLASSES_FILE = "classes.json"
 WEIGHTS_FILE = "weights.safetensors"
+FILES = (CONFIG_FILE, WEIGHTS_FILE, CLASSES_FILE)
 MODEL_DIR = "model"
 
 _REMEDY = "the model is incomplete: repeat the command that wrote it, or copy it again"
@@ -81,22 +82,23 @@ def write_model(
     description: ModelDescription,
     classes: Sequence[ClassInfo],
     weights: Mapping[str, Array],
-) -> None:
-    """Write a model directory; it is complete when its `config.json` exists."""
+) -> ModelDescription:
+    """Write a model directory, complete when its `config.json` exists; return its description."""
     model_dir.delete(CONFIG_FILE)
     class_list = (json.dumps([asdict(entry) for entry in classes], indent=2) + "\n").encode()
     model_dir.put(CLASSES_FILE, class_list)
     weights_file = write_arrays(model_dir, WEIGHTS_FILE, weights)
     files = (KnownFile.of(CLASSES_FILE, class_list), weights_file)
-    complete = description.model_copy(update={"files": files})
-    write_description(model_dir, complete)
+    return write_description(model_dir, description.model_copy(update={"files": files}))
 
 
-def write_description(model_dir: Location, description: ModelDescription) -> None:
-    """Write `config.json`, after the files that it lists."""
+def write_description(model_dir: Location, description: ModelDescription) -> ModelDescription:
+    """Write `config.json`, after the files that it lists; return it with its digest."""
     values = description.model_dump(mode="json", exclude={"digest"})
-    content = json.dumps(values | {"digest": _digest(values)}, indent=2)
+    complete = description.model_copy(update={"digest": _digest(values)})
+    content = json.dumps(values | {"digest": complete.digest}, indent=2)
     model_dir.put(CONFIG_FILE, f"{content}\n".encode())
+    return complete
 
 
 def read_model(location: Location) -> Model:
@@ -143,7 +145,7 @@ def copy_model(location: Location, target: Location) -> ModelDescription:
 
 def _find(location: Location) -> Location:
     """Return the model directory, complete or not: `location` itself, or the one inside it."""
-    for name in (CONFIG_FILE, WEIGHTS_FILE, CLASSES_FILE):
+    for name in FILES:
         for candidate in (location, location / MODEL_DIR):
             if candidate.head(name) is not None:
                 return candidate

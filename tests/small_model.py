@@ -22,10 +22,13 @@ def describe_model(*, num_classes: int = 1, step: int = 1) -> ModelDescription:
     )
 
 
+CLASSES = (ClassInfo(label=1, name="cell", category_id=1),)
+"""Those of a small model."""
+
+
 def write_small_model(
     model_dir: Path, weights: Mapping[str, Array], description: ModelDescription | None = None
 ) -> None:
     """Write a model of one class with these weights."""
-    classes = [ClassInfo(label=1, name="cell", category_id=1)]
     described = description or describe_model()
-    write_model(LocalDirectory(model_dir), described, classes, dict(weights))
+    write_model(LocalDirectory(model_dir), described, CLASSES, dict(weights))

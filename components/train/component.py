@@ -38,6 +38,7 @@ def train(
     from ssd_core.stages import train
     from ssd_core.stages.doorway import doorway, fill_output, find_input, record_step
     from ssd_core.store.layout import Layout
+    from ssd_core.training.checkpoints import CHECKPOINT_DIR
 
     with doorway():
         layout = Layout(data_root)
@@ -56,5 +57,5 @@ def train(
             out_dir,
             num_devices=int(num_devices),
         )
-        fill_output(model, out_dir, result, leave_out=train.CHECKPOINT_DIR)
+        fill_output(model, out_dir, result, leave_out=CHECKPOINT_DIR)
         metrics.metadata.update(result.metrics)

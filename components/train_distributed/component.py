@@ -40,6 +40,7 @@ def train_distributed(
     from ssd_core.stages import train, train_distributed
     from ssd_core.stages.doorway import doorway, fill_output, find_input, record_step
     from ssd_core.store.layout import Layout
+    from ssd_core.training.checkpoints import CHECKPOINT_DIR
 
     with doorway():
         layout = Layout(data_root)
@@ -59,5 +60,5 @@ def train_distributed(
             out_dir,
             team,
         )
-        fill_output(model, out_dir, result, leave_out=train.CHECKPOINT_DIR)
+        fill_output(model, out_dir, result, leave_out=CHECKPOINT_DIR)
         metrics.metadata.update(result.metrics)

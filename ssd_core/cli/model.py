@@ -16,6 +16,7 @@ from ssd_core.cli.options import (
     OptionalData,
     OptionalModel,
     Out,
+    Step,
     finish,
     print_json,
     refuse_repeated,
@@ -170,6 +171,7 @@ def _choose_recipe(name: str | None, config: str | None) -> Recipe:
 def evaluate(
     out: Out,
     model: OptionalModel = None,
+    step: Step = None,
     data: OptionalData = None,
     detections: Annotated[
         Location | None,
@@ -203,8 +205,10 @@ def evaluate(
     """
     from ssd_core.stages import evaluate as stage
     from ssd_core.stages.frame import RESULTS_FILE
+    from ssd_core.training.checkpoints import find_checkpoint
 
     if model and data and not (detections or ground_truth):
+        model = find_checkpoint(model, step)
         config = _model_recipe(model, "evaluate", assignments).evaluate
         result = stage.run(
             config,
@@ -215,7 +219,7 @@ def evaluate(
             device=device,
             is_checked=is_checked,
         )
-    elif detections and ground_truth and not (model or data):
+    elif detections and ground_truth and not (model or step or data):
         values = assign("evaluate", {}, assignments or ())
         config = parse_section(EvaluateConfig, values, "evaluate")
         result = stage.run_files(config, detections, ground_truth, out, is_checked=is_checked)
@@ -285,6 +289,7 @@ def predict(
             help="Lowest score of a detection.",
         ),
     ] = SCORE_THRESHOLD,
+    step: Step = None,
     framework: Framework = "torch",
     device: Device = "auto",
     as_json: Json = False,
@@ -294,7 +299,9 @@ def predict(
     Example: ssd predict --model trained image.jpg more_images --out found
     """
     from ssd_core.stages import predict as stage
+    from ssd_core.training.checkpoints import find_checkpoint
 
+    model = find_checkpoint(model, step)
     threshold = [f"evaluate.postprocess.score_threshold={score}"]
     config = _model_recipe(model, "evaluate", threshold).evaluate.postprocess
     result = stage.run(config, model, images, out, framework=framework, device=device)

@@ -74,10 +74,15 @@ _model_option = typer.Option(
     "--model",
     metavar="DIR",
     parser=Location.parse,
-    help="Output of `ssd train`, or its `model` folder: a path or s3://bucket/prefix.",
+    help="Output of `ssd train`, its `model` folder or one of its checkpoints: a path or "
+    "s3://bucket/prefix.",
 )
 Model = Annotated[Location, _model_option]
 OptionalModel = Annotated[Location | None, _model_option]
+Step = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help="Take the checkpoint after step N of this training."),
+]
 _out_option = typer.Option(
     "--out",
     metavar="DIR",

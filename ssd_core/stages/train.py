@@ -36,7 +36,7 @@ from ssd_core.store import Location
 from ssd_core.store.transfer import MirroredFile
 from ssd_core.structures import StageResult
 from ssd_core.train_log import LOG_FILE
-from ssd_core.training.checkpoints import CheckpointDir, TrainState
+from ssd_core.training.checkpoints import CHECKPOINT_DIR, CheckpointDir, TrainState
 from ssd_core.training.identity import (
     Identity,
     check_directory,
@@ -45,8 +45,6 @@ from ssd_core.training.identity import (
     identify,
 )
 from ssd_core.training.loop import BEST_METRIC, Run, train
-
-CHECKPOINT_DIR = "checkpoints"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +72,18 @@ class Training:
     def id(self) -> str:
         """The digest of the identity."""
         return digest_identity(self.identity)
+
+    def describe(self, step: int = 0) -> ModelDescription:
+        """Return the description of the model after `step`."""
+        return ModelDescription(
+            recipe=self.recipe,
+            framework=self.framework,
+            num_classes=len(self.manifest.classes),
+            step=step,
+            training_id=self.id,
+            dataset_digest=self.manifest.digest,
+            core_version=__version__,
+        )
 
     def check_out(self, out_dir: Location) -> None:
         """Check that a directory is outside of the data set, and empty or of this training.
@@ -143,7 +153,9 @@ def run(training: Training, out_dir: Location) -> StageResult:
         def work(folder: Path) -> Results:
             is_mirrored = out_dir.local is None and ranks.rank == 0
             log = MirroredFile(folder / LOG_FILE, out_dir) if is_mirrored else None
-            checkpoints = CheckpointDir(out_dir / CHECKPOINT_DIR, training.id, log=log)
+            checkpoints = CheckpointDir(
+                out_dir / CHECKPOINT_DIR, training.describe(), training.manifest.classes, log=log
+            )
             loop = Run(
                 config=training.recipe.train,
                 num_images=reader.num_images,
@@ -253,15 +265,7 @@ def _keep_model(
 ) -> Results:
     """Write the model directory, unless a newer attempt at this training has taken over."""
     weights = state.best_weights or loop.learner.weights()
-    description = ModelDescription(
-        recipe=training.recipe,
-        framework=training.framework,
-        num_classes=len(training.manifest.classes),
-        step=state.best_step or state.step,
-        training_id=training.id,
-        dataset_digest=training.manifest.digest,
-        core_version=__version__,
-    )
+    description = training.describe(state.best_step or state.step)
     loop.checkpoints.check_newest()
     write_model(out_dir / MODEL_DIR, description, training.manifest.classes, weights)
     return _results(state, description, backend.info)

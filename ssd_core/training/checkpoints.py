@@ -1,29 +1,52 @@
 """Checkpoints that survive a kill at any instant; of several attempts only the newest may write.
 
 attempt-00000002                     empty; the attempt with the highest number may write
-step-00000100/state.safetensors      the arrays of the learner, and the best weights so far
-step-00000100/checkpoint.json        everything else, and the hash of the arrays; written last
+step-00000100/                       a model directory (`model_dir.py`) with two more files:
+step-00000100/state.safetensors      the state of the optimizer, and the best weights so far
+step-00000100/checkpoint.json        progress, and the hashes of the other files; written last
 """
 
 import hashlib
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ssd_core.errors import DataError, TakenOverError, TransientError
 from ssd_core.logs import logger
+from ssd_core.model_dir import FILES, ModelDescription, is_whole, read_model, write_model
 from ssd_core.store import Location
 from ssd_core.store.known_file import KnownFile, read_arrays, write_arrays
 from ssd_core.store.transfer import MirroredFile
-from ssd_core.structures import Array
+from ssd_core.structures import Array, ClassInfo
 
-_ARRAYS_FILE = "state.safetensors"
+CHECKPOINT_DIR = "checkpoints"
+"""Name of their folder in the output of a training."""
+_STATE_FILE = "state.safetensors"
 _COMMIT_FILE = "checkpoint.json"
 _ATTEMPT, _STEP = "attempt-", "step-"
-_BEST = "best/"
+_WEIGHTS, _BEST = "weights/", "best/"
+
+
+def find_checkpoint(training_dir: Location, step: int | None) -> Location:
+    """Return the checkpoint after `step`, which is a model directory; without one `training_dir`.
+
+    Raises:
+        DataError: the output of the training holds no such checkpoint.
+    """
+    if step is None:
+        return training_dir
+    directory = training_dir / CHECKPOINT_DIR
+    if directory.head(f"{_step_name(step)}/{_COMMIT_FILE}") is None:
+        commits = (each.key for each in directory.list(_STEP) if each.key.endswith(_COMMIT_FILE))
+        steps = ", ".join(str(int(key[len(_STEP) :].partition("/")[0])) for key in commits)
+        raise DataError(
+            f"{training_dir} has no checkpoint after step {step}; expected one of: "
+            f"{steps or 'none yet'}"
+        )
+    return directory / _step_name(step)
 
 
 class TrainState(BaseModel):
@@ -57,10 +80,12 @@ class _Commit(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format_version: Literal[2] = 2
+    format_version: Literal[3] = 3
     training_id: str
     state: TrainState
     state_sha256: str
+    model: str
+    """Digest of the model directory."""
     arrays: KnownFile
 
 
@@ -68,15 +93,26 @@ class CheckpointDir:
     """The checkpoints of one training, in the hands of one attempt; call `resume` first."""
 
     def __init__(
-        self, directory: Location, training_id: str, *, log: MirroredFile | None = None
+        self,
+        directory: Location,
+        description: ModelDescription,
+        classes: Sequence[ClassInfo],
+        *,
+        log: MirroredFile | None = None,
     ) -> None:
         """Read and write nothing yet.
 
         The directory holds nothing else; checkpoints of any other training are skipped. The log is
         published with each checkpoint, unless it is written in its final location.
+
+        Args:
+            directory: of the checkpoints.
+            description: of the model, whose step does not matter here.
+            classes: of the model.
+            log: the log of the training.
         """
-        self.training_id = training_id
         self._directory, self._log = directory, log
+        self._description, self._classes = description, classes
         self._attempt = 0
         self._names: set[str] = set()
         """Checkpoints that this attempt found or wrote; it never removes those of a newer one."""
@@ -129,16 +165,20 @@ class CheckpointDir:
     def save(self, state: TrainState, learner_arrays: Mapping[str, Array]) -> None:
         """Commit a checkpoint; only then remove all others but the previous one."""
         self.check_newest()
-        name = f"{_STEP}{state.step:08}"
+        name = _step_name(state.step)
         self._remove(name)
         self._names.add(name)
         best = {_BEST + key: array for key, array in state.best_weights.items()}
+        weights, others = _split(learner_arrays)
         step_dir = self._directory / name
-        entry = write_arrays(step_dir, _ARRAYS_FILE, {**learner_arrays, **best})
+        entry = write_arrays(step_dir, _STATE_FILE, others | best)
+        description = self._description.model_copy(update={"step": state.step})
+        model = write_model(step_dir, description, self._classes, weights)
         commit = _Commit(
-            training_id=self.training_id,
+            training_id=model.training_id,
             state=state,
             state_sha256=_digest(state),
+            model=model.digest,
             arrays=entry,
         )
         self.check_newest()
@@ -146,17 +186,16 @@ class CheckpointDir:
             self._log.publish()
         content = commit.model_dump_json(indent=2) + "\n"
         self._directory.put(f"{name}/{_COMMIT_FILE}", content.encode())
-        self._remove_all_but(name, entry)
+        self._remove_all_but(name, model, entry)
         self.last_dir = step_dir
 
-    def _remove_all_but(self, name: str, entry: KnownFile) -> None:
+    def _remove_all_but(self, name: str, model: ModelDescription, entry: KnownFile) -> None:
         """Remove the checkpoints that a new one replaces, if it is intact and still ours."""
         step_dir = self._directory / name
-        if not entry.is_in(step_dir):
-            path = step_dir / _ARRAYS_FILE
+        if not (entry.is_in(step_dir) and is_whole(step_dir, model)):
             raise TransientError(
-                f"{path} is damaged although it was just written; check the disk, and repeat the "
-                "command"
+                f"{step_dir} is damaged although it was just written; check the disk, and repeat "
+                "the command"
             )
         self.check_newest()
         for other in self._names - {name}:
@@ -174,7 +213,7 @@ class CheckpointDir:
 
     def _remove(self, name: str) -> None:
         """Remove a checkpoint, its commit first: a partly removed one must not look complete."""
-        for file in (_COMMIT_FILE, _ARRAYS_FILE):
+        for file in (_COMMIT_FILE, _STATE_FILE, *FILES):
             self._directory.delete(f"{name}/{file}")
         if folder := (self._directory / name).local:  # with partly written files
             shutil.rmtree(folder, ignore_errors=True)
@@ -192,12 +231,26 @@ class CheckpointDir:
             raise DataError(f"{path} is damaged") from None
         if _digest(commit.state) != commit.state_sha256:
             raise DataError(f"{path} is damaged: the hash of its state differs")
-        if commit.training_id != self.training_id:
+        if commit.training_id != self._description.training_id:
             raise DataError(f"{path} belongs to training {commit.training_id}")
+        model = read_model(step_dir)
+        if model.description.digest != commit.model:
+            raise DataError(f"{path} belongs to another model than the one beside it")
         arrays = read_arrays(step_dir, commit.arrays)
-        best = {name for name in arrays if name.startswith(_BEST)}
-        commit.state.best_weights = {name.removeprefix(_BEST): arrays.pop(name) for name in best}
-        return commit.state, arrays
+        commit.state.best_weights, others = _split(arrays, _BEST)
+        return commit.state, others | {_WEIGHTS + key: each for key, each in model.weights.items()}
+
+
+def _split(
+    arrays: Mapping[str, Array], prefix: str = _WEIGHTS
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Return the arrays whose names begin with `prefix`, without it, and the others."""
+    found = {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}
+    return found, {name: arrays[name] for name in arrays if not name.startswith(prefix)}
+
+
+def _step_name(step: int) -> str:
+    return f"{_STEP}{step:08}"
 
 
 def _attempt_name(attempt: int) -> str:

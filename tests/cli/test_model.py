@@ -40,3 +40,17 @@ def test_a_model_with_an_unlisted_recipe_is_usable(
     assert done.returncode == 0, done.stderr
     invocation = json.loads((tmp_path / "out" / "invocation.json").read_text())
     assert invocation["config"]["score_threshold"] == 0.3
+
+
+def test_a_step_means_the_checkpoint_after_it(
+    trained_dir: Path, bccd_dir: Path, tmp_path: Path
+) -> None:
+    image = bccd_dir / "JPEGImages" / "BloodImage_00002.jpg"
+    words = ["predict", "--model", trained_dir, image, "--device", "cpu", "--out", tmp_path / "out"]
+    refused = run_ssd(*words, "--step", "7")
+    assert refused.returncode == 3
+    assert "no checkpoint after step 7; expected one of: 40" in refused.stderr
+    done = run_ssd(*words, "--step", "40")
+    assert done.returncode == 0, done.stderr
+    invocation = json.loads((tmp_path / "out" / "invocation.json").read_text())
+    assert invocation["inputs"]["model"]["uri"].endswith("/checkpoints/step-00000040")

@@ -20,6 +20,7 @@ from ssd_core.recipes import load_recipe
 from ssd_core.recipes.overrides import override
 from ssd_core.stages import train
 from ssd_core.store import LocalDirectory
+from ssd_core.training.checkpoints import find_checkpoint
 from tests.datasets import change_manifest
 from tests.train_logs import read_log
 
@@ -94,6 +95,19 @@ def test_the_directory_describes_the_training(finished_dir: Path, bccd_shards: P
     ]
     best = max(line["ap"] for line in log if line["event"] == "evaluation")
     assert results["metrics"]["ap"] == best
+
+
+def test_each_checkpoint_is_a_model(finished_dir: Path) -> None:
+    best = read_model(LocalDirectory(finished_dir))
+    for step in (3, 6):
+        model = read_model(find_checkpoint(LocalDirectory(finished_dir), step))
+        expected = best.description.model_copy(update={"step": step, "files": (), "digest": ""})
+        assert model.description.model_copy(update={"files": (), "digest": ""}) == expected
+        assert model.classes == best.classes
+        is_best = all(
+            np.array_equal(model.weights[name], best.weights[name]) for name in best.weights
+        )
+        assert is_best == (step == best.description.step)
 
 
 def test_epochs_and_evaluations_stay_on_the_screen(

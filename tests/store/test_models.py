@@ -18,15 +18,18 @@ from ssd_core.stages import convert, evaluate, train
 from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.transfer import MirroredFile, upload_directory
 from ssd_core.training.checkpoints import CheckpointDir, TrainState
+from tests.small_model import CLASSES, describe_model
 from tests.store.conftest import keys
 
 QUICK = ("--set", "benchmark.seconds=0.01", "--set", "benchmark.batch_sizes=[1]")
-TRAINING = "0123456789abcdef"
-ARRAYS = {"weight": np.arange(12, dtype=np.float32).reshape(3, 4), "empty": np.zeros((0, 3))}
+ARRAYS = {
+    "weights/weight": np.arange(12, dtype=np.float32).reshape(3, 4),
+    "empty": np.zeros((0, 3)),
+}
 
 
 def save_steps(location: Location, *steps: int) -> CheckpointDir:
-    checkpoints = CheckpointDir(location, TRAINING)
+    checkpoints = CheckpointDir(location, describe_model(), CLASSES)
     checkpoints.resume()
     for step in steps:
         checkpoints.save(TrainState(step=step, samples=8 * step), ARRAYS | {"n": np.array(step)})
@@ -35,9 +38,9 @@ def save_steps(location: Location, *steps: int) -> CheckpointDir:
 
 def step_of(location: Location) -> tuple[int, int]:
     """Return the steps of the state and of the arrays with which an attempt would continue."""
-    found = CheckpointDir(location, TRAINING).resume()
+    found = CheckpointDir(location, describe_model(), CLASSES).resume()
     assert found is not None
-    assert np.array_equal(found[1]["weight"], ARRAYS["weight"])
+    assert np.array_equal(found[1]["weights/weight"], ARRAYS["weights/weight"])
     return found[0].step, int(found[1]["n"])
 
 
@@ -58,13 +61,13 @@ def test_the_log_is_stored_before_the_checkpoint(location: Location, tmp_path: P
     log.path.write_text("to step 10\n")
     save_steps(location / "checkpoints", 10)
     assert location.head("train_log.jsonl") is None
-    checkpoints = CheckpointDir(location / "checkpoints", TRAINING, log=log)
+    checkpoints = CheckpointDir(location / "checkpoints", describe_model(), CLASSES, log=log)
     checkpoints.resume()
     assert not log.path.exists()  # it was never published
     log.path.write_text("to step 20\n")
     checkpoints.save(TrainState(step=20), ARRAYS)
     log.path.write_text("to step 20\nto step 22\n")
-    CheckpointDir(location / "checkpoints", TRAINING, log=log).resume()
+    CheckpointDir(location / "checkpoints", describe_model(), CLASSES, log=log).resume()
     assert log.path.read_text() == "to step 20\n"
 
 

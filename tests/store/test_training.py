@@ -91,7 +91,7 @@ def assert_equal_end(location: Location, whole_dir: Path, folder: Path) -> None:
     download_directory(location, folder)
     assert_equal_models(LocalDirectory(folder), LocalDirectory(whole_dir))
     assert lines_of(folder) == lines_of(whole_dir)
-    for name in ("checkpoints/step-*/state.safetensors", "training.json"):
+    for name in ("checkpoints/step-*/*.safetensors", "training.json"):
         for path in whole_dir.glob(name):
             assert (folder / path.relative_to(whole_dir)).read_bytes() == path.read_bytes()
     results = json.loads((folder / "results.json").read_text())

@@ -15,10 +15,10 @@ from ssd_core.store import LocalDirectory
 from ssd_core.structures import Array, Batch
 from ssd_core.training.checkpoints import CheckpointDir
 from ssd_core.training.loop import Run
+from tests.small_model import CLASSES, describe_model
 from tests.train_logs import read_log
 
 IMAGE_SIZE, NUM_IMAGES, BATCH_SIZE = 4, 10, 4
-TRAINING = "0123456789abcdef"
 VOLATILE = {"seconds", "images_per_second", "data_wait"}
 """Entries of the log that measure time."""
 
@@ -29,16 +29,17 @@ class LinearLearner:
     def __init__(self) -> None:
         size = IMAGE_SIZE * IMAGE_SIZE * 3
         self.arrays: dict[str, Array] = {
-            "weight": np.linspace(-1, 1, size, dtype=np.float32),
-            "momentum": np.zeros(size, np.float32),
+            "weights/weight": np.linspace(-1, 1, size, dtype=np.float32),
+            "optimizer/momentum": np.zeros(size, np.float32),
         }
 
     def step(self, batch: Batch, learning_rate: float) -> ReadLosses:
         inputs = batch.images.reshape(len(batch.images), -1).astype(np.float32) / 255
-        errors = inputs @ self.arrays["weight"] - inputs.mean(axis=1)
+        errors = inputs @ self.arrays["weights/weight"] - inputs.mean(axis=1)
         gradient = 2 * inputs.T @ errors / len(errors)
-        self.arrays["momentum"] = np.float32(0.9) * self.arrays["momentum"] + gradient
-        self.arrays["weight"] -= np.float32(learning_rate) * self.arrays["momentum"]
+        momentum = np.float32(0.9) * self.arrays["optimizer/momentum"] + gradient
+        self.arrays["optimizer/momentum"] = momentum
+        self.arrays["weights/weight"] -= np.float32(learning_rate) * momentum
         loss = float(np.square(errors).mean())
         return lambda: {"loss": loss, "loss_cls": loss / 4, "loss_bbox": loss * 3 / 4}
 
@@ -51,7 +52,7 @@ class LinearLearner:
         self.arrays = {name: array.copy() for name, array in state.items()}
 
     def weights(self) -> dict[str, Array]:
-        return {"weight": self.arrays["weight"].copy()}
+        return {"weight": self.arrays["weights/weight"].copy()}
 
     def detector(self, postprocess: PostprocessSpec) -> Detector:
         raise NotImplementedError
@@ -83,7 +84,7 @@ def make_run(out_dir: Path, config: TrainConfig | None = None) -> Run:
 
     def evaluate() -> dict[str, float]:
         # Not monotonic, so that the best step lies in the middle of the training.
-        return {"ap": float(np.sin(learner.arrays["weight"].sum() * 40))}
+        return {"ap": float(np.sin(learner.arrays["weights/weight"].sum() * 40))}
 
     out_dir.mkdir(parents=True, exist_ok=True)
     return Run(
@@ -91,9 +92,11 @@ def make_run(out_dir: Path, config: TrainConfig | None = None) -> Run:
         num_images=NUM_IMAGES,
         learner=learner,
         batches=make_batches,
-        checkpoints=CheckpointDir(LocalDirectory(out_dir / "checkpoints"), TRAINING),
+        checkpoints=CheckpointDir(
+            LocalDirectory(out_dir / "checkpoints"), describe_model(), CLASSES
+        ),
         log_path=out_dir / "train_log.jsonl",
-        facts={"training_id": TRAINING, "world_size": 1},
+        facts={"world_size": 1},
         evaluate=evaluate if config.evaluate_every else None,
     )
 
@@ -105,8 +108,9 @@ def outcome(run: Run) -> dict[str, Any]:
     last_dir = run.checkpoints.last_dir
     assert last_dir is not None
     lines = [line for line in read_log(run.log_path) if line["event"] != "start"]
+    files = ("weights.safetensors", "state.safetensors")
     return {
         "state": found[0].model_dump(exclude={"seconds"}),
-        "arrays": hashlib.sha256(last_dir.get("state.safetensors")).hexdigest(),
+        "arrays": [hashlib.sha256(last_dir.get(name)).hexdigest() for name in files],
         "log": [{k: v for k, v in line.items() if k not in VOLATILE} for line in lines],
     }

@@ -11,30 +11,32 @@ import pytest
 from ssd_core.errors import TransientError
 from ssd_core.store import LocalDirectory
 from ssd_core.training.checkpoints import CheckpointDir, TrainState
-from tests.training.small_run import TRAINING
+from tests.small_model import CLASSES, describe_model
 
+TRAINING = describe_model().training_id
 TURNED = np.arange(24, dtype=np.float32).reshape(2, 3, 4).transpose(2, 0, 1)
 ARRAYS = {
-    "weight": np.arange(12, dtype=np.float32).reshape(3, 4),
+    "weights/weight": np.arange(12, dtype=np.float32).reshape(3, 4),
     "step": np.array(7.0, np.float32),
     "count": np.array([1, 2], np.int64),
-    "empty": np.zeros((0, 3), np.float32),
-    "turned": TURNED,
+    "weights/empty": np.zeros((0, 3), np.float32),
+    "weights/turned": TURNED,
     "sliced": TURNED[::2],
 }
 STATES = {step: TrainState(step=step, samples=8 * step) for step in (10, 20, 30)}
-FILES = ("state.safetensors", "checkpoint.json")
+FILES = ("weights.safetensors", "state.safetensors", "checkpoint.json")
 
 
 def open_checkpoints(directory: Path, training_id: str = TRAINING) -> CheckpointDir:
-    return CheckpointDir(LocalDirectory(directory), training_id)
+    description = describe_model().model_copy(update={"training_id": training_id})
+    return CheckpointDir(LocalDirectory(directory), description, CLASSES)
 
 
 def save_steps(directory: Path, *steps: int) -> CheckpointDir:
     checkpoints = open_checkpoints(directory)
     checkpoints.resume()
     for step in steps:
-        checkpoints.save(STATES[step], {"n": np.array(step)})
+        checkpoints.save(STATES[step], {"weights/n": np.array(step), "n": np.array(step)})
     return checkpoints
 
 
@@ -44,7 +46,7 @@ def resumed_step(checkpoints: CheckpointDir) -> int | None:
     if found is None:
         return None
     state, arrays = found
-    assert state == STATES[int(arrays["n"])]
+    assert state == STATES[int(arrays["n"])] == STATES[int(arrays["weights/n"])]
     return state.step
 
 
@@ -152,8 +154,10 @@ def test_of_many_attempts_at_once_exactly_one_may_write(tmp_path):
     program = (
         "import sys; from pathlib import Path; from ssd_core.store import LocalDirectory\n"
         "from ssd_core.training.checkpoints import CheckpointDir\n"
+        "from tests.small_model import CLASSES, describe_model\n"
         "sys.stdin.readline()\n"
-        "checkpoints = CheckpointDir(LocalDirectory(Path(sys.argv[1])), 'id')\n"
+        "directory = LocalDirectory(Path(sys.argv[1]))\n"
+        "checkpoints = CheckpointDir(directory, describe_model(), CLASSES)\n"
         "checkpoints.resume()\n"
         "print('ready', flush=True)\n"
         "sys.stdin.read()\n"
