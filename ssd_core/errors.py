@@ -120,7 +120,7 @@ SHORTAGES = {
     errno.EMFILE: "too many open files; raise the limit (ulimit -n)",
     errno.ENFILE: "too many open files on this machine; close some",
     errno.ENOMEM: "too little memory; raise the limit",
-    errno.EAGAIN: "too many processes or threads; raise the limit (ulimit -u, pids of the pod)",
+    errno.EAGAIN: "too many processes or threads; raise the limit (ulimit -u, -v, pids of the pod)",
 }
 """Problem and remedy by the number of an OSError that has nothing to do with the arguments."""
 _NO_MEMORY = re.compile(

@@ -1,12 +1,17 @@
 """The `ssd` command. Each module beside this one holds a group of commands."""
 
+import resource
 from typing import NoReturn
 
 import typer
 
 from ssd_core.cli import data, doctor, exits, model, upkeep
+from ssd_core.errors import TransientError
 from ssd_core.logs import set_up_logging
 from ssd_core.process import watchdog
+
+_MIN_MEMORY = 400_000_000
+"""Bytes of address space; with less, libraries crash where they should raise."""
 
 app = typer.Typer(
     name="ssd",
@@ -41,6 +46,12 @@ def ssd(context: typer.Context, version: exits.Version = False) -> None:
 
     The usual order is check, convert, inspect, train, evaluate, benchmark, report, publish.
     """
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if 0 <= limit < _MIN_MEMORY:
+        raise TransientError(
+            f"too little memory: at most {limit / 1e6:.0f} MB may be used, expected "
+            f"{_MIN_MEMORY / 1e6:.0f} MB; raise the limit (ulimit -v) and repeat the command"
+        )
     set_up_logging(prints_results=True)
     context.with_resource(watchdog.watch())
 

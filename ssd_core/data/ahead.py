@@ -1,8 +1,8 @@
-"""Work done in order on threads or processes, ahead of its consumer."""
+"""Work done in order on threads, ahead of its consumer."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
 from typing import TypeVar
@@ -24,25 +24,18 @@ def map_ahead(
     consumer. An error of `work` is raised in place of its result; a consumer that stops early waits
     only for items already in progress.
     """
-    with ThreadPoolExecutor(num_threads) as pool:
-        yield from map_on(pool, work, items, depth=depth)
-
-
-def map_on(
-    pool: Executor, work: Callable[[ItemT], ResultT], items: Iterable[ItemT], *, depth: int
-) -> Generator[ResultT, None, None]:
-    """Do the same as `map_ahead` on an executor of the caller."""
     waiting: deque[Future[ResultT]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) > depth:
+    with ThreadPoolExecutor(num_threads) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > depth:
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 def map_batches_ahead(

@@ -2,8 +2,6 @@
 
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -64,50 +62,46 @@ def test_a_strict_error_does_not_depend_on_the_workers(faulty: Path, tmp_path: P
     assert messages[0] == messages[1]
 
 
-# Spawned workers load this file as well, so each can kill itself or its parent at the moment when
-# a shard gets its final name.
+# Loaded by the command and its workers: a worker kills itself or its parent when a shard gets its
+# final name.
 KILLER = """
 import os, signal, sys
 from pathlib import Path
 
-source, out, target, victim, pids = sys.argv[1:]
-Path(pids, str(os.getpid())).touch()
+name, victim = os.environ["NAME"], os.environ["VICTIM"]
+Path(os.environ["PIDS"], str(os.getpid())).touch()
 
 def hook(event, values):
-    if event == "os.rename" and str(values[1]).endswith(target):
-        os.kill(os.getpid() if victim == "worker" else os.getppid(), signal.SIGKILL)
+    if event == "os.rename" and str(values[1]).endswith(name):
+        os.kill(os.getpid() if victim == "worker" else os.getppid(), signal.SIGSEGV)
 
 sys.addaudithook(hook)
-if __name__ == "__main__":
-    from ssd_core.cli import exits
-    from ssd_core.config import ConvertConfig
-    from ssd_core.stages import convert
-    from ssd_core.store import Location
-
-    config = ConvertConfig(shard_bytes=100_000)
-    exits.run(lambda **_: convert.run(config, source, Location.parse(out), workers=2))
 """
 
 
-@pytest.mark.parametrize(("victim", "code"), [("worker", 75), ("parent", -signal.SIGKILL)])
+@pytest.mark.parametrize("victim", ["worker", "parent"])
 def test_a_conversion_killed_at_every_shard_and_repeated(
-    few_images: Path, tmp_path: Path, victim: str, code: int
+    few_images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, victim: str
 ) -> None:
     config: dict[str, Any] = {"shard_bytes": 100_000}
     convert_into(tmp_path / "whole", config, few_images)
     shards = [shard.name for shard in manifest_of(tmp_path / "whole").shards()]
     assert len(shards) >= 3
-    (tmp_path / "killer.py").write_text(KILLER)
+    (tmp_path / "sitecustomize.py").write_text(KILLER)
+    monkeypatch.setenv("VICTIM", victim)
     for name in shards:
         out_dir, pids = tmp_path / f"out-{name}", tmp_path / f"pids-{name}"
         pids.mkdir()
-        words = [few_images, out_dir, name, victim, pids]
-        done = subprocess.run(
-            [sys.executable, tmp_path / "killer.py", *words], stderr=subprocess.PIPE, text=True
-        )
-        assert done.returncode == code, done.stderr
+        with monkeypatch.context() as patch:
+            for variable, value in {"NAME": name, "PIDS": pids, "PYTHONPATH": tmp_path}.items():
+                patch.setenv(variable, str(value))
+            words = [few_images, "--out", out_dir, "--set", "convert.shard_bytes=100000"]
+            done = run_convert(*words, "--workers", "2")
         if victim == "worker":
-            assert done.stderr.splitlines()[-1].startswith("error: a worker process of the conv")
+            assert done.returncode == 75
+            assert done.stderr.splitlines()[-1] == DEATH
+        else:
+            assert done.returncode == -signal.SIGSEGV
         wait_until_gone(*(int(path.name) for path in pids.iterdir()))
         assert not (out_dir / "manifest.json").exists()
         finished = {path: path.stat().st_mtime_ns for path in out_dir.glob("*.arrow")}
@@ -116,6 +110,12 @@ def test_a_conversion_killed_at_every_shard_and_repeated(
         assert file_hashes(out_dir) == file_hashes(tmp_path / "whole")
         kept = {path for path, time in finished.items() if path.stat().st_mtime_ns == time}
         assert {path for path in finished if path.name in journal} == kept
+
+
+DEATH = (
+    "error: a worker process of the conversion was killed by SIGSEGV, perhaps for lack of memory; "
+    "repeat the command with fewer --workers, or raise the limit"
+)
 
 
 def test_the_command_takes_workers(few_images: Path, tmp_path: Path) -> None:

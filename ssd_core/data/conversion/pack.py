@@ -1,37 +1,24 @@
 """Convert a source data set: read, check and pack it; a rerun continues after the last shard."""
 
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing
 from itertools import count
-from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from threading import Lock
 
 from ssd_core.config import SplitName
-from ssd_core.data.ahead import map_on
+from ssd_core.data.ahead import map_ahead
 from ssd_core.data.checking.duplicates import SeenImage, report_equal_images
 from ssd_core.data.checking.listing import check_listing, check_split
 from ssd_core.data.conversion.adopt import adopt_source, is_mindrecord
 from ssd_core.data.conversion.journal import Journal, PackedPart
 from ssd_core.data.conversion.part import Conversion, Part, pack_part, plan_parts
+from ssd_core.data.conversion.worker import Task, Worker
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats import read_dataset
-from ssd_core.data.formats.dataset import SourceDataset, SourceSplit
+from ssd_core.data.formats.dataset import SourceDataset
 from ssd_core.data.shards.manifest import Manifest, Split, make_manifest, other_dataset
-from ssd_core.errors import TransientError
-from ssd_core.logs import Progress, logger
-
-_Task = tuple[Part, SourceSplit, bool]
-"""A part, its images, and whether they are written or only checked."""
-
-_conversion: Conversion
-"""Of a worker process: shared by all its tasks."""
-_sender: "Connection[bytes, bytes]"
-"""Of a worker process: takes a message per finished image."""
+from ssd_core.logs import Progress
 
 
 def pack_dataset(conversion: Conversion, *, workers: int = 1) -> Manifest:
@@ -113,7 +100,7 @@ def _pack_parts(
             progress.update(next(images))
 
         num_workers = min(workers, len(missing))
-        if num_workers > 1 and _has_semaphores():
+        if num_workers > 1:
             results = _pack_in_workers(conversion, tasks, num_workers, on_image)
         else:
             results = _pack_here(conversion, tasks, on_image)
@@ -126,75 +113,34 @@ def _pack_parts(
                 yield packed
 
 
-def _has_semaphores() -> bool:
-    """Return whether processes can share a lock, for which the system needs a writable /dev/shm."""
-    try:
-        multiprocessing.get_context("spawn").Lock()
-    except OSError as error:
-        logger.warning("/dev/shm: %s; converting in one process", error.strerror)
-        return False
-    return True
-
-
 def _pack_here(
-    conversion: Conversion, tasks: Iterable[_Task], on_image: Callable[[], None]
+    conversion: Conversion, tasks: Iterable[Task], on_image: Callable[[], None]
 ) -> Generator[PackedPart, None, None]:
     for part, images, is_written in tasks:
         yield pack_part(conversion, part, images, is_written=is_written, on_image=on_image)
 
 
 def _pack_in_workers(
-    conversion: Conversion, tasks: Iterable[_Task], num_workers: int, on_image: Callable[[], None]
+    conversion: Conversion, tasks: Iterable[Task], num_workers: int, on_image: Callable[[], None]
 ) -> Generator[PackedPart, None, None]:
-    """Pack parts in worker processes, a few parts ahead of the consumer.
+    """Pack parts in worker processes, a few parts ahead of the consumer."""
+    idle, lock = SimpleQueue[Worker](), Lock()
 
-    The workers are spawned, not forked, because this process may run threads.
-    """
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    counter = threading.Thread(target=_receive, args=(receiver, on_image), daemon=True)
-    counter.start()
-    arguments = (conversion, sender)
-    try:
-        with sender, ProcessPoolExecutor(num_workers, context, _start_worker, arguments) as pool:
-            yield from map_on(pool, _pack_in_worker, tasks, depth=2 * num_workers)
-    except BrokenProcessPool:
-        raise TransientError(
-            "a worker process of the conversion was killed, perhaps for using too much memory; "
-            "repeat the command with fewer --workers"
-        ) from None
-    finally:
-        counter.join()
-
-
-def _receive(messages: "Connection[bytes, bytes]", on_image: Callable[[], None]) -> None:
-    """Call `on_image` for each message, until no process can send one."""
-    with messages, suppress(EOFError):
-        while True:
-            messages.recv_bytes()
+    def on_any_image() -> None:
+        with lock:
             on_image()
 
+    def pack(task: Task) -> PackedPart:
+        worker = idle.get()
+        try:
+            return worker.pack(task, on_any_image)
+        finally:
+            idle.put(worker)
 
-def _start_worker(conversion: Conversion, sender: "Connection[bytes, bytes]") -> None:
-    global _conversion, _sender
-    _conversion, _sender = conversion, sender
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """End this worker when its parent is killed, so that no process keeps writing."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
-
-
-def _pack_in_worker(task: _Task) -> PackedPart:
-    part, images, is_written = task
-    return pack_part(
-        _conversion, part, images, is_written=is_written, on_image=lambda: _sender.send_bytes(b"")
-    )
+    with ExitStack() as stack:
+        for _ in range(num_workers):
+            idle.put(stack.enter_context(closing(Worker(conversion))))
+        yield from map_ahead(pack, tasks, num_threads=num_workers, depth=2 * num_workers)
 
 
 def _seen_images(

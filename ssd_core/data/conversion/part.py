@@ -92,7 +92,7 @@ def pack_part(
     images: SourceSplit,
     *,
     is_written: bool = True,
-    on_image: Callable[[], None],
+    on_image: Callable[[], None] = lambda: None,
 ) -> PackedPart:
     """Check every image of a part and write its shard.
 
