@@ -7,6 +7,7 @@ from pipelines.catalogue import STEPS
 from ssd_core.config import PublishConfig, parse_section
 from ssd_core.errors import GateError, UsageError
 from ssd_core.metrics import summarize
+from ssd_core.report.accuracy import describe_images
 from ssd_core.stages.frame import INVOCATION_FILE, RESULTS_FILE
 from ssd_core.stages.outputs import read_invocation, read_output
 from ssd_core.stages.publish import check_requirements
@@ -63,6 +64,8 @@ def format_figures(results: Mapping[str, Mapping[str, Any]]) -> str:
     figures: list[str] = []
     if "evaluate" in results:
         figures += summarize("evaluate", results["evaluate"]["metrics"])
+        if results["evaluate"].get("skipped_images"):
+            figures.append(describe_images(results["evaluate"]))
     if "benchmark" in results:
         rate, *latency = summarize("benchmark", results["benchmark"]["metrics"])
         if "verdict" in results["benchmark"]:

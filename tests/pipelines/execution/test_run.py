@@ -132,6 +132,11 @@ def test_figures_of_a_run(ap50: float | None, verdict: dict[str, Any], figures: 
     assert format_figures({"evaluate": accuracy, "benchmark": speed}) == figures
 
 
+def test_figures_name_images_that_were_left_out() -> None:
+    accuracy = {"metrics": {"ap50": 0.9}, "images": 38, "skipped_images": 2}
+    assert format_figures({"evaluate": accuracy}).startswith("AP50 0.900 · 38 of 40 images, wi")
+
+
 def test_trained_model_is_benchmarked_by_its_uri(root: Path, lines: list[str]) -> None:
     (training,) = root.glob("training/*")
     words = ["benchmark", "--model", f"file://{quote(str(training))}", "--series", "nightly"]
