@@ -126,8 +126,15 @@ def test_a_failing_disk_is_not_a_fault_of_the_source(
     assert not (tmp_path / "out/manifest.json").exists()
 
 
-@pytest.mark.parametrize("command", ["check", "convert --workers 2"])
-@pytest.mark.parametrize("limit", ["-n 6", "-v 300000", "-v 450000"])
+@pytest.mark.parametrize(
+    ("limit", "command"),
+    [
+        ("-n 6", "convert --workers 2"),
+        ("-v 300000", "convert --workers 2"),
+        ("-v 450000", "convert --workers 2"),
+        ("-v 450000", "check"),
+    ],
+)
 def test_a_low_limit_suffices_or_ends_in_one_line(
     few_images: Path, tmp_path: Path, limit: str, command: str
 ) -> None:
