@@ -93,7 +93,9 @@ def run(app: typer.Typer) -> NoReturn:
             report_error(_BUG, 1, cause=f"{type(error).__name__}: {error}")
             sys.exit(1)
         report_error(explained, explained.exit_code)
-        os._exit(explained.exit_code)  # libraries crash at a normal end when memory is short
+        if explained is not error:  # memory may be short, so that libraries crash at a normal end
+            os._exit(explained.exit_code)
+        sys.exit(explained.exit_code)
     sys.exit(exit_code)
 
 
