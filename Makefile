@@ -14,7 +14,7 @@ CPU_TORCH := $(if $(shell command -v nvidia-smi),,$(shell sed -nE 's/^(torch|tor
 	constraints/torch.txt))
 PIP = $(BIN)/pip install --disable-pip-version-check --progress-bar off --constraint constraints/torch.txt
 TESTS ?= tests
-MINDSPORE_TESTS ?= tests/contract tests/backends/mindspore tests/data/shards \
+MINDSPORE_TESTS ?= tests/contract tests/backends/mindspore tests/layouts tests/data/shards \
 	tests/data/conversion/test_adopt.py tests/stages/test_convert.py tests/stages/test_convert_mindrecord.py \
 	tests/store/test_mindrecord.py tests/pipelines/execution/test_run_mindspore.py
 IMAGES ?= tools torch-cpu mindspore-cpu launcher

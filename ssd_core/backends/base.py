@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ssd_core.backends.ranks import Nodes, RankEnv, Ranks
+from ssd_core.backends.weights import ArrayTypes
 from ssd_core.config import ModelConfig, PostprocessSpec, Precision, TrainConfig
 from ssd_core.errors import UsageError, unlisted_name
 from ssd_core.structures import Array, Batch, Detections, ImageArray
@@ -79,6 +80,9 @@ class Backend(Protocol):
 
     def learner(self, config: TrainConfig, num_classes: int) -> Learner:
         """Build a freshly initialised network for `num_classes` classes without background."""
+
+    def arrays(self, model: ModelConfig, num_classes: int) -> ArrayTypes:
+        """Describe the arrays of a network, without the memory that it would take."""
 
     def detector(
         self,

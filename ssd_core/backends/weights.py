@@ -7,10 +7,11 @@ import numpy as np
 from ssd_core.errors import DataError
 from ssd_core.structures import Array
 
+ArrayTypes = Mapping[str, tuple[tuple[int, ...], np.dtype]]
+"""Shape and type of each array of a network, by name."""
 
-def check_arrays(
-    arrays: Mapping[str, Array], expected: Mapping[str, tuple[tuple[int, ...], np.dtype]]
-) -> None:
+
+def check_arrays(arrays: Mapping[str, Array], expected: ArrayTypes) -> None:
     """Check that arrays have the names, shapes and types that a network expects.
 
     Raises:

@@ -198,12 +198,12 @@ def _parse(arguments: Mapping[str, Any]) -> ConvertConfig:
     assignments = arguments["assignments"] or ()
     keys = {name: f"convert.{name}" for name in options}
     refuse_repeated(arguments["context"], keys, assignments)
-    options["classes"] = _read_classes(arguments["classes"])
+    options["classes"] = read_classes(arguments["classes"])
     values = assign("convert", options, assignments)
     return parse_section(ConvertConfig, values, "convert")
 
 
-def _read_classes(text: str | None) -> list[str] | None:
+def read_classes(text: str | None) -> list[str] | None:
     """Read names from a file, one per line, or from the text itself, separated by commas."""
     if text is None:
         return None

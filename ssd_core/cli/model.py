@@ -8,6 +8,7 @@ import typer
 
 from ssd_core.cli.options import (
     Assignments,
+    ConfigFile,
     Data,
     Device,
     Framework,
@@ -16,7 +17,9 @@ from ssd_core.cli.options import (
     OptionalData,
     OptionalModel,
     Out,
+    RecipeName,
     Step,
+    choose_recipe,
     finish,
     print_json,
     refuse_repeated,
@@ -46,13 +49,6 @@ Outputs = Annotated[
     ),
 ]
 
-RecipeName = Annotated[
-    str | None, typer.Option(metavar="NAME", help="See `ssd recipes`; or use --config.")
-]
-ConfigFile = Annotated[
-    str | None,
-    typer.Option(metavar="FILE", help="Recipe as a JSON or YAML file: a path or s3://bucket/file."),
-]
 BatchSize = Annotated[int | None, typer.Option(metavar="N", help="Sets train.batch_size.")]
 LearningRate = Annotated[
     float | None, typer.Option(metavar="RATE", help="Sets train.optimizer.learning_rate.")
@@ -142,7 +138,7 @@ def train(
     refuse_repeated(context, _KEYS, assignments or ())
     changes = [f"{_KEYS[name]}={value}" for name, value in given.items() if value is not None]
     training = Training(
-        recipe=override(_choose_recipe(recipe, config), [*(assignments or ()), *changes]),
+        recipe=override(choose_recipe(recipe, config), [*(assignments or ()), *changes]),
         data_dir=data,
         framework=framework,
         device=device,
@@ -153,19 +149,6 @@ def train(
     result = run(training, out)
     if read_rank_env().rank == 0:
         finish(result, out / MODEL_DIR, as_json=as_json)
-
-
-def _choose_recipe(name: str | None, config: str | None) -> Recipe:
-    """Return the recipe called `name` or that of a file; exactly one of them is given."""
-    from ssd_core.stages.resolve_config import read_recipe
-
-    if name is not None and config is not None:
-        raise UsageError("--recipe and --config are both given; leave one of them out")
-    if name is not None:
-        return load_recipe(name)
-    if config is not None:
-        return read_recipe(config)
-    raise UsageError("expected one of --recipe NAME (see 'ssd recipes') and --config FILE")
 
 
 def evaluate(

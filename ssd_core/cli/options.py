@@ -6,9 +6,10 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from ssd_core.config import DeviceName, FrameworkName
+from ssd_core.config import DeviceName, FrameworkName, Recipe
 from ssd_core.errors import UsageError, unknown_name
 from ssd_core.logs import set_up_logging
+from ssd_core.recipes import load_recipe
 from ssd_core.store import Location
 from ssd_core.structures import StageResult
 
@@ -40,23 +41,21 @@ def refuse_repeated(
             raise UsageError(f"{option} and --set {key} both set {key}; leave one of them out")
 
 
-def _one_of(kind: str, names: tuple[str, ...], text: str) -> Any:
+def one_of(kind: str, names: tuple[str, ...], text: str) -> Any:
     """Return an option that takes one of these names, and suggests the closest one."""
 
-    def check(name: str) -> str:
-        if name not in names:
+    def check(name: str | None) -> str | None:
+        if name is not None and name not in names:
             raise unknown_name(kind, name, names)
         return name
 
     return typer.Option(metavar="|".join(names), callback=check, help=text)
 
 
-Framework = Annotated[
-    str, _one_of("framework", get_args(FrameworkName), "Framework that computes.")
-]
+Framework = Annotated[str, one_of("framework", get_args(FrameworkName), "Framework that computes.")]
 Device = Annotated[
     str,
-    _one_of(
+    one_of(
         "device",
         get_args(DeviceName),
         "Device; auto selects the fastest available. The code for npu has not run on hardware.",
@@ -91,6 +90,26 @@ _out_option = typer.Option(
 )
 Out = Annotated[Location, _out_option]
 OptionalOut = Annotated[Location | None, _out_option]
+RecipeName = Annotated[
+    str | None, typer.Option(metavar="NAME", help="See `ssd recipes`; or use --config.")
+]
+ConfigFile = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="Recipe as a JSON or YAML file: a path or s3://bucket/file."),
+]
+
+
+def choose_recipe(name: str | None, config: str | None) -> Recipe:
+    """Return the recipe called `name` or that of a file; exactly one of them is given."""
+    from ssd_core.stages.resolve_config import read_recipe
+
+    if name is not None and config is not None:
+        raise UsageError("--recipe and --config are both given; leave one of them out")
+    if name is not None:
+        return load_recipe(name)
+    if config is not None:
+        return read_recipe(config)
+    raise UsageError("expected one of --recipe NAME (see 'ssd recipes') and --config FILE")
 
 
 def _keep_output_for_json(is_json: bool) -> bool:

@@ -16,7 +16,11 @@ from ssd_core import __version__
 from ssd_core.cli.app import app
 from tests.processes import SSD, run_ssd
 
-COMMANDS = [command.callback.__name__ for command in app.registered_commands if command.callback]
+COMMANDS = [
+    command.callback.__name__.replace("_", "-")
+    for command in app.registered_commands
+    if command.callback
+]
 
 
 def test_version() -> None:

@@ -118,7 +118,11 @@ OPTIONS = {
     "more": (2, "got unexpected extra argument"),
 }
 
-VERBS = [command.callback.__name__ for command in app.registered_commands if command.callback]
+VERBS = [
+    command.callback.__name__.replace("_", "-")
+    for command in app.registered_commands
+    if command.callback
+]
 
 
 READ_DATA = [
@@ -132,6 +136,7 @@ TRAIN = ["train", "--data", "DATA", "--out", "o", "--recipe"]
 EVALUATE = ["evaluate", "--model", "MODEL", "--data", "DATA", "--out", "o"]
 FILES = ["evaluate", "--out", "o", "--detections", "file", "--ground-truth"]
 PREDICT = ["predict", "--model", "MODEL", "--out", "o"]
+IMPORT = ["import-weights", "--recipe", "demo", "--out", "o", "--layout"]
 COMMANDS = [
     (["recipes", "demo", "--set", "train.epoch=1"], 2, "did you mean 'train.epochs'?"),
     (["train", "--recipe", "demo"], 2, "missing option '--data'"),
@@ -166,6 +171,10 @@ COMMANDS = [
     ([*FILES, "nowhere.json"], 2, "nowhere.json does not exist; expected a JSON file"),
     ([*FILES, "file"], 3, "the ground truth: JSON is malformed"),
     ([*FILES, "file", "--set", "evaluate.split=val"], 2, "evaluate.split has no effect on"),
+    ([*IMPORT, "mindspor", "file"], 2, "unknown layout 'mindspor'; did you mean 'mindspore'?"),
+    ([*IMPORT, "mindspore", "nowhere"], 2, "does not exist; expected a file of weights"),
+    ([*IMPORT, "mindspore", "MODEL"], 2, "is a folder; expected a file of weights"),
+    ([*IMPORT, "mindspore", "file"], 3, "file: not a checkpoint of MindSpore, or damaged"),
     ([*PREDICT], 2, "missing argument"),
     ([*PREDICT, "nowhere.jpg"], 2, "nowhere.jpg"),
     ([*PREDICT, "empty"], 2, "empty"),

@@ -10,8 +10,9 @@ from ssd_core.backends.base import DeviceInfo, Framework
 from ssd_core.backends.mindspore.detector import MindSporeDetector
 from ssd_core.backends.mindspore.devices import open_device
 from ssd_core.backends.mindspore.learner import MindSporeLearner
-from ssd_core.backends.mindspore.model import Ssd, copy_to_parameters
+from ssd_core.backends.mindspore.model import Ssd, copy_to_parameters, describe_network
 from ssd_core.backends.ranks import ALONE, Nodes, RankEnv, Ranks
+from ssd_core.backends.weights import ArrayTypes
 from ssd_core.config import ModelConfig, PostprocessSpec, TrainConfig
 from ssd_core.errors import UsageError
 from ssd_core.structures import Array
@@ -36,6 +37,10 @@ class MindSporeBackend:
         return MindSporeLearner(
             config, num_classes, device=self._device, precision=self.info.precision
         )
+
+    def arrays(self, model: ModelConfig, num_classes: int) -> ArrayTypes:
+        """Describe the arrays of a network, without the memory that it would take."""
+        return describe_network(model, num_classes)
 
     def detector(
         self,

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
+from mindspore.nn.utils import no_init_parameters
 
 from ssd_core.backends.mindspore.backbones import BACKBONES, ConvNorm, convolution
 from ssd_core.backends.plans import Style, check_model
-from ssd_core.backends.weights import check_arrays
+from ssd_core.backends.weights import ArrayTypes, check_arrays
 from ssd_core.config import ModelConfig
 from ssd_core.structures import Array
 
@@ -120,17 +121,24 @@ def copy_to_arrays(parameters: Mapping[str, Parameter]) -> dict[str, Array]:
     return {name: parameter.asnumpy().copy() for name, parameter in parameters.items()}
 
 
+def describe_network(config: ModelConfig, num_classes: int) -> ArrayTypes:
+    """Describe the arrays of a network, without the memory that it would take."""
+    with no_init_parameters():
+        return _describe(Ssd(config, num_classes).named_parameters)
+
+
 def copy_to_parameters(arrays: Mapping[str, Array], parameters: Mapping[str, Parameter]) -> None:
     """Overwrite `parameters` with the arrays of the same names; on a DataError nothing changes."""
-    check_arrays(
-        arrays,
-        {
-            name: (each.shape, np.dtype(ms.dtype_to_nptype(each.dtype)))
-            for name, each in parameters.items()
-        },
-    )
+    check_arrays(arrays, _describe(parameters))
     for name, parameter in parameters.items():
         parameter.set_data(Tensor(arrays[name]))
+
+
+def _describe(parameters: Mapping[str, Parameter]) -> ArrayTypes:
+    return {
+        name: (each.shape, np.dtype(ms.dtype_to_nptype(each.dtype)))
+        for name, each in parameters.items()
+    }
 
 
 def _flatten(outputs: Tensor, num_outputs: int) -> Tensor:

@@ -10,7 +10,8 @@ from ssd_core.backends.torch.detector import TorchDetector
 from ssd_core.backends.torch.devices import open_device
 from ssd_core.backends.torch.distributed import join
 from ssd_core.backends.torch.learner import TorchLearner
-from ssd_core.backends.torch.model import Ssd, check_fit, copy_to_tensors
+from ssd_core.backends.torch.model import Ssd, check_fit, copy_to_tensors, describe_network
+from ssd_core.backends.weights import ArrayTypes
 from ssd_core.config import ModelConfig, PostprocessSpec, TrainConfig
 from ssd_core.logs import logger
 from ssd_core.structures import Array
@@ -45,6 +46,10 @@ class TorchBackend:
             precision=self.info.precision,
             ranks=self._ranks,
         )
+
+    def arrays(self, model: ModelConfig, num_classes: int) -> ArrayTypes:
+        """Describe the arrays of a network, without the memory that it would take."""
+        return describe_network(model, num_classes)
 
     def detector(
         self,

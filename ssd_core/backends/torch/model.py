@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from ssd_core.backends.plans import Style, check_model
 from ssd_core.backends.torch.backbones import BACKBONES, ConvNorm, compute_features
-from ssd_core.backends.weights import check_arrays
+from ssd_core.backends.weights import ArrayTypes, check_arrays
 from ssd_core.config import ModelConfig
 from ssd_core.structures import Array
 
@@ -75,13 +75,15 @@ def copy_to_arrays(tensors: Mapping[str, Tensor]) -> dict[str, Array]:
     }
 
 
+def describe_network(config: ModelConfig, num_classes: int) -> ArrayTypes:
+    """Describe the arrays of a network, without the memory that it would take."""
+    with torch.device("meta"):
+        return _describe(Ssd(config, num_classes).state_dict())
+
+
 def check_fit(arrays: Mapping[str, Array], tensors: Mapping[str, Tensor]) -> None:
     """Check that arrays have names, shapes and types of tensors; see `check_arrays`."""
-    expected = {
-        name: (tuple(tensor.shape), np.dtype(str(tensor.dtype).removeprefix("torch.")))
-        for name, tensor in tensors.items()
-    }
-    check_arrays(arrays, expected)
+    check_arrays(arrays, _describe(tensors))
 
 
 def copy_to_tensors(arrays: Mapping[str, Array], tensors: Mapping[str, Tensor]) -> None:
@@ -90,6 +92,13 @@ def copy_to_tensors(arrays: Mapping[str, Array], tensors: Mapping[str, Tensor]) 
     with torch.no_grad():
         for name, tensor in tensors.items():
             tensor.copy_(torch.tensor(arrays[name]))
+
+
+def _describe(tensors: Mapping[str, Tensor]) -> ArrayTypes:
+    return {
+        name: (tuple(tensor.shape), np.dtype(str(tensor.dtype).removeprefix("torch.")))
+        for name, tensor in tensors.items()
+    }
 
 
 def _initialize(module: nn.Module, draw: _Draw) -> None:

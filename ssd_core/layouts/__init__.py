@@ -1,0 +1,12 @@
+"""Weights of other programs: their files, and their names and arrangement of arrays."""
+
+from ssd_core.layouts.base import OURS, WeightLayout
+from ssd_core.layouts.mindspore import MINDSPORE
+
+LAYOUTS = {"mindspore": MINDSPORE}
+"""By program and backbone."""
+
+
+def find_layout(program: str, backbone: str) -> WeightLayout:
+    """Return the layout of a network; a program that does not have it uses our names."""
+    return LAYOUTS[program].get(backbone, OURS)

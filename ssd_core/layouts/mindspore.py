@@ -1,0 +1,105 @@
+"""MindSpore's SSD, `official/cv/SSD` of its model zoo: the models `ssd300` and `ssd_vgg16`."""
+
+from pathlib import Path
+
+from ssd_core.layouts.base import OURS, WeightLayout
+from ssd_core.layouts.ckpt import write_ckpt
+from ssd_core.model_dir import Model
+from ssd_core.structures import Array
+
+_BLOCKS = 17
+_FIRST_PART = 13
+"""Blocks before the branch to the first level; the others are in a cell of their own."""
+_CONVOLUTIONS = (2, 2, 3, 3, 3)
+"""Of each stage of VGG16."""
+_EXTRAS = 4
+_LEVELS = 6
+
+
+def _norm_pair(ours: str, theirs: str) -> dict[str, str]:
+    """Return the names of a convolution and of the norm behind it."""
+    return {f"{ours}.conv": f"{theirs}.features.0", f"{ours}.norm": f"{theirs}.features.1"}
+
+
+def _residual(ours: str, theirs: str, *, expands: bool = True) -> dict[str, str]:
+    """Return the names of an inverted residual: three convolutions, or two without expansion."""
+    depthwise = int(expands)
+    return {
+        **(_norm_pair(f"{ours}.expand", f"{theirs}.conv.0") if expands else {}),
+        **_norm_pair(f"{ours}.depthwise", f"{theirs}.conv.{depthwise}"),
+        f"{ours}.project.conv": f"{theirs}.conv.{depthwise + 1}",
+        f"{ours}.project.norm": f"{theirs}.conv.{depthwise + 2}",
+    }
+
+
+def _heads() -> dict[str, str]:
+    """Return the names of the heads, which both models have in common."""
+    layers = {}
+    for ours, theirs in (("cls", "multi_cls_layers"), ("bbox", "multi_loc_layers")):
+        for level in range(_LEVELS):
+            for part, index in (("depthwise.conv", 0), ("depthwise.norm", 1), ("conv", 3)):
+                layers[f"heads.{ours}.{level}.{part}"] = f"multi_box.{theirs}.{level}.{index}"
+    return layers
+
+
+def _mobilenet_v2() -> dict[str, str]:
+    """Return the names of `ssd300`."""
+    layers = _norm_pair("backbone.stem", "backbone.features_1.0")
+    for block in range(_BLOCKS):
+        cell = (
+            f"features_1.{block + 1}"
+            if block < _FIRST_PART
+            else f"features_2.{block - _FIRST_PART}"
+        )
+        layers |= _residual(f"backbone.blocks.{block}", f"backbone.{cell}", expands=block > 0)
+    layers |= _norm_pair("backbone.branch", "backbone.expand_layer_conv_13")
+    layers |= _norm_pair("backbone.last", f"backbone.features_2.{_BLOCKS - _FIRST_PART}")
+    for extra in range(_EXTRAS):
+        layers |= _residual(f"extras.{extra}", f"multi_residual.{extra}")
+    return layers | _heads()
+
+
+def _vgg16() -> dict[str, str]:
+    """Return the names of `ssd_vgg16`; activations count in the numbers of a stage."""
+    layers = {"backbone.fc6": "b6_1", "backbone.fc7": "b7_1"}
+    for stage, count in enumerate(_CONVOLUTIONS, 1):
+        for index in range(count):
+            layers[f"backbone.conv{stage}_{index + 1}"] = f"backbone.b{stage}.{2 * index}"
+    for extra in range(_EXTRAS):
+        for index in (1, 2):
+            layers[f"extras.{extra}.conv{index}"] = f"b{8 + extra}_{index}"
+    return layers | _heads()
+
+
+def _arrange(ours: str, array: Array) -> Array:
+    """Exchange x and y in the offsets of boxes: theirs are y, x, height, width."""
+    if not ours.startswith("heads.bbox.") or ".depthwise." in ours:
+        return array
+    return array.reshape(-1, 4, *array.shape[1:])[:, [1, 0, 3, 2]].reshape(array.shape)
+
+
+def _layout(layers: dict[str, str]) -> WeightLayout:
+    roles = {"scale": "gamma", "offset": "beta", "mean": "moving_mean"}
+    return WeightLayout(
+        layers=layers,
+        roles={**roles, "variance": "moving_variance"},
+        prefix="network.",
+        arrange=_arrange,
+    )
+
+
+MINDSPORE = {"mobilenet_v2": _layout(_mobilenet_v2()), "vgg16_linear": _layout(_vgg16())}
+
+
+def write_checkpoint(model: Model, path: Path) -> dict[str, int]:
+    """Write the weights of a model as a checkpoint that MindSpore's SSD loads; return its counts.
+
+    A network that MindSpore's SSD does not have keeps our names.
+    """
+    layout = MINDSPORE.get(model.description.model.backbone, OURS)
+    arrays = {
+        layout.prefix + layout.name(ours): layout.arrange(ours, array)
+        for ours, array in model.weights.items()
+    }
+    path.write_bytes(write_ckpt(arrays))
+    return {"arrays": len(arrays)}

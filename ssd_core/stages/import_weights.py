@@ -1,0 +1,171 @@
+"""Turn the weights of another program into a model directory."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ssd_core import __version__
+from ssd_core.backends import open_backend
+from ssd_core.backends.weights import ArrayTypes
+from ssd_core.config import ModelConfig, Recipe
+from ssd_core.errors import DataError, UsageError, located
+from ssd_core.layouts import find_layout
+from ssd_core.layouts.ckpt import read_ckpt
+from ssd_core.logs import announce, logger
+from ssd_core.model_dir import MODEL_DIR, ModelDescription, write_model
+from ssd_core.stages.frame import Input, Invocation, Results, check_owner, run_stage
+from ssd_core.store import LocalDirectory, Location
+from ssd_core.structures import Array, ClassInfo, StageResult
+
+_MAX_BYTES = 2**32
+_MAX_LISTED = 5
+_OTHER_NETWORK = "choose the recipe of their network with --recipe"
+
+
+class _Found(NamedTuple):
+    weights: dict[str, Array]
+    """By our names."""
+    num_classes: int
+    unmatched: list[str]
+    """Names of the arrays without a place in the network or in the state of an optimizer."""
+
+
+def run(
+    source: Location,
+    out_dir: Location,
+    *,
+    layout_name: str,
+    recipe: Recipe,
+    classes: Sequence[str] | None = None,
+    framework: str = "torch",
+) -> StageResult:
+    """Write a model directory with the weights of a file; see docs/weights.md.
+
+    Args:
+        source: the file.
+        out_dir: directory of the results; the model is in its folder `model`.
+        layout_name: one of LAYOUTS.
+        recipe: has the network of the weights.
+        classes: their names in label order, without the background; None numbers them.
+        framework: framework that lists the arrays of the network.
+
+    Returns:
+        Metadata: numbers of `arrays` and `classes`, the `sha256` of the file, and how many of its
+        arrays are `unmatched`: neither of the network nor the state of an optimizer;
+        `results.json` names them.
+
+    Raises:
+        UsageError: the file does not exist, or `classes` are not as many as the weights have.
+        DataError: the file is damaged, or has the weights of another network.
+    """
+    check_owner("import-weights", out_dir)
+    content = _read(source)
+    digest = hashlib.sha256(content).hexdigest()
+    with located(str(source)):
+        found = _find_weights(content, layout_name, recipe.train.model, framework)
+    names = classes or [str(label) for label in range(1, found.num_classes + 1)]
+    if len(names) != found.num_classes:
+        raise UsageError(
+            f"--classes has {len(names)} names, but {source} has weights for {found.num_classes}; "
+            "name each class, without the background"
+        )
+    if found.unmatched:
+        listed = ", ".join(found.unmatched[:_MAX_LISTED])
+        logger.warning("%s: %d arrays not used: %s", source, len(found.unmatched), listed)
+    description = ModelDescription(
+        recipe=recipe,
+        framework=layout_name,
+        num_classes=found.num_classes,
+        step=0,
+        training_id=digest[:16],
+        dataset_digest="",
+        core_version=__version__,
+    )
+
+    def work(folder: Path) -> Results:
+        infos = [ClassInfo(label=i, name=name, category_id=i) for i, name in enumerate(names, 1)]
+        write_model(LocalDirectory(folder / MODEL_DIR), description, infos, found.weights)
+        return {"arrays": len(found.weights), "unmatched": found.unmatched}
+
+    invocation = Invocation(
+        stage="import-weights",
+        config=recipe,
+        inputs={"weights": Input(source.uri, digest)},
+        options={"layout": layout_name, "classes": names},
+    )
+    run_stage(invocation, out_dir, work)
+    counts = {"arrays": len(found.weights), "classes": found.num_classes}
+    announce("%s: %d arrays, %d classes", source, *counts.values())
+    return StageResult(
+        metadata={**counts, "unmatched": len(found.unmatched), "sha256": digest},
+    )
+
+
+def _read(source: Location) -> bytes:
+    """Return the content of a file of weights."""
+    found = source.parent.head(source.name)
+    if found is None:
+        is_folder = source.local is not None and source.local.is_dir()
+        problem = "is a folder" if is_folder else "does not exist"
+        raise UsageError(f"{source} {problem}; expected a file of weights")
+    if found.num_bytes > _MAX_BYTES:
+        raise DataError(f"{source} has {found.num_bytes:,} bytes; at most {_MAX_BYTES:,} are read")
+    return source.parent.get(source.name)
+
+
+def _find_weights(content: bytes, layout_name: str, model: ModelConfig, framework: str) -> _Found:
+    """Return what a file has of a network; its first head has the number of classes."""
+    layout = find_layout(layout_name, model.backbone)
+    arrays = {name.removeprefix(layout.prefix): each for name, each in read_ckpt(content).items()}
+    bias = f"heads.cls.0.{'conv.' if model.head == 'separable' else ''}bias"
+    outputs = arrays.get(layout.name(bias), np.empty(0)).size
+    num_classes = max(1, outputs // len(model.anchors[0].shapes) - 1)
+    expected = open_backend(framework, "cpu").arrays(model, num_classes)
+    names = {ours: layout.name(ours) for ours in expected}
+    weights = _select(arrays, names, expected)
+    return _Found(
+        weights={ours: layout.arrange(ours, array) for ours, array in weights.items()},
+        num_classes=num_classes,
+        unmatched=_find_unmatched(arrays, [*names.values()]),
+    )
+
+
+def _select(
+    found: Mapping[str, Array], names: Mapping[str, str], expected: ArrayTypes
+) -> dict[str, Array]:
+    """Return the arrays of a network by our names, in the expected shapes and types."""
+    if missing := [name for name in names.values() if name not in found]:
+        raise DataError(
+            f"{len(missing)} of the {len(names)} arrays of the network are missing, such as "
+            f"'{missing[0]}'; {_OTHER_NETWORK}"
+        )
+    weights = {}
+    for ours, name in names.items():
+        array, (shape, dtype) = found[name], expected[ours]
+        if _long_sides(array.shape) != _long_sides(shape) or array.dtype.kind != dtype.kind:
+            raise DataError(
+                f"'{name}' is {array.shape} {array.dtype}, the network has {shape} {dtype}; "
+                f"{_OTHER_NETWORK}"
+            )
+        weights[ours] = array.reshape(shape).astype(dtype)
+        if not np.isfinite(weights[ours]).all():
+            raise DataError(f"'{name}' has values that are not finite; import another checkpoint")
+    return weights
+
+
+def _long_sides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a shape without its sides of one: programs differ in where those of depthwise are."""
+    return tuple(side for side in shape if side != 1)
+
+
+def _find_unmatched(found: Mapping[str, Array], names: Sequence[str]) -> list[str]:
+    """Return the names of arrays that are neither weights nor the state of an optimizer.
+
+    The state has a name without a dot, or that of a weight behind its own.
+    """
+    ends = tuple(f".{name}" for name in names)
+    unused = found.keys() - set(names)
+    return sorted(name for name in unused if "." in name and not name.endswith(ends))

@@ -1,0 +1,38 @@
+"""The names of other programs, as docs/weights.md lists them."""
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from ssd_core.backends import open_backend
+from ssd_core.config import LayoutName
+from ssd_core.layouts import LAYOUTS, find_layout
+from ssd_core.recipes import load_recipe
+from tests.requirements import INSTALLED_FRAMEWORKS
+
+PAGE = (Path(__file__).parents[2] / "docs" / "weights.md").read_text()
+
+
+def test_the_documented_names_are_those_of_the_table():
+    documented = re.findall(r"^\| `((?:backbone|extras|heads)\..+)` \| `(.+)` \|$", PAGE, re.M)
+    known = {pair for layout in LAYOUTS["mindspore"].values() for pair in layout.layers.items()}
+    assert len(documented) > 20
+    assert set(documented) <= known
+
+
+def test_every_program_can_be_named():
+    assert get_args(LayoutName) == tuple(LAYOUTS)
+
+
+@pytest.mark.parametrize("framework", INSTALLED_FRAMEWORKS)
+@pytest.mark.parametrize("recipe", ["ssd300_mobilenet_v2", "ssd300_vgg16_mindspore"])
+def test_every_array_of_a_network_has_a_name_of_its_own(framework, recipe):
+    model = load_recipe(recipe).train.model
+    arrays = open_backend(framework, "cpu").arrays(model, 80)
+    layout = find_layout("mindspore", model.backbone)
+    names = {layout.name(ours) for ours in arrays}
+    assert len(names) == len(arrays)
+    layers = {ours.rpartition(".")[0] for ours in arrays}
+    assert layers == layout.layers.keys()
