@@ -53,10 +53,19 @@ BatchSize = Annotated[int | None, typer.Option(metavar="N", help="Sets train.bat
 LearningRate = Annotated[
     float | None, typer.Option(metavar="RATE", help="Sets train.optimizer.learning_rate.")
 ]
+Init = Annotated[
+    Location | None,
+    typer.Option(
+        metavar="PATH",
+        parser=Location.parse,
+        help="Sets train.init.source: weights to start from, of a model, a checkpoint or a file.",
+    ),
+]
 _KEYS = {
     "epochs": "train.epochs",
     "batch_size": "train.batch_size",
     "lr": "train.optimizer.learning_rate",
+    "init": "train.init.source",
 }
 """The configuration key that each of these options of `train` sets."""
 
@@ -100,6 +109,7 @@ def train(
     epochs: Annotated[float | None, typer.Option(metavar="N", help="Sets train.epochs.")] = None,
     batch_size: BatchSize = None,
     lr: LearningRate = None,
+    init: Init = None,
     assignments: Assignments = None,
     framework: Framework = "torch",
     device: Device = "auto",
@@ -134,7 +144,7 @@ def train(
     from ssd_core.model_dir import MODEL_DIR
     from ssd_core.stages.train import Training, launch, run
 
-    given = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
+    given = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "init": init}
     refuse_repeated(context, _KEYS, assignments or ())
     changes = [f"{_KEYS[name]}={value}" for name, value in given.items() if value is not None]
     training = Training(

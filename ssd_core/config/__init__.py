@@ -162,6 +162,23 @@ class ScheduleConfig(Section):
     """Fractions of the run after which `step` multiplies the rate by 0.1."""
 
 
+class InitConfig(Section):
+    """The weights that a training starts from; a resumed training ignores them."""
+
+    source: str | None = None
+    """Model directory, output of `ssd train`, checkpoint, or .safetensors file: a path or URI; None
+    for random weights."""
+    sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    """Expected SHA-256 of the file with the weights."""
+    scope: Literal["all", "backbone", "without-heads"] = "all"
+    """Which weights are taken, if their names and shapes fit: `all` includes the heads, with the
+    rows of the classes whose names are in both data sets."""
+    renamed: tuple[str, ...] = ()
+    """Classes that have another name in this data set, each `old=new`."""
+    expected: str | None = None
+    """Weights that the recipe was made for; a training without a source warns."""
+
+
 class TrainConfig(Section):
     """How a detector is trained."""
 
@@ -182,6 +199,7 @@ class TrainConfig(Section):
     (torchvision, MindSpore); `batch_at_least_one`: an image without positives counts as one in that
     divisor (mmdetection); `image`: the loss of each image is divided by its own positives, at least
     1, and the batch takes the mean (NVIDIA)."""
+    init: InitConfig = InitConfig()
     precision: Precision = "auto"
     """In which the network computes; its weights, the loss and the optimizer stay in fp32. `auto`
     selects bf16 if the device has instructions for it."""

@@ -5,6 +5,7 @@ Source: SSD paper, sections 2 and 3.4; mmdetection `configs/ssd/ssd300_coco.py`.
 
 from ssd_core.config import (
     AugmentConfig,
+    InitConfig,
     ModelConfig,
     OptimizerConfig,
     Recipe,
@@ -33,6 +34,11 @@ def ssd300_vgg16() -> Recipe:
                 anchors=paper_levels(
                     strides=SSD300_STRIDES, sizes=SSD300_COCO_SIZES, ratios=SSD300_RATIOS
                 ),
+            ),
+            init=InitConfig(
+                scope="backbone",
+                expected="a VGG16 for RGB values without their mean (torchvision's "
+                "IMAGENET1K_FEATURES)",
             ),
             augment=AugmentConfig(crop_rule="mmdetection"),
             optimizer=OptimizerConfig(name="sgd", learning_rate=2e-3, weight_decay=5e-4),

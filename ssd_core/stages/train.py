@@ -35,7 +35,7 @@ from ssd_core.stages.outputs import read_output
 from ssd_core.store import Location
 from ssd_core.store.transfer import MirroredFile
 from ssd_core.structures import StageResult
-from ssd_core.train_log import LOG_FILE
+from ssd_core.train_log import LOG_FILE, parse_log
 from ssd_core.training.checkpoints import CHECKPOINT_DIR, CheckpointDir, TrainState
 from ssd_core.training.identity import (
     Identity,
@@ -44,6 +44,7 @@ from ssd_core.training.identity import (
     digest_identity,
     identify,
 )
+from ssd_core.training.initial import start_from
 from ssd_core.training.loop import BEST_METRIC, Run, train
 
 
@@ -164,6 +165,9 @@ def run(training: Training, out_dir: Location) -> StageResult:
                 checkpoints=checkpoints,
                 log_path=folder / LOG_FILE,
                 facts=_facts(training, backend, ranks),
+                initialize=lambda: start_from(
+                    training.recipe.train.init, learner, training.manifest.classes
+                ),
                 ranks=ranks,
                 evaluate=evaluate,
             )
@@ -268,7 +272,8 @@ def _keep_model(
     description = training.describe(state.best_step or state.step)
     loop.checkpoints.check_newest()
     write_model(out_dir / MODEL_DIR, description, training.manifest.classes, weights)
-    return _results(state, description, backend.info)
+    origin = next(iter(parse_log(loop.log_path.read_bytes(), loop.log_path)), {}).get("init")
+    return _results(state, description, backend.info) | {"init": origin}
 
 
 def _loader(training: Training, reader: SplitReader, ranks: Ranks) -> Loader:

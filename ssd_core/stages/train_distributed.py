@@ -67,7 +67,10 @@ def plan(training: Training, out_dir: Location, team: Team) -> JobRequest:
         UsageError: a setting that does not work on several nodes.
     """
     placement = parse_section(JobPlacement, team.placement, "placement")
-    for name, directory in {"the data": training.data_dir, "the output": out_dir}.items():
+    places = {"the data": training.data_dir, "the output": out_dir}
+    if source := training.recipe.train.init.source:
+        places["the initial weights"] = Location.parse(source)
+    for name, directory in places.items():
         if directory.local is not None:
             raise UsageError(f"{name} is at {directory}, which other nodes cannot read; use s3://")
     check_batch_size(training.recipe.train.batch_size, team.nodes * placement.processes)

@@ -15,6 +15,7 @@ from ssd_core.errors import OwnershipError
 from ssd_core.store import Location
 from ssd_core.store.known_file import digest_json
 from ssd_core.store.location import is_empty
+from ssd_core.training.initial import find_digest
 
 IDENTITY_FILE = "training.json"
 
@@ -37,9 +38,15 @@ def identify(recipe: Recipe, dataset_digest: str, framework: str) -> Identity:
     """Return everything that determines the weights of a training, except the device.
 
     A value of None is left out, so that a new option does not change what was trained without it.
+
+    Raises:
+        DataError: the initial weights are missing.
     """
-    train = recipe.train.model_dump(mode="json", exclude=_HARMLESS, exclude_none=True)
+    train = recipe.train.model_dump(mode="json", exclude=_HARMLESS | {"init"}, exclude_none=True)
     identity = {"train": train, "dataset": dataset_digest, "framework": framework}
+    if init_sha256 := find_digest(recipe.train.init):
+        taken = recipe.train.init.model_dump(mode="json", include={"scope", "renamed"})
+        identity["init"] = {"sha256": init_sha256, **taken}
     code = _CODE
     if recipe.train.evaluate_every is not None:  # the evaluation selects the weights that are kept
         code = (*_CODE, "evaluation")

@@ -47,6 +47,8 @@ class Run:
     log_path: Path
     facts: Mapping[str, Any]
     """Further entries of the `start` line of the log."""
+    initialize: Callable[[], dict[str, Any]] = dict
+    """Loads initial weights into the learner and describes them; called without a checkpoint."""
     ranks: Ranks = ALONE
     """Each process runs this loop; only rank 0 writes and evaluates."""
     evaluate: Callable[[], dict[str, float]] | None = None
@@ -125,13 +127,15 @@ def train(run: Run) -> TrainState:
 
 def _resume(run: Run) -> TrainState:
     """Load the last checkpoint, and repeat the evaluation that followed it if it was lost."""
-    state = TrainState()
+    state, start = TrainState(), dict(run.facts)
 
     def begin() -> dict[str, Any]:
         nonlocal state
         if checkpoint := run.checkpoints.resume():
             state, arrays = checkpoint
             run.learner.load_state(arrays)
+        elif origin := run.initialize():
+            start["init"] = origin
         with explain_disk_errors(run.log_path):
             rewind(run.log_path, state.step)
         return state.model_dump(mode="json")
@@ -141,14 +145,14 @@ def _resume(run: Run) -> TrainState:
         state = TrainState.model_validate(shared)
     if run.ranks.world_size > 1:
         run.learner.load_state(run.ranks.share(run.learner.state()))
-    start = {
+    first = {
         "event": "start",
         "step": state.step,
         "total_steps": run.total_steps,
         "batch_size": run.config.batch_size,
         "images": run.num_images,
     }
-    _append(run, start | dict(run.facts))
+    _append(run, first | start)
     if state.step:
         logger.info("continuing after step %d of %d", state.step, run.total_steps)
         if _is_due(run, state.step, run.config.evaluate_every):

@@ -109,6 +109,15 @@ def test_a_training_resumes_after_every_step(tmp_path):
     assert first_steps == list(range(12))
 
 
+def test_initial_weights_are_loaded_only_without_a_checkpoint(tmp_path):
+    origin = {"source": "weights.safetensors"}
+    for expected in ([origin], [origin, None]):
+        run = replace(make_run(tmp_path), initialize=lambda: origin)
+        train(run)
+        starts = [line for line in read_log(run.log_path) if line["event"] == "start"]
+        assert [line.get("init") for line in starts] == expected
+
+
 def test_a_kill_at_any_instant_changes_nothing():
     program = Path(__file__).with_name("kill_everywhere.py")
     # What a dead process wrote is not lost, so the files may be in memory, where fsync is free.
