@@ -123,7 +123,7 @@ def mmdetection_anchors():
 
 
 def mobilenet_shapes():
-    """Width and height relative to the image, as MindSpore's box_utils lists them."""
+    """Width and height relative to the image."""
     scales = [0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1.0]
     root2, root3 = math.sqrt(2), math.sqrt(3)
     levels = [[(0.1, 0.1), (0.2 * root2, 0.2 / root2), (0.2 / root2, 0.2 * root2)]]
@@ -158,14 +158,6 @@ EXPECTED = {
     ),
     "ssdlite320 of torchvision": lambda: torchvision_anchors(
         320, CELLS_SSDLITE, EVERY_RATIO, min_ratio=0.2, max_ratio=0.95
-    ),
-    "ssd300_mobilenet_v2 of MindSpore": lambda: (
-        300
-        * anchors_of(
-            CELLS_TENSORFLOW,
-            lambda i, level, _: (i + 0.5) / (300 / STRIDES_MINDSPORE[level]),
-            mobilenet_shapes(),
-        )
     ),
     "ssd300_mobilenet_v2 of TensorFlow": lambda: (
         300

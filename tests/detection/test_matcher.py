@@ -1,16 +1,12 @@
-"""Matching of a few anchors that can be checked by eye, and against MindSpore."""
+"""Matching of a few anchors that can be checked by eye."""
 
 import numpy as np
 import pytest
 
 from ssd_core.config import MatchingSpec
-from ssd_core.detection.boxes import compute_iou
 from ssd_core.detection.matcher import match_anchors
 
 ANCHORS = np.array([[0, 0, 0.5, 0.5], [0.5, 0, 1, 0.5], [0, 0.5, 0.5, 1], [0, 0, 1, 1]], np.float32)
-
-
-MINDSPORE = MatchingSpec(inclusive=False, contested_anchor="first")
 
 
 def match(boxes, labels, **spec):
@@ -64,24 +60,3 @@ def test_padding_matches_nothing_whatever_its_box():
 
 def test_a_box_without_area_matches_nothing():
     assert match([[0.3, 0.3, 0.3, 0.3]], [1]) == [-1] * 4
-
-
-def mindspore_matches(anchors, boxes):
-    """MindSpore's ssd_bboxes_encode: scores of the anchors, raised object by object."""
-    matched, best_scores = np.full(len(anchors), -1), np.zeros(len(anchors), np.float32)
-    for row, scores in enumerate(compute_iou(boxes, anchors)):
-        scores[scores.argmax()] = 2.0
-        improves = (scores > 0.5) & (scores > best_scores)
-        matched[improves] = row
-        best_scores = np.maximum(best_scores, scores * (scores > 0.5))
-    return matched
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_equals_mindspore(seed):
-    rng = np.random.default_rng(seed)
-    low, sides = rng.random((2, 200, 2), np.float32) / 2
-    anchors = np.concatenate([low, low + sides], axis=1)
-    boxes = np.concatenate([anchors[rng.integers(0, 200, 20)], anchors[:3], anchors[:3]])
-    found = match_anchors(anchors, boxes, np.ones(len(boxes), np.int64), MINDSPORE)
-    np.testing.assert_array_equal(found, mindspore_matches(anchors, boxes))

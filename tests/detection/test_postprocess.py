@@ -6,7 +6,7 @@ import torch
 from torchvision.ops import nms
 
 from ssd_core.config import PostprocessOverrides, PostprocessSpec
-from ssd_core.detection.boxes import BoxCoder, to_xyxy
+from ssd_core.detection.boxes import BoxCoder
 from ssd_core.detection.postprocess import select_detections, sigmoid, softmax, suppress
 
 SPEC = PostprocessSpec(score_threshold=0.1, nms_iou_threshold=0.45)
@@ -98,36 +98,6 @@ def test_a_limit_per_class_leaves_the_best_of_each():
         update={"max_detections_per_class": 0, "max_detections_per_image": 0}
     )
     assert len(select([[0.5, 0.4], [0.6, 0.3], [0.7, 0.2]], unlimited)) == 6
-
-
-def mindspore_nms(boxes, threshold):
-    """MindSpore's apply_nms of boxes in pixels, best first."""
-    x0, y0, x1, y1 = boxes.T
-    areas = (x1 - x0 + 1) * (y1 - y0 + 1)
-    order, kept = np.arange(len(boxes)), []
-    while order.size:
-        best, rest = order[0], order[1:]
-        kept.append(best)
-        width = np.minimum(x1[best], x1[rest]) - np.maximum(x0[best], x0[rest]) + 1
-        height = np.minimum(y1[best], y1[rest]) - np.maximum(y0[best], y0[rest]) + 1
-        shared = np.maximum(width, 0) * np.maximum(height, 0)
-        order = rest[shared / (areas[best] + areas[rest] - shared) <= threshold]
-    return kept
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_plus_one_areas_equal_mindspore(seed):
-    rng = np.random.default_rng(seed)
-    anchors = np.concatenate([rng.uniform(0.2, 0.8, (60, 2)), rng.uniform(0.02, 0.3, (60, 2))], 1)
-    logits = np.tile(np.linspace(3, 1, 60)[:, None], 2)
-    spec = PostprocessSpec(scores="sigmoid", nms_iou_threshold=0.3, plus_one_areas=True)
-    size = (40, 20)  # small enough for a pixel to matter
-    found = select_logits(logits.astype(np.float32), spec, anchors.astype(np.float32), size)
-    boxes = to_xyxy(anchors) * [*size, *size]
-    kept = mindspore_nms(boxes, 0.3)
-    np.testing.assert_allclose(found.boxes, boxes[kept], rtol=1e-4)
-    true_areas = spec.model_copy(update={"plus_one_areas": False})
-    assert len(select_logits(logits, true_areas, anchors, size)) > len(kept)
 
 
 def test_overrides_change_what_they_name():

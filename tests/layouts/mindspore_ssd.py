@@ -89,25 +89,25 @@ class Vgg16(nn.Cell):
         return block4, self.smooth(self.b5(self.halve(block4)))
 
 
+def predictors(channels, num_outputs):
+    return nn.CellList(
+        [
+            sequence(
+                same(width, width, 3, group=width),
+                norm(width),
+                nn.ReLU6(),
+                same(width, num_outputs * count, 1, has_bias=True),
+            )
+            for width, count in zip(channels, (3, 6, 6, 6, 6, 6), strict=True)
+        ]
+    )
+
+
 class MultiBox(nn.Cell):
     def __init__(self, channels, num_outputs):
         super().__init__()
-        counts = (3, 6, 6, 6, 6, 6)
-        layers = {
-            outputs: nn.CellList(
-                [
-                    sequence(
-                        same(width, width, 3, group=width),
-                        norm(width),
-                        nn.ReLU6(),
-                        same(width, outputs * count, 1, has_bias=True),
-                    )
-                    for width, count in zip(channels, counts, strict=True)
-                ]
-            )
-            for outputs in (4, num_outputs)
-        }
-        self.multi_loc_layers, self.multi_cls_layers = layers[4], layers[num_outputs]
+        self.multi_loc_layers = predictors(channels, 4)
+        self.multi_cls_layers = predictors(channels, num_outputs)
         self.num_outputs = num_outputs
 
     def construct(self, features):

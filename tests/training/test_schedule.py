@@ -46,17 +46,3 @@ def test_the_paper_s_schedule_as_mmdetection_trains_it():
     peak = config.optimizer.learning_rate
     rates = {step: learning_rate(step, 120_000, peak, config.schedule) for step in expected}
     assert rates == pytest.approx(expected)
-
-
-def test_the_learning_rates_of_mindspore():
-    config = load_recipe("ssd300_mobilenet_v2").train  # 500 epochs of 458 steps
-    total, warmup = 500 * 458, 2 * 458
-    peak, first, last = 0.2, 0.001, 0.2 * 0.001
-    expected = {step: first + (peak - first) * step / warmup for step in (0, 100, warmup - 1)}
-    expected |= {
-        step: last
-        + (peak - last) * (1 + math.cos(math.pi * (step - warmup) / (total - warmup))) / 2
-        for step in (warmup, 100_000, total - 1)
-    }
-    rates = {step: learning_rate(step, total, peak, config.schedule) for step in expected}
-    assert rates == pytest.approx(expected)
