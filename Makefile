@@ -39,7 +39,7 @@ $(DEMO): pyproject.toml constraints/torch.txt
 	@touch $@
 
 $(STAMP): $(DEMO)
-	@$(PIP) --editable '.[torch,pipelines,dev]' >> $(VENV)/setup.log 2>&1 || { tail -n 20 $(VENV)/setup.log; exit 75; }
+	@$(PIP) --editable '.[torch,pipelines,export,dev]' >> $(VENV)/setup.log 2>&1 || { tail -n 20 $(VENV)/setup.log; exit 75; }
 	@touch $@
 
 setup-swift: .venv-swift/.ready ## install OpenStack Swift and rclone, S3 servers for the tests of the store
@@ -55,7 +55,7 @@ setup-mindspore: .venv-mindspore/.ready ## create an environment with MindSpore 
 	@echo "creating .venv-mindspore: about 2 minutes and 3 GB; the log is .venv-mindspore/setup.log"
 	@$(PYTHON) -m venv .venv-mindspore
 	@.venv-mindspore/bin/pip install --disable-pip-version-check --progress-bar off \
-		--constraint constraints/mindspore.txt --editable '.[mindspore,pipelines]' pytest \
+		--constraint constraints/mindspore.txt --editable '.[mindspore,pipelines,export]' pytest \
 		> .venv-mindspore/setup.log 2>&1 || { tail -n 20 .venv-mindspore/setup.log; exit 75; }
 	@touch $@
 

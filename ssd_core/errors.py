@@ -135,6 +135,9 @@ EXTRAS = {
     "kfp": "pipelines",
     "kubernetes": "launch",
     "mindspore": "mindspore",
+    "onnx": "export",
+    "onnxruntime": "export",
+    "onnxscript": "export",
     "pycocotools": "check",
     "torch": "torch",
 }

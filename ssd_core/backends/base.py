@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from ssd_core.backends.ranks import Nodes, RankEnv, Ranks
 from ssd_core.backends.weights import ArrayTypes
 from ssd_core.config import ModelConfig, PostprocessSpec, Precision, TrainConfig
 from ssd_core.errors import UsageError, unlisted_name
-from ssd_core.structures import Array, Batch, Detections, ImageArray
+from ssd_core.model_dir import Model
+from ssd_core.structures import Array, Batch, Detections, FloatArray, ImageArray
 
 ReadLosses = Callable[[], dict[str, float]]
 """Waits for the device; returns `loss`, `loss_cls`, `loss_bbox` and `positives` per image."""
@@ -113,6 +115,17 @@ def exhausted_device(hardware: str) -> UsageError:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Exporter:
+    """How a framework writes a format of `FORMATS`, and computes with a file of it."""
+
+    write: Callable[[Model, Path], Mapping[str, int]]
+    """Returns facts about the file, for its certificate."""
+    run: Callable[[Path, ImageArray], tuple[FloatArray, FloatArray]] | None
+    """From [B, S, S, 3] RGB to boxes [B, A, 4] in [0, 1] and scores [B, A, K], on the processor;
+    None if the file is not a program, or one for another device."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Framework:
     """One framework; `ssd_core/backends/<name>/backend.py` defines it as FRAMEWORK.
 
@@ -125,3 +138,5 @@ class Framework:
     """Meets the other ranks; see `open_ranks`."""
     launch: Callable[[Sequence[str], Nodes], int]
     """Starts the ranks of this machine; see `launch_ranks`."""
+    exporters: Mapping[str, Exporter]
+    """By format."""

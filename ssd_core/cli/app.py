@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import typer
 
-from ssd_core.cli import data, doctor, exits, model, upkeep, weights
+from ssd_core.cli import data, doctor, exits, export, model, upkeep, weights
 from ssd_core.errors import TransientError
 from ssd_core.logs import set_up_logging
 from ssd_core.process import watchdog
@@ -32,6 +32,7 @@ for command in (
     model.predict,
     model.report,
     model.publish,
+    export.export,
     model.recipes,
     weights.import_weights,
     upkeep.verify,

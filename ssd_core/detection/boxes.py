@@ -62,8 +62,8 @@ class BoxCoder:
         return np.concatenate([centre / self._centre_variance, size / self._size_variance], axis=1)
 
     def decode(self, offsets: FloatArray, anchors_cxcywh: FloatArray) -> FloatArray:
-        """Return [N, 4] xyxy boxes in the unit of the [N, 4] anchors."""
-        centre = offsets[:, :2] * self._centre_variance * anchors_cxcywh[:, 2:]
-        scale = np.clip(offsets[:, 2:] * self._size_variance, None, np.float32(MAX_LOG_SCALE))
+        """Return [..., N, 4] xyxy boxes in the unit of the [N, 4] anchors."""
+        centre = offsets[..., :2] * self._centre_variance * anchors_cxcywh[:, 2:]
+        scale = np.clip(offsets[..., 2:] * self._size_variance, None, np.float32(MAX_LOG_SCALE))
         size = np.exp(scale) * anchors_cxcywh[:, 2:]
-        return to_xyxy(np.concatenate([anchors_cxcywh[:, :2] + centre, size], axis=1))
+        return to_xyxy(np.concatenate([anchors_cxcywh[:, :2] + centre, size], axis=-1))

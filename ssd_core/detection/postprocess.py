@@ -36,15 +36,32 @@ def select_detections(
         spec: scores, thresholds and limits.
         size: width and height of the original image in pixels, which the boxes refer to.
     """
-    scores = (softmax if spec.scores == "softmax" else sigmoid)(cls_logits)[:, 1:]
+    decoded, scores = decode_outputs(
+        cls_logits, bbox_regression, anchors_cxcywh, coder=coder, spec=spec
+    )
     rows, classes = np.nonzero(scores > np.float32(spec.score_threshold))
-    scores = scores[rows, classes]
-    boxes = np.clip(coder.decode(bbox_regression, anchors_cxcywh), 0, 1)[rows]
+    boxes, scores = decoded[rows], scores[rows, classes]
     scale = np.array([*size, *size], np.float32)
     # The overlap of true areas does not change with the scale of an axis: units of the image do.
     compared = boxes * scale + _ONE_PIXEL if spec.plus_one_areas else boxes
     kept = _suppress_by_class(compared, scores, classes, spec)
     return Detections(boxes=boxes[kept] * scale, scores=scores[kept], labels=classes[kept] + 1)
+
+
+def decode_outputs(
+    cls_logits: FloatArray,
+    bbox_regression: FloatArray,
+    anchors_cxcywh: FloatArray,
+    *,
+    coder: BoxCoder,
+    spec: PostprocessSpec,
+) -> tuple[FloatArray, FloatArray]:
+    """Return [..., N, 4] xyxy boxes in [0, 1] and [..., N, K] scores without the background.
+
+    The arguments are those of `select_detections`, with any leading dimensions.
+    """
+    scores = (softmax if spec.scores == "softmax" else sigmoid)(cls_logits)[..., 1:]
+    return np.clip(coder.decode(bbox_regression, anchors_cxcywh), 0, 1), scores
 
 
 def lowest_margin(spec: PostprocessSpec) -> float:

@@ -135,6 +135,7 @@ READ_MODEL = [["evaluate", "--data", "DATA"], ["benchmark"], ["predict", "SOURCE
 TRAIN = ["train", "--data", "DATA", "--out", "o", "--recipe"]
 EVALUATE = ["evaluate", "--model", "MODEL", "--data", "DATA", "--out", "o"]
 FILES = ["evaluate", "--out", "o", "--detections", "file", "--ground-truth"]
+EXPORT = ["export", "MODEL", "--out", "o", "--format"]
 PREDICT = ["predict", "--model", "MODEL", "--out", "o"]
 IMPORT = ["import-weights", "--recipe", "demo", "--out", "o", "--layout"]
 COMMANDS = [
@@ -183,6 +184,13 @@ COMMANDS = [
     ([*PREDICT, "SOURCE", "--score", "high"], 2, "invalid value for '--score'"),
     (["inspect", "--data", "DATA", "--out", "o", "--recipe", "x"], 2, "unknown recipe 'x'"),
     (["inspect", "--data", "DATA", "--out", "o", "--set", "a.b=1"], 2, "has no recipe to change"),
+    (["export", "MODEL", "--out", "o"], 2, "missing option '--format'"),
+    ([*EXPORT, "onx"], 2, "unknown format 'onx'; did you mean 'onnx'?"),
+    ([*EXPORT, "mindir"], 2, "mindspore is not installed here: pip install '.[mindspore]'"),
+    ([*EXPORT, "air", "--framework", "torch"], 2, "not write format 'air'; use --framework minds"),
+    ([*EXPORT, "torchscript", "--images", "empty"], 2, "empty: the folder has no images"),
+    ([*EXPORT, "torchscript", "--images", "file"], 3, "file: "),
+    (["export", "nowhere", "--format", "torchscript", "--out", "o"], 3, "nowhere does not exist"),
     (["report", "nowhere", "--out", "o"], 2, "nowhere does not exist; expected the output dir"),
     (["report", "empty", "--out", "o"], 2, "has no invocation.json"),
     (["report", "broken", "--out", "o"], 3, "is not JSON"),

@@ -40,6 +40,7 @@ def test_data_are_checked_and_converted_without_any_extra(few_images: Path, tmp_
         ("train --data {out} --recipe demo --out {out}", "cv2", "detector"),
         ("evaluate --model {out} --data {out} --out {out}", "cv2", "detector"),
         ("predict --model {out} images --out {out}", "cv2", "detector"),
+        ("export {out} --format onnx --out {out}", "cv2", "detector"),
     ],
 )
 def test_the_extra_of_a_command_is_named(
@@ -64,3 +65,10 @@ def test_the_extras_of_a_framework_of_pipelines_and_of_the_check_are_named(
     assert done.stderr.endswith(" pip install '.[check]' in the checkout\n")
     done = run_without(["kfp"], "compile", "training", program="pipelines.__main__")
     assert done.stderr.endswith(" pip install '.[pipelines]' in the checkout\n")
+
+
+def test_the_extra_of_a_format_is_named_before_a_framework_is_loaded(tmp_path: Path) -> None:
+    words = ["export", "nowhere", "--format", "onnx", "--out", tmp_path, "--framework", "torch"]
+    done = run_without(["onnxscript", "torch"], *words)
+    remedy = "error: onnxscript is not installed here: pip install '.[export]' in the checkout\n"
+    assert (done.returncode, done.stderr) == (2, remedy)

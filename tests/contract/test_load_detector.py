@@ -11,12 +11,10 @@ from PIL import Image
 
 import ssd_core
 from ssd_core import load_detector
-from ssd_core.backends import open_backend
 from ssd_core.config import SCORE_THRESHOLD
 from ssd_core.data.decode import decode_image
 from ssd_core.errors import DataError, UsageError
 from tests.requirements import INSTALLED_FRAMEWORKS
-from tests.small_model import describe_model, write_small_model
 
 PHOTOGRAPH = Path(__file__).parents[2] / "examples/bccd/JPEGImages/BloodImage_00002.jpg"
 
@@ -27,20 +25,8 @@ def framework(request):
 
 
 @pytest.fixture(scope="module")
-def model_dir(framework, tmp_path_factory):
-    """A random network whose finest anchors are sure to be cells."""
-    description = describe_model()
-    weights = open_backend(framework, "cpu", "fp32").learner(description.recipe.train, 1).weights()
-    bias = weights["heads.cls.0.bias"]
-    bias[:] = np.where(np.arange(len(bias)) % 2, 9, -9)  # background, cell, background, ...
-    folder = tmp_path_factory.mktemp("random") / "trained"
-    write_small_model(folder, weights, description)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def detector(framework, model_dir):
-    return load_detector(model_dir, framework=framework, device="cpu")
+def detector(framework, sure_model):
+    return load_detector(sure_model, framework=framework, device="cpu")
 
 
 def test_a_photograph_gives_boxes_scores_and_names(detector):
@@ -66,9 +52,9 @@ def test_every_kind_of_image_gives_the_same(detector, image):
     np.testing.assert_array_equal(detector(image).boxes, detector(PHOTOGRAPH).boxes)
 
 
-def test_the_help_teaches_it(framework, model_dir, tmp_path, monkeypatch):
+def test_the_help_teaches_it(framework, sure_model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "trained").symlink_to(model_dir)
+    (tmp_path / "trained").symlink_to(sure_model)
     (tmp_path / "photo.jpg").symlink_to(PHOTOGRAPH)
     example = ssd_core.__doc__.split("\n\n", 2)[2].rpartition("\n\n")[0]
     named = example.replace('"trained"', f'"trained", framework="{framework}", device="cpu"')
@@ -99,6 +85,6 @@ def test_anything_else_is_refused_in_one_line(detector, image, error, message):
         ({"framework": "torhc"}, "did you mean 'torch'"),
     ],
 )
-def test_a_bad_option_is_refused(model_dir, options, message):
+def test_a_bad_option_is_refused(sure_model, options, message):
     with pytest.raises(UsageError, match=message):
-        load_detector(model_dir, **options)
+        load_detector(sure_model, **options)

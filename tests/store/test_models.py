@@ -129,6 +129,7 @@ def test_every_directory_may_be_in_a_store(
         ("benchmark", *model, *data, "--out", outputs[2], "--device", "cpu", *QUICK),
         ("report", *outputs, "--out", root / "report"),
         ("publish", *outputs, "--name", "cells", "--version", "1", "--out", root),
+        ("export", root / "trained", "--format", "torchscript", "--out", root / "exported/a.pt"),
     ):
         app([*map(str, command)], standalone_mode=False)
     photos = root / "photos"
@@ -150,6 +151,7 @@ def test_every_directory_may_be_in_a_store(
         app(words, standalone_mode=False)
     published: Location = root / "models" / "cells" / "1"
     assert {"results.json", "report.html", "summary.md"} <= keys(root / "report")
+    assert {"a.pt", "a.pt.json", "results.json"} <= keys(root / "exported")
     page = (root / "report").get("report.html").decode()
     assert "Sample images" in page
     assert "Training" in page

@@ -80,9 +80,9 @@ class Vgg16(Backbone):
         self.dropout6, self.dropout7 = Dropout(0), Dropout(1)
         self._is_linear = is_linear
         # Pools 3 and 4 round up, as those of the Caffe original do: 75 cells become 38.
-        self._halve_up = nn.MaxPool2d(2, 2, pad_mode="pad", ceil_mode=True)
+        self._halve_up = nn.MaxPool2d(2, 2, pad_mode="same")
         self._halve = self._halve_up if is_linear else nn.MaxPool2d(2, 2)
-        self._smooth = nn.MaxPool2d(3, 1, pad_mode="pad", padding=1)
+        self._smooth = nn.MaxPool2d(3, 1, pad_mode="same")
 
     def construct(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the feature maps of conv4_3 and fc7."""

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 
 import mindspore as ms
-from mindspore.nn.utils import no_init_parameters
 
 from ssd_core.backends.base import DeviceInfo, Framework
 from ssd_core.backends.mindspore.detector import MindSporeDetector
 from ssd_core.backends.mindspore.devices import open_device
+from ssd_core.backends.mindspore.export import EXPORTERS
 from ssd_core.backends.mindspore.learner import MindSporeLearner
-from ssd_core.backends.mindspore.model import Ssd, copy_to_parameters, describe_network
+from ssd_core.backends.mindspore.model import describe_network, load_network
 from ssd_core.backends.ranks import ALONE, Nodes, RankEnv, Ranks
 from ssd_core.backends.weights import ArrayTypes
 from ssd_core.config import ModelConfig, PostprocessSpec, TrainConfig
@@ -50,9 +50,7 @@ class MindSporeBackend:
         postprocess: PostprocessSpec,
     ) -> MindSporeDetector:
         """Build a detector from the arrays that `Learner.weights` returned."""
-        with no_init_parameters():  # takes no memory; foreign weights may need any amount
-            network = Ssd(model, num_classes, precision=self.info.precision)
-        copy_to_parameters(weights, network.named_parameters)
+        network = load_network(model, num_classes, weights, precision=self.info.precision)
         return MindSporeDetector(network, model, postprocess, device=self._device)
 
 
@@ -71,4 +69,4 @@ def _alone() -> UsageError:
     )
 
 
-FRAMEWORK = Framework(open=MindSporeBackend, join=_join, launch=_launch)
+FRAMEWORK = Framework(open=MindSporeBackend, join=_join, launch=_launch, exporters=EXPORTERS)

@@ -116,6 +116,16 @@ def _head(config: ModelConfig, channels: tuple[int, ...], num_outputs: int) -> n
     return nn.CellList(head)
 
 
+def load_network(
+    config: ModelConfig, num_classes: int, weights: Mapping[str, Array], *, precision: str = "fp32"
+) -> Ssd:
+    """Return a network with these weights; DataError if they do not fit."""
+    with no_init_parameters():  # takes no memory; foreign weights may need any amount
+        network = Ssd(config, num_classes, precision=precision)
+    copy_to_parameters(weights, network.named_parameters)
+    return network
+
+
 def copy_to_arrays(parameters: Mapping[str, Parameter]) -> dict[str, Array]:
     """Return copies of all parameters."""
     return {name: parameter.asnumpy().copy() for name, parameter in parameters.items()}
@@ -142,7 +152,9 @@ def _describe(parameters: Mapping[str, Parameter]) -> ArrayTypes:
 
 
 def _flatten(outputs: Tensor, num_outputs: int) -> Tensor:
-    return outputs.transpose(0, 2, 3, 1).reshape(outputs.shape[0], -1, num_outputs)
+    _, channels, rows, columns = outputs.shape  # the number of images may be open in an export
+    anchors = channels * rows * columns // num_outputs
+    return outputs.transpose(0, 2, 3, 1).reshape(-1, anchors, num_outputs)
 
 
 def _draw_he(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:

@@ -9,8 +9,9 @@ from ssd_core.backends.ranks import ALONE, Nodes, Ranks
 from ssd_core.backends.torch.detector import TorchDetector
 from ssd_core.backends.torch.devices import open_device
 from ssd_core.backends.torch.distributed import join
+from ssd_core.backends.torch.export import EXPORTERS
 from ssd_core.backends.torch.learner import TorchLearner
-from ssd_core.backends.torch.model import Ssd, check_fit, copy_to_tensors, describe_network
+from ssd_core.backends.torch.model import describe_network, load_network
 from ssd_core.backends.weights import ArrayTypes
 from ssd_core.config import ModelConfig, PostprocessSpec, TrainConfig
 from ssd_core.logs import logger
@@ -59,12 +60,8 @@ class TorchBackend:
         postprocess: PostprocessSpec,
     ) -> TorchDetector:
         """Build a detector from the arrays that `Learner.weights` returned."""
-        with torch.device("meta"):  # takes no memory; foreign weights may need any amount
-            check_fit(weights, Ssd(model, num_classes).state_dict())
-        network = Ssd(model, num_classes)
-        copy_to_tensors(weights, network.state_dict())
         return TorchDetector(
-            self._device.place(network),
+            self._device.place(load_network(model, num_classes, weights)),
             model,
             postprocess,
             device=self._device,
@@ -78,4 +75,4 @@ def _launch(words: Sequence[str], nodes: Nodes) -> int:
     return launch(words, nodes)
 
 
-FRAMEWORK = Framework(open=TorchBackend, join=join, launch=_launch)
+FRAMEWORK = Framework(open=TorchBackend, join=join, launch=_launch, exporters=EXPORTERS)

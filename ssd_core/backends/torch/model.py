@@ -67,6 +67,15 @@ class Ssd(nn.Module):
         return logits, _flatten(self.heads["bbox"], features, 4)
 
 
+def load_network(config: ModelConfig, num_classes: int, weights: Mapping[str, Array]) -> Ssd:
+    """Return a network with these weights; DataError if they do not fit."""
+    # Foreign weights may need any amount of memory, hence check them first.
+    check_arrays(weights, describe_network(config, num_classes))
+    network = Ssd(config, num_classes)
+    copy_to_tensors(weights, network.state_dict())
+    return network
+
+
 def copy_to_arrays(tensors: Mapping[str, Tensor]) -> dict[str, Array]:
     """Return copies in row-major order, whatever the tensors' device and memory format."""
     return {
@@ -141,7 +150,7 @@ def _flatten(head: nn.Module, features: list[Tensor], num_outputs: int) -> Tenso
     """Apply a head and concatenate the anchors of all levels, rows and columns."""
     return torch.cat(
         [
-            convolution(level).permute(0, 2, 3, 1).reshape(len(level), -1, num_outputs)
+            convolution(level).permute(0, 2, 3, 1).reshape(level.shape[0], -1, num_outputs)
             for convolution, level in zip(head.children(), features, strict=True)
         ],
         dim=1,

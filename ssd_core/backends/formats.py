@@ -1,0 +1,55 @@
+"""The files for other programs that models are exported to, without importing a framework."""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from ssd_core.errors import UsageError, unknown_name
+
+INPUT = "images"
+OUTPUTS = ("boxes", "scores")
+"""Names in formats that name them."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileFormat:
+    """One format; the EXPORTERS of `ssd_core/backends/<framework>/export.py` write it."""
+
+    suffix: str
+    packages: dict[str, tuple[str, ...]]
+    """By framework that writes it, the first choice first: what it needs from our optional
+    dependency `export`."""
+
+
+FORMATS = {
+    "onnx": FileFormat(
+        ".onnx",
+        {"torch": ("onnx", "onnxruntime", "onnxscript"), "mindspore": ("onnx", "onnxruntime")},
+    ),
+    "torchscript": FileFormat(".pt", {"torch": ()}),
+    "mindir": FileFormat(".mindir", {"mindspore": ()}),
+    "air": FileFormat(".air", {"mindspore": ()}),
+    "ckpt": FileFormat(".ckpt", {"torch": (), "mindspore": ()}),
+}
+
+
+def choose_framework(format_name: str, framework: str | None) -> str:
+    """Return the framework that writes a format: the given one, else one that is installed.
+
+    Raises:
+        UsageError: the format is unknown, or the framework does not write it.
+        ModuleNotFoundError: a package is missing.
+    """
+    if format_name not in FORMATS:
+        raise unknown_name("format", format_name, FORMATS)
+    writers = FORMATS[format_name].packages
+    if framework is None:
+        framework = next(filter(find_spec, writers), next(iter(writers)))
+    elif framework not in writers:
+        raise UsageError(
+            f"framework '{framework}' does not write format '{format_name}'; use --framework "
+            f"{' or '.join(writers)}"
+        )
+    for package in writers[framework]:
+        if find_spec(package) is None:
+            raise ModuleNotFoundError(f"no module named '{package}'", name=package)
+    return framework

@@ -1,0 +1,53 @@
+"""The command that writes a model as a file for other programs."""
+
+from typing import Annotated, get_args
+
+import typer
+
+from ssd_core.backends.formats import FORMATS
+from ssd_core.cli.options import Json, Out, finish, one_of
+from ssd_core.config import FrameworkName
+from ssd_core.store import Location
+
+
+def export(
+    model: Annotated[
+        Location,
+        typer.Argument(
+            metavar="MODEL",
+            parser=Location.parse,
+            help="Output of `ssd train`, or its `model` folder: a path or s3://bucket/prefix.",
+        ),
+    ],
+    format: Annotated[str, one_of("format", tuple(FORMATS), "Format of the file.")],
+    out: Out,
+    images: Annotated[
+        list[Location] | None,
+        typer.Option(
+            metavar="IMAGE",
+            parser=Location.parse,
+            help="Image or folder to compare the file with the model on; repeatable. Default: "
+            "generated images.",
+        ),
+    ] = None,
+    framework: Annotated[
+        str | None,
+        one_of(
+            "framework",
+            get_args(FrameworkName),
+            "Framework that writes the file; default: one that does, and is installed.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Export a model for other programs, as OUT/model.onnx or under the name that OUT ends with.
+
+    The file takes RGB images and returns boxes and scores before NMS. A certificate beside it
+    lists input, outputs, classes, and the largest differences from the model.
+
+    Example: ssd export trained --format onnx --images photos --out exported
+    """
+    from ssd_core.stages import export as stage
+
+    result = stage.run(model, out, format_name=format, images=images or (), framework=framework)
+    finish(result, Location.parse(str(result.metadata["file"])), as_json=as_json)

@@ -1,0 +1,169 @@
+"""Write a model as one file for other programs, with a certificate of what it computes."""
+
+import json
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssd_core import __version__
+from ssd_core.backends import find_framework, open_backend
+from ssd_core.backends.formats import FORMATS, INPUT, OUTPUTS, choose_framework
+from ssd_core.benchmark.speed import generate_images
+from ssd_core.data.batches.resize import resize_image
+from ssd_core.data.decode import decode_image
+from ssd_core.detection.anchors import generate_anchors
+from ssd_core.detection.boxes import BoxCoder
+from ssd_core.detection.postprocess import decode_outputs
+from ssd_core.errors import GateError, located
+from ssd_core.logs import announce
+from ssd_core.model_dir import WEIGHTS_FILE, Model, read_model
+from ssd_core.stages.frame import Input, Invocation, Results, check_owner, run_stage
+from ssd_core.stages.predict import find_images
+from ssd_core.stages.prediction import read_image
+from ssd_core.store import Location
+from ssd_core.store.known_file import KnownFile
+from ssd_core.store.local import write_file
+from ssd_core.structures import FloatArray, ImageArray, StageResult
+
+_MAX_IMAGES = 8
+_MAX_BOX_DIFFERENCE = 1e-2
+"""Pixels of the network's input; both limits are those between the frameworks, docs/parity.md."""
+_MAX_SCORE_DIFFERENCE = 1e-4
+
+
+def run(
+    model_dir: Location,
+    out: Location,
+    *,
+    format_name: str,
+    images: Sequence[Location] = (),
+    framework: str | None = None,
+) -> StageResult:
+    """Export a model, and compare what the file computes with the model's own detector.
+
+    Writes the file, and a certificate of the same name and `.json`; see docs/export.md.
+
+    Args:
+        model_dir: output of `train`, or its `model` folder.
+        out: directory of the results, or the file in it, with the suffix of the format.
+        format_name: one of FORMATS.
+        images: image files, and folders that are searched for them, of which the first 8 are
+            compared; without any, generated images.
+        framework: framework that writes the file; None takes one that is installed.
+
+    Returns:
+        Metrics `max_box_difference`, in pixels of the network's input, and `max_score_difference`,
+        if the file is a program that runs here. Metadata: the `file`.
+
+    Raises:
+        UsageError: the framework does not write the format, or lacks a package.
+        GateError: the file computes something else than the model.
+    """
+    framework = choose_framework(format_name, framework)
+    out_dir, file_name = _split(out, FORMATS[format_name].suffix)
+    check_owner("export", out_dir)
+    model = read_model(model_dir)
+    compared = _read_images(images, out_dir, model.description.model.image_size)
+    source = Input(model_dir.uri, model.description.file(WEIGHTS_FILE).sha256)
+    uris = [location.uri for location in images]
+    options = {"format": format_name, "framework": framework, "images": uris}
+    invocation = Invocation(stage="export", config={}, inputs={"model": source}, options=options)
+    exporter = find_framework(framework).exporters[format_name]
+
+    def work(folder: Path) -> Results:
+        path = folder / file_name
+        with located(str(model_dir)):
+            facts = exporter.write(model, path)
+        metrics, shown = {}, {}
+        if exporter.run is not None:
+            pixels = np.stack([*compared.values()])
+            found = exporter.run(path, pixels)
+            metrics = _compare(found, _compute(model, framework, pixels), pixels.shape[1])
+            shown = {"compared_on": [*compared], **metrics, **_describe_interface(model)}
+        certificate = {
+            "format": format_name,
+            **facts,
+            "file": KnownFile.of(file_name, path).model_dump(),
+            "model": {"uri": source.uri, "sha256": source.digest, **model.description.summary()},
+            "versions": _versions(format_name, framework),
+            "classes": [info.name for info in model.classes],
+            "postprocess": model.description.model.postprocess.model_dump(mode="json"),
+            **shown,
+        }
+        write_file(folder / f"{file_name}.json", json.dumps(certificate, indent=2) + "\n")
+        return {"metrics": metrics}
+
+    results = run_stage(invocation, out_dir, work)
+    return StageResult(metrics=results["metrics"], metadata={"file": f"{out_dir}/{file_name}"})
+
+
+def _split(out: Location, suffix: str) -> tuple[Location, str]:
+    """Return the directory of an output, and the name of the file in it."""
+    return (out.parent, out.name) if out.name.endswith(suffix) else (out, f"model{suffix}")
+
+
+def _read_images(places: Sequence[Location], out_dir: Location, size: int) -> dict[str, ImageArray]:
+    """Return the images to compare on, scaled for the network, by name."""
+    if not places:
+        generated = enumerate(generate_images(_MAX_IMAGES))
+        return {f"generated {n}": resize_image(decode_image(each), size) for n, each in generated}
+    found = {}
+    for path in find_images(places, out_dir)[:_MAX_IMAGES]:
+        with located(str(path)):
+            found[str(path)] = resize_image(read_image(path), size)
+    return found
+
+
+def _compute(model: Model, framework: str, pixels: ImageArray) -> tuple[FloatArray, FloatArray]:
+    """Return boxes [B, A, 4] and scores [B, A, K] of the model's own detector."""
+    network = model.description.model
+    spec = network.postprocess
+    backend = open_backend(framework, "cpu", "fp32")
+    detector = backend.detector(network, len(model.classes), model.weights, spec)
+    logits, offsets = map(np.asarray, detector.forward(detector.preprocess(pixels)))
+    anchors = generate_anchors(network.anchors, network.image_size)
+    return decode_outputs(logits, offsets, anchors, coder=BoxCoder(network.variances), spec=spec)
+
+
+def _compare(
+    found: tuple[FloatArray, FloatArray], expected: tuple[FloatArray, FloatArray], size: int
+) -> dict[str, float]:
+    """Return the largest differences of boxes, in pixels of an input of `size`, and of scores.
+
+    Raises:
+        GateError: they are larger than rounding.
+    """
+    boxes, scores = (
+        float(np.abs(ours - theirs).max()) for ours, theirs in zip(found, expected, strict=True)
+    )
+    boxes *= size
+    text = f"boxes differ by up to {boxes:.1e} pixels and scores by up to {scores:.1e}"
+    if not (boxes <= _MAX_BOX_DIFFERENCE and scores <= _MAX_SCORE_DIFFERENCE):
+        raise GateError(
+            f"the exported file computes something else than the model: {text}; allowed are "
+            f"{_MAX_BOX_DIFFERENCE:g} and {_MAX_SCORE_DIFFERENCE:g}; try another --format"
+        )
+    announce("compared with the model on %d images: %s", len(found[0]), text)
+    return {"max_box_difference": boxes, "max_score_difference": scores}
+
+
+def _versions(format_name: str, framework: str) -> dict[str, str]:
+    packages = (framework, *FORMATS[format_name].packages[framework])
+    return {"ssd-core": __version__, **{package: version(package) for package in packages}}
+
+
+def _describe_interface(model: Model) -> dict[str, Any]:
+    """Return names and shapes of what the file takes and returns."""
+    network = model.description.model
+    size = network.image_size
+    num_anchors = len(generate_anchors(network.anchors, size))
+    return {
+        "input": {"name": INPUT, "type": "uint8", "shape": ["batch", size, size, 3]},
+        "outputs": [
+            {"name": name, "type": "float32", "shape": ["batch", num_anchors, columns]}
+            for name, columns in zip(OUTPUTS, (4, len(model.classes)), strict=True)
+        ],
+    }
