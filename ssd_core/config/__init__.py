@@ -59,7 +59,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 SplitName = Literal["train", "val"]
 ImageSet = Literal["all", "mindspore"]
 FrameworkName = Literal["torch", "mindspore"]
-LayoutName = Literal["mindspore"]
+LayoutName = Literal["mindspore", "torchvision"]
 DeviceName = Literal["auto", "cpu", "cuda", "npu"]
 
 SCORE_THRESHOLD = 0.5

@@ -2,8 +2,9 @@
 
 from ssd_core.layouts.base import OURS, WeightLayout
 from ssd_core.layouts.mindspore import MINDSPORE
+from ssd_core.layouts.torchvision import TORCHVISION
 
-LAYOUTS = {"mindspore": MINDSPORE}
+LAYOUTS = {"mindspore": MINDSPORE, "torchvision": TORCHVISION}
 """By program and backbone."""
 
 

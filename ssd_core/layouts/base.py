@@ -1,9 +1,13 @@
 """What differs between our arrays and those of another program; docs/weights.md lists the names."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from ssd_core.structures import Array
+
+VGG16_CONVOLUTIONS = (2, 2, 3, 3, 3)
+"""Of each stage."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,21 +15,30 @@ class WeightLayout:
     """How another program names and arranges the arrays of a network."""
 
     layers: Mapping[str, str]
-    """Its name of each of our layers; none if it has our names."""
+    """Its name of each of our layers, or of an array alone; none if it has our names."""
     roles: Mapping[str, str]
     """Its name of the last part of our names, where it is another one."""
     prefix: str
     """Begins its names in a checkpoint of a training, and may be missing in others."""
     arrange: Callable[[str, Array], Array]
     """Turns an array, given with our name, from its arrangement into ours, or back."""
+    model: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of `ModelConfig` whose values the weights need, whatever the recipe has."""
 
     def name(self, ours: str) -> str:
         """Return its name of one of our arrays, without the prefix."""
         if not self.layers:
             return ours
+        if ours in self.layers:
+            return self.layers[ours]
         layer, _, role = ours.rpartition(".")
         return f"{self.layers[layer]}.{self.roles.get(role, role)}"
 
 
-OURS = WeightLayout(layers={}, roles={}, prefix="", arrange=lambda _, array: array)
+def keep(_: str, array: Array) -> Array:
+    """Return an array whose arrangement is ours."""
+    return array
+
+
+OURS = WeightLayout(layers={}, roles={}, prefix="", arrange=keep)
 """Names and arrangement of docs/file-formats.md."""

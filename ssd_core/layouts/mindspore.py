@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ssd_core.layouts.base import OURS, WeightLayout
+from ssd_core.layouts.base import OURS, VGG16_CONVOLUTIONS, WeightLayout
 from ssd_core.layouts.ckpt import write_ckpt
 from ssd_core.model_dir import Model
 from ssd_core.structures import Array
@@ -10,8 +10,6 @@ from ssd_core.structures import Array
 _BLOCKS = 17
 _FIRST_PART = 13
 """Blocks before the branch to the first level; the others are in a cell of their own."""
-_CONVOLUTIONS = (2, 2, 3, 3, 3)
-"""Of each stage of VGG16."""
 _EXTRAS = 4
 _LEVELS = 6
 
@@ -62,7 +60,7 @@ def _mobilenet_v2() -> dict[str, str]:
 def _vgg16() -> dict[str, str]:
     """Return the names of `ssd_vgg16`; activations count in the numbers of a stage."""
     layers = {"backbone.fc6": "b6_1", "backbone.fc7": "b7_1"}
-    for stage, count in enumerate(_CONVOLUTIONS, 1):
+    for stage, count in enumerate(VGG16_CONVOLUTIONS, 1):
         for index in range(count):
             layers[f"backbone.conv{stage}_{index + 1}"] = f"backbone.b{stage}.{2 * index}"
     for extra in range(_EXTRAS):

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from ssd_core.backends.weights import ArrayTypes
 from ssd_core.config import ModelConfig, Recipe
 from ssd_core.errors import DataError, UsageError, located
 from ssd_core.layouts import find_layout
+from ssd_core.layouts.base import WeightLayout
 from ssd_core.layouts.ckpt import read_ckpt
 from ssd_core.logs import announce, logger
 from ssd_core.model_dir import MODEL_DIR, ModelDescription, write_model
@@ -64,14 +65,12 @@ def run(
     check_owner("import-weights", out_dir)
     content = _read(source)
     digest = hashlib.sha256(content).hexdigest()
+    layout = find_layout(layout_name, recipe.train.model.backbone)
+    recipe = _with_model(recipe, layout.model)
     with located(str(source)):
-        found = _find_weights(content, layout_name, recipe.train.model, framework)
-    names = classes or [str(label) for label in range(1, found.num_classes + 1)]
-    if len(names) != found.num_classes:
-        raise UsageError(
-            f"--classes has {len(names)} names, but {source} has weights for {found.num_classes}; "
-            "name each class, without the background"
-        )
+        arrays = _READERS[layout_name](content)
+        found = _find_weights(arrays, layout, recipe.train.model, framework)
+    infos = _name_classes(classes, found.num_classes, source)
     if found.unmatched:
         listed = ", ".join(found.unmatched[:_MAX_LISTED])
         logger.warning("%s: %d arrays not used: %s", source, len(found.unmatched), listed)
@@ -86,7 +85,6 @@ def run(
     )
 
     def work(folder: Path) -> Results:
-        infos = [ClassInfo(label=i, name=name, category_id=i) for i, name in enumerate(names, 1)]
         write_model(LocalDirectory(folder / MODEL_DIR), description, infos, found.weights)
         return {"arrays": len(found.weights), "unmatched": found.unmatched}
 
@@ -94,7 +92,7 @@ def run(
         stage="import-weights",
         config=recipe,
         inputs={"weights": Input(source.uri, digest)},
-        options={"layout": layout_name, "classes": names},
+        options={"layout": layout_name, "classes": [info.name for info in infos]},
     )
     run_stage(invocation, out_dir, work)
     counts = {"arrays": len(found.weights), "classes": found.num_classes}
@@ -102,6 +100,26 @@ def run(
     return StageResult(
         metadata={**counts, "unmatched": len(found.unmatched), "sha256": digest},
     )
+
+
+def _with_model(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """Return a recipe with changes to its network, as weights need it."""
+    model = recipe.train.model.model_copy(update=changes)
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"model": model})})
+
+
+def _name_classes(
+    classes: Sequence[str] | None, num_classes: int, source: Location
+) -> list[ClassInfo]:
+    names = classes or [str(label) for label in range(1, num_classes + 1)]
+    if len(names) != num_classes:
+        raise UsageError(
+            f"--classes has {len(names)} names, but {source} has weights for {num_classes}; name "
+            "each class, without the background"
+        )
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise UsageError(f"--classes: '{repeated[0]}' occurs twice; name each class differently")
+    return [ClassInfo(label=i, name=name, category_id=i) for i, name in enumerate(names, 1)]
 
 
 def _read(source: Location) -> bytes:
@@ -116,10 +134,21 @@ def _read(source: Location) -> bytes:
     return source.parent.get(source.name)
 
 
-def _find_weights(content: bytes, layout_name: str, model: ModelConfig, framework: str) -> _Found:
+def _read_torch(content: bytes) -> dict[str, Array]:
+    from ssd_core.backends.torch.state_file import read_state_file  # only this needs PyTorch
+
+    return read_state_file(content)
+
+
+_READERS = {"mindspore": read_ckpt, "torchvision": _read_torch}
+"""By program: from the content of its file to arrays by its names."""
+
+
+def _find_weights(
+    arrays: Mapping[str, Array], layout: WeightLayout, model: ModelConfig, framework: str
+) -> _Found:
     """Return what a file has of a network; its first head has the number of classes."""
-    layout = find_layout(layout_name, model.backbone)
-    arrays = {name.removeprefix(layout.prefix): each for name, each in read_ckpt(content).items()}
+    arrays = {name.removeprefix(layout.prefix): each for name, each in arrays.items()}
     bias = f"heads.cls.0.{'conv.' if model.head == 'separable' else ''}bias"
     outputs = arrays.get(layout.name(bias), np.empty(0)).size
     num_classes = max(1, outputs // len(model.anchors[0].shapes) - 1)

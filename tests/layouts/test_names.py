@@ -17,8 +17,9 @@ PAGE = (Path(__file__).parents[2] / "docs" / "weights.md").read_text()
 
 def test_the_documented_names_are_those_of_the_table():
     documented = re.findall(r"^\| `((?:backbone|extras|heads)\..+)` \| `(.+)` \|$", PAGE, re.M)
-    known = {pair for layout in LAYOUTS["mindspore"].values() for pair in layout.layers.items()}
-    assert len(documented) > 20
+    layouts = [layout for program in LAYOUTS.values() for layout in program.values()]
+    known = {pair for layout in layouts for pair in layout.layers.items()}
+    assert len(documented) > 30
     assert set(documented) <= known
 
 
@@ -27,12 +28,19 @@ def test_every_program_can_be_named():
 
 
 @pytest.mark.parametrize("framework", INSTALLED_FRAMEWORKS)
-@pytest.mark.parametrize("recipe", ["ssd300_mobilenet_v2", "ssd300_vgg16_mindspore"])
-def test_every_array_of_a_network_has_a_name_of_its_own(framework, recipe):
+@pytest.mark.parametrize(
+    ("program", "recipe"),
+    [
+        ("mindspore", "ssd300_mobilenet_v2"),
+        ("mindspore", "ssd300_vgg16_mindspore"),
+        ("torchvision", "ssd300_vgg16"),
+    ],
+)
+def test_every_array_of_a_network_has_a_name_of_its_own(framework, program, recipe):
     model = load_recipe(recipe).train.model
     arrays = open_backend(framework, "cpu").arrays(model, 80)
-    layout = find_layout("mindspore", model.backbone)
+    layout = find_layout(program, model.backbone)
     names = {layout.name(ours) for ours in arrays}
     assert len(names) == len(arrays)
-    layers = {ours.rpartition(".")[0] for ours in arrays}
+    layers = {ours if ours in layout.layers else ours.rpartition(".")[0] for ours in arrays}
     assert layers == layout.layers.keys()

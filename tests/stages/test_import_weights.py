@@ -104,6 +104,7 @@ def test_a_network_that_the_program_lacks_has_our_names(run, tmp_path):
     ("changes", "options", "error", "problem"),
     [
         ({}, {"classes": ["a"]}, UsageError, "has 1 names, but .* has weights for 2"),
+        ({}, {"classes": ["a", "a"]}, UsageError, "'a' occurs twice"),
         ({}, {"recipe": load_recipe("demo")}, DataError, "arrays of the network are missing"),
         ({f"{PREFIX}.3.bias": None}, {}, DataError, f"1 of the .* such as '{PREFIX[8:]}.3.bias'"),
         ({f"{PREFIX}.3.bias": np.ones(13, "f4")}, {}, DataError, r"is \(13,\) float32, the"),
@@ -111,7 +112,16 @@ def test_a_network_that_the_program_lacks_has_our_names(run, tmp_path):
         ({f"{PREFIX}.3.bias": np.full(12, np.nan, "f4")}, {}, DataError, "not finite; import"),
         ({"network.multi_box.multi_cls_layers.0.3.bias": np.ones(3000, "f4")}, {}, DataError, "is"),
     ],
-    ids=["classes", "recipe", "missing", "shape", "type", "not finite", "many classes"],
+    ids=[
+        "classes",
+        "repeated class",
+        "recipe",
+        "missing",
+        "shape",
+        "type",
+        "not finite",
+        "many classes",
+    ],
 )
 def test_weights_that_do_not_fit_are_refused(
     arrays, run, tmp_path, changes, options, error, problem

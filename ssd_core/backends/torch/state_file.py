@@ -1,0 +1,60 @@
+"""Files that `torch.save` has written, read without running code from them."""
+
+import io
+import zipfile
+
+import torch
+from torch import Tensor
+
+from ssd_core.errors import DataError
+from ssd_core.structures import Array
+
+_MAX_BYTES = 2**32
+_STATE = ("model", "state_dict")
+"""The weights in a checkpoint of a training: torchvision's, and that of most other programs."""
+
+
+def read_state_file(content: bytes) -> dict[str, Array]:
+    """Return the arrays of a state dict, or of the one in a checkpoint.
+
+    Raises:
+        DataError: the file is damaged, or holds anything but tensors and plain values.
+    """
+    state = _load(content)
+    for key in _STATE:
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    tensors = state.items() if isinstance(state, dict) else ()
+    arrays = {str(name): _to_array(each) for name, each in tensors if isinstance(each, Tensor)}
+    if not arrays:
+        raise DataError("it holds no state dict; save model.state_dict() with torch.save")
+    return arrays
+
+
+def _load(content: bytes) -> object:
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+    except zipfile.BadZipFile:
+        raise DataError(
+            "not a file of torch.save, or damaged, or of a version before 1.6; copy it again, or "
+            "save it with a later version"
+        ) from None
+    if size > _MAX_BYTES:
+        raise DataError(f"it unpacks to {size:,} bytes; at most {_MAX_BYTES:,} are read")
+    try:
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch documents no classes
+        reason = str(error).partition("\n")[0][:200]
+        raise DataError(
+            f"it is damaged, or holds more than tensors, which is not run: {reason}; save "
+            "model.state_dict() alone"
+        ) from None
+
+
+def _to_array(tensor: Tensor) -> Array:
+    is_plain = tensor.layout == torch.strided and not tensor.is_quantized
+    if not is_plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise DataError("a tensor is sparse, quantized or expanded; save a dense copy of it")
+    array: Array = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    return array

@@ -1,0 +1,128 @@
+"""torchvision's SSD300 becomes a model with the same detections."""
+
+import contextlib
+import zipfile
+
+import numpy as np
+import pytest
+
+from ssd_core.backends import open_backend
+from ssd_core.errors import DataError
+from ssd_core.model_dir import read_model
+from ssd_core.recipes import load_recipe
+from ssd_core.stages import import_weights
+from ssd_core.store import LocalDirectory
+from tests.contract.compute import make_batch
+
+torch = pytest.importorskip("torch", reason="these are files of PyTorch")
+state_file = pytest.importorskip("ssd_core.backends.torch.state_file")
+
+NUM_CLASSES = 5
+
+
+@pytest.fixture(scope="module")
+def original():
+    """torchvision's network with random weights, some of whose scores are high."""
+    from torchvision.models.detection import ssd300_vgg16
+
+    torch.manual_seed(0)
+    network = ssd300_vgg16(weights=None, weights_backbone=None, num_classes=NUM_CLASSES + 1).eval()
+    images = [torch.rand(3, 300, 300)]
+    with torch.inference_mode():
+        network.backbone.scale_weight.mul_(torch.rand(512) + 0.5)
+        levels = network.backbone(network.transform(images)[0].tensors).values()
+        head = network.head.classification_head.module_list
+        for convolution, level in zip(head, levels, strict=True):
+            convolution.weight.mul_(1.5 / convolution(level).std())
+            convolution.bias.view(-1, NUM_CLASSES + 1)[:, 0] = 6.0
+    return network
+
+
+@pytest.fixture(params=["state", "training"])
+def imported(original, request, tmp_path):
+    path = tmp_path / "weights.pth"
+    state = original.state_dict()
+    torch.save(state if request.param == "state" else {"model": state, "epoch": 3}, path)
+    source, out = LocalDirectory(path), LocalDirectory(tmp_path / "out")
+    recipe = load_recipe("ssd300_vgg16")
+    result = import_weights.run(source, out, layout_name="torchvision", recipe=recipe)
+    assert (result.metadata["classes"], result.metadata["unmatched"]) == (NUM_CLASSES, 0)
+    return read_model(out)
+
+
+def class_by_class(detections):
+    """Detections of an image in an order in which classes with equal scores do not mix."""
+    labels, scores, boxes = detections
+    order = np.lexsort((-scores, labels))
+    return labels[order], scores[order], boxes[order]
+
+
+def test_photographs_have_the_same_detections(original, imported):
+    images = make_batch(0, 300).images
+    with torch.inference_mode():
+        inputs = [torch.from_numpy(image).permute(2, 0, 1).float() / 255 for image in images]
+        expected = original(inputs)
+    model = imported.description.model
+    detector = open_backend("torch", "cpu", "fp32").detector(
+        model, NUM_CLASSES, imported.weights, model.postprocess
+    )
+    for found, theirs in zip(detector.detect(images, [(300, 300)] * 2), expected, strict=True):
+        assert len(found) > 50
+        assert len(set(found.labels.tolist())) > 2
+        ours = found.labels, found.scores, found.boxes
+        theirs = [theirs[part].numpy() for part in ("labels", "scores", "boxes")]
+        for one, other, tolerance in zip(
+            *map(class_by_class, (ours, theirs)), (0, 1e-4, 1e-2), strict=True
+        ):
+            np.testing.assert_allclose(one, other, atol=tolerance)
+
+
+class Program:
+    """Runs a command when it is unpickled."""
+
+    def __reduce__(self):
+        return print, ("it ran",)
+
+
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ({"model": Program()}, "holds more than tensors, which is not run"),
+        ({"epoch": 3}, "it holds no state dict"),
+        ([torch.ones(2)], "it holds no state dict"),
+        ({"a": torch.ones(2).expand(10**12, 2)}, "sparse, quantized or expanded"),
+        ({"a": torch.eye(2).to_sparse()}, "sparse, quantized or expanded"),
+    ],
+    ids=["program", "no tensors", "list", "expanded", "sparse"],
+)
+def test_other_pickles_are_refused(content, problem, tmp_path, capsys):
+    torch.save(content, tmp_path / "a.pth")
+    with pytest.raises(DataError, match=problem) as refused:
+        state_file.read_state_file((tmp_path / "a.pth").read_bytes())
+    assert "\n" not in str(refused.value)
+    assert capsys.readouterr().out == ""
+
+
+def test_damaged_files_are_refused(tmp_path):
+    torch.save({"a": torch.ones(1000)}, tmp_path / "a.pth")
+    content = (tmp_path / "a.pth").read_bytes()
+    rng = np.random.default_rng(0)
+    for broken in (b"", b"not a file", content[:-1], content[: len(content) // 2]):
+        with pytest.raises(DataError, match="not a file of torch.save"):
+            state_file.read_state_file(broken)
+    for _ in range(50):
+        changed = bytearray(content)
+        changed[rng.integers(0, len(content))] ^= 1 << rng.integers(0, 8)
+        with contextlib.suppress(DataError):
+            state_file.read_state_file(bytes(changed))
+
+
+def test_archives_that_unpack_to_much_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(state_file, "_MAX_BYTES", 2**20)
+    path = tmp_path / "bomb.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/data/0", bytes(2**21))
+    assert path.stat().st_size < 2**12
+    with pytest.raises(DataError, match="unpacks to"):
+        state_file.read_state_file(path.read_bytes())
