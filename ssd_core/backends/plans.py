@@ -80,6 +80,22 @@ _ONLY_PADDING = {"vgg16": "symmetric", "vgg16_linear": "same"}
 """Of backbones that implement one way of padding; the others implement both."""
 
 
+_VGG16_STAGES = ("conv1_*", "conv2_*", "conv3_*", "conv4_*", "conv5_*", "fc[67].*")
+STAGES: dict[str, tuple[tuple[str, ...], ...]] = {
+    "vgg16": tuple((pattern,) for pattern in _VGG16_STAGES),
+    "vgg16_linear": tuple((pattern,) for pattern in _VGG16_STAGES),
+    "residual": (("stem.*",), *((f"blocks.{index}.*",) for index in range(5))),
+    "mobilenet_v2": (
+        ("stem.*", "blocks.0.*"),
+        ("blocks.[12].*",),
+        ("blocks.[345].*",),
+        ("blocks.[6-9].*", "blocks.1[0-2].*"),
+        ("blocks.1[3-6].*", "branch.*", "last.*"),
+    ),
+}
+"""The layers of each stage of a backbone, from the image on, with wildcards."""
+
+
 def level_sides(backbone: str, side: int) -> tuple[int, ...]:
     """Return the cells per side of each level of a network, for square images of `side` pixels."""
     match backbone:

@@ -5,7 +5,7 @@ The string below a field documents it. Defaults live here and in recipes, nowher
 
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from ssd_core.config.method import (
     AnchorLevel,
@@ -179,6 +179,17 @@ class InitConfig(Section):
     """Weights that the recipe was made for; a training without a source warns."""
 
 
+class FreezeConfig(Section):
+    """The parts of the network that a training leaves as they are."""
+
+    stages: NonNegativeInt = 0
+    """Stages of the backbone, counted from the image; `docs/recipes.md` lists them."""
+    names: tuple[str, ...] = ()
+    """Further arrays by name, with `*` for any text, for example `extras.*`."""
+    statistics: bool = True
+    """Whether the norms of these parts also keep their mean and variance."""
+
+
 class TrainConfig(Section):
     """How a detector is trained."""
 
@@ -200,6 +211,7 @@ class TrainConfig(Section):
     divisor (mmdetection); `image`: the loss of each image is divided by its own positives, at least
     1, and the batch takes the mean (NVIDIA)."""
     init: InitConfig = InitConfig()
+    freeze: FreezeConfig = FreezeConfig()
     precision: Precision = "auto"
     """In which the network computes; its weights, the loss and the optimizer stay in fp32. `auto`
     selects bf16 if the device has instructions for it."""

@@ -44,9 +44,9 @@ def find_digest(config: InitConfig) -> str:
     Raises:
         DataError: there are no weights at `config.source`.
     """
-    if not config.source or config.sha256:
-        return config.sha256 or ""
-    return _find_file(config.source).sha256
+    if not config.source:
+        return ""
+    return config.sha256 or _find_file(config.source).sha256
 
 
 def start_from(
@@ -65,12 +65,7 @@ def start_from(
                 config.expected,
             )
         return {}
-    file = _find_file(config.source)
-    if config.sha256 not in {None, file.sha256}:
-        raise DataError(
-            f"{config.source}: sha256 {file.sha256}, expected train.init.sha256={config.sha256}"
-        )
-    given, there = _read(config.source, file)
+    file, given, there = _read(config.source, config.sha256)
     here = [_BACKGROUND, *(each.name for each in classes)]
     there = _rename(there, config.renamed, here)
     state = learner.state()
@@ -92,11 +87,11 @@ def start_from(
         "skipped": sorted(given.keys() - loaded.keys()),
         "initial": sorted(own.keys() - loaded.keys()),
     }
-    logger.info("%s", describe(origin))
+    logger.info("%s", _describe(origin))
     return origin
 
 
-def describe(origin: Mapping[str, Any]) -> str:
+def _describe(origin: Mapping[str, Any]) -> str:
     """Say in one line what `start_from` returned."""
     counts = [f"{len(origin[name])} {text}" for name, text in _COUNTS.items()]
     kept = f"; classes kept: {', '.join(origin['classes'])}" if origin["classes"] else ""
@@ -117,14 +112,16 @@ def _find_file(source: str) -> KnownFile:
         ) from None
 
 
-def _read(source: str, file: KnownFile) -> tuple[dict[str, Array], list[str]]:
-    """Return arrays under our names, and the names of the classes; [] for a mere file."""
-    location = Location.parse(source)
+def _read(source: str, expected: str | None) -> tuple[KnownFile, dict[str, Array], list[str]]:
+    """Return the file, its arrays under our names, and the class names, which a mere file lacks."""
+    location, file = Location.parse(source), _find_file(source)
+    if expected not in {None, file.sha256}:
+        raise DataError(f"{source}: sha256 {file.sha256}, expected train.init.sha256={expected}")
     if not source.endswith(_SUFFIX):
         model = read_model(location)
-        return model.weights, [_BACKGROUND, *(each.name for each in model.classes)]
+        return file, model.weights, [_BACKGROUND, *(each.name for each in model.classes)]
     arrays = read_arrays(location.parent, file)
-    return {_neutral_name(name): array for name, array in arrays.items()}, []
+    return file, {_neutral_name(name): array for name, array in arrays.items()}, []
 
 
 def _neutral_name(name: str) -> str:

@@ -1,38 +1,17 @@
 """Names and layout of the arrays on disk, as docs/file-formats.md lists them."""
 
-import re
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from ssd_core.backends import open_backend
 from ssd_core.recipes import load_recipe
+from tests.contract.documented import documented_shapes
 from tests.requirements import INSTALLED_FRAMEWORKS
 
-PAGE = (Path(__file__).parents[2] / "docs" / "file-formats.md").read_text()
 OPTIMIZER = {"sgd": {"momentum"}, "adamw": {"step", "first_moment", "second_moment"}}
 NUM_CLASSES = 20
 
 pytestmark = pytest.mark.parametrize("framework", INSTALLED_FRAMEWORKS)
-
-
-def documented_shapes(backbone):
-    """Return the shape of every array in the page's table of this backbone."""
-    section = PAGE.partition(f"### Backbone `{backbone}`")[2].partition("\n#")[0]
-    shapes = {}
-    for name, kind, text in re.findall(r"^\| `(.+)` \| (.+) \| (.+) \|$", section, re.MULTILINE):
-        shape = tuple(int(number) for number in text.split(", "))
-        shapes |= {
-            "scale": {f"{name}.scale": shape},
-            "convolution, no bias": {f"{name}.weight": shape},
-            "convolution": {f"{name}.weight": shape, f"{name}.bias": shape[:1]},
-            "convolution, norm": {f"{name}.conv.weight": shape}
-            | {
-                f"{name}.norm.{part}": shape[:1] for part in ("scale", "offset", "mean", "variance")
-            },
-        }[kind]
-    return shapes
 
 
 @pytest.fixture(params=["ssd300_vgg16", "ssd300_vgg16_mindspore", "demo", "ssd300_mobilenet_v2"])

@@ -7,6 +7,7 @@ import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 
 from ssd_core.backends.base import ReadLosses
+from ssd_core.backends.freezing import find_frozen
 from ssd_core.backends.mindspore.detector import MindSporeDetector
 from ssd_core.backends.mindspore.devices import Device
 from ssd_core.backends.mindspore.loss import MindSporeLoss
@@ -15,6 +16,7 @@ from ssd_core.backends.mindspore.model import (
     copy_to_arrays,
     copy_to_parameters,
 )
+from ssd_core.backends.mindspore.norms import freeze
 from ssd_core.backends.mindspore.optimizers import OPTIMIZERS
 from ssd_core.config import PostprocessSpec, TrainConfig
 from ssd_core.detection.anchors import generate_anchors
@@ -30,6 +32,7 @@ class MindSporeLearner:
         self._config, self._device = config.model, device
         self._model = Ssd(config.model, num_classes, precision=precision)
         self._model.initialize(config.seed)
+        freeze(self._model, find_frozen(config, self._model.named_parameters))
         self._step = _Step(self._model, config)
 
     def step(self, batch: Batch, learning_rate: float) -> ReadLosses:

@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 
 from ssd_core.backends.base import ReadLosses
+from ssd_core.backends.freezing import find_frozen
 from ssd_core.backends.ranks import ALONE, Ranks
 from ssd_core.backends.torch.detector import TorchDetector
 from ssd_core.backends.torch.devices import Device
 from ssd_core.backends.torch.distributed import Gradients
 from ssd_core.backends.torch.loss import LossSums, TorchLoss
 from ssd_core.backends.torch.model import Ssd, copy_to_arrays, copy_to_tensors
-from ssd_core.backends.torch.norms import share_statistics
+from ssd_core.backends.torch.norms import freeze, share_statistics
 from ssd_core.config import OptimizerConfig, PostprocessSpec, TrainConfig
 from ssd_core.detection.anchors import generate_anchors
 from ssd_core.structures import Array, Batch
@@ -45,6 +46,7 @@ class TorchLearner:
         self._ranks = ranks
         model = Ssd(config.model, num_classes)
         model.initialize(config.seed)
+        freeze(model, find_frozen(config, model.state_dict()))
         self._model = device.place(model)
         share_statistics(model, ranks)
         self._loss = TorchLoss(
@@ -55,7 +57,7 @@ class TorchLearner:
             divisor=config.loss_divisor,
             device=device.torch_device,
         )
-        parameters = list(model.parameters())
+        parameters = [each for each in model.parameters() if each.requires_grad]
         self._gradients = Gradients(parameters, ranks)
         self._optimizer = _build_optimizer(
             config.optimizer, parameters, is_fused=device.has_fused_optimizers
@@ -107,7 +109,8 @@ class TorchLearner:
 
     def _state_tensors(self) -> dict[str, Tensor]:
         tensors = {f"weights/{name}": tensor for name, tensor in self._model.state_dict().items()}
-        for name, parameter in self._model.named_parameters():
+        trained = (each for each in self._model.named_parameters() if each[1].requires_grad)
+        for name, parameter in trained:
             for kind, torch_kind in self._optimizer_state.items():
                 tensors[f"optimizer/{kind}/{name}"] = self._optimizer.state[parameter][torch_kind]
         return tensors

@@ -1,5 +1,6 @@
 """Batch normalisation with the statistics of the whole batch, also when ranks share it."""
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -21,6 +22,8 @@ class BatchNorm(nn.Module):
     mean: Tensor
     variance: Tensor
     ranks: Ranks = ALONE
+    keeps_statistics = False
+    """Whether the statistics are frozen, so that training uses them too."""
 
     def __init__(self, num_channels: int, *, momentum: float = 0.1, eps: float = 1e-5) -> None:
         super().__init__()
@@ -33,16 +36,18 @@ class BatchNorm(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return [B, C, H, W] with mean 0 and variance 1 over the global batch, then scaled.
 
-        Outside of training the tracked statistics replace those of the batch.
+        Outside of training, or if they are frozen, the tracked statistics replace those of the
+        batch.
         """
-        if self.ranks.world_size == 1 or not self.training:
+        is_training = self.training and not self.keeps_statistics
+        if self.ranks.world_size == 1 or not is_training:
             return functional.batch_norm(
                 features,
                 self.mean,
                 self.variance,
                 self.scale,
                 self.offset,
-                training=self.training,
+                training=is_training,
                 momentum=self.momentum,
                 eps=self.eps,
             )
@@ -55,6 +60,15 @@ def share_statistics(model: nn.Module, ranks: Ranks) -> None:
     for layer in model.modules():
         if isinstance(layer, BatchNorm):
             layer.ranks = ranks
+
+
+def freeze(model: nn.Module, names: Collection[str]) -> None:
+    """Keep the weights and statistics with these names as they are."""
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name not in names)
+    for name, layer in model.named_modules():
+        if isinstance(layer, BatchNorm):
+            layer.keeps_statistics = f"{name}.mean" in names
 
 
 class _Normalize(torch.autograd.Function):
