@@ -4,8 +4,9 @@ from typing import NoReturn
 
 import typer
 
-from pipelines.cli.cluster import compile_pipeline, results, status, submit, wait
+from pipelines.cli.cluster import compile_pipeline, status, submit, wait
 from pipelines.cli.local import component, run
+from pipelines.cli.results import results
 from pipelines.cli.schedule import app as schedule_app
 from ssd_core.cli import exits
 
@@ -15,6 +16,7 @@ app = typer.Typer(
     no_args_is_help=True,
     epilog=exits.EPILOG,
     add_completion=False,
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -29,7 +31,7 @@ app.command("component")(component)
 
 
 @app.callback()
-def pipelines(version: exits.Version = False) -> None:
+def pipelines(_version: exits.Version = False) -> None:
     """Compile pipelines for Kubeflow, and run them here or on a cluster."""
 
 

@@ -1,4 +1,4 @@
-"""Verbs for a cluster: `compile`, `submit`, `wait`, `status` and `results`."""
+"""Verbs for a cluster: `compile`, `submit`, `wait` and `status`."""
 
 import sys
 from dataclasses import asdict, dataclass
@@ -17,11 +17,9 @@ from pipelines.cli.options import (
     with_bundles,
 )
 from pipelines.cluster.settings import ServerSettings
-from pipelines.results import explain_publish, find_unfinished, format_figures, read_results
 from ssd_core.cli.options import Json, print_json
-from ssd_core.errors import RunFailedError, TransientError, UsageError
+from ssd_core.errors import RunFailedError, TransientError
 from ssd_core.logs import format_duration, set_up_logging
-from ssd_core.store.layout import Layout
 
 if TYPE_CHECKING:
     from pipelines.cluster.client import Client, RunState, StepState
@@ -190,55 +188,6 @@ def status(run: RunId, server: ServerSettings, as_json: Json = False) -> None:
     for step in found.steps:
         print(f"  {_describe_step(step)}")
     print(client.run_url(run))
-
-
-@with_bundles
-def results(
-    run: RunId,
-    server: ServerSettings,
-    root: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DIR", help="Root of the run, required for a local one; a server returns it."
-        ),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Print the metrics of the finished steps of a run, and the steps that did not finish.
-
-    Example: python -m pipelines results 8f0c1c52-6f0e-4c0b-9d6b-0d8f7f1f2a3b
-    --root s3://detectors
-    """
-    from ssd_core.stages.report import REPORT_FILE
-
-    layout = Layout(root or _fetch_root(run, server))
-    found = read_results(layout, run)
-    if as_json:
-        print_json(found)
-        return
-    for step, result in found.items():
-        for name, value in result["metrics"].items():
-            print(f"{step:<14} {name:<24} {'–' if value is None else f'{value:.6g}'}")
-        if "verdict" in result:
-            print(f"{step:<14} {'verdict':<24} {result['verdict']['word']}")
-        if step == "report":
-            print(f"{step:<14} {layout.run(run, step) / REPORT_FILE}")
-        if step == "publish" and "uri" in result:
-            print(f"{step:<14} {result['uri']}")
-    for step in find_unfinished(layout, run):
-        reason = explain_publish(layout, run, found) if step == "publish" else ""
-        print(f"{step:<14} not finished{reason and f': {reason}'}")
-    if figures := format_figures(found):
-        print(figures)
-
-
-def _fetch_root(run: str, server: ServerSettings) -> str:
-    from pipelines.cluster.client import Client
-
-    root = Client(server).get_run(run).arguments.get("data_root")
-    if not isinstance(root, str):
-        raise UsageError(f"the run {run} has no parameter 'data_root', so it is not one of ours")
-    return root
 
 
 def _watch(client: "Client", run_id: str, options: WaitOptions) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from pipelines.catalogue import build
-from pipelines.cli.options import Pipeline, PipelineOptions, with_bundles
+from pipelines.cli.options import DEFAULT_ROOT, Pipeline, PipelineOptions, with_bundles
 from pipelines.results import format_figures, read_results
 from ssd_core.cli.options import Device, Framework
 from ssd_core.errors import UsageError
@@ -25,7 +25,7 @@ _docker = typer.Option("--docker", help="Run each step in its image; see `make i
 def run(
     pipeline: Pipeline,
     given: PipelineOptions,
-    root: Annotated[str, _root] = "out",
+    root: Annotated[str, _root] = DEFAULT_ROOT,
     framework: Framework = "torch",
     device: Device = "auto",
     docker: Annotated[bool, _docker] = False,
@@ -45,7 +45,7 @@ def run(
     print(f"{pipeline} · {subjects} → {root}", flush=True)
     done = run_pipeline(build(pipeline, placement), arguments, launcher, sys.stdout)
     print(f"log {_relative(LocalDirectory(done.log_path))}")
-    _print_results(Layout(arguments["data_root"]), done.name)
+    _print_results(root, done.name)
 
 
 def component(
@@ -68,7 +68,9 @@ def component(
             help="Repeat this step of a run: its id, or the directory of its records; also s3://...",
         ),
     ] = None,
-    root: Annotated[str, typer.Option(metavar="DIR", help="Root of the run with that id.")] = "out",
+    root: Annotated[
+        str, typer.Option(metavar="DIR", help="Root of the run with that id.")
+    ] = DEFAULT_ROOT,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Default: out/components/NAME.")
     ] = None,
@@ -130,7 +132,8 @@ def _check_inputs(arguments: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _print_results(layout: Layout, name: str) -> None:
+def _print_results(root: str, name: str) -> None:
+    layout = Layout(root)
     found, report_dir = read_results(layout, name), layout.run(name, "report")
     if training_id := found.get("train", {}).get("metadata", {}).get("training_id"):
         model = _relative(layout.training(training_id) / MODEL_DIR)
@@ -138,6 +141,9 @@ def _print_results(layout: Layout, name: str) -> None:
         program = _relative(LocalDirectory(Path(sys.executable).with_name("ssd")))
         words = [program, "predict", "--model", model, "IMAGES", "--out", "found"]
         print(f"next: {shlex.join(words)}")
+    python = _relative(LocalDirectory(Path(sys.executable)))
+    place = [] if root == DEFAULT_ROOT else ["--root", root]
+    print(f"figures: {shlex.join([python, '-m', 'pipelines', 'results', name, *place])}")
     print(f"results {_relative(report_dir.parent)}")
     last = [format_figures(found)]
     if "report" in found:

@@ -17,6 +17,9 @@ from ssd_core.stages import resolve_config
 from ssd_core.store import Location
 from ssd_core.store.layout import Layout
 
+DEFAULT_ROOT = "out"
+"""Of runs on this machine."""
+
 Pipeline = Annotated[
     str, typer.Argument(metavar="PIPELINE", help=f"One of: {', '.join(PIPELINES)}.")
 ]

@@ -6,20 +6,20 @@ from itertools import islice
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from pipelines.catalogue import PIPELINES, check_pipeline
 from pipelines.cli.cluster import SubmitOptions, compile_checked
 from pipelines.cli.options import PipelineOptions, with_bundles
 from pipelines.cluster.cron import Cron, read_cron
 from pipelines.cluster.settings import ServerSettings
+from ssd_core.cli.exits import Commands
 from ssd_core.errors import TransientError, unknown_name
 from ssd_core.logs import set_up_logging
 
 _SHOWN_TIMES = 3
 
 
-class _Group(TyperGroup):
+class _Group(Commands):
     """Takes `schedule NAME ...` for `schedule create NAME ...`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -28,7 +28,9 @@ class _Group(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-app = typer.Typer(cls=_Group, no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    cls=_Group, no_args_is_help=True, add_completion=False, rich_markup_mode="markdown"
+)
 
 
 @app.callback()

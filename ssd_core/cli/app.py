@@ -43,7 +43,7 @@ for command in (
 
 
 @app.callback()
-def ssd(context: typer.Context, version: exits.Version = False) -> None:
+def ssd(context: typer.Context, _version: exits.Version = False) -> None:
     """Train, evaluate and benchmark SSD object detectors.
 
     The usual order is check, convert, inspect, train, evaluate, benchmark, report, publish.

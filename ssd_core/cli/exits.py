@@ -7,17 +7,19 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperArgument, TyperGroup
 from typer.exceptions import TyperException
 
 from ssd_core import __version__
+from ssd_core.cli.options import print_failure
 from ssd_core.errors import (
     StoppedError,
     TransientError,
+    UsageError,
     closest_name,
     explain,
     one_line,
@@ -49,19 +51,32 @@ def _print_version(is_requested: bool) -> None:
 
 Version = Annotated[
     bool,
-    typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+    typer.Option(
+        "--version",
+        callback=_print_version,
+        is_eager=True,
+        expose_value=False,
+        help="Print the version of this program.",
+    ),
 ]
+"""An option of a whole command line, which its commands then take too."""
 
 
 class Commands(TyperGroup):
     """The commands of a command line that ends with `run`."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return a command; the help of its flags has no type."""
+        """Return a command; it takes --version, and its help shows no types."""
         command = super().get_command(ctx, cmd_name)
-        for parameter in command.get_params(ctx) if command else ():
+        if command is None:
+            return None
+        if not any("--version" in parameter.opts for parameter in command.params):
+            command.params += [each for each in self.params if "--version" in each.opts]
+        for parameter in command.get_params(ctx):
             if getattr(parameter, "is_flag", False):
                 parameter.metavar = ""
+            elif isinstance(parameter, TyperArgument):
+                vars(parameter)["display_type_rich"] = lambda ctx: None
         return command
 
     def invoke(self, ctx: Any) -> Any:
@@ -81,22 +96,36 @@ def run(app: typer.Typer) -> NoReturn:
         with _guarded_output():
             returned = app(standalone_mode=False)
         exit_code = returned if isinstance(returned, int) else 0
+        if exit_code:
+            _print_failure("a process of this command failed; see its error", exit_code)
     except TyperException as error:
         if error.format_message():  # empty after a bare command has printed its help
-            report_error(_explain(error), 2)
+            _report(_explain(error), 2)
         sys.exit(2)
     except Exception as error:
         explained = explain(error)
         if explained is None or is_debugging:
             traceback.print_exc()
         if explained is None:
-            report_error(_BUG, 1, cause=f"{type(error).__name__}: {error}")
+            _report(_BUG, 1, cause=f"{type(error).__name__}: {error}")
             sys.exit(1)
-        report_error(explained, explained.exit_code)
+        _report(explained, explained.exit_code)
         if explained is not error:  # memory may be short, so that libraries crash at a normal end
             os._exit(explained.exit_code)
         sys.exit(explained.exit_code)
     sys.exit(exit_code)
+
+
+def _report(message: object, exit_code: int, *, cause: str | None = None) -> None:
+    report_error(message, exit_code, cause=cause)
+    _print_failure(message, exit_code)
+
+
+def _print_failure(message: object, exit_code: int) -> None:
+    if "--json" in sys.argv:
+        with suppress(OSError, UsageError):  # of the output, and of the variables of ranks
+            print_failure(message, exit_code)
+            sys.stdout.flush()
 
 
 def _take_common_options() -> bool:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 from ssd_core.config import DeviceName, FrameworkName, Recipe
-from ssd_core.errors import UsageError, unknown_name
+from ssd_core.errors import UsageError, one_line, unknown_name
 from ssd_core.logs import set_up_logging
 from ssd_core.recipes import load_recipe
 from ssd_core.store import Location
@@ -112,7 +112,13 @@ def choose_recipe(name: str | None, config: str | None) -> Recipe:
     raise UsageError("expected one of --recipe NAME (see 'ssd recipes') and --config FILE")
 
 
+_has_document = False
+"""Whether this command has printed its JSON document."""
+
+
 def _keep_output_for_json(is_json: bool) -> bool:
+    global _has_document
+    _has_document = False
     if is_json:
         set_up_logging()
     return is_json
@@ -135,5 +141,18 @@ def finish(result: StageResult, output: Location, *, as_json: bool) -> None:
 
 
 def print_json(content: Any) -> None:
-    """Print a JSON document."""
+    """Print the JSON document of a command."""
+    global _has_document
+    _has_document = True
     print(json.dumps(content, indent=2))
+
+
+def print_failure(message: object, exit_code: int) -> None:
+    """Print a failure as the JSON document of a command, unless it has printed its result.
+
+    A rank prints nothing: the command that has started it does.
+    """
+    from ssd_core.backends.ranks import read_rank_env
+
+    if not _has_document and read_rank_env().world_size == 1:
+        print_json({"error": one_line(str(message)), "exit_code": exit_code})

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ssd_core.errors import UsageError
 from ssd_core.store import Location
+from ssd_core.store.location import is_empty
 
 MANIFEST_FILE = "manifest.json"
 """Of a converted data set; written last."""
@@ -27,6 +28,21 @@ class Layout:
     def run(self, run_id: str, step: str) -> Location:
         """Return the output directory of one step of a pipeline run."""
         return self._join("runs", run_id, step)
+
+    def has_run(self, run_id: str) -> bool:
+        """Return whether a step of this pipeline run has begun."""
+        return not is_empty(self._join("runs", run_id))
+
+    def last_run(self) -> str:
+        """Return the id of the pipeline run that has written last.
+
+        Raises:
+            UsageError: there is no run.
+        """
+        found = max(self._join("runs").list(), key=lambda each: each.changed, default=None)
+        if found is None:
+            raise UsageError(f"{self.root} holds no runs; give the id of a run, or another --root")
+        return found.key.partition("/")[0]
 
     def benchmarks(self, series: str) -> Location:
         """Return the directory of the history of a series of benchmarks."""

@@ -1,6 +1,7 @@
 """Where commands write: results to standard output, progress and warnings to standard error."""
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -69,3 +70,26 @@ def test_quiet_keeps_results_and_warnings(few_images: Path, tmp_path: Path) -> N
 
 def test_both_command_lines_have_a_version() -> None:
     assert run_ssd("--version").stdout.startswith("ssd ")
+
+
+@pytest.mark.parametrize("words", [("recipes", "dmo"), ("recipes", "--nonsense"), ("verify", "/x")])
+def test_a_failure_is_one_json_document(words: tuple[str, ...]) -> None:
+    done = run_ssd(*words, "--json")
+    assert done.returncode == 2
+    assert json.loads(done.stdout) == {"error": done.stderr.strip()[7:], "exit_code": 2}
+
+
+def test_a_result_with_an_error_stays_the_only_document(few_images: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(few_images, tmp_path / "images"))
+    next(folder.glob("JPEGImages/*")).write_bytes(b"")
+    done = run_ssd("check", folder, "--json")
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["findings"] == {"image_empty": 1}
+
+
+def test_several_processes_fail_in_one_json_document(bccd_shards: Path, tmp_path: Path) -> None:
+    words = ["--data", bccd_shards, "--recipe", "demo", "--out", tmp_path / "out"]
+    changes = ["--set", "train.optimizer.learning_rate=1e38", "--epochs", "1", "--device", "cpu"]
+    done = run_ssd("train", *words, *changes, "--num-devices", "2", "--json")
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["exit_code"] == 3

@@ -1,6 +1,8 @@
 """Results of a run, read from its store."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,22 @@ def test_results_come_from_the_store(pipelines: Command, kfp_server: KfpServer, 
     assert lines[-1] == "AP 0.250 · AP50 0.512 · 1,234.5 images/s (slower)"
     found = json.loads("".join(pipelines.lines("results", "night", f"--root={root}", "--json")))
     assert found["evaluate"]["metrics"] == {"ap": 0.25, "ap50": 0.512, "ap_small": None}
+    assert kfp_server.requests == []
+
+
+def test_the_last_local_run_is_found_by_default(
+    pipelines: Command, kfp_server: KfpServer, root: Path
+) -> None:
+    assert "out holds no runs; give the id of a run" in pipelines.fails(2, "results")
+    root.rename("out")
+    expected = pipelines.lines("results", "night", "--root=out")
+    assert pipelines.lines("results", "night") == expected
+    assert pipelines.lines("results") == expected
+    earlier = Path("out/runs/evening/evaluate")
+    shutil.copytree("out/runs/night/evaluate", earlier)
+    for path in earlier.iterdir():
+        os.utime(path, (0, 0))
+    assert pipelines.lines("results") == expected
     assert kfp_server.requests == []
 
 

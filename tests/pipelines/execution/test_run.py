@@ -98,10 +98,13 @@ def test_killed_run_continues(root: Path, lines: list[str]) -> None:
 
 def test_the_model_and_the_next_command_are_printed(root: Path, lines: list[str]) -> None:
     (model,) = root.glob("training/*/model")
-    assert lines[-4] == f"model {model}"
-    program, *words = shlex.split(lines[-3].removeprefix("next: "))
+    assert lines[-5] == f"model {model}"
+    program, *words = shlex.split(lines[-4].removeprefix("next: "))
     assert Path(program).name == "ssd"
     assert words == ["predict", "--model", str(model), "IMAGES", "--out", "found"]
+    done = run(shlex.split(lines[-3].removeprefix("figures: ")))
+    assert done.returncode == 0, done.stderr
+    assert lines[-1].startswith(done.stdout.splitlines()[-1])
 
 
 def test_last_line_has_the_measured_metrics(lines: list[str]) -> None:
