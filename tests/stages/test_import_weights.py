@@ -9,11 +9,11 @@ import pytest
 from ssd_core.backends import open_backend
 from ssd_core.errors import DataError, OwnershipError, UsageError
 from ssd_core.layouts.ckpt import read_ckpt, write_ckpt
-from ssd_core.layouts.mindspore import write_checkpoint
-from ssd_core.model_dir import Model, read_model
+from ssd_core.model_dir import Model, read_model, write_model
 from ssd_core.recipes import load_recipe
-from ssd_core.stages import import_weights
+from ssd_core.stages import export, import_weights
 from ssd_core.store import LocalDirectory
+from ssd_core.structures import ClassInfo
 from tests.small_model import describe_model
 
 CLASSES = ["red cell", "white cell"]
@@ -31,15 +31,17 @@ def model():
         for name, array in weights.items()
     }
     description = describe_model(num_classes=len(CLASSES)).model_copy(update={"recipe": RECIPE})
-    return Model(description=description, classes=(), weights=weights)
+    infos = [ClassInfo(label=i, name=name, category_id=i) for i, name in enumerate(CLASSES, 1)]
+    return Model(description=description, classes=tuple(infos), weights=weights)
 
 
 @pytest.fixture(scope="module")
 def arrays(model, tmp_path_factory):
-    """The arrays of its checkpoint, by MindSpore's names."""
-    path = tmp_path_factory.mktemp("exported") / "a.ckpt"
-    assert write_checkpoint(model, path) == {"arrays": len(model.weights)}
-    return read_ckpt(path.read_bytes())
+    """The arrays of the checkpoint that it is exported to, by MindSpore's names."""
+    folder = tmp_path_factory.mktemp("exported")
+    write_model(LocalDirectory(folder / "model"), model.description, model.classes, model.weights)
+    export.run(LocalDirectory(folder / "model"), LocalDirectory(folder / "out"), format_name="ckpt")
+    return read_ckpt((folder / "out" / "model.ckpt").read_bytes())
 
 
 @pytest.fixture

@@ -90,14 +90,9 @@ def describe_network(config: ModelConfig, num_classes: int) -> ArrayTypes:
         return _describe(Ssd(config, num_classes).state_dict())
 
 
-def check_fit(arrays: Mapping[str, Array], tensors: Mapping[str, Tensor]) -> None:
-    """Check that arrays have names, shapes and types of tensors; see `check_arrays`."""
-    check_arrays(arrays, _describe(tensors))
-
-
 def copy_to_tensors(arrays: Mapping[str, Array], tensors: Mapping[str, Tensor]) -> None:
     """Overwrite `tensors` with the arrays of the same names; on a DataError nothing changes."""
-    check_fit(arrays, tensors)
+    check_arrays(arrays, _describe(tensors))
     with torch.no_grad():
         for name, tensor in tensors.items():
             tensor.copy_(torch.tensor(arrays[name]))
