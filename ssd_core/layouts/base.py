@@ -8,6 +8,8 @@ from ssd_core.structures import Array
 
 VGG16_CONVOLUTIONS = (2, 2, 3, 3, 3)
 """Of each stage."""
+SSD300_EXTRAS = 4
+SSD300_LEVELS = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +17,7 @@ class WeightLayout:
     """How another program names and arranges the arrays of a network."""
 
     layers: Mapping[str, str]
-    """Its name of each of our layers, or of an array alone; none if it has our names."""
+    """Its name of each of our layers, or of an array alone; the others have our names."""
     roles: Mapping[str, str]
     """Its name of the last part of our names, where it is another one."""
     prefix: str
@@ -27,11 +29,11 @@ class WeightLayout:
 
     def name(self, ours: str) -> str:
         """Return its name of one of our arrays, without the prefix."""
-        if not self.layers:
-            return ours
         if ours in self.layers:
             return self.layers[ours]
         layer, _, role = ours.rpartition(".")
+        if layer not in self.layers:
+            return ours
         return f"{self.layers[layer]}.{self.roles.get(role, role)}"
 
 

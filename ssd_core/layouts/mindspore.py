@@ -2,16 +2,27 @@
 
 from pathlib import Path
 
-from ssd_core.layouts.base import OURS, VGG16_CONVOLUTIONS, WeightLayout
+from ssd_core.layouts.base import (
+    OURS,
+    SSD300_EXTRAS,
+    SSD300_LEVELS,
+    VGG16_CONVOLUTIONS,
+    WeightLayout,
+)
 from ssd_core.layouts.ckpt import write_ckpt
 from ssd_core.model_dir import Model
 from ssd_core.structures import Array
 
+_ROLES = {
+    "scale": "gamma",
+    "offset": "beta",
+    "mean": "moving_mean",
+    "variance": "moving_variance",
+}
+"""Of a norm."""
 _BLOCKS = 17
 _FIRST_PART = 13
 """Blocks before the branch to the first level; the others are in a cell of their own."""
-_EXTRAS = 4
-_LEVELS = 6
 
 
 def _norm_pair(ours: str, theirs: str) -> dict[str, str]:
@@ -34,7 +45,7 @@ def _heads() -> dict[str, str]:
     """Return the names of the heads, which both models have in common."""
     layers = {}
     for ours, theirs in (("cls", "multi_cls_layers"), ("bbox", "multi_loc_layers")):
-        for level in range(_LEVELS):
+        for level in range(SSD300_LEVELS):
             for part, index in (("depthwise.conv", 0), ("depthwise.norm", 1), ("conv", 3)):
                 layers[f"heads.{ours}.{level}.{part}"] = f"multi_box.{theirs}.{level}.{index}"
     return layers
@@ -44,15 +55,13 @@ def _mobilenet_v2() -> dict[str, str]:
     """Return the names of `ssd300`."""
     layers = _norm_pair("backbone.stem", "backbone.features_1.0")
     for block in range(_BLOCKS):
-        cell = (
-            f"features_1.{block + 1}"
-            if block < _FIRST_PART
-            else f"features_2.{block - _FIRST_PART}"
-        )
-        layers |= _residual(f"backbone.blocks.{block}", f"backbone.{cell}", expands=block > 0)
+        is_first = block < _FIRST_PART
+        cell = f"1.{block + 1}" if is_first else f"2.{block - _FIRST_PART}"
+        theirs = f"backbone.features_{cell}"
+        layers |= _residual(f"backbone.blocks.{block}", theirs, expands=block > 0)
     layers |= _norm_pair("backbone.branch", "backbone.expand_layer_conv_13")
     layers |= _norm_pair("backbone.last", f"backbone.features_2.{_BLOCKS - _FIRST_PART}")
-    for extra in range(_EXTRAS):
+    for extra in range(SSD300_EXTRAS):
         layers |= _residual(f"extras.{extra}", f"multi_residual.{extra}")
     return layers | _heads()
 
@@ -63,7 +72,7 @@ def _vgg16() -> dict[str, str]:
     for stage, count in enumerate(VGG16_CONVOLUTIONS, 1):
         for index in range(count):
             layers[f"backbone.conv{stage}_{index + 1}"] = f"backbone.b{stage}.{2 * index}"
-    for extra in range(_EXTRAS):
+    for extra in range(SSD300_EXTRAS):
         for index in (1, 2):
             layers[f"extras.{extra}.conv{index}"] = f"b{8 + extra}_{index}"
     return layers | _heads()
@@ -77,13 +86,7 @@ def _arrange(ours: str, array: Array) -> Array:
 
 
 def _layout(layers: dict[str, str]) -> WeightLayout:
-    roles = {"scale": "gamma", "offset": "beta", "mean": "moving_mean"}
-    return WeightLayout(
-        layers=layers,
-        roles={**roles, "variance": "moving_variance"},
-        prefix="network.",
-        arrange=_arrange,
-    )
+    return WeightLayout(layers=layers, roles=_ROLES, prefix="network.", arrange=_arrange)
 
 
 MINDSPORE = {"mobilenet_v2": _layout(_mobilenet_v2()), "vgg16_linear": _layout(_vgg16())}

@@ -1,12 +1,15 @@
 """torchvision's SSD300 with VGG16 (`torchvision.models.detection.ssd300_vgg16`)."""
 
 from ssd_core.config import PostprocessSpec
-from ssd_core.layouts.base import VGG16_CONVOLUTIONS, WeightLayout, keep
+from ssd_core.layouts.base import (
+    SSD300_EXTRAS,
+    SSD300_LEVELS,
+    VGG16_CONVOLUTIONS,
+    WeightLayout,
+    keep,
+)
 from ssd_core.recipes.anchors import paper_levels
 from ssd_core.recipes.ssd300_vgg16 import SSD300_COCO_SIZES, SSD300_RATIOS, SSD300_STRIDES
-
-_EXTRAS = 4
-_LEVELS = 6
 
 
 def _vgg16() -> dict[str, str]:
@@ -23,11 +26,11 @@ def _vgg16() -> dict[str, str]:
             theirs = f"extra.0.{2 * index + 1}" if last else f"features.{place + 2 * index}"
             layers[f"backbone.conv{stage}_{index + 1}"] = f"backbone.{theirs}"
         place += 2 * count + 1
-    for extra in range(_EXTRAS):
+    for extra in range(SSD300_EXTRAS):
         for index in (1, 2):
             theirs = f"backbone.extra.{extra + 1}.{2 * (index - 1)}"
             layers[f"extras.{extra}.conv{index}"] = theirs
-    for level in range(_LEVELS):
+    for level in range(SSD300_LEVELS):
         for ours, theirs in (("cls", "classification"), ("bbox", "regression")):
             layers[f"heads.{ours}.{level}"] = f"head.{theirs}_head.module_list.{level}"
     return layers

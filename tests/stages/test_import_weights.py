@@ -11,6 +11,7 @@ from ssd_core.errors import DataError, OwnershipError, UsageError
 from ssd_core.layouts.ckpt import read_ckpt, write_ckpt
 from ssd_core.model_dir import Model, read_model, write_model
 from ssd_core.recipes import load_recipe
+from ssd_core.recipes.overrides import override
 from ssd_core.stages import export, import_weights
 from ssd_core.store import LocalDirectory
 from ssd_core.structures import ClassInfo
@@ -18,6 +19,7 @@ from tests.small_model import describe_model
 
 CLASSES = ["red cell", "white cell"]
 RECIPE = load_recipe("ssd300_mobilenet_v2")
+PLAIN_HEADS = override(RECIPE, ["train.model.head=convolution"])
 PREFIX = "network.multi_box.multi_loc_layers.0"
 
 
@@ -108,6 +110,7 @@ def test_a_network_that_the_program_lacks_has_our_names(run, tmp_path):
         ({}, {"classes": ["a"]}, UsageError, "has 1 names, but .* has weights for 2"),
         ({}, {"classes": ["a", "a"]}, UsageError, "'a' occurs twice"),
         ({}, {"recipe": load_recipe("demo")}, DataError, "arrays of the network are missing"),
+        ({}, {"recipe": PLAIN_HEADS}, DataError, "24 of the .* such as 'heads.cls.0.weight'"),
         ({f"{PREFIX}.3.bias": None}, {}, DataError, f"1 of the .* such as '{PREFIX[8:]}.3.bias'"),
         ({f"{PREFIX}.3.bias": np.ones(13, "f4")}, {}, DataError, r"is \(13,\) float32, the"),
         ({f"{PREFIX}.3.bias": np.ones(12, "i4")}, {}, DataError, r"\(12,\) int32, the network"),
@@ -118,6 +121,7 @@ def test_a_network_that_the_program_lacks_has_our_names(run, tmp_path):
         "classes",
         "repeated class",
         "recipe",
+        "heads",
         "missing",
         "shape",
         "type",
