@@ -1,8 +1,9 @@
-"""Decode and augment for SSD on one thread; the peer has the order of mmdetection 3.x.
+"""Decode and augment for SSD on one thread; the peers are mmdetection 3.x and MindSpore's SSD300.
 
-The two draw different random numbers, so the check compares distributions: of the number and area
-of the boxes, and of the pixel levels. Ours returns uint8 and the peer float32; both leave the
-normalisation to the device.
+They draw different random numbers, so the check compares distributions: of the number and area of
+the boxes, and of the pixel levels. Ours returns uint8 and leaves the rest to the device, as
+mmdetection does with float32; MindSpore's chain also finds the targets of the anchors and
+normalises.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +13,7 @@ import numpy as np
 from benchmarks import mmdet_order
 from benchmarks.images import make_images
 from benchmarks.interleaved import compare
+from benchmarks.peers import PEERS, Peer
 from benchmarks.row import Row, Size, main, ratio_row
 from ssd_core.config import AugmentConfig, ConvertConfig
 from ssd_core.data.batches.augment import sample
@@ -25,55 +27,63 @@ Augment = Callable[[bytes, Annotations], tuple[Array, FloatArray]]
 
 
 def measure(size: Size) -> Iterator[Row]:
-    """Yield a single row; a fifth of the images is enough."""
+    """Yield a row per peer; a fifth of the images is enough."""
     source = FolderSource(make_images(size.work_dir, size.images))
     split = read_dataset(source, ConvertConfig(), Findings("strict")).splits["train"]
     samples = [split.sample(index) for index in range(max(30, size.images // 5))]
     images = [(source.read(item.image_path), item.annotations) for item in samples]
+    for peer in PEERS:
+        yield measure_peer(peer, images, size.rounds)
+
+
+def measure_peer(peer: Peer, images: Sequence[tuple[bytes, Annotations]], rounds: int) -> Row:
+    """Compare our augmentation with that of a peer."""
     rng = np.random.default_rng(1)
-    ours, peer = make_ours(rng), make_peer(rng)
+    ours, theirs = make_ours(peer.ours, rng), make_theirs(peer, rng)
     comparison = compare(
         lambda: [ours(*image)[1] for image in images],
-        lambda: [peer(*image)[1] for image in images],
-        check=lambda *_: check_distributions(ours, peer, images),
-        rounds=size.rounds,
+        lambda: [theirs(*image)[1] for image in images],
+        check=lambda *_: check_distributions(peer, ours, theirs, images),
+        rounds=rounds,
     )
-    yield ratio_row(
-        "decode + SSD augmentation", "mmdet 3.x order", comparison, target=0.37, clock="CPU"
+    return ratio_row(
+        "decode + SSD augmentation",
+        peer.name,
+        comparison,
+        target=peer.augment_target,
+        clock="CPU",
     )
 
 
-def make_ours(rng: np.random.Generator) -> Augment:
+def make_ours(config: AugmentConfig, rng: np.random.Generator) -> Augment:
     """Return our augmentation, which writes to a reused array."""
     out = np.empty((mmdet_order.SIDE, mmdet_order.SIDE, 3), np.uint8)
 
     def ours(image: bytes, annotations: Annotations) -> tuple[Array, FloatArray]:
-        boxes, _ = sample(
-            image, annotations, rng, config=AugmentConfig(), fill=mmdet_order.FILL, out=out
-        )
+        boxes, _ = sample(image, annotations, rng, config=config, fill=mmdet_order.FILL, out=out)
         return out, boxes
 
     return ours
 
 
-def make_peer(rng: np.random.Generator) -> Augment:
-    """Return the augmentation of the peer."""
+def make_theirs(peer: Peer, rng: np.random.Generator) -> Augment:
+    """Return the augmentation of a peer."""
 
-    def peer(image: bytes, annotations: Annotations) -> tuple[Array, FloatArray]:
-        pixels, boxes, _ = mmdet_order.augment(image, annotations.boxes, annotations.labels, rng)
+    def theirs(image: bytes, annotations: Annotations) -> tuple[Array, FloatArray]:
+        pixels, boxes, _ = peer.augment(image, annotations.boxes, annotations.labels, rng)
         return pixels, boxes
 
-    return peer
+    return theirs
 
 
 def check_distributions(
-    ours: Augment, peer: Augment, images: list[tuple[bytes, Annotations]]
+    peer: Peer, ours: Augment, theirs: Augment, images: Sequence[tuple[bytes, Annotations]]
 ) -> None:
     """Compare two draws of each image."""
-    found, expected = (
-        [describe(*augment(*image)) for image in images for _ in range(2)]
-        for augment in (ours, peer)
-    )
+    twice = [image for image in images for _ in range(2)]
+    found = [describe(*ours(*image)) for image in twice]
+    pixels_and_boxes = (theirs(*image) for image in twice)
+    expected = [describe(peer.to_levels(pixels), boxes) for pixels, boxes in pixels_and_boxes]
     check_means(found, expected)
 
 

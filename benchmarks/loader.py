@@ -7,7 +7,6 @@ batches of 32; starting the workers is not measured.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,13 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks import mindspore_chain, mmdet_order
+from benchmarks import mmdet_order
 from benchmarks.augment import check_means
 from benchmarks.images import make_images
 from benchmarks.interleaved import Comparison, compare
+from benchmarks.peers import PEERS, Peer
 from benchmarks.row import Row, Size, main, ratio_row
-from ssd_core.config import AugmentConfig, ConvertConfig
+from ssd_core.config import ConvertConfig
 from ssd_core.data.batches.loader import Loader
 from ssd_core.data.shards.reader import SplitReader, open_split
 from ssd_core.stages import convert
@@ -31,37 +31,6 @@ _BATCH = 32
 _WORKERS = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Peer:
-    """An input pipeline and the configuration of ours that does the same."""
-
-    name: str
-    augment: Callable[..., Any]
-    """From an image file, boxes, labels and generator to pixels, boxes, and more."""
-    to_levels: Callable[[Array], Array]
-    """From its pixels to 0..255."""
-    ours: AugmentConfig
-    target: float
-
-
-PEERS = (
-    Peer(
-        name="torch DataLoader, 2 workers, cv2",
-        augment=mmdet_order.augment,
-        to_levels=lambda pixels: pixels,
-        ours=AugmentConfig(),
-        target=0.4,
-    ),
-    Peer(
-        name="MindSpore's chain, 2 workers",
-        augment=mindspore_chain.augment,
-        to_levels=mindspore_chain.to_levels,
-        ours=mindspore_chain.CONFIG.augment,
-        target=0.667,
-    ),
-)
-
-
 def measure(size: Size) -> Iterator[Row]:
     """Yield a row per peer."""
     source = make_images(size.work_dir, size.images)
@@ -70,8 +39,13 @@ def measure(size: Size) -> Iterator[Row]:
     reader = open_split(LocalDirectory(shards), "train")
     for peer in PEERS:
         comparison = compare_with(peer, reader, source, size.rounds)
-        work = "whole loader, 2 threads"
-        yield ratio_row(work, peer.name, comparison, target=peer.target, clock="wall")
+        yield ratio_row(
+            "whole loader, 2 threads",
+            f"torch DataLoader, 2 workers, {peer.name}",
+            comparison,
+            target=peer.loader_target,
+            clock="wall",
+        )
 
 
 def compare_with(peer: Peer, reader: SplitReader, source: Path, rounds: int) -> Comparison:

@@ -140,7 +140,7 @@ def evaluate_coco(
 
 
 def evaluate_arrays(arrays: CocoArrays, classes: Sequence[ClassInfo]) -> CocoScores:
-    """Do the same for images that are already joined."""
+    """Do what `evaluate_coco` does for images that are already joined."""
     precision, recall = _tables(arrays, classes)
     values = {
         name: _mean(_select(cells, precision, recall)) for name, cells in COCO_METRICS.items()
