@@ -72,7 +72,7 @@ RULES: dict[str, Rule] = {
     "object_malformed": Rule("error", DROP_BOX),
     "object_id_twice": Rule("error", KEEP, KEEP),
     "row_twice": Rule("error", DROP_BOX),
-    "number_not_whole": Rule("warning", "used the integer"),
+    "number_rewritten": Rule("warning", "used the number"),
     "image_emptied": Rule("warning", DROP_IMAGE),
     # a box
     "box_not_finite": Rule("error", DROP_BOX),

@@ -113,8 +113,9 @@ CASES: dict[str, Case] = {
     "NaN": Case(text(lambda t: t.replace("[1, 2", "[NaN, 2", 1)), {"box_not_finite": 1}, 2, 1),
     "no annotations": Case(lambda _, c: c.pop("annotations"), UNUSABLE, 0),
     # ids
-    "id as text": Case(image(id="10"), {"image_malformed": 1, "object_of_unknown_image": 1}, 2),
-    "id with a point": Case(image(id=10.0), {"number_not_whole": 1}),
+    "id as a word": Case(image(id="a"), {"image_malformed": 1, "object_of_unknown_image": 1}, 2),
+    "id as text": Case(image(id="10"), {"number_rewritten": 1}),
+    "id with a point": Case(image(id=10.0), {"number_rewritten": 1}),
     "null": Case(lambda _, c: c["annotations"].append(None), {"object_malformed": 1}),
     "two images of one id": Case(
         image(id=0), {"image_id_twice": 2, "object_of_unknown_image": 1}, 1
@@ -204,7 +205,7 @@ CASES: dict[str, Case] = {
     "twice the size": Case(image(width=42, height=24), {"image_size_scaled": 1}),
     "size unknown": Case(image(width=None, height=None), {}),
     "half a size": Case(without("images", "width"), {}),
-    "size as text": Case(image(width="21"), {"image_malformed": 1}, 2),
+    "size as text": Case(image(width="21"), {"number_rewritten": 1}),
     "named .png, but JPEG": Case(file(lambda: JPEG), {}),
     "image: avif": Case(file(GOOD["avif"]), {}),
     **{

@@ -58,7 +58,7 @@ def check_split(
         raise DataError(
             f"{split.place}: the {name} split has no objects in {num_images} images; choose "
             f"another split (--{name}, convert.{name}) or other classes (--classes, "
-            f"convert.classes){_WITHOUT_VAL if name == 'val' else ''}"
+            f"convert.classes){_WITHOUT_VAL if name == 'val' else ''}{findings.most_frequent()}"
         )
     if split.annotations.is_crowd.all():
         remedy = " or crowd=object (--crowd, convert.crowd)" if name == "train" else ""

@@ -78,6 +78,9 @@ def _find_format(source: Source, config: ConvertConfig) -> tuple[str, list[str]]
     seen = {
         name: places for name, reader in READERS.items() if (places := reader.find_places(source))
     }
+    lone = [name for name in source.files if name.lower().endswith(".json")]
+    if not seen and len(lone) == 1:
+        return "coco", lone  # whose reader says what it lacks
     if not seen:
         raise DataError(
             f"{source.uri}: no annotations of a known format in {_count_files(source)}; "

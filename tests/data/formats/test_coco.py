@@ -72,13 +72,16 @@ def test_chosen_classes_have_the_order_of_the_choice(tmp_path: Path) -> None:
         read(tmp_path, classes=("dogg",))
 
 
+FOUR = "bbox: expected a list of x, y, width and height, got "
+
+
 @pytest.mark.parametrize(
     ("annotation", "code", "detail"),
     [
         (box(11), "object_of_unknown_image", "image 11 does not exist"),
         (box(category_id=4), "class_unknown", "category 4 does not exist"),
-        (box(bbox=[1, 2, 3]), "object_malformed", "expected array of length 4, got 3 at $.bbox"),
-        (box(bbox=[]), "object_malformed", "expected array of length 4, got 0 at $.bbox"),
+        (box(bbox=[1, 2, 3]), "object_malformed", f"{FOUR}3"),
+        (box(bbox=[]), "object_malformed", f"{FOUR}0"),
     ],
 )
 def test_bad_objects(tmp_path: Path, annotation: dict[str, Any], code: str, detail: str) -> None:
@@ -127,7 +130,7 @@ def test_no_box_and_no_outline(tmp_path: Path, outline: Any) -> None:
 
 
 def test_objects_of_a_malformed_image_go_with_it(tmp_path: Path) -> None:
-    write(tmp_path, box(10), box(20), images=[IMAGES[0], IMAGES[1] | {"width": "10"}])
+    write(tmp_path, box(10), box(20), images=[IMAGES[0], IMAGES[1] | {"width": "ten"}])
     dataset, findings = read(tmp_path, policy="repair")
     assert findings.counts == {"image_malformed": 2}
     assert len(dataset.splits["train"].annotations) == 1

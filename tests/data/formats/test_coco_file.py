@@ -67,22 +67,22 @@ NOT_COCO: dict[str, tuple[str | bytes, str]] = {
     "bad UTF-8": (GOOD.encode().replace(b'"cat"', b'"c\xfft"'), "is not text, expected UTF-8"),
     "UTF-16": (GOOD.encode("utf-16"), "is text in UTF-16, expected UTF-8"),
     "UTF-16 without mark": (GOOD.encode("utf-16-le"), "line 1 column 2: "),
-    "a list": ("[]", "expected object, got array"),
-    "null": ("null", "expected object, got null"),
-    "no categories": ('{"images": [], "annotations": []}', "missing required field categories"),
-    "no annotations": ('{"images": [], "categories": []}', "missing required field annotations"),
-    "no images": ('{"annotations": [], "categories": []}', "missing required field images"),
-    "images: object": (content(images={}), r"expected array, got object at \$.images"),
-    "images: null": (content(images=None), r"expected array, got null at \$.images"),
-    "annotations: number": (content(annotations=1), r"got int at \$.annotations"),
-    "category: text": (content(categories=["a"]), r"\$.categories\[0\]: expected object, got str"),
-    "category: no name": (content(categories=[{"id": 1}]), "missing required field name"),
+    "a list": ("[]", "expected an object, got a list"),
+    "null": ("null", "expected an object, got null"),
+    "no categories": ('{"images": [], "annotations": []}', "has no categories"),
+    "no annotations": ('{"images": [], "categories": []}', "has no annotations"),
+    "no images": ('{"annotations": [], "categories": []}', "has no images"),
+    "images: object": (content(images={}), "images: expected a list, got an object"),
+    "images: null": (content(images=None), "images: expected a list, got null"),
+    "annotations: number": (content(annotations=1), "annotations: expected a list, got a whole"),
+    "category: text": (content(categories=["a"]), r"s\[0\]: expected an object, got text"),
+    "category: no name": (content(categories=[{"id": 1}]), r"\$.categories\[0\]: has no name"),
     "category: id as text": (
-        category(id="2"),
-        r"\$.categories\[0\]: expected int, got str at \$.id",
+        category(id="a"),
+        r"\$.categories\[0\]: id: expected a whole number, got text",
     ),
-    "category: half an id": (category(id=2.5), "got float at"),
-    "category: negative id": (category(id=-2), r">= 0 at \$.id"),
+    "category: half an id": (category(id=2.5), "id: expected a whole number, got one with a point"),
+    "category: negative id": (category(id=-2), "id: expected a whole number >= 0"),
     "half a surrogate pair": (content(categories=["\ud800"]), "holds half of a surrogate pair"),
     "images twice": (GOOD[:-1] + ', "images": []}', "the key 'images' occurs twice"),
     "annotations twice": (GOOD[:-1] + ', "annotations": []}', "'annotations' occurs twice"),
@@ -99,34 +99,45 @@ def test_unusable_files(tmp_path: Path, name: str, policy: str) -> None:
     with pytest.raises(DataError, match=message) as caught:
         read(tmp_path, text, policy)
     assert str(caught.value).startswith("train.json: ")
-    assert str(caught.value).endswith("; expected COCO annotations")
+    assert str(caught.value).endswith(" the lists 'images', 'annotations' and 'categories'")
     assert "\n" not in str(caught.value)
 
 
 MALFORMED: dict[str, tuple[str, Any, str]] = {
-    "image: id as text": ("images", IMAGE | {"id": "1"}, "got str at $.id"),
-    "image: half an id": ("images", IMAGE | {"id": 1.5}, "got float"),
-    "image: negative id": ("images", IMAGE | {"id": -1}, ">= 0 at $.id"),
-    "image: huge id": ("images", IMAGE | {"id": 2**53 + 1}, "<= 9007199254740992 at $.id"),
-    "image: beyond 64 bits": ("images", IMAGE | {"id": 10**30}, "$.id"),
-    "image: thousands of digits": ("images", IMAGE | {"id": LONG}, "$.id"),
-    "object: thousands of digits": ("annotations", OBJECT | {"image_id": LONG}, "$.image_id"),
-    "image: no id": ("images", {"file_name": "a"}, "missing required field"),
-    "image: no name": ("images", {"id": 1}, "field file_name"),
-    "image: null": ("images", None, "expected object, got null"),
-    "image: name is null": ("images", IMAGE | {"file_name": None}, "got null at $.file_name"),
-    "image: negative side": ("images", IMAGE | {"width": -9}, ">= 0 at $.width"),
-    "object: text": ("annotations", "box", "expected object, got str"),
-    "object: no image": ("annotations", {"id": 1, "category_id": 2}, "required field image_id"),
-    "object: no id": ("annotations", {"image_id": 1, "category_id": 2}, "required field id"),
-    "object: category as text": (
+    "image: id as text": ("images", IMAGE | {"id": "a"}, "id: expected a whole number, got text"),
+    "image: half an id": ("images", IMAGE | {"id": 1.5}, "whole number, got one with a point"),
+    "image: negative id": ("images", IMAGE | {"id": -1}, "id: expected a whole number >= 0"),
+    "image: huge id": ("images", IMAGE | {"id": 2**53 + 1}, "number <= 9007199254740992"),
+    "image: beyond 64 bits": ("images", IMAGE | {"id": 10**30}, "id: "),
+    "image: thousands of digits": ("images", IMAGE | {"id": LONG}, "id: "),
+    "object: thousands of digits": ("annotations", OBJECT | {"image_id": LONG}, "image_id: "),
+    "image: no id": ("images", {"file_name": "a"}, "has no id"),
+    "image: no name": ("images", {"id": 1}, "has no file_name"),
+    "image: null": ("images", None, "expected an object, got null"),
+    "image: name alone": ("images", "a.jpg", "expected an object, got text"),
+    "image: name is null": ("images", IMAGE | {"file_name": None}, "text, got null"),
+    "image: name of digits": ("images", IMAGE | {"file_name": 1}, "text, got a whole number"),
+    "image: negative side": ("images", IMAGE | {"width": -9}, "width: expected a whole number >="),
+    "object: text": ("annotations", "box", "expected an object, got text"),
+    "object: no image": ("annotations", {"id": 1, "category_id": 2}, "has no image_id"),
+    "object: no id": ("annotations", {"image_id": 1, "category_id": 2}, "has no id"),
+    "object: category by name": (
         "annotations",
-        OBJECT | {"category_id": "2"},
-        "expected int, got str at $.category_id",
+        OBJECT | {"category_id": "cat"},
+        "category_id: expected a whole number, got text",
     ),
-    "object: bbox is null": ("annotations", OBJECT | {"bbox": None}, "got null at $.bbox"),
-    "object: bbox of text": ("annotations", OBJECT | {"bbox": ["1"] * 4}, "got str at $.bbox[0]"),
-    "object: crowd as text": ("annotations", OBJECT | {"iscrowd": "no"}, "at $.iscrowd"),
+    "object: bbox is null": ("annotations", OBJECT | {"bbox": None}, "bbox: expected a list, "),
+    "object: bbox as an object": (
+        "annotations",
+        OBJECT | {"bbox": {"x": 1}},
+        "bbox: expected a list, got an object",
+    ),
+    "object: bbox of words": ("annotations", OBJECT | {"bbox": ["a"] * 4}, "bbox[0]: expected a n"),
+    "object: crowd as text": (
+        "annotations",
+        OBJECT | {"iscrowd": "no"},
+        "iscrowd: expected 0 or 1",
+    ),
 }
 
 
@@ -164,15 +175,18 @@ def test_all_malformed_entries_are_found_and_the_others_kept(tmp_path: Path) -> 
         {"annotations": [OBJECT | {"image_id": 1.0}]},
         {"annotations": [OBJECT | {"id": 5.0, "iscrowd": 0.0}]},
         {"categories": [CATEGORY | {"id": 2.0}]},
+        {"categories": [CATEGORY | {"id": "2"}]},
+        {"images": [IMAGE | {"id": "01", "width": "9.0"}]},
+        {"annotations": [OBJECT | {"bbox": ["1", 2.0, "3", "4.0"], "category_id": "2"}]},
     ],
 )
-def test_whole_numbers_written_with_a_point_are_taken(
+def test_numbers_written_with_a_point_or_as_text_are_taken(
     tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     expected, _ = read(tmp_path, GOOD)
     for policy in ("strict", "repair", "skip"):
         file, findings = read(tmp_path, content(**changes), policy)
-        assert findings.counts == {"number_not_whole": 1}
+        assert findings.counts == {"number_rewritten": 1}
         assert not findings.stops
         assert (file.images, file.categories) == (expected.images, expected.categories)
         assert rows(file) == rows(expected)
@@ -267,12 +281,12 @@ def test_a_mistake_is_reported_with_its_place_in_the_file(
     monkeypatch.setattr(coco_file, "_PIECE_BYTES", piece_bytes)
     annotations = [annotation(number) for number in range(8)]
     whole = {"annotations": annotations, "images": [IMAGE], "categories": CATEGORIES}
-    annotations[6]["bbox"] = [1, "2", 3, 4]
+    annotations[6]["bbox"] = [1, "b", 3, 4]
     file, findings = read(tmp_path, json.dumps(whole))
     assert len(rows(file)) == 7
     assert findings.counts == {"object_malformed": 1}
     assert findings.listed[0].place == "train.json: $.annotations[6]"
-    assert findings.listed[0].detail == "expected float, got str at $.bbox[1]"
+    assert findings.listed[0].detail == "bbox[1]: expected a number, got text"
     annotations[6]["bbox"] = []
     text = json.dumps(whole, indent=0)
     line = text[: text.index('"images"')].count("\n") + 1

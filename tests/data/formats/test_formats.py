@@ -60,14 +60,26 @@ def test_json_of_another_kind_does_not_hide_the_format(tmp_path: Path) -> None:
     ("name", "content", "shown"),
     [
         ("notes.md", "nothing", r", among them notes.md \(7 bytes\)"),
-        ("a.json", "", r", among them a.json \(0 bytes\)"),
-        ("a.json", "[]", r", among them a.json \(2 bytes\)"),
         ("a.jpg", "", ""),
     ],
 )
 def test_no_known_format(tmp_path: Path, name: str, content: str, shown: str) -> None:
     (tmp_path / name).write_text(content)
     with pytest.raises(DataError, match=f"known format in 1 files{shown}; expected: coco, voc"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("", "line 1 column 1: expecting value"),
+        ("[]", "expected an object, got a list"),
+        ('{"images": [], "categories": []}', "has no annotations"),
+    ],
+)
+def test_a_lone_json_is_told_what_it_lacks(tmp_path: Path, content: str, problem: str) -> None:
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(DataError, match=f"^a.json: {problem}; expected COCO: an object with the"):
         read(tmp_path)
 
 

@@ -101,6 +101,27 @@ _SMALL_BYTES = 2**23
 """In larger files annotations are not searched for repeated keys, which no program writes."""
 _OPENING = re.compile(rb'"annotations"\s*:\s*\[')
 _BETWEEN = re.compile(rb"\}\s*,\s*\{")
+_NUMBER = re.compile(r"-?\d{1,18}(\.\d{0,18})?")
+_TEXTS = {"file_name", "name"}
+_WORD = re.compile(r"`([^`]*)`")
+_WORDS = {
+    "array": "a list",
+    "bool": "true or false",
+    "bool | int": "0 or 1",
+    "float": "a number",
+    "float | null": "a number",
+    "int": "a whole number",
+    "int | null": "a whole number",
+    "object": "an object",
+    "str": "text",
+}
+"""Types of the decoder in JSON's words."""
+_PHRASES = {
+    "Object missing required field": "has no",
+    "`array` of length 4": "`array` of x, y, width and height",
+    "got `float`": "got one with a point",
+}
+_EXPECTED = "expected COCO: an object with the lists 'images', 'annotations' and 'categories'"
 _IN_PIECES = [0]
 """Replaces the annotations that were decoded in pieces."""
 
@@ -124,7 +145,7 @@ def read_coco(source: Source, name: str) -> CocoFile:
         problem = _describe(str(error))
     except DataError as error:
         problem = str(error)
-    raise DataError(f"{name}: {problem}; expected COCO annotations") from None
+    raise DataError(f"{name}: {problem}; {_EXPECTED}") from None
 
 
 def _read(raw: bytes, name: str) -> CocoFile:
@@ -234,19 +255,25 @@ def _convert(items: Sequence[Any], key: str, faults: list[Fault], first: int = 0
         except msgspec.ValidationError as error:
             code, problem = _CODES[key], _describe(str(error))
             with suppress(msgspec.ValidationError, AttributeError):
-                whole = {name: _whole(value) for name, value in item.items()}
-                outline = None if whole.get("bbox") else _box_around(whole.get("segmentation"))
+                names = item.keys() & _TYPES[key].__struct_fields__
+                plain = {name: _to_number(item[name], name) for name in names}
+                outline = None if plain.get("bbox") else _box_around(item.get("segmentation"))
                 if outline:
-                    whole["bbox"] = outline
-                entry = msgspec.convert(whole, _TYPES[key])
-                code = "box_from_outline" if outline else "number_not_whole"
+                    plain["bbox"] = outline
+                entry = msgspec.convert(plain, _TYPES[key])
+                code = "box_from_outline" if outline else "number_rewritten"
                 problem = "has no bbox, but an outline" if outline else problem
             faults.append(_fault_of(item, key, code, f"$.{key}[{index}]", problem))
         entries.append(entry)
     return entries
 
 
-def _whole(value: Any) -> Any:
+def _to_number(value: Any, name: str) -> Any:
+    """Return the value of a field, with numbers for `5.0` and `"5"`, also in a list."""
+    if isinstance(value, list):
+        return [_to_number(each, name) for each in value]
+    if isinstance(value, str) and name not in _TEXTS and _NUMBER.fullmatch(value):
+        value = float(value) if "." in value else int(value)
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -260,16 +287,21 @@ def _box_around(outline: Any) -> list[float] | None:
 
 
 def _describe(problem: str) -> str:
-    """Return a decoder's message in the style of ours."""
-    text = problem.replace("`", "").replace(" - at ", " at ")
-    return text[:1].lower() + text[1:]
+    """Return a decoder's message in JSON's words, the field first."""
+    for theirs, ours in _PHRASES.items():
+        problem = problem.replace(theirs, ours)
+    text, _, path = problem.partition(" - at ")
+    text = _WORD.sub(lambda found: _WORDS.get(found[1], found[1]), text)
+    field = path.strip("`$.")
+    return f"{field}{': ' * bool(field)}{text[:1].lower()}{text[1:]}"
 
 
 def _fault_of(item: Any, key: str, code: str, path: str, problem: str) -> Fault:
     if not code:
         raise DataError(f"{path}: {problem}")
     fields: Mapping[str, Any] = item if isinstance(item, dict) else {}
-    image_id = _whole(fields.get("id" if key == "images" else "image_id"))
+    id_name = "id" if key == "images" else "image_id"
+    image_id = _to_number(fields.get(id_name), id_name)
     name = fields.get("file_name")
     return Fault(
         code,
