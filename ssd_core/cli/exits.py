@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperArgument, TyperGroup
+from typer.core import TyperArgument, TyperGroup, TyperOption
 from typer.exceptions import TyperException
 
 from ssd_core import __version__
@@ -77,6 +77,8 @@ class Commands(TyperGroup):
                 parameter.metavar = ""
             elif isinstance(parameter, TyperArgument):
                 vars(parameter)["display_type_rich"] = lambda ctx: None
+            elif isinstance(parameter, TyperOption) and parameter.metavar is None:
+                parameter.metavar = parameter.display_type(ctx).strip("<>")
         return command
 
     def invoke(self, ctx: Any) -> Any:

@@ -16,7 +16,7 @@ def export(
         typer.Argument(
             metavar="MODEL",
             parser=Location.parse,
-            help="Output of `ssd train`, or its `model` folder: a path or s3://bucket/prefix.",
+            help="Output of `ssd train`, or its `model` folder.",
         ),
     ],
     format: Annotated[str, one_of("format", tuple(FORMATS), "Format of the file.")],

@@ -44,7 +44,7 @@ Outputs = Annotated[
     list[Location],
     typer.Argument(
         metavar="DIR",
-        help="Outputs of `ssd train`, `evaluate` and `benchmark`: paths or s3://bucket/prefix.",
+        help="Outputs of `ssd train`, `evaluate` and `benchmark`.",
         parser=Location.parse,
     ),
 ]
@@ -229,7 +229,7 @@ def benchmark(
         Location | None,
         typer.Option(
             metavar="DIR",
-            help="Earlier results to compare with and to add to: a path or s3://bucket/prefix.",
+            help="Earlier results to compare with and to add to.",
             parser=Location.parse,
         ),
     ] = None,

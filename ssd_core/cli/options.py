@@ -65,7 +65,7 @@ _data_option = typer.Option(
     "--data",
     metavar="DIR",
     parser=Location.parse,
-    help="Output of `ssd convert`: a path or s3://bucket/prefix.",
+    help="Output of `ssd convert`.",
 )
 Data = Annotated[Location, _data_option]
 OptionalData = Annotated[Location | None, _data_option]
@@ -73,8 +73,7 @@ _model_option = typer.Option(
     "--model",
     metavar="DIR",
     parser=Location.parse,
-    help="Output of `ssd train`, its `model` folder or one of its checkpoints: a path or "
-    "s3://bucket/prefix.",
+    help="Output of `ssd train`, its `model` folder or one of its checkpoints.",
 )
 Model = Annotated[Location, _model_option]
 OptionalModel = Annotated[Location | None, _model_option]
@@ -86,7 +85,7 @@ _out_option = typer.Option(
     "--out",
     metavar="DIR",
     parser=Location.parse,
-    help="Output directory: a path or s3://bucket/prefix.",
+    help="Output directory. Every DIR may also be s3://bucket/prefix.",
 )
 Out = Annotated[Location, _out_option]
 OptionalOut = Annotated[Location | None, _out_option]

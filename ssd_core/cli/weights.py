@@ -27,7 +27,7 @@ def import_weights(
         typer.Argument(
             metavar="FILE",
             parser=Location.parse,
-            help="MindSpore's .ckpt, or a state dict of PyTorch: a path or s3://bucket/file.",
+            help="MindSpore's .ckpt, or a state dict of PyTorch; also s3://bucket/file.",
         ),
     ],
     layout: Annotated[

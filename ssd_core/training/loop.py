@@ -196,9 +196,8 @@ def _log_epoch(run: Run, state: TrainState, num_images: int, figures: list[str])
     epoch = state.samples // run.num_images
     ends_epoch = (state.samples - num_images) // run.num_images < epoch
     if run.is_first and (ends_epoch or state.step == run.total_steps):
-        logger.info(
-            "epoch %d, step %d of %d: %s", epoch, state.step, run.total_steps, ", ".join(figures)
-        )
+        place = (state.step, run.total_steps, state.samples / run.num_images)
+        logger.info("step %d of %d, %.2f epochs: %s", *place, ", ".join(figures))
 
 
 def _read_losses(run: Run, state: TrainState, reads: list[ReadLosses]) -> dict[str, float]:

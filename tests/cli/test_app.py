@@ -32,7 +32,7 @@ def test_the_help_has_an_example(command: str) -> None:
     done = run_ssd(command, "--help")
     assert done.returncode == 0
     assert f"Example: ssd {command} " in done.stdout
-    assert not re.search(r"<\w+>|\[Location\]|range>|…", done.stdout)
+    assert not re.search(r"<[\w|]+>|\[Location\]|range>|…", done.stdout)
     version = run_ssd(command, "--version")
     if command == "publish":  # there it is that of the model
         assert version.returncode == 2

@@ -118,7 +118,7 @@ def test_epochs_and_evaluations_stay_on_the_screen(
     lines = [line for line in caplog.messages if re.match(r"(epoch|step) \d", line)]
     assert len(lines) == 3
     assert re.fullmatch(r"step 3 of 6, val split: AP \S+, AP50 \S+", lines[0])
-    assert re.match(r"epoch 0, step 6 of 6: loss \d+\.\d+, \S+ images/s", lines[1])
+    assert re.match(r"step 6 of 6, 0.12 epochs: loss \d+\.\d+, \S+ images/s", lines[1])
     assert re.match(
         r"trained 6 steps in .*, loss \S+; the model is that of step", caplog.messages[-1]
     )
