@@ -77,12 +77,12 @@ def run(
         path = folder / file_name
         with located(str(model_dir)):
             facts = exporter.write(model, path)
-        metrics, shown = {}, {}
+        metrics, tested = {}, {}
         if exporter.run is not None:
             pixels = np.stack([*compared.values()])
             found = exporter.run(path, pixels)
             metrics = _compare(found, _compute(model, framework, pixels), pixels.shape[1])
-            shown = {"compared_on": [*compared], **metrics, **_describe_interface(model)}
+            tested = {"compared_on": [*compared], **metrics, **_describe_interface(model)}
         certificate = {
             "format": format_name,
             **facts,
@@ -91,7 +91,7 @@ def run(
             "versions": _versions(format_name, framework),
             "classes": [info.name for info in model.classes],
             "postprocess": model.description.model.postprocess.model_dump(mode="json"),
-            **shown,
+            **tested,
         }
         write_file(folder / f"{file_name}.json", json.dumps(certificate, indent=2) + "\n")
         return {"metrics": metrics}
