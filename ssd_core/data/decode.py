@@ -38,8 +38,12 @@ _EXIF_BYTES = 2**9
 """In a JPEG this segment comes first, or after a short one."""
 
 
-class ImageTooLargeError(DataError):
-    """An image with more than MAX_PIXELS pixels."""
+class ImageFaultError(DataError):
+    """An image that cannot be used; `code` is a key of RULES in `findings.py`."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"the file {detail}")
+        self.code, self.detail = code, detail
 
 
 def is_jpeg(image: bytes | memoryview) -> bool:
@@ -56,8 +60,7 @@ def read_size(image: bytes | memoryview) -> tuple[int, int]:
     """Return (width, height) in pixels from the header, without decoding.
 
     Raises:
-        ImageTooLargeError: more pixels than MAX_PIXELS.
-        DataError: the format is unknown.
+        ImageFaultError: the format is unknown, or there are more pixels than MAX_PIXELS.
     """
     if is_jpeg(image):
         try:
@@ -67,9 +70,8 @@ def read_size(image: bytes | memoryview) -> tuple[int, int]:
     else:
         width, height = _stored_size(_open(image))
     if width * height > MAX_PIXELS:
-        raise ImageTooLargeError(
-            f"the image has {width}x{height} pixels; at most {MAX_PIXELS} are accepted"
-        )
+        detail = f"has {width}x{height} pixels; at most {MAX_PIXELS} are accepted"
+        raise ImageFaultError("image_too_large", detail)
     return width, height
 
 
@@ -140,7 +142,7 @@ def decode_image(image: bytes | memoryview) -> ImageArray:
     Transparency is dropped; an animation gives its first frame, 16-bit levels their upper 8 bits.
 
     Raises:
-        DataError: the bytes cannot be decoded, or the image is too large (see `read_size`).
+        ImageFaultError: the bytes cannot be decoded, or the image is too large.
     """
     read_size(image)
     pixels = None
@@ -188,7 +190,7 @@ def _decode_with_pillow(image: bytes | memoryview) -> ImageArray:
     try:
         opened = _stored_pixels(opened)
         if opened.mode == "F":
-            raise DataError("its levels are floating-point numbers; save it with 8 or 16 bits")
+            raise ValueError("its levels are floating-point numbers; save it with 8 or 16 bits")
         if opened.mode.startswith("I"):
             return _upper_bits(np.asarray(opened))
         if "transparency" in opened.info:
@@ -226,14 +228,17 @@ def _stored_pixels(opened: Image.Image) -> Image.Image:
 
 def _upper_bits(levels: Any) -> ImageArray:
     if levels.min() < 0 or levels.max() > 65535:
-        raise DataError("its levels are not in 0..65535; save it with 8 or 16 bits")
+        raise ValueError("its levels are not in 0..65535; save it with 8 or 16 bits")
     gray = (levels >> 8).astype(np.uint8)
     return np.repeat(gray[..., None], 3, axis=2)
 
 
-def _unreadable(image: bytes | memoryview, error: Exception) -> DataError:
+def _unreadable(image: bytes | memoryview, error: Exception) -> ImageFaultError:
     if len(image) == 0:
-        return DataError("the image file is empty")
+        return ImageFaultError("image_empty", "is empty; expected an image")
     if isinstance(error, UnidentifiedImageError):
-        return DataError(f"the file is not an image of a known format ({', '.join(FORMATS)})")
-    return DataError(f"the image cannot be decoded: {error or type(error).__name__}")
+        shown = ", ".join(FORMATS)
+        return ImageFaultError("image_not_an_image", f"is not an image of a known format ({shown})")
+    is_cut = "truncated" in str(error).lower()  # Pillow has no class for it
+    code = "image_truncated" if is_cut else "image_undecodable"
+    return ImageFaultError(code, f"cannot be decoded: {error or type(error).__name__}")

@@ -85,12 +85,16 @@ def _find_garbage(directory: Path, oldest: float) -> list[Path]:
 
 
 def _changed(path: Path) -> float:
-    return max((file.lstat().st_mtime for file in [path, *path.rglob("*")]), default=0.0)
+    return max(file.lstat().st_mtime for file in _with_content(path))
 
 
 def _num_bytes(path: Path) -> int:
-    files = [path, *path.rglob("*")]
-    return sum(file.lstat().st_size for file in files if not file.is_dir())
+    return sum(file.lstat().st_size for file in _with_content(path) if not file.is_dir())
+
+
+def _with_content(path: Path) -> list[Path]:
+    """Return a path, and all files of a directory."""
+    return [path, *(Path(folder, name) for folder, _, names in walk(path) for name in names)]
 
 
 def _run_in_store(root: S3Directory, oldest: float, *, is_removed: bool) -> Iterator[Garbage]:

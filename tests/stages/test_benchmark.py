@@ -56,7 +56,7 @@ def test_nothing_to_measure_is_refused(trained_dir, tmp_path, config):
 def test_an_image_that_cannot_be_decoded_is_reported_with_its_data_set(
     trained_dir, undecodable_shards, tmp_path
 ):
-    with pytest.raises(DataError, match="shards: the image cannot be decoded"):
+    with pytest.raises(DataError, match="shards: the file cannot be decoded"):
         run(trained_dir, tmp_path, data_dir=LocalDirectory(undecodable_shards))
 
 

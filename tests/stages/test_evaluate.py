@@ -175,7 +175,7 @@ def test_wrong_arguments_keep_earlier_results_and_a_failing_run_removes_them(
     with pytest.raises(DataError, match="nothing does not exist; create a data set"):
         run(trained_dir, tmp_path / "nothing", out_dir)
     assert read(out_dir / "results.json") == read(evaluation_dir / "results.json")
-    with pytest.raises(DataError, match=r"\.jpg: the image cannot be decoded"):
+    with pytest.raises(DataError, match=r"\.jpg: the file cannot be decoded"):
         run(trained_dir, undecodable_shards, out_dir)
     assert not (out_dir / "results.json").exists()
 

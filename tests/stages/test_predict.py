@@ -104,7 +104,7 @@ def test_bad_files_do_not_lose_the_others(trained_dir, tmp_path, caplog):
     with pytest.raises(DataError) as caught:
         run(trained_dir, [folder], tmp_path / "out")
     message = str(caught.value)
-    assert message.startswith(f"{folder}/0.png: the image file is empty ")
+    assert message.startswith(f"{folder}/0.png: the file is empty; ")
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
     assert message.endswith(
         f"(error 1 of 9, all in {tmp_path}/out/predictions.jsonl); the results of the other 2 "

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ssd_core.data.decode import (
     JPEG_END,
     PNG,
-    ImageTooLargeError,
+    ImageFaultError,
     check_jpeg_pixels,
     count_frames,
     decode_image,
@@ -21,21 +21,11 @@ from ssd_core.data.decode import (
     read_orientation,
     read_size,
 )
-from ssd_core.errors import DataError
-from ssd_core.structures import ImageArray
 
 _START_OF_SCAN = b"\xff\xda"
 _TAIL_BYTES = 4096
 _DARK = 16
 """Fewer levels than this, of 256, cannot be told from black."""
-
-
-class ImageFaultError(DataError):
-    """An image that cannot be used; `code` is a key of RULES."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
 
 
 class ImageFacts(NamedTuple):
@@ -66,14 +56,14 @@ def inspect_image(image: memoryview, *, max_pixels: int, is_decoded: bool) -> Im
         elif is_decoded:
             damage = check_jpeg_pixels(image)
         if damage is not None:
-            _decode(image)
+            decode_image(image)
             remarks["image_damaged"] = f"is damaged: {damage}"
     else:
         if is_png(image):
             _check_png(image)
         is_deep = has_deep_levels(image)
         if is_decoded or is_deep or not is_png(image):
-            brightest = _decode(image).max()
+            brightest = decode_image(image).max()
             if is_deep and brightest < _DARK:
                 remarks["image_dark"] = f"has levels up to {brightest} of 255: scale its 16 bits"
         count = count_frames(image)
@@ -83,32 +73,19 @@ def inspect_image(image: memoryview, *, max_pixels: int, is_decoded: bool) -> Im
 
 
 def _read_size(image: memoryview, max_pixels: int) -> tuple[int, int]:
-    if not image:
-        raise ImageFaultError("image_empty", "is empty, expected an image")
     try:
         width, height = read_size(image)
-    except ImageTooLargeError as error:
-        raise ImageFaultError("image_too_large", str(error).removeprefix("the image ")) from None
-    except DataError as error:
+    except ImageFaultError:
         if is_jpeg(image) and _ends_in_header(image):
             problem = "is truncated: it ends before its pixels"
             raise ImageFaultError("image_truncated", problem) from None
-        raise ImageFaultError("image_not_an_image", f"is not an image: {error}") from None
+        raise
     if width * height > max_pixels:
         raise ImageFaultError(
             "image_too_large",
             f"has {width}x{height} pixels, at most {max_pixels} are accepted (convert.max_pixels)",
         )
     return width, height
-
-
-def _decode(image: memoryview) -> ImageArray:
-    try:
-        return decode_image(image)
-    except DataError as error:
-        code = "image_truncated" if "truncated" in str(error) else "image_undecodable"
-        problem = str(error).removeprefix("the image ")
-        raise ImageFaultError(code, problem) from None
 
 
 def _has_jpeg_end(image: memoryview) -> bool:

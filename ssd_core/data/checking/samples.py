@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssd_core.config import ConvertConfig
-from ssd_core.data.checking.images import ImageFaultError, inspect_image
+from ssd_core.data.checking.images import inspect_image
 from ssd_core.data.checking.raster import fit_raster
+from ssd_core.data.decode import ImageFaultError
 from ssd_core.data.findings import CLIP, KEEP, RULES, Findings
 from ssd_core.errors import DataError
 from ssd_core.structures import Annotations, BoolArray, FloatArray, Sample
@@ -42,7 +43,7 @@ def check_sample(
     try:
         facts = inspect_image(image, max_pixels=config.max_pixels, is_decoded=config.decode_check)
     except ImageFaultError as fault:
-        findings.add(fault.code, sample.place, f"{path} {fault}", image=path)
+        findings.add(fault.code, sample.place, f"{path} {fault.detail}", image=path)
         return None
     for code, remark in facts.remarks.items():
         findings.add(code, sample.place, f"{path} {remark}", image=path)

@@ -1,5 +1,6 @@
 """Images scaled to the input of a network."""
 
+import cv2
 import numpy as np
 
 from ssd_core.data.batches.resize import load_image, resize_image
@@ -19,3 +20,7 @@ def test_load_image_is_decode_then_resize():
 def test_resize_samples_pixel_centres_bilinearly():
     row = np.array([[[0, 0, 0], [100, 100, 100]]], np.uint8)
     assert resize_image(row, 4)[0, :, 0].tolist() == [0, 25, 75, 100]
+
+
+def test_opencv_uses_only_the_calling_thread():
+    assert cv2.getNumThreads() == 1

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssd_core.data.checking.images import ImageFacts, ImageFaultError, inspect_image
-from ssd_core.data.decode import decode_image
+from ssd_core.data.checking.images import ImageFacts, inspect_image
+from ssd_core.data.decode import ImageFaultError, decode_image
 from tests.data.image_corpus import (
     BAD,
     GOOD,
@@ -98,7 +98,7 @@ def test_correct_checksums_of_wrong_pixels() -> None:
 def test_the_limit_of_pixels_is_that_of_the_configuration() -> None:
     assert inspect(encode("PNG"), max_pixels=200) == ImageFacts(20, 10, {})
     assert inspect(encode("PNG"), max_pixels=199) == "image_too_large"
-    with pytest.raises(ImageFaultError, match=r"^has 30000x30000 pixels; at most"):
+    with pytest.raises(ImageFaultError, match=r"has 30000x30000 pixels; at most"):
         inspect_image(memoryview(png_bomb(30_000, 30_000)), max_pixels=199, is_decoded=False)
     with pytest.raises(ImageFaultError, match=r"20x10 pixels, at most 199.*convert.max_pixels"):
         inspect_image(memoryview(encode("PNG")), max_pixels=199, is_decoded=False)
