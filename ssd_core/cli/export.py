@@ -5,7 +5,7 @@ from typing import Annotated, get_args
 import typer
 
 from ssd_core.backends.formats import FORMATS
-from ssd_core.cli.options import Json, Out, finish, one_of
+from ssd_core.cli.options import Json, Out, Step, finish, one_of
 from ssd_core.config import FrameworkName
 from ssd_core.store import Location
 
@@ -21,6 +21,7 @@ def export(
     ],
     format: Annotated[str, one_of("format", tuple(FORMATS), "Format of the file.")],
     out: Out,
+    step: Step = None,
     images: Annotated[
         list[Location] | None,
         typer.Option(
@@ -48,6 +49,8 @@ def export(
     Example: ssd export trained --format onnx --images photos --out exported
     """
     from ssd_core.stages import export as stage
+    from ssd_core.training.checkpoints import find_checkpoint
 
+    model = find_checkpoint(model, step)
     result = stage.run(model, out, format_name=format, images=images or (), framework=framework)
     finish(result, Location.parse(str(result.metadata["file"])), as_json=as_json)

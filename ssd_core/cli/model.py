@@ -18,6 +18,7 @@ from ssd_core.cli.options import (
     OptionalModel,
     Out,
     RecipeName,
+    Resume,
     Step,
     choose_recipe,
     finish,
@@ -111,6 +112,11 @@ def train(
     lr: LearningRate = None,
     init: Init = None,
     assignments: Assignments = None,
+    resume: Resume = "strict",
+    is_extended: Annotated[
+        bool,
+        typer.Option("--extend", help="Continue a shorter training with more epochs or steps."),
+    ] = False,
     framework: Framework = "torch",
     device: Device = "auto",
     num_devices: Annotated[
@@ -146,12 +152,17 @@ def train(
 
     given = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "init": init}
     refuse_repeated(context, _KEYS, assignments or ())
+    if is_extended and resume != "strict":
+        raise UsageError(
+            f"--extend and --resume {resume} exclude each other; leave one of them out"
+        )
     changes = [f"{_KEYS[name]}={value}" for name, value in given.items() if value is not None]
     training = Training(
         recipe=override(choose_recipe(recipe, config), [*(assignments or ()), *changes]),
         data_dir=data,
         framework=framework,
         device=device,
+        resume="extend" if is_extended else resume,
     )
     nodes = Nodes(num_devices, nnodes, node_rank, master_addr, master_port)
     if nodes.world_size > 1:

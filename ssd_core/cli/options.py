@@ -6,7 +6,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from ssd_core.config import DeviceName, FrameworkName, Recipe
+from ssd_core.config import DeviceName, FrameworkName, Recipe, ResumeRule
 from ssd_core.errors import UsageError, one_line, unknown_name
 from ssd_core.logs import set_up_logging
 from ssd_core.recipes import load_recipe
@@ -53,6 +53,14 @@ def one_of(kind: str, names: tuple[str, ...], text: str) -> Any:
 
 
 Framework = Annotated[str, one_of("framework", get_args(FrameworkName), "Framework that computes.")]
+Resume = Annotated[
+    str,
+    one_of(
+        "rule",
+        get_args(ResumeRule),
+        "If --out holds another training: refuse, continue it nevertheless, or start again.",
+    ),
+]
 Device = Annotated[
     str,
     one_of(

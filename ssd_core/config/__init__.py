@@ -60,6 +60,7 @@ SplitName = Literal["train", "val"]
 ImageSet = Literal["all", "mindspore"]
 FrameworkName = Literal["torch", "mindspore"]
 LayoutName = Literal["mindspore", "torchvision"]
+ResumeRule = Literal["strict", "auto", "fresh"]
 DeviceName = Literal["auto", "cpu", "cuda", "npu"]
 
 SCORE_THRESHOLD = 0.5
@@ -219,6 +220,11 @@ class TrainConfig(Section):
     """Seed of the initial weights, of the order of the images and of their augmentation."""
     checkpoint_interval: PositiveInt = 200
     """Steps between checkpoints."""
+    keep_checkpoints: int = Field(default=2, ge=2)
+    """Newest checkpoints that stay, besides that of the best evaluation; the second newest serves
+    if the newest is damaged."""
+    keep_every_epochs: PositiveFloat | None = None
+    """Epochs between further checkpoints that stay; None for none."""
     log_interval: PositiveInt = 20
     """Steps between log lines."""
     evaluate_every: PositiveInt | None = None

@@ -37,15 +37,10 @@ from ssd_core.store.transfer import MirroredFile
 from ssd_core.structures import StageResult
 from ssd_core.train_log import LOG_FILE, parse_log
 from ssd_core.training.checkpoints import CHECKPOINT_DIR, CheckpointDir, TrainState
-from ssd_core.training.identity import (
-    Identity,
-    check_directory,
-    claim_directory,
-    digest_identity,
-    identify,
-)
+from ssd_core.training.identity import Identity, digest_identity, identify
 from ssd_core.training.initial import start_from
 from ssd_core.training.loop import BEST_METRIC, Run, train
+from ssd_core.training.ownership import check_directory, claim_directory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +53,8 @@ class Training:
     """Output of `convert`."""
     framework: str = "torch"
     device: str = "auto"
+    resume: str = "strict"
+    """What may differ from the training in the output directory; see `claim_directory`."""
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -93,7 +90,7 @@ class Training:
             UsageError: it is inside the data set, or holds something else.
         """
         check_outside(out_dir, self.data_dir, "data set")
-        check_directory(out_dir, self.identity)
+        check_directory(out_dir, self.identity, self.resume)
 
     def command(self, out_dir: Location, config: str) -> tuple[str, ...]:
         """Return the arguments of `ssd` that run this training in another process.
@@ -103,7 +100,8 @@ class Training:
             config: path or URI of a file with the recipe.
         """
         where = ("--config", config, "--data", self.data_dir.uri, "--out", out_dir.uri)
-        return ("train", *where, "--framework", self.framework, "--device", self.device)
+        how = {"strict": (), "extend": ("--extend",)}.get(self.resume, ("--resume", self.resume))
+        return ("train", *where, *how, "--framework", self.framework, "--device", self.device)
 
     def finished(self, out_dir: Location) -> StageResult | None:
         """Return the result of this training if its complete model is in `out_dir`."""
@@ -149,13 +147,22 @@ def run(training: Training, out_dir: Location) -> StageResult:
         learner = backend.learner(training.recipe.train, len(training.manifest.classes))
         loader = _loader(training, reader, ranks)
         evaluate = _evaluation(training, learner)
-        ranks.on_first(lambda: claim_directory(out_dir, training.identity))
+        continues = ranks.on_first(
+            lambda: claim_directory(out_dir, training.identity, training.resume)
+        )
 
         def work(folder: Path) -> Results:
             is_mirrored = out_dir.local is None and ranks.rank == 0
             log = MirroredFile(folder / LOG_FILE, out_dir) if is_mirrored else None
             checkpoints = CheckpointDir(
-                out_dir / CHECKPOINT_DIR, training.describe(), training.manifest.classes, log=log
+                out_dir / CHECKPOINT_DIR,
+                training.describe(),
+                training.manifest.classes,
+                keep=training.recipe.train.keep_checkpoints,
+                continues=None
+                if training.resume == "fresh"
+                else [each["training_id"] for each in continues],
+                log=log,
             )
             loop = Run(
                 config=training.recipe.train,
@@ -164,7 +171,7 @@ def run(training: Training, out_dir: Location) -> StageResult:
                 batches=loader.batches,
                 checkpoints=checkpoints,
                 log_path=folder / LOG_FILE,
-                facts=_facts(training, backend, ranks),
+                facts=_facts(training, backend, ranks, continues),
                 initialize=lambda: start_from(
                     training.recipe.train.init, learner, training.manifest.classes
                 ),
@@ -218,6 +225,8 @@ def _read_finished(training: Training, out_dir: Location) -> Results | None:
 
     The identity covers all that affects the weights; other sections may differ at a rerun.
     """
+    if training.resume == "fresh":
+        return None
     model_dir = out_dir / MODEL_DIR
     try:
         description, results = read_description(model_dir), read_output(out_dir).results
@@ -246,12 +255,15 @@ def request(training: Training) -> Invocation:
     )
 
 
-def _facts(training: Training, backend: Backend, ranks: Ranks) -> dict[str, Any]:
-    return {
+def _facts(
+    training: Training, backend: Backend, ranks: Ranks, continues: list[dict[str, Any]]
+) -> dict[str, Any]:
+    facts = {
         "training_id": training.id,
         "world_size": ranks.world_size,
         "device": asdict(backend.info),
     }
+    return facts | ({"continues": continues} if continues else {})
 
 
 def _train(run: Run, log: MirroredFile | None) -> TrainState:

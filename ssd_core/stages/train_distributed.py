@@ -13,7 +13,7 @@ from ssd_core.stages.frame import Invocation
 from ssd_core.stages.train import Training
 from ssd_core.store import Location
 from ssd_core.structures import StageResult
-from ssd_core.training.identity import claim_directory
+from ssd_core.training.ownership import claim_directory
 
 TASK = "train"
 RECIPE_FILE = "recipe.json"

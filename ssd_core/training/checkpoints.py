@@ -9,7 +9,7 @@ step-00000100/checkpoint.json        progress, and the hashes of the other files
 import hashlib
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -40,8 +40,8 @@ def find_checkpoint(training_dir: Location, step: int | None) -> Location:
         return training_dir
     directory = training_dir / CHECKPOINT_DIR
     if directory.head(f"{_step_name(step)}/{_COMMIT_FILE}") is None:
-        commits = (each.key for each in directory.list(_STEP) if each.key.endswith(_COMMIT_FILE))
-        steps = ", ".join(str(int(key[len(_STEP) :].partition("/")[0])) for key in commits)
+        keys = (found.key.partition("/") for found in directory.list(_STEP))
+        steps = ", ".join(str(_step_of(name)) for name, _, file in keys if file == _COMMIT_FILE)
         raise DataError(
             f"{training_dir} has no checkpoint after step {step}; expected one of: "
             f"{steps or 'none yet'}"
@@ -98,24 +98,34 @@ class CheckpointDir:
         description: ModelDescription,
         classes: Sequence[ClassInfo],
         *,
+        keep: int = 2,
+        continues: Collection[str] | None = (),
         log: MirroredFile | None = None,
     ) -> None:
         """Read and write nothing yet.
 
-        The directory holds nothing else; checkpoints of any other training are skipped. The log is
-        published with each checkpoint, unless it is written in its final location.
+        The directory holds nothing else. The log is published with each checkpoint, unless it is
+        written in its final location.
 
         Args:
             directory: of the checkpoints.
             description: of the model, whose step does not matter here.
             classes: of the model.
+            keep: number of the newest checkpoints that stay.
+            continues: further trainings whose checkpoints count; those of any other are skipped.
+                None removes all checkpoints.
             log: the log of the training.
         """
-        self._directory, self._log = directory, log
+        self._directory, self._log, self._keep = directory, log, keep
         self._description, self._classes = description, classes
+        self._continues = continues
         self._attempt = 0
         self._names: set[str] = set()
         """Checkpoints that this attempt found or wrote; it never removes those of a newer one."""
+        self._useless: set[str] = set()
+        """Those among them that are damaged, unfinished or of another training."""
+        self.is_continued = False
+        """Whether `resume` returned a checkpoint of a training that this one continues."""
         self.last_dir: Location | None = None
         """The newest checkpoint that was verified."""
 
@@ -130,15 +140,17 @@ class CheckpointDir:
         checkpoints = self._checkpoints()
         self._names = set(checkpoints)
         for name, files in sorted(checkpoints.items(), reverse=True):
-            if _COMMIT_FILE not in files:
-                continue
-            try:
-                state, arrays = self._read(name)
-            except DataError as error:
-                logger.warning("%s; falling back to an earlier checkpoint", error)
-                continue
-            self.last_dir = self._directory / name
-            return state, arrays
+            if self._continues is None:
+                self._remove(name)
+            elif _COMMIT_FILE in files:
+                try:
+                    state, arrays = self._read(name)
+                except DataError as error:
+                    logger.warning("%s; falling back to an earlier checkpoint", error)
+                else:
+                    self.last_dir = self._directory / name
+                    return state, arrays
+            self._useless.add(name)
         return None
 
     def _claim(self) -> int:
@@ -162,12 +174,21 @@ class CheckpointDir:
                 f"attempt {self._attempt} stops"
             )
 
-    def save(self, state: TrainState, learner_arrays: Mapping[str, Array]) -> None:
-        """Commit a checkpoint; only then remove all others but the previous one."""
+    def save(
+        self,
+        state: TrainState,
+        learner_arrays: Mapping[str, Array],
+        stays: Callable[[int], bool] = lambda step: False,
+    ) -> None:
+        """Commit a checkpoint; only then remove earlier ones.
+
+        The newest stay, and those of steps for which `stays` returns True.
+        """
         self.check_newest()
         name = _step_name(state.step)
         self._remove(name)
         self._names.add(name)
+        self._useless.discard(name)
         best = {_BEST + key: array for key, array in state.best_weights.items()}
         weights, others = _split(learner_arrays)
         step_dir = self._directory / name
@@ -186,22 +207,22 @@ class CheckpointDir:
             self._log.publish()
         content = commit.model_dump_json(indent=2) + "\n"
         self._directory.put(f"{name}/{_COMMIT_FILE}", content.encode())
-        self._remove_all_but(name, model, entry)
-        self.last_dir = step_dir
-
-    def _remove_all_but(self, name: str, model: ModelDescription, entry: KnownFile) -> None:
-        """Remove the checkpoints that a new one replaces, if it is intact and still ours."""
-        step_dir = self._directory / name
         if not (entry.is_in(step_dir) and is_whole(step_dir, model)):
             raise TransientError(
                 f"{step_dir} is damaged although it was just written; check the disk, and repeat "
                 "the command"
             )
+        self.last_dir = step_dir
+        self._remove_others(stays)
+
+    def _remove_others(self, stays: Callable[[int], bool]) -> None:
         self.check_newest()
-        for other in self._names - {name}:
-            if self._directory / other != self.last_dir:
-                self._remove(other)
-                self._names.remove(other)
+        usable = sorted(self._names - self._useless)
+        replaced = {name for name in usable[: -self._keep] if not stays(_step_of(name))}
+        for name in self._useless | replaced:
+            self._remove(name)
+        self._names -= self._useless | replaced
+        self._useless.clear()
 
     def _checkpoints(self) -> dict[str, set[str]]:
         checkpoints: dict[str, set[str]] = {}
@@ -231,13 +252,15 @@ class CheckpointDir:
             raise DataError(f"{path} is damaged") from None
         if _digest(commit.state) != commit.state_sha256:
             raise DataError(f"{path} is damaged: the hash of its state differs")
-        if commit.training_id != self._description.training_id:
+        own_id = self._description.training_id
+        if commit.training_id not in {own_id, *(self._continues or ())}:
             raise DataError(f"{path} belongs to training {commit.training_id}")
         model = read_model(step_dir)
         if model.description.digest != commit.model:
             raise DataError(f"{path} belongs to another model than the one beside it")
         arrays = read_arrays(step_dir, commit.arrays)
         commit.state.best_weights, others = _split(arrays, _BEST)
+        self.is_continued = commit.training_id != own_id
         return commit.state, others | {_WEIGHTS + key: each for key, each in model.weights.items()}
 
 
@@ -251,6 +274,10 @@ def _split(
 
 def _step_name(step: int) -> str:
     return f"{_STEP}{step:08}"
+
+
+def _step_of(name: str) -> int:
+    return int(name.removeprefix(_STEP))
 
 
 def _attempt_name(attempt: int) -> str:

@@ -1,27 +1,25 @@
 """The identity of a training: on a CPU, two runs of the same identity end with equal weights."""
 
 import ast
-import json
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 import ssd_core
 from ssd_core.backends import FRAMEWORKS
-from ssd_core.config import Recipe, differences
-from ssd_core.errors import OwnershipError
-from ssd_core.store import Location
+from ssd_core.config import Recipe
 from ssd_core.store.known_file import digest_json
-from ssd_core.store.location import is_empty
 from ssd_core.training.initial import find_digest
 
-IDENTITY_FILE = "training.json"
-
-_HARMLESS = {"checkpoint_interval", "log_interval", "loader_threads"}
+_HARMLESS = {
+    "checkpoint_interval",
+    "keep_checkpoints",
+    "keep_every_epochs",
+    "log_interval",
+    "loader_threads",
+}
 """Values of the section `train` that do not change the weights."""
-_CODE: tuple[str, ...] = (
+_CODE = (
     "training",
     "detection",
     "backends",
@@ -47,56 +45,15 @@ def identify(recipe: Recipe, dataset_digest: str, framework: str) -> Identity:
     if init_sha256 := find_digest(recipe.train.init):
         taken = recipe.train.init.model_dump(mode="json", include={"scope", "renamed"})
         identity["init"] = {"sha256": init_sha256, **taken}
-    code = _CODE
     if recipe.train.evaluate_every is not None:  # the evaluation selects the weights that are kept
-        code = (*_CODE, "evaluation")
-        identity["evaluate"] = recipe.evaluate.model_dump(
-            mode="json", include={"postprocess", "images"}
-        )
-    return identity | {"code": _digest_code(code, framework)}
+        measured = recipe.evaluate.model_dump(mode="json", include={"postprocess", "images"})
+        identity["evaluate"] = measured | {"code": _digest_code(("evaluation",), framework)}
+    return identity | {"code": _digest_code(_CODE, framework)}
 
 
 def digest_identity(identity: Identity) -> str:
     """Return the id of a training."""
     return digest_json(identity)[:16]
-
-
-def claim_directory(out_dir: Location, identity: Identity) -> None:
-    """Claim `out_dir` for this training; if several try, the first one gets it.
-
-    Raises:
-        OwnershipError: the directory holds another training, or other files.
-    """
-    check_directory(out_dir, identity)
-    content = json.dumps(identity, indent=2, sort_keys=True) + "\n"
-    if not out_dir.put_if_absent(IDENTITY_FILE, content.encode()):
-        check_directory(out_dir, identity)
-
-
-def check_directory(out_dir: Location, identity: Identity) -> None:
-    """Check that `out_dir` is empty or holds this training.
-
-    Raises:
-        OwnershipError: the directory holds another training, or other files.
-    """
-    if is_empty(out_dir):
-        return
-    if out_dir.head(IDENTITY_FILE) is None:
-        raise OwnershipError(
-            f"{out_dir} holds files, but no {IDENTITY_FILE} of a training; choose an empty --out"
-        )
-    try:
-        owner = TypeAdapter(Identity).validate_json(out_dir.get(IDENTITY_FILE))
-    except ValidationError:
-        raise OwnershipError(
-            f"{out_dir / IDENTITY_FILE} is damaged, so the training in it "
-            "cannot continue; choose another --out"
-        ) from None
-    if changes := differences(owner, identity):
-        raise OwnershipError(
-            f"{out_dir} holds another training ({'; '.join(changes)}); "
-            "choose another --out, or remove this one"
-        )
 
 
 @cache

@@ -18,7 +18,7 @@ import numpy as np
 from ssd_core.backends.base import Learner, ReadLosses
 from ssd_core.backends.ranks import ALONE, Ranks
 from ssd_core.config import TrainConfig
-from ssd_core.errors import DivergedError, StoppedError
+from ssd_core.errors import DivergedError, StoppedError, UsageError
 from ssd_core.logs import Progress, logger
 from ssd_core.metrics import METRICS, summarize
 from ssd_core.process import watchdog
@@ -65,6 +65,14 @@ class Run:
         steps = self.config.epochs * self.num_images / self.config.batch_size
         return self.config.steps or max(1, math.ceil(round(steps, 6)))
 
+    def ends_kept_epoch(self, step: int) -> bool:
+        """Return whether the checkpoint after `step` stays, because of `keep_every_epochs`."""
+        if self.config.keep_every_epochs is None:
+            return False
+        images = self.config.keep_every_epochs * self.num_images
+        before, after = ((each * self.config.batch_size) // images for each in (step - 1, step))
+        return before < after
+
 
 @dataclass(slots=True, kw_only=True)
 class _Interval:
@@ -98,9 +106,14 @@ def train(run: Run) -> TrainState:
                 progress.update(state.step, figures)
 
             stop_signal = run.ranks.greatest(stop[0] if stop else 0)
-            must_save = bool(stop_signal) or _is_due(run, state.step, config.checkpoint_interval)
             must_evaluate = _is_due(run, state.step, config.evaluate_every)
-            if not (must_save or must_evaluate or _is_due(run, state.step, config.log_interval)):
+            must_save = (
+                bool(stop_signal)
+                or must_evaluate  # its checkpoint stays while it is the best one
+                or run.ends_kept_epoch(state.step)
+                or _is_due(run, state.step, config.checkpoint_interval)
+            )
+            if not (must_save or _is_due(run, state.step, config.log_interval)):
                 continue
             if run.is_first:
                 run.checkpoints.check_newest()
@@ -129,7 +142,7 @@ def _resume(run: Run) -> TrainState:
     """Load the last checkpoint, and repeat the evaluation that followed it if it was lost."""
     state, start = TrainState(), dict(run.facts)
 
-    def begin() -> dict[str, Any]:
+    def begin() -> tuple[dict[str, Any], bool]:
         nonlocal state
         if checkpoint := run.checkpoints.resume():
             state, arrays = checkpoint
@@ -138,9 +151,12 @@ def _resume(run: Run) -> TrainState:
             start["init"] = origin
         with explain_disk_errors(run.log_path):
             rewind(run.log_path, state.step)
-        return state.model_dump(mode="json")
+        # The last evaluation of a training that is continued follows its last checkpoint.
+        is_last = run.checkpoints.is_continued and run.config.evaluate_every is not None
+        must_evaluate = is_last or _is_due(run, state.step, run.config.evaluate_every)
+        return state.model_dump(mode="json"), must_evaluate
 
-    shared = run.ranks.on_first(begin)
+    shared, must_evaluate = run.ranks.on_first(begin)
     if not run.is_first:
         state = TrainState.model_validate(shared)
     if run.ranks.world_size > 1:
@@ -153,9 +169,14 @@ def _resume(run: Run) -> TrainState:
         "images": run.num_images,
     }
     _append(run, first | start)
+    if state.step > run.total_steps:
+        raise UsageError(
+            f"the last checkpoint is that after step {state.step}, the last step would be "
+            f"{run.total_steps}; choose more train.epochs, or --resume fresh to start again"
+        )
     if state.step:
         logger.info("continuing after step %d of %d", state.step, run.total_steps)
-        if _is_due(run, state.step, run.config.evaluate_every):
+        if must_evaluate:
             _evaluate(run, state)
     return state
 
@@ -217,7 +238,9 @@ def _save(run: Run, state: TrainState) -> None:
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise _diverged(run, f"after step {state.step} '{name}' is not finite")
-    run.checkpoints.save(state, arrays)
+    run.checkpoints.save(
+        state, arrays, lambda step: step == state.best_step or run.ends_kept_epoch(step)
+    )
 
 
 def _evaluate(run: Run, state: TrainState) -> None:

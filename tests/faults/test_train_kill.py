@@ -68,6 +68,16 @@ def test_kill_again_and_again(bccd_shards, whole_dir, tmp_path):
     assert_equal_end(tmp_path, whole_dir)
 
 
+def test_kill_while_a_finished_training_is_extended(bccd_shards, whole_dir, tmp_path):
+    ends = {name: shutil.copytree(whole_dir, tmp_path / name) for name in ("whole", "killed")}
+    longer = ("--set", f"train.steps={STEPS + 12}", "--extend")
+    assert run(command(bccd_shards, ends["whole"], *longer))[0] == 0
+    kill_after_step(command(bccd_shards, ends["killed"], *longer), ends["killed"], STEPS + 2)
+    assert run(command(bccd_shards, ends["killed"], *longer))[0] == 0
+    assert_equal_end(ends["killed"], ends["whole"])
+    assert max(steps_in(ends["whole"])) == STEPS + 12
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_leaves_a_checkpoint(bccd_shards, whole_dir, tmp_path, number, code):
     words = command(bccd_shards, tmp_path)

@@ -170,6 +170,50 @@ def test_another_training_is_refused_with_the_difference(copy_dir: Path, bccd_sh
     assert snapshot(copy_dir) == before
 
 
+def test_a_finished_training_continues_with_more_steps(
+    copy_dir: Path, bccd_shards: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = json.loads((copy_dir / "results.json").read_text())
+    longer = make_training(bccd_shards, "evaluate_every=3", "steps=8")
+    result = train.run(replace(longer, resume="extend"), LocalDirectory(copy_dir))
+    assert result.metadata["steps"] == 8
+    log = read_log(copy_dir / "train_log.jsonl")
+    again = log[[line["event"] for line in log].index("start", 1) :]
+    assert again[0]["step"] == 6
+    [earlier] = again[0]["continues"]
+    assert earlier["training_id"] == before["model"]["training_id"]
+    assert earlier["changes"] == ["train.steps: 6 -> 8"]
+    # The last evaluation of the shorter training followed its last checkpoint.
+    assert [line["step"] for line in again if line["event"] == "evaluation"] == [6, 8]
+    assert [line["step"] for line in again if line["event"] == "step"] == [8]
+    best = max(line["ap"] for line in log if line["event"] == "evaluation")
+    assert result.metrics["ap"] == best
+    assert read_description(LocalDirectory(copy_dir)).training_id == longer.id
+    assert run(bccd_shards, copy_dir, "evaluate_every=3", "steps=8") == result
+
+
+def test_another_training_continues_on_request(copy_dir: Path, bccd_shards: Path) -> None:
+    changes = ("evaluate_every=3", "optimizer.learning_rate=0.0001", "steps=7")
+    changed = make_training(bccd_shards, *changes)
+    train.run(replace(changed, resume="auto"), LocalDirectory(copy_dir))
+    starts = [line for line in read_log(copy_dir / "train_log.jsonl") if line["event"] == "start"]
+    assert [line["step"] for line in starts] == [0, 6]
+    assert len(starts[1]["continues"][0]["changes"]) == 2
+
+
+def test_a_fresh_start_replaces_the_training(
+    finished_dir: Path, copy_dir: Path, bccd_shards: Path
+) -> None:
+    (copy_dir / "training.json").write_text("{}")
+    training = make_training(bccd_shards, "evaluate_every=3")
+    train.run(replace(training, resume="fresh"), LocalDirectory(copy_dir))
+    first, second = (read_model(LocalDirectory(path)) for path in (finished_dir, copy_dir))
+    assert second.description == first.description
+    [start, *lines] = read_log(copy_dir / "train_log.jsonl")
+    assert start["step"] == 0
+    assert "start" not in {line["event"] for line in lines}
+
+
 def test_a_rerun_stores_sections_that_do_not_change_the_weights(
     copy_dir: Path, bccd_shards: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -20,7 +20,7 @@ from ssd_core.training.loop import train
 from tests.small_model import write_small_model
 from tests.training.small_run import make_config, make_run, outcome
 
-CONFIG = make_config(steps=7, log_interval=2, checkpoint_interval=3, evaluate_every=2)
+CONFIG = make_config(steps=7, log_interval=2, checkpoint_interval=3, evaluate_every=4)
 
 
 def kill_before(act: int, out_dir: Path) -> Callable[[], None]:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,13 +28,13 @@ STATES = {step: TrainState(step=step, samples=8 * step) for step in (10, 20, 30)
 FILES = ("weights.safetensors", "state.safetensors", "checkpoint.json")
 
 
-def open_checkpoints(directory: Path, training_id: str = TRAINING) -> CheckpointDir:
+def open_checkpoints(directory: Path, training_id: str = TRAINING, **options: Any) -> CheckpointDir:
     description = describe_model().model_copy(update={"training_id": training_id})
-    return CheckpointDir(LocalDirectory(directory), description, CLASSES)
+    return CheckpointDir(LocalDirectory(directory), description, CLASSES, **options)
 
 
-def save_steps(directory: Path, *steps: int) -> CheckpointDir:
-    checkpoints = open_checkpoints(directory)
+def save_steps(directory: Path, *steps: int, **options: Any) -> CheckpointDir:
+    checkpoints = open_checkpoints(directory, **options)
     checkpoints.resume()
     for step in steps:
         checkpoints.save(STATES[step], {"weights/n": np.array(step), "n": np.array(step)})
@@ -79,9 +80,18 @@ def test_state_and_arrays_are_restored(tmp_path):
         assert arrays[name].flags.writeable
 
 
-def test_the_two_newest_are_kept(tmp_path):
-    save_steps(tmp_path, 10, 20, 30)
-    assert names(tmp_path) == ["step-00000020", "step-00000030"]
+def test_the_newest_are_kept(tmp_path):
+    save_steps(tmp_path / "two", 10, 20, 30)
+    assert names(tmp_path / "two") == ["step-00000020", "step-00000030"]
+    save_steps(tmp_path / "all", 10, 20, 30, keep=3)
+    assert len(names(tmp_path / "all")) == 3
+
+
+def test_a_checkpoint_stays_as_long_as_it_is_asked_to(tmp_path):
+    save_steps(tmp_path, 10, 20)
+    for step, staying, expected in ((30, {10}, [10, 20, 30]), (40, set(), [30, 40])):
+        save_steps(tmp_path).save(TrainState(step=step), {}, staying.__contains__)
+        assert names(tmp_path) == [f"step-{kept:08}" for kept in expected]
 
 
 def test_a_damaged_newer_one_does_not_replace_a_good_one(tmp_path):
@@ -139,6 +149,23 @@ def test_the_checkpoint_of_another_training_is_skipped(tmp_path, caplog):
     save_steps(tmp_path, 10)
     assert open_checkpoints(tmp_path, "other").resume() is None
     assert f"belongs to training {TRAINING}" in caplog.text
+
+
+def test_a_longer_training_continues_that_of_another_id(tmp_path):
+    save_steps(tmp_path, 10)
+    for continued in (True, False):
+        longer = open_checkpoints(tmp_path, "longer", continues=[TRAINING])
+        assert resumed_step(longer) == (10 if continued else 20)
+        assert longer.is_continued == continued
+        longer.save(STATES[20], {"weights/n": np.array(20), "n": np.array(20)})
+
+
+def test_a_fresh_start_removes_all_checkpoints_but_no_attempt(tmp_path):
+    older = save_steps(tmp_path, 10, 20)
+    assert open_checkpoints(tmp_path, continues=None).resume() is None
+    assert names(tmp_path) == []
+    with pytest.raises(TransientError, match="attempt 2 .* attempt 1 stops"):
+        older.check_newest()
 
 
 def test_the_newer_attempt_wins(tmp_path):

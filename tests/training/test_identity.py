@@ -1,6 +1,5 @@
-"""The identity of a training, and the directory that it owns."""
+"""The identity of a training."""
 
-import json
 import shutil
 import subprocess
 import sys
@@ -10,10 +9,8 @@ import pytest
 
 import ssd_core
 from ssd_core.config import EvaluateConfig, PostprocessOverrides, Recipe
-from ssd_core.errors import OwnershipError
 from ssd_core.recipes import load_recipe
-from ssd_core.store import LocalDirectory
-from ssd_core.training.identity import claim_directory, digest_identity, identify
+from ssd_core.training.identity import digest_identity, identify
 from tests.training.small_run import make_config
 
 DIGEST = "ab" * 32
@@ -49,7 +46,13 @@ def test_evaluation_counts_if_it_selects_the_weights(interval, expected):
     assert len(names) == expected
 
 
-@pytest.mark.parametrize("name", ["checkpoint_interval", "log_interval", "loader_threads"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("checkpoint_interval", "keep_checkpoints", "keep_every_epochs"),
+        *("log_interval", "loader_threads"),
+    ],
+)
 def test_what_does_not_change_the_weights_does_not_count(name):
     plain, changed = (identify(make_recipe(**{name: each}), DIGEST, "torch") for each in (3, 5))
     assert plain == changed
@@ -100,27 +103,3 @@ def name_of_training(folder: Path) -> str:
     return subprocess.run(
         [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
     ).stdout
-
-
-def test_a_directory_belongs_to_its_first_training(tmp_path):
-    mine = identify(make_recipe(), DIGEST, "torch")
-    claim_directory(LocalDirectory(tmp_path / "out"), mine)
-    claim_directory(LocalDirectory(tmp_path / "out"), mine)
-    other = identify(make_recipe(seed=9, batch_size=2), "cd" * 32, "torch")
-    with pytest.raises(OwnershipError) as error:
-        claim_directory(LocalDirectory(tmp_path / "out"), other)
-    message = str(error.value)
-    assert f'dataset: "{DIGEST}" -> "{"cd" * 32}"' in message
-    assert "train.seed: 1 -> 9" in message
-    assert "train.batch_size: 4 -> 2" in message
-    assert "choose another --out" in message
-    assert "learning_rate" not in message
-    assert json.loads((tmp_path / "out" / "training.json").read_text()) == mine
-    assert (tmp_path / "out" / "training.json").stat().st_mode & 0o777 == 0o644
-
-
-@pytest.mark.parametrize("content", ["", "{", "[]", "null"])
-def test_a_damaged_owner_file_is_explained(tmp_path, content):
-    (tmp_path / "training.json").write_text(content)
-    with pytest.raises(OwnershipError, match=r"training.json is damaged.*choose another --out"):
-        claim_directory(LocalDirectory(tmp_path), identify(make_recipe(), DIGEST, "torch"))

@@ -1,0 +1,85 @@
+"""The directory that a training owns, and what happens if it holds another one.
+
+training.json    the identity of the training, and as `continues` those that it took over
+"""
+
+import json
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from ssd_core.config import differences
+from ssd_core.errors import OwnershipError
+from ssd_core.store import Location
+from ssd_core.store.location import is_empty
+from ssd_core.training.identity import Identity, digest_identity
+
+IDENTITY_FILE = "training.json"
+
+_LENGTH = {"train.epochs", "train.steps"}
+_CONTINUES = "continues"
+
+
+def claim_directory(
+    out_dir: Location, identity: Identity, rule: str = "strict"
+) -> list[dict[str, Any]]:
+    """Claim `out_dir` for this training, and return those that it continues.
+
+    Each of them is a mapping of its `training_id` and the `changes` since.
+
+    Args:
+        out_dir: directory of the training.
+        identity: of the training.
+        rule: what may differ from the training in the directory: `strict` for nothing, `extend` for
+            its length, `auto` for anything; `fresh` replaces it.
+
+    Raises:
+        OwnershipError: the directory holds another training, or other files.
+    """
+    earlier = check_directory(out_dir, identity, rule)
+    values = identity | ({_CONTINUES: earlier} if earlier else {})
+    content = (json.dumps(values, indent=2, sort_keys=True) + "\n").encode()
+    if rule != "strict":
+        out_dir.put(IDENTITY_FILE, content)
+    elif not out_dir.put_if_absent(IDENTITY_FILE, content):
+        return check_directory(out_dir, identity)
+    return earlier
+
+
+def check_directory(
+    out_dir: Location, identity: Identity, rule: str = "strict"
+) -> list[dict[str, Any]]:
+    """Check that a training may use `out_dir`; see `claim_directory`."""
+    if is_empty(out_dir):
+        return []
+    if out_dir.head(IDENTITY_FILE) is None:
+        raise OwnershipError(
+            f"{out_dir} holds files, but no {IDENTITY_FILE} of a training; choose an empty --out"
+        )
+    if rule == "fresh":
+        return []
+    owner = _read_owner(out_dir)
+    earlier: list[dict[str, Any]] = owner.pop(_CONTINUES, [])
+    changes = differences(owner, identity)
+    if not changes:
+        return earlier
+    is_longer = {change.partition(":")[0] for change in changes} <= _LENGTH
+    if rule == "strict" or (rule == "extend" and not is_longer):
+        way = (
+            "--extend trains it longer" if is_longer else "--resume auto continues it nevertheless"
+        )
+        raise OwnershipError(
+            f"{out_dir} holds another training ({'; '.join(changes)}); choose another --out; "
+            f"{way}, --resume fresh starts again in its place"
+        )
+    return [*earlier, {"training_id": digest_identity(owner), "changes": changes}]
+
+
+def _read_owner(out_dir: Location) -> Identity:
+    try:
+        return TypeAdapter(Identity).validate_json(out_dir.get(IDENTITY_FILE))
+    except ValidationError:
+        raise OwnershipError(
+            f"{out_dir / IDENTITY_FILE} is damaged, so the training in it cannot continue; choose "
+            "another --out, or --resume fresh to start again"
+        ) from None
