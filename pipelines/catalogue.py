@@ -98,7 +98,7 @@ def build(pipeline: str, placement: "Placement", *, nodes: int = 1) -> Any:
     """
     check_pipeline(pipeline)
     module = importlib.import_module(f"pipelines.{pipeline}")
-    for limit in placement.limits(nodes):
+    for limit in placement.limits:
         logger.warning("%s", limit)
     if not PIPELINES[pipeline].trains:
         return module.build(placement)

@@ -54,14 +54,10 @@ class Placement(PodPlacement):
     environment: dict[str, str] = {"AWS_ENDPOINT_URL": "http://seaweedfs.kubeflow:9000"}
     """Environment variables of every step; the default is the store of Kubeflow Pipelines."""
 
-    def limits(self, nodes: int) -> list[str]:
-        """Return the limits of this placement that a run would meet only later."""
-        found = []
-        if self.device == "npu":
-            found.append("the code for Ascend NPUs has not run on one")
-        if self.framework == "mindspore" and nodes * self.processes > 1:
-            found.append("MindSpore trains on one device only: the step 'train' will refuse")
-        return found
+    @property
+    def limits(self) -> list[str]:
+        """The limits of this placement that a run would meet only later."""
+        return ["the code for Ascend NPUs has not run on one"] if self.device == "npu" else []
 
 
 def load_placement(name: str, path: Path | None = None) -> Placement:

@@ -1,12 +1,14 @@
 """From the name of a framework to its backend: `ssd_core/backends/<name>/` is found, not listed."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pkgutil import iter_modules
 
 from ssd_core.backends.base import Backend, Framework
-from ssd_core.backends.ranks import ALONE, Nodes, Ranks, read_rank_env
+from ssd_core.backends.launcher import launch
+from ssd_core.backends.ranks import ALONE, Nodes, Ranks, is_scheduler, read_rank_env
 from ssd_core.config import Precision
 from ssd_core.errors import UsageError, unknown_name
 from ssd_core.process import watchdog
@@ -37,6 +39,8 @@ def open_backend(
 @contextmanager
 def open_ranks(framework: str) -> Iterator[Ranks]:
     """Join the other processes of this training if the environment names any."""
+    if is_scheduler():
+        sys.exit()
     env = read_rank_env()
     if env.world_size == 1:
         yield ALONE
@@ -52,5 +56,6 @@ def launch_ranks(framework: str, words: Sequence[str], nodes: Nodes) -> int:
     """
     if read_rank_env().world_size > 1:
         raise UsageError("--num-devices starts the ranks itself: leave it out under torchrun")
+    check_version(framework)
     with watchdog.waiting():
-        return find_framework(framework).launch(words, nodes)
+        return launch(words, nodes)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from ssd_core.backends.ranks import Nodes, RankEnv, Ranks
+from ssd_core.backends.ranks import RankEnv, Ranks
 from ssd_core.backends.weights import ArrayTypes
 from ssd_core.config import ModelConfig, PostprocessSpec, Precision, TrainConfig
 from ssd_core.errors import UsageError, unlisted_name
@@ -136,7 +136,5 @@ class Framework:
     """Opens a device; see `open_backend`."""
     join: Callable[[RankEnv], AbstractContextManager[Ranks]]
     """Meets the other ranks; see `open_ranks`."""
-    launch: Callable[[Sequence[str], Nodes], int]
-    """Starts the ranks of this machine; see `launch_ranks`."""
     exporters: Mapping[str, Exporter]
     """By format."""

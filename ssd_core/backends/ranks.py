@@ -2,10 +2,13 @@
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
-from ssd_core.errors import UsageError
+from ssd_core.backends.rank_table import read_rank_table
+from ssd_core.errors import TransientError, UsageError
 from ssd_core.structures import Array
 
 ResultT = TypeVar("ResultT")
@@ -21,6 +24,11 @@ class RankEnv:
     local_rank: int = 0
     """0 .. local_world_size - 1: the position among the processes of this machine."""
     local_world_size: int = 1
+    device_id: int = 0
+    """Number of the accelerator; the local rank unless the environment assigns another one."""
+    master_addr: str = "127.0.0.1"
+    """Where rank 0 waits for the others."""
+    master_port: int = 29500
 
 
 class Ranks:
@@ -56,8 +64,25 @@ class Ranks:
         """Return the sum of the tensors that the ranks pass; it may overwrite the tensor."""
         return tensor
 
+    def in_touch(self) -> AbstractContextManager[None]:
+        """Turn what a framework raises in the block when a rank is lost into a TransientError."""
+        return nullcontext()
+
 
 ALONE = Ranks(RankEnv())
+
+
+def lost_rank(env: RankEnv, reason: object) -> TransientError:
+    """Return the error for a rank that has ended or is no longer reached."""
+    return TransientError(
+        f"rank {env.rank} of {env.world_size} has lost another rank: {reason}; "
+        "the same command continues from the last checkpoint"
+    )
+
+
+def missed_ranks(env: RankEnv, reason: object) -> TransientError:
+    """Return the error for ranks that do not meet at the start."""
+    return TransientError(f"rank {env.rank} of {env.world_size} cannot meet the others: {reason}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,27 +113,77 @@ class Nodes:
             )
 
 
+_VARIABLES = {
+    "rank": ("RANK", "MS_NODE_ID", "RANK_ID"),
+    "world_size": ("WORLD_SIZE", "MS_WORKER_NUM", "RANK_SIZE"),
+    "local_rank": ("LOCAL_RANK",),
+    "local_world_size": ("LOCAL_WORLD_SIZE", "MS_LOCAL_WORKER"),
+    "device_id": ("DEVICE_ID",),
+    "master_addr": ("MASTER_ADDR", "MS_SCHED_HOST"),
+    "master_port": ("MASTER_PORT", "MS_SCHED_PORT"),
+}
+"""The environment variables of each value: those of torchrun, of msrun, of programs for Ascend."""
+_TABLE = "RANK_TABLE_FILE"
+_ROLE = "MS_ROLE"
+RANK_VARIABLES = frozenset(name for names in _VARIABLES.values() for name in names) | {_ROLE}
+"""All variables that tell a process which rank it is."""
+
+
+def is_scheduler() -> bool:
+    """Return whether this is the process that msrun adds to the ranks; ours do without it."""
+    return os.environ.get(_ROLE) == "MS_SCHED"
+
+
 def read_rank_env() -> RankEnv:
-    """Read RANK, WORLD_SIZE and the other variables that `torchrun` sets."""
-    world_size = _read("WORLD_SIZE", 1, 2**20, default=1)
+    """Read the variables that torchrun or msrun sets, or RANK_ID and its row of a rank table.
+
+    Raises:
+        UsageError: a variable is missing or invalid, or two contradict each other.
+        DataError: the rank table is invalid.
+    """
+    path, rank_id = os.environ.get(_TABLE), os.environ.get("RANK_ID")
+    row = read_rank_table(Path(path)).find(rank_id) if path and rank_id else {}
+    world_size = _number("world_size", row, 1, 2**20, default="1")
     if world_size == 1:
         return RankEnv()
-    for name in ("MASTER_ADDR", "MASTER_PORT"):
-        if not os.environ.get(name):
-            raise UsageError(f"WORLD_SIZE is {world_size}, but {name} is not set: see torchrun")
+    _, master_addr = _find("master_addr", row)
+    device_id = os.environ.get("DEVICE_ID", "0")  # under msrun it is the local rank
+    local_rank = _number("local_rank", row, 0, world_size - 1, default=device_id)
     return RankEnv(
-        rank=_read("RANK", 0, world_size - 1),
+        rank=_number("rank", row, 0, world_size - 1),
         world_size=world_size,
-        local_rank=_read("LOCAL_RANK", 0, world_size - 1, default=0),
-        local_world_size=_read("LOCAL_WORLD_SIZE", 1, world_size, default=1),
+        local_rank=local_rank,
+        local_world_size=_number("local_world_size", row, 1, world_size, default=str(world_size)),
+        device_id=_number("device_id", row, 0, 2**10, default=str(local_rank)),
+        master_addr=master_addr,
+        master_port=_number("master_port", row, 1, 2**16 - 1, default="29500" if row else None),
     )
 
 
-def _read(name: str, lowest: int, highest: int, default: int | None = None) -> int:
-    text = os.environ.get(name, "" if default is None else str(default))
+def _number(
+    field: str, row: Mapping[str, str], lowest: int, highest: int, default: str | None = None
+) -> int:
+    source, text = _find(field, row, default)
     if not (text.isascii() and text.isdigit() and lowest <= int(text) <= highest):
-        raise UsageError(
-            f"the environment variable {name} is '{text}', expected a number {lowest}..{highest} "
-            "as torchrun sets it"
-        )
+        raise UsageError(f"{source} is '{text}', expected a number {lowest}..{highest}")
     return int(text)
+
+
+def _find(field: str, row: Mapping[str, str], default: str | None = None) -> tuple[str, str]:
+    """Return the source of a value and the value, on which all sources must agree."""
+    names = _VARIABLES[field]
+    stated = [(name, os.environ[name]) for name in names if os.environ.get(name)]
+    if field in row and not (field == "master_addr" and stated):  # a host has several names
+        stated.append((_TABLE, row[field]))
+    if not stated and default is not None:
+        return names[0], default
+    if not stated:
+        raise UsageError(
+            f"this is one of several ranks, but none of {', '.join(names)} is set; start the ranks "
+            f"with torchrun or msrun, or set RANK_ID and {_TABLE}"
+        )
+    (first, text), *others = stated
+    for name, other in others:
+        if other != text:
+            raise UsageError(f"{first} is '{text}', but {name} is '{other}'; unset one of them")
+    return first, text

@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import typer
 
-from ssd_core.cli import data, doctor, exits, export, model, upkeep, weights
+from ssd_core.cli import data, doctor, exits, export, model, rank_table, upkeep, weights
 from ssd_core.errors import TransientError
 from ssd_core.logs import set_up_logging
 from ssd_core.process import watchdog
@@ -37,6 +37,7 @@ for command in (
     weights.import_weights,
     upkeep.verify,
     upkeep.gc,
+    rank_table.rank_table,
     doctor.doctor,
 ):
     app.command()(command)

@@ -5,7 +5,14 @@ The string below a field documents it. Defaults live here and in recipes, nowher
 
 from typing import Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from ssd_core.config.method import (
     AnchorLevel,
@@ -230,9 +237,19 @@ class TrainConfig(Section):
     evaluate_every: PositiveInt | None = None
     """Steps between evaluations on the val split, as the section `evaluate` says; the best weights
     are kept. None keeps the last weights."""
+    all_reduce_fusion: tuple[NonNegativeInt, ...] = ()
+    """Ascending indices of weights: the gradients up to each are summed over the ranks in one
+    message. Empty for one message; only MindSpore on GPUs and NPUs sends several."""
     loader_threads: PositiveInt | None = None
     """Threads that decode and augment images; None takes as many as this process has processors.
     The images do not depend on it."""
+
+    @field_validator("all_reduce_fusion")
+    @classmethod
+    def _indices_ascend(cls, indices: tuple[int, ...]) -> tuple[int, ...]:
+        if sorted(set(indices)) != list(indices):
+            raise ValueError("expected ascending indices")
+        return indices
 
     @model_validator(mode="after")
     def _scores_fit_the_loss(self) -> "TrainConfig":

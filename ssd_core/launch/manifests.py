@@ -257,24 +257,11 @@ def node_command(request: JobRequest) -> Command:
         raise unknown_name("framework", request.framework, variables)
     rank, address, port = (f"$({name})" for name in variables[request.framework])
     processes = request.placement.processes
-    if request.framework == "mindspore":
-        return (
-            "msrun",
-            f"--worker_num={request.nodes * processes}",
-            f"--local_worker_num={processes}",
-            f"--node_rank={rank}",
-            f"--master_addr={address}",
-            f"--master_port={port}",
-            "--log_dir=/tmp/msrun",
-            "--tail_worker_log=0",
-            "--join=True",
-            # msrun takes a script, not a program.
-            *("python", "-m", "ssd_core.cli", *request.arguments),
-        )
-    # The Ascend operator counts pods in RANK, but processes in WORLD_SIZE, which would make
-    # `ssd train` a rank itself instead of the process that starts the ranks.
+    # The operators set variables that would make `ssd train` a rank itself, instead of the process
+    # that starts the ranks; that of Ascend counts pods in RANK, but processes in WORLD_SIZE.
     return (
-        *("env", "-u", "WORLD_SIZE", "ssd", *request.arguments),
+        *("env", "-u", "WORLD_SIZE", "-u", "MS_WORKER_NUM", "-u", "MS_ROLE"),
+        *("ssd", *request.arguments),
         *("--num-devices", str(processes), "--nnodes", str(request.nodes), "--node-rank", rank),
         *("--master-addr", address, "--master-port", port),
     )

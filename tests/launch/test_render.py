@@ -117,15 +117,18 @@ def test_an_incomplete_or_unknown_request_is_refused(kind, framework, change, me
 @pytest.mark.parametrize(
     ("kind", "framework", "words"),
     [
-        ("TrainJob", "torch", "ssd --nnodes 4 --num-devices 8 --node-rank $(PET_NODE_RANK)"),
-        ("TrainJob", "mindspore", "msrun --worker_num=32 --node_rank=$(PET_NODE_RANK) python"),
-        ("AscendJob", "torch", "ssd --nnodes 4 --num-devices 8 --node-rank $(RANK)"),
-        ("AscendJob", "mindspore", "msrun --worker_num=32 --node_rank=$(MS_NODE_RANK) python"),
+        ("TrainJob", "torch", "$(PET_NODE_RANK) $(PET_MASTER_ADDR) $(PET_MASTER_PORT)"),
+        ("TrainJob", "mindspore", "$(PET_NODE_RANK) $(PET_MASTER_ADDR) $(PET_MASTER_PORT)"),
+        ("AscendJob", "torch", "$(RANK) $(MASTER_ADDR) $(MASTER_PORT)"),
+        ("AscendJob", "mindspore", "$(MS_NODE_RANK) $(MS_SCHED_HOST) $(MS_SCHED_PORT)"),
     ],
 )
 def test_a_pod_takes_its_number_from_the_environment(kind, framework, words):
+    rank, address, port = words.split()
     command = node_command(make_request(kind, {"count": 8}, framework=framework, nodes=4))
-    assert {*words.split(), "train", "s3://b/o"} < set(command)
+    devices = ("--num-devices", "8", "--nnodes", "4", "--node-rank", rank)
+    assert command[-10:] == (*devices, "--master-addr", address, "--master-port", port)
+    assert {"ssd", "train", "s3://b/o"} < set(command)
 
 
 def test_every_run_has_its_own_dns_label_which_leaves_room_for_the_pods():

@@ -1,17 +1,17 @@
 """MindSpore on one device."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 
 import mindspore as ms
 
 from ssd_core.backends.base import DeviceInfo, Framework
 from ssd_core.backends.mindspore.detector import MindSporeDetector
 from ssd_core.backends.mindspore.devices import open_device
+from ssd_core.backends.mindspore.distributed import join
 from ssd_core.backends.mindspore.export import EXPORTERS
 from ssd_core.backends.mindspore.learner import MindSporeLearner
 from ssd_core.backends.mindspore.model import describe_network, load_network
-from ssd_core.backends.ranks import ALONE, Nodes, RankEnv, Ranks
+from ssd_core.backends.ranks import ALONE, Ranks
 from ssd_core.backends.weights import ArrayTypes
 from ssd_core.config import ModelConfig, PostprocessSpec, TrainConfig
 from ssd_core.errors import UsageError
@@ -24,7 +24,9 @@ class MindSporeBackend:
     def __init__(self, device: str, precision: str = "auto", ranks: Ranks = ALONE) -> None:
         if precision == "bf16":  # which MindSpore's kernels for a processor do not know
             raise UsageError("precision 'bf16' is not implemented in MindSpore; use fp32 or fp16")
+        self._ranks = ranks
         self._device = open_device(device, ranks.env)
+        ranks.connect(self._device.type, self._device.collectives)
         self.info = DeviceInfo(
             framework=f"mindspore {ms.__version__}",
             device=self._device.type,
@@ -35,7 +37,11 @@ class MindSporeBackend:
     def learner(self, config: TrainConfig, num_classes: int) -> MindSporeLearner:
         """Build a freshly initialised network for `num_classes` classes without background."""
         return MindSporeLearner(
-            config, num_classes, device=self._device, precision=self.info.precision
+            config,
+            num_classes,
+            device=self._device,
+            precision=self.info.precision,
+            ranks=self._ranks,
         )
 
     def arrays(self, model: ModelConfig, num_classes: int) -> ArrayTypes:
@@ -54,19 +60,4 @@ class MindSporeBackend:
         return MindSporeDetector(network, model, postprocess, device=self._device)
 
 
-def _join(env: RankEnv) -> AbstractContextManager[Ranks]:
-    raise _alone()
-
-
-def _launch(words: Sequence[str], nodes: Nodes) -> int:
-    raise _alone()
-
-
-def _alone() -> UsageError:
-    return UsageError(
-        "framework 'mindspore' trains on one device only; leave out --num-devices and --nodes, "
-        "or use --framework torch"
-    )
-
-
-FRAMEWORK = Framework(open=MindSporeBackend, join=_join, launch=_launch, exporters=EXPORTERS)
+FRAMEWORK = Framework(open=MindSporeBackend, join=join, exporters=EXPORTERS)

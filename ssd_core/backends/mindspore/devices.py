@@ -10,8 +10,9 @@ from ssd_core.backends.base import exhausted_device, missing_device, unknown_dev
 from ssd_core.backends.ranks import ALONE, RankEnv
 from ssd_core.process.processor import count_processors, read_processor_name
 
-DEVICES = {"cpu": "CPU", "cuda": "GPU", "npu": "Ascend"}
-"""Our names and MindSpore's, from the last to the first choice of `auto`."""
+DEVICES = {"cpu": ("CPU", "mccl"), "cuda": ("GPU", "nccl"), "npu": ("Ascend", "hccl")}
+"""MindSpore's name and collective library by our name, from the last to the first choice of
+`auto`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class Device:
     """The name that the user gives."""
     name: str
     """The hardware's own name."""
+    collectives: str
+    """The library that sums tensors over ranks."""
 
     @contextmanager
     def explain_memory(self) -> Iterator[None]:
@@ -42,16 +45,16 @@ def open_device(name: str, env: RankEnv = ALONE.env) -> Device:
     from MindSpore's documentation and have not run on one yet.
     """
     if name == "auto":
-        name = next(each for each in reversed(DEVICES) if ms.hal.is_available(DEVICES[each]))
+        name = next(each for each in reversed(DEVICES) if ms.hal.is_available(DEVICES[each][0]))
     elif name not in DEVICES:
         raise unknown_device(name, DEVICES)
-    target = DEVICES[name]
+    target, collectives = DEVICES[name]
     if not ms.hal.is_available(target):
         raise missing_device(name, f"this MindSpore finds no {target} device")
     ms.set_context(mode=ms.GRAPH_MODE)
-    ms.set_device(target, env.local_rank if name != "cpu" else None)
+    ms.set_device(target, env.device_id if name != "cpu" else None)
     if name != "cpu":
-        return Device(name, ms.hal.get_device_name(env.local_rank, target))
+        return Device(name, ms.hal.get_device_name(env.device_id, target), collectives)
     # MindSpore counts the processors of the machine, not those of the container.
     ms.set_context(runtime_num_threads=max(1, count_processors() // env.local_world_size))
-    return Device(name, read_processor_name())
+    return Device(name, read_processor_name(), collectives)

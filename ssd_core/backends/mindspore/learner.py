@@ -8,6 +8,7 @@ from mindspore import Parameter, Tensor, nn, ops
 
 from ssd_core.backends.base import ReadLosses
 from ssd_core.backends.freezing import find_frozen
+from ssd_core.backends.mindspore.collectives import GradientSum, all_reduce
 from ssd_core.backends.mindspore.detector import MindSporeDetector
 from ssd_core.backends.mindspore.devices import Device
 from ssd_core.backends.mindspore.loss import MindSporeLoss
@@ -16,32 +17,48 @@ from ssd_core.backends.mindspore.model import (
     copy_to_arrays,
     copy_to_parameters,
 )
-from ssd_core.backends.mindspore.norms import freeze
+from ssd_core.backends.mindspore.norms import freeze, share_statistics
 from ssd_core.backends.mindspore.optimizers import OPTIMIZERS
+from ssd_core.backends.ranks import ALONE, Ranks
 from ssd_core.config import PostprocessSpec, TrainConfig
 from ssd_core.detection.anchors import generate_anchors
 from ssd_core.structures import Array, Batch
 
 
 class MindSporeLearner:
-    """Trains an SSD; on a CPU the same state and batches give the same bits."""
+    """Trains an SSD; on a CPU the same state and batches give the same bits.
+
+    With several ranks each step is that of the whole batch, as in PyTorch's learner.
+    """
 
     def __init__(
-        self, config: TrainConfig, num_classes: int, *, device: Device, precision: str
+        self,
+        config: TrainConfig,
+        num_classes: int,
+        *,
+        device: Device,
+        precision: str,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self._config, self._device = config.model, device
+        self._config, self._device, self._ranks = config.model, device, ranks
         self._model = Ssd(config.model, num_classes, precision=precision)
         self._model.initialize(config.seed)
         freeze(self._model, find_frozen(config, self._model.named_parameters))
-        self._step = _Step(self._model, config)
+        share_statistics(self._model, ranks)
+        self._step = _Step(self._model, config, ranks)
 
     def step(self, batch: Batch, learning_rate: float) -> ReadLosses:
         """Update the weights once, at the given rate."""
         arrays = (batch.images, batch.boxes, batch.labels)
+        inputs = (*map(Tensor, arrays), Tensor(learning_rate, ms.float32))
         self._model.set_train(True)
-        with self._device.explain_memory():
-            sums = self._step(*map(Tensor, arrays), Tensor(learning_rate, ms.float32))
-        return partial(_read_losses, sums, len(batch.images))
+        with self._device.explain_memory(), self._ranks.in_touch():
+            if self._ranks.world_size > 1:
+                # A sum fails if another rank is 30 seconds behind, for example with its graph.
+                self._step.compile(*inputs)
+                self._ranks.greatest(0)
+            sums = self._step(*inputs)
+        return partial(_read_losses, sums, len(batch.images) * self._ranks.world_size)
 
     def state(self) -> dict[str, Array]:
         """Return copies of the weights, the statistics of norms and the optimizer's state."""
@@ -67,9 +84,10 @@ class MindSporeLearner:
 class _Step(nn.Cell):
     """Forward and backward pass and the update, compiled to one graph."""
 
-    def __init__(self, model: Ssd, config: TrainConfig) -> None:
+    def __init__(self, model: Ssd, config: TrainConfig, ranks: Ranks) -> None:
         super().__init__()
         self.model = model
+        self._sum = all_reduce(ranks)
         self.loss = MindSporeLoss(
             generate_anchors(config.model.anchors, config.model.image_size),
             variances=config.model.variances,
@@ -80,6 +98,7 @@ class _Step(nn.Cell):
         trained = {
             name: each for name, each in model.named_parameters.items() if each.requires_grad
         }
+        self._sum_gradients = GradientSum(len(trained), config.all_reduce_fusion, ranks)
         self.optimizer = OPTIMIZERS[config.optimizer.name](trained, config.optimizer)
         self._differentiate = ms.value_and_grad(
             self._forward, None, ms.ParameterTuple(trained.values()), has_aux=True
@@ -88,12 +107,12 @@ class _Step(nn.Cell):
     def construct(self, images: Tensor, boxes: Tensor, labels: Tensor, rate: Tensor) -> Tensor:
         """Update the weights; return the sums of the loss."""
         (_, sums), gradients = self._differentiate(images, boxes, labels)
-        return ops.depend(sums, self.optimizer(gradients, rate))
+        return ops.depend(sums, self.optimizer(self._sum_gradients(gradients), rate))
 
     def _forward(self, images: Tensor, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         sums = self.loss(*self.model(images), boxes, labels)
-        divisor = ops.stop_gradient(ops.maximum(sums[2], 1.0))
-        return (sums[0] + sums[1]) / divisor, sums
+        totals = self._sum(ops.stop_gradient(sums))
+        return (sums[0] + sums[1]) / ops.maximum(totals[2], 1.0), totals
 
 
 def _read_losses(sums: Tensor, batch_size: int) -> dict[str, float]:

@@ -1,11 +1,11 @@
 """PyTorch on one device."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 
 from ssd_core.backends.base import DeviceInfo, Framework
-from ssd_core.backends.ranks import ALONE, Nodes, Ranks
+from ssd_core.backends.ranks import ALONE, Ranks
 from ssd_core.backends.torch.detector import TorchDetector
 from ssd_core.backends.torch.devices import open_device
 from ssd_core.backends.torch.distributed import join
@@ -69,10 +69,4 @@ class TorchBackend:
         )
 
 
-def _launch(words: Sequence[str], nodes: Nodes) -> int:
-    from ssd_core.backends.torch.launcher import launch  # costs 0.1 s that only this needs
-
-    return launch(words, nodes)
-
-
-FRAMEWORK = Framework(open=TorchBackend, join=join, launch=_launch, exporters=EXPORTERS)
+FRAMEWORK = Framework(open=TorchBackend, join=join, exporters=EXPORTERS)

@@ -21,8 +21,8 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
-from ssd_core.backends.ranks import RankEnv, Ranks
-from ssd_core.errors import TransientError, UsageError
+from ssd_core.backends.ranks import RankEnv, Ranks, lost_rank, missed_ranks
+from ssd_core.errors import UsageError
 from ssd_core.logs import logger
 from ssd_core.process import watchdog
 from ssd_core.structures import Array
@@ -47,7 +47,7 @@ class TorchRanks(Ranks):
     def greatest(self, number: int) -> int:
         """Return the greatest of the numbers that the ranks pass."""
         tensor = torch.tensor(number)
-        with self._in_touch():
+        with self.in_touch():
             dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
         return int(tensor)
 
@@ -56,10 +56,10 @@ class TorchRanks(Ranks):
         key = f"on-first-{next(self._turns)}"
         if self.rank == 0:
             result = work()
-            with self._in_touch():
+            with self.in_touch():
                 self._store.set(key, json.dumps(result))
             return result
-        with self._in_touch():
+        with self.in_touch():
             while not self._store.check([key]):
                 watchdog.beat()  # rank 0 has its own watchdog
                 time.sleep(_POLL_SECONDS)
@@ -69,7 +69,7 @@ class TorchRanks(Ranks):
     def share(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Return the arrays of rank 0."""
         tensors = {name: torch.tensor(arrays[name]) for name in sorted(arrays)}
-        with self._in_touch():
+        with self.in_touch():
             for tensor in tensors.values():
                 dist.broadcast(tensor, 0)
         return {name: tensor.numpy() for name, tensor in tensors.items()}
@@ -79,26 +79,24 @@ class TorchRanks(Ranks):
         first = self.on_first(lambda: device)
         if first != device:
             raise UsageError(f"rank {self.rank} computes on {device}, rank 0 on {first}")
-        with self._in_touch():
+        with self.in_touch():
             group = dist.new_group(backend=collectives, timeout=_TIMEOUT)
         assert isinstance(group, dist.ProcessGroup)
         self._devices = group
 
     def sum(self, tensor: Tensor) -> Tensor:
         """Replace a tensor on the device by its sum over all ranks, and return it."""
-        with self._in_touch():
+        with self.in_touch():
             dist.all_reduce(tensor, group=self._devices)
         return tensor
 
     @contextmanager
-    def _in_touch(self) -> Iterator[None]:
+    def in_touch(self) -> Iterator[None]:
+        """Turn the loss of another rank in the block into a TransientError."""
         try:
             yield
         except RuntimeError as error:  # torch has no narrower class for a lost connection
-            raise TransientError(
-                f"rank {self.rank} of {self.world_size} has lost another rank: {_reason(error)}; "
-                "the same command continues from the last checkpoint"
-            ) from None
+            raise lost_rank(self.env, _reason(error)) from None
 
 
 @contextmanager
@@ -119,10 +117,10 @@ def join(env: RankEnv) -> Iterator[TorchRanks]:
             world_size=env.world_size,
             timeout=_TIMEOUT,
         )
+    except ValueError:  # the ranks are named as by msrun or a rank table
+        raise UsageError("PyTorch needs MASTER_ADDR and MASTER_PORT, see torchrun") from None
     except RuntimeError as error:
-        raise TransientError(
-            f"rank {env.rank} of {env.world_size} cannot meet the others: {_reason(error)}"
-        ) from None
+        raise missed_ranks(env, _reason(error)) from None
     if env.rank:
         logger.setLevel(logging.WARNING)  # rank 0 reports the progress of all
     ranks = TorchRanks(env, store)
