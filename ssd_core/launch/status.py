@@ -106,7 +106,7 @@ def _failures(pods: Iterable[KubeObject], container: str) -> Iterator[PodEnd]:
 
 
 def _container_end(pod: str, end: KubeObject) -> PodEnd:
-    """Read the termination message of `ssd train`: `msrun` exits with a code of its own."""
+    """Read the termination message of `ssd train`: the first error of its ranks."""
     code, time = int(end["exitCode"]), end.get("finishedAt") or ""
     lines = (end.get("message") or "").strip().splitlines()
     if lines and (own := parse_error_line(lines[0])):
