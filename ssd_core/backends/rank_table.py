@@ -32,7 +32,7 @@ class _Row(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Device(_Row):
+class Accelerator(_Row):
     """One accelerator."""
 
     device_id: _Number
@@ -47,7 +47,7 @@ class Server(_Row):
 
     server_id: str = Field(min_length=1)
     """The address of the host."""
-    device: tuple[Device, ...] = Field(min_length=1)
+    device: tuple[Accelerator, ...] = Field(min_length=1)
     host_nic_ip: str = "reserve"
 
 
@@ -60,7 +60,7 @@ class RankTable(_Row):
     status: Literal["completed"] = "completed"
 
     @property
-    def devices(self) -> list[Device]:
+    def devices(self) -> list[Accelerator]:
         """The devices of all servers."""
         return [device for server in self.server_list for device in server.device]
 
@@ -121,7 +121,7 @@ def build_rank_table(server_ip: str, addresses: Mapping[int, str]) -> RankTable:
         raise UsageError(f"--server-ip: {error}") from None
     try:
         devices = tuple(
-            Device(device_id=str(number), device_ip=address, rank_id=str(rank))
+            Accelerator(device_id=str(number), device_ip=address, rank_id=str(rank))
             for rank, (number, address) in enumerate(addresses.items())
         )
     except ValidationError as error:
@@ -153,7 +153,7 @@ def _number_ranks(servers: Sequence[Server]) -> RankTable:
     return table
 
 
-def _by_rank(server: Server) -> list[Device]:
+def _by_rank(server: Server) -> list[Accelerator]:
     return sorted(server.device, key=lambda device: int(device.rank_id))
 
 
