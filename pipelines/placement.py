@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from kfp import dsl, kubernetes
 from pydantic import AfterValidator
 
@@ -12,7 +11,8 @@ from components import images
 from pipelines.catalogue import STEPS, step_name
 from ssd_core import __version__
 from ssd_core.config import DeviceName, FrameworkName, parse_section
-from ssd_core.errors import UsageError, unknown_name
+from ssd_core.config.yaml_text import parse_yaml
+from ssd_core.errors import DataError, UsageError, unknown_name
 from ssd_core.launch.job import STEP_LABELS, JobSpec, PodPlacement, Resources, StoreSecret
 
 PLACEMENTS_PATH = Path(__file__).with_name("placements.yaml")
@@ -156,10 +156,9 @@ def _check_environment(environment: object, name: str) -> None:
 
 def _read_rows(path: Path) -> dict[str, Any]:
     try:
-        rows = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        said = error.strerror if isinstance(error, OSError) else None
-        reason = " ".join((said or str(error)).split())
+        rows = parse_yaml(path.read_bytes())
+    except (OSError, DataError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"{path}: cannot read the placements: {reason}") from None
     if not isinstance(rows, dict) or not all(isinstance(row, dict) for row in rows.values()):
         raise UsageError(f"{path}: placements are a mapping of names to rows")

@@ -4,10 +4,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ssd_core.config import Recipe, parse_section
-from ssd_core.errors import UsageError
+from ssd_core.config.yaml_text import parse_yaml
+from ssd_core.errors import DataError, UsageError
 from ssd_core.model_dir import read_description
 from ssd_core.recipes import load_recipe
 from ssd_core.recipes.overrides import override
@@ -76,13 +75,9 @@ def read_recipe(uri: str) -> Recipe:
         problem = "is a folder" if is_folder else "does not exist"
         raise UsageError(f"{uri}: {problem}; {_EXPECTED}") from None
     try:
-        values = yaml.safe_load(content)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise UsageError(f"{uri}: {where}neither JSON nor YAML: {error.problem}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
-        raise UsageError(f"{uri}: neither JSON nor YAML") from None
+        values = parse_yaml(content)
+    except DataError as error:
+        raise UsageError(f"{uri}: neither JSON nor YAML: {error}") from None
     if not isinstance(values, dict):
         raise UsageError(f"{uri}: {_EXPECTED}")
     try:

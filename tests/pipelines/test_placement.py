@@ -85,6 +85,7 @@ def test_rows_of_the_user_take_precedence(tmp_path: Path) -> None:
         ("mine: [a]", "placements are a mapping"),
         ("mine", "placements are a mapping"),
         ("mine: {", "cannot read the placements"),
+        ("mine: !!timestamp soon", "cannot read the placements: is not YAML: "),
     ],
 )
 def test_wrong_rows(tmp_path: Path, text: str, message: str) -> None:

@@ -5,17 +5,15 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
-import yaml
-
+from ssd_core.config.yaml_text import parse_yaml
 from ssd_core.data.formats.classes import MAX_CLASSES
 from ssd_core.data.sources.base import Source, read_text
-from ssd_core.errors import DataError
+from ssd_core.errors import DataError, located
 
 _SPLIT_KEYS = ("train", "val", "valid", "test")
 _ANY_KEY = re.compile(rf"""\b({"|".join(_SPLIT_KEYS)}|names|nc)["']?\s*:""")
 """A file without any of these keys is about something else, valid or not."""
 _DIGITS = re.compile(r"[0-9]{1,9}")
-_MAX_DEPTH = 20
 _MAX_BYTES = 2**18
 """A longer file does not describe a data set, and parsing YAML is slow."""
 
@@ -143,33 +141,11 @@ def _read_lines(source: Source, name: str) -> Mapping[int, str]:
 
 
 def _read_yaml(source: Source, name: str) -> Any:
-    """Read YAML whose scalars are all text, without references, which make a small file huge."""
+    """Read YAML with the keys of a data set; None if it has none of them."""
     if source.files[name].num_bytes > _MAX_BYTES:
         return None
     text = read_text(source, name)
     if not _ANY_KEY.search(text):
         return None
-    try:
-        _check_events(text)
-        return yaml.load(text, yaml.BaseLoader)  # noqa: S506 - it creates only text, lists and dicts
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f"line {mark.line + 1} column {mark.column + 1}: " if mark else ""
-        problem = f"{where}{error.problem}"
-    except DataError as error:
-        problem = str(error)
-    except (yaml.YAMLError, ValueError, TypeError) as error:
-        problem = f"is not YAML: {' '.join(str(error).split())}"
-    raise DataError(f"{name}: {problem}")
-
-
-def _check_events(text: str) -> None:
-    """Refuse references and deep nesting, which takes time with the square of its depth."""
-    depth = 0
-    for event in yaml.parse(text, yaml.BaseLoader):
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > _MAX_DEPTH:
-            raise DataError("is nested too deeply")
-        if isinstance(event, yaml.AliasEvent):
-            raise DataError("has references (*name); expected plain values")
+    with located(name):
+        return parse_yaml(text, as_text=True)
