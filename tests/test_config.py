@@ -17,6 +17,12 @@ def test_a_missing_value_is_named():
         parse_section(TrainConfig, {}, "train")
 
 
+def test_patience_needs_evaluations():
+    values = load_recipe("demo").train.model_dump() | {"patience": 3}
+    with pytest.raises(UsageError, match="train: patience counts evaluations; set evaluate_every"):
+        parse_section(TrainConfig, values, "train")
+
+
 class Item(Section):
     name: str = ""
 

@@ -237,6 +237,11 @@ class TrainConfig(Section):
     evaluate_every: PositiveInt | None = None
     """Steps between evaluations on the val split, as the section `evaluate` says; the best weights
     are kept. None keeps the last weights."""
+    best_metric: Literal["ap", "ap50", "ap75"] = "ap"
+    """Metric of these evaluations by which weights are the best."""
+    patience: PositiveInt | None = None
+    """Evaluations in a row without a better one after which the training ends; None for all
+    epochs."""
     all_reduce_fusion: tuple[NonNegativeInt, ...] = ()
     """Ascending indices of weights: the gradients up to each are summed over the ranks in one
     message. Empty for one message; only MindSpore on GPUs and NPUs sends several."""
@@ -250,6 +255,12 @@ class TrainConfig(Section):
         if sorted(set(indices)) != list(indices):
             raise ValueError("expected ascending indices")
         return indices
+
+    @model_validator(mode="after")
+    def _patience_has_evaluations(self) -> "TrainConfig":
+        if self.patience is not None and self.evaluate_every is None:
+            raise ValueError("patience counts evaluations; set evaluate_every too")
+        return self
 
     @model_validator(mode="after")
     def _scores_fit_the_loss(self) -> "TrainConfig":

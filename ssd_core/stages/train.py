@@ -39,7 +39,7 @@ from ssd_core.train_log import LOG_FILE, parse_log
 from ssd_core.training.checkpoints import CHECKPOINT_DIR, CheckpointDir, TrainState
 from ssd_core.training.identity import Identity, digest_identity, identify
 from ssd_core.training.initial import start_from
-from ssd_core.training.loop import BEST_METRIC, Run, train
+from ssd_core.training.loop import Run, train
 from ssd_core.training.ownership import check_directory, claim_directory
 
 
@@ -285,7 +285,8 @@ def _keep_model(
     loop.checkpoints.check_newest()
     write_model(out_dir / MODEL_DIR, description, training.manifest.classes, weights)
     origin = next(iter(parse_log(loop.log_path.read_bytes(), loop.log_path)), {}).get("init")
-    return _results(state, description, backend.info) | {"init": origin}
+    facts = {"init": origin, "best_metric": training.recipe.train.best_metric}
+    return _results(state, description, backend.info) | facts
 
 
 def _loader(training: Training, reader: SplitReader, ranks: Ranks) -> Loader:
@@ -345,7 +346,8 @@ def _report(outcome: str, results: Mapping[str, Any], out_dir: Location) -> Stag
     metrics = results["metrics"]
     kept = "the last step"
     if step := results["best_step"]:
-        kept = f"step {step}, the best with {METRICS[BEST_METRIC].describe(metrics[BEST_METRIC])}"
+        name = results["best_metric"]
+        kept = f"step {step}, the best with {METRICS[name].describe(metrics[name])}"
     announce(
         "%s %s in %s, %s; the model is that of %s",
         outcome,

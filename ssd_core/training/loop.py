@@ -29,9 +29,6 @@ from ssd_core.train_log import append, rewind
 from ssd_core.training.checkpoints import CheckpointDir, TrainState
 from ssd_core.training.schedule import learning_rate
 
-BEST_METRIC = "ap"
-"""The weights of the evaluation with the highest value are kept."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
@@ -94,7 +91,7 @@ def train(run: Run) -> TrainState:
     state = _resume(run)
     interval, figures = _Interval(), ""
     with _stop_requests() as stop, Progress("train: step", total, done=state.step) as progress:
-        for batch in run.batches(state.step, total):
+        for batch in _batches(run, state):
             interval.data_seconds += time.monotonic() - interval.idle_since
             rate = learning_rate(state.step, total, config.optimizer.learning_rate, config.schedule)
             interval.losses.append(run.learner.step(batch, rate))
@@ -136,6 +133,29 @@ def train(run: Run) -> TrainState:
     }
     _append(run, end)
     return state
+
+
+def _batches(run: Run, state: TrainState) -> Iterator[Batch]:
+    """Yield the remaining batches, until evaluations have lost their patience."""
+    every, patience = run.config.evaluate_every, run.config.patience
+
+    def is_hopeless() -> bool:
+        if every is None or patience is None or state.best_step is None:
+            return False
+        return state.step >= state.best_step + patience * every
+
+    if not is_hopeless():
+        for batch in run.batches(state.step, run.total_steps):
+            yield batch
+            if is_hopeless():
+                break
+    if state.step < run.total_steps and run.is_first:
+        logger.info(
+            "the training ends after step %d of %d: no evaluation was better than that of step %s",
+            state.step,
+            run.total_steps,
+            state.best_step,
+        )
 
 
 def _resume(run: Run) -> TrainState:
@@ -207,7 +227,8 @@ def _log(run: Run, state: TrainState, interval: _Interval, rate: float) -> str:
     figures = summarize("train", line)
     _log_epoch(run, state, num_images, figures)
     if state.best_step is not None:
-        best = METRICS[BEST_METRIC].describe(state.best_metrics.get(BEST_METRIC))
+        name = run.config.best_metric
+        best = METRICS[name].describe(state.best_metrics.get(name))
         figures.append(f"best {best}")
     return ", ".join(figures)
 
@@ -251,8 +272,9 @@ def _evaluate(run: Run, state: TrainState) -> None:
     if run.is_first:
         figures = ", ".join(summarize("evaluate", metrics))
         logger.info("step %d of %d, val split: %s", state.step, run.total_steps, figures)
-    best = state.best_metrics.get(BEST_METRIC, -math.inf)
-    if state.best_step is None or metrics.get(BEST_METRIC, -math.inf) > best:
+    name = run.config.best_metric
+    best = state.best_metrics.get(name, -math.inf)
+    if state.best_step is None or metrics.get(name, -math.inf) > best:
         state.best_step, state.best_metrics = state.step, metrics
         state.best_weights = run.learner.weights() if run.is_first else {}
 

@@ -89,9 +89,19 @@ def test_the_best_weights_are_kept(tmp_path):
     assert events(run, "evaluation") == [2, 4, 6, 8, 10, 12]
 
 
-def test_a_training_resumes_after_every_step(tmp_path):
+def test_patience_ends_a_training_after_its_best_evaluations(tmp_path, caplog):
+    caplog.set_level("INFO")
+    run = make_run(tmp_path, make_config(steps=50, evaluate_every=2, patience=3))
+    state = train(run)
+    assert state.step == state.best_step + 6 < 50
+    assert max(events(run, "evaluation")) == events(run, "end")[0] == state.step
+    assert f"ends after step {state.step} of 50: no evaluation was better" in caplog.text
+
+
+@pytest.mark.parametrize("changes", [{}, {"patience": 1}], ids=["to the end", "patience"])
+def test_a_training_resumes_after_every_step(tmp_path, changes):
     """Copy it after each checkpoint; the remainder of every copy is that of the original."""
-    config = make_config(checkpoint_interval=1, evaluate_every=3)
+    config = make_config(checkpoint_interval=1, evaluate_every=3, **changes)
     whole = make_run(tmp_path / "whole", config)
     first_steps = []
 
@@ -100,13 +110,14 @@ def test_a_training_resumes_after_every_step(tmp_path):
             shutil.copytree(tmp_path / "whole", tmp_path / str(batch.labels[0, 0]))
             yield batch
 
-    train(replace(whole, batches=batches_with_copies))
-    for step in range(12):
+    last_step = train(replace(whole, batches=batches_with_copies)).step
+    assert (last_step == 12) == (not changes)
+    for step in range(last_step):
         resumed = make_run(tmp_path / str(step), config)
         train(resumed)
         assert outcome(resumed) == outcome(whole), step
         first_steps.append(events(resumed, "start")[-1])
-    assert first_steps == list(range(12))
+    assert first_steps == list(range(last_step))
 
 
 def test_checkpoints_stay_after_epochs_and_after_the_best_evaluation(tmp_path):
