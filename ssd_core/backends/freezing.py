@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
-from ssd_core.backends.plans import STAGES
 from ssd_core.config import TrainConfig
 from ssd_core.errors import UsageError
+from ssd_core.networks import STAGES
 
 _STATISTICS = (".mean", ".variance")
 

@@ -6,11 +6,6 @@ from typing import Any
 
 from ssd_core.structures import Array
 
-VGG16_CONVOLUTIONS = (2, 2, 3, 3, 3)
-"""Of each stage."""
-SSD300_EXTRAS = 4
-SSD300_LEVELS = 6
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightLayout:

@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
-from ssd_core.layouts.base import (
-    OURS,
-    SSD300_EXTRAS,
-    SSD300_LEVELS,
-    VGG16_CONVOLUTIONS,
-    WeightLayout,
-)
+from ssd_core.layouts.base import OURS, WeightLayout
 from ssd_core.layouts.ckpt import write_ckpt
 from ssd_core.model_dir import Model
+from ssd_core.networks import (
+    MOBILENET_V2_BRANCH,
+    MOBILENET_V2_EXTRAS,
+    VGG16,
+    VGG16_EXTRAS,
+    mobilenet_v2_blocks,
+)
 from ssd_core.structures import Array
 
 _ROLES = {
@@ -20,9 +21,8 @@ _ROLES = {
     "variance": "moving_variance",
 }
 """Of a norm."""
-_BLOCKS = 17
-_FIRST_PART = 13
-"""Blocks before the branch to the first level; the others are in a cell of their own."""
+_LEVELS = 6
+"""Of both models."""
 
 
 def _norm_pair(ours: str, theirs: str) -> dict[str, str]:
@@ -45,23 +45,23 @@ def _heads() -> dict[str, str]:
     """Return the names of the heads, which both models have in common."""
     layers = {}
     for ours, theirs in (("cls", "multi_cls_layers"), ("bbox", "multi_loc_layers")):
-        for level in range(SSD300_LEVELS):
+        for level in range(_LEVELS):
             for part, index in (("depthwise.conv", 0), ("depthwise.norm", 1), ("conv", 3)):
                 layers[f"heads.{ours}.{level}.{part}"] = f"multi_box.{theirs}.{level}.{index}"
     return layers
 
 
 def _mobilenet_v2() -> dict[str, str]:
-    """Return the names of `ssd300`."""
+    """Return the names of `ssd300`; the layers behind the branch are in a cell of their own."""
     layers = _norm_pair("backbone.stem", "backbone.features_1.0")
-    for block in range(_BLOCKS):
-        is_first = block < _FIRST_PART
-        cell = f"1.{block + 1}" if is_first else f"2.{block - _FIRST_PART}"
-        theirs = f"backbone.features_{cell}"
-        layers |= _residual(f"backbone.blocks.{block}", theirs, expands=block > 0)
+    blocks, first = [*mobilenet_v2_blocks()], MOBILENET_V2_BRANCH + 1
+    for index, block in enumerate(blocks):
+        cell = f"features_1.{index + 1}" if index < first else f"features_2.{index - first}"
+        expands = block.hidden != block.in_channels
+        layers |= _residual(f"backbone.blocks.{index}", f"backbone.{cell}", expands=expands)
     layers |= _norm_pair("backbone.branch", "backbone.expand_layer_conv_13")
-    layers |= _norm_pair("backbone.last", f"backbone.features_2.{_BLOCKS - _FIRST_PART}")
-    for extra in range(SSD300_EXTRAS):
+    layers |= _norm_pair("backbone.last", f"backbone.features_2.{len(blocks) - first}")
+    for extra in range(len(MOBILENET_V2_EXTRAS)):
         layers |= _residual(f"extras.{extra}", f"multi_residual.{extra}")
     return layers | _heads()
 
@@ -69,10 +69,10 @@ def _mobilenet_v2() -> dict[str, str]:
 def _vgg16() -> dict[str, str]:
     """Return the names of `ssd_vgg16`; activations count in the numbers of a stage."""
     layers = {"backbone.fc6": "b6_1", "backbone.fc7": "b7_1"}
-    for stage, count in enumerate(VGG16_CONVOLUTIONS, 1):
-        for index in range(count):
+    for stage, widths in VGG16.items():
+        for index in range(len(widths)):
             layers[f"backbone.conv{stage}_{index + 1}"] = f"backbone.b{stage}.{2 * index}"
-    for extra in range(SSD300_EXTRAS):
+    for extra in range(len(VGG16_EXTRAS)):
         for index in (1, 2):
             layers[f"extras.{extra}.conv{index}"] = f"b{8 + extra}_{index}"
     return layers | _heads()

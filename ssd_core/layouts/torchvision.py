@@ -1,36 +1,42 @@
 """torchvision's SSD300 with VGG16 (`torchvision.models.detection.ssd300_vgg16`)."""
 
 from ssd_core.config import PostprocessSpec
-from ssd_core.layouts.base import (
-    SSD300_EXTRAS,
-    SSD300_LEVELS,
-    VGG16_CONVOLUTIONS,
-    WeightLayout,
-    keep,
-)
+from ssd_core.layouts.base import WeightLayout, keep
+from ssd_core.networks import VGG16, VGG16_EXTRAS
 from ssd_core.recipes.anchors import paper_levels
 from ssd_core.recipes.ssd300_vgg16 import SSD300_COCO_SIZES, SSD300_RATIOS, SSD300_STRIDES
 
+_POOL4, _POOL5 = 23, 30
+"""The places in VGG16 at which SSD300 begins another cell."""
+
+
+def number_vgg16() -> dict[str, int]:
+    """Return the place of each convolution in VGG16; activations and pools count too."""
+    places, place = {}, 0
+    for stage, widths in VGG16.items():
+        for index in range(1, len(widths) + 1):
+            places[f"conv{stage}_{index}"] = place
+            place += 2
+        place += 1
+    return places | {"fc6": place, "fc7": place + 2}
+
 
 def _vgg16() -> dict[str, str]:
-    """Return the names of the layers; activations and pools count in the numbers."""
-    layers = {
-        "backbone.conv4_3_norm.scale": "backbone.scale_weight",
-        "backbone.fc6": "backbone.extra.0.7.1",
-        "backbone.fc7": "backbone.extra.0.7.3",
-    }
-    place = 0
-    for stage, count in enumerate(VGG16_CONVOLUTIONS, 1):
-        for index in range(count):
-            last = stage == len(VGG16_CONVOLUTIONS)
-            theirs = f"extra.0.{2 * index + 1}" if last else f"features.{place + 2 * index}"
-            layers[f"backbone.conv{stage}_{index + 1}"] = f"backbone.{theirs}"
-        place += 2 * count + 1
-    for extra in range(SSD300_EXTRAS):
+    """Return the names of the layers."""
+    layers = {"backbone.conv4_3_norm.scale": "backbone.scale_weight"}
+    for layer, place in number_vgg16().items():
+        if place < _POOL4:
+            theirs = f"features.{place}"
+        elif place < _POOL5:
+            theirs = f"extra.0.{place - _POOL4}"
+        else:
+            theirs = f"extra.0.7.{place - _POOL5}"
+        layers[f"backbone.{layer}"] = f"backbone.{theirs}"
+    for extra in range(len(VGG16_EXTRAS)):
         for index in (1, 2):
             theirs = f"backbone.extra.{extra + 1}.{2 * (index - 1)}"
             layers[f"extras.{extra}.conv{index}"] = theirs
-    for level in range(SSD300_LEVELS):
+    for level in range(len(SSD300_STRIDES)):
         for ours, theirs in (("cls", "classification"), ("bbox", "regression")):
             layers[f"heads.{ours}.{level}"] = f"head.{theirs}_head.module_list.{level}"
     return layers

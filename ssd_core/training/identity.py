@@ -22,7 +22,9 @@ _HARMLESS = {
 _CODE = (
     "training",
     "detection",
+    "networks.py",
     "backends",
+    "layouts/torchvision.py",
     "data/batches",
     "data/shards",
     "data/decode.py",

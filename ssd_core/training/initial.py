@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from ssd_core.backends.base import Learner
-from ssd_core.backends.plans import VGG16
 from ssd_core.config import InitConfig
 from ssd_core.errors import DataError, unlisted_name
+from ssd_core.layouts.torchvision import number_vgg16
 from ssd_core.logs import logger
 from ssd_core.model_dir import WEIGHTS_FILE, read_description, read_model
 from ssd_core.store import Location
@@ -130,13 +130,7 @@ def _neutral_name(name: str) -> str:
     torchvision writes `features.28.weight` for conv5_3, the first programs of SSD `28.weight`, with
     the convolutions fc6 and fc7 behind it. Every other name stays.
     """
-    layers, place = {}, 0
-    for stage, widths in VGG16.items():
-        for number in range(1, len(widths) + 1):
-            layers[place] = f"conv{stage}_{number}"
-            place += 2  # a ReLU follows
-        place += 1  # the pooling
-    layers |= {place: "fc6", place + 2: "fc7"}
+    layers = {place: layer for layer, place in number_vgg16().items()}
     match = re.fullmatch(r"(?:features\.)?(\d+)\.(weight|bias)", name)
     layer = layers.get(int(match[1])) if match else None
     return f"backbone.{layer}.{match[2]}" if match and layer else name

@@ -5,8 +5,8 @@ import pytest
 
 from ssd_core.backends import open_backend
 from ssd_core.backends.freezing import find_frozen
-from ssd_core.backends.plans import STAGES
 from ssd_core.errors import UsageError
+from ssd_core.networks import STAGES
 from ssd_core.recipes import RECIPES, load_recipe
 from ssd_core.recipes.overrides import override
 from ssd_core.structures import Batch

@@ -10,7 +10,7 @@ import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 
 from ssd_core.backends.mindspore.norms import BatchNorm
-from ssd_core.backends.plans import (
+from ssd_core.networks import (
     DROPOUT_ROUNDS,
     DROPOUT_STRIDE,
     MOBILENET_V2_BRANCH,
@@ -112,7 +112,7 @@ class Dropout(nn.Cell):
         self._number = number
 
     def construct(self, features: Tensor, images: Tensor) -> Tensor:
-        """Return [B, C, H, W] with a mask that `images` [B, 3, S, S] determine, see `plans`."""
+        """Return [B, C, H, W] with a mask that `images` [B, 3, S, S] determine, see `networks`."""
         if not self.training:
             return features
         pixels = (images * 64).astype(ms.int32)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ssd_core.backends.plans import (
+from ssd_core.backends.torch.norms import BatchNorm
+from ssd_core.networks import (
     DROPOUT_ROUNDS,
     DROPOUT_STRIDE,
     MOBILENET_V2_BRANCH,
@@ -22,7 +23,6 @@ from ssd_core.backends.plans import (
     Style,
     mobilenet_v2_blocks,
 )
-from ssd_core.backends.torch.norms import BatchNorm
 
 Extra: TypeAlias = "ExtraLayer | ExtraResidual"
 
@@ -88,7 +88,7 @@ class Dropout(nn.Module):
         self._number = number
 
     def forward(self, features: Tensor, images: Tensor) -> Tensor:
-        """Return [B, C, H, W] with a mask that `images` [B, 3, S, S] determine, see `plans`."""
+        """Return [B, C, H, W] with a mask that `images` [B, 3, S, S] determine, see `networks`."""
         if not self.training:
             return features
         with torch.no_grad():

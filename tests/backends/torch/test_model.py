@@ -5,13 +5,13 @@ from torch.nn import functional
 from torchvision.models.detection import ssd300_vgg16
 from torchvision.models.detection.image_list import ImageList
 
-from ssd_core.backends.plans import level_sides
 from ssd_core.backends.torch.backbones import Dropout, SameConv2d, compute_features
 from ssd_core.backends.torch.backend import TorchBackend
 from ssd_core.backends.torch.model import Ssd
 from ssd_core.backends.torch.norms import BatchNorm
 from ssd_core.config import NormSpec, PostprocessSpec
 from ssd_core.errors import DataError, UsageError
+from ssd_core.networks import level_sides
 from ssd_core.recipes import load_recipe
 from ssd_core.recipes.anchors import paper_levels
 from ssd_core.recipes.ssd300_vgg16 import SSD300_COCO_SIZES, SSD300_RATIOS, SSD300_STRIDES
