@@ -11,8 +11,12 @@ DEMO := $(VENV)/.ready
 STAMP := $(VENV)/.ready-dev
 # Without a GPU PyTorch needs no CUDA libraries, if the package index offers such a build.
 CPU_TORCH := $(if $(shell command -v nvidia-smi),,$(shell sed -nE 's/^(torch|torchvision)==([^;+ ]*).*/\1==\2+cpu/p' \
-	constraints/torch.txt))
-PIP = $(BIN)/pip install --disable-pip-version-check --progress-bar off --constraint constraints/torch.txt
+	requirements/torch.txt requirements/dev.txt))
+PIP = -m pip --disable-pip-version-check
+# $(call install,ENVIRONMENT,FILES): install files of requirements/, and this package.
+install = { requirements/install.sh $(1)/bin/python build && requirements/install.sh $(1)/bin/python $(2) && \
+	$(1)/bin/python $(PIP) install --no-deps --no-build-isolation --editable . && $(1)/bin/python $(PIP) check; } \
+	>> $(1)/setup.log 2>&1 || { tail -n 20 $(1)/setup.log; exit 75; }
 TESTS ?= tests
 MINDSPORE_TESTS ?= tests/contract tests/backends/mindspore tests/layouts tests/data/shards \
 	tests/data/conversion/test_adopt.py tests/stages/test_convert.py tests/stages/test_convert_mindrecord.py \
@@ -20,43 +24,41 @@ MINDSPORE_TESTS ?= tests/contract tests/backends/mindspore tests/layouts tests/d
 IMAGES ?= tools torch-cpu mindspore-cpu launcher
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-swift setup-mindspore demo test test-mindspore images test-docker benchmarks lint format clean
+.PHONY: help pins setup setup-swift setup-mindspore demo test test-mindspore images test-docker benchmarks lint format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## create the environment of the development in .venv: 2 minutes and 6 GB, once
 
-$(DEMO): pyproject.toml constraints/torch.txt
+$(DEMO): pyproject.toml $(wildcard requirements/*.txt)
 	@test -n "$(PYTHON)" && $(PYTHON) -c '$(FITS)' 2>/dev/null || { echo "$(or $(PYTHON),python3) is missing or is not\
  Python 3.10, 3.11 or 3.12 with venv; install one and name it: make PYTHON=/path/to/python3.12 demo"; exit 2; }
 	@free=$$(df -Pk . | awk 'NR == 2 {print int($$4 / 1000000)}'); test $$free -ge 6 \
 		|| { echo "6 GB of disk are needed here, but only $$free are free; free some and repeat the command"; exit 75; }
 	@echo "creating $(VENV) with $(PYTHON): about 2 minutes and up to 6 GB of disk, once; the log is $(VENV)/setup.log"
 	@$(PYTHON) -m venv $(VENV)
-	@test -z "$(CPU_TORCH)" || $(PIP) $(CPU_TORCH) > $(VENV)/setup.log 2>&1 || true
-	@$(PIP) --editable '.[torch,pipelines]' >> $(VENV)/setup.log 2>&1 || { tail -n 20 $(VENV)/setup.log; exit 75; }
+	@test -z "$(CPU_TORCH)" || $(BIN)/python $(PIP) install --no-deps $(CPU_TORCH) > $(VENV)/setup.log 2>&1 || true
+	@$(call install,$(VENV),core detector torch cuda triton launch kfp pipelines)
 	@touch $@
 
 $(STAMP): $(DEMO)
-	@$(PIP) --editable '.[torch,pipelines,export,dev]' >> $(VENV)/setup.log 2>&1 || { tail -n 20 $(VENV)/setup.log; exit 75; }
+	@$(call install,$(VENV),test export dev)
 	@touch $@
 
 setup-swift: .venv-swift/.ready ## install OpenStack Swift and rclone, S3 servers for the tests of the store
 
-.venv-swift/.ready: constraints/swift.txt
+.venv-swift/.ready: requirements/swift.txt
 	@$(PYTHON) -m venv .venv-swift
-	@.venv-swift/bin/pip install --disable-pip-version-check -q -r constraints/swift.txt
+	@requirements/install.sh .venv-swift/bin/python swift > .venv-swift/setup.log
 	@touch $@
 
 setup-mindspore: .venv-mindspore/.ready ## create an environment with MindSpore in .venv-mindspore: 3 GB
 
-.venv-mindspore/.ready: pyproject.toml constraints/mindspore.txt
+.venv-mindspore/.ready: pyproject.toml $(wildcard requirements/*.txt)
 	@echo "creating .venv-mindspore: about 2 minutes and 3 GB; the log is .venv-mindspore/setup.log"
 	@$(PYTHON) -m venv .venv-mindspore
-	@.venv-mindspore/bin/pip install --disable-pip-version-check --progress-bar off \
-		--constraint constraints/mindspore.txt --editable '.[mindspore,pipelines,export]' pytest \
-		> .venv-mindspore/setup.log 2>&1 || { tail -n 20 .venv-mindspore/setup.log; exit 75; }
+	@$(call install,.venv-mindspore,mindspore launch kfp pipelines test mindspore-export)
 	@touch $@
 
 demo: $(DEMO) ## train, evaluate and benchmark a detector on the bundled images: 4 minutes
@@ -82,6 +84,9 @@ lint: setup ## check style, types and layers
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+
+pins: setup ## pin the packages named in pyproject.toml, with hashes: 3 minutes; UPGRADE=--upgrade takes new versions
+	@PATH="$(abspath $(BIN)):$$PATH" requirements/lock.sh $(UPGRADE)
 
 format: setup ## format the code
 	@$(BIN)/ruff check --quiet --fix .

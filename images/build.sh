@@ -11,7 +11,7 @@ secrets=$(mktemp -d)
 trap 'rm -r "$secrets"' EXIT
 "${PYTHON:-python3}" -m pip config list 2> /dev/null |
     sed -n "1i[global]
-s/^[^.]*\.\(\(extra-\)\?index-url\|trusted-host\|proxy\|\(default-\)\?timeout\)='\(.*\)'\$/\1 = \4/p" \
+s/^[^.]*\.\(index-url\|trusted-host\|proxy\|\(default-\)\?timeout\)='\(.*\)'\$/\1 = \3/p" \
         > "$secrets/pip.conf"
 
 for name in "$@"; do

@@ -1,6 +1,7 @@
 """What every image must be: without entry point, for any user, complete, and no more."""
 
 import json
+import re
 import subprocess
 
 import pytest
@@ -49,12 +50,12 @@ def test_a_stranger_finds_all_that_is_needed_and_no_more(image: str) -> None:
 
 
 @each_image
-def test_versions_are_those_of_the_constraints(image: str) -> None:
-    constraints = "mindspore.txt" if image == MINDSPORE else "torch.txt"
-    pins = {
-        line.partition(";")[0].strip().lower().replace("_", "-")
-        for line in (ROOT / "constraints" / constraints).read_text().splitlines()
-    }
+def test_packages_are_those_of_its_files(image: str) -> None:
+    name = image.partition("/")[2].partition(":")[0]
+    arguments = (ROOT / "images" / name / "build.args").read_text()
+    files = re.findall("^REQUIREMENTS=(.*)$", arguments, re.MULTILINE)[0].split()
+    lines = "".join((ROOT / "requirements" / f"{file}.txt").read_text() for file in files)
+    pins = set(re.findall(r"^(\S+==\S+)", lines, re.MULTILINE))
     code = "from importlib.metadata import distributions\n"
     code += "for d in distributions(path=[p for p in __import__('sys').path if '/opt/ssd' in p]):"
     code += " print(d.name.lower().replace('_', '-') + '==' + d.version.partition('+')[0])"
