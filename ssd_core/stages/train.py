@@ -40,7 +40,7 @@ from ssd_core.training.checkpoints import CHECKPOINT_DIR, CheckpointDir, TrainSt
 from ssd_core.training.identity import Identity, digest_identity, identify
 from ssd_core.training.initial import start_from
 from ssd_core.training.loop import Run, train
-from ssd_core.training.ownership import check_directory, claim_directory
+from ssd_core.training.ownership import check_directory, claim_directory, record_owner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +175,7 @@ def run(training: Training, out_dir: Location) -> StageResult:
                 initialize=lambda: start_from(
                     training.recipe.train.init, learner, training.manifest.classes
                 ),
+                take_over=lambda: record_owner(out_dir, training.identity, continues),
                 ranks=ranks,
                 evaluate=evaluate,
             )

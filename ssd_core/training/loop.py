@@ -18,7 +18,7 @@ import numpy as np
 from ssd_core.backends.base import Learner, ReadLosses
 from ssd_core.backends.ranks import ALONE, Ranks
 from ssd_core.config import TrainConfig
-from ssd_core.errors import DivergedError, StoppedError, UsageError
+from ssd_core.errors import DivergedError, StoppedError, UsageError, located
 from ssd_core.logs import Progress, logger
 from ssd_core.metrics import METRICS, summarize
 from ssd_core.process import watchdog
@@ -46,6 +46,8 @@ class Run:
     """Further entries of the `start` line of the log."""
     initialize: Callable[[], dict[str, Any]] = dict
     """Loads initial weights into the learner and describes them; called without a checkpoint."""
+    take_over: Callable[[], None] = lambda: None
+    """Called when the checkpoint is loaded, before anything is written."""
     ranks: Ranks = ALONE
     """Each process runs this loop; only rank 0 writes and evaluates."""
     evaluate: Callable[[], dict[str, float]] | None = None
@@ -166,9 +168,16 @@ def _resume(run: Run) -> TrainState:
         nonlocal state
         if checkpoint := run.checkpoints.resume():
             state, arrays = checkpoint
-            run.learner.load_state(arrays)
+            if state.step > run.total_steps:
+                raise UsageError(
+                    f"the last checkpoint is that after step {state.step}, the last step would be "
+                    f"{run.total_steps}; choose more train.epochs, or --resume fresh to start again"
+                )
+            with located(str(run.checkpoints.last_dir)):
+                run.learner.load_state(arrays)
         elif origin := run.initialize():
             start["init"] = origin
+        run.take_over()
         with explain_disk_errors(run.log_path):
             rewind(run.log_path, state.step)
         # The last evaluation of a training that is continued follows its last checkpoint.
@@ -189,11 +198,6 @@ def _resume(run: Run) -> TrainState:
         "images": run.num_images,
     }
     _append(run, first | start)
-    if state.step > run.total_steps:
-        raise UsageError(
-            f"the last checkpoint is that after step {state.step}, the last step would be "
-            f"{run.total_steps}; choose more train.epochs, or --resume fresh to start again"
-        )
     if state.step:
         logger.info("continuing after step %d of %d", state.step, run.total_steps)
         if must_evaluate:

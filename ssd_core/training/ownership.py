@@ -4,6 +4,7 @@ training.json    the identity of the training, and as `continues` those that it 
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -25,7 +26,8 @@ def claim_directory(
 ) -> list[dict[str, Any]]:
     """Claim `out_dir` for this training, and return those that it continues.
 
-    Each of them is a mapping of its `training_id` and the `changes` since.
+    Each of them is a mapping of its `training_id` and the `changes` since. The last of them owns
+    the directory until `record_owner`.
 
     Args:
         out_dir: directory of the training.
@@ -37,13 +39,18 @@ def claim_directory(
         OwnershipError: the directory holds another training, or other files.
     """
     earlier = check_directory(out_dir, identity, rule)
-    values = identity | ({_CONTINUES: earlier} if earlier else {})
-    content = (json.dumps(values, indent=2, sort_keys=True) + "\n").encode()
-    if rule != "strict":
-        out_dir.put(IDENTITY_FILE, content)
-    elif not out_dir.put_if_absent(IDENTITY_FILE, content):
-        return check_directory(out_dir, identity)
+    if rule == "fresh":
+        record_owner(out_dir, identity, [])
+    elif not earlier and not out_dir.put_if_absent(IDENTITY_FILE, _format(identity, [])):
+        return check_directory(out_dir, identity, rule)
     return earlier
+
+
+def record_owner(
+    out_dir: Location, identity: Identity, continues: Sequence[Mapping[str, Any]]
+) -> None:
+    """Make this training the owner, now that it has taken the checkpoints of those before it."""
+    out_dir.put(IDENTITY_FILE, _format(identity, continues))
 
 
 def check_directory(
@@ -73,6 +80,11 @@ def check_directory(
             f"{way}, --resume fresh starts again in its place"
         )
     return [*earlier, {"training_id": digest_identity(owner), "changes": changes}]
+
+
+def _format(identity: Identity, continues: Sequence[Mapping[str, Any]]) -> bytes:
+    values = identity | ({_CONTINUES: continues} if continues else {})
+    return (json.dumps(values, indent=2, sort_keys=True) + "\n").encode()
 
 
 def _read_owner(out_dir: Location) -> Identity:

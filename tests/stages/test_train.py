@@ -201,6 +201,26 @@ def test_another_training_continues_on_request(copy_dir: Path, bccd_shards: Path
     assert len(starts[1]["continues"][0]["changes"]) == 2
 
 
+@pytest.mark.parametrize(
+    ("change", "rule", "error", "message"),
+    [
+        ("optimizer.name=sgd", "auto", DataError, r"step-00000006: weights: 'optimizer/momentum/"),
+        ("steps=5", "extend", UsageError, "the last step would be 5; choose more train.epochs"),
+    ],
+)
+def test_what_cannot_continue_leaves_the_owner(
+    copy_dir: Path, bccd_shards: Path, change: str, rule: str, error: type, message: str
+) -> None:
+    before = snapshot(copy_dir)
+    changed = make_training(bccd_shards, "evaluate_every=3", change)
+    with pytest.raises(error, match=message):
+        train.run(replace(changed, resume=rule), LocalDirectory(copy_dir))
+    after = snapshot(copy_dir)
+    assert {name for name in before if after.get(name) != before[name]} == {
+        *("invocation.json", "results.json", "checkpoints/attempt-00000001")
+    }
+
+
 def test_a_fresh_start_replaces_the_training(
     finished_dir: Path, copy_dir: Path, bccd_shards: Path
 ) -> None:
@@ -299,12 +319,13 @@ def world_sizes(out_dir: Path) -> list[int]:
     return [line["world_size"] for line in lines if "world_size" in line]
 
 
-def test_one_process_per_device(bccd_shards: Path, tmp_path: Path) -> None:
+def test_one_process_per_device(bccd_shards: Path, finished_dir: Path, tmp_path: Path) -> None:
     out_dir = LocalDirectory(tmp_path)
-    training = make_training(bccd_shards, *FOUR)
+    training = make_training(bccd_shards, *FOUR, f"init.source={finished_dir}")
     result = train.run_on_devices(training, out_dir, num_devices=2)
     assert (result.metadata["steps"], world_sizes(tmp_path)) == (2, [2])
     assert (tmp_path / "model" / "config.json").is_file()
+    assert read_log(tmp_path / "train_log.jsonl")[0]["init"]["initial"] == []
     # A finished training returns immediately, even for devices that do not divide the batch.
     assert train.run_on_devices(training, out_dir, num_devices=3) == result
     assert world_sizes(tmp_path) == [2]

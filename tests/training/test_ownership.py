@@ -8,7 +8,7 @@ import pytest
 from ssd_core.errors import OwnershipError
 from ssd_core.store import LocalDirectory
 from ssd_core.training.identity import digest_identity
-from ssd_core.training.ownership import claim_directory
+from ssd_core.training.ownership import claim_directory, record_owner
 
 FIRST = {"dataset": "ab", "train": {"seed": 1, "epochs": 2.0, "batch_size": 4}}
 LONGER = {"dataset": "ab", "train": {"seed": 1, "epochs": 3.0, "batch_size": 4}}
@@ -53,9 +53,13 @@ def test_only_the_length_may_differ_to_extend(tmp_path: Path, longer: dict[str, 
 def test_the_directory_remembers_all_that_it_continues(tmp_path: Path) -> None:
     out_dir = LocalDirectory(tmp_path)
     claim_directory(out_dir, FIRST)
+    before = FIRST
     for identity, count in ((OTHER, 1), (OTHER, 1), (FIRST, 2)):
         earlier = claim_directory(out_dir, identity, "auto")
         assert len(earlier) == count
+        assert owner(tmp_path) == before  # until it has loaded a checkpoint
+        record_owner(out_dir, identity, earlier)
+        before = identity | {"continues": earlier}
         # Whoever repeats the command needs no rule.
         assert claim_directory(out_dir, identity) == earlier
         assert owner(tmp_path) == identity | {"continues": earlier}
