@@ -171,7 +171,7 @@ class ScheduleConfig(Section):
 
 
 class InitConfig(Section):
-    """The weights that a training starts from; a resumed training ignores them."""
+    """The weights that a training starts from; a resumed training does not load them."""
 
     source: str | None = None
     """Model directory, output of `ssd train`, checkpoint, or .safetensors file: a path or URI; None

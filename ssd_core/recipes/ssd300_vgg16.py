@@ -36,7 +36,6 @@ def ssd300_vgg16() -> Recipe:
                 ),
             ),
             init=InitConfig(
-                scope="backbone",
                 expected="a VGG16 for RGB values without their mean (torchvision's "
                 "IMAGENET1K_FEATURES)",
             ),
