@@ -249,7 +249,7 @@ class ConvNorm(nn.Module):
             groups=groups,
             bias=False,
         )
-        self.norm = BatchNorm(out_channels, momentum=style.norm.momentum, eps=style.norm.epsilon)
+        self.norm = BatchNorm(out_channels, style.norm)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the normalised output of the convolution."""

@@ -9,6 +9,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from ssd_core.backends.ranks import ALONE, Ranks
+from ssd_core.config import NormSpec
 
 _CHANNEL = (1, -1, 1, 1)
 
@@ -25,13 +26,13 @@ class BatchNorm(nn.Module):
     keeps_statistics = False
     """Whether the statistics are frozen, so that training uses them too."""
 
-    def __init__(self, num_channels: int, *, momentum: float = 0.1, eps: float = 1e-5) -> None:
+    def __init__(self, num_channels: int, norm: NormSpec) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.ones(num_channels))
         self.offset = nn.Parameter(torch.zeros(num_channels))
         self.register_buffer("mean", torch.zeros(num_channels))
         self.register_buffer("variance", torch.ones(num_channels))
-        self.momentum, self.eps = momentum, eps
+        self.momentum, self.eps = norm.momentum, norm.epsilon
 
     def forward(self, features: Tensor) -> Tensor:
         """Return [B, C, H, W] with mean 0 and variance 1 over the global batch, then scaled.

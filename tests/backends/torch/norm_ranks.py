@@ -11,6 +11,7 @@ import torch
 from ssd_core.backends.ranks import read_rank_env
 from ssd_core.backends.torch.distributed import Gradients, join
 from ssd_core.backends.torch.norms import BatchNorm, share_statistics
+from ssd_core.config import NormSpec
 
 SHAPE = (8, 5, 3, 4)
 
@@ -32,7 +33,7 @@ def run(norm: torch.nn.Module, rank: int, world_size: int) -> dict[str, object]:
 
 
 def make_norm() -> BatchNorm:
-    norm = BatchNorm(SHAPE[1]).double()
+    norm = BatchNorm(SHAPE[1], NormSpec()).double()
     torch.nn.init.normal_(norm.scale, generator=torch.Generator().manual_seed(1))
     return norm
 
