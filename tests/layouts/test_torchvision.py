@@ -77,6 +77,13 @@ def test_photographs_have_the_same_detections(original, imported):
             np.testing.assert_allclose(one, other, atol=tolerance)
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float8_e5m2, torch.float64])
+def test_parameters_of_every_precision_are_read(kind, tmp_path):
+    torch.save({"a": torch.nn.Parameter(torch.tensor([1.5, -2.0]).to(kind))}, tmp_path / "a.pth")
+    found = state_file.read_state_file((tmp_path / "a.pth").read_bytes())
+    np.testing.assert_array_equal(found["a"], [1.5, -2.0])
+
+
 class Program:
     """Runs a command when it is unpickled."""
 
@@ -88,13 +95,15 @@ class Program:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ({"model": Program()}, "holds more than tensors, which is not run"),
+        ({"model": Program()}, "more than tensors and plain values, which is not run"),
         ({"epoch": 3}, "it holds no state dict"),
         ([torch.ones(2)], "it holds no state dict"),
-        ({"a": torch.ones(2).expand(10**12, 2)}, "sparse, quantized or expanded"),
-        ({"a": torch.eye(2).to_sparse()}, "sparse, quantized or expanded"),
+        ({"a": torch.ones(2).expand(10**12, 2)}, "sparse, quantized, expanded"),
+        ({"a": torch.eye(2).to_sparse()}, "sparse, quantized, expanded"),
+        ({"a": torch.empty(2, device="meta")}, "type that NumPy lacks"),
+        ({"a": torch.ones(2, dtype=torch.cfloat).conj()}, "type that NumPy lacks"),
     ],
-    ids=["program", "no tensors", "list", "expanded", "sparse"],
+    ids=["program", "no tensors", "list", "expanded", "sparse", "meta", "conjugate"],
 )
 def test_other_pickles_are_refused(content, problem, tmp_path, capsys):
     torch.save(content, tmp_path / "a.pth")
@@ -111,9 +120,9 @@ def test_damaged_files_are_refused(tmp_path):
     for broken in (b"", b"not a file", content[:-1], content[: len(content) // 2]):
         with pytest.raises(DataError, match="not a file of torch.save"):
             state_file.read_state_file(broken)
-    for _ in range(50):
+    for start in [0] * 50 + [len(content) - 300] * 200:  # its directory is at the end
         changed = bytearray(content)
-        changed[rng.integers(0, len(content))] ^= 1 << rng.integers(0, 8)
+        changed[rng.integers(start, len(content))] ^= 1 << rng.integers(0, 8)
         with contextlib.suppress(DataError):
             state_file.read_state_file(bytes(changed))
 

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from contextlib import suppress
 
 import torch
 from torch import Tensor
@@ -35,7 +36,7 @@ def _load(content: bytes) -> object:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):
         raise DataError(
             "not a file of torch.save, or damaged, or of a version before 1.6; copy it again, or "
             "save it with a later version"
@@ -44,17 +45,21 @@ def _load(content: bytes) -> object:
         raise DataError(f"it unpacks to {size:,} bytes; at most {_MAX_BYTES:,} are read")
     try:
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch documents no classes
-        reason = str(error).partition("\n")[0][:200]
+    except Exception:  # torch documents no classes, and its message advises to run the file
         raise DataError(
-            f"it is damaged, or holds more than tensors, which is not run: {reason}; save "
+            "it is damaged, or holds more than tensors and plain values, which is not run; save "
             "model.state_dict() alone"
         ) from None
 
 
 def _to_array(tensor: Tensor) -> Array:
     is_plain = tensor.layout == torch.strided and not tensor.is_quantized
-    if not is_plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        raise DataError("a tensor is sparse, quantized or expanded; save a dense copy of it")
-    array: Array = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
-    return array
+    if is_plain and tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes():
+        numbers = tensor.float() if tensor.is_floating_point() else tensor
+        with suppress(RuntimeError, TypeError):  # of types, devices and views that NumPy lacks
+            array: Array = numbers.detach().numpy()
+            return array
+    raise DataError(
+        "a tensor is sparse, quantized, expanded, or of a type that NumPy lacks; save a dense copy "
+        "of it in float32"
+    )
