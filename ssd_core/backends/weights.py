@@ -7,6 +7,8 @@ import numpy as np
 from ssd_core.errors import DataError
 from ssd_core.structures import Array
 
+WEIGHTS = "weights/"
+"""Begins the names of the network's arrays in the state of a learner."""
 ArrayTypes = Mapping[str, tuple[tuple[int, ...], np.dtype]]
 """Shape and type of each array of a network, by name."""
 

@@ -5,19 +5,14 @@ from typing import Annotated, get_args
 import typer
 
 from ssd_core.backends.formats import FORMATS
-from ssd_core.cli.options import Json, Out, Step, finish, one_of
+from ssd_core.cli.options import MODEL_HELP, Json, Out, Step, finish, one_of
 from ssd_core.config import FrameworkName
 from ssd_core.store import Location
 
 
 def export(
     model: Annotated[
-        Location,
-        typer.Argument(
-            metavar="MODEL",
-            parser=Location.parse,
-            help="Output of `ssd train`, or its `model` folder.",
-        ),
+        Location, typer.Argument(metavar="MODEL", parser=Location.parse, help=MODEL_HELP)
     ],
     format: Annotated[str, one_of("format", tuple(FORMATS), "Format of the file.")],
     out: Out,

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ssd_core.backends.weights import WEIGHTS
 from ssd_core.errors import DataError, TakenOverError, TransientError
 from ssd_core.logs import logger
 from ssd_core.model_dir import FILES, ModelDescription, is_whole, read_model, write_model
@@ -27,7 +28,7 @@ CHECKPOINT_DIR = "checkpoints"
 _STATE_FILE = "state.safetensors"
 _COMMIT_FILE = "checkpoint.json"
 _ATTEMPT, _STEP = "attempt-", "step-"
-_WEIGHTS, _BEST = "weights/", "best/"
+_BEST = "best/"
 
 
 def find_checkpoint(training_dir: Location, step: int | None) -> Location:
@@ -261,11 +262,11 @@ class CheckpointDir:
         arrays = read_arrays(step_dir, commit.arrays)
         commit.state.best_weights, others = _split(arrays, _BEST)
         self.is_continued = commit.training_id != own_id
-        return commit.state, others | {_WEIGHTS + key: each for key, each in model.weights.items()}
+        return commit.state, others | {WEIGHTS + key: each for key, each in model.weights.items()}
 
 
 def _split(
-    arrays: Mapping[str, Array], prefix: str = _WEIGHTS
+    arrays: Mapping[str, Array], prefix: str = WEIGHTS
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Return the arrays whose names begin with `prefix`, without it, and the others."""
     found = {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ssd_core.backends.base import Learner
+from ssd_core.backends.weights import WEIGHTS
 from ssd_core.config import InitConfig
 from ssd_core.errors import DataError, unlisted_name
 from ssd_core.layouts.torchvision import number_vgg16
@@ -23,7 +24,6 @@ from ssd_core.structures import Array, ClassInfo
 _SUFFIX = ".safetensors"
 _BACKGROUND = ""
 """Stands for the class 0 in a list of names."""
-_WEIGHTS = "weights/"
 _IN_SCOPE: dict[str, Callable[[str], bool]] = {
     "all": lambda name: True,
     "backbone": lambda name: name.startswith("backbone."),
@@ -68,8 +68,7 @@ def start_from(
     file, given, there = _read(config.source, config.sha256)
     here = [_BACKGROUND, *(each.name for each in classes)]
     there = _rename(there, config.renamed, here)
-    state = learner.state()
-    own = {name.removeprefix(_WEIGHTS): state[name] for name in state if name.startswith(_WEIGHTS)}
+    own = learner.weights()
     loaded = _fit(config.scope, own, given, here, there)
     if not loaded:
         raise DataError(
@@ -77,7 +76,7 @@ def start_from(
             f"of the same backbone, or another scope than '{config.scope}'"
         )
     has_rows = any(map(_CLASS_ROWS.fullmatch, loaded))
-    learner.load_state(state | {_WEIGHTS + name: array for name, array in loaded.items()})
+    learner.load_state(learner.state() | {WEIGHTS + name: loaded[name] for name in loaded})
     origin = {
         "source": config.source,
         "sha256": file.sha256,

@@ -127,7 +127,7 @@ def test_air_is_refused_without_an_ascend(sure_model, tmp_path):
 
 
 @pytest.mark.parametrize("difference", [0.1, np.nan])
-def test_a_file_that_computes_something_else_is_not_kept(difference):
+def test_a_file_that_computes_something_else_is_refused(difference):
     same = np.zeros((1, 5, 4), np.float32), np.zeros((1, 5, 2), np.float32)
     with pytest.raises(GateError, match="computes something else than the model: boxes differ by"):
         export._compare((same[0], same[1] + np.float32(difference)), same, 300)

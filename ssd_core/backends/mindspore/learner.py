@@ -20,6 +20,7 @@ from ssd_core.backends.mindspore.model import (
 from ssd_core.backends.mindspore.norms import freeze, share_statistics
 from ssd_core.backends.mindspore.optimizers import OPTIMIZERS
 from ssd_core.backends.ranks import ALONE, Ranks
+from ssd_core.backends.weights import WEIGHTS
 from ssd_core.config import PostprocessSpec, TrainConfig
 from ssd_core.detection.anchors import generate_anchors
 from ssd_core.structures import Array, Batch
@@ -77,7 +78,7 @@ class MindSporeLearner:
         return MindSporeDetector(self._model, self._config, postprocess, device=self._device)
 
     def _state_parameters(self) -> dict[str, Parameter]:
-        weights = {f"weights/{name}": each for name, each in self._model.named_parameters.items()}
+        weights = {WEIGHTS + name: each for name, each in self._model.named_parameters.items()}
         return weights | self._step.optimizer.named_state
 
 

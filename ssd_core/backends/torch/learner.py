@@ -15,6 +15,7 @@ from ssd_core.backends.torch.distributed import Gradients
 from ssd_core.backends.torch.loss import LossSums, TorchLoss
 from ssd_core.backends.torch.model import Ssd, copy_to_arrays, copy_to_tensors
 from ssd_core.backends.torch.norms import freeze, share_statistics
+from ssd_core.backends.weights import WEIGHTS
 from ssd_core.config import OptimizerConfig, PostprocessSpec, TrainConfig
 from ssd_core.detection.anchors import generate_anchors
 from ssd_core.structures import Array, Batch
@@ -108,7 +109,7 @@ class TorchLearner:
         )
 
     def _state_tensors(self) -> dict[str, Tensor]:
-        tensors = {f"weights/{name}": tensor for name, tensor in self._model.state_dict().items()}
+        tensors = {WEIGHTS + name: tensor for name, tensor in self._model.state_dict().items()}
         trained = (each for each in self._model.named_parameters() if each[1].requires_grad)
         for name, parameter in trained:
             for kind, torch_kind in self._optimizer_state.items():
