@@ -114,7 +114,7 @@ def test_a_killed_rank_ends_the_other(bccd_shards, tmp_path, lost):
 
 
 def test_a_rank_that_stalls_ends_the_other(bccd_shards, tmp_path, monkeypatch):
-    monkeypatch.setenv("SSD_STALL_MINUTES", "0.2")
+    monkeypatch.setenv("SSD_STALL_MINUTES", "0.4")
     monkeypatch.setenv("SSD_TERMINATION_LOG", str(tmp_path / "log"))
     words = command(bccd_shards, tmp_path / "out", steps=100_000)
     processes = start_ranks(words, 2)
@@ -126,7 +126,7 @@ def test_a_rank_that_stalls_ends_the_other(bccd_shards, tmp_path, monkeypatch):
     assert processes[0].returncode == 75
     assert "most recent call first" in errors
     assert "in greatest" in errors or "in step" in errors
-    message = "error: no progress for 0.2 minutes: the stacks above show where; repeat the command"
+    message = "error: no progress for 0.4 minutes: the stacks above show where; repeat the command"
     assert errors.splitlines()[-1].startswith(message)
     assert (tmp_path / "log").read_text().endswith("or raise SSD_STALL_MINUTES (exit 75)\n")
 

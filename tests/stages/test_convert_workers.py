@@ -118,6 +118,38 @@ DEATH = (
 )
 
 
+@pytest.mark.parametrize(
+    ("fault", "code", "end"),
+    [
+        ("os._exit(1)", 75, "a worker process of the conversion could not start, perhaps for lack"),
+        (
+            "sys.modules['ssd_core.data.conversion.part'] = None",
+            75,
+            "a worker process of the conversion could not start, perhaps for lack of memory",
+        ),
+        (
+            "import ssd_core.data.conversion.part as p; p.take_fingerprint = None",
+            1,
+            "a worker process of the conversion has failed; its error is above",
+        ),
+    ],
+)
+def test_a_worker_that_fails_by_itself(
+    few_images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
+    code: int,
+    end: str,
+) -> None:
+    hook = f"import os, sys\nif sys.orig_argv[1] == '-m':\n    {fault}\n"
+    (tmp_path / "sitecustomize.py").write_text(hook)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    done = run_convert(few_images, "--out", tmp_path / "out", "--workers", "2")
+    assert done.returncode == code, done.stderr
+    assert done.stderr.splitlines()[-1].startswith(f"error: {end}")
+
+
 def test_the_command_takes_workers(few_images: Path, tmp_path: Path) -> None:
     words = [few_images, "--out", tmp_path / "out", "--workers"]
     done = run_convert(*words, "2")
