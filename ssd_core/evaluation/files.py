@@ -84,7 +84,7 @@ def join_files(
 def _decode(content: bytes, kind: type[ContentT], what: str) -> ContentT:
     try:
         return msgspec.json.decode(content, type=kind)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{what}: {error}; expected COCO's format") from None
 
 

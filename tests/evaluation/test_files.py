@@ -78,3 +78,10 @@ def test_classes_and_images_are_in_the_order_of_their_ids():
 def test_files_that_cannot_be_compared_are_refused(truth, found, message):
     with pytest.raises(DataError, match=message):
         join(truth, found)
+
+
+@pytest.mark.parametrize("name", [b'"\xff"', b"[" * 10**5])
+def test_names_that_are_not_text_are_refused(name):
+    content = json.dumps(TRUTH).encode().replace(b'"cat"', name)
+    with pytest.raises(DataError, match="the ground truth: .*; expected COCO's format"):
+        join_files(content, b"[]")
