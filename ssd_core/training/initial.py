@@ -140,7 +140,7 @@ def _rename(there: Sequence[str], entries: Sequence[str], here: Sequence[str]) -
     names = {}
     for entry in entries:
         old, _, new = entry.partition("=")
-        for name, known in ((old, there), (new, here)):
+        for name, known in ((old, there[1:]), (new, here[1:])):  # the background has no name
             if name not in known:
                 raise unlisted_name("class", name, known)
         names[old] = new

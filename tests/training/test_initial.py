@@ -108,6 +108,13 @@ def test_head_rows_follow_the_names_of_their_classes(model, names, renamed, pair
     assert origin["skipped"] == origin["initial"] == []
 
 
+@pytest.mark.parametrize("entry", ["a", "a=", "=b", "a=b=c"])
+def test_a_renaming_names_a_class_of_either_side(model, entry):
+    config, _ = model
+    with pytest.raises(UsageError, match="unknown class '.*'; known: a, b"):
+        start(config.model_copy(update={"renamed": (entry,)}), "a", "b")
+
+
 @pytest.mark.parametrize(
     ("scope", "parts"),
     [("backbone", ("backbone.",)), ("without-heads", ("backbone.", "extras."))],
