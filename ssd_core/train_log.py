@@ -3,6 +3,7 @@
 {"event": "start", "step": 0, ...}        how this attempt runs; every resume adds one
 {"event": "step", "step": 20, ...}        means since the previous line
 {"event": "evaluation", "step": 100, ...}
+{"event": "diverged", "step": 123, ...}   why, and the images of that step; the last line
 {"event": "end", "step": 800, ...}
 """
 

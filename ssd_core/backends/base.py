@@ -14,7 +14,8 @@ from ssd_core.model_dir import Model
 from ssd_core.structures import Array, Batch, Detections, FloatArray, ImageArray
 
 ReadLosses = Callable[[], dict[str, float]]
-"""Waits for the device; returns `loss`, `loss_cls`, `loss_bbox` and `positives` per image."""
+"""Waits for the device; returns `loss`, `loss_cls`, `loss_bbox`, `positives` per image, and
+`gradient_norm` before it is clipped, of gradients without the `loss_scale` of the step."""
 
 
 class Detector(Protocol):
@@ -48,7 +49,7 @@ class Learner(Protocol):
     def state(self) -> dict[str, Array]:
         """Return copies of all arrays that the next step depends on.
 
-        They are named `weights/<name>` and `optimizer/<kind>/<name>`, see `docs/file-formats.md`.
+        `docs/file-formats.md` lists their names.
         """
 
     def load_state(self, state: Mapping[str, Array]) -> None:

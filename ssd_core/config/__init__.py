@@ -70,6 +70,9 @@ LayoutName = Literal["mindspore", "torchvision"]
 ResumeRule = Literal["strict", "auto", "fresh"]
 DeviceName = Literal["auto", "cpu", "cuda", "npu"]
 
+MAX_LOSS_SCALE = 2.0**127
+"""The greatest power of 2 in single precision."""
+
 SCORE_THRESHOLD = 0.5
 """Lowest score of a detection that people see: predicted, drawn, or counted as a confusion."""
 
@@ -153,6 +156,18 @@ class OptimizerConfig(Section):
     """Only used by `sgd`."""
     decay_norms_and_biases: bool = True
     """Whether weight decay applies to normalisation weights and biases."""
+    clip_norm: PositiveFloat | None = None
+    """Largest Euclidean norm of all gradients together; greater ones are shortened to it."""
+
+
+class LossScaleConfig(Section):
+    """A factor of the loss that is divided out of its gradients: below 6e-8 fp16 has only 0."""
+
+    start: float = Field(default=1.0, ge=1, le=MAX_LOSS_SCALE)
+    """Factor of the first step. In fp32 a power of 2 changes no bit."""
+    growth_interval: PositiveInt | None = None
+    """Steps after which the factor doubles; then an update is left out if its gradients are not
+    finite, and the factor is halved, to at least 1. None never changes the factor."""
 
 
 class ScheduleConfig(Section):
@@ -204,11 +219,15 @@ class TrainConfig(Section):
     model: ModelConfig
     augment: AugmentConfig = AugmentConfig()
     optimizer: OptimizerConfig
+    loss_scale: LossScaleConfig = LossScaleConfig()
     schedule: ScheduleConfig
     batch_size: PositiveInt
     """Images per optimizer step, over all devices."""
     epochs: PositiveFloat
     """Passes over the training split."""
+    start_epoch: NonNegativeInt = 0
+    """Epochs that are left out: training begins with the images and the learning rate of this one,
+    and ends after `epochs`. For weights that have been trained so far elsewhere."""
     steps: PositiveInt | None = None
     """Number of optimizer steps; None computes it from `epochs`."""
     matching: MatchingSpec = MatchingSpec()
@@ -269,6 +288,16 @@ class TrainConfig(Section):
             raise ValueError(
                 f"classification_loss '{self.classification_loss.name}' needs "
                 f"model.postprocess.scores '{scores}'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _something_is_left_to_train(self) -> "TrainConfig":
+        if self.start_epoch and self.steps is not None:
+            raise ValueError("start_epoch counts within epochs; leave steps at null")
+        if self.start_epoch >= self.epochs:
+            raise ValueError(
+                f"start_epoch {self.start_epoch} leaves none of {self.epochs:g} epochs"
             )
         return self
 

@@ -6,6 +6,7 @@ Source: the `ssd300` model of MindSpore's model zoo, for 8 devices.
 from ssd_core.config import (
     AugmentConfig,
     FocalLossSpec,
+    LossScaleConfig,
     MatchingSpec,
     ModelConfig,
     NormSpec,
@@ -57,6 +58,7 @@ def ssd300_mobilenet_v2() -> Recipe:
             optimizer=OptimizerConfig(
                 name="sgd", learning_rate=0.2, weight_decay=1.5e-4, decay_norms_and_biases=False
             ),
+            loss_scale=LossScaleConfig(start=1024),
             schedule=ScheduleConfig(
                 name="cosine", warmup=2 / 500, warmup_ratio=0.005, end_ratio=0.001
             ),

@@ -144,6 +144,11 @@ def run(training: Training, out_dir: Location) -> StageResult:
         ranks.on_first(lambda: training.check_out(out_dir))
         precision = training.recipe.train.precision
         backend = open_backend(training.framework, training.device, precision, ranks)
+        if backend.info.precision == "fp16" and training.recipe.train.loss_scale.start == 1:
+            logger.warning(
+                "train.precision=fp16 loses small gradients without a scale of the loss; set "
+                "train.loss_scale.start=65536 and train.loss_scale.growth_interval=2000"
+            )
         learner = backend.learner(training.recipe.train, len(training.manifest.classes))
         loader = _loader(training, reader, ranks)
         evaluate = _evaluation(training, learner)
@@ -169,6 +174,7 @@ def run(training: Training, out_dir: Location) -> StageResult:
                 num_images=reader.num_images,
                 learner=learner,
                 batches=loader.batches,
+                name_images=loader.name_images,
                 checkpoints=checkpoints,
                 log_path=folder / LOG_FILE,
                 facts=_facts(training, backend, ranks, continues),

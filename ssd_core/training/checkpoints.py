@@ -59,6 +59,8 @@ class TrainState(BaseModel):
     """Finished optimizer steps."""
     samples: int = 0
     """Images seen by all devices."""
+    skipped: int = 0
+    """Steps whose update was left out because a gradient was not finite."""
     seconds: float = 0.0
     """Time that all attempts spent in steps, waiting for data included."""
     loss: float | None = None

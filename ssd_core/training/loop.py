@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,9 @@ from ssd_core.train_log import append, rewind
 from ssd_core.training.checkpoints import CheckpointDir, TrainState
 from ssd_core.training.schedule import learning_rate
 
+_NUM_NAMED = 3
+"""Images of a bad batch that its message names."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
@@ -40,6 +43,8 @@ class Run:
     learner: Learner
     batches: Callable[[int, int], Iterator[Batch]]
     """Yields the batches of steps first .. last - 1."""
+    name_images: Callable[[int], list[str]]
+    """Returns the paths of the images in the batch of a step, counted from 1."""
     checkpoints: CheckpointDir
     log_path: Path
     facts: Mapping[str, Any]
@@ -61,8 +66,15 @@ class Run:
     @property
     def total_steps(self) -> int:
         """Optimizer steps of the whole run; `epochs` are rounded up to whole steps."""
-        steps = self.config.epochs * self.num_images / self.config.batch_size
-        return self.config.steps or max(1, math.ceil(round(steps, 6)))
+        return self.config.steps or max(1, math.ceil(self._steps_of(self.config.epochs)))
+
+    @property
+    def first_step(self) -> int:
+        """Steps that are left out, because of `start_epoch`."""
+        return math.floor(self._steps_of(self.config.start_epoch))
+
+    def _steps_of(self, epochs: float) -> float:
+        return round(epochs * self.num_images / self.config.batch_size, 6)
 
     def ends_kept_epoch(self, step: int) -> bool:
         """Return whether the checkpoint after `step` stays, because of `keep_every_epochs`."""
@@ -130,6 +142,7 @@ def train(run: Run) -> TrainState:
         "event": "end",
         "step": state.step,
         "samples": state.samples,
+        "skipped": state.skipped,
         "seconds": round(state.seconds, 6),
         "images_per_second": round(state.images_per_second, 3),
     }
@@ -162,7 +175,7 @@ def _batches(run: Run, state: TrainState) -> Iterator[Batch]:
 
 def _resume(run: Run) -> TrainState:
     """Load the last checkpoint, and repeat the evaluation that followed it if it was lost."""
-    state, start = TrainState(), dict(run.facts)
+    state, start = TrainState(step=run.first_step), dict(run.facts)
 
     def begin() -> tuple[dict[str, Any], bool]:
         nonlocal state
@@ -198,7 +211,7 @@ def _resume(run: Run) -> TrainState:
         "images": run.num_images,
     }
     _append(run, first | start)
-    if state.step:
+    if state.samples:
         logger.info("continuing after step %d of %d", state.step, run.total_steps)
         if must_evaluate:
             _evaluate(run, state)
@@ -212,6 +225,7 @@ def _is_due(run: Run, step: int, every: int | None) -> bool:
 def _log(run: Run, state: TrainState, interval: _Interval, rate: float) -> str:
     """Wait for the device, log an interval, and return its figures for the progress line."""
     losses = _read_losses(run, state, interval.losses)
+    state.skipped += losses["skipped"]
     seconds = time.monotonic() - interval.started
     state.seconds += seconds
     state.loss = losses["loss"]
@@ -220,7 +234,7 @@ def _log(run: Run, state: TrainState, interval: _Interval, rate: float) -> str:
         "event": "step",
         "step": state.step,
         "samples": state.samples,
-        "epoch": round(state.samples / run.num_images, 3),
+        "epoch": round(state.step * run.config.batch_size / run.num_images, 3),
         **losses,
         "learning_rate": rate,
         "images_per_second": round(num_images / seconds, 3),
@@ -239,22 +253,38 @@ def _log(run: Run, state: TrainState, interval: _Interval, rate: float) -> str:
 
 def _log_epoch(run: Run, state: TrainState, num_images: int, figures: list[str]) -> None:
     """Log an interval that ends an epoch, or the training."""
-    epoch = state.samples // run.num_images
-    ends_epoch = (state.samples - num_images) // run.num_images < epoch
+    seen = state.step * run.config.batch_size
+    ends_epoch = (seen - num_images) // run.num_images < seen // run.num_images
     if run.is_first and (ends_epoch or state.step == run.total_steps):
-        place = (state.step, run.total_steps, state.samples / run.num_images)
+        place = (state.step, run.total_steps, seen / run.num_images)
         logger.info("step %d of %d, %.2f epochs: %s", *place, ", ".join(figures))
 
 
-def _read_losses(run: Run, state: TrainState, reads: list[ReadLosses]) -> dict[str, float]:
+def _read_losses(run: Run, state: TrainState, reads: list[ReadLosses]) -> dict[str, Any]:
     """Return the means of an interval; the losses of every step must be finite."""
     readings = [read() for read in reads]
-    for step, losses in enumerate(readings, state.step - len(reads) + 1):
-        if not all(math.isfinite(value) for value in losses.values()):
-            raise _diverged(run, f"the loss of step {step} is {losses['loss']}")
-    return {
-        name: math.fsum(losses[name] for losses in readings) / len(readings) for name in readings[0]
+    for step, values in enumerate(readings, state.step - len(reads) + 1):
+        _check_finite(run, step, values)
+    figures: dict[str, Any] = {
+        name: _mean([values[name] for values in readings]) for name in readings[0]
     }
+    norms = [norm for values in readings if math.isfinite(norm := values["gradient_norm"])]
+    figures["gradient_norm"] = _mean(norms) if norms else None
+    figures["loss_scale"] = readings[-1]["loss_scale"]
+    return figures | {"skipped": len(readings) - len(norms)}
+
+
+def _check_finite(run: Run, step: int, values: Mapping[str, float]) -> None:
+    """Check the figures of a step; infinite gradients may be due to a scale that can still fall."""
+    if not all(math.isfinite(values[name]) for name in values.keys() - {"gradient_norm"}):
+        raise _diverged(run, step, f"the loss of step {step} is {values['loss']}")
+    can_fall = run.config.loss_scale.growth_interval is not None and values["loss_scale"] > 1
+    if not (can_fall or math.isfinite(values["gradient_norm"])):
+        raise _diverged(run, step, f"the gradient of step {step} is not finite")
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
 
 
 def _save(run: Run, state: TrainState) -> None:
@@ -262,7 +292,7 @@ def _save(run: Run, state: TrainState) -> None:
     arrays = run.learner.state()
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise _diverged(run, f"after step {state.step} '{name}' is not finite")
+            raise _diverged(run, state.step, f"after step {state.step} '{name}' is not finite")
     run.checkpoints.save(
         state, arrays, lambda step: step == state.best_step or run.ends_kept_epoch(step)
     )
@@ -290,11 +320,17 @@ def _append(run: Run, line: Mapping[str, Any]) -> None:
         append(run.log_path, line)
 
 
-def _diverged(run: Run, problem: str) -> DivergedError:
+def _diverged(run: Run, step: int, problem: str) -> DivergedError:
+    """Log the images of a step that went wrong, and return an error that names some of them."""
+    images = run.name_images(step)
+    _append(run, {"event": "diverged", "step": step, "problem": problem, "images": images})
+    more = len(images) - _NUM_NAMED
+    names = ", ".join(images[:_NUM_NAMED]) + (f" and {more} more in the log" if more > 0 else "")
     last = run.checkpoints.last_dir if run.is_first else "see rank 0"
     return DivergedError(
-        f"training diverged: {problem}; last good checkpoint: {last or 'none'}; "
-        f"try a lower train.optimizer.learning_rate (now {run.config.optimizer.learning_rate:g})"
+        f"training diverged: {problem}, with the images {names}; last good checkpoint: "
+        f"{last or 'none'}; check them, or try a lower train.optimizer.learning_rate (now "
+        f"{run.config.optimizer.learning_rate:g})"
     )
 
 

@@ -21,6 +21,14 @@ NUM_CLASSES = 3
 NUM_STEPS = 10
 BATCH_SIZE = 2
 RATE = 2e-5
+OPTIONS = {
+    "demo": (
+        "train.loss_scale.start=65536",
+        "train.loss_scale.growth_interval=4",
+        "train.optimizer.clip_norm=50",
+    )
+}
+"""Assignments to recipes: each option is used by one of them."""
 
 
 def make_batch(step, side):
@@ -43,7 +51,8 @@ def select(arrays, step):
 
 
 def compute(framework, recipe, states):
-    config = override(load_recipe(recipe), [f"train.batch_size={BATCH_SIZE}"]).train
+    options = (f"train.batch_size={BATCH_SIZE}", *OPTIONS.get(recipe, ()))
+    config = override(load_recipe(recipe), options).train
     side = config.model.image_size
     learner = open_backend(framework, "cpu", "fp32").learner(config, NUM_CLASSES)
     found, losses = {}, []

@@ -15,11 +15,18 @@ CONFIGS = {
     name: override(load_recipe("demo"), ["train.batch_size=2", *assignments]).train
     for name, assignments in {
         "adamw": [],
-        "sgd": ["train.optimizer.name=sgd"],
+        "sgd": [
+            "train.optimizer.name=sgd",
+            "train.optimizer.clip_norm=5",
+            "train.loss_scale.start=3e17",  # in fp32, too, it overflows at the first step
+            "train.loss_scale.growth_interval=2",
+        ],
         "focal": [
             'train.classification_loss={"name": "focal"}',
             "train.model.postprocess.scores=sigmoid",
             "train.matching.contested_anchor=first",
+            "train.loss_scale.start=1.5e16",
+            "train.loss_scale.growth_interval=2",
         ],
     }.items()
 }
@@ -111,14 +118,62 @@ def test_a_step_uses_the_given_learning_rate(framework):
     }
 
 
+def weight_changes(framework, *assignments):
+    """Take one step of pure gradient descent; return its figures and the changes of the weights."""
+    names = ["train.batch_size=2", "train.optimizer.name=sgd", "train.optimizer.weight_decay=0"]
+    config = override(load_recipe("demo"), [*names, *assignments]).train
+    learner = new_learner(framework, config)
+    before = learner.weights()
+    figures = learner.step(make_batch(0), 0.5)()
+    return figures, {
+        name: array - before[name]
+        for name, array in learner.weights().items()
+        if not name.endswith((".mean", ".variance"))
+    }
+
+
+def test_a_scale_that_is_a_power_of_two_changes_no_bit_and_a_limit_shortens_the_step(framework):
+    plain_figures, plain = weight_changes(framework)
+    scaled_figures, scaled = weight_changes(framework, "train.loss_scale.start=1024")
+    assert_same_arrays(scaled, plain)
+    assert scaled_figures == plain_figures | {"loss_scale": 1024.0}
+    norm = np.sqrt(sum(np.square(change).sum() for change in plain.values()))
+    assert plain_figures["gradient_norm"] == pytest.approx(norm / 0.5, rel=1e-4)
+    limit = plain_figures["gradient_norm"] / 4
+    clipped_figures, clipped = weight_changes(
+        framework, "train.loss_scale.start=1024", f"train.optimizer.clip_norm={limit}"
+    )
+    assert clipped_figures == scaled_figures
+    for name, change in clipped.items():
+        np.testing.assert_allclose(change, plain[name] / 4, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("config", ["sgd", "focal"])
+def test_a_step_with_infinite_gradients_is_left_out_and_halves_the_scale(framework, config):
+    learner = new_learner(framework, CONFIGS[config])
+    before = learner.state()
+    figures = [learner.step(make_batch(0), 1e-3)()]
+    after = learner.state()
+    assert figures[0]["gradient_norm"] == np.inf
+    assert {name for name in before if not np.array_equal(before[name], after[name])} == {
+        "loss_scale/value",
+        *(name for name in before if name.endswith((".mean", ".variance"))),
+    }
+    figures += [learner.step(make_batch(0), 1e-3)() for _ in range(3)]
+    scales = np.array([step["loss_scale"] for step in figures])
+    assert (scales / scales[0]).tolist() == [1, 0.5, 0.5, 1]
+
+
 @pytest.mark.parametrize("config", ["adamw", "focal"])
 def test_training_lowers_the_loss_and_returns_its_parts(framework, config):
     learner = new_learner(framework, CONFIGS[config])
     results = [learner.step(make_batch(step % 4), 2e-3)() for step in range(40)]
     assert results[-1]["loss"] < results[0]["loss"] / 4
     for values in results:
-        assert set(values) == {"loss", "loss_cls", "loss_bbox", "positives"}
-        assert np.isfinite(list(values.values())).all()
+        assert set(values) == {
+            *("loss", "loss_cls", "loss_bbox", "positives", "gradient_norm", "loss_scale")
+        }
+        assert all(np.isfinite(values[name]) for name in values.keys() - {"gradient_norm"})
         assert values["loss"] == pytest.approx(values["loss_cls"] + values["loss_bbox"], rel=1e-5)
         assert values["positives"] >= 1
 

@@ -260,7 +260,8 @@ def test_the_name_of_a_recipe_is_only_a_label(copy_dir: Path, bccd_shards: Path)
 def test_a_diverging_training_names_its_last_good_checkpoint(
     bccd_shards: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(DivergedError, match="training diverged: .*; last good checkpoint: none"):
+    message = r"training diverged: .*, with the images .*\.jpg, .*\.jpg; last good checkpoint: none"
+    with pytest.raises(DivergedError, match=message):
         run(bccd_shards, tmp_path, "optimizer.learning_rate=1e30", "schedule.warmup=0")
     assert list(tmp_path.glob("checkpoints/step-*")) == []
     assert not (tmp_path / "model").exists()

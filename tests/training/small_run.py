@@ -40,8 +40,9 @@ class LinearLearner:
         momentum = np.float32(0.9) * self.arrays["optimizer/momentum"] + gradient
         self.arrays["optimizer/momentum"] = momentum
         self.arrays["weights/weight"] -= np.float32(learning_rate) * momentum
-        loss = float(np.square(errors).mean())
-        return lambda: {"loss": loss, "loss_cls": loss / 4, "loss_bbox": loss * 3 / 4}
+        loss, norm = float(np.square(errors).mean()), float(np.linalg.norm(gradient))
+        parts = {"loss": loss, "loss_cls": loss / 4, "loss_bbox": loss * 3 / 4}
+        return lambda: parts | {"gradient_norm": norm, "loss_scale": 1.0}
 
     def state(self) -> dict[str, Array]:
         return {name: array.copy() for name, array in self.arrays.items()}
@@ -92,6 +93,7 @@ def make_run(out_dir: Path, config: TrainConfig | None = None) -> Run:
         num_images=NUM_IMAGES,
         learner=learner,
         batches=make_batches,
+        name_images=lambda step: [f"step {step} {row}.jpg" for row in range(BATCH_SIZE)],
         checkpoints=CheckpointDir(
             LocalDirectory(out_dir / "checkpoints"), describe_model(), CLASSES
         ),

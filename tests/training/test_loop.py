@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ssd_core.config import LossScaleConfig
 from ssd_core.errors import DivergedError, StoppedError, UsageError
 from ssd_core.store import LocalDirectory
 from ssd_core.structures import Batch
@@ -59,6 +60,7 @@ def test_a_line_means_its_interval(tmp_path):
     line = read_log(coarse.log_path)[1]
     assert (line["step"], line["samples"], line["epoch"]) == (4, 16, 1.6)
     assert 0 <= line["data_wait"] <= 1
+    assert 0 < line["gradient_norm"] < 10
 
 
 @pytest.mark.parametrize(
@@ -67,6 +69,31 @@ def test_a_line_means_its_interval(tmp_path):
 def test_epochs_are_rounded_up_to_whole_steps(tmp_path, epochs, expected):
     run = make_run(tmp_path, make_config(steps=None, epochs=epochs))  # 10 images, batch 4
     assert run.total_steps == expected
+
+
+def test_a_start_epoch_leaves_out_images_and_learning_rates(tmp_path):
+    config = make_config(steps=None, epochs=4, log_interval=1)  # 10 steps
+    whole = make_run(tmp_path / "whole", config)
+    late = make_run(tmp_path / "late", config.model_copy(update={"start_epoch": 2}))
+    seen = []
+
+    def watched(first: int, last: int) -> Iterator[Batch]:
+        for batch in make_batches(first, last):
+            seen.append(batch.labels[0, 0])
+            yield batch
+
+    train(whole)
+    state = train(replace(late, batches=watched))
+    assert seen == [5, 6, 7, 8, 9]
+    assert (state.step, state.samples) == (10, 20)
+    entries = [
+        [
+            (line["step"], line["epoch"], line["learning_rate"])
+            for line in read_log(run.log_path)[1:-1]
+        ]
+        for run in (whole, late)
+    ]
+    assert entries[1] == entries[0][5:]
 
 
 def test_the_best_weights_are_kept(tmp_path):
@@ -163,19 +190,52 @@ def test_a_kill_at_any_instant_changes_nothing():
         assert {*training["outcome"]["checkpoints"]} >= {*whole["outcome"]["checkpoints"]}, name
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
-    run = make_run(tmp_path, make_config(log_interval=5))
+DYNAMIC = LossScaleConfig(start=8, growth_interval=100)
+
+
+def make_run_with(out_dir: Path, figures: dict[str, float], **changes) -> Run:
+    """A training whose learner returns other figures for step 7."""
+    run = make_run(out_dir, make_config(log_interval=5, **changes))
     step = run.learner.step
 
-    def step_with_a_bad_loss(batch: Batch, rate: float):
+    def step_with_figures(batch: Batch, rate: float):
         read = step(batch, rate)
-        return (lambda: read() | {"loss": math.nan}) if batch.labels[0, 0] == 6 else read
+        return (lambda: read() | figures) if batch.labels[0, 0] == 6 else read
 
-    run.learner.step = step_with_a_bad_loss
-    with pytest.raises(DivergedError, match="the loss of step 7 is nan.*step-00000004"):
+    run.learner.step = step_with_figures
+    return run
+
+
+@pytest.mark.parametrize(
+    ("figures", "changes", "problem"),
+    [
+        ({"loss": math.nan}, {}, "the loss of step 7 is nan"),
+        ({"loss": math.nan, "loss_scale": 8}, {"loss_scale": DYNAMIC}, "the loss of step 7 is nan"),
+        ({"gradient_norm": math.inf}, {}, "the gradient of step 7 is not finite"),
+        ({"gradient_norm": math.inf}, {"loss_scale": DYNAMIC}, "the gradient of step 7"),
+    ],
+)
+def test_figures_that_are_not_finite_stop_the_run_with_the_images(
+    tmp_path, figures, changes, problem
+):
+    run = make_run_with(tmp_path, figures, **changes)
+    named = "with the images step 7 0.jpg, step 7 1.jpg, step 7 2.jpg and 1 more in the log"
+    with pytest.raises(DivergedError, match=f"{problem}.*, {named}; .*step-00000004"):
         train(run)
     assert events(run, "step") == [4, 5]
+    assert read_log(run.log_path)[-1]["images"] == [f"step 7 {row}.jpg" for row in range(4)]
     assert [path.name for path in tmp_path.glob("checkpoints/step-*")] == ["step-00000004"]
+    train(make_run(tmp_path))
+    assert events(run, "diverged") == []
+
+
+def test_a_step_that_overflows_is_counted_while_the_scale_can_fall(tmp_path):
+    bad = {"gradient_norm": math.inf, "loss_scale": 8.0}
+    run = make_run_with(tmp_path, bad, loss_scale=DYNAMIC)
+    assert train(run).skipped == 1
+    lines = read_log(run.log_path)[1:]
+    assert [line["skipped"] for line in lines] == [0, 0, 1, 0, 0, 1]
+    assert 0 < lines[2]["gradient_norm"] < 10
 
 
 def test_weights_that_are_not_finite_are_never_saved(tmp_path):

@@ -18,7 +18,7 @@ from ssd_core.backends.mindspore.model import (
     copy_to_parameters,
 )
 from ssd_core.backends.mindspore.norms import freeze, share_statistics
-from ssd_core.backends.mindspore.optimizers import OPTIMIZERS
+from ssd_core.backends.mindspore.optimizers import ScaledOptimizer
 from ssd_core.backends.ranks import ALONE, Ranks
 from ssd_core.backends.weights import WEIGHTS
 from ssd_core.config import PostprocessSpec, TrainConfig
@@ -58,8 +58,8 @@ class MindSporeLearner:
                 # A sum fails if another rank is 30 seconds behind, for example with its graph.
                 self._step.compile(*inputs)
                 self._ranks.greatest(0)
-            sums = self._step(*inputs)
-        return partial(_read_losses, sums, len(batch.images) * self._ranks.world_size)
+            figures = self._step(*inputs)
+        return partial(_read_losses, figures, len(batch.images) * self._ranks.world_size)
 
     def state(self) -> dict[str, Array]:
         """Return copies of the weights, the statistics of norms and the optimizer's state."""
@@ -100,29 +100,32 @@ class _Step(nn.Cell):
             name: each for name, each in model.named_parameters.items() if each.requires_grad
         }
         self._sum_gradients = GradientSum(len(trained), config.all_reduce_fusion, ranks)
-        self.optimizer = OPTIMIZERS[config.optimizer.name](trained, config.optimizer)
+        self.optimizer = ScaledOptimizer(trained, config)
         self._differentiate = ms.value_and_grad(
             self._forward, None, ms.ParameterTuple(trained.values()), has_aux=True
         )
 
     def construct(self, images: Tensor, boxes: Tensor, labels: Tensor, rate: Tensor) -> Tensor:
-        """Update the weights; return the sums of the loss."""
+        """Update the weights; return the sums of the loss and the figures of the optimizer."""
         (_, sums), gradients = self._differentiate(images, boxes, labels)
-        return ops.depend(sums, self.optimizer(self._sum_gradients(gradients), rate))
+        return ops.cat([sums, self.optimizer(self._sum_gradients(gradients), rate)])
 
     def _forward(self, images: Tensor, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         sums = self.loss(*self.model(images), boxes, labels)
         totals = self._sum(ops.stop_gradient(sums))
-        return (sums[0] + sums[1]) / ops.maximum(totals[2], 1.0), totals
+        loss = (sums[0] + sums[1]) / ops.maximum(totals[2], 1.0)
+        return loss * self.optimizer.loss_scale, totals
 
 
-def _read_losses(sums: Tensor, batch_size: int) -> dict[str, float]:
-    cls, bbox, divisor, positives = sums.asnumpy()
+def _read_losses(figures: Tensor, batch_size: int) -> dict[str, float]:
+    cls, bbox, divisor, positives, gradient_norm, loss_scale = figures.asnumpy()
     divisor = max(divisor, 1)
     values = {
         "loss": (cls + bbox) / divisor,
         "loss_cls": cls / divisor,
         "loss_bbox": bbox / divisor,
         "positives": positives / batch_size,
+        "gradient_norm": gradient_norm,
+        "loss_scale": loss_scale,
     }
     return {name: float(value) for name, value in values.items()}

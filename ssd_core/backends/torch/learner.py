@@ -15,16 +15,11 @@ from ssd_core.backends.torch.distributed import Gradients
 from ssd_core.backends.torch.loss import LossSums, TorchLoss
 from ssd_core.backends.torch.model import Ssd, copy_to_arrays, copy_to_tensors
 from ssd_core.backends.torch.norms import freeze, share_statistics
+from ssd_core.backends.torch.optimizers import ScaledOptimizer
 from ssd_core.backends.weights import WEIGHTS
-from ssd_core.config import OptimizerConfig, PostprocessSpec, TrainConfig
+from ssd_core.config import PostprocessSpec, TrainConfig
 from ssd_core.detection.anchors import generate_anchors
 from ssd_core.structures import Array, Batch
-
-_OPTIMIZER_STATE = {
-    "sgd": {"momentum": "momentum_buffer"},
-    "adamw": {"step": "step", "first_moment": "exp_avg", "second_moment": "exp_avg_sq"},
-}
-"""The arrays that an optimizer keeps per parameter: our name on disk, and torch's name."""
 
 
 class TorchLearner:
@@ -58,20 +53,23 @@ class TorchLearner:
             divisor=config.loss_divisor,
             device=device.torch_device,
         )
-        parameters = [each for each in model.parameters() if each.requires_grad]
-        self._gradients = Gradients(parameters, ranks)
-        self._optimizer = _build_optimizer(
-            config.optimizer, parameters, is_fused=device.has_fused_optimizers
+        trained = {name: each for name, each in model.named_parameters() if each.requires_grad}
+        self._gradients = Gradients(trained.values(), ranks)
+        self._optimizer = ScaledOptimizer(
+            trained, config.optimizer, config.loss_scale, is_fused=device.has_fused_optimizers
         )
-        self._optimizer_state = _OPTIMIZER_STATE[config.optimizer.name]
 
     def step(self, batch: Batch, learning_rate: float) -> ReadLosses:
         """Update the weights once, at the given rate."""
         with self._device.explain_memory():
             sums = self._forward(batch)
             totals: Tensor = self._ranks.sum(sums.stack())
-            self._descend((sums.cls + sums.bbox) / totals[2].clamp(min=1), learning_rate)
-        return partial(_read_losses, totals, len(batch.images) * self._ranks.world_size)
+            loss = (sums.cls + sums.bbox) / totals[2].clamp(min=1)
+            self._gradients.clear()
+            (loss * self._optimizer.loss_scale).backward()  # type: ignore[no-untyped-call]
+            self._gradients.sum()
+            figures = torch.cat([totals, self._optimizer.update(learning_rate)])
+        return partial(_read_losses, figures, len(batch.images) * self._ranks.world_size)
 
     def _forward(self, batch: Batch) -> LossSums:
         images, boxes, labels = (
@@ -81,14 +79,6 @@ class TorchLearner:
         with self._device.autocast(self._precision):
             cls_logits, bbox_regression = self._model(self._model.normalize(images))
         return self._loss(cls_logits.float(), bbox_regression.float(), boxes, labels)
-
-    def _descend(self, loss: Tensor, learning_rate: float) -> None:
-        self._gradients.clear()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self._gradients.sum()
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate
-        self._optimizer.step()
 
     def state(self) -> dict[str, Array]:
         """Return copies of the weights, the statistics of norms and the optimizer's state."""
@@ -109,47 +99,19 @@ class TorchLearner:
         )
 
     def _state_tensors(self) -> dict[str, Tensor]:
-        tensors = {WEIGHTS + name: tensor for name, tensor in self._model.state_dict().items()}
-        trained = (each for each in self._model.named_parameters() if each[1].requires_grad)
-        for name, parameter in trained:
-            for kind, torch_kind in self._optimizer_state.items():
-                tensors[f"optimizer/{kind}/{name}"] = self._optimizer.state[parameter][torch_kind]
-        return tensors
+        weights = {WEIGHTS + name: tensor for name, tensor in self._model.state_dict().items()}
+        return weights | self._optimizer.named_state
 
 
-def _read_losses(totals: Tensor, batch_size: int) -> dict[str, float]:
-    cls, bbox, divisor, positives = totals.cpu()
+def _read_losses(figures: Tensor, batch_size: int) -> dict[str, float]:
+    cls, bbox, divisor, positives, gradient_norm, loss_scale = figures.cpu()
     divisor = divisor.clamp(min=1)
     values = {
         "loss": (cls + bbox) / divisor,
         "loss_cls": cls / divisor,
         "loss_bbox": bbox / divisor,
         "positives": positives / batch_size,
+        "gradient_norm": gradient_norm,
+        "loss_scale": loss_scale,
     }
     return {name: value.item() for name, value in values.items()}
-
-
-def _build_optimizer(
-    config: OptimizerConfig, parameters: list[torch.nn.Parameter], *, is_fused: bool
-) -> torch.optim.Optimizer:
-    """Return the optimizer with its state allocated, so that it can be saved before any step."""
-    is_decayed = [config.decay_norms_and_biases or parameter.ndim > 1 for parameter in parameters]
-    pairs = list(zip(parameters, is_decayed, strict=True))
-    groups = [
-        {"params": [p for p, decayed in pairs if decayed], "weight_decay": config.weight_decay},
-        {"params": [p for p, decayed in pairs if not decayed], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    rate, fused = config.learning_rate, is_fused or None  # None: torch's choice among the others
-    optimizer: torch.optim.Optimizer
-    if config.name == "sgd":
-        optimizer = torch.optim.SGD(groups, lr=rate, momentum=config.momentum, fused=fused)
-    else:
-        optimizer = torch.optim.AdamW(groups, lr=rate, fused=fused)
-    for parameter in parameters:
-        for kind in _OPTIMIZER_STATE[config.name].values():
-            like = parameter.detach()
-            optimizer.state[parameter][kind] = (
-                like.new_zeros(()) if kind == "step" else torch.zeros_like(like)
-            )
-    return optimizer

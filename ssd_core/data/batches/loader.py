@@ -92,6 +92,13 @@ class Loader:
                     next(filled)
                 yield ring[step % len(ring)]
 
+    def name_images(self, step: int) -> list[str]:
+        """Return the paths of the images in the batch of a step, counted from 1, on all ranks."""
+        order = SampleOrder(self.reader.shard_rows, self.seed)
+        positions = range((step - 1) * self.batch_size, step * self.batch_size)
+        records = self.reader.read([order.at(position)[1] for position in positions])
+        return [record.image_path for record in records]
+
     def _empty_batch(self) -> Batch:
         rows = self.batch_size // self.world_size
         num_boxes = max(8, -(-self.reader.max_boxes // 8) * 8)

@@ -88,6 +88,8 @@ def test_each_row_is_the_sample_at_its_position_in_the_order(shard_rows):
     reader, order = Images(shard_rows), SampleOrder(shard_rows, seed=5)
     made = batches(make_loader(reader), 0, 5)  # past the end of two epochs
     for step, (images, boxes, labels) in enumerate(made):
+        rows = [order.at(8 * step + row)[1] for row in range(8)]
+        assert make_loader(reader).name_images(step + 1) == [f"images/{row}.jpg" for row in rows]
         for row in range(8):
             epoch, index = order.at(8 * step + row)
             expected = np.empty((64, 64, 3), np.uint8)
