@@ -55,13 +55,13 @@ def compute(framework, recipe, states):
     config = override(load_recipe(recipe), options).train
     side = config.model.image_size
     learner = open_backend(framework, "cpu", "fp32").learner(config, NUM_CLASSES)
-    found, losses = {}, []
+    found, figures = {}, []
     for step in range(NUM_STEPS):
         if states is not None:
             learner.load_state(select(states, step))
         found |= {f"{step}:{name}": array for name, array in learner.state().items()}
-        losses.append(list(learner.step(make_batch(step, side), RATE)().values()))
-    found["losses"] = np.array(losses)
+        figures.append(learner.step(make_batch(step, side), RATE)())
+    found |= {f"figures/{name}": np.array([each[name] for each in figures]) for name in figures[0]}
     learner.load_state(select(found, NUM_STEPS - 1))
     backend = open_backend(framework, "cpu", "fp32")
     detector = backend.detector(
