@@ -19,8 +19,9 @@ install = { requirements/install.sh $(1)/bin/python build && requirements/instal
 	>> $(1)/setup.log 2>&1 || { tail -n 20 $(1)/setup.log; exit 75; }
 TESTS ?= tests
 MINDSPORE_TESTS ?= tests/contract tests/backends/mindspore tests/layouts tests/data/shards \
-	tests/data/conversion/test_adopt.py tests/stages/test_convert.py tests/stages/test_convert_mindrecord.py \
-	tests/store/test_mindrecord.py tests/pipelines/execution/test_run_mindspore.py
+	tests/data/batches/test_colours.py tests/data/conversion/test_adopt.py tests/stages/test_convert.py \
+	tests/stages/test_convert_mindrecord.py tests/store/test_mindrecord.py \
+	tests/pipelines/execution/test_run_mindspore.py
 IMAGES ?= tools torch-cpu mindspore-cpu launcher
 
 .DEFAULT_GOAL := help

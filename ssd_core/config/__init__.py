@@ -14,6 +14,12 @@ from pydantic import (
     model_validator,
 )
 
+from ssd_core.config.augment import (
+    AugmentConfig,
+    ColourFactorsSpec,
+    CropRule,
+    PhotometricSpec,
+)
 from ssd_core.config.method import (
     AnchorLevel,
     ClassificationLossSpec,
@@ -38,12 +44,16 @@ from ssd_core.config.section import (
 
 __all__ = [
     "AnchorLevel",
+    "AugmentConfig",
     "ClassificationLossSpec",
+    "ColourFactorsSpec",
+    "CropRule",
     "FocalLossSpec",
     "LossDivisor",
     "MatchingSpec",
     "ModelConfig",
     "NormSpec",
+    "PhotometricSpec",
     "PostprocessOverrides",
     "PostprocessSpec",
     "Section",
@@ -61,7 +71,6 @@ Policy = Literal["strict", "repair", "skip"]
 Crowd = Literal["keep", "object"]
 ShardFormat = Literal["arrow", "mindrecord"]
 TxtOrder = Literal["xy", "yx"]
-CropRule = Literal["mmdetection", "torchvision", "mindspore"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 SplitName = Literal["train", "val"]
 ImageSet = Literal["all", "mindspore"]
@@ -113,35 +122,6 @@ class ConvertConfig(Section):
     """Format of the result; `mindrecord` is what MindSpore's SSD reads, and needs MindSpore."""
     shard_bytes: PositiveInt = 64 * 2**20
     """Size of the images at which an Arrow shard is closed; MindRecord has one file per split."""
-
-
-class AugmentConfig(Section):
-    """Random changes of a training image, in the order of application (SSD paper, section 2.2)."""
-
-    zoom_out_probability: Share = 0.5
-    """Probability of placing the image on a larger canvas, filled with the mean."""
-    zoom_out_max: float = Field(default=4.0, ge=1)
-    """Largest side of the canvas relative to the image."""
-    crop_rule: CropRule = "mmdetection"
-    """Condition of a crop: enough overlap with every box (`mmdetection`, and the text of the SSD
-    paper), with the best one (`torchvision`), or MindSpore's own; see `data/batches/windows.py`."""
-    crop_min_ious: tuple[Share, ...] = (0.1, 0.3, 0.5, 0.7, 0.9, 0.0)
-    """One is drawn per crop, with "no crop" as a further choice; empty for no crops at all.
-    MindSpore's list lacks the 0."""
-    crop_min_scale: float = Field(default=0.3, gt=0, le=1)
-    """Smallest side of a crop relative to the image."""
-    flip_probability: Share = 0.5
-    """Probability of a horizontal flip."""
-    photometric_probability: Share = 0.5
-    """Probability of each of brightness, contrast, saturation, hue and channel permutation."""
-    brightness: float = Field(default=32.0, ge=0)
-    """The added value is drawn from -b..b, on a scale of 0..255."""
-    contrast: float = Field(default=0.5, ge=0, lt=1)
-    """The factor is drawn from 1-c..1+c."""
-    saturation: float = Field(default=0.5, ge=0, lt=1)
-    """The factor is drawn from 1-s..1+s."""
-    hue: float = Field(default=18.0, ge=0, le=180)
-    """The rotation is drawn from -h..h degrees."""
 
 
 class OptimizerConfig(Section):

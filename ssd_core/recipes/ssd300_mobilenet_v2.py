@@ -5,6 +5,7 @@ Source: the `ssd300` model of MindSpore's model zoo, for 8 devices.
 
 from ssd_core.config import (
     AugmentConfig,
+    ColourFactorsSpec,
     FocalLossSpec,
     LossScaleConfig,
     MatchingSpec,
@@ -53,7 +54,7 @@ def ssd300_mobilenet_v2() -> Recipe:
                 zoom_out_probability=0,
                 crop_rule="mindspore",
                 crop_min_ious=(0.1, 0.3, 0.5, 0.7, 0.9),
-                hue=0,
+                colours=ColourFactorsSpec(),
             ),
             optimizer=OptimizerConfig(
                 name="sgd", learning_rate=0.2, weight_decay=1.5e-4, decay_norms_and_biases=False

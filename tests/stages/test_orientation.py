@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssd_core.config import AugmentConfig, EvaluateConfig, PostprocessOverrides
+from ssd_core.config import (
+    AugmentConfig,
+    EvaluateConfig,
+    PhotometricSpec,
+    PostprocessOverrides,
+)
 from ssd_core.data.batches.loader import Loader
 from ssd_core.stages import evaluate, predict
 from ssd_core.store import LocalDirectory
@@ -54,7 +59,10 @@ def test_conversion(turned_shards: Path) -> None:
 
 def test_training(turned_shards: Path) -> None:
     plain = AugmentConfig(
-        zoom_out_probability=0, crop_min_ious=(), flip_probability=0, photometric_probability=0
+        zoom_out_probability=0,
+        crop_min_ious=(),
+        flip_probability=0,
+        colours=PhotometricSpec(probability=0),
     )
     loader = Loader(
         split_of(turned_shards, "train"),

@@ -1,13 +1,14 @@
 """One training sample: a pure function of image bytes, annotations and random generator.
 
 The geometric changes are one window on the decoded image (`windows.py`), scaled in one pass. The
-colours are changed last, on the small uint8 input of the network, in the order of mmdetection 3.x.
+colours are changed last, on the small uint8 input of the network (`colours.py`).
 """
 
 import cv2
 import numpy as np
 
 from ssd_core.config import AugmentConfig
+from ssd_core.data.batches.colours import change_colours
 from ssd_core.data.batches.resize import resize_image
 from ssd_core.data.batches.windows import Window, draw_window, place_boxes
 from ssd_core.data.decode import decode_image
@@ -15,8 +16,6 @@ from ssd_core.structures import Annotations, FloatArray, ImageArray, IntArray
 
 Colour = tuple[float, float, float]
 """RGB, 0..255."""
-
-_LEVELS: FloatArray = np.arange(256, dtype=np.float32)
 
 
 def sample(
@@ -41,7 +40,7 @@ def sample(
     height, width = pixels.shape[:2]
     window, is_kept = draw_window((width, height), objects.boxes, config, rng)
     render_window(pixels, window, fill, out=out)
-    distort_colours(out, config, rng)
+    change_colours(out, config.colours, rng)
     boxes, labels = place_boxes(objects.boxes[is_kept], window), objects.labels[is_kept]
     has_area = (boxes[:, 2:] > boxes[:, :2]).all(1)
     return boxes[has_area], labels[has_area]
@@ -82,38 +81,3 @@ def _warp(pixels: ImageArray, window: Window, size: int, fill: Colour) -> ImageA
         borderValue=[round(channel) for channel in fill],
     )
     return view
-
-
-def distort_colours(pixels: ImageArray, config: AugmentConfig, rng: np.random.Generator) -> None:
-    """Randomly change brightness, contrast, saturation, hue and channel order in place.
-
-    The pixels are [H, W, 3] RGB and contiguous. As in mmdetection 3.x, the whole input is changed,
-    including the area outside the image. mmdetection also draws whether contrast comes before or
-    after saturation and hue; those do not depend on a common factor of the channels, so the order
-    matters for clipped highlights only. It is not drawn here.
-    """
-    limits = (config.brightness, config.contrast, config.saturation, config.hue)
-    brightness, contrast, saturation, hue = (
-        rng.uniform(-limit, limit) if rng.random() < config.photometric_probability else 0.0
-        for limit in limits
-    )
-    if brightness or contrast:
-        cv2.LUT(pixels, _to_uint8((_LEVELS + brightness) * (1 + contrast)), dst=pixels)
-    if saturation or hue:
-        _change_hsv(pixels, saturation, hue)
-    if rng.random() < config.photometric_probability:
-        channels = rng.permutation(3)
-        cv2.merge([cv2.extractChannel(pixels, channel) for channel in channels], dst=pixels)
-
-
-def _change_hsv(pixels: ImageArray, saturation: float, hue: float) -> None:
-    """Multiply the saturation by 1 + `saturation` and rotate the hue by `hue` degrees, in place."""
-    hues = np.mod(np.rint(_LEVELS + hue * 256 / 360), 256).astype(np.uint8)
-    saturations = _to_uint8(_LEVELS * (1 + saturation))
-    tables = np.stack([hues, saturations, _LEVELS.astype(np.uint8)], axis=1)[None]
-    hsv = cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV_FULL)
-    cv2.cvtColor(cv2.LUT(hsv, tables, dst=hsv), cv2.COLOR_HSV2RGB_FULL, dst=pixels)
-
-
-def _to_uint8(levels: FloatArray) -> ImageArray:
-    return np.clip(np.rint(levels), 0, 255).astype(np.uint8)

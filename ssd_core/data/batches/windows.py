@@ -12,9 +12,9 @@ mmdetection   `MinIoURandomCrop`: every box must overlap enough, including boxes
 torchvision   `RandomIoUCrop`: the best of the boxes with their centre inside must overlap enough.
               After 40 attempts a new overlap is drawn. An image without boxes stays whole.
 mindspore     `random_sample_crop` of MindSpore's SSD: a crop is rejected only if, among the boxes
-              it touches, the smallest overlap is too small and the largest exceeds it by 0.2 or
-              more; so a crop with little of every box passes. After 50 attempts the image stays
-              whole, as it does without boxes.
+              it touches, the smallest overlap is too small and the largest exceeds the minimum by
+              more than 0.2; so a crop with little of every box passes. After 50 attempts the image
+              stays whole, as it does without boxes.
 
 mmdetection draws the first row and column from 1 on, because of a misplaced argument; here they are
 drawn from 0 on, as in the paper and the other systems.

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssd_core.config import AugmentConfig
-from ssd_core.data.batches.augment import distort_colours, render_window, sample
+from ssd_core.config import AugmentConfig, PhotometricSpec
+from ssd_core.data.batches.augment import render_window, sample
 from ssd_core.data.batches.resize import load_image
 from ssd_core.data.batches.windows import Window
 from ssd_core.data.decode import decode_image
@@ -22,7 +22,10 @@ IMAGE = IMAGES[0]
 NO_OBJECTS = make_annotations([], [])
 FILL = (123.675, 116.28, 103.53)
 NOTHING = AugmentConfig(
-    zoom_out_probability=0, crop_min_ious=(), flip_probability=0, photometric_probability=0
+    zoom_out_probability=0,
+    crop_min_ious=(),
+    flip_probability=0,
+    colours=PhotometricSpec(probability=0),
 )
 
 
@@ -92,7 +95,10 @@ def test_boxes_follow_the_pixels():
     pixels = np.zeros((240, 320, 3), np.uint8)
     pixels[60:180, 80:240] = 255
     annotations = make_annotations([[80, 60, 240, 180]], [1])
-    image, config = save(Image.fromarray(pixels)), AugmentConfig(photometric_probability=0)
+    image, config = (
+        save(Image.fromarray(pixels)),
+        AugmentConfig(colours=PhotometricSpec(probability=0)),
+    )
     options = {"size": 200, "fill": (0, 0, 0)}
     for seed in range(150):
         out, boxes, labels = make_sample(image, annotations, config, seed=seed, **options)
@@ -134,44 +140,3 @@ def test_images_without_objects_are_augmented_too():
 def test_an_unreadable_image_is_a_data_error():
     with pytest.raises(DataError, match="known format"):
         make_sample(b"not an image", NO_OBJECTS)
-
-
-# --- colours
-
-ALWAYS = AugmentConfig(photometric_probability=1)
-RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
-
-
-def distorted(pixels, config: AugmentConfig, seed: int):
-    out = pixels.copy()
-    distort_colours(out, config, np.random.default_rng(seed))
-    return out
-
-
-def distort_as_floats(pixels, config: AugmentConfig, seed: int):
-    """mmdetection's transform in float32 with the same draws, every change always made."""
-    rng = np.random.default_rng(seed)
-    limits = (config.brightness, config.contrast, config.saturation, config.hue)
-    brightness, contrast, saturation, hue = (
-        (rng.random(), rng.uniform(-limit, limit))[1] for limit in limits
-    )
-    image = np.clip((pixels.astype(np.float32) + brightness) * (1 + contrast), 0, 255)
-    hsv = cv2.cvtColor(image / 255, cv2.COLOR_RGB2HSV)
-    hsv[..., 1] = np.clip(hsv[..., 1] * (1 + saturation), 0, 1)
-    hsv[..., 0] = (hsv[..., 0] + hue) % 360
-    image = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB) * 255
-    rng.random()
-    return image[..., rng.permutation(3)]
-
-
-def test_probability_zero_changes_nothing():
-    config = ALWAYS.model_copy(update={"photometric_probability": 0.0})
-    np.testing.assert_array_equal(distorted(RAMP, config, 0), RAMP)
-
-
-def test_colours_equal_the_float_transform_within_one_level():
-    for seed, image in enumerate(IMAGES[:3] * 4):
-        pixels, _ = load_image(image, 300)
-        difference = distorted(pixels, ALWAYS, seed) - distort_as_floats(pixels, ALWAYS, seed)
-        error = np.sqrt(np.mean(difference**2))
-        assert error < 1

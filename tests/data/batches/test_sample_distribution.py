@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssd_core.config import AugmentConfig
+from ssd_core.config import AugmentConfig, ColourFactorsSpec, PhotometricSpec
 from ssd_core.data.batches.augment import sample
 from ssd_core.structures import make_annotations
 from tests.data.batches.reference_augment import CROPS, augment
@@ -84,11 +84,12 @@ def test_samples_are_distributed_like_those_of_the_reference(rule):
         {"zoom_out_probability": 0.3},
         {"zoom_out_max": 2.5},
         {"flip_probability": 0.2},
-        {"brightness": 0.0},
-        {"contrast": 0.2},
-        {"saturation": 0.0},
-        {"hue": 120.0},
-        {"photometric_probability": 0.1},
+        {"colours": PhotometricSpec(brightness=0.0)},
+        {"colours": PhotometricSpec(contrast=0.2)},
+        {"colours": PhotometricSpec(saturation=0.0)},
+        {"colours": PhotometricSpec(hue=120.0)},
+        {"colours": PhotometricSpec(probability=0.1)},
+        {"colours": ColourFactorsSpec()},
     ],
     ids=str,
 )
