@@ -27,7 +27,8 @@ def test_auto_takes_a_gpu_where_there_is_one():
 
 
 @pytest.mark.parametrize(
-    ("kind", "reason"), [("cuda", "(this torch|torch finds) .*"), ("npu", "this program .*")]
+    ("kind", "reason"),
+    [("cuda", "(this torch|torch finds) .*"), ("npu", "torch_npu is not installed")],
 )
 def test_a_missing_device_is_refused_with_the_reason(kind, reason):
     if kind == "cuda" and HAS_CUDA:
