@@ -23,6 +23,7 @@ def find_framework(name: str) -> Framework:
         raise unknown_name("framework", name, FRAMEWORKS)
     check_version(name)
     framework: Framework = import_module(f"{__name__}.{name}.backend").FRAMEWORK
+    watchdog.beat()
     return framework
 
 
