@@ -17,7 +17,7 @@ from ssd_core.evaluation.run import EvaluatedImage, check_image_set, detect_spli
 from ssd_core.logs import announce
 from ssd_core.report.figures import format_figures
 from ssd_core.stages.detector import open_model
-from ssd_core.stages.frame import Input, Invocation, Results, check_owner, run_stage
+from ssd_core.stages.frame import Input, Invocation, Results, check_owner, read_input, run_stage
 from ssd_core.store import Location
 from ssd_core.structures import ClassInfo, StageResult
 
@@ -113,7 +113,9 @@ def run_files(
     if others := config.model_fields_set - _FOREIGN_KEYS:
         raise UsageError(f"evaluate.{min(others)} has no effect on --detections; leave it out")
     files = {"detections": detections, "ground_truth": ground_truth}
-    contents = {name: _read(file) for name, file in files.items()}
+    contents = {
+        name: read_input(file, "a JSON file in COCO's format") for name, file in files.items()
+    }
     all_images, classes = join_files(contents["ground_truth"], contents["detections"])
     images = [image for image in all_images if is_counted(image.truth, config.images)]
     invocation = Invocation(
@@ -130,13 +132,6 @@ def run_files(
         return _measure(images, skipped, classes, config, is_checked=is_checked)
 
     return _summary(run_stage(invocation, out_dir, work))
-
-
-def _read(file: Location) -> bytes:
-    try:
-        return file.parent.get(file.name)
-    except FileNotFoundError:
-        raise UsageError(f"{file} does not exist; expected a JSON file in COCO's format") from None
 
 
 def _measure(

@@ -17,7 +17,7 @@ from ssd_core.layouts.base import WeightLayout
 from ssd_core.layouts.ckpt import read_ckpt
 from ssd_core.logs import announce, logger
 from ssd_core.model_dir import MODEL_DIR, ModelDescription, write_model
-from ssd_core.stages.frame import Input, Invocation, Results, check_owner, run_stage
+from ssd_core.stages.frame import Input, Invocation, Results, check_owner, read_input, run_stage
 from ssd_core.store import LocalDirectory, Location
 from ssd_core.structures import Array, ClassInfo, StageResult
 
@@ -125,13 +125,9 @@ def _name_classes(
 def _read(source: Location) -> bytes:
     """Return the content of a file of weights."""
     found = source.parent.head(source.name)
-    if found is None:
-        is_folder = source.local is not None and source.local.is_dir()
-        problem = "is a folder" if is_folder else "does not exist"
-        raise UsageError(f"{source} {problem}; expected a file of weights")
-    if found.num_bytes > _MAX_BYTES:
+    if found is not None and found.num_bytes > _MAX_BYTES:
         raise DataError(f"{source} has {found.num_bytes:,} bytes; at most {_MAX_BYTES:,} are read")
-    return source.parent.get(source.name)
+    return read_input(source, "a file of weights")
 
 
 def _read_torch(content: bytes) -> dict[str, Array]:

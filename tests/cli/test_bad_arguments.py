@@ -170,6 +170,7 @@ COMMANDS = [
     ([*EVALUATE, "--detections", "file"], 2, "or --detections and --ground-truth"),
     (["evaluate", "--model", "MODEL", "--out", "o"], 2, "expected --model and --data, or"),
     ([*FILES, "nowhere.json"], 2, "nowhere.json does not exist; expected a JSON file"),
+    ([*FILES, "MODEL"], 2, "is a folder; expected a JSON file"),
     ([*FILES, "file"], 3, "the ground truth: JSON is malformed"),
     ([*FILES, "file", "--set", "evaluate.split=val"], 2, "evaluate.split has no effect on"),
     ([*IMPORT, "mindspor", "file"], 2, "unknown layout 'mindspor'; did you mean 'mindspore'?"),
