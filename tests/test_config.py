@@ -23,6 +23,13 @@ def test_patience_needs_evaluations():
         parse_section(TrainConfig, values, "train")
 
 
+@pytest.mark.parametrize("indices", [[3, 2], [2, 2]])
+def test_messages_of_gradients_end_in_ascending_order(indices):
+    values = load_recipe("demo").train.model_dump() | {"all_reduce_fusion": indices}
+    with pytest.raises(UsageError, match="train.all_reduce_fusion: expected ascending indices"):
+        parse_section(TrainConfig, values, "train")
+
+
 class Item(Section):
     name: str = ""
 

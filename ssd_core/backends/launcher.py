@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 
 from ssd_core.backends.ranks import RANK_VARIABLES, Nodes
@@ -32,8 +32,8 @@ def launch(words: Sequence[str], nodes: Nodes) -> int:
     When one process fails, the others are ended too, within seconds. The result is the exit code of
     the rank that failed by itself; 75 if it was killed.
     """
-    with _received_signals() as received:
-        codes = _finish(_start(words, nodes), received)
+    with _received_signals() as received, ExitStack() as stack:
+        codes = _finish(_start(words, nodes, stack), received)
     failed = {rank: code for rank, code in enumerate(codes) if code}
     if not failed:
         return 0
@@ -46,7 +46,8 @@ def launch(words: Sequence[str], nodes: Nodes) -> int:
     return _LOST
 
 
-def _start(words: Sequence[str], nodes: Nodes) -> list[_Process]:
+def _start(words: Sequence[str], nodes: Nodes, stack: ExitStack) -> list[_Process]:
+    """Start the ranks; the end of the stack kills what runs then."""
     inherited = {name: text for name, text in os.environ.items() if name not in RANK_VARIABLES}
     common = {
         "WORLD_SIZE": nodes.world_size,
@@ -58,13 +59,13 @@ def _start(words: Sequence[str], nodes: Nodes) -> list[_Process]:
     for local_rank in range(nodes.num_devices):
         rank = nodes.node_rank * nodes.num_devices + local_rank
         place = common | {"RANK": rank, "LOCAL_RANK": local_rank}
-        processes.append(
-            subprocess.Popen(
-                [sys.executable, "-m", "ssd_core.cli", *words],
-                env=inherited | {name: str(value) for name, value in place.items()},
-                start_new_session=True,  # Ctrl-C reaches the ranks once, through this process
-            )
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ssd_core.cli", *words],
+            env=inherited | {name: str(value) for name, value in place.items()},
+            start_new_session=True,  # Ctrl-C reaches the ranks once, through this process
         )
+        stack.callback(process.kill)
+        processes.append(process)
     return processes
 
 

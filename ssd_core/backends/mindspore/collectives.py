@@ -1,7 +1,7 @@
 """Sums over the ranks as parts of a graph."""
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from mindspore import Tensor, nn, ops
 
@@ -13,22 +13,31 @@ def all_reduce(ranks: Ranks) -> ops.Primitive | nn.Cell:
     return ops.AllReduce() if ranks.world_size > 1 else nn.Identity()
 
 
-class GradientSum(nn.Cell):
-    """Adds the gradients of the other ranks.
+def sum_gradients(num_gradients: int, group_ends: Sequence[int], ranks: Ranks) -> nn.Cell:
+    """Return the operation that adds the gradients of the other ranks to a tuple of gradients.
 
     On GPUs and NPUs MindSpore joins the sums of a group in one message.
-    """
 
-    def __init__(self, num_gradients: int, group_ends: Sequence[int], ranks: Ranks) -> None:
+    Args:
+        num_gradients: length of the tuple.
+        group_ends: ascending indices of the last gradients of all groups but the last.
+        ranks: the processes that train together.
+    """
+    if ranks.world_size == 1:
+        return nn.Identity()
+    return GradientSum(1 + bisect_left(group_ends, index) for index in range(num_gradients))
+
+
+class GradientSum(nn.Cell):
+    """Sums each tensor of a tuple over the ranks."""
+
+    def __init__(self, groups: Iterable[int]) -> None:
         super().__init__()
-        self._sums = [all_reduce(ranks) for _ in range(num_gradients)]
-        if ranks.world_size > 1:
-            for index, operation in enumerate(self._sums):
-                operation.add_prim_attr("fusion", 1 + bisect_left(group_ends, index))
+        self.sums = [ops.AllReduce().add_prim_attr("fusion", group) for group in groups]
 
     def construct(self, gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Return the sums in the same order."""
         sums: tuple[Tensor, ...] = ()
         for index in range(len(gradients)):
-            sums += (self._sums[index](gradients[index]),)
+            sums += (self.sums[index](gradients[index]),)
         return sums

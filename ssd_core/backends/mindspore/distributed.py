@@ -22,7 +22,7 @@ from mindspore.communication.management import _init_with_store
 from mindspore.mint.distributed import TCPStore
 
 from ssd_core.backends.ranks import RankEnv, Ranks, lost_rank, missed_ranks
-from ssd_core.errors import UsageError
+from ssd_core.errors import SHORTAGES, UsageError
 from ssd_core.logs import logger
 from ssd_core.process import watchdog
 from ssd_core.structures import Array
@@ -98,6 +98,8 @@ class MindSporeRanks(Ranks):
         try:
             yield
         except (EOFError, OSError) as error:
+            if isinstance(error, OSError) and error.errno in SHORTAGES:
+                raise  # a full disk, for example
             raise lost_rank(self.env, error) from None
         except RuntimeError as error:  # MindSpore has no narrower class
             if "AllReduce" not in str(error):
@@ -133,6 +135,8 @@ def join(env: RankEnv) -> Iterator[MindSporeRanks]:
             stack.enter_context(peer)
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         atexit.register(_silence)
+        # MindSpore reads the rank table, too, but not which device is that of this process.
+        os.environ.setdefault("DEVICE_ID", str(env.device_id))
         if env.rank:
             logger.setLevel(logging.WARNING)  # rank 0 reports the progress of all
         ranks = MindSporeRanks(env, peers)

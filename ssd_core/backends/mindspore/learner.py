@@ -8,7 +8,7 @@ from mindspore import Parameter, Tensor, nn, ops
 
 from ssd_core.backends.base import ReadLosses
 from ssd_core.backends.freezing import find_frozen
-from ssd_core.backends.mindspore.collectives import GradientSum, all_reduce
+from ssd_core.backends.mindspore.collectives import all_reduce, sum_gradients
 from ssd_core.backends.mindspore.detector import MindSporeDetector
 from ssd_core.backends.mindspore.devices import Device
 from ssd_core.backends.mindspore.loss import MindSporeLoss
@@ -99,7 +99,7 @@ class _Step(nn.Cell):
         trained = {
             name: each for name, each in model.named_parameters.items() if each.requires_grad
         }
-        self._sum_gradients = GradientSum(len(trained), config.all_reduce_fusion, ranks)
+        self._sum_gradients = sum_gradients(len(trained), config.all_reduce_fusion, ranks)
         self.optimizer = ScaledOptimizer(trained, config)
         self._differentiate = ms.value_and_grad(
             self._forward, None, ms.ParameterTuple(trained.values()), has_aux=True

@@ -10,7 +10,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import ParameterTuple, Tensor, nn
 
-from ssd_core.backends.mindspore.collectives import GradientSum
+from ssd_core.backends.mindspore.collectives import sum_gradients
 from ssd_core.backends.mindspore.devices import open_device
 from ssd_core.backends.mindspore.distributed import join
 from ssd_core.backends.mindspore.norms import BatchNorm, share_statistics
@@ -51,7 +51,7 @@ class _Step(nn.Cell):
     def __init__(self, norm: BatchNorm, ranks: Ranks) -> None:
         super().__init__()
         self.norm = norm
-        self.sum_gradients = GradientSum(2, [0], ranks)
+        self.sum_gradients = sum_gradients(2, [0], ranks)
         weights = ParameterTuple([norm.scale, norm.offset])
         self._differentiate = ms.value_and_grad(self._forward, 0, weights, has_aux=True)
 
@@ -74,6 +74,7 @@ def main() -> None:
             "shared": ranks.share({"a": np.arange(6.0).reshape(2, 3) + env.rank})["a"].tolist(),
             "greatest": ranks.greatest(env.rank),
             "of_first": ranks.on_first(lambda: {"rank": env.rank}),
+            "messages": [each.attrs["fusion"] for each in sum_gradients(5, [1, 3], ranks).sums],
             "sum": ranks.sum(Tensor(1.0 + env.rank)).asnumpy().tolist(),
         }
     json.dump(found, sys.stdout)

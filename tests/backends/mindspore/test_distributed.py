@@ -1,6 +1,7 @@
 """Several ranks of MindSpore on one machine, in real processes, against a single one."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ssd_core.backends.rank_table import build_rank_table
 from ssd_core.backends.ranks import RankEnv
 from ssd_core.errors import TransientError
 from ssd_core.logs import logger
@@ -37,12 +39,26 @@ def alone(paths):
     return json.loads(subprocess.check_output(COMMAND))
 
 
-@pytest.fixture(scope="module", params=[2, 4])
-def found(request, paths):
-    """Return the output of each rank."""
-    ends = finish_ranks(start_ranks(COMMAND, request.param))
-    assert [(code, errors) for code, _, errors in ends] == [(0, "")] * request.param, ends
+@pytest.fixture(scope="module", params=["torchrun", "rank table"])
+def found(request, paths, tmp_path_factory):
+    """Return the output of each rank: four with torchrun's variables, or two of a rank table."""
+    if request.param == "torchrun":
+        processes = start_ranks(COMMAND, 4)
+    else:
+        processes = start_table(tmp_path_factory.mktemp("table") / "table.json")
+    ends = finish_ranks(processes)
+    assert [(code, errors) for code, _, errors in ends] == [(0, "")] * len(processes), ends
     return [json.loads(output) for _, output, _ in ends]
+
+
+def start_table(path):
+    table = build_rank_table("127.0.0.1", {4: "192.168.0.1", 5: "192.168.0.2"})
+    path.write_text(table.model_dump_json())
+    common = os.environ | {"RANK_TABLE_FILE": str(path), "MASTER_PORT": str(free_port())}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return [
+        subprocess.Popen(COMMAND, env=common | {"RANK_ID": rank}, **pipes) for rank in ("0", "1")
+    ]
 
 
 def test_the_parts_of_a_batch_are_normalized_as_the_whole(found, alone):
@@ -63,6 +79,7 @@ def test_the_ranks_agree(found):
         assert each["shared"] == [[0, 1, 2], [3, 4, 5]]  # those of rank 0
         assert each["greatest"] == len(found) - 1
         assert each["of_first"] == {"rank": 0}
+        assert each["messages"] == [1, 1, 2, 2, 3]
         assert each["sum"] == sum(range(1, len(found) + 1))
 
 
