@@ -18,6 +18,20 @@ ReadLosses = Callable[[], dict[str, float]]
 `gradient_norm` before it is clipped, of gradients without the `loss_scale` of the step."""
 
 
+def name_losses(figures: Sequence[float], batch_size: int) -> dict[str, float]:
+    """Return what `ReadLosses` does, from the sums of a step, its divisor and its last figures."""
+    cls, bbox, divisor, positives, gradient_norm, loss_scale = figures
+    divisor = max(divisor, 1)
+    return {
+        "loss": (cls + bbox) / divisor,
+        "loss_cls": cls / divisor,
+        "loss_bbox": bbox / divisor,
+        "positives": positives / batch_size,
+        "gradient_norm": gradient_norm,
+        "loss_scale": loss_scale,
+    }
+
+
 class Detector(Protocol):
     """Images in, detections out, in steps that can be timed one by one."""
 

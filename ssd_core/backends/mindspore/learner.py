@@ -1,12 +1,11 @@
 """A network under training with its optimizer."""
 
 from collections.abc import Mapping
-from functools import partial
 
 import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 
-from ssd_core.backends.base import ReadLosses
+from ssd_core.backends.base import ReadLosses, name_losses
 from ssd_core.backends.freezing import find_frozen
 from ssd_core.backends.mindspore.collectives import all_reduce, sum_gradients
 from ssd_core.backends.mindspore.detector import MindSporeDetector
@@ -59,7 +58,8 @@ class MindSporeLearner:
                 self._step.compile(*inputs)
                 self._ranks.greatest(0)
             figures = self._step(*inputs)
-        return partial(_read_losses, figures, len(batch.images) * self._ranks.world_size)
+        batch_size = len(batch.images) * self._ranks.world_size
+        return lambda: name_losses(figures.asnumpy().tolist(), batch_size)
 
     def state(self) -> dict[str, Array]:
         """Return copies of the weights, the statistics of norms and the optimizer's state."""
@@ -115,17 +115,3 @@ class _Step(nn.Cell):
         totals = self._sum(ops.stop_gradient(sums))
         loss = (sums[0] + sums[1]) / ops.maximum(totals[2], 1.0)
         return loss * self.optimizer.loss_scale, totals
-
-
-def _read_losses(figures: Tensor, batch_size: int) -> dict[str, float]:
-    cls, bbox, divisor, positives, gradient_norm, loss_scale = figures.asnumpy()
-    divisor = max(divisor, 1)
-    values = {
-        "loss": (cls + bbox) / divisor,
-        "loss_cls": cls / divisor,
-        "loss_bbox": bbox / divisor,
-        "positives": positives / batch_size,
-        "gradient_norm": gradient_norm,
-        "loss_scale": loss_scale,
-    }
-    return {name: float(value) for name, value in values.items()}

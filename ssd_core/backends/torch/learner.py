@@ -1,12 +1,11 @@
 """A network under training with its optimizer."""
 
 from collections.abc import Mapping
-from functools import partial
 
 import torch
 from torch import Tensor
 
-from ssd_core.backends.base import ReadLosses
+from ssd_core.backends.base import ReadLosses, name_losses
 from ssd_core.backends.freezing import find_frozen
 from ssd_core.backends.ranks import ALONE, Ranks
 from ssd_core.backends.torch.detector import TorchDetector
@@ -69,7 +68,8 @@ class TorchLearner:
             (loss * self._optimizer.loss_scale).backward()  # type: ignore[no-untyped-call]
             self._gradients.sum()
             figures = torch.cat([totals, self._optimizer.update(learning_rate)])
-        return partial(_read_losses, figures, len(batch.images) * self._ranks.world_size)
+        batch_size = len(batch.images) * self._ranks.world_size
+        return lambda: name_losses(figures.tolist(), batch_size)
 
     def _forward(self, batch: Batch) -> LossSums:
         images, boxes, labels = (
@@ -101,17 +101,3 @@ class TorchLearner:
     def _state_tensors(self) -> dict[str, Tensor]:
         weights = {WEIGHTS + name: tensor for name, tensor in self._model.state_dict().items()}
         return weights | self._optimizer.named_state
-
-
-def _read_losses(figures: Tensor, batch_size: int) -> dict[str, float]:
-    cls, bbox, divisor, positives, gradient_norm, loss_scale = figures.cpu()
-    divisor = divisor.clamp(min=1)
-    values = {
-        "loss": (cls + bbox) / divisor,
-        "loss_cls": cls / divisor,
-        "loss_bbox": bbox / divisor,
-        "positives": positives / batch_size,
-        "gradient_norm": gradient_norm,
-        "loss_scale": loss_scale,
-    }
-    return {name: value.item() for name, value in values.items()}
