@@ -75,13 +75,20 @@ def start_from(
             f"{config.source}: none of its {len(given)} arrays fits this network; choose weights "
             f"of the same backbone, or another scope than '{config.scope}'"
         )
+    if there and config.scope == "all" and not _common(here, there):
+        logger.warning(
+            "%s has no class of the data set, so the heads start from initial values; its classes "
+            "are %s; map them with train.init.renamed, or import the weights with --classes",
+            config.source,
+            ", ".join(there[1:]),
+        )
     has_rows = any(map(_CLASS_ROWS.fullmatch, loaded))
     learner.load_state(learner.state() | {WEIGHTS + name: loaded[name] for name in loaded})
     origin = {
         "source": config.source,
         "sha256": file.sha256,
         "scope": config.scope,
-        "classes": [name for name in here[1:] if name in there and has_rows],
+        "classes": _common(here, there) if has_rows else [],
         "loaded": sorted(loaded),
         "skipped": sorted(given.keys() - loaded.keys()),
         "initial": sorted(own.keys() - loaded.keys()),
@@ -147,6 +154,11 @@ def _rename(there: Sequence[str], entries: Sequence[str], here: Sequence[str]) -
     return [names.get(name, name) for name in there]
 
 
+def _common(here: Sequence[str], there: Sequence[str]) -> list[str]:
+    """Return the classes of both sides, without the background."""
+    return [name for name in here[1:] if name in there]
+
+
 def _fit(
     scope: str,
     own: Mapping[str, Array],
@@ -171,10 +183,11 @@ def _fit(
 def _move_rows(own: Array, given: Array, here: Sequence[str], there: Sequence[str]) -> Array | None:
     """Return the rows of a head with those of the classes of both sides taken from `given`.
 
-    The rows are ordered by anchor of a cell, then by class. None if `given` has other anchors.
+    The rows are ordered by anchor of a cell, then by class. None if `given` has other anchors, or
+    no class of ours: a background alone is not worth a head.
     """
     num_anchors, tail = len(own) // len(here), own.shape[1:]
-    if given.shape != (num_anchors * len(there), *tail):
+    if given.shape != (num_anchors * len(there), *tail) or not _common(here, there):
         return None
     moved = own.reshape(num_anchors, len(here), *tail).copy()
     pairs = [(row, there.index(name)) for row, name in enumerate(here) if name in there]

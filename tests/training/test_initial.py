@@ -89,7 +89,6 @@ def model(tmp_path: Path) -> tuple[InitConfig, dict[str, Array]]:
         (("a", "b", "c"), (), {0: 0, 1: 1, 2: 2, 3: 3}),
         (("c", "new", "a"), (), {0: 0, 1: 3, 3: 1}),
         (("b",), (), {0: 0, 1: 2}),
-        (("w", "x", "y", "z"), (), {0: 0}),
         (("other", "b"), ("a=other",), {0: 0, 1: 1, 2: 2}),
     ],
 )
@@ -106,6 +105,19 @@ def test_head_rows_follow_the_names_of_their_classes(model, names, renamed, pair
         assert np.array_equal(found[name], given[name])
     assert origin["classes"] == [names[label - 1] for label in pairs if label]
     assert origin["skipped"] == origin["initial"] == []
+
+
+def test_heads_without_a_common_class_stay_initial_with_a_warning(model, caplog):
+    config, given = model
+    heads = {"heads.cls.0.weight", "heads.cls.0.bias"}
+    found, origin = start(config, "x", "y", "z")
+    for name, array in make_arrays(3, seed=1).items():
+        assert np.array_equal(found[name], array if name in heads else given[name])
+    assert set(origin["skipped"]) == set(origin["initial"]) == heads
+    assert origin["classes"] == []
+    [warning] = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert "has no class of the data set" in warning.message
+    assert "its classes are a, b, c; map them with train.init.renamed" in warning.message
 
 
 @pytest.mark.parametrize("entry", ["a", "a=", "=b", "a=b=c"])
