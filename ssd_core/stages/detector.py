@@ -16,6 +16,8 @@ from ssd_core.stages.prediction import Prediction, to_pixels
 from ssd_core.store import Location
 from ssd_core.structures import Array, ClassInfo
 
+_IMPORT_ADVICE = ", or name the classes of an imported model with ssd import-weights --classes"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenedModel:
@@ -93,7 +95,8 @@ def check_classes(of_model: Sequence[ClassInfo], of_data: Sequence[ClassInfo]) -
         if name != other:
             difference = f"label {label} is '{name}' in the model and '{other}' in the data set"
             break
+    others = "" if set(ours) & set(theirs) else _IMPORT_ADVICE
     raise DataError(
         f"the classes differ: {difference}; convert the data set with --classes "
-        f"{shlex.quote(','.join(ours))}"
+        f"{shlex.quote(','.join(ours))}{others}"
     )

@@ -164,6 +164,8 @@ def test_classes_other_than_those_of_the_model_are_refused():
     check_classes(classes("a", "b"), classes("a", "b"))
     with pytest.raises(DataError, match="label 2 is 'b' in the model and 'c' in the data set"):
         check_classes(classes("a", "b"), classes("a", "c"))
+    with pytest.raises(DataError, match="--classes 1,2, or name .* with ssd import-weights"):
+        check_classes(classes("1", "2"), classes("a", "b"))
     with pytest.raises(DataError, match="the model has 1 and the data set 2"):
         check_classes(classes("a"), classes("a", "b"))
 
