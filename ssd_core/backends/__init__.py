@@ -11,6 +11,7 @@ from ssd_core.backends.launcher import launch
 from ssd_core.backends.ranks import ALONE, Nodes, Ranks, is_scheduler, read_rank_env
 from ssd_core.config import Precision
 from ssd_core.errors import UsageError, unknown_name
+from ssd_core.logs import format_count, logger
 from ssd_core.process import watchdog
 from ssd_core.process.packages import check_version
 
@@ -46,7 +47,15 @@ def open_ranks(framework: str) -> Iterator[Ranks]:
     if env.world_size == 1:
         yield ALONE
         return
-    with find_framework(framework).join(env) as ranks:
+    record = find_framework(framework)
+    if env.local_rank == 0:  # once per machine
+        logger.info(
+            "waiting for %s at %s:%d",
+            format_count(env.world_size - 1, "other rank"),
+            env.master_addr,
+            env.master_port,
+        )
+    with record.join(env) as ranks:
         yield ranks
 
 

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssd_core.backends.ranks import read_rank_env
-from ssd_core.backends.torch.distributed import join
+from ssd_core.backends import open_ranks
 from ssd_core.errors import TransientError
 from tests.backends.torch.norm_ranks import SHAPE, make_norm, run
 from tests.rank_processes import finish_ranks, free_port, start_ranks
@@ -61,13 +60,15 @@ def test_the_ranks_agree(found, alone):
         assert each["of_first"] == {"rank": 0}
 
 
-def test_a_rank_that_cannot_meet_the_others_fails(monkeypatch):
+def test_a_rank_that_cannot_meet_the_others_says_where_it_waits_and_fails(monkeypatch, caplog):
+    caplog.set_level("INFO", logger="ssd")
     place = {"WORLD_SIZE": 2, "RANK": 1, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
     for name, value in place.items():
         monkeypatch.setenv(name, str(value))
     monkeypatch.setattr("ssd_core.backends.torch.distributed._TIMEOUT", timedelta(seconds=1))
     with (
         pytest.raises(TransientError, match="rank 1 of 2 cannot meet the others"),
-        join(read_rank_env()),
+        open_ranks("torch"),
     ):
         pass
+    assert caplog.messages == [f"waiting for 1 other rank at 127.0.0.1:{place['MASTER_PORT']}"]
