@@ -22,10 +22,12 @@ MINDSPORE_TESTS ?= tests/contract tests/backends/mindspore tests/layouts tests/d
 	tests/data/batches/test_colours.py tests/data/conversion/test_adopt.py tests/stages/test_convert.py \
 	tests/stages/test_convert_mindrecord.py tests/store/test_mindrecord.py \
 	tests/pipelines/execution/test_run_mindspore.py
+FUZZ ?= 50
+FUZZ_TESTS := tests/fuzz tests/data/formats/test_damaged_annotations.py
 IMAGES ?= tools torch-cpu mindspore-cpu launcher
 
 .DEFAULT_GOAL := help
-.PHONY: help pins setup setup-swift setup-mindspore demo test test-mindspore images test-docker benchmarks lint format clean
+.PHONY: fuzz help pins setup setup-swift setup-mindspore demo test test-mindspore images test-docker benchmarks lint format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -67,6 +69,9 @@ demo: $(DEMO) ## train, evaluate and benchmark a detector on the bundled images:
 
 test: setup lint ## run all checks that need no accelerator
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -q $(TESTS)
+
+fuzz: setup ## read files of every kind with random changes: half an hour; FUZZ=10 multiplies the tests of `make test` by 10
+	@ulimit -v 16000000; SSD_FUZZ=$(FUZZ) nice $(BIN)/python -m pytest -n 2 -q $(FUZZ_TESTS)
 
 test-mindspore: setup-mindspore ## run the tests that need MindSpore, and those of shards in its environment
 	@SSD_REQUIRE="mindspore,$$SSD_REQUIRE" .venv-mindspore/bin/python -m pytest -q $(MINDSPORE_TESTS)

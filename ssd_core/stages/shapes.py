@@ -105,10 +105,16 @@ class _Percentiles(_Shape):
     p99: float
 
 
+class _WarmUp(_Shape):
+    batches: _Count
+    is_stable: bool
+
+
 class _Batch(_Shape):
     batch_size: Annotated[int, Field(ge=1)]
     images_per_second: float
     milliseconds: dict[str, _Percentiles]
+    warm_up: _WarmUp
 
     @model_validator(mode="after")
     def _has_all_parts(self) -> "_Batch":

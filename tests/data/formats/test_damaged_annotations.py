@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ssd_core.config import ConvertConfig
@@ -15,6 +15,7 @@ from ssd_core.data.formats import read_dataset
 from ssd_core.errors import SsdError, UsageError
 from tests.data.formats.small_sources import MemorySource
 from tests.data.image_corpus import PNG
+from tests.fuzz.mutations import ANYTHING, EDITS, Edits, change_bytes, examples
 
 COCO: dict[str, Any] = {
     "images": [{"id": 1, "file_name": "a.jpg", "width": 20, "height": 10}],
@@ -41,9 +42,6 @@ GOOD: dict[str, tuple[str, dict[str, bytes]]] = {
     "txt": ("train.txt", {"train.txt": b"a.jpg 1,2,3,4,1 5,6,7,8,2\n", "a.jpg": PNG}),
 }
 """Place of the split and files, the damaged one first."""
-
-PIECES = [b"NaN", b"-1", b"1e999", b"null", b'"', b"[", b"{}", b"<a>", b"../", b"\0", b"\xff"]
-PIECES += [b"\xef\xbb\xbf", b"&a;", b"1.0", b"0", b"9" * 30, b"\n", b",", b": ", b"*a", b"true"]
 
 
 def answer(name: str, files: dict[str, bytes]) -> None:
@@ -75,54 +73,23 @@ def answer(name: str, files: dict[str, bytes]) -> None:
 
 
 @pytest.mark.parametrize("name", GOOD)
-@settings(max_examples=100, deadline=None)
-@given(
-    edits=st.lists(
-        st.tuples(
-            st.integers(0, 400),
-            st.integers(0, 30),
-            st.one_of(st.binary(max_size=6), st.sampled_from(PIECES)),
-        ),
-        min_size=1,
-        max_size=4,
-    )
-)
-def test_changed_bytes(name: str, edits: list[tuple[int, int, bytes]]) -> None:
+@examples(100)
+@given(edits=EDITS)
+def test_changed_bytes(name: str, edits: Edits) -> None:
     files = dict(GOOD[name][1])
     file = next(iter(files))
-    content = files[file]
-    for position, length, replacement in edits:
-        start = position % len(content) if content else 0
-        content = content[:start] + replacement + content[start + length :]
-    answer(name, files | {file: content})
+    answer(name, files | {file: change_bytes(files[file], edits)})
 
 
 @pytest.mark.parametrize("name", GOOD)
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(content=st.one_of(st.binary(max_size=200), st.text(max_size=200).map(str.encode)))
 def test_any_bytes(name: str, content: bytes) -> None:
     files = dict(GOOD[name][1])
     answer(name, files | {next(iter(files)): content})
 
 
-ANYTHING = st.recursive(
-    st.one_of(
-        st.none(),
-        st.booleans(),
-        st.integers(-3, 3),
-        st.integers(),
-        st.floats(),
-        st.text(max_size=4),
-        st.sampled_from(
-            ["\ud800", "a\n", "a.jpg", "cat", "../a.jpg", "1", 1.0, 2**53, 2**63, 2**64]
-        ),
-    ),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner),
-    max_leaves=5,
-)
-
-
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     part=st.sampled_from(["images", "annotations", "categories"]),
     key=st.sampled_from(["id", "file_name", "width", "image_id", "category_id", "bbox", "area"]),
@@ -135,14 +102,14 @@ def test_any_value_of_a_coco_entry(part: str, key: str, value: Any, copies: int)
     answer("coco", files)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(part=st.sampled_from(sorted(COCO)), value=ANYTHING)
 def test_any_value_of_a_coco_list(part: str, value: Any) -> None:
     content = json.dumps(COCO | {part: value}).encode()
     answer("coco", GOOD["coco"][1] | {"train.json": content})
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(key=st.sampled_from(["path", "train", "val", "names", "nc"]), value=ANYTHING)
 def test_any_value_of_a_yolo_description(key: str, value: Any) -> None:
     plain = {"path": ".", "train": "train", "val": "train", "names": ["cat", "dog"]}
@@ -153,7 +120,7 @@ def test_any_value_of_a_yolo_description(key: str, value: Any) -> None:
 NUMBER = st.one_of(st.floats().map(repr), st.integers().map(str), st.text(max_size=3))
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(values=st.lists(NUMBER, min_size=5, max_size=5))
 def test_any_numbers_of_an_object(values: list[str]) -> None:
     row = " ".join([values[4], *values[:4]])
