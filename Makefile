@@ -70,7 +70,7 @@ demo: $(DEMO) ## train, evaluate and benchmark a detector on the bundled images:
 test: setup lint ## run all checks that need no accelerator
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -q $(TESTS)
 
-fuzz: setup ## read files of every kind with random changes: half an hour; FUZZ=10 multiplies the tests of `make test` by 10
+fuzz: setup ## read files of every kind with random changes: half an hour; FUZZ=10 is shorter
 	@ulimit -v 16000000; SSD_FUZZ=$(FUZZ) nice $(BIN)/python -m pytest -n 2 -q $(FUZZ_TESTS)
 
 test-mindspore: setup-mindspore ## run the tests that need MindSpore, and those of shards in its environment

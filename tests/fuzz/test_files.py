@@ -19,6 +19,11 @@ from tests.fuzz.mutations import (
 )
 
 Read = Callable[[Target, bytes], None]
+FOUND = [
+    ("speed", b'"warm_up"', b'"other"'),
+    ("speed", b'"is_stable"', b'"other"'),
+]
+"""What the tests below have found: a file, a part of it, and what replaced that."""
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +55,14 @@ def read(folder: Path) -> Read:
 @pytest.mark.parametrize("name", FILES)
 def test_unchanged_files_are_read(name: str, folder: Path, read: Read) -> None:
     read(FILES[name], (folder / FILES[name].file).read_bytes())
+
+
+@pytest.mark.parametrize(("name", "part", "other"), FOUND)
+def test_found_changes(name: str, part: bytes, other: bytes, folder: Path, read: Read) -> None:
+    content = (folder / FILES[name].file).read_bytes()
+    assert part in content
+    with only_our_errors():
+        read(FILES[name], content.replace(part, other))
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -8,6 +8,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import closing
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -147,18 +148,22 @@ def columns_to_read(header: Header) -> list[str]:
 
 
 def read_row(row: Mapping[str, Any], place: str) -> tuple[Sample, memoryview]:
-    """Convert a row of MindDataset, with the columns to read, to a sample and its image."""
+    """Convert a row of MindDataset, with the columns to read, to a sample and its image.
+
+    Raises:
+        DataError: the lists of its objects differ in length.
+    """
     image = memoryview(row["image"].tobytes())  # item() would drop trailing zeros
     if "annotation" in row:
         return _reference_sample(row, place), image
-    objects = Annotations(
-        boxes=_objects(row["boxes"]).reshape(-1, 4),
-        labels=_objects(row["labels"]),
-        areas=_objects(row["areas"]),
-        is_crowd=_objects(row["is_crowd"]).astype(np.bool_),
-        is_difficult=_objects(row["is_difficult"]).astype(np.bool_),
-        box_ids=_objects(row["box_ids"]),
-    )
+    lists = {column.name: _objects(row[column.name]) for column in fields(Annotations)}
+    lists["boxes"] = lists["boxes"].reshape(-1, 4)
+    if len({len(values) for values in lists.values()}) > 1:
+        raise DataError(
+            f"{place}: its objects have different numbers of values; convert the data set again"
+        )
+    flags = {name: lists[name].astype(np.bool_) for name in ("is_crowd", "is_difficult")}
+    objects = Annotations(**(lists | flags))
     plain = {name: row[name].item() for name in ("image_id", "image_path", "width", "height")}
     return Sample(annotations=objects, place=place, **plain), image
 
