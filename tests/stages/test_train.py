@@ -14,11 +14,14 @@ import numpy as np
 import pytest
 import torch
 
+from ssd_core.backends import open_backend
+from ssd_core.config import PostprocessOverrides
 from ssd_core.errors import DataError, DivergedError, OwnershipError, SsdError, UsageError
 from ssd_core.model_dir import read_description, read_model
 from ssd_core.recipes import load_recipe
 from ssd_core.recipes.overrides import override
 from ssd_core.stages import train
+from ssd_core.stages.detector import open_model
 from ssd_core.store import LocalDirectory
 from ssd_core.training.checkpoints import find_checkpoint
 from tests.datasets import change_manifest
@@ -95,6 +98,24 @@ def test_the_directory_describes_the_training(finished_dir: Path, bccd_shards: P
     ]
     best = max(line["ap"] for line in log if line["event"] == "evaluation")
     assert results["metrics"]["ap"] == best
+
+
+@pytest.mark.parametrize(
+    ("precision", "expected"),
+    [("fp32", "fp32"), ("fp16", open_backend("torch", "cpu").info.precision)],
+)
+def test_a_model_of_a_half_type_detects_in_what_suits_the_device(
+    bccd_shards: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, precision, expected
+) -> None:
+    run(bccd_shards, tmp_path, "steps=1", f"precision={precision}")
+    start = read_log(tmp_path / "train_log.jsonl")[0]
+    assert start["device"]["precision"] == precision
+    warned = any("loses small gradients without a scale" in text for text in caplog.messages)
+    assert warned == (precision == "fp16")
+    model = open_model(
+        LocalDirectory(tmp_path), PostprocessOverrides(), framework="torch", device="cpu"
+    )
+    assert model.device.precision == expected
 
 
 def test_each_checkpoint_is_a_model(finished_dir: Path) -> None:

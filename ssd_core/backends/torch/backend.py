@@ -33,7 +33,7 @@ class TorchBackend:
         )
         if self.info.precision in self._device.emulated_precisions:
             logger.warning(
-                "%s has no instructions for %s, which is many times slower here; use "
+                "%s has no instructions for %s, which can make it 50 times slower; use "
                 "train.precision=fp32",
                 *(self.info.name, self.info.precision),
             )
