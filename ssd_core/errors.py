@@ -24,6 +24,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -153,8 +154,7 @@ def explain(error: Exception) -> SsdError | None:
     if isinstance(error, SsdError):
         return error
     if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
-        command = f"pip install '.[{EXTRAS[error.name]}]'"
-        return UsageError(f"{error.name} is not installed here: {command} in the checkout")
+        return _missing_package(error.name)
     cause: BaseException | None = error
     while cause is not None:
         number = cause.errno if isinstance(cause, OSError) else None
@@ -166,6 +166,16 @@ def explain(error: Exception) -> SsdError | None:
             return TransientError(f"{SHORTAGES[number]} and repeat the command")
         cause = cause.__cause__ or cause.__context__
     return None
+
+
+def _missing_package(name: str) -> UsageError:
+    command = f"pip install --editable '.[{EXTRAS[name]}]'"
+    if name == "mindspore":  # an environment has one framework
+        command = "make setup-mindspore"
+    choice = ""
+    if name == "torch" and find_spec("mindspore"):
+        choice = "add --framework mindspore, which is; or "
+    return UsageError(f"{name} is not installed here: {choice}{command} in the checkout")
 
 
 _ALIASES = {

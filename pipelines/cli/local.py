@@ -45,7 +45,7 @@ def run(
     print(f"{pipeline} · {subjects} → {root}", flush=True)
     done = run_pipeline(build(pipeline, placement), arguments, launcher, sys.stdout)
     print(f"log {_relative(LocalDirectory(done.log_path))}")
-    _print_results(root, done.name)
+    _print_results(root, done.name, framework)
 
 
 def component(
@@ -132,7 +132,7 @@ def _check_inputs(arguments: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _print_results(root: str, name: str) -> None:
+def _print_results(root: str, name: str, framework: str) -> None:
     layout = Layout(root)
     found, report_dir = read_results(layout, name), layout.run(name, "report")
     if training_id := found.get("train", {}).get("metadata", {}).get("training_id"):
@@ -140,6 +140,7 @@ def _print_results(root: str, name: str) -> None:
         print(f"model {model}")
         program = _relative(LocalDirectory(Path(sys.executable).with_name("ssd")))
         words = [program, "predict", "--model", model, "IMAGES", "--out", "found"]
+        words += [] if framework == "torch" else ["--framework", framework]
         print(f"next: {shlex.join(words)}")
     python = _relative(LocalDirectory(Path(sys.executable)))
     place = [] if root == DEFAULT_ROOT else ["--root", root]

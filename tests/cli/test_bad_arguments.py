@@ -187,7 +187,7 @@ COMMANDS = [
     (["inspect", "--data", "DATA", "--out", "o", "--set", "a.b=1"], 2, "has no recipe to change"),
     (["export", "MODEL", "--out", "o"], 2, "missing option '--format'"),
     ([*EXPORT, "onx"], 2, "unknown format 'onx'; did you mean 'onnx'?"),
-    ([*EXPORT, "mindir"], 2, "mindspore is not installed here: pip install '.[mindspore]'"),
+    ([*EXPORT, "mindir"], 2, "mindspore is not installed here: make setup-mindspore"),
     ([*EXPORT, "air", "--framework", "torch"], 2, "not write format 'air'; use --framework minds"),
     ([*EXPORT, "torchscript", "--images", "empty"], 2, "empty: the folder has no images"),
     ([*EXPORT, "torchscript", "--images", "file"], 3, "file: "),

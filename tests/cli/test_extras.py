@@ -47,8 +47,11 @@ def test_the_extra_of_a_command_is_named(
     tmp_path: Path, words: str, missing: str, extra: str
 ) -> None:
     done = run_without(list(EXTRAS), *words.format(out=tmp_path / "out").split())
-    remedy = f"error: {missing} is not installed here: pip install '.[{extra}]' in the checkout\n"
-    assert (done.returncode, done.stderr) == (2, remedy)
+    remedy = f"pip install --editable '.[{extra}]' in the checkout\n"
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"error: {missing} is not installed here: {remedy}",
+    )
     assert not (tmp_path / "out").exists()
 
 
@@ -58,17 +61,29 @@ def test_the_extras_of_a_framework_of_pipelines_and_of_the_check_are_named(
     training = ["train", "--data", bccd_shards, "--recipe", "demo", "--out", tmp_path / "out"]
     done = run_without(["torch"], *training)
     assert done.stderr.endswith(
-        "torch is not installed here: pip install '.[torch]' in the checkout\n"
+        "torch is not installed here: pip install --editable '.[torch]' in the checkout\n"
     )
     files = ["--detections", "d.json", "--ground-truth", "g.json", "--out", tmp_path / "out"]
     done = run_without(["pycocotools"], "evaluate", "--check", *files)
-    assert done.stderr.endswith(" pip install '.[check]' in the checkout\n")
+    assert done.stderr.endswith(" pip install --editable '.[check]' in the checkout\n")
     done = run_without(["kfp"], "compile", "training", program="pipelines.__main__")
-    assert done.stderr.endswith(" pip install '.[pipelines]' in the checkout\n")
+    assert done.stderr.endswith(" pip install --editable '.[pipelines]' in the checkout\n")
 
 
 def test_the_extra_of_a_format_is_named_before_a_framework_is_loaded(tmp_path: Path) -> None:
     words = ["export", "nowhere", "--format", "onnx", "--out", tmp_path, "--framework", "torch"]
     done = run_without(["onnxscript", "torch"], *words)
-    remedy = "error: onnxscript is not installed here: pip install '.[export]' in the checkout\n"
-    assert (done.returncode, done.stderr) == (2, remedy)
+    remedy = (
+        "onnxscript is not installed here: pip install --editable '.[export]' in the checkout\n"
+    )
+    assert (done.returncode, done.stderr) == (2, f"error: {remedy}")
+
+
+def test_the_framework_that_is_installed_is_named(
+    bccd_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mindspore.py").touch()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    words = ["train", "--data", bccd_shards, "--recipe", "demo", "--out", tmp_path / "out"]
+    found = run_without(["torch"], *words).stderr
+    assert "torch is not installed here: add --framework mindspore, which is; or pip" in found

@@ -30,7 +30,7 @@ def test_without_mindspore_one_line_names_the_remedy(few_images: Path, tmp_path:
     out_dir = tmp_path / "out"
     with pytest.raises(ModuleNotFoundError) as caught:
         convert_into(out_dir, CONFIG, few_images)
-    assert "mindspore is not installed here: pip install" in str(explain(caught.value))
+    assert "mindspore is not installed here: make setup-mindspore" in str(explain(caught.value))
     assert not out_dir.exists()
 
 

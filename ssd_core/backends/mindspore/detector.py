@@ -67,8 +67,9 @@ class MindSporeDetector:
         ]
 
     def synchronize(self) -> None:
-        """Wait until the device has finished all work."""
-        ms.runtime.synchronize()
+        """Wait until the device has finished all work; on the CPU it has."""
+        if self._device.type != "cpu":
+            ms.runtime.synchronize()
 
     def detect(self, images: ImageArray, sizes: Sequence[tuple[int, int]]) -> list[Detections]:
         """Return the detections of [B, S, S, 3] RGB uint8 images; `sizes` as in `postprocess`."""

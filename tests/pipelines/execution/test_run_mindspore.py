@@ -25,7 +25,9 @@ def test_the_pipeline_ends_with_a_report_of_its_figures(few_images: Path, tmp_pa
     command += [word for change in QUICK for word in ("--set", change)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert re.search(r"^next: .*ssd predict .* --framework mindspore$", done.stdout, re.MULTILINE)
     (run_dir,) = tmp_path.glob("runs/*")
+    assert "[ERROR]" not in (run_dir / "local" / "log.txt").read_text()
     measured = json.loads((run_dir / "benchmark" / "results.json").read_text())
     speed = f"{measured['metrics']['images_per_second']:.1f}"
     assert re.match(rf"AP \S+ · AP50 \S+ · {speed} images/s", done.stdout.splitlines()[-1])
