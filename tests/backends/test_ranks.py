@@ -169,7 +169,7 @@ def test_a_new_folder_is_a_new_framework(tmp_path):
     (folder / "__init__.py").touch()
     (folder / "backend.py").write_text(
         "from ssd_core.backends.base import Framework\n"
-        "FRAMEWORK = Framework(open=lambda *words: words[:2], join=None)\n"
+        "FRAMEWORK = Framework(open=lambda *words: words[:2], join=None, exporters={})\n"
     )
     metadata = tmp_path / "other-1.dist-info" / "METADATA"
     metadata.parent.mkdir()
