@@ -129,13 +129,24 @@ def build_rank_table(server_ip: str, addresses: Mapping[int, str]) -> RankTable:
     return _number_ranks([Server(server_id=server_ip, device=devices)])
 
 
-def join_rank_tables(tables: Iterable[RankTable]) -> RankTable:
+def join_rank_tables(paths: Iterable[Path]) -> RankTable:
     """Return one table of all servers, in the given order, with the ranks numbered anew.
 
     Raises:
-        UsageError: a server or an address occurs twice.
+        UsageError: a file cannot be read, or a server or an address occurs twice.
+        DataError: a file is not a complete rank table.
     """
-    return _number_ranks([server for table in tables for server in table.server_list])
+    servers: list[Server] = []
+    origins: dict[str, Path] = {}
+    for path in paths:
+        for server in read_rank_table(path).server_list:
+            if other := origins.get(server.server_id):
+                raise UsageError(
+                    f"server {server.server_id} occurs in {other} and in {path}; leave out one"
+                )
+            origins[server.server_id] = path
+            servers.append(server)
+    return _number_ranks(servers)
 
 
 def _number_ranks(servers: Sequence[Server]) -> RankTable:

@@ -42,13 +42,16 @@ def rank_table(
         find_addresses,
         join_rank_tables,
         parse_devices,
-        read_rank_table,
     )
 
-    if tables and not (devices or server_ip or hccn):
-        table = join_rank_tables(map(read_rank_table, tables))
-    elif devices and server_ip and not tables:
+    if tables and (devices or server_ip or hccn):
+        raise UsageError("files are joined without options; leave out the options or the files")
+    if tables:
+        table = join_rank_tables(tables)
+    elif devices and server_ip:
         table = build_rank_table(server_ip, find_addresses(parse_devices(devices), hccn))
+    elif devices:
+        raise UsageError("--server-ip is missing: the address of this server")
     else:
         raise UsageError("expected rank tables to join, or --devices and --server-ip to build one")
     print(table.model_dump_json(indent=2))

@@ -124,8 +124,9 @@ def test_foreign_bytes_are_refused(tmp_path, content):
         (("--devices", "0", "--hccn", "absent"), 2, "absent: No such file or directory; name"),
         (("--devices", "[4,0)", "--hccn", "HCCN"), 2, "--devices is '[4,0)'; expected a range"),
         (("--devices", "0", "--hccn", "HCCN", "--server-ip", "me"), 2, "--server-ip: 'me' does"),
-        (("TABLE", "TABLE"), 2, "server 10.0.0.1 occurs 2 times"),
-        (("TABLE", "--devices", "0"), 2, "expected rank tables to join, or --devices and"),
+        (("TABLE", "TABLE"), 2, "server 10.0.0.1 occurs in TABLE and in TABLE; leave out one"),
+        (("TABLE", "--devices", "0"), 2, "files are joined without options; leave out the"),
+        (("--devices", "0"), 2, "--server-ip is missing"),
         ((), 2, "expected rank tables to join, or --devices and --server-ip to build one"),
         (("HCCN",), 3, "HCCN: invalid json: expected value at line 1 column 1; build it again"),
         (("none.json",), 2, "none.json: cannot read the rank table: No such file or directory"),
@@ -136,7 +137,9 @@ def test_wrong_arguments_are_one_line(tmp_path, hccn, words, code, problem):
     server = ("--server-ip", "10.0.0.1") if "--hccn" in words and "me" not in words else ()
     done = run_ssd("rank-table", *server, *(places.get(word, word) for word in words))
     assert done.returncode == code
-    assert done.stderr.startswith(f"error: {problem.replace('HCCN', str(hccn))}")
+    for name, place in places.items():
+        problem = problem.replace(name, place)
+    assert done.stderr.startswith(f"error: {problem}")
     assert done.stderr.count("\n") == 1
 
 
