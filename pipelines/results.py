@@ -64,7 +64,7 @@ def format_figures(results: Mapping[str, Mapping[str, Any]]) -> str:
     figures: list[str] = []
     if "evaluate" in results:
         figures += summarize("evaluate", results["evaluate"]["metrics"])
-        if results["evaluate"].get("skipped_images"):
+        if results["evaluate"].get("image_set", "all") != "all":
             figures.append(describe_images(results["evaluate"]))
     if "benchmark" in results:
         rate, *latency = summarize("benchmark", results["benchmark"]["metrics"])

@@ -48,9 +48,12 @@ def accuracy(results: Mapping[str, Any]) -> dict[str, Any]:
 def describe_images(results: Mapping[str, Any]) -> str:
     """Return the number of images behind the metrics, and which ones were left out."""
     images, skipped = results["images"], results["skipped_images"]
-    if not skipped:
+    if results["image_set"] == "all":
         return f"{images:,} images"
-    return f"{images:,} of {images + skipped:,} images, without those with a crowd or no objects"
+    return (
+        f"{results['image_set']}'s reduced set, {images:,} of {images + skipped:,} images, "
+        "without those with a crowd or no objects"
+    )
 
 
 def class_metrics(results: Mapping[str, Any]) -> list[Metric]:

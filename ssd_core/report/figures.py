@@ -11,13 +11,13 @@ _COLUMN = 10
 
 
 def format_figures(results: Mapping[str, Any], *, has_closing_line: bool) -> str:
-    """Return the twelve lines of COCO, a line per class, and the images if some were left out.
+    """Return the twelve lines of COCO, a line per class, and a reduced set of images.
 
     `results` are the `results.json` of an evaluation. The closing line is the one that ended the
     output of MindSpore's SSD, where -1 means that nothing was measured.
     """
     lines = [format_summary(results["metrics"]), "", *_class_table(results)]
-    if results["skipped_images"]:
+    if results["image_set"] != "all":
         lines += ["", f"not COCO's figures: {describe_images(results)}"]
     if has_closing_line:
         ap = results["metrics"]["ap"]

@@ -143,7 +143,8 @@ def _measure(
     is_checked: bool,
 ) -> Results:
     """Measure, print and perhaps check the accuracy."""
-    results = measure_accuracy(images, classes, config) | {"skipped_images": skipped}
+    results = measure_accuracy(images, classes, config)
+    results |= {"image_set": config.images, "skipped_images": skipped}
     announce("%s", format_figures(results, has_closing_line=config.closing_line))
     if is_checked:
         truths, found = [image.truth for image in images], [image.found for image in images]
@@ -155,5 +156,5 @@ def _measure(
 def _summary(results: Results, **more: str) -> StageResult:
     return StageResult(
         metrics={name: value for name, value in results["metrics"].items() if value is not None},
-        metadata=more | {name: results[name] for name in ("images", "skipped_images")},
+        metadata=more | {name: results[name] for name in ("image_set", "images", "skipped_images")},
     )

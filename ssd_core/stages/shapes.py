@@ -89,6 +89,7 @@ class _Data(_Shape):
 
 
 class _Evaluated(_Measured):
+    image_set: str
     images: _Count
     skipped_images: _Count
     objects: _Count

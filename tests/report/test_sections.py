@@ -33,9 +33,9 @@ def test_headline_and_title_come_from_what_is_there():
 
 
 def test_images_that_were_left_out_are_part_of_the_headline():
-    reduced = evaluation([class_row(1, 0.5)]) | {"skipped_images": 1}
+    reduced = evaluation([class_row(1, 0.5)]) | {"image_set": "mindspore", "skipped_images": 1}
     [_, _, note] = sections.overview({"evaluate": reduced}, {})["headline"][0]
-    expected = "4 of 5 images, without those with a crowd or no objects"
+    expected = "mindspore's reduced set, 4 of 5 images, without those with a crowd or no objects"
     assert note == f"IoU .50 to .95, {expected}"
     assert accuracy(reduced)["images"] == expected
 

@@ -118,9 +118,10 @@ def test_images_with_a_crowd_or_without_objects_are_left_out_on_request(
     results = read(tmp_path / "out" / "results.json")
     assert (results["images"], results["skipped_images"], results["objects"]) == (1, 3, 1)
     assert result.metadata["skipped_images"] == 3
+    assert result.metadata["image_set"] == results["image_set"] == "mindspore"
     assert {row["image_id"] for row in read(tmp_path / "out" / "detections.json")} <= {3}
     [*_, note, _, _, last] = caplog.messages[-1].splitlines()
-    assert note.startswith("not COCO's figures: 1 of 4 images, without")
+    assert note.startswith("not COCO's figures: mindspore's reduced set, 1 of 4 images, without")
     assert last == f"mAP: {results['metrics']['ap']}"
 
 

@@ -136,8 +136,11 @@ def test_figures_of_a_run(ap50: float | None, verdict: dict[str, Any], figures: 
 
 
 def test_figures_name_images_that_were_left_out() -> None:
-    accuracy = {"metrics": {"ap50": 0.9}, "images": 38, "skipped_images": 2}
-    assert format_figures({"evaluate": accuracy}).startswith("AP50 0.900 · 38 of 40 images, wi")
+    accuracy = {"metrics": {"ap50": 0.9}, "image_set": "mindspore", "images": 38}
+    accuracy["skipped_images"] = 2
+    assert format_figures({"evaluate": accuracy}).startswith(
+        "AP50 0.900 · mindspore's reduced set, 38 of 40"
+    )
 
 
 def test_trained_model_is_benchmarked_by_its_uri(root: Path, lines: list[str]) -> None:
