@@ -79,6 +79,7 @@ _ROWS = (
     _loss("loss", "loss", key_of=("train",)),
     _loss("loss_cls", "classification loss"),
     _loss("loss_bbox", "box loss"),
+    _loss("val_loss", "validation loss"),
     _precision("ap", "AP", "IoU .50 to .95", key_of=("evaluate",)),
     _precision("ap50", "AP50", "IoU .50", key_of=("evaluate",)),
     _precision("ap75", "AP75", "IoU .75"),

@@ -17,10 +17,16 @@ def test_a_missing_value_is_named():
         parse_section(TrainConfig, {}, "train")
 
 
-def test_patience_needs_evaluations():
-    values = load_recipe("demo").train.model_dump() | {"patience": 3}
-    with pytest.raises(UsageError, match="train: patience counts evaluations; set evaluate_every"):
-        parse_section(TrainConfig, values, "train")
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"patience": 3}, "train: patience counts evaluations; set evaluate_every"),
+        ({"best_metric": "val_loss"}, "train: best_metric 'val_loss' needs validation_loss"),
+    ],
+)
+def test_what_evaluations_decide_must_be_measured(changes, message):
+    with pytest.raises(UsageError, match=message):
+        parse_section(TrainConfig, load_recipe("demo").train.model_dump() | changes, "train")
 
 
 @pytest.mark.parametrize("indices", [[3, 2], [2, 2]])

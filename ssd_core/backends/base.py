@@ -60,6 +60,12 @@ class Learner(Protocol):
     def step(self, batch: Batch, learning_rate: float) -> ReadLosses:
         """Update the weights once; UsageError if the device lacks the memory for the batch."""
 
+    def measure(self, batch: Batch) -> list[float]:
+        """Return the sums of the losses of a batch, without an update and without other ranks.
+
+        They are those of classes and boxes, the divisor of both, and the number of positives.
+        """
+
     def state(self) -> dict[str, Array]:
         """Return copies of all arrays that the next step depends on.
 

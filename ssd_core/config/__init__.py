@@ -236,7 +236,9 @@ class TrainConfig(Section):
     evaluate_every: PositiveInt | None = None
     """Steps between evaluations on the val split, as the section `evaluate` says; the best weights
     are kept. None keeps the last weights."""
-    best_metric: Literal["ap", "ap50", "ap75"] = "ap"
+    validation_loss: bool = False
+    """Whether these evaluations measure the loss too, `val_loss`, on unchanged images."""
+    best_metric: Literal["ap", "ap50", "ap75", "val_loss"] = "ap"
     """Metric of these evaluations by which weights are the best."""
     patience: PositiveInt | None = None
     """Evaluations in a row without a better one after which the training ends; None for all
@@ -256,9 +258,11 @@ class TrainConfig(Section):
         return indices
 
     @model_validator(mode="after")
-    def _patience_has_evaluations(self) -> "TrainConfig":
+    def _evaluations_measure_what_is_used(self) -> "TrainConfig":
         if self.patience is not None and self.evaluate_every is None:
             raise ValueError("patience counts evaluations; set evaluate_every too")
+        if self.best_metric == "val_loss" and not self.validation_loss:
+            raise ValueError("best_metric 'val_loss' needs validation_loss")
         return self
 
     @model_validator(mode="after")

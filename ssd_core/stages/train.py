@@ -9,16 +9,14 @@ from typing import Any
 
 from ssd_core import __version__
 from ssd_core.backends import launch_ranks, open_backend, open_ranks
-from ssd_core.backends.base import Backend, DeviceInfo, Learner
-from ssd_core.backends.ranks import Nodes, Ranks, read_rank_env
+from ssd_core.backends.base import Backend, DeviceInfo
+from ssd_core.backends.ranks import Nodes, Ranks
 from ssd_core.benchmark.environment import describe_environment
 from ssd_core.config import Recipe
-from ssd_core.data.batches.loader import Loader, check_batch_size
+from ssd_core.data.batches.loader import check_batch_size
 from ssd_core.data.shards.manifest import Manifest, read_manifest
-from ssd_core.data.shards.reader import SplitReader, open_split
+from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import DataError, DivergedError, ProcessFailedError, UsageError
-from ssd_core.evaluation.coco import evaluate_coco
-from ssd_core.evaluation.run import check_image_set, detect_split
 from ssd_core.logs import announce, format_count, format_duration, logger
 from ssd_core.metrics import METRICS
 from ssd_core.model_dir import (
@@ -29,7 +27,7 @@ from ssd_core.model_dir import (
     write_description,
     write_model,
 )
-from ssd_core.process.processor import count_processors
+from ssd_core.stages.feed import open_evaluation, open_loader
 from ssd_core.stages.frame import Input, Invocation, Results, check_outside, run_stage
 from ssd_core.stages.outputs import read_output
 from ssd_core.store import Location
@@ -150,8 +148,8 @@ def run(training: Training, out_dir: Location) -> StageResult:
                 "train.loss_scale.start=65536 and train.loss_scale.growth_interval=2000"
             )
         learner = backend.learner(training.recipe.train, len(training.manifest.classes))
-        loader = _loader(training, reader, ranks)
-        evaluate = _evaluation(training, learner)
+        loader = open_loader(training.recipe.train, reader, ranks)
+        evaluate = open_evaluation(training.recipe, training.data_dir, learner)
         continues = ranks.on_first(
             lambda: claim_directory(out_dir, training.identity, training.resume)
         )
@@ -294,43 +292,6 @@ def _keep_model(
     origin = next(iter(parse_log(loop.log_path.read_bytes(), loop.log_path)), {}).get("init")
     facts = {"init": origin, "best_metric": training.recipe.train.best_metric}
     return _results(state, description, backend.info) | facts
-
-
-def _loader(training: Training, reader: SplitReader, ranks: Ranks) -> Loader:
-    config = training.recipe.train
-    return Loader(
-        reader,
-        image_size=config.model.image_size,
-        augment=config.augment,
-        mean=config.model.mean,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        num_threads=config.loader_threads or _share_of_processors(),
-        rank=ranks.rank,
-        world_size=ranks.world_size,
-    )
-
-
-def _share_of_processors() -> int:
-    """Return the processors for each process of this machine."""
-    return max(1, count_processors() // read_rank_env().local_world_size)
-
-
-def _evaluation(training: Training, learner: Learner) -> Callable[[], dict[str, float]] | None:
-    """Return the evaluation of the current weights on the val split, if one is configured."""
-    if training.recipe.train.evaluate_every is None:
-        return None
-    reader, config = open_split(training.data_dir, "val"), training.recipe.evaluate
-    check_image_set(config.images, reader.manifest)
-    postprocess = config.postprocess.apply(training.recipe.train.model.postprocess)
-
-    def evaluate() -> dict[str, float]:
-        detector = learner.detector(postprocess)
-        images = detect_split(detector, reader, config)
-        truths, found = [image.truth for image in images], [image.found for image in images]
-        return evaluate_coco(truths, found, reader.classes).metrics
-
-    return evaluate
 
 
 def _results(state: TrainState, description: ModelDescription, info: DeviceInfo) -> Results:

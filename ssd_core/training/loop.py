@@ -304,11 +304,14 @@ def _evaluate(run: Run, state: TrainState) -> None:
     metrics = run.ranks.on_first(run.evaluate)
     _append(run, {"event": "evaluation", "step": state.step, **metrics})
     if run.is_first:
-        figures = ", ".join(summarize("evaluate", metrics))
-        logger.info("step %d of %d, val split: %s", state.step, run.total_steps, figures)
+        figures = summarize("evaluate", metrics)
+        if "val_loss" in metrics:
+            figures.append(METRICS["val_loss"].describe(metrics["val_loss"]))
+        logger.info("step %d of %d, val split: %s", state.step, run.total_steps, ", ".join(figures))
     name = run.config.best_metric
-    best = state.best_metrics.get(name, -math.inf)
-    if state.best_step is None or metrics.get(name, -math.inf) > best:
+    value, best = metrics.get(name), state.best_metrics.get(name)
+    is_better = value is not None and (best is None or METRICS[name].is_better(value, best))
+    if state.best_step is None or is_better:
         state.best_step, state.best_metrics = state.step, metrics
         state.best_weights = run.learner.weights() if run.is_first else {}
 

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from ssd_core.backends import open_backend
+from ssd_core.detection.anchors import generate_anchors
+from ssd_core.detection.loss import DetectionLoss
 from ssd_core.errors import DataError, UsageError
 from ssd_core.recipes import load_recipe
 from ssd_core.recipes.overrides import override
@@ -203,6 +205,27 @@ def test_a_loss_that_is_not_finite_is_returned(framework):
     }
     learner.load_state(broken)
     assert not np.isfinite(learner.step(make_batch(0), 1e-3)()["loss"])
+
+
+@pytest.mark.parametrize("name", ["adamw", "focal"])
+def test_a_measured_loss_is_that_of_the_detector_and_changes_nothing(framework, name):
+    config, batch = CONFIGS[name], make_batch(0)
+    learner = new_learner(framework, config)
+    before = learner.state()
+    cls, bbox, divisor, positives = learner.measure(batch)
+    assert_same_arrays(learner.state(), before)
+    detector = learner.detector(config.model.postprocess)
+    outputs = map(np.asarray, detector.forward(detector.preprocess(batch.images)))
+    expected = DetectionLoss(
+        anchors_cxcywh=generate_anchors(config.model.anchors, SIZE),
+        variances=config.model.variances,
+        matching=config.matching,
+        classification=config.classification_loss,
+        divisor=config.loss_divisor,
+    ).compute(*outputs, batch.boxes, batch.labels)
+    assert positives == expected.positives > 0
+    found = (cls / divisor, bbox / divisor)
+    assert found == pytest.approx((expected.loss_cls, expected.loss_bbox), rel=1e-4)
 
 
 def test_a_detector_from_saved_weights_equals_that_of_the_learner(framework):

@@ -118,6 +118,16 @@ def test_a_model_of_a_half_type_detects_in_what_suits_the_device(
     assert model.device.precision == expected
 
 
+def test_the_validation_loss_may_choose_the_model(bccd_shards: Path, tmp_path: Path) -> None:
+    changes = ("evaluate_every=2", "validation_loss=true", "best_metric=val_loss")
+    result = run(bccd_shards, tmp_path, *changes)
+    log = read_log(tmp_path / "train_log.jsonl")
+    losses = {line["step"]: line["val_loss"] for line in log if line["event"] == "evaluation"}
+    assert len(set(losses.values())) == 3
+    assert result.metrics["val_loss"] == min(losses.values())
+    assert losses[read_description(LocalDirectory(tmp_path)).step] == min(losses.values())
+
+
 def test_each_checkpoint_is_a_model(finished_dir: Path) -> None:
     best = read_model(LocalDirectory(finished_dir))
     for step in (3, 6):

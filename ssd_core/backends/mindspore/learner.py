@@ -46,6 +46,7 @@ class MindSporeLearner:
         freeze(self._model, find_frozen(config, self._model.named_parameters))
         share_statistics(self._model, ranks)
         self._step = _Step(self._model, config, ranks)
+        self._measure = _Measure(self._model, self._step.loss)
 
     def step(self, batch: Batch, learning_rate: float) -> ReadLosses:
         """Update the weights once, at the given rate."""
@@ -60,6 +61,16 @@ class MindSporeLearner:
             figures = self._step(*inputs)
         batch_size = len(batch.images) * self._ranks.world_size
         return lambda: name_losses(figures.asnumpy().tolist(), batch_size)
+
+    def measure(self, batch: Batch) -> list[float]:
+        """Return the sums of the losses of a batch without an update.
+
+        A new number of images per batch compiles a new graph.
+        """
+        self._model.set_train(False)
+        with self._device.explain_memory():
+            sums = self._measure(*map(Tensor, (batch.images, batch.boxes, batch.labels)))
+        return [float(value) for value in sums.asnumpy()]
 
     def state(self) -> dict[str, Array]:
         """Return copies of the weights, the statistics of norms and the optimizer's state."""
@@ -115,3 +126,15 @@ class _Step(nn.Cell):
         totals = self._sum(ops.stop_gradient(sums))
         loss = (sums[0] + sums[1]) / ops.maximum(totals[2], 1.0)
         return loss * self.optimizer.loss_scale, totals
+
+
+class _Measure(nn.Cell):
+    """Forward pass and losses, compiled to one graph."""
+
+    def __init__(self, model: Ssd, loss: MindSporeLoss) -> None:
+        super().__init__()
+        self.model, self.loss = model, loss
+
+    def construct(self, images: Tensor, boxes: Tensor, labels: Tensor) -> Tensor:
+        """Return the sums of the losses."""
+        return self.loss(*self.model(images), boxes, labels)

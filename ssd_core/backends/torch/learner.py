@@ -71,11 +71,16 @@ class TorchLearner:
         batch_size = len(batch.images) * self._ranks.world_size
         return lambda: name_losses(figures.tolist(), batch_size)
 
-    def _forward(self, batch: Batch) -> LossSums:
+    def measure(self, batch: Batch) -> list[float]:
+        """Return the sums of the losses of a batch without an update."""
+        with torch.no_grad(), self._device.explain_memory():
+            return self._forward(batch, is_training=False).stack().tolist()
+
+    def _forward(self, batch: Batch, *, is_training: bool = True) -> LossSums:
         images, boxes, labels = (
             self._device.copy(array) for array in (batch.images, batch.boxes, batch.labels)
         )
-        self._model.train()
+        self._model.train(is_training)
         with self._device.autocast(self._precision):
             cls_logits, bbox_regression = self._model(self._model.normalize(images))
         return self._loss(cls_logits.float(), bbox_regression.float(), boxes, labels)
