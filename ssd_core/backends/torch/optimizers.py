@@ -42,10 +42,11 @@ class ScaledOptimizer:
             for kind, torch_kind in _STATE[config.name].items()
         }
         """The arrays that the next update depends on, by their names on disk."""
-        if self._growth_interval is not None:
+        is_dynamic = self._growth_interval is not None
+        if is_dynamic:
             self.named_state["loss_scale/value"] = self.loss_scale
             self.named_state["loss_scale/good_steps"] = self._good_steps
-        self._scales = self._growth_interval is not None or loss_scale.start != 1
+        self._has_factor = is_dynamic or loss_scale.start != 1 or self._clip_norm is not None
 
     @torch.no_grad()
     def update(self, learning_rate: float) -> Tensor:
@@ -53,31 +54,29 @@ class ScaledOptimizer:
         gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
         scale = self.loss_scale.clone()
         norm = torch.nn.utils.get_total_norm(gradients) / scale
-        factor = scale.reciprocal()
-        if self._clip_norm is not None:
-            factor = factor * self._clip_norm / norm.clamp(min=self._clip_norm)
-        if self._scales or self._clip_norm is not None:
+        if self._has_factor:
+            factor = 1 / scale
+            if self._clip_norm is not None:
+                factor = factor * self._clip_norm / norm.clamp(min=self._clip_norm)
             torch._foreach_mul_(gradients, factor)
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
         if self._growth_interval is None:
             self._optimizer.step()
         else:
-            self._update_if_finite(norm, self._growth_interval)
+            self._update_if_finite(norm.isfinite(), self._growth_interval)
         return torch.stack([norm, scale])
 
-    def _update_if_finite(self, norm: Tensor, growth_interval: int) -> None:
-        is_bad = ~norm.isfinite()
-        if (
-            self._is_fused
-        ):  # these read the attribute on the device, as torch.amp.GradScaler uses it
-            self._optimizer.found_inf = is_bad.float()  # type: ignore[attr-defined]
+    def _update_if_finite(self, is_finite: Tensor, growth_interval: int) -> None:
+        """Halve the scale after an overflow, double it after enough steps without."""
+        if self._is_fused:  # reads this attribute on the device, as torch.amp.GradScaler sets it
+            self._optimizer.found_inf = (~is_finite).float()  # type: ignore[attr-defined]
             self._optimizer.step()
-        elif not is_bad.item():
+        elif is_finite.item():
             self._optimizer.step()
-        good_steps = torch.where(is_bad, 0, self._good_steps + 1)
+        good_steps = torch.where(is_finite, self._good_steps + 1, 0)
         is_due = good_steps >= growth_interval
-        change = torch.where(is_bad, 0.5, torch.where(is_due, 2.0, 1.0))
+        change = torch.where(is_finite, torch.where(is_due, 2.0, 1.0), 0.5)
         self.loss_scale.mul_(change).clamp_(1, MAX_LOSS_SCALE)
         self._good_steps.copy_(torch.where(is_due, 0, good_steps))
 
