@@ -227,6 +227,8 @@ def evaluate(
         values = assign("evaluate", {}, assignments or ())
         config = parse_section(EvaluateConfig, values, "evaluate")
         result = stage.run_files(config, detections, ground_truth, out, is_checked=is_checked)
+    elif detections and not (ground_truth or model or data):
+        raise UsageError("--ground-truth is missing: the COCO annotation file of --detections")
     else:
         raise UsageError("expected --model and --data, or --detections and --ground-truth")
     finish(result, out / RESULTS_FILE, as_json=as_json)

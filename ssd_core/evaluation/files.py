@@ -1,5 +1,6 @@
 """Ground truth and detections of any program as COCO files, for an evaluation without a model."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
@@ -7,9 +8,10 @@ import msgspec
 import numpy as np
 from msgspec import Meta, Struct
 
+from ssd_core.data.formats.coco.file import describe_problem
 from ssd_core.errors import DataError
 from ssd_core.evaluation.run import EvaluatedImage
-from ssd_core.logs import logger
+from ssd_core.logs import counted, logger
 from ssd_core.structures import Annotations, ClassInfo, Detections
 
 _Id = Annotated[int, Meta(ge=-(2**53), le=2**53)]
@@ -52,19 +54,19 @@ RowT = TypeVar("RowT", bound=_Row)
 
 
 def join_files(
-    ground_truth: bytes, detections: bytes
+    ground_truth: bytes, detections: bytes, *, truth_name: str, found_name: str
 ) -> tuple[list[EvaluatedImage], tuple[ClassInfo, ...]]:
     """Return the images and the classes of a COCO annotation file, in the order of their ids.
 
     `detections` are in the COCO results format. Those of categories that the ground truth lacks do
-    not count, as in pycocotools. Boxes and scores are float64: rounded to float32, different ones
-    could become equal.
+    not count, as in pycocotools. The names are those of the files, for messages. Boxes and scores
+    are float64: rounded to float32, different ones could become equal.
 
     Raises:
         DataError: a file has another format, or names an image that the ground truth lacks.
     """
-    truth = _decode(ground_truth, _GroundTruth, "the ground truth")
-    found = _decode(detections, list[_Detection], "the detections")
+    truth = _decode(ground_truth, _GroundTruth, truth_name)
+    found = _decode(detections, list[_Detection], found_name)
     names = {each.id: each.name for each in truth.categories}
     classes = tuple(
         ClassInfo(label=label, name=names[key], category_id=key)
@@ -72,8 +74,8 @@ def join_files(
     )
     labels = {info.category_id: info.label for info in classes}
     image_ids = sorted({image.id for image in truth.images})
-    objects = _by_image(truth.annotations, image_ids, labels, "the ground truth")
-    by_image = _by_image(found, image_ids, labels, "the detections")
+    objects = _by_image(truth.annotations, image_ids, labels, truth_name)
+    by_image = _by_image(found, image_ids, labels, found_name)
     images = [
         EvaluatedImage(key, _annotations(objects[key], labels), _detections(by_image[key], labels))
         for key in image_ids
@@ -81,28 +83,40 @@ def join_files(
     return images, classes
 
 
-def _decode(content: bytes, kind: type[ContentT], what: str) -> ContentT:
+def _decode(content: bytes, kind: type[ContentT], name: str) -> ContentT:
     try:
         return msgspec.json.decode(content, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"{what}: {error}; expected COCO's format") from None
+    except msgspec.ValidationError as error:
+        problem = re.sub(
+            r"^\[(\d+)\](?:\.|: )",
+            lambda found: f"result {int(found[1]) + 1}: ",
+            describe_problem(str(error)),
+        )
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        problem = "not valid JSON"
+    raise DataError(f"{name}: {problem}; expected COCO's format")
 
 
 def _by_image(
-    rows: Iterable[RowT], image_ids: Iterable[int], labels: Mapping[int, int], what: str
+    rows: Iterable[RowT], image_ids: Iterable[int], labels: Mapping[int, int], name: str
 ) -> dict[int, list[RowT]]:
     """Return the rows of each image; those of unknown categories are counted and left out."""
     groups: dict[int, list[RowT]] = {image_id: [] for image_id in image_ids}
-    num_unknown = 0
+    unknown: list[int] = []
     for row in rows:
         if row.image_id not in groups:
-            raise DataError(f"{what}: image {row.image_id} is not listed in the ground truth")
+            raise DataError(f"{name}: image {row.image_id} is not listed in the ground truth")
         if row.category_id in labels:
             groups[row.image_id].append(row)
         else:
-            num_unknown += 1
-    if num_unknown:
-        logger.warning("%s: %d boxes of unknown categories are left out", what, num_unknown)
+            unknown.append(row.category_id)
+    if unknown:
+        logger.warning(
+            "%s: left out %s of categories that the ground truth does not list, the first is %d",
+            name,
+            counted(len(unknown), "box"),
+            unknown[0],
+        )
     return groups
 
 

@@ -116,7 +116,9 @@ def run_files(
     contents = {
         name: read_input(file, "a JSON file in COCO's format") for name, file in files.items()
     }
-    all_images, classes = join_files(contents["ground_truth"], contents["detections"])
+    all_images, classes = join_files(
+        **contents, truth_name=str(ground_truth), found_name=str(detections)
+    )
     images = [image for image in all_images if is_counted(image.truth, config.images)]
     invocation = Invocation(
         stage="evaluate_files",

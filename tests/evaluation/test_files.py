@@ -16,10 +16,11 @@ TRUTH = {
     "annotations": [{"id": 1, "image_id": 9, "category_id": 7, "bbox": [1, 2, 3, 4]}],
 }
 ROW = {"image_id": 9, "category_id": 7, "bbox": [1, 2, 3, 4], "score": 0.5}
+NAMES = {"truth_name": "truth.json", "found_name": "det.json"}
 
 
 def join(truth, found):
-    return join_files(json.dumps(truth).encode(), json.dumps(found).encode())
+    return join_files(json.dumps(truth).encode(), json.dumps(found).encode(), **NAMES)
 
 
 def random_files(seed):
@@ -66,13 +67,19 @@ def test_classes_and_images_are_in_the_order_of_their_ids():
 @pytest.mark.parametrize(
     ("truth", "found", "message"),
     [
-        (TRUTH | {"categories": []}, [], "the ground truth: .*categories"),
-        (TRUTH, {"a": 1}, "the detections: .*expected COCO's format"),
-        (TRUTH, [ROW | {"image_id": 8}], "the detections: image 8 is not listed"),
-        (TRUTH | {"images": [{"id": 0}]}, [], "the ground truth: image 9 is not listed"),
-        (TRUTH, [ROW | {"bbox": [0, 0, -1, 1]}], r"\$\[0\]\.bbox\[2\]"),
-        (TRUTH, [ROW | {"score": float("nan")}], "the detections: "),
-        (TRUTH, [ROW | {"image_id": 10**30}], "the detections: "),
+        (TRUTH | {"categories": []}, [], "truth.json: categories"),
+        (TRUTH, {"a": 1}, "det.json: .*expected COCO's format"),
+        (TRUTH, [ROW | {"image_id": 8}], "det.json: image 8 is not listed"),
+        (TRUTH | {"images": [{"id": 0}]}, [], "truth.json: image 9 is not listed"),
+        (TRUTH, [ROW | {"bbox": [0, 0, -1, 1]}], r"det.json: result 1: bbox\[2\]: "),
+        (TRUTH, [ROW, {**ROW, "score": "high"}], "result 2: score: expected a number, got text"),
+        (
+            TRUTH,
+            [ROW, {k: ROW[k] for k in ROW if k != "score"}],
+            "det.json: result 2: has no score",
+        ),
+        (TRUTH, [ROW | {"score": float("nan")}], "det.json: not valid JSON"),
+        (TRUTH, [ROW | {"image_id": 10**30}], "det.json: result 1: image_id"),
     ],
 )
 def test_files_that_cannot_be_compared_are_refused(truth, found, message):
@@ -83,5 +90,11 @@ def test_files_that_cannot_be_compared_are_refused(truth, found, message):
 @pytest.mark.parametrize("name", [b'"\xff"', b"[" * 10**5])
 def test_names_that_are_not_text_are_refused(name):
     content = json.dumps(TRUTH).encode().replace(b'"cat"', name)
-    with pytest.raises(DataError, match="the ground truth: .*; expected COCO's format"):
-        join_files(content, b"[]")
+    with pytest.raises(DataError, match="truth.json: .*; expected COCO's format"):
+        join_files(content, b"[]", **NAMES)
+
+
+def test_boxes_of_categories_without_ground_truth_are_counted(caplog):
+    join(TRUTH, [ROW, ROW | {"category_id": 5}])
+    expected = "det.json: left out 1 box of categories that the ground truth does not list"
+    assert caplog.messages == [f"{expected}, the first is 5"]

@@ -136,13 +136,13 @@ def read_coco(source: Source, name: str) -> CocoFile:
     try:
         return _read(raw, name)
     except json.JSONDecodeError as error:
-        problem = f"line {error.lineno} column {error.colno}: {_describe(error.msg)}"
+        problem = f"line {error.lineno} column {error.colno}: {describe_problem(error.msg)}"
     except RecursionError:
         problem = "is nested too deeply"
     except UnicodeEncodeError:
         problem = "holds half of a surrogate pair"
     except msgspec.ValidationError as error:
-        problem = _describe(str(error))
+        problem = describe_problem(str(error))
     except DataError as error:
         problem = str(error)
     raise DataError(f"{name}: {problem}; {_EXPECTED}") from None
@@ -253,7 +253,7 @@ def _convert(items: Sequence[Any], key: str, faults: list[Fault], first: int = 0
         try:
             entry = msgspec.convert(item, _TYPES[key])
         except msgspec.ValidationError as error:
-            code, problem = _CODES[key], _describe(str(error))
+            code, problem = _CODES[key], describe_problem(str(error))
             with suppress(msgspec.ValidationError, AttributeError):
                 names = item.keys() & _TYPES[key].__struct_fields__
                 plain = {name: _to_number(item[name], name) for name in names}
@@ -286,7 +286,7 @@ def _box_around(outline: Any) -> list[float] | None:
     return None
 
 
-def _describe(problem: str) -> str:
+def describe_problem(problem: str) -> str:
     """Return a decoder's message in JSON's words, the field first."""
     for theirs, ours in _PHRASES.items():
         problem = problem.replace(theirs, ours)
