@@ -152,6 +152,10 @@ def _find(location: Location) -> Location:
     problem = f"holds no model: {CONFIG_FILE} is missing"
     if location.head(MANIFEST_FILE) is not None:
         problem = "is a converted data set, not a model"
+    elif location.local is not None and location.local.is_file():
+        raise DataError(
+            f"{location} is a file, not a model; 'ssd import-weights' makes a model of weights"
+        )
     elif location.local is not None and not os.path.exists(location.local):
         problem = "does not exist"
     raise DataError(f"{location} {problem}; expected the output of 'ssd train'")

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -40,7 +41,7 @@ def results(
         run = layout.last_run()
         print(f"run {run}", file=sys.stderr)
     elif root is None and not layout.has_run(run):
-        layout = Layout(_fetch_root(run, server))
+        layout = Layout(_fetch_root(layout, run, server))
     found = read_results(layout, run)
     if as_json:
         print_json(found)
@@ -52,14 +53,15 @@ def _print(layout: Layout, run: str, found: Mapping[str, Results]) -> None:
     from ssd_core.stages.report import REPORT_FILE
 
     for step, result in found.items():
-        for name, value in result["metrics"].items():
+        own = {} if step in {"report", "publish"} else result["metrics"]  # theirs are repeated
+        for name, value in own.items():
             print(f"{step:<14} {name:<24} {'–' if value is None else f'{value:.6g}'}")
         if "verdict" in result:
             print(f"{step:<14} {'verdict':<24} {result['verdict']['word']}")
         if step == "report":
             print(f"{step:<14} {layout.run(run, step) / REPORT_FILE}")
-        if step == "publish" and "uri" in result:
-            print(f"{step:<14} {result['uri']}")
+        if step == "publish":
+            print(f"{step:<14} {result.get('uri', 'not published: no name')}")
     for step in find_unfinished(layout, run):
         reason = explain_publish(layout, run, found) if step == "publish" else ""
         print(f"{step:<14} not finished{reason and f': {reason}'}")
@@ -67,7 +69,15 @@ def _print(layout: Layout, run: str, found: Mapping[str, Results]) -> None:
         print(figures)
 
 
-def _fetch_root(run: str, server: ServerSettings) -> str:
+def _fetch_root(layout: Layout, run: str, server: ServerSettings) -> str:
+    if not server.endpoint:
+        last = ""
+        with suppress(UsageError):  # no run at all
+            last = f"; the last is {layout.last_run()}"
+        raise UsageError(
+            f"no run '{run}' in {layout.root}{last}; for one elsewhere give --root DIR, for one "
+            "on a cluster --endpoint URL"
+        )
     from pipelines.cluster.client import Client
 
     root = Client(server).get_run(run).arguments.get("data_root")

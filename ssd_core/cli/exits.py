@@ -65,6 +65,14 @@ Version = Annotated[
 class Commands(TyperGroup):
     """The commands of a command line that ends with `run`."""
 
+    def get_params(self, ctx: Any) -> Any:
+        """Return the options of the command line; the help shows no type of a flag."""
+        parameters = super().get_params(ctx)
+        for parameter in parameters:
+            if getattr(parameter, "is_flag", False):
+                parameter.metavar = ""
+        return parameters
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command; it takes --version, and its help shows no types."""
         command = super().get_command(ctx, cmd_name)

@@ -59,7 +59,7 @@ Init = Annotated[
     typer.Option(
         metavar="PATH",
         parser=Location.parse,
-        help="Sets train.init.source: weights to start from, of a model, a checkpoint or a file.",
+        help="Sets train.init.source: a model, a checkpoint or a .safetensors file to start from.",
     ),
 ]
 _KEYS = {
@@ -83,6 +83,8 @@ def recipes(
 
     Example: ssd recipes demo --explain
     """
+    if name is None and (is_explained or assignments):
+        raise UsageError("--explain and --set expect the NAME of a recipe; see 'ssd recipes'")
     if name is not None:
         recipe = override(load_recipe(name), assignments or ())
         if is_explained:

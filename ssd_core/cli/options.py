@@ -56,7 +56,7 @@ Framework = Annotated[str, one_of("framework", get_args(FrameworkName), "Framewo
 Resume = Annotated[
     str,
     one_of(
-        "rule",
+        "--resume rule",
         get_args(ResumeRule),
         "If --out holds another training: refuse, continue it nevertheless, or start again.",
     ),

@@ -29,6 +29,10 @@ def test_version() -> None:
     assert run_ssd("publish", "--version").returncode == 2  # there it is that of the model
 
 
+def test_the_help_shows_no_type_of_a_flag() -> None:
+    assert "<bool>" not in run_ssd("--help").stdout
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_help_has_an_example(command: str) -> None:
     done = run_ssd(command, "--help")

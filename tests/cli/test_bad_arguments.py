@@ -63,7 +63,7 @@ DATA = {
 MODELS = {
     "nowhere": (3, "does not exist; expected the output of 'ssd train'"),
     "DATA": (3, "is a converted data set, not a model; expected the output of 'ssd train'"),
-    "file": (3, "holds no model"),
+    "file": (3, "is a file, not a model; 'ssd import-weights' makes a model of weights"),
     "empty": (3, "holds no model: config.json is missing"),
     "broken": (3, "config.json"),
 }
@@ -101,6 +101,7 @@ OPTIONS = {
     "--classes ,": (2, "no class names"),
     "--classes a=": (2, "neither a name nor old=new"),
     "--classes WBC,WBC": (2, "names a class twice"),
+    "--classes cat": (2, "unknown class 'cat'; known: Platelets, RBC, WBC"),
     "--classes wbc": (2, "unknown class 'wbc'; did you mean 'WBC'?"),
     "--classes nowhere.txt": (2, "--classes nowhere.txt: this file does not exist"),
     "--set convert.polcy=skip": (2, "did you mean 'convert.policy'?"),
@@ -198,6 +199,8 @@ COMMANDS = [
     (["report", "broken", "--out", "o"], 3, "is not JSON"),
     (["check", "SOURCE", "--format", "mindrecord"], 2, "'mindrecord' is not one of 'auto', 'coco'"),
     (["report", "foreign", "--out", "o"], 3, "has format version None"),
+    (["recipes", "--explain"], 2, "--explain and --set expect the NAME of a recipe"),
+    ([*TRAIN, "demo", "--resume", "maybe"], 2, "unknown --resume rule 'maybe'; known: auto"),
     (["recipes", "demoo"], 2, "did you mean 'demo'?"),
     (["recipes", "demo", "--set", "a"], 2, "is not of the form section.key=value"),
     (["verify", "nowhere"], 2, "nowhere: the directory does not exist"),

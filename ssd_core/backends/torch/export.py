@@ -1,5 +1,6 @@
 """The files that PyTorch writes for other programs."""
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,10 @@ from ssd_core.structures import FloatArray, ImageArray
 
 _OPSET = 18
 """Of ONNX: what the exporter of torch writes without converting."""
+# torch warns of each operator of torchvision, which no network here has.
+logging.getLogger("torch.onnx._internal.exporter._registration").addFilter(
+    lambda record: "torchvision" not in record.getMessage()
+)
 
 
 class Program(nn.Module):

@@ -7,7 +7,7 @@ several images with that stem, `<filename>` or the list names one.
 
 import posixpath
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from xml.etree.ElementTree import ParseError
@@ -37,7 +37,7 @@ from ssd_core.data.formats.names import (
     path_ends,
 )
 from ssd_core.data.sources.base import IMAGE_SUFFIXES, Source, read_head, read_text
-from ssd_core.errors import DataError, UsageError, unknown_name
+from ssd_core.errors import DataError, UsageError, unknown_name, unlisted_name
 
 _ANNOTATION_FOLDER = "Annotations"
 _IMAGE_FOLDERS = ("JPEGImages", "Images")
@@ -119,17 +119,19 @@ def read(
     }
     names = set(count_classes(parsed.values()))
     if config.classes is not None:
-        names |= _check_case(parse_entries(config.classes, names), names)
+        names |= _check_wanted(parse_entries(config.classes, names), names)
     choice = choose_classes(dict.fromkeys(sorted(names)), config.classes)
     return assemble_dataset("voc", parsed, choice, findings)
 
 
-def _check_case(wanted: Iterable[str], names: set[str]) -> set[str]:
-    """Return the classes `wanted`, which need not occur, but not in other case either."""
+def _check_wanted(wanted: Collection[str], names: set[str]) -> set[str]:
+    """Return the classes `wanted`: one must occur, and none in other case."""
     folded = {name.casefold() for name in names}
     for name in wanted:
         if name not in names and name.casefold() in folded:
             raise unknown_name("class", name, names)
+    if names and names.isdisjoint(wanted):
+        raise unlisted_name("class", next(iter(wanted)), sorted(names))
     return set(wanted)
 
 

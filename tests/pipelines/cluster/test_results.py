@@ -21,7 +21,7 @@ def root(tmp_path: Path) -> Path:
     found = {
         "evaluate": {"metrics": {"ap": 0.25, "ap50": 0.512, "ap_small": None}},
         "benchmark": {"metrics": {"images_per_second": 1234.5}, "verdict": {"word": "slower"}},
-        "report": {"metrics": {}},
+        "report": {"metrics": {"ap": 0.25}},
     }
     for step, results in found.items():
         folder = tmp_path / "root" / "runs" / "night" / step
@@ -51,6 +51,9 @@ def test_the_last_local_run_is_found_by_default(
 ) -> None:
     assert "out holds no runs; give the id of a run" in pipelines.fails(2, "results")
     root.rename("out")
+    assert "no run 'nope' in out; the last is night; " in pipelines.fails(
+        2, "results", "nope", "--endpoint="
+    )
     expected = pipelines.lines("results", "night", "--root=out")
     assert pipelines.lines("results", "night") == expected
     assert pipelines.lines("results") == expected
@@ -81,6 +84,10 @@ def test_end_of_the_pipeline_is_reported(pipelines: Command, root: Path) -> None
     lines = pipelines.lines("results", "night", f"--root={root}")
     reason = "ap is 0.25; publish.min_ap requires at least 0.3"
     assert lines[-2].split(maxsplit=1) == ["publish", f"not finished: {reason}"]
+    run_stage(invocation, record, lambda _: {"metrics": {"ap": 0.25}})
+    lines = pipelines.lines("results", "night", f"--root={root}")
+    assert lines[-2].split(maxsplit=1) == ["publish", "not published: no name"]
+    shutil.rmtree(root / "runs/night/publish")
     published = {"metrics": {}, "uri": "s3://detectors/models/blood/1"}
     run_stage(invocation, record, lambda _: published)
     lines = pipelines.lines("results", "night", f"--root={root}")
