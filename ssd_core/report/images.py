@@ -48,7 +48,7 @@ class AnnotatedImage:
     true: tuple[Box, ...]
     found: tuple[Box, ...]
     captioned: tuple[Box, ...]
-    """The boxes with a caption: none where captions would cover the image."""
+    """The boxes with a caption: not all of many, which would cover the image."""
 
 
 def annotate_image(
@@ -76,18 +76,19 @@ def annotate_image(
     captioned = found_boxes
     if found is None and len(classes) > NUM_COLOURS:  # fewer classes differ by colour
         captioned = true_boxes
+    num_bare = len(captioned) - _MAX_CAPTIONS
     encoded = simplejpeg.encode_jpeg(
         np.asarray(small), quality=_QUALITY, colorspace="RGB", colorsubsampling="420"
     )
     return AnnotatedImage(
         name=name,
-        note=note,
+        note=f"{note}, {num_bare} without a label" if num_bare > 0 else note,
         width=width,
         height=height,
         data=base64.b64encode(encoded).decode(),
         true=true_boxes,
         found=found_boxes,
-        captioned=captioned if len(captioned) <= _MAX_CAPTIONS else (),
+        captioned=captioned[:_MAX_CAPTIONS],  # found boxes are in the order of their scores
     )
 
 

@@ -50,10 +50,11 @@ def test_pixels_and_boxes_are_scaled_alike_but_never_enlarged():
     assert (small_image.width, small_image.height) == (20, 30)
 
 
-@pytest.mark.parametrize(("count", "num_captioned"), [(12, 12), (13, 0)])
-def test_captions_need_room(count, num_captioned):
-    assert len(annotated(400, 300, num_found=count).captioned) == num_captioned
-    assert len(annotated(400, 300, truth=[1] * count).captioned) == num_captioned
+@pytest.mark.parametrize(("count", "note"), [(12, ""), (15, ", 3 without a label")])
+def test_captions_need_room(count, note):
+    for image in (annotated(400, 300, num_found=count), annotated(400, 300, truth=[1] * count)):
+        assert image.captioned == (image.found or image.true)[:12]
+        assert image.note == note
 
 
 def test_true_boxes_have_captions_only_without_detections_and_without_distinct_colours():
