@@ -20,8 +20,7 @@ install = { requirements/install.sh $(1)/bin/python build && requirements/instal
 TESTS ?= tests
 MINDSPORE_TESTS ?= tests/contract tests/backends/mindspore tests/layouts tests/data/shards \
 	tests/data/batches/test_colours.py tests/data/conversion/test_adopt.py tests/stages/test_convert.py \
-	tests/stages/test_convert_mindrecord.py tests/store/test_mindrecord.py \
-	tests/pipelines/execution/test_run_mindspore.py
+	tests/stages/test_convert_mindrecord.py tests/store/test_mindrecord.py
 FUZZ ?= 50
 FUZZ_TESTS := tests/fuzz tests/data/formats/test_damaged_annotations.py
 IMAGES ?= tools torch-cpu mindspore-cpu launcher
