@@ -276,11 +276,6 @@ INVALID: dict[str, tuple[Callable[[Path], object], dict[str, Any], str]] = {
         {"train": "all.json", "val": "all.json"},
         "are crowds, which",
     ),
-    "class unknown": (
-        lambda s: None,
-        {"classes": ["RBCs"]},
-        "the train split has no objects in 8 images",
-    ),
 }
 
 
