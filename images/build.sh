@@ -1,8 +1,8 @@
 #!/bin/sh
 # Build images: images/build.sh NAME...
 #
-# Optional environment variables: BASE_IMAGE (another base image), TORCH_INDEX (the package index
-# of PyTorch for your device), REPOSITORY (prefix of the image names), DOCKER, PYTHON.
+# Optional environment variables: BASE_IMAGE (another base image), TORCH_INDEX (a package index with
+# PyTorch for CPUs alone), REPOSITORY (prefix of the image names), DOCKER, PYTHON.
 # The build uses pip's settings and the certificates of this machine; the images contain neither.
 set -eu
 cd "$(dirname "$0")/.."

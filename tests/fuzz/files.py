@@ -88,7 +88,8 @@ def write_files(folder: Path, images: Path) -> None:
     new = Measurement(run="a", time="", conditions={}, metrics={}, model={}, version="1")
     append(place / "series", new, [])
     header = json.dumps({"schema": [{"schema": dict(SCHEMA)}], "shard_addresses": ["a"]}).encode()
-    (folder / "mindrecord").write_bytes(len(header).to_bytes(8, "little") + header)
+    (folder / "header.json").write_bytes(header)
+    seal_header(folder)
     with contextlib.closing(sqlite3.connect(folder / "mindrecord.db")) as index:
         index.execute("CREATE TABLE INDEXES (id INTEGER)")
         index.commit()
@@ -178,6 +179,12 @@ def seal_output(stage: str) -> Callable[[Path], None]:
     return seal
 
 
+def seal_header(folder: Path) -> None:
+    """Write a MindRecord file without rows."""
+    header = (folder / "header.json").read_bytes()
+    (folder / "mindrecord").write_bytes(len(header).to_bytes(8, "little") + header)
+
+
 def write_report(folder: Path) -> None:
     inputs = [LocalDirectory(folder / stage) for stage in ("train", "evaluate", "benchmark")]
     with tempfile.TemporaryDirectory() as out_dir:
@@ -220,6 +227,7 @@ JSON_FILES = {
     "invocation": Target("evaluate/invocation.json", write_report, seal_output("evaluate")),
     "recipe": Target("recipe.json", lambda at: read_recipe(str(at / "recipe.json"))),
     "rank table": Target("table.json", lambda at: read_rank_table(at / "table.json")),
+    "header": Target("header.json", lambda at: read_header(at / "mindrecord"), seal_header),
     "detections": Target("detections.json", read_detections),
     "series": Target("series/000001.json", lambda at: read_series(LocalDirectory(at / "series"))),
 }

@@ -46,11 +46,14 @@ ANYTHING = st.recursive(
 )
 """Values of JSON, also those that few programs write."""
 _REMOVED = object()
-Changes = Sequence[tuple[int, Any]]
+Changes = Sequence[tuple[Sequence[int], Any]]
 CHANGES: st.SearchStrategy[Changes] = st.lists(
-    st.tuples(st.integers(0, 2**20), ANYTHING | st.just(_REMOVED)), min_size=1, max_size=3
+    st.tuples(st.lists(st.integers(0, 30), max_size=6), ANYTHING | st.just(_REMOVED)),
+    min_size=1,
+    max_size=3,
 )
-"""Number of a value (modulo their count), and what replaces it."""
+"""The way to a value, as the number of an entry (modulo their count) at each depth, and what
+replaces that value."""
 
 
 def examples(count: int) -> settings:
@@ -70,9 +73,8 @@ def change_bytes(content: bytes, edits: Edits) -> bytes:
 def change_json(content: bytes, changes: Changes) -> bytes:
     """Replace or remove values of a JSON document at any depth."""
     document = [json.loads(content)]
-    for number, value in changes:
-        places = list(_places(document))
-        container, key = places[number % len(places)]
+    for steps, value in changes:
+        container, key = _find(document, steps)
         if value is not _REMOVED:
             container[key] = value
         elif container is not document:
@@ -80,13 +82,16 @@ def change_json(content: bytes, changes: Changes) -> bytes:
     return json.dumps(document[0]).encode()
 
 
-def _places(container: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield the container and the key of every value."""
-    entries = container.items() if isinstance(container, dict) else enumerate(container)
-    for key, value in list(entries):
-        yield container, key
-        if isinstance(value, dict | list):
-            yield from _places(value)
+def _find(document: Any, steps: Sequence[int]) -> tuple[Any, Any]:
+    """Return a container and one of its keys; values on the way without entries end it."""
+    container, key = document, 0
+    for step in steps:
+        value = container[key]
+        if not value or not isinstance(value, dict | list):
+            break
+        keys = list(value) if isinstance(value, dict) else range(len(value))
+        container, key = value, keys[step % len(keys)]
+    return container, key
 
 
 @contextmanager

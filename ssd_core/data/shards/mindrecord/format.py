@@ -129,8 +129,8 @@ def read_header(path: Path) -> Header:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
             content = json.loads(file.read(min(size, _MAX_HEADER_BYTES)))
-        columns = content["schema"][0]["schema"]
-        files = tuple(content["shard_addresses"])
+        columns = dict(content["schema"][0]["schema"])
+        first, *others = map(str, content["shard_addresses"])
     except (OSError, ValueError, LookupError, TypeError):
         raise DataError(f"{path}: is not a MindRecord file") from None
     if not all(columns.get(name) == kind for name, kind in _REFERENCE_COLUMNS.items()):
@@ -138,7 +138,8 @@ def read_header(path: Path) -> Header:
             f"{path}: has the columns {', '.join(columns)}; expected those of MindSpore's SSD: "
             "img_id int32 [1], image bytes, annotation int32 [-1, 5]"
         )
-    return Header(files, is_own=all(columns.get(name) == kind for name, kind in SCHEMA.items()))
+    is_own = all(columns.get(name) == kind for name, kind in SCHEMA.items())
+    return Header((first, *others), is_own)
 
 
 def columns_to_read(header: Header) -> list[str]:
