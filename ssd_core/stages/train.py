@@ -216,8 +216,6 @@ def launch(training: Training, out_dir: Location, nodes: Nodes, *words: str) -> 
     """
     check_batch_size(training.recipe.train.batch_size, nodes.world_size)
     training.check_out(out_dir)  # before processes start, which takes seconds
-    if nodes.nnodes > 1:
-        logger.info("%d machines are waiting for each other", nodes.nnodes)
     with tempfile.TemporaryDirectory(prefix="ssd-recipe-") as folder:
         config = Path(folder) / "recipe.json"
         config.write_text(training.recipe.model_dump_json())

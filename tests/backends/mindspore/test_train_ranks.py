@@ -66,10 +66,10 @@ def test_a_killed_training_on_two_ranks_ends_with_the_weights_of_one(bccd_shards
     assert 2 <= last < STEPS
 
     # Two machines with one device each, simulated on one; the second one has no files.
-    nodes = ["--nnodes=2", f"--master-port={free_port()}"]
+    nodes = ["--nnodes=2", f"--master-port={(port := free_port())}"]
     second = start(command(bccd_shards, tmp_path / "second", *nodes, "--node-rank=1"))
     code, errors = run(command(bccd_shards, out_dir, *nodes))
-    assert second.communicate()[1] == "2 machines are waiting for each other\n"
+    assert second.communicate()[1] == f"waiting for 1 other rank at 127.0.0.1:{port}\n"
     assert (code, second.returncode) == (0, 0), errors
     assert not list((tmp_path / "second").glob("**/*"))
     assert errors.count("training on 100 images with 2 ranks") == 1
