@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
+
 from ssd_core.errors import DataError
 
 LOG_FILE = "train_log.jsonl"
@@ -61,8 +63,8 @@ def _is_later(line: Mapping[str, Any], step: int) -> bool:
 
 def _parse(text: str) -> dict[str, Any] | None:
     try:
-        line = json.loads(text)
-    except (ValueError, RecursionError):  # also of a number that is too long for Python
+        line = from_json(text)
+    except ValueError:
         return None
     is_line = isinstance(line, dict) and "event" in line and isinstance(line.get("step"), int)
     return line if is_line else None

@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
+
 from ssd_core import __version__
 from ssd_core.backends.ranks import ALONE, Ranks
 from ssd_core.config import Section
@@ -226,11 +228,9 @@ def parse_json(content: bytes, path: Location) -> dict[str, Any]:
         DataError: the content is damaged.
     """
     try:
-        parsed = json.loads(content)
+        parsed = from_json(content)  # unlike `json`, no text that cannot be written again
     except ValueError as error:
         raise DataError(f"{path} is not JSON: {error}; run the stage again") from None
-    except RecursionError:
-        raise DataError(f"{path} is not JSON: nested too deeply; run the stage again") from None
     if not isinstance(parsed, dict):
         raise DataError(f"{path}: expected a JSON object; run the stage again")
     return parsed

@@ -22,6 +22,7 @@ Read = Callable[[Target, bytes], None]
 FOUND = [
     ("speed", b'"warm_up"', b'"other"'),
     ("speed", b'"is_stable"', b'"other"'),
+    ("evaluation", b'"cells"', b'"\\ud800"'),
     ("header", b'[{"schema": {', b'[{"schema": null, "other": {'),
 ]
 """What the tests below have found: a file, a part of it, and what replaced that."""

@@ -79,7 +79,7 @@ def test_a_directory_without_an_invocation_is_refused(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("{", "is not JSON"),
-        ("[" * 100_000, "nested too deeply"),
+        ("[" * 100_000, "recursion limit exceeded"),
         ("[]", "a JSON object"),
         ("{}", "has format version None, expected 2"),
         ('{"format_version": 1}', "has format version 1, expected 2"),

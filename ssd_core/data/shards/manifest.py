@@ -1,6 +1,5 @@
 """The manifest of a converted data set: written last, and the only file that a reader trusts."""
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -8,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+from pydantic_core import from_json
 
 from ssd_core.config import ConvertConfig, ShardFormat, SplitName, first_problem
 from ssd_core.data.sources.base import SourceFile, is_inside
@@ -199,8 +199,8 @@ def read_manifest(data_dir: Location) -> Manifest:
 
 def _parse_manifest(content: bytes, path: str) -> Manifest:
     try:
-        values = json.loads(content)
-    except (ValueError, RecursionError):  # also of a number that is too long for Python
+        values = from_json(content)
+    except ValueError:
         raise DataError(f"{path} is not JSON") from None
     version = values.get("schema_version") if isinstance(values, dict) else None
     if version != SCHEMA_VERSION:
