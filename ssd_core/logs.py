@@ -68,7 +68,7 @@ class _LineFormatter(logging.Formatter):
 class Progress:
     """Progress of long work: one redrawn line on a terminal, otherwise a line every few seconds.
 
-    Use as a context manager; `update` is cheap enough for every item, and tells the watchdog.
+    Use as a context manager; `update` is cheap enough for every item, and resets the watchdog.
     """
 
     line_seconds = LINE_SECONDS

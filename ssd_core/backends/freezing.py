@@ -14,7 +14,7 @@ def find_frozen(config: TrainConfig, names: Iterable[str]) -> set[str]:
     """Return which of the arrays of a network `train.freeze` keeps.
 
     Raises:
-        UsageError: there is no such stage or array, or nothing is left to train.
+        UsageError: a stage or an array does not exist, or all weights are frozen.
     """
     freeze, names = config.freeze, set(names)
     stages = STAGES[config.model.backbone]

@@ -211,7 +211,7 @@ def find_addresses(devices: Sequence[int], hccn_path: Path | None) -> dict[int, 
 
     Args:
         devices: their numbers.
-        hccn_path: file with lines like `address_0=192.168.100.101`; None asks `hccn_tool`, or reads
+        hccn_path: file with lines like `address_0=192.168.100.101`; None runs `hccn_tool`, or reads
             /etc/hccn.conf where it is not installed.
 
     Raises:

@@ -73,7 +73,7 @@ ALONE = Ranks(RankEnv())
 
 
 def lost_rank(env: RankEnv, reason: object) -> TransientError:
-    """Return the error for a rank that has ended or is no longer reached."""
+    """Return the error for a rank that has ended or cannot be reached."""
     return TransientError(
         f"rank {env.rank} of {env.world_size} has lost another rank: {reason}; "
         "the same command continues from the last checkpoint"
@@ -126,7 +126,7 @@ _VARIABLES = {
 _TABLE = "RANK_TABLE_FILE"
 _ROLE = "MS_ROLE"
 RANK_VARIABLES = frozenset(name for names in _VARIABLES.values() for name in names) | {_ROLE}
-"""All variables that tell a process which rank it is."""
+"""All variables that define the rank of a process."""
 
 
 def is_scheduler() -> bool:

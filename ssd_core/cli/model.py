@@ -2,7 +2,7 @@
 
 import textwrap
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -174,6 +174,10 @@ def train(
         finish(result, out / MODEL_DIR, as_json=as_json)
 
 
+def _file_option(text: str) -> Any:
+    return typer.Option(metavar="FILE", parser=Location.parse, help=text)
+
+
 def evaluate(
     out: Out,
     model: OptionalModel = None,
@@ -181,19 +185,11 @@ def evaluate(
     data: OptionalData = None,
     detections: Annotated[
         Location | None,
-        typer.Option(
-            metavar="FILE",
-            parser=Location.parse,
-            help="Instead of a model: detections of any program in the COCO results format.",
-        ),
+        _file_option("Instead of a model: detections of any program in the COCO results format."),
     ] = None,
     ground_truth: Annotated[
         Location | None,
-        typer.Option(
-            metavar="FILE",
-            parser=Location.parse,
-            help="Instead of data: the COCO annotation file of these detections.",
-        ),
+        _file_option("Instead of data: the COCO annotation file of these detections."),
     ] = None,
     is_checked: Annotated[
         bool, typer.Option("--check", help="Compare the 12 metrics with those of pycocotools.")

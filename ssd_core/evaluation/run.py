@@ -24,7 +24,7 @@ class EvaluatedImage(NamedTuple):
 
 
 def check_image_set(images: ImageSet, manifest: Manifest) -> None:
-    """Check that a data set still knows which images `evaluate.images` leaves out.
+    """Check that a data set has what `evaluate.images` needs to leave images out.
 
     Raises:
         DataError: it lacks objects of its source, which could be crowds.

@@ -8,7 +8,7 @@ from ssd_core.errors import UsageError
 
 
 def check_version(name: str) -> None:
-    """Check, without importing it, that a package is installed in the version that we ask for.
+    """Check, without importing it, that a package is installed in the version that we require.
 
     Raises:
         PackageNotFoundError: it is missing.
@@ -23,7 +23,7 @@ def check_version(name: str) -> None:
 
 
 def _find_version(name: str) -> str:
-    """Return the version that our metadata asks for, as a pattern; `*` if it names none."""
+    """Return the version that our metadata requires, as a pattern; `*` if it names none."""
     try:
         entries = requires("ssd-core") or ()
     except PackageNotFoundError:  # a checkout on the path

@@ -49,8 +49,8 @@ def run(
         is_checked: whether to compare the COCO metrics with those of pycocotools.
 
     Raises:
-        DataError: the model and the data set have different classes, the data set cannot tell
-            which images `config.images` leaves out, or pycocotools computes something else.
+        DataError: the model and the data set have different classes, the data set lacks
+            what `config.images` needs to leave images out, or pycocotools computes something else.
     """
     check_owner("evaluate", out_dir)
     if is_checked:

@@ -121,7 +121,7 @@ def read_input(file: Location, expected: str) -> bytes:
     """Return the content of a file that the user has named.
 
     Raises:
-        UsageError: it does not exist; the message says what was `expected`.
+        UsageError: it does not exist; `expected` is part of the message.
     """
     try:
         return file.parent.get(file.name)

@@ -37,7 +37,7 @@ class Layout:
         """Return the id of the pipeline run that has written last.
 
         Raises:
-            UsageError: there is no run.
+            UsageError: the root holds no runs.
         """
         found = max(self._join("runs").list(), key=lambda each: each.changed, default=None)
         if found is None:

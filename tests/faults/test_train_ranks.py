@@ -1,6 +1,5 @@
 """`ssd train` on several ranks: the weights of a single one, and an end when a rank is lost."""
 
-import os
 import signal
 from pathlib import Path
 
@@ -9,7 +8,14 @@ import pytest
 
 from ssd_core.model_dir import read_model
 from ssd_core.store import LocalDirectory
-from tests.faults.training_process import run, start, steps_in, train_command, wait_for_step
+from tests.faults.training_process import (
+    assert_killed_rank_ends,
+    run,
+    start,
+    steps_in,
+    train_command,
+    wait_for_step,
+)
 from tests.processes import children, wait_until_gone
 from tests.rank_processes import finish_ranks, free_port, start_ranks
 from tests.train_logs import read_log
@@ -132,16 +138,8 @@ def test_a_rank_that_stalls_ends_the_other(bccd_shards, tmp_path, monkeypatch):
 
 
 def test_a_killed_device_ends_the_command(bccd_shards, tmp_path):
-    process = start(command(bccd_shards, tmp_path, "--num-devices", "2", steps=100_000))
-    wait_for_step(process, tmp_path, 2)
-    ranks = children(process.pid)
-    assert len(ranks) == 2
-    os.kill(ranks[1], signal.SIGKILL)
-    _, errors = process.communicate()
-    assert process.returncode == 75, errors
-    assert "rank 1 was killed by SIGKILL" in errors
-    assert "Traceback" not in errors
-    wait_until_gone(*ranks)
+    words = command(bccd_shards, tmp_path, "--num-devices", "2", steps=100_000)
+    assert_killed_rank_ends(words, tmp_path, 2)
 
 
 def test_sigterm_for_the_command_reaches_all_devices(bccd_shards, tmp_path):

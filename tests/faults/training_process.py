@@ -1,6 +1,7 @@
 """`ssd train` of the demo in processes of its own, on one thread each."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ import numpy as np
 
 from ssd_core.model_dir import read_model
 from ssd_core.store import Location
+from tests.processes import children, wait_until_gone
 from tests.train_logs import read_log
 
 
@@ -71,3 +73,17 @@ def assert_equal_models(location: Location, expected: Location) -> None:
     assert ours.weights.keys() == theirs.weights.keys()
     for name, array in theirs.weights.items():
         assert np.array_equal(ours.weights[name], array), name
+
+
+def assert_killed_rank_ends(words: Sequence[str], out_dir: Path, step: int) -> None:
+    """Kill rank 1 of a command with two ranks after a step."""
+    process = start(words)
+    wait_for_step(process, out_dir, step)
+    ranks = children(process.pid)
+    assert len(ranks) == 2
+    os.kill(ranks[1], signal.SIGKILL)
+    _, errors = process.communicate()
+    assert process.returncode == 75, errors
+    assert "rank 1 was killed by SIGKILL" in errors
+    assert "Traceback" not in errors
+    wait_until_gone(*ranks)

@@ -22,7 +22,7 @@ class MindSporeBackend:
     """Builds learners and detectors for one device and precision; see `open_backend`."""
 
     def __init__(self, device: str, precision: str = "auto", ranks: Ranks = ALONE) -> None:
-        if precision == "bf16":  # which MindSpore's kernels for a processor do not know
+        if precision == "bf16":  # MindSpore has no CPU kernels for it
             raise UsageError("precision 'bf16' is not implemented in MindSpore; use fp32 or fp16")
         self._ranks = ranks
         self._device = open_device(device, ranks.env)

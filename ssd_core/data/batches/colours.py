@@ -12,7 +12,7 @@ _LEVELS: FloatArray = np.arange(256, dtype=np.float32)
 def change_colours(
     pixels: ImageArray, spec: PhotometricSpec | ColourFactorsSpec, rng: np.random.Generator
 ) -> None:
-    """Randomly change colours in place, as the specification says."""
+    """Randomly change colours in place, as specified."""
     if isinstance(spec, PhotometricSpec):
         _distort(pixels, spec, rng)
     else:

@@ -80,7 +80,7 @@ def _find_format(source: Source, config: ConvertConfig) -> tuple[str, list[str]]
     }
     lone = [name for name in source.files if name.lower().endswith(".json")]
     if not seen and len(lone) == 1:
-        return "coco", lone  # whose reader says what it lacks
+        return "coco", lone  # its reader names the missing parts
     if not seen:
         raise DataError(
             f"{source.uri}: no annotations of a known format in {_count_files(source)}; "

@@ -4,7 +4,6 @@ A process needs half a minute to compile its graph, so one training goes through
 """
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,14 +14,13 @@ import pytest
 from ssd_core.model_dir import read_model
 from ssd_core.store import LocalDirectory
 from tests.faults.training_process import (
+    assert_killed_rank_ends,
     newest_checkpoint,
     run,
     start,
     steps_in,
     train_command,
-    wait_for_step,
 )
-from tests.processes import children, wait_until_gone
 from tests.rank_processes import free_port
 from tests.train_logs import read_log
 
@@ -52,16 +50,7 @@ def test_a_killed_training_on_two_ranks_ends_with_the_weights_of_one(bccd_shards
     code, errors = run(command(bccd_shards, whole_dir))
     assert code == 0, errors
     words = command(bccd_shards, out_dir, "--num-devices", "2")
-    process = start(words)
-    wait_for_step(process, out_dir, 3)
-    ranks = children(process.pid)
-    assert len(ranks) == 2
-    os.kill(ranks[1], signal.SIGKILL)
-    _, errors = process.communicate()
-    assert process.returncode == 75, errors
-    assert "rank 1 was killed by SIGKILL" in errors
-    assert "Traceback" not in errors
-    wait_until_gone(*ranks)
+    assert_killed_rank_ends(words, out_dir, 3)
     last = newest_checkpoint(out_dir)
     assert 2 <= last < STEPS
 
