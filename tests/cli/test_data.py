@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ssd_core.cli.data import _read_classes
+from ssd_core.cli.data import read_classes
 from ssd_core.config import ConvertConfig
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.errors import UsageError
@@ -14,19 +14,19 @@ from tests.processes import run_ssd
 
 
 def test_classes_are_read_from_the_argument_or_from_a_file(tmp_path: Path) -> None:
-    assert _read_classes(None) is None
-    assert _read_classes("cat, dog=hound,") == ["cat", "dog=hound"]
+    assert read_classes(None) is None
+    assert read_classes("cat, dog=hound,") == ["cat", "dog=hound"]
     names = [f"class {number}" for number in range(100)]
-    assert _read_classes(",".join(names)) == names  # longer than any file name
+    assert read_classes(",".join(names)) == names  # longer than any file name
     (tmp_path / "names").write_text("cat\n\n dog \n")
-    assert _read_classes(str(tmp_path / "names")) == ["cat", " dog "]  # a name may end in blanks
+    assert read_classes(str(tmp_path / "names")) == ["cat", " dog "]  # a name may end in blanks
     (tmp_path / "empty").write_text("\n")
     for nothing in ("", " , ", str(tmp_path / "empty")):
         with pytest.raises(UsageError, match="no class names; expected a,b,c or a file"):
-            _read_classes(nothing)
+            read_classes(nothing)
     (tmp_path / "image").write_bytes(b"\xff\xd8")
     with pytest.raises(UsageError, match="image: not UTF-8; expected one name per line"):
-        _read_classes(str(tmp_path / "image"))
+        read_classes(str(tmp_path / "image"))
 
 
 def test_every_key_can_be_set(few_images: Path, tmp_path: Path) -> None:
