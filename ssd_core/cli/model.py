@@ -35,7 +35,7 @@ from ssd_core.config import (
     parse_section,
 )
 from ssd_core.errors import UsageError, unlisted_name
-from ssd_core.process.sigterm import exit_on_sigterm
+from ssd_core.process.signals import exit_on_sigterm
 from ssd_core.recipes import RECIPES, load_recipe
 from ssd_core.recipes.overrides import assign, override
 from ssd_core.store import Location

@@ -37,8 +37,9 @@ from ssd_core.train_log import LOG_FILE, parse_log
 from ssd_core.training.checkpoints import CHECKPOINT_DIR, CheckpointDir, TrainState
 from ssd_core.training.identity import Identity, digest_identity, identify
 from ssd_core.training.initial import start_from
-from ssd_core.training.loop import Run, train
+from ssd_core.training.loop import train
 from ssd_core.training.ownership import check_directory, claim_directory, record_owner
+from ssd_core.training.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)

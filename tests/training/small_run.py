@@ -14,7 +14,7 @@ from ssd_core.recipes import load_recipe
 from ssd_core.store import LocalDirectory
 from ssd_core.structures import Array, Batch
 from ssd_core.training.checkpoints import CheckpointDir
-from ssd_core.training.loop import Run
+from ssd_core.training.run import Run
 from tests.small_model import CLASSES, describe_model
 from tests.train_logs import read_log
 

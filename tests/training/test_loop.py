@@ -19,7 +19,8 @@ from ssd_core.config import LossScaleConfig
 from ssd_core.errors import DivergedError, StoppedError, UsageError
 from ssd_core.store import LocalDirectory
 from ssd_core.structures import Batch
-from ssd_core.training.loop import Run, train
+from ssd_core.training.loop import train
+from ssd_core.training.run import Run
 from tests.train_logs import read_log
 from tests.training.small_run import make_batches, make_config, make_run, outcome
 

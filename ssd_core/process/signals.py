@@ -1,4 +1,4 @@
-"""SIGTERM while a training has nothing to save: the process ends at once.
+"""Signals that end a process: a training first saves its work, all else ends at once.
 
 The kernel has no default action for a signal to process 1 of a container, and a handler in Python
 runs only after a call outside of Python has returned: the import of a framework, or the rendezvous
@@ -26,13 +26,29 @@ def exit_on_sigterm() -> None:
 
 
 @contextmanager
-def saving_on_sigterm() -> Iterator[None]:
-    """Leave SIGTERM to the handler of the caller during the block."""
+def stop_requests() -> Iterator[list[signal.Signals]]:
+    """Collect SIGTERM and SIGINT, which the loop reads after each step; a second one exits at once.
+
+    Python delivers signals to the main thread only; in any other thread the list stays empty.
+    """
+    received: list[signal.Signals] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if received:
+            os._exit(128 + number)  # the default action does not end process 1 of a container
+        received.append(signal.Signals(number))
+
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    previous = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     _saves.set()
     try:
-        yield
+        yield received
     finally:
         _saves.clear()
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _exit(number: int, frame: FrameType | None = None) -> None:

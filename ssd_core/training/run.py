@@ -1,0 +1,65 @@
+"""A training run: its parts, and its lengths in steps."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ssd_core.backends.base import Learner
+from ssd_core.backends.ranks import ALONE, Ranks
+from ssd_core.config import TrainConfig
+from ssd_core.structures import Batch
+from ssd_core.training.checkpoints import CheckpointDir
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """All that the loop works with."""
+
+    config: TrainConfig
+    num_images: int
+    """Of the training split."""
+    learner: Learner
+    batches: Callable[[int, int], Iterator[Batch]]
+    """Yields the batches of steps first .. last - 1."""
+    name_images: Callable[[int], list[str]]
+    """Returns the paths of the images in the batch of a step, counted from 1."""
+    checkpoints: CheckpointDir
+    log_path: Path
+    facts: Mapping[str, Any]
+    """Further entries of the `start` line of the log."""
+    initialize: Callable[[], dict[str, Any]] = dict
+    """Loads initial weights into the learner and describes them; called without a checkpoint."""
+    take_over: Callable[[], None] = lambda: None
+    """Called when the checkpoint is loaded, before anything is written."""
+    ranks: Ranks = ALONE
+    """Each process runs this loop; only rank 0 writes and evaluates."""
+    evaluate: Callable[[], dict[str, float]] | None = None
+    """Measures the learner's current weights; called when `evaluate_every` is set."""
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes the files."""
+        return self.ranks.rank == 0
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole run; `epochs` are rounded up to whole steps."""
+        return self.config.steps or max(1, math.ceil(self._steps_of(self.config.epochs)))
+
+    @property
+    def first_step(self) -> int:
+        """Steps that are left out, because of `start_epoch`."""
+        return math.floor(self._steps_of(self.config.start_epoch))
+
+    def _steps_of(self, epochs: float) -> float:
+        return round(epochs * self.num_images / self.config.batch_size, 6)
+
+    def ends_kept_epoch(self, step: int) -> bool:
+        """Return whether the checkpoint after `step` stays, because of `keep_every_epochs`."""
+        if self.config.keep_every_epochs is None:
+            return False
+        images = self.config.keep_every_epochs * self.num_images
+        before, after = ((each * self.config.batch_size) // images for each in (step - 1, step))
+        return before < after
