@@ -1,0 +1,115 @@
+"""The command that trains a detector: `ssd train`."""
+
+from typing import Annotated
+
+import typer
+
+from ssd_core.cli.options import (
+    Assignments,
+    ConfigFile,
+    Data,
+    Device,
+    Framework,
+    Json,
+    Out,
+    RecipeName,
+    Resume,
+    choose_recipe,
+    finish,
+    refuse_repeated,
+)
+from ssd_core.errors import UsageError
+from ssd_core.process.signals import exit_on_sigterm
+from ssd_core.recipes.overrides import override
+from ssd_core.store import Location
+
+BatchSize = Annotated[int | None, typer.Option(metavar="N", help="Sets train.batch_size.")]
+LearningRate = Annotated[
+    float | None, typer.Option(metavar="RATE", help="Sets train.optimizer.learning_rate.")
+]
+Init = Annotated[
+    Location | None,
+    typer.Option(
+        metavar="PATH",
+        parser=Location.parse,
+        help="Sets train.init.source: a model, a checkpoint or a .safetensors file to start from.",
+    ),
+]
+_KEYS = {
+    "epochs": "train.epochs",
+    "batch_size": "train.batch_size",
+    "lr": "train.optimizer.learning_rate",
+    "init": "train.init.source",
+}
+"""The configuration key that each of these options of `train` sets."""
+
+
+def train(
+    context: typer.Context,
+    data: Data,
+    out: Out,
+    recipe: RecipeName = None,
+    config: ConfigFile = None,
+    epochs: Annotated[float | None, typer.Option(metavar="N", help="Sets train.epochs.")] = None,
+    batch_size: BatchSize = None,
+    lr: LearningRate = None,
+    init: Init = None,
+    assignments: Assignments = None,
+    resume: Resume = "strict",
+    is_extended: Annotated[
+        bool,
+        typer.Option("--extend", help="Continue a shorter training with more epochs or steps."),
+    ] = False,
+    framework: Framework = "torch",
+    device: Device = "auto",
+    num_devices: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Devices of this machine; they share the batch.")
+    ] = 1,
+    nnodes: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Number of machines that train together.")
+    ] = 1,
+    node_rank: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Index of this machine, from 0.")
+    ] = 0,
+    master_addr: Annotated[
+        str, typer.Option(metavar="HOST", help="Address of machine 0.")
+    ] = "127.0.0.1",
+    master_port: Annotated[
+        int, typer.Option(metavar="PORT", min=1, max=65535, help="Free port of machine 0.")
+    ] = 29500,
+    as_json: Json = False,
+) -> None:
+    """Train a detector; a killed run continues when the command is repeated.
+
+    If --out is in a store, checkpoints and log are uploaded during training and another machine can
+    continue. Several devices or machines run one process per device; start the same command on
+    every machine with its own --node-rank. All numbers of devices learn from the same samples.
+    `ssd recipes NAME` prints a file for --config.
+
+    Example: ssd train --data shards --recipe demo --epochs 10 --out trained
+    """
+    exit_on_sigterm()
+    from ssd_core.backends.ranks import Nodes, read_rank_env
+    from ssd_core.model_dir import MODEL_DIR
+    from ssd_core.stages.train import Training, launch, run
+
+    given = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "init": init}
+    refuse_repeated(context, _KEYS, assignments or ())
+    if is_extended and resume != "strict":
+        raise UsageError(
+            f"--extend and --resume {resume} exclude each other; leave one of them out"
+        )
+    changes = [f"{_KEYS[name]}={value}" for name, value in given.items() if value is not None]
+    training = Training(
+        recipe=override(choose_recipe(recipe, config), [*(assignments or ()), *changes]),
+        data_dir=data,
+        framework=framework,
+        device=device,
+        resume="extend" if is_extended else resume,
+    )
+    nodes = Nodes(num_devices, nnodes, node_rank, master_addr, master_port)
+    if nodes.world_size > 1:
+        raise typer.Exit(launch(training, out, nodes, *(["--json"] if as_json else [])))
+    result = run(training, out)
+    if read_rank_env().rank == 0:
+        finish(result, out / MODEL_DIR, as_json=as_json)
