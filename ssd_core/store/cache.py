@@ -8,11 +8,11 @@ import fcntl
 import os
 import shutil
 import threading
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from ssd_core.errors import SsdError, UsageError
 from ssd_core.logs import logger
@@ -33,46 +33,48 @@ _SHARE_OF_DISK = 0.5
 class Cache:
     """A directory of verified copies; any number of threads and processes may share it."""
 
-    def __init__(self, directory: Path, max_bytes: int, *, keep_seconds: float = 60.0) -> None:
+    def __init__(self, directory: Path, max_bytes: int) -> None:
         """Use `directory`, which is created on the first fetch.
 
         Args:
             directory: a local directory for this cache alone.
             max_bytes: limit for all files together; the least recently fetched are removed first.
-            keep_seconds: a file stays this long after a `fetch`, even beyond the limit, so that
-                the caller can open it. An open file keeps its content after its removal.
         """
         self.directory = directory
         self.max_bytes = max_bytes
-        self._keep_seconds = keep_seconds
         self._verified: set[tuple[str, int]] = set()
         """Hash and inode of the files that this process has verified."""
         self._wanted: deque[tuple[Location, KnownFile]] = deque()
         self._wanted_lock = threading.Lock()
         self._is_fetching = False
 
-    def fetch(self, directory: Location, file: KnownFile) -> Path:
-        """Return a local file with the content of an object; the caller must open it at once.
+    @contextmanager
+    def fetch(self, directory: Location, file: KnownFile) -> Iterator[Path]:
+        """Yield a local file with the content of an object.
 
-        A file of a local directory is returned as it is, without verification. A copy is verified
-        after its download, and when this process first uses it.
+        No process removes it before the end of the block, even beyond the limit; an open or mapped
+        file keeps its content for longer. A file of a local directory is yielded as it is, without
+        verification. A copy is verified after its download, and when this process first uses it.
 
         Raises:
             DataError: the object is missing, or has another content.
             UsageError: the object is larger than the whole cache.
         """
         if directory.local is not None:
-            return directory.local / file.name
+            yield directory.local / file.name
+            return
         if file.num_bytes > self.max_bytes:
             raise UsageError(
                 f"{file.name} has {file.num_bytes} bytes, but the limit of the cache in "
                 f"{self.directory} is {self.max_bytes}; set SSD_CACHE_BYTES"
             )
         path = self.directory / file.sha256
-        with explain_disk_errors(path), self._lock(_object_lock(file.sha256)):
-            if not self._touch(file):
-                self._download(directory, file)
-        return path
+        with ExitStack() as held:
+            with explain_disk_errors(path), self._lock(_object_lock(file.sha256)):
+                found = self._find(path)
+                if found is None or not self._is_correct(held.enter_context(found), path, file):
+                    held.enter_context(self._download(directory, file, path))
+            yield path
 
     def prefetch(self, directory: Location, files: Iterable[KnownFile]) -> None:
         """Fetch `files` in the background, after earlier calls; `fetch` raises the errors.
@@ -110,34 +112,32 @@ class Cache:
                     return
                 directory, file = self._wanted.popleft()
             try:
-                self.fetch(directory, file)
+                with self.fetch(directory, file):
+                    pass
             except (SsdError, OSError) as error:
                 logger.debug("prefetch failed: %s", error)
 
-    def _touch(self, file: KnownFile) -> bool:
-        """Return whether the file exists and is correct, and mark it as recently used."""
-        path = self.directory / file.sha256
-        with self._lock("files"):
-            try:
-                status = path.stat()
-                os.utime(path)
-            except FileNotFoundError:
-                return False
-        if (file.sha256, status.st_ino) in self._verified:
-            return True
-        try:
-            is_correct = status.st_size == file.num_bytes and file_sha256(path) == file.sha256
-        except FileNotFoundError:  # another process needed the space
-            return False
-        if is_correct:
-            self._verified.add((file.sha256, status.st_ino))
-            return True
-        logger.warning("%s is damaged; fetching it again", path)
-        path.unlink(missing_ok=True)
-        return False
+    def _find(self, path: Path) -> BinaryIO | None:
+        """Hold a file of the cache and mark it as recently used, if it exists."""
+        with self._lock("files"), suppress(FileNotFoundError):
+            found = _hold(path)
+            os.utime(path)
+            return found
+        return None
 
-    def _download(self, directory: Location, file: KnownFile) -> None:
-        path = self.directory / file.sha256
+    def _is_correct(self, found: BinaryIO, path: Path, file: KnownFile) -> bool:
+        """Return whether a file is as expected; remove it if not."""
+        status = os.fstat(found.fileno())
+        identity = (file.sha256, status.st_ino)
+        if identity not in self._verified:
+            if status.st_size != file.num_bytes or file_sha256(path) != file.sha256:
+                logger.warning("%s is damaged; fetching it again", path)
+                path.unlink(missing_ok=True)
+                return False
+            self._verified.add(identity)
+        return True
+
+    def _download(self, directory: Location, file: KnownFile, path: Path) -> BinaryIO:
         partial_path = self.directory / f"{PARTIAL_PREFIX}{file.sha256}"
         try:
             with self._lock("files"):
@@ -149,19 +149,19 @@ class Cache:
             self._verified.add((file.sha256, partial_path.stat().st_ino))
             with self._lock("files"):
                 os.replace(partial_path, path)
+                return _hold(path)
         finally:
             partial_path.unlink(missing_ok=True)
 
     def _make_space(self, num_bytes: int) -> None:
         """Remove the least recently fetched files until `num_bytes` more are within the limit."""
-        now = time.time()
         files = _list_files(self.directory)
         excess = sum(size for _, size, _ in files) + num_bytes - self.max_bytes
-        for changed, size, path in files:
+        for _, size, path in files:
             if path.name.startswith(PARTIAL_PREFIX):
                 removable = self._is_abandoned(path)
             else:
-                removable = excess > 0 and not 0 <= now - changed < self._keep_seconds
+                removable = excess > 0 and not _is_held(path)
             if removable:
                 path.unlink(missing_ok=True)
                 excess -= size
@@ -219,6 +219,23 @@ def _lock_file(descriptor: int, mode: int, directory: Path) -> None:
             f"{directory}: its file system has no locks ({error.strerror}); set SSD_CACHE_DIR to a "
             "local disk"
         ) from None
+
+
+def _hold(path: Path) -> BinaryIO:
+    """Open a file; no process removes it until it is closed, also by the end of this process."""
+    file = path.open("rb")
+    fcntl.flock(file, fcntl.LOCK_SH)
+    return file
+
+
+def _is_held(path: Path) -> bool:
+    """Return whether a process holds the file; the caller has the lock that `_hold` needs."""
+    with path.open("r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _object_lock(sha256: str) -> str:

@@ -4,6 +4,7 @@ A reader takes nothing of a file for granted, because any program may have writt
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -40,17 +41,22 @@ class ShardFiles:
         """Whether the files occupy space that is freed when no process has them open."""
         return self._cache is not None
 
-    def locate(self, shard: Shard) -> Path:
-        """Return a verified local file; open it immediately."""
+    @contextmanager
+    def locate(self, shard: Shard) -> Iterator[Path]:
+        """Yield a verified local file, which stays until the end of the block."""
         if self._cache is not None:
-            return self._cache.fetch(self.location, shard)
-        verify_shard(self._folder, shard)
-        return self._folder / shard.name
+            with self._cache.fetch(self.location, shard) as path:
+                yield path
+        else:
+            verify_shard(self._folder, shard)
+            yield self._folder / shard.name
 
-    def gather(self, shards: Sequence[Shard]) -> Path:
-        """Return a folder with these verified files under their names; open them immediately."""
-        paths = {shard.name: self.locate(shard) for shard in shards}
-        return self._folder if self._cache is None else self._cache.name_files(paths)
+    @contextmanager
+    def gather(self, shards: Sequence[Shard]) -> Iterator[Path]:
+        """Yield a folder with these verified files under their names, as in `locate`."""
+        with ExitStack() as held:
+            paths = {shard.name: held.enter_context(self.locate(shard)) for shard in shards}
+            yield self._folder if self._cache is None else self._cache.name_files(paths)
 
     def expect(self, shards: Sequence[Shard]) -> None:
         """Fetch the shards needed next in the background, as far as they fit into the cache."""

@@ -56,16 +56,16 @@ class ArrowRows:
         return opened
 
     def _open(self, shard: Shard) -> "_OpenShard":
-        path = self._files.locate(shard)
-        try:
-            opened = _OpenShard(path, self._limits)
-            if opened.num_rows != shard.rows:
-                raise DataError(f"{opened.num_rows} rows, the manifest says {shard.rows}")
-        except (pa.ArrowException, OSError, DataError) as error:
-            raise DataError(
-                f"{self._files.location / shard.name} is not a valid shard: {error}; "
-                "convert the data set again"
-            ) from None
+        with self._files.locate(shard) as path:
+            try:
+                opened = _OpenShard(path, self._limits)
+                if opened.num_rows != shard.rows:
+                    raise DataError(f"{opened.num_rows} rows, the manifest says {shard.rows}")
+            except (pa.ArrowException, OSError, DataError) as error:
+                raise DataError(
+                    f"{self._files.location / shard.name} is not a valid shard: {error}; "
+                    "convert the data set again"
+                ) from None
         return opened
 
 

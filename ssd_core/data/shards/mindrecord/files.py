@@ -8,7 +8,7 @@ import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -252,11 +252,12 @@ class MindRecordRows:
     def samples(self, indices: Iterable[int]) -> Iterator[tuple[int, Sample, memoryview]]:
         """Yield the index, the sample as stored in the file, and the image."""
         for chunk in batched(map(int, indices), _ROWS_PER_PIPELINE):
-            with self._lock:
-                folder = self._files.gather(self.shards)
-            paths = [folder / name for name in self._names]
-            for index, row in zip(chunk, self._read_rows(paths, chunk), strict=True):
-                yield index, *read_row(row, f"{self._first_file} row {index}")
+            with ExitStack() as held:
+                with self._lock:  # one thread verifies the files
+                    folder = held.enter_context(self._files.gather(self.shards))
+                paths = [folder / name for name in self._names]
+                for index, row in zip(chunk, self._read_rows(paths, chunk), strict=True):
+                    yield index, *read_row(row, f"{self._first_file} row {index}")
 
     @property
     def _first_file(self) -> Location:
