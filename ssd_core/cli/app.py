@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import typer
 
-from ssd_core.cli import data, doctor, exits, export, model, rank_table, train, upkeep, weights
+from ssd_core.cli import data, doctor, exits, export, fps, model, rank_table, train, upkeep, weights
 from ssd_core.errors import TransientError
 from ssd_core.logs import set_up_logging
 from ssd_core.process import watchdog
@@ -29,6 +29,7 @@ for command in (
     train.train,
     model.evaluate,
     model.benchmark,
+    fps.fps,
     model.predict,
     model.report,
     model.publish,
