@@ -139,11 +139,10 @@ def _focal_loss(cls_logits: Tensor, targets: Tensor, spec: FocalLossSpec) -> Ten
     classes = torch.arange(first, cls_logits.shape[-1], device=targets.device)
     is_target = targets[..., None] == classes
     logits = cls_logits[..., first:]
-    wrong = functional.softplus(torch.where(is_target, -logits, logits))  # -log(p)
+    margins = torch.where(is_target, -logits, logits)
+    wrong = functional.softplus(margins)  # -log(p)
     # The exponential of a logarithm, unlike a power, has a finite gradient where 1 - p is 0.
-    modulation = torch.exp(
-        -spec.gamma * functional.softplus(torch.where(is_target, logits, -logits))
-    )
+    modulation = torch.exp(-spec.gamma * functional.softplus(-margins))
     weights = torch.where(is_target, spec.alpha, 1 - spec.alpha)
     return (weights * modulation * wrong).sum(dim=-1)
 

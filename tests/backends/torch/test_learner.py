@@ -1,23 +1,29 @@
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from ssd_core.backends.torch.backend import TorchBackend
+from ssd_core.backends.torch.devices import Device, open_device
+from ssd_core.backends.torch.learner import TorchLearner
 from ssd_core.config import PostprocessSpec
 from ssd_core.errors import UsageError
-from ssd_core.recipes import load_recipe
+from ssd_core.recipes import RECIPES, load_recipe
+from ssd_core.recipes.overrides import override
 from ssd_core.structures import Batch
+from tests.backends.torch.aten_calls import READ_BY_THE_HOST, AtenCalls
 
 RECIPE = load_recipe("demo").train
 SIZE = RECIPE.model.image_size
 
 
-def make_batch():
+def make_batch(size=SIZE):
     rng = np.random.default_rng(0)
     boxes, labels = np.zeros((2, 8, 4), np.float32), np.zeros((2, 8), np.int64)
     boxes[:, 0], labels[:, 0] = (0.2, 0.3, 0.5, 0.7), (1, 2)
-    images = rng.integers(0, 256, (2, SIZE, SIZE, 3), dtype=np.uint8)
+    images = rng.integers(0, 256, (2, size, size, 3), dtype=np.uint8)
     return Batch(images=images, boxes=boxes, labels=labels)
 
 
@@ -59,3 +65,49 @@ def test_weight_decay_of_norms_and_biases_is_optional(name):
     assert changed == {key for key in plain if plain[key].ndim == 4}
     changed = {key for key in plain if not np.array_equal(plain[key], decayed[key])}
     assert {"backbone.stem.norm.scale", "backbone.stem.conv.weight"} <= changed
+
+
+class Elsewhere(Device):
+    """A device with the memory of none: there is no value to read, and the host computes nothing.
+
+    It lacks fused optimizers, and every other type of autocast is that of a processor.
+    """
+
+    def autocast(self, precision):
+        return nullcontext()
+
+
+def record_step(device, recipe, *options):
+    config = override(load_recipe(recipe), options).train
+    learner = TorchLearner(config, 3, device=device, precision="fp32")
+    batch = make_batch(config.model.image_size)
+    with AtenCalls() as calls:
+        learner.step(batch, 0.01)
+    return calls
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_step_copies_its_batch_and_reads_nothing_back(recipe):
+    device = Elsewhere(
+        name="elsewhere",
+        torch_device=torch.device("meta"),
+        synchronize=lambda: None,
+        auto_precision="fp32",
+        collectives="none",
+        has_fused_optimizers=False,
+    )
+    options = (
+        "train.optimizer.name=sgd",
+        "train.optimizer.clip_norm=1",
+        "train.loss_scale.start=8",
+    )
+    calls = record_step(device, recipe, *options, "train.model.initial_weights=he")
+    assert calls.copies == [("cpu", "meta")] * 3
+    assert not READ_BY_THE_HOST & set(calls.names)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_a_fused_update_leaves_the_decision_about_overflows_to_the_device(name):
+    options = (f"train.optimizer.name={name}", "train.loss_scale.growth_interval=4")
+    calls = record_step(open_device("cpu"), "demo", *options)
+    assert not READ_BY_THE_HOST & set(calls.names)

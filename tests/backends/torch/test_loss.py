@@ -1,17 +1,15 @@
 import numpy as np
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from ssd_core.backends.torch.loss import TorchLoss
-from ssd_core.backends.torch.model import Ssd
 from ssd_core.config import FocalLossSpec, MatchingSpec, SoftmaxLossSpec
 from ssd_core.detection.anchors import generate_anchors
 from ssd_core.recipes import load_recipe
+from tests.backends.torch.aten_calls import READ_BY_THE_HOST, AtenCalls
 
 MODEL = load_recipe("ssd300_vgg16").train.model
 ANCHORS = generate_anchors(MODEL.anchors, MODEL.image_size)
-SYNCHRONISATIONS = {"_local_scalar_dense", "nonzero"}
 
 
 def build_loss(classification, divisor="batch"):
@@ -25,18 +23,6 @@ def build_loss(classification, divisor="batch"):
     )
 
 
-class AtenCalls(TorchDispatchMode):
-    """Records the name of every aten call: on an accelerator each is a launch."""
-
-    def __init__(self):
-        super().__init__()
-        self.names = []
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        self.names.append(function.overloadpacket.__name__)
-        return function(*args, **(kwargs or {}))
-
-
 def random_targets(num_images):
     rng = np.random.default_rng(0)
     low, sides = rng.random((2, num_images, 8, 2), np.float32) / 2
@@ -45,29 +31,26 @@ def random_targets(num_images):
 
 
 def record_calls(loss, num_images):
-    """Aten calls of normalisation, matching and loss, forward and backward, of one batch."""
-    model = Ssd(MODEL, 3)
+    """Aten calls of matching and loss, forward and backward, of one batch."""
     boxes, labels = random_targets(num_images)
     logits = torch.randn(num_images, len(ANCHORS), 4, requires_grad=True)
     offsets = torch.randn(num_images, len(ANCHORS), 4, requires_grad=True)
-    images = torch.zeros(num_images, 300, 300, 3, dtype=torch.uint8)
     with AtenCalls() as calls:
-        model.normalize(images)
         sums = loss(logits, offsets, boxes, labels)
         ((sums.cls + sums.bbox) / sums.divisor.clamp(min=1)).backward()
     return calls.names
 
 
 @pytest.mark.parametrize(
-    "loss",
-    [build_loss(SoftmaxLossSpec()), build_loss(FocalLossSpec(), divisor="image")],
+    ("loss", "most"),
+    [(build_loss(SoftmaxLossSpec()), 100), (build_loss(FocalLossSpec(), divisor="image"), 126)],
     ids=["softmax", "focal, by image"],
 )
-def test_launches_are_few_whatever_the_batch_and_nothing_synchronises(loss):
+def test_launches_are_few_whatever_the_batch_and_nothing_synchronises(loss, most):
     recorded = {num_images: record_calls(loss, num_images) for num_images in (2, 8, 64)}
     assert recorded[2] == recorded[8] == recorded[64]
-    assert len(recorded[2]) <= 200
-    assert not SYNCHRONISATIONS & set(recorded[2])
+    assert len(recorded[2]) <= most
+    assert not READ_BY_THE_HOST & set(recorded[2])
 
 
 @pytest.mark.parametrize("classification", [SoftmaxLossSpec(), FocalLossSpec()])
