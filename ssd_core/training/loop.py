@@ -1,5 +1,6 @@
 """The training loop, the same for every framework: from the last checkpoint to the last step."""
 
+import math
 import signal
 import sys
 import time
@@ -21,6 +22,8 @@ from ssd_core.training.record import Interval, append_line, diverged, log_interv
 from ssd_core.training.run import Run
 from ssd_core.training.schedule import learning_rate
 
+_AGREE_SECONDS = 2.0
+
 
 def train(run: Run) -> TrainState:
     """Train to the last step, from the last checkpoint if there is one.
@@ -30,7 +33,7 @@ def train(run: Run) -> TrainState:
     """
     config, total = run.config, run.total_steps
     state = _resume(run)
-    interval, figures = Interval(), ""
+    interval, figures, agree_every = Interval(), "", 1
     with stop_requests() as stop, Progress("train: step", total, done=state.step) as progress:
         for batch in _batches(run, state):
             interval.data_seconds += time.monotonic() - interval.idle_since
@@ -43,20 +46,23 @@ def train(run: Run) -> TrainState:
             if run.is_first:
                 progress.update(state.step, figures)
 
-            stop_signal = run.ranks.greatest(stop[0] if stop else 0)
             must_evaluate = _is_due(run, state.step, config.evaluate_every)
             must_save = (
-                bool(stop_signal)
-                or must_evaluate  # its checkpoint stays while it is the best one
+                must_evaluate  # its checkpoint stays while it is the best one
                 or run.ends_kept_epoch(state.step)
                 or _is_due(run, state.step, config.checkpoint_interval)
             )
-            if not (must_save or _is_due(run, state.step, config.log_interval)):
+            must_log = must_save or _is_due(run, state.step, config.log_interval)
+            stop_signal = 0
+            if must_log or state.step % agree_every == 0:
+                stop_signal = run.ranks.greatest(stop[0] if stop else 0)
+            if not (must_log or stop_signal):
                 continue
             if run.is_first:
                 run.checkpoints.check_newest()
             figures = log_interval(run, state, interval, rate)
-            if must_save:
+            agree_every = _steps_between_agreements(run, interval)
+            if must_save or stop_signal:
                 run.ranks.on_first(lambda: _save(run, state))
             if stop_signal and run.ranks.env.local_rank:
                 sys.exit(128 + stop_signal)  # the first rank of the machine reports it
@@ -75,6 +81,18 @@ def train(run: Run) -> TrainState:
     }
     append_line(run, end)
     return state
+
+
+def _steps_between_agreements(run: Run, interval: Interval) -> int:
+    """Return after how many steps the ranks exchange a signal to stop, the same on all ranks.
+
+    Each exchange waits for every rank, so they take place at most every `_AGREE_SECONDS`, by the
+    pace of the slowest rank in the interval, whose device has finished.
+    """
+    if run.ranks.world_size == 1:
+        return 1
+    seconds = (time.monotonic() - interval.started) / len(interval.losses)
+    return max(1, int(_AGREE_SECONDS * 1e6) // run.ranks.greatest(math.ceil(seconds * 1e6)))
 
 
 def _batches(run: Run, state: TrainState) -> Iterator[Batch]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ssd_core.backends.ranks import RankEnv, Ranks
 from ssd_core.config import LossScaleConfig
 from ssd_core.errors import DivergedError, StoppedError, UsageError
 from ssd_core.store import LocalDirectory
@@ -273,3 +274,24 @@ def test_a_signal_ends_the_run_after_its_step(tmp_path, number, code):
     train(make_run(tmp_path))
     assert events(run, "start") == [0, 6]
     assert events(run, "step") == [2, 4, 6, 8, 10, 12]
+
+
+@pytest.mark.parametrize(("microseconds", "last"), [(1, 12), (400_000, 10), (1_000_000, 8)])
+def test_ranks_agree_on_a_signal_at_log_lines_and_every_two_seconds(tmp_path, microseconds, last):
+    class Pair(Ranks):
+        """This rank, and one that takes `microseconds` per step."""
+
+        def greatest(self, number: int) -> int:
+            return number if number in (0, signal.SIGTERM) else max(number, microseconds)
+
+    def batches_with_signal(first: int, last: int) -> Iterator[Batch]:
+        for batch in make_batches(first, last):
+            if batch.labels[0, 0] == 7:
+                signal.raise_signal(signal.SIGTERM)
+            yield batch
+
+    run = make_run(tmp_path, make_config(steps=24, log_interval=6, checkpoint_interval=24))
+    with pytest.raises(StoppedError, match=f"SIGTERM after step {last} of 24"):
+        train(replace(run, batches=batches_with_signal, ranks=Pair(RankEnv(world_size=2))))
+    assert run.checkpoints.last_dir is not None
+    assert run.checkpoints.last_dir.name == f"step-{last:08}"
