@@ -45,14 +45,28 @@ class Device:
     memory_format: torch.memory_format = torch.channels_last
     """Of the network's weights."""
     has_fused_optimizers: bool = True
+    copy_stream: torch.Stream | None = None
+    """Takes what the host copies to a device that computes on its own."""
 
     def place(self, network: ModuleT) -> ModuleT:
         """Move a network to the device, in the memory format that is fastest there."""
         return network.to(self.torch_device).to(memory_format=self.memory_format)
 
     def copy(self, array: Array) -> Tensor:
-        """Return a copy on the device; on a processor it may share the array's memory."""
-        return torch.from_numpy(array).to(self.torch_device)
+        """Return a copy on the device; on a processor it may share the array's memory.
+
+        With a stream for copies neither the host nor the work before waits for it: it leaves from
+        pinned memory, which torch reuses once it has arrived.
+        """
+        source = torch.from_numpy(array)
+        if self.copy_stream is None:
+            return source.to(self.torch_device)
+        compute_stream = torch.accelerator.current_stream()
+        with self.copy_stream:
+            copied = source.pin_memory().to(self.torch_device, non_blocking=True)
+        compute_stream.wait_stream(self.copy_stream)
+        copied.record_stream(compute_stream)  # else its memory is free for the next copy too early
+        return copied
 
     def autocast(self, precision: str) -> AbstractContextManager[object]:
         """Return the context in which a network computes in `fp32`, `bf16` or `fp16`."""
@@ -115,6 +129,7 @@ def _open_cuda(env: RankEnv) -> Device:
             "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
         ),
         collectives="nccl",
+        copy_stream=torch.Stream(device),
     )
 
 

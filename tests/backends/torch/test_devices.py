@@ -1,10 +1,13 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 from ssd_core.backends.ranks import RankEnv
 from ssd_core.backends.torch.devices import open_device
@@ -90,3 +93,60 @@ def test_ranks_share_the_processors_of_a_machine():
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+class Recorder(TorchFunctionMode):
+    """Stands in for streams and pinned memory: records what a device with them is asked for."""
+
+    def __init__(self):
+        super().__init__()
+        self.events = []
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        name = getattr(function, "__name__", "")
+        if name in {"pin_memory", "record_stream"}:
+            self.events.append((name, *args[1:]))
+            return args[0].clone()
+        if name == "to":
+            self.events.append((name, kwargs))
+        if name == "mm":
+            self.events.append(("compute",))
+        return function(*args, **(kwargs or {}))
+
+    def wait_stream(self, other):
+        self.events.append(("wait", other))
+
+
+class CopyStream:
+    def __init__(self, events):
+        self.events = events
+
+    def __enter__(self):
+        self.events.append(("copies go to the side",))
+
+    def __exit__(self, *_):
+        self.events.append(("computation goes on",))
+
+
+def test_a_copy_waits_for_no_computation_and_a_computation_for_its_copy(monkeypatch):
+    recorder = Recorder()
+    monkeypatch.setattr(torch.accelerator, "current_stream", lambda: recorder)
+    stream = CopyStream(recorder.events)
+    device = replace(open_device("cpu"), copy_stream=stream)
+    array = np.ones((2, 2), np.float32)
+    with recorder:
+        for _ in range(2):
+            tensor = device.copy(array)
+            array[:] += 1  # the loader fills it again
+            torch.mm(tensor, tensor)
+    step = [
+        ("copies go to the side",),
+        ("pin_memory",),
+        ("to", {"non_blocking": True}),
+        ("computation goes on",),
+        ("wait", stream),
+        ("record_stream", recorder),
+        ("compute",),
+    ]
+    assert recorder.events == [*step, *step]
+    assert tensor.tolist() == [[2, 2], [2, 2]]
