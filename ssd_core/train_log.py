@@ -8,8 +8,10 @@
 """
 
 import json
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,25 @@ from pydantic_core import from_json
 from ssd_core.errors import DataError
 
 LOG_FILE = "train_log.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedSteps:
+    """Steps that were timed together."""
+
+    epoch: int
+    end: int
+    """Number of the last step within its epoch."""
+    steps: int
+    images: int
+    """Of all devices together."""
+    seconds: float
+    is_first: bool = False
+    """Whether it follows a start, whose warm-up it contains."""
+
+    def __post_init__(self) -> None:
+        if not (self.steps > 0 and 0 < self.seconds < math.inf):
+            raise DataError(f"epoch {self.epoch}: {self.steps} steps in {self.seconds:g} s")
 
 
 def append(path: Path, line: Mapping[str, Any]) -> None:
@@ -37,6 +58,41 @@ def parse_log(content: bytes, name: object) -> list[dict[str, Any]]:
         if line is None:
             raise DataError(f"{name}:{number}: expected a JSON object with event and step")
     return [line for line in lines if line is not None]
+
+
+def find_timed_steps(lines: Sequence[Mapping[str, Any]]) -> list[TimedSteps]:
+    """Return the windows that the `step` lines of a log end, in order."""
+    windows: list[TimedSteps] = []
+    start: Mapping[str, Any] = {}
+    step, seconds = 0, 0.0
+    for line in lines:
+        if line["event"] == "start":
+            start, step = line, line["step"]
+        elif line["event"] == "step":
+            per_epoch = start["images"] / start["batch_size"]
+            epoch, steps = math.ceil(line["step"] / per_epoch), line["step"] - step
+            window = TimedSteps(
+                epoch=epoch,
+                end=math.ceil(line["step"] - (epoch - 1) * per_epoch),
+                steps=steps,
+                images=steps * start["batch_size"],
+                seconds=line["seconds"] - seconds,
+                is_first=step == start["step"],
+            )
+            windows.append(window)
+            step, seconds = line["step"], line["seconds"]
+    return windows
+
+
+def steady_speed(windows: Sequence[TimedSteps]) -> tuple[float, int]:
+    """Return the images per second in steady state, and the number of steps left out as warm-up.
+
+    These are the steps of the first window after each start, unless there are no others.
+    """
+    counted = [window for window in windows if not window.is_first] or windows
+    seconds = math.fsum(window.seconds for window in counted)
+    left_out = sum(window.steps for window in windows) - sum(window.steps for window in counted)
+    return (sum(window.images for window in counted) / seconds if counted else 0.0), left_out
 
 
 def rewind(path: Path, step: int) -> None:

@@ -104,6 +104,9 @@ class Backend(Protocol):
     def learner(self, config: TrainConfig, num_classes: int) -> Learner:
         """Build a freshly initialised network for `num_classes` classes without background."""
 
+    def peak_memory(self) -> int | None:
+        """Return the most bytes that tensors have taken on the device; None on a processor."""
+
     def arrays(self, model: ModelConfig, num_classes: int) -> ArrayTypes:
         """Describe the arrays of a network, without the memory that it would take."""
 

@@ -5,7 +5,6 @@ steady state: images divided by the seconds of their steps, data loading include
 first window after a start, which contains the warm-up.
 """
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from ssd_core.errors import DataError, UsageError, located
-from ssd_core.train_log import parse_log
+from ssd_core.train_log import TimedSteps, find_timed_steps, parse_log, steady_speed
 
 _CALC_FPS_SKIPPED = 50
 """Steps of each epoch that calc_fps.py of Ascend's ModelZoo-PyTorch leaves out."""
@@ -43,24 +42,6 @@ class TrainingSpeed:
     reference_unit: str
     difference: str
     """Why the figures differ, in one sentence."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Window:
-    """Steps that were timed together."""
-
-    epoch: int
-    end: int
-    """Number of the last one within its epoch."""
-    steps: int
-    seconds: float
-    """Of all of them."""
-    is_first: bool = False
-    """Whether it follows a start, whose warm-up it contains."""
-
-    def __post_init__(self) -> None:
-        if not (self.steps > 0 and 0 < self.seconds < math.inf):
-            raise DataError(f"epoch {self.epoch}: {self.steps} steps in {self.seconds:g} s")
 
 
 def measure_log(
@@ -96,24 +77,7 @@ def measure_log(
 def _measure_ours(
     lines: Sequence[dict[str, Any]], devices: int | None, batch: int | None
 ) -> TrainingSpeed:
-    windows, start, before = [], lines[0], lines[0]
-    seconds = 0.0
-    for line in lines:
-        if line["event"] == "start":
-            start = before = line
-        if line["event"] != "step":
-            continue
-        step, steps_per_epoch = line["step"], start["images"] / start["batch_size"]
-        epoch = math.ceil(step / steps_per_epoch)
-        window = _Window(
-            epoch=epoch,
-            end=math.ceil(step - (epoch - 1) * steps_per_epoch),
-            steps=step - before["step"],
-            seconds=line["seconds"] - seconds,
-            is_first=before["event"] == "start",
-        )
-        windows.append(window)
-        before, seconds = line, line["seconds"]
+    windows, start = find_timed_steps(lines), lines[0]
     world = start["world_size"]
     claimed = (devices or world) * (batch or start["batch_size"] // world)
     epochs = [[w for w in windows if w.epoch == e] for e in dict.fromkeys(w.epoch for w in windows)]
@@ -139,8 +103,9 @@ def _measure_mmcv(
     known = int(found[1]) if found else None
     if batch is None and known is None:
         raise UsageError("the log does not contain the batch size; add --batch N, per device")
-    windows: list[_Window] = []
-    epochs: list[list[_Window]] = [[]]
+    images = devices * (known or batch or 0)
+    windows: list[TimedSteps] = []
+    epochs: list[list[TimedSteps]] = [[]]
     for line in lines:
         if line.get("mode") == "val":
             epochs.append([])
@@ -150,19 +115,24 @@ def _measure_mmcv(
         epoch, end, mean = line["epoch"], line["iter"], line["time"]
         steps = end - before.end if before and before.epoch == epoch else end
         windows.append(
-            _Window(
-                epoch=epoch, end=end, steps=steps, seconds=steps * mean, is_first=before is None
+            TimedSteps(
+                epoch=epoch,
+                end=end,
+                steps=steps,
+                images=steps * images,
+                seconds=steps * mean,
+                is_first=before is None,
             )
         )
         epochs[-1].append(windows[-1])
     claimed = devices * (batch or known or 0)
-    return _compare("mmcv", windows, epochs[:-1], claimed, devices * (known or batch or 0))
+    return _compare("mmcv", windows, epochs[:-1], claimed, images)
 
 
 def _compare(
     log: str,
-    windows: Sequence[_Window],
-    epochs: Sequence[Sequence[_Window]],
+    windows: Sequence[TimedSteps],
+    epochs: Sequence[Sequence[TimedSteps]],
     claimed: int,
     batch: int,
 ) -> TrainingSpeed:
@@ -175,7 +145,7 @@ def _compare(
         claimed: images per step that it is told.
         batch: images per step.
     """
-    speed, left_out = _steady_speed(windows, batch)
+    speed, left_out = _steady_speed(windows)
     rates = [
         [claimed * w.steps / w.seconds for w in epoch if w.end > _CALC_FPS_SKIPPED]
         for epoch in epochs
@@ -211,10 +181,18 @@ def _measure_mindspore(
     windows = []
     for epoch, (total, mean) in enumerate(found, 1):
         steps, seconds = round(float(total) / float(mean)), float(total) / 1000
+        images, is_first = steps * devices * batch, epoch == 1
         windows.append(
-            _Window(epoch=epoch, end=steps, steps=steps, seconds=seconds, is_first=epoch == 1)
+            TimedSteps(
+                epoch=epoch,
+                end=steps,
+                steps=steps,
+                images=images,
+                seconds=seconds,
+                is_first=is_first,
+            )
         )
-    speed, left_out = _steady_speed(windows, devices * batch)
+    speed, left_out = _steady_speed(windows)
     last = windows[-1]
     factor = f"a step of {devices} devices has {devices * batch} images, not {batch}"
     return TrainingSpeed(
@@ -229,14 +207,11 @@ def _measure_mindspore(
     )
 
 
-def _steady_speed(windows: Sequence[_Window], batch: int) -> tuple[float, str]:
+def _steady_speed(windows: Sequence[TimedSteps]) -> tuple[float, str]:
     """Return the images per second, and what is left out."""
     if not windows:
         raise DataError("the log has no timed steps; wait for the first ones")
-    steady = [window for window in windows if not window.is_first]
-    left_out = sum(window.steps for window in windows) - sum(window.steps for window in steady)
-    counted = steady or windows
-    speed = batch * sum(w.steps for w in counted) / math.fsum(w.seconds for w in counted)
-    if not steady:
-        return speed, "includes the warm-up, as there are no further steps"
-    return speed, f"leaves out {left_out} steps as warm-up"
+    speed, left_out = steady_speed(windows)
+    if left_out:
+        return speed, f"leaves out {left_out} steps as warm-up"
+    return speed, "includes the warm-up, as there are no further steps"

@@ -182,6 +182,7 @@ def run(training: Training, out_dir: Location) -> StageResult:
                 ),
                 take_over=lambda: record_owner(out_dir, training.identity, continues),
                 ranks=ranks,
+                device_memory=backend.peak_memory,
                 evaluate=evaluate,
             )
             team = f" with {ranks.world_size} ranks" if ranks.world_size > 1 else ""
@@ -288,19 +289,22 @@ def _keep_model(
     description = training.describe(state.best_step or state.step)
     loop.checkpoints.check_newest()
     write_model(out_dir / MODEL_DIR, description, training.manifest.classes, weights)
-    origin = next(iter(parse_log(loop.log_path.read_bytes(), loop.log_path)), {}).get("init")
-    facts = {"init": origin, "best_metric": training.recipe.train.best_metric}
-    return _results(state, description, backend.info) | facts
+    first, *_, end = parse_log(loop.log_path.read_bytes(), loop.log_path)
+    facts = {"init": first.get("init"), "best_metric": training.recipe.train.best_metric}
+    return _results(state, end, description, backend.info) | facts
 
 
-def _results(state: TrainState, description: ModelDescription, info: DeviceInfo) -> Results:
+def _results(
+    state: TrainState, end: Mapping[str, Any], description: ModelDescription, info: DeviceInfo
+) -> Results:
     return {
         "metrics": {
             "loss": state.loss,
-            "images_per_second": state.images_per_second,
+            "images_per_second": end["images_per_second"],
             **state.best_metrics,
         },
         "steps": state.step,
+        "warm_up_steps": end["warm_up_steps"],
         "samples": state.samples,
         "seconds": state.seconds,
         "best_step": state.best_step,
@@ -315,11 +319,15 @@ def _report(outcome: str, results: Mapping[str, Any], out_dir: Location) -> Stag
     if step := results["best_step"]:
         name = results["best_metric"]
         kept = f"step {step}, the best with {METRICS[name].describe(metrics[name])}"
+    speed = METRICS["images_per_second"].describe(metrics["images_per_second"])
+    if left_out := results.get("warm_up_steps"):
+        speed += f" without {format_count(left_out, 'step')} of warm-up"
     announce(
-        "%s %s in %s, %s; the model is that of %s",
+        "%s %s in %s, %s, %s; the model is that of %s",
         outcome,
         format_count(results["steps"], "step"),
         format_duration(results["seconds"]),
+        speed,
         METRICS["loss"].describe(metrics["loss"]),
         kept,
     )

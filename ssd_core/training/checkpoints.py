@@ -72,11 +72,6 @@ class TrainState(BaseModel):
     best_weights: dict[str, Any] = Field(default_factory=dict, exclude=True)
     """The arrays that were evaluated."""
 
-    @property
-    def images_per_second(self) -> float:
-        """Mean over all steps."""
-        return self.samples / self.seconds if self.seconds else 0.0
-
 
 class _Commit(BaseModel):
     """The content of `checkpoint.json`."""

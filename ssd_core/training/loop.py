@@ -18,7 +18,7 @@ from ssd_core.store.local import explain_disk_errors
 from ssd_core.structures import Batch
 from ssd_core.train_log import rewind
 from ssd_core.training.checkpoints import TrainState
-from ssd_core.training.record import Interval, append_line, diverged, log_interval
+from ssd_core.training.record import Interval, append_end, append_line, diverged, log_interval
 from ssd_core.training.run import Run
 from ssd_core.training.schedule import learning_rate
 
@@ -71,15 +71,7 @@ def train(run: Run) -> TrainState:
             if must_evaluate:
                 _evaluate(run, state)
             interval = Interval()
-    end = {
-        "event": "end",
-        "step": state.step,
-        "samples": state.samples,
-        "skipped": state.skipped,
-        "seconds": round(state.seconds, 6),
-        "images_per_second": round(state.images_per_second, 3),
-    }
-    append_line(run, end)
+    append_end(run, state)
     return state
 
 

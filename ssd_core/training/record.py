@@ -10,8 +10,9 @@ from ssd_core.backends.base import ReadLosses
 from ssd_core.errors import DivergedError
 from ssd_core.logs import logger
 from ssd_core.metrics import METRICS, summarize
+from ssd_core.process.memory import read_peak_memory
 from ssd_core.store.local import explain_disk_errors
-from ssd_core.train_log import append
+from ssd_core.train_log import append, find_timed_steps, parse_log, steady_speed
 from ssd_core.training.checkpoints import TrainState
 from ssd_core.training.run import Run
 
@@ -46,6 +47,8 @@ def log_interval(run: Run, state: TrainState, interval: Interval, rate: float) -
         "learning_rate": rate,
         "images_per_second": round(num_images / seconds, 3),
         "data_wait": round(interval.data_seconds / seconds, 4),
+        "host_memory": read_peak_memory(),
+        "device_memory": run.device_memory(),
         "seconds": round(state.seconds, 6),
     }
     append_line(run, line)
@@ -92,6 +95,25 @@ def _check_finite(run: Run, step: int, values: Mapping[str, float]) -> None:
 
 def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
+
+
+def append_end(run: Run, state: TrainState) -> None:
+    """Log the end of the training, with its speed in steady state."""
+    if not run.is_first:
+        return
+    speed, left_out = steady_speed(
+        find_timed_steps(parse_log(run.log_path.read_bytes(), run.log_path))
+    )
+    line = {
+        "event": "end",
+        "step": state.step,
+        "samples": state.samples,
+        "skipped": state.skipped,
+        "seconds": round(state.seconds, 6),
+        "images_per_second": round(speed, 3),
+        "warm_up_steps": left_out,
+    }
+    append_line(run, line)
 
 
 def append_line(run: Run, line: Mapping[str, Any]) -> None:

@@ -35,6 +35,8 @@ class Run:
     """Called when the checkpoint is loaded, before anything is written."""
     ranks: Ranks = ALONE
     """Each process runs this loop; only rank 0 writes and evaluates."""
+    device_memory: Callable[[], int | None] = lambda: None
+    """Returns the peak of the device's memory in bytes, None without one of its own."""
     evaluate: Callable[[], dict[str, float]] | None = None
     """Measures the learner's current weights; called when `evaluate_every` is set."""
 

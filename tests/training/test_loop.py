@@ -48,7 +48,10 @@ def test_lines_and_checkpoints_come_at_their_intervals(tmp_path):
         "world_size": 1,
     }
     assert (last["event"], last["step"], last["samples"]) == ("end", 11, 44)
-    assert last["images_per_second"] == pytest.approx(44 / state.seconds, rel=1e-3)
+    seconds = state.seconds - steps[0]["seconds"]
+    assert last["images_per_second"] == pytest.approx(32 / seconds, rel=0.01)
+    assert last["warm_up_steps"] == 3
+    assert last["seconds"] == round(state.seconds, 6)
 
 
 def test_a_line_means_its_interval(tmp_path):
@@ -63,6 +66,9 @@ def test_a_line_means_its_interval(tmp_path):
     assert (line["step"], line["samples"], line["epoch"]) == (4, 16, 1.6)
     assert 0 <= line["data_wait"] <= 1
     assert 0 < line["gradient_norm"] < 10
+    assert {"learning_rate", "loss_cls", "loss_bbox", "images_per_second"} <= set(line)
+    assert 10e6 < line["host_memory"] < 100e9
+    assert line["device_memory"] is None
 
 
 @pytest.mark.parametrize(

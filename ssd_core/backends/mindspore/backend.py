@@ -44,6 +44,10 @@ class MindSporeBackend:
             ranks=self._ranks,
         )
 
+    def peak_memory(self) -> int | None:
+        """Return the most bytes that tensors have taken on the device; None on a processor."""
+        return ms.runtime.max_memory_allocated() or None
+
     def arrays(self, model: ModelConfig, num_classes: int) -> ArrayTypes:
         """Describe the arrays of a network, without the memory that it would take."""
         return describe_network(model, num_classes)

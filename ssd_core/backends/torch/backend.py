@@ -48,6 +48,10 @@ class TorchBackend:
             ranks=self._ranks,
         )
 
+    def peak_memory(self) -> int | None:
+        """Return the most bytes that tensors have taken on the device; None on a processor."""
+        return self._device.peak_memory()
+
     def arrays(self, model: ModelConfig, num_classes: int) -> ArrayTypes:
         """Describe the arrays of a network, without the memory that it would take."""
         return describe_network(model, num_classes)

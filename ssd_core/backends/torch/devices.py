@@ -47,6 +47,8 @@ class Device:
     has_fused_optimizers: bool = True
     copy_stream: torch.Stream | None = None
     """Takes what the host copies to a device that computes on its own."""
+    peak_memory: Callable[[], int | None] = lambda: None
+    """Returns the most bytes that tensors have taken here; None on a processor."""
 
     def place(self, network: ModuleT) -> ModuleT:
         """Move a network to the device, in the memory format that is fastest there."""
@@ -130,6 +132,7 @@ def _open_cuda(env: RankEnv) -> Device:
         ),
         collectives="nccl",
         copy_stream=torch.Stream(device),
+        peak_memory=partial(torch.cuda.max_memory_allocated, device),
     )
 
 
@@ -152,6 +155,7 @@ def _open_npu(env: RankEnv) -> Device:
         collectives="hccl",
         memory_format=torch.contiguous_format,  # torch_npu refuses channels_last
         has_fused_optimizers=False,
+        peak_memory=npu.max_memory_allocated,
     )
 
 
