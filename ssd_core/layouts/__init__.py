@@ -2,9 +2,10 @@
 
 from ssd_core.layouts.base import OURS, WeightLayout
 from ssd_core.layouts.mindspore import MINDSPORE
+from ssd_core.layouts.tensorflow import TENSORFLOW
 from ssd_core.layouts.torchvision import TORCHVISION
 
-LAYOUTS = {"mindspore": MINDSPORE, "torchvision": TORCHVISION}
+LAYOUTS = {"mindspore": MINDSPORE, "tensorflow": TENSORFLOW, "torchvision": TORCHVISION}
 """By program and backbone."""
 
 

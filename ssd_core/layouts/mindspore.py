@@ -14,13 +14,13 @@ from ssd_core.networks import (
 )
 from ssd_core.structures import Array
 
-_ROLES = {
+NORM_ROLES = {
     "scale": "gamma",
     "offset": "beta",
     "mean": "moving_mean",
     "variance": "moving_variance",
 }
-"""Of a norm."""
+"""Of a norm, as in TensorFlow."""
 _LEVELS = 6
 """Of both models."""
 
@@ -78,15 +78,15 @@ def _vgg16() -> dict[str, str]:
     return layers | _heads()
 
 
-def _arrange(ours: str, array: Array) -> Array:
-    """Exchange x and y in the offsets of boxes: theirs are y, x, height, width."""
+def exchange_axes(ours: str, array: Array) -> Array:
+    """Exchange x and y in the offsets of boxes: y, x, height, width there and in TensorFlow."""
     if not ours.startswith("heads.bbox.") or ".depthwise." in ours:
         return array
     return array.reshape(-1, 4, *array.shape[1:])[:, [1, 0, 3, 2]].reshape(array.shape)
 
 
 def _layout(layers: dict[str, str]) -> WeightLayout:
-    return WeightLayout(layers=layers, roles=_ROLES, prefix="network.", arrange=_arrange)
+    return WeightLayout(layers=layers, roles=NORM_ROLES, prefix="network.", arrange=exchange_axes)
 
 
 MINDSPORE = {"mobilenet_v2": _layout(_mobilenet_v2()), "vgg16_linear": _layout(_vgg16())}

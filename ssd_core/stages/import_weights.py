@@ -15,6 +15,7 @@ from ssd_core.errors import DataError, UsageError, located
 from ssd_core.layouts import find_layout
 from ssd_core.layouts.base import WeightLayout
 from ssd_core.layouts.ckpt import read_ckpt
+from ssd_core.layouts.graph_def import read_graph
 from ssd_core.logs import announce, logger
 from ssd_core.model_dir import MODEL_DIR, ModelDescription, write_model
 from ssd_core.stages.frame import Input, Invocation, Results, check_owner, read_input, run_stage
@@ -136,7 +137,7 @@ def _read_torch(content: bytes) -> dict[str, Array]:
     return read_state_file(content)
 
 
-_READERS = {"mindspore": read_ckpt, "torchvision": _read_torch}
+_READERS = {"mindspore": read_ckpt, "tensorflow": read_graph, "torchvision": _read_torch}
 """By program: from the content of its file to arrays by its names."""
 
 

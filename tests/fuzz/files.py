@@ -28,6 +28,7 @@ from ssd_core.data.shards.mindrecord.format import SCHEMA, count_rows, read_head
 from ssd_core.data.shards.reader import open_split
 from ssd_core.evaluation.detections_file import parse_detections, write_detections
 from ssd_core.layouts.ckpt import read_ckpt, write_ckpt
+from ssd_core.layouts.graph_def import read_graph
 from ssd_core.model_dir import read_model
 from ssd_core.recipes import load_recipe
 from ssd_core.stages import convert, report
@@ -40,6 +41,7 @@ from ssd_core.store.s3.credentials import open_provider
 from ssd_core.structures import Detections
 from ssd_core.train_log import LOG_FILE, rewind
 from ssd_core.training.checkpoints import CheckpointDir, TrainState
+from tests.layouts import frozen_graph
 from tests.report.results import benchmark, class_row, evaluation
 from tests.small_model import CLASSES, describe_model, write_small_model
 
@@ -75,6 +77,8 @@ def write_files(folder: Path, images: Path) -> None:
         "[default]\naws_access_key_id = a\naws_secret_access_key = b\n"
     )
     (folder / "net.ckpt").write_bytes(write_ckpt(ARRAYS))
+    nodes = (frozen_graph.constant(*entry) for entry in frozen_graph.ARRAYS.items())
+    (folder / "graph.pb").write_bytes(frozen_graph.write_graph(*nodes))
     torch.save({"model": {"a": torch.ones(2, 3)}}, folder / "net.pth")
     found = Detections(
         boxes=np.ones((1, 4), np.float32),
@@ -240,6 +244,7 @@ FILES = JSON_FILES | {
     "journal": Target("journal.jsonl", journalled_shards),
     "placements": Target("placements.yaml", read_placements),
     "credentials": Target("credentials", read_credentials),
+    "frozen graph": Target("graph.pb", lambda at: read_graph((at / "graph.pb").read_bytes())),
     "ckpt": Target("net.ckpt", lambda at: read_ckpt((at / "net.ckpt").read_bytes())),
     "pth": Target("net.pth", lambda at: read_state_file((at / "net.pth").read_bytes())),
     "log": Target(f"train/{LOG_FILE}", read_log),

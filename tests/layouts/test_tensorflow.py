@@ -1,0 +1,83 @@
+"""TensorFlow's SSDLite becomes a model that computes what its frozen graph does."""
+
+import numpy as np
+import pytest
+
+from ssd_core.backends import open_backend
+from ssd_core.errors import DataError
+from ssd_core.layouts.graph_def import read_graph
+from ssd_core.model_dir import read_model
+from ssd_core.recipes import load_recipe
+from ssd_core.stages import import_weights
+from ssd_core.store import LocalDirectory
+from tests.contract.compute import make_batch
+from tests.layouts.frozen_graph import ARRAYS, Graph, constant, read_detector, write_graph
+
+NUM_LEVELS = 6
+GRAPH = write_graph(*(constant(name, array) for name, array in ARRAYS.items()))
+
+
+def test_a_trained_detector_computes_the_same(tmp_path):
+    torch = pytest.importorskip("torch", reason="the graph is computed with PyTorch")
+    content, images = read_detector(), make_batch(0, 300).images
+    (tmp_path / "frozen_inference_graph.pb").write_bytes(content)
+    result = import_weights.run(
+        LocalDirectory(tmp_path / "frozen_inference_graph.pb"),
+        LocalDirectory(tmp_path / "out"),
+        layout_name="tensorflow",
+        recipe=load_recipe("ssd300_mobilenet_v2"),
+        classes=["person"],
+    )
+    assert result.metadata["unmatched"] == 0
+    model = read_model(LocalDirectory(tmp_path / "out"))
+    config = model.description.model
+    detector = open_backend("torch", "cpu", "fp32").detector(
+        config, 1, model.weights, config.postprocess
+    )
+    logits, offsets = detector.forward(detector.preprocess(images))
+
+    graph = Graph(content, images.astype(np.float32) * np.float32(2 / 255) - 1)
+    expected = []
+    for predictor, size in (("ClassPredictor", 2), ("BoxEncodingPredictor", 4)):
+        levels = [graph.compute(f"BoxPredictor_{n}/{predictor}/BiasAdd") for n in range(NUM_LEVELS)]
+        rows = [level.permute(0, 2, 3, 1).reshape(len(images), -1, size) for level in levels]
+        expected.append(torch.cat(rows, dim=1))
+    torch.testing.assert_close(logits, expected[0], atol=1e-3, rtol=0)
+    torch.testing.assert_close(offsets, expected[1][..., [1, 0, 3, 2]], atol=1e-3, rtol=0)
+
+
+def test_kernels_have_our_axes():
+    found = read_graph(GRAPH)
+    assert found.keys() == {"a.weights", "b.depthwise_weights", "b.BatchNorm.gamma"}
+    np.testing.assert_array_equal(found["a.weights"], ARRAYS["a/weights"].transpose(3, 2, 0, 1))
+    np.testing.assert_array_equal(
+        found["b.depthwise_weights"], ARRAYS["b/depthwise_weights"].transpose(2, 3, 0, 1)
+    )
+
+
+def test_one_number_stands_for_all_elements():
+    node = constant("gamma", np.empty(3, np.float32), content=np.float32(1.5).tobytes())
+    np.testing.assert_array_equal(read_graph(write_graph(node))["gamma"], [1.5, 1.5, 1.5])
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "it holds no weights"),
+        (b"not a graph", "cut off, or of another format"),
+        (GRAPH[:-1], "cut off, or of another format"),
+        (write_graph(constant("gamma", np.ones(3), dtype=2)), "not of type float32"),
+        (write_graph(constant("gamma", np.ones(3, np.float32), content=b"12345")), "has 5 bytes"),
+        (write_graph(constant("gamma", np.ones([1] * 5, np.float32))), "has 4 bytes and shape"),
+        (
+            write_graph(
+                constant("gamma", np.broadcast_to(np.float32(1), (2**20, 2**20)), content=b"1234")
+            ),
+            "has 4 bytes and shape",
+        ),
+    ],
+)
+def test_hostile_content_is_refused(content, problem):
+    with pytest.raises(DataError, match=problem) as refused:
+        read_graph(content)
+    assert "\n" not in str(refused.value)
