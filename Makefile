@@ -20,7 +20,8 @@ install = { requirements/install.sh $(1)/bin/python build && requirements/instal
 TESTS ?= tests
 MINDSPORE_TESTS ?= tests/contract tests/backends/mindspore tests/layouts tests/data/shards \
 	tests/data/batches/test_colours.py tests/data/conversion/test_adopt.py tests/stages/test_convert.py \
-	tests/stages/test_convert_mindrecord.py tests/store/test_mindrecord.py
+	tests/stages/test_convert_mindrecord.py tests/store/test_mindrecord.py \
+	tests/faults/test_train_kill.py::test_ends_at_random_moments_change_nothing
 FUZZ ?= 50
 FUZZ_TESTS := tests/fuzz tests/data/formats/test_damaged_annotations.py
 IMAGES ?= tools torch-cpu mindspore-cpu launcher

@@ -16,7 +16,7 @@ import torch
 
 from ssd_core.backends import open_backend
 from ssd_core.config import PostprocessOverrides
-from ssd_core.errors import DataError, DivergedError, OwnershipError, SsdError, UsageError
+from ssd_core.errors import DataError, OwnershipError, SsdError, UsageError
 from ssd_core.model_dir import read_description, read_model
 from ssd_core.recipes import load_recipe
 from ssd_core.recipes.overrides import override
@@ -287,17 +287,6 @@ def test_the_name_of_a_recipe_is_only_a_label(copy_dir: Path, bccd_shards: Path)
     renamed = training.recipe.model_copy(update={"name": "renamed"})
     train.run(replace(training, recipe=renamed), LocalDirectory(copy_dir))
     assert read_model(LocalDirectory(copy_dir)).description.recipe.name == "demo"
-
-
-def test_a_diverging_training_names_its_last_good_checkpoint(
-    bccd_shards: Path, tmp_path: Path
-) -> None:
-    message = r"training diverged: .*, with the images .*\.jpg, .*\.jpg; last good checkpoint: none"
-    with pytest.raises(DivergedError, match=message):
-        run(bccd_shards, tmp_path, "optimizer.learning_rate=1e30", "schedule.warmup=0")
-    assert list(tmp_path.glob("checkpoints/step-*")) == []
-    assert not (tmp_path / "model").exists()
-    assert not (tmp_path / "results.json").exists()
 
 
 @pytest.mark.parametrize(
