@@ -8,7 +8,8 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.nn.utils import no_init_parameters
 
-from ssd_core.backends.mindspore.backbones import BACKBONES, ConvNorm, convolution
+from ssd_core.backends.mindspore.backbones import BACKBONES
+from ssd_core.backends.mindspore.backbones.layers import ConvNorm, convolution
 from ssd_core.backends.weights import ArrayTypes, check_arrays
 from ssd_core.config import ModelConfig
 from ssd_core.networks import Style, check_model

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ssd_core.backends.torch.backbones import BACKBONES, ConvNorm, compute_features
+from ssd_core.backends.torch.backbones import BACKBONES, compute_features
+from ssd_core.backends.torch.backbones.layers import ConvNorm
 from ssd_core.backends.weights import ArrayTypes, check_arrays
 from ssd_core.config import ModelConfig
 from ssd_core.networks import Style, check_model

@@ -5,7 +5,9 @@ from torch.nn import functional
 from torchvision.models.detection import ssd300_vgg16
 from torchvision.models.detection.image_list import ImageList
 
-from ssd_core.backends.torch.backbones import Dropout, SameConv2d, compute_features
+from ssd_core.backends.torch.backbones import compute_features
+from ssd_core.backends.torch.backbones.layers import SameConv2d
+from ssd_core.backends.torch.backbones.vgg16 import Dropout
 from ssd_core.backends.torch.backend import TorchBackend
 from ssd_core.backends.torch.model import Ssd
 from ssd_core.backends.torch.norms import BatchNorm

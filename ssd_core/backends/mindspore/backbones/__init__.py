@@ -1,0 +1,20 @@
+"""Backbones and extra layers: together they turn an image into the feature maps of all levels.
+
+The names of cells are the names of the weights on disk, see `docs/file-formats.md`.
+"""
+
+from collections.abc import Callable, Sequence
+
+from ssd_core.backends.mindspore.backbones.layers import Backbone
+from ssd_core.backends.mindspore.backbones.mobilenet_v2 import ExtraResidual, build_mobilenet_v2
+from ssd_core.backends.mindspore.backbones.residual import Residual
+from ssd_core.backends.mindspore.backbones.vgg16 import ExtraLayer, build_vgg16
+from ssd_core.networks import Style
+
+BACKBONES: dict[str, Callable[[Style], tuple[Backbone, Sequence[ExtraLayer | ExtraResidual]]]] = {
+    "vgg16": lambda _: build_vgg16(is_linear=False),
+    "vgg16_linear": lambda _: build_vgg16(is_linear=True),
+    "residual": lambda style: (Residual(style), []),
+    "mobilenet_v2": build_mobilenet_v2,
+}
+"""Each returns a backbone and its extra layers."""

@@ -1,0 +1,59 @@
+"""What all backbones are made of."""
+
+import math
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ssd_core.backends.torch.norms import BatchNorm
+from ssd_core.networks import Style
+
+
+class Backbone(nn.Module):
+    """Turns [B, 3, S, S] into the feature maps of its levels, finest first."""
+
+    channels: tuple[int, ...]
+    """Of each level."""
+
+
+class ConvNorm(nn.Module):
+    """A convolution without bias and its batch normalisation."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        style: Style,
+        *,
+        kernel_size: int,
+        stride: int,
+        groups: int = 1,
+    ) -> None:
+        super().__init__()
+        symmetric = style.padding == "symmetric"
+        self.conv = (nn.Conv2d if symmetric else SameConv2d)(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding=kernel_size // 2 if symmetric else 0,
+            groups=groups,
+            bias=False,
+        )
+        self.norm = BatchNorm(out_channels, style.norm)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the normalised output of the convolution."""
+        normalized: Tensor = self.norm(self.conv(features))
+        return normalized
+
+
+class SameConv2d(nn.Conv2d):
+    """A convolution that pads as TensorFlow does: at stride 2 an even side at its end only."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return [B, C, H / stride, W / stride], rounded up; the input is square."""
+        side, stride, kernel_size = features.shape[-1], self.stride[0], self.kernel_size[0]
+        missing = max(0, (math.ceil(side / stride) - 1) * stride + kernel_size - side)
+        start, end = missing // 2, missing - missing // 2
+        return super().forward(functional.pad(features, (start, end, start, end)))
