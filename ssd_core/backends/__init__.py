@@ -65,7 +65,10 @@ def launch_ranks(framework: str, words: Sequence[str], nodes: Nodes) -> int:
     The ranks receive SIGTERM and Ctrl-C too, and report how they were stopped.
     """
     if read_rank_env().world_size > 1:
-        raise UsageError("--num-devices starts the ranks itself: leave it out under torchrun")
+        raise UsageError(
+            "--num-devices, --devices and --nnodes start the ranks themselves: leave them out "
+            "under torchrun, msrun and srun"
+        )
     check_version(framework)
     with watchdog.waiting():
         return launch(words, nodes)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ssd_core.backends.rank_table import read_rank_table
+from ssd_core.backends.slurm import Stated, read_task
 from ssd_core.errors import TransientError, UsageError
 from ssd_core.structures import Array
 
@@ -135,14 +136,21 @@ def is_scheduler() -> bool:
 
 
 def read_rank_env() -> RankEnv:
-    """Read the variables that torchrun or msrun sets, or RANK_ID and its row of a rank table.
+    """Read the variables of torchrun or msrun, RANK_ID and its row of a rank table, or Slurm's.
+
+    Slurm's count only if no other variable states the number of ranks.
 
     Raises:
         UsageError: a variable is missing or invalid, or two contradict each other.
         DataError: the rank table is invalid.
     """
     path, rank_id = os.environ.get(_TABLE), os.environ.get("RANK_ID")
-    row = read_rank_table(Path(path)).find(rank_id) if path and rank_id else {}
+    row: Stated = {}
+    if path and rank_id:
+        found = read_rank_table(Path(path)).find(rank_id)
+        row = {field: (_TABLE, text) for field, text in found.items()}
+    elif not any(os.environ.get(name) for name in _VARIABLES["world_size"]):
+        row = read_task()
     world_size = _number("world_size", row, 1, 2**20, default="1")
     if world_size == 1:
         return RankEnv()
@@ -160,27 +168,25 @@ def read_rank_env() -> RankEnv:
     )
 
 
-def _number(
-    field: str, row: Mapping[str, str], lowest: int, highest: int, default: str | None = None
-) -> int:
+def _number(field: str, row: Stated, lowest: int, highest: int, default: str | None = None) -> int:
     source, text = _find(field, row, default)
     if not (text.isascii() and text.isdigit() and lowest <= int(text) <= highest):
         raise UsageError(f"{source} is '{text}', expected a number {lowest}..{highest}")
     return int(text)
 
 
-def _find(field: str, row: Mapping[str, str], default: str | None = None) -> tuple[str, str]:
+def _find(field: str, row: Stated, default: str | None = None) -> tuple[str, str]:
     """Return the source of a value and the value, on which all sources must agree."""
     names = _VARIABLES[field]
     stated = [(name, os.environ[name]) for name in names if os.environ.get(name)]
-    if field in row and not (field == "master_addr" and stated):  # a host has several names
-        stated.append((_TABLE, row[field]))
+    if field in row and not (field.startswith("master") and stated):  # a host has several names
+        stated.append(row[field])
     if not stated and default is not None:
         return names[0], default
     if not stated:
         raise UsageError(
             f"this is one of several ranks, but none of {', '.join(names)} is set; start the ranks "
-            f"with torchrun or msrun, or set RANK_ID and {_TABLE}"
+            f"with torchrun, msrun or srun, or set RANK_ID and {_TABLE}"
         )
     (first, text), *others = stated
     for name, other in others:

@@ -9,6 +9,7 @@ import typer
 from ssd_core.config import DeviceName, FrameworkName, Recipe, ResumeRule
 from ssd_core.errors import UsageError, one_line, unknown_name
 from ssd_core.logs import set_up_logging
+from ssd_core.process.machine import show_devices
 from ssd_core.recipes import load_recipe
 from ssd_core.store import Location
 from ssd_core.structures import StageResult
@@ -69,6 +70,44 @@ Device = Annotated[
         "Device; auto selects the fastest available. The code for npu has not run on hardware.",
     ),
 ]
+NumDevices = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help="Devices of this machine that share the work; 1."),
+]
+
+
+def _parse_devices(text: str) -> tuple[int, ...]:
+    numbers = text.split(",")
+    if not all(each.isascii() and each.isdigit() for each in numbers):
+        raise typer.BadParameter(f"'{text}' is not a list of numbers such as 0,1")
+    if len(set(map(int, numbers))) < len(numbers):
+        raise typer.BadParameter(f"'{text}' names a device twice")
+    return tuple(map(int, numbers))
+
+
+Devices = Annotated[
+    Any,
+    typer.Option(
+        metavar="0,1",
+        parser=_parse_devices,
+        help="Numbers of the GPUs or NPUs that share the work.",
+    ),
+]
+
+
+def count_devices(device: str, num_devices: int | None, devices: tuple[int, ...] | None) -> int:
+    """Return on how many devices of this machine a command computes, and hide the others."""
+    if devices is None:
+        return num_devices or 1
+    if num_devices not in (None, len(devices)):
+        raise UsageError(
+            f"--num-devices {num_devices} contradicts the {len(devices)} numbers of --devices; "
+            "leave --num-devices out"
+        )
+    show_devices(device, devices)
+    return len(devices)
+
+
 _data_option = typer.Option(
     "--data",
     metavar="DIR",

@@ -9,16 +9,20 @@ from ssd_core.cli.options import (
     ConfigFile,
     Data,
     Device,
+    Devices,
     Framework,
     Json,
+    NumDevices,
     Out,
     RecipeName,
     Resume,
     choose_recipe,
+    count_devices,
     finish,
     refuse_repeated,
 )
 from ssd_core.errors import UsageError
+from ssd_core.process.machine import use_address
 from ssd_core.process.signals import exit_on_sigterm
 from ssd_core.recipes.overrides import override
 from ssd_core.store import Location
@@ -62,9 +66,8 @@ def train(
     ] = False,
     framework: Framework = "torch",
     device: Device = "auto",
-    num_devices: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Devices of this machine; they share the batch.")
-    ] = 1,
+    num_devices: NumDevices = None,
+    devices: Devices = None,
     nnodes: Annotated[
         int, typer.Option(metavar="N", min=1, help="Number of machines that train together.")
     ] = 1,
@@ -77,6 +80,10 @@ def train(
     master_port: Annotated[
         int, typer.Option(metavar="PORT", min=1, max=65535, help="Free port of machine 0.")
     ] = 29500,
+    local_addr: Annotated[
+        str | None,
+        typer.Option(metavar="HOST", help="Address of this machine through which its ranks talk."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train a detector; a killed run continues when the command is repeated.
@@ -107,7 +114,10 @@ def train(
         device=device,
         resume="extend" if is_extended else resume,
     )
-    nodes = Nodes(num_devices, nnodes, node_rank, master_addr, master_port)
+    if local_addr is not None:
+        use_address(local_addr)
+    here = count_devices(device, num_devices, devices)
+    nodes = Nodes(here, nnodes, node_rank, master_addr, master_port)
     if nodes.world_size > 1:
         raise typer.Exit(launch(training, out, nodes, *(["--json"] if as_json else [])))
     result = run(training, out)

@@ -1,9 +1,11 @@
 """Ranks from the environment, and the frameworks that join them."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,6 +39,24 @@ MSRUN = {
 }
 SHELL_LOOP = {"RANK_ID": "3", "RANK_SIZE": "4", "DEVICE_ID": "7", "RANK_TABLE_FILE": "TABLE"}
 """Of MindSpore's SSD, with the rank table below."""
+SRUN = {
+    "SLURM_JOB_ID": "33522533",
+    "SLURM_STEP_ID": "0",
+    "SLURM_STEP_NUM_TASKS": "8",
+    "SLURM_NTASKS": "8",
+    "SLURM_PROCID": "5",
+    "SLURM_LOCALID": "1",
+    "SLURM_NODEID": "1",
+    "SLURM_JOB_NODELIST": "rack[2-3]n[07,09-11],login",
+    "SLURM_TASKS_PER_NODE": "4(x2)",
+}
+BARE_SRUN = {  # no more than a site's wrapper passes on
+    "SLURM_NTASKS": "8",
+    "SLURM_PROCID": "5",
+    "SLURM_LOCALID": "1",
+    "SLURM_NODEID": "1",
+    "SLURM_NODELIST": "node0,node1",
+}
 
 
 @pytest.fixture
@@ -55,8 +75,10 @@ def environment(monkeypatch, tmp_path):
     path.write_text(json.dumps(table))
 
     def change(variables: dict[str, str], **changes: str | None) -> None:
-        for name in (*RANK_VARIABLES, "RANK_TABLE_FILE"):
+        for name in (*RANK_VARIABLES, "RANK_TABLE_FILE", "CUDA_VISIBLE_DEVICES"):
             monkeypatch.delenv(name, raising=False)
+        for name in [name for name in os.environ if name.startswith("SLURM_")]:
+            monkeypatch.delenv(name)
         for name, value in (variables | changes).items():
             if value is not None:
                 monkeypatch.setenv(name, str(path) if value == "TABLE" else value)
@@ -64,6 +86,7 @@ def environment(monkeypatch, tmp_path):
     return change
 
 
+SLURM_PORT = 20000 + zlib.crc32(b"33522533 0") % 12000
 WHOLE = RankEnv(
     rank=5,
     world_size=8,
@@ -98,6 +121,23 @@ FROM_TABLE = RankEnv(
         ({"RANK_TABLE_FILE": "TABLE", "RANK_ID": "3"}, FROM_TABLE),
         ({"RANK_TABLE_FILE": "TABLE"}, RankEnv()),
         ({"WORLD_SIZE": "1", "RANK": "0"}, RankEnv()),
+        (SRUN, replace(WHOLE, master_addr="rack2n07", master_port=SLURM_PORT)),
+        (SRUN | {"MASTER_ADDR": "node0", "MASTER_PORT": "29500"}, WHOLE),
+        (
+            SRUN | {"CUDA_VISIBLE_DEVICES": "3", "MASTER_PORT": "1"},
+            replace(WHOLE, device_id=0, master_addr="rack2n07", master_port=1),
+        ),
+        (BARE_SRUN | {"MASTER_PORT": "1"}, replace(WHOLE, local_world_size=8, master_port=1)),
+        (
+            SRUN
+            | {"SLURM_JOB_NAME": "interactive", "MASTER_ADDR": "node0", "MASTER_PORT": "29500"},
+            WHOLE,
+        ),
+        (SRUN | {"SLURM_STEP_NUM_TASKS": "1"}, RankEnv()),  # --preserve-env of an interactive step
+        (SRUN | {"SLURM_STEP_ID": "", "ENVIRONMENT": "BATCH"}, RankEnv()),
+        (BARE_SRUN | {"SLURM_JOB_NAME": "interactive", "SLURM_PROCID": "0"}, RankEnv()),
+        ({"SLURM_NTASKS": "8", "SLURM_JOB_ID": "1"}, RankEnv()),  # salloc on a login node
+        (SRUN | TORCHRUN, WHOLE),  # srun has started one torchrun per node
     ],
 )
 def test_ranks_are_numbered_by_the_environment(environment, variables, expected):
@@ -140,6 +180,11 @@ def test_a_single_process_needs_nobody(environment):
         (SHELL_LOOP, {"RANK_SIZE": "8"}, "RANK_SIZE is '8', but RANK_TABLE_FILE is '4'"),
         (SHELL_LOOP, {"DEVICE_ID": "6"}, "DEVICE_ID is '6', but RANK_TABLE_FILE is '7'"),
         (SHELL_LOOP, {"RANK_TABLE_FILE": None}, "or set RANK_ID and RANK_TABLE_FILE"),
+        (SRUN, {"SLURM_PROCID": "8"}, "SLURM_PROCID is '8', expected a number 0..7"),
+        (SRUN, {"SLURM_LOCALID": None}, "tasks of Slurm, but SLURM_LOCALID is not set; start it"),
+        (SRUN, {"SLURM_NODEID": None}, "tasks of Slurm, but SLURM_NODEID is not set; start it"),
+        (SRUN, {"SLURM_JOB_NODELIST": None}, "SLURM_JOB_NODELIST, SLURM_NODELIST is not set"),
+        (SRUN, {"RANK": "4"}, "RANK is '4', but SLURM_PROCID is '5'; unset one of them"),
     ],
 )
 def test_a_wrong_variable_is_named(environment, variables, changes, message):

@@ -17,7 +17,7 @@ from tests.faults.training_process import (
     wait_for_step,
 )
 from tests.processes import children, wait_until_gone
-from tests.rank_processes import finish_ranks, free_port, start_ranks
+from tests.rank_processes import finish_ranks, free_port, start_ranks, start_tasks
 from tests.train_logs import read_log
 
 STEPS = 6
@@ -88,9 +88,9 @@ def test_devices_of_a_machine_are_started_by_the_command(bccd_shards, whole_dir,
 
 
 def test_another_number_of_ranks_continues_after_sigterm(bccd_shards, whole_dir, tmp_path):
-    """One rank receives the signal; both stop after the same step, with a checkpoint."""
+    """One task of srun receives the signal; both stop after the same step, with a checkpoint."""
     words = command(bccd_shards, tmp_path)
-    processes = start_ranks(words, 2)
+    processes = start_tasks(words, 2)
     wait_for_step(processes[0], tmp_path, 1)
     processes[1].send_signal(signal.SIGTERM)
     ends = finish_ranks(processes)

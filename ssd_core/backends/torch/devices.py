@@ -116,13 +116,13 @@ def _open_cuda(env: RankEnv) -> Device:
         raise missing_device("cuda", "this torch is built without CUDA")
     if not torch.cuda.is_available():
         raise missing_device("cuda", "torch finds no NVIDIA GPU or no driver")
-    if env.local_rank >= torch.cuda.device_count():
+    if env.device_id >= torch.cuda.device_count():
         found = torch.cuda.device_count()
         raise missing_device("cuda", f"{env.local_world_size} ranks need a GPU each, {found} found")
-    torch.cuda.set_device(env.local_rank)
+    torch.cuda.set_device(env.device_id)
     # All batches of a run have one shape: let cuDNN measure which algorithms are fastest.
     torch.backends.cudnn.benchmark = True
-    device = torch.device("cuda", env.local_rank)
+    device = torch.device("cuda", env.device_id)
     return Device(
         name=torch.cuda.get_device_name(),
         torch_device=device,
@@ -141,15 +141,15 @@ def _open_npu(env: RankEnv) -> Device:
     if find_spec("torch_npu") is None:
         raise missing_device("npu", "torch_npu is not installed")
     npu = importlib.import_module("torch_npu").npu
-    if env.local_rank >= npu.device_count():
+    if env.device_id >= npu.device_count():
         found = npu.device_count()
         raise missing_device("npu", f"{env.local_world_size} ranks need an NPU each, {found} found")
-    npu.set_device(env.local_rank)
+    npu.set_device(env.device_id)
     # Prebuilt kernels: compiling one per shape takes minutes.
     npu.set_compile_mode(jit_compile=False)
     return Device(
         name=npu.get_device_name(),
-        torch_device=torch.device("npu", env.local_rank),
+        torch_device=torch.device("npu", env.device_id),
         synchronize=npu.synchronize,
         auto_precision="fp32",
         collectives="hccl",

@@ -101,13 +101,15 @@ class TorchRanks(Ranks):
 
 @contextmanager
 def join(env: RankEnv) -> Iterator[TorchRanks]:
-    """Meet the other ranks at MASTER_ADDR:MASTER_PORT; leave them at the end.
+    """Meet the other ranks at the address of rank 0; leave them at the end.
 
     After an error inside, this process does not wait for the others: it is about to end, which they
     notice.
     """
+    host = f"[{env.master_addr}]" if ":" in env.master_addr else env.master_addr
     try:
-        meeting = rendezvous("env://", env.rank, env.world_size, timeout=_TIMEOUT)
+        place = f"tcp://{host}:{env.master_port}"
+        meeting = rendezvous(place, env.rank, env.world_size, timeout=_TIMEOUT)
         store, _, _ = next(meeting)
         store.set_timeout(_TIMEOUT)
         dist.init_process_group(
@@ -117,8 +119,6 @@ def join(env: RankEnv) -> Iterator[TorchRanks]:
             world_size=env.world_size,
             timeout=_TIMEOUT,
         )
-    except ValueError:  # the ranks are named as by msrun or a rank table
-        raise UsageError("PyTorch needs MASTER_ADDR and MASTER_PORT, see torchrun") from None
     except RuntimeError as error:
         raise missed_ranks(env, _reason(error)) from None
     if env.rank:
