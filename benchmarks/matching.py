@@ -45,13 +45,13 @@ def measure(size: Size) -> Iterator[Row]:
     offsets = torch.zeros(_BATCH, len(anchors), 4, requires_grad=True)
 
     def match() -> tuple[Array, Array]:
-        matched, positive = loss.match(boxes, labels)
-        found = torch.where(positive[..., None], loss._encode(boxes, matched), 0)
-        return found.numpy(), torch.where(positive, labels.gather(1, matched), 0).numpy()
+        targets = loss.assign(boxes, labels)
+        found = torch.where(targets.positive[..., None], targets.offsets, 0)
+        return found.numpy(), targets.classes.numpy()
 
     def train() -> None:
-        sums = loss(logits, offsets, boxes, labels)
-        torch.autograd.backward(sums.cls + sums.bbox)
+        cls, bbox = loss(logits, offsets, loss.assign(boxes, labels))
+        torch.autograd.backward(cls + bbox)
 
     def encode() -> list[tuple[Array, Array]]:
         return [mindspore_chain.encode(*image) for image in images]

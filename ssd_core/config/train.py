@@ -109,6 +109,9 @@ class TrainConfig(Section):
     schedule: ScheduleConfig
     batch_size: PositiveInt
     """Images per optimizer step, over all devices."""
+    micro_batch_size: PositiveInt | None = None
+    """Images that a device computes at once; the gradients of these parts of a batch are added up.
+    None takes all images of the device. Norms take the statistics of a part."""
     epochs: PositiveFloat
     """Passes over the training split."""
     start_epoch: NonNegativeInt = 0

@@ -53,13 +53,14 @@ def torch_terms(device, method, logits, offsets, boxes, labels):
     device = open_device(device).torch_device
     loss = TorchLoss(ANCHORS, device=device, **method)
     leaves = [torch.tensor(array, device=device, requires_grad=True) for array in (logits, offsets)]
-    sums = loss(*leaves, *(torch.tensor(array, device=device) for array in (boxes, labels)))
-    divisor = sums.divisor.clamp(min=1)
-    ((sums.cls + sums.bbox) / divisor).backward()
+    targets = loss.assign(*(torch.tensor(array, device=device) for array in (boxes, labels)))
+    cls, bbox = loss(*leaves, targets)
+    divisor = targets.counts[0].clamp(min=1)
+    ((cls + bbox) / divisor).backward()
     return LossTerms(
-        loss_cls=(sums.cls / divisor).item(),
-        loss_bbox=(sums.bbox / divisor).item(),
-        positives=sums.positives.item(),
+        loss_cls=(cls / divisor).item(),
+        loss_bbox=(bbox / divisor).item(),
+        positives=targets.counts[1].item(),
         grad_cls_logits=leaves[0].grad.cpu().numpy(),
         grad_bbox_regression=leaves[1].grad.cpu().numpy(),
     )
@@ -89,9 +90,10 @@ def compile_loss(method):
     open_backend("mindspore", "cpu")
     loss = MindSporeLoss(ANCHORS, **dict(method))
 
-    def compute(*inputs):
-        sums = loss(*inputs)
-        return (sums[0] + sums[1]) / ops.stop_gradient(ops.maximum(sums[2], 1.0)), sums
+    def compute(logits, offsets, boxes, labels):
+        targets = loss.assign(boxes, labels)
+        sums = ops.cat([loss(logits, offsets, targets), targets[3]])
+        return (sums[0] + sums[1]) / ops.maximum(sums[2], 1.0), sums
 
     return ms.jit(ms.value_and_grad(compute, (0, 1), has_aux=True))
 

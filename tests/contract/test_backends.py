@@ -16,7 +16,7 @@ RECIPE = load_recipe("demo").train
 CONFIGS = {
     name: override(load_recipe("demo"), ["train.batch_size=2", *assignments]).train
     for name, assignments in {
-        "adamw": [],
+        "adamw": ["train.micro_batch_size=1"],
         "sgd": [
             "train.optimizer.name=sgd",
             "train.optimizer.clip_norm=5",
@@ -148,6 +148,24 @@ def test_a_scale_that_is_a_power_of_two_changes_no_bit_and_a_limit_shortens_the_
     assert clipped_figures == scaled_figures
     for name, change in clipped.items():
         np.testing.assert_allclose(change, plain[name] / 4, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("divisor", ["batch", "image"])
+def test_parts_of_a_batch_give_the_step_of_the_whole(framework, divisor):
+    """Norms keep their statistics, which would be those of a part; one image has no objects."""
+    batch = make_batch(0, num_images=5)
+    batch.labels[2] = 0
+    found = []
+    for more in ([], ["micro_batch_size=2"]):
+        names = ("optimizer.name=sgd", f"loss_divisor={divisor}", "loss_scale.start=8")
+        frozen = "freeze.names=*.norm.mean,*.norm.variance"
+        assignments = [f"train.{each}" for each in (*names, frozen, *more)]
+        learner = new_learner(framework, override(load_recipe("demo"), assignments).train)
+        found.append((learner.step(batch, 1e-3)(), learner.weights()))
+    (whole_figures, whole), (figures, weights) = found
+    assert figures == pytest.approx(whole_figures, rel=1e-5)
+    for name, array in whole.items():
+        np.testing.assert_allclose(weights[name], array, atol=2e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("config", ["sgd", "focal"])

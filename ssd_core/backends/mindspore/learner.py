@@ -1,27 +1,25 @@
 """A network under training with its optimizer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import mindspore as ms
-from mindspore import Parameter, Tensor, nn, ops
+from mindspore import Parameter, Tensor, nn
 
 from ssd_core.backends.base import ReadLosses, name_losses
 from ssd_core.backends.freezing import find_frozen
-from ssd_core.backends.mindspore.collectives import all_reduce, sum_gradients
 from ssd_core.backends.mindspore.detector import MindSporeDetector
 from ssd_core.backends.mindspore.devices import Device
-from ssd_core.backends.mindspore.loss import MindSporeLoss
 from ssd_core.backends.mindspore.model import (
     Ssd,
     copy_to_arrays,
     copy_to_parameters,
 )
 from ssd_core.backends.mindspore.norms import freeze, share_statistics
-from ssd_core.backends.mindspore.optimizers import ScaledOptimizer
+from ssd_core.backends.mindspore.steps import Accumulate, Assign, Measure, Sum, Update, WholeStep
 from ssd_core.backends.ranks import ALONE, Ranks
 from ssd_core.backends.weights import WEIGHTS
 from ssd_core.config import PostprocessSpec, TrainConfig
-from ssd_core.detection.anchors import generate_anchors
 from ssd_core.structures import Array, Batch
 
 
@@ -45,22 +43,46 @@ class MindSporeLearner:
         self._model.initialize(config.seed)
         freeze(self._model, find_frozen(config, self._model.named_parameters))
         share_statistics(self._model, ranks)
-        self._step = _Step(self._model, config, ranks)
-        self._measure = _Measure(self._model, self._step.loss)
+        self._step = WholeStep(self._model, config, ranks)
+        self._measure = Measure(self._model, self._step.loss)
+        self._micro_batch_size = config.micro_batch_size
+        if self._micro_batch_size is not None:
+            self._assign, self._sum = Assign(self._step), Sum(self._step)
+            self._accumulate = Accumulate(self._step)
+            self._update = Update(self._step, self._accumulate.gradients)
 
     def step(self, batch: Batch, learning_rate: float) -> ReadLosses:
         """Update the weights once, at the given rate."""
-        arrays = (batch.images, batch.boxes, batch.labels)
-        inputs = (*map(Tensor, arrays), Tensor(learning_rate, ms.float32))
+        rate = Tensor(learning_rate, ms.float32)
+        size = self._micro_batch_size or len(batch.images)
+        parts = [
+            tuple(Tensor(array[start : start + size]) for array in _arrays(batch))
+            for start in range(0, len(batch.images), size)
+        ]
         self._model.set_train(True)
         with self._device.explain_memory(), self._ranks.in_touch():
-            if self._ranks.world_size > 1:
-                # A sum fails if another rank is 30 seconds behind, for example with its graph.
-                self._step.compile(*inputs)
-                self._ranks.greatest(0)
-            figures = self._step(*inputs)
+            if len(parts) == 1:
+                figures = self._run(self._step, *parts[0], rate)
+            else:
+                figures = self._step_in_parts(parts, rate)
         batch_size = len(batch.images) * self._ranks.world_size
         return lambda: name_losses(figures.asnumpy().tolist(), batch_size)
+
+    def _step_in_parts(self, parts: Sequence[tuple[Tensor, ...]], rate: Tensor) -> Tensor:
+        targets = [self._assign(boxes, labels) for _, boxes, labels in parts]
+        counts = self._run(self._sum, sum(each[3] for each in targets))
+        losses = [
+            self._run(self._accumulate, images, targets[index], counts, Tensor(index == 0))
+            for index, (images, _, _) in enumerate(parts)
+        ]
+        return self._run(self._update, sum(losses), counts, rate)
+
+    def _run(self, graph: nn.Cell, *inputs: Any) -> Tensor:
+        if self._ranks.world_size > 1:
+            # A sum fails if another rank is 30 seconds behind, for example with its graph.
+            graph.compile(*inputs)
+            self._ranks.greatest(0)
+        return graph(*inputs)
 
     def measure(self, batch: Batch) -> list[float]:
         """Return the sums of the losses of a batch without an update.
@@ -69,7 +91,7 @@ class MindSporeLearner:
         """
         self._model.set_train(False)
         with self._device.explain_memory():
-            sums = self._measure(*map(Tensor, (batch.images, batch.boxes, batch.labels)))
+            sums = self._measure(*map(Tensor, _arrays(batch)))
         return [float(value) for value in sums.asnumpy()]
 
     def state(self) -> dict[str, Array]:
@@ -93,48 +115,5 @@ class MindSporeLearner:
         return weights | self._step.optimizer.named_state
 
 
-class _Step(nn.Cell):
-    """Forward and backward pass and the update, compiled to one graph."""
-
-    def __init__(self, model: Ssd, config: TrainConfig, ranks: Ranks) -> None:
-        super().__init__()
-        self.model = model
-        self._sum = all_reduce(ranks)
-        self.loss = MindSporeLoss(
-            generate_anchors(config.model.anchors, config.model.image_size),
-            variances=config.model.variances,
-            matching=config.matching,
-            classification=config.classification_loss,
-            divisor=config.loss_divisor,
-        )
-        trained = {
-            name: each for name, each in model.named_parameters.items() if each.requires_grad
-        }
-        self._sum_gradients = sum_gradients(len(trained), config.all_reduce_fusion, ranks)
-        self.optimizer = ScaledOptimizer(trained, config)
-        self._differentiate = ms.value_and_grad(
-            self._forward, None, ms.ParameterTuple(trained.values()), has_aux=True
-        )
-
-    def construct(self, images: Tensor, boxes: Tensor, labels: Tensor, rate: Tensor) -> Tensor:
-        """Update the weights; return the sums of the loss and the figures of the optimizer."""
-        (_, sums), gradients = self._differentiate(images, boxes, labels)
-        return ops.cat([sums, self.optimizer(self._sum_gradients(gradients), rate)])
-
-    def _forward(self, images: Tensor, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        sums = self.loss(*self.model(images), boxes, labels)
-        totals = self._sum(ops.stop_gradient(sums))
-        loss = (sums[0] + sums[1]) / ops.maximum(totals[2], 1.0)
-        return loss * self.optimizer.loss_scale, totals
-
-
-class _Measure(nn.Cell):
-    """Forward pass and losses, compiled to one graph."""
-
-    def __init__(self, model: Ssd, loss: MindSporeLoss) -> None:
-        super().__init__()
-        self.model, self.loss = model, loss
-
-    def construct(self, images: Tensor, boxes: Tensor, labels: Tensor) -> Tensor:
-        """Return the sums of the losses."""
-        return self.loss(*self.model(images), boxes, labels)
+def _arrays(batch: Batch) -> tuple[Array, ...]:
+    return batch.images, batch.boxes, batch.labels

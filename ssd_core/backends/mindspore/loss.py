@@ -40,32 +40,36 @@ class MindSporeLoss(nn.Cell):
             self._classify = _FocalLoss(classification)
 
     def construct(
-        self, cls_logits: Tensor, bbox_regression: Tensor, boxes: Tensor, labels: Tensor
+        self, cls_logits: Tensor, bbox_regression: Tensor, targets: tuple[Tensor, ...]
     ) -> Tensor:
-        """Return [4] sums over the batch, which ranks may add up: cls, bbox, divisor, positives.
+        """Return [2] sums of the losses of classes and boxes, to be divided by the divisor."""
+        classes, offsets, positive, _ = targets
+        cls = self._classify(cls_logits, classes, positive)
+        errors = ops.smooth_l1_loss(bbox_regression, offsets, reduction="none")
+        bbox = ops.where(positive[..., None], errors, 0.0).sum(axis=2)
+        if self._divisor == "image":
+            per_image = _count_per_image(positive)
+            cls, bbox = cls.sum(axis=1) / per_image, bbox.sum(axis=1) / per_image
+        return ops.stack([cls.sum(), bbox.sum()])
 
-        The arguments are the oracle's, with M at least 1. The divisor is to be limited to at least
-        1 after it is summed.
+    def assign(self, boxes: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+        """Return the targets of padded objects [B, M, 4] and [B, M]; M is at least 1.
+
+        They are [B, A] classes, [B, A, 4] offsets, [B, A] whether an anchor has an object, and [2]
+        counts, which the parts of a batch and the ranks add up: the divisor of both losses, then to
+        be limited to at least 1, and the positives.
         """
         matched, positive = self.match(boxes, labels)
-        targets = ops.where(positive, ops.gather_elements(labels, 1, matched), 0)
-        cls = self._classify(cls_logits, targets, positive)
+        classes = ops.where(positive, ops.gather_elements(labels, 1, matched), 0)
         # An anchor without object would have infinite or meaningless offsets.
         offsets = ops.where(positive[..., None], self._encode(boxes, matched), 0.0)
-        errors = ops.smooth_l1_loss(bbox_regression, ops.stop_gradient(offsets), reduction="none")
-        bbox = ops.where(positive[..., None], errors, 0.0).sum(axis=2)
-        return self._sum(cls, bbox, positive.astype(ms.float32))
-
-    def _sum(self, cls: Tensor, bbox: Tensor, positive: Tensor) -> Tensor:
-        """Sum the [B, A] losses as the divisor defines it."""
-        total = positive.sum()
-        per_image = ops.maximum(positive.sum(axis=1), 1.0)
-        if self._divisor == "batch":
-            return ops.stack([cls.sum(), bbox.sum(), total, total])
+        total = positive.astype(ms.float32).sum()
+        divisor = total
         if self._divisor == "batch_at_least_one":
-            return ops.stack([cls.sum(), bbox.sum(), per_image.sum(), total])
-        cls, bbox = (cls.sum(axis=1) / per_image).sum(), (bbox.sum(axis=1) / per_image).sum()
-        return ops.stack([cls, bbox, ops.ones_like(per_image).sum(), total])
+            divisor = _count_per_image(positive).sum()
+        elif self._divisor == "image":
+            divisor = ops.ones_like(_count_per_image(positive)).sum()
+        return classes, offsets, positive, ops.stack([divisor, total])
 
     def match(self, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return for each anchor the row of its object, and whether it has one; both [B, A]."""
@@ -90,6 +94,11 @@ class MindSporeLoss(nn.Cell):
         code = _to_code(ops.cat([(low + high) / 2, high - low], -1))
         code = ops.gather_elements(code, 1, ops.tile(matched[..., None], (1, 1, 4)))
         return (code - self._code_origin) / self._code_unit
+
+
+def _count_per_image(positive: Tensor) -> Tensor:
+    """Return [B] positives of each image, at least 1."""
+    return ops.maximum(positive.astype(ms.float32).sum(axis=1), 1.0)
 
 
 class _SoftmaxLoss(nn.Cell):

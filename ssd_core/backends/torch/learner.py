@@ -11,7 +11,7 @@ from ssd_core.backends.ranks import ALONE, Ranks
 from ssd_core.backends.torch.detector import TorchDetector
 from ssd_core.backends.torch.devices import Device
 from ssd_core.backends.torch.distributed import Gradients
-from ssd_core.backends.torch.loss import LossSums, TorchLoss
+from ssd_core.backends.torch.loss import Targets, TorchLoss
 from ssd_core.backends.torch.model import Ssd, copy_to_arrays, copy_to_tensors
 from ssd_core.backends.torch.norms import freeze, share_statistics
 from ssd_core.backends.torch.optimizers import ScaledOptimizer
@@ -38,7 +38,7 @@ class TorchLearner:
         ranks: Ranks = ALONE,
     ) -> None:
         self._config, self._device, self._precision = config.model, device, precision
-        self._ranks = ranks
+        self._ranks, self._micro_batch_size = ranks, config.micro_batch_size
         model = Ssd(config.model, num_classes)
         model.initialize(config.seed)
         freeze(model, find_frozen(config, model.state_dict()))
@@ -61,29 +61,41 @@ class TorchLearner:
     def step(self, batch: Batch, learning_rate: float) -> ReadLosses:
         """Update the weights once, at the given rate."""
         with self._device.explain_memory():
-            sums = self._forward(batch)
-            totals: Tensor = self._ranks.sum(sums.stack())
-            loss = (sums.cls + sums.bbox) / totals[2].clamp(min=1)
+            parts = self._assign(batch, self._micro_batch_size or len(batch.images))
+            counts = self._ranks.sum(torch.stack([targets.counts for _, targets in parts]).sum(0))
             self._gradients.clear()
-            (loss * self._optimizer.loss_scale).backward()  # type: ignore[no-untyped-call]
+            losses = [self._accumulate(*part, counts[0].clamp(min=1)) for part in parts]
             self._gradients.sum()
-            figures = torch.cat([totals, self._optimizer.update(learning_rate)])
+            sums = self._ranks.sum(torch.stack(losses).sum(0))
+            figures = torch.cat([sums, counts, self._optimizer.update(learning_rate)])
         batch_size = len(batch.images) * self._ranks.world_size
         return lambda: name_losses(figures.tolist(), batch_size)
 
     def measure(self, batch: Batch) -> list[float]:
         """Return the sums of the losses of a batch without an update."""
         with torch.no_grad(), self._device.explain_memory():
-            return self._forward(batch, is_training=False).stack().tolist()
+            ((images, targets),) = self._assign(batch, len(batch.images))
+            self._model.eval()
+            return [*map(float, self._forward(images, targets)), *targets.counts.tolist()]
 
-    def _forward(self, batch: Batch, *, is_training: bool = True) -> LossSums:
-        images, boxes, labels = (
-            self._device.copy(array) for array in (batch.images, batch.boxes, batch.labels)
-        )
-        self._model.train(is_training)
+    def _assign(self, batch: Batch, size: int) -> list[tuple[Tensor, Targets]]:
+        """Copy a batch to the device; return parts of at most `size` images with their targets."""
+        arrays = (batch.images, batch.boxes, batch.labels)
+        parts = zip(*(torch.split(self._device.copy(each), size) for each in arrays), strict=True)
+        return [(images, self._loss.assign(boxes, labels)) for images, boxes, labels in parts]
+
+    def _accumulate(self, images: Tensor, targets: Targets, divisor: Tensor) -> Tensor:
+        """Add the gradients of a part of the batch; return [2] sums of its losses."""
+        self._model.train()
+        cls, bbox = self._forward(images, targets)
+        loss = (cls + bbox) / divisor
+        (loss * self._optimizer.loss_scale).backward()  # type: ignore[no-untyped-call]
+        return torch.stack([cls.detach(), bbox.detach()])
+
+    def _forward(self, images: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
         with self._device.autocast(self._precision):
             cls_logits, bbox_regression = self._model(self._model.normalize(images))
-        return self._loss(cls_logits.float(), bbox_regression.float(), boxes, labels)
+        return self._loss(cls_logits.float(), bbox_regression.float(), targets)
 
     def state(self) -> dict[str, Array]:
         """Return copies of the weights, the statistics of norms and the optimizer's state."""

@@ -17,19 +17,18 @@ from ssd_core.structures import FloatArray
 
 
 @dataclass(frozen=True, slots=True)
-class LossSums:
-    """Scalars on the device: sums over a batch, which ranks may add up."""
+class Targets:
+    """What the anchors of some images are to predict, on the device."""
 
-    cls: Tensor
-    bbox: Tensor
-    divisor: Tensor
-    """Divides both losses; to be limited to at least 1 after it is summed over the ranks."""
-    positives: Tensor
-
-    def stack(self) -> Tensor:
-        """Return [4] values in the order of the fields, without gradients."""
-        values = (self.cls, self.bbox, self.divisor, self.positives)
-        return torch.stack([value.detach().to(self.cls.dtype) for value in values])
+    classes: Tensor
+    """[B, A] 1..K; 0 for an anchor without object."""
+    offsets: Tensor
+    """[B, A, 4]; infinite or meaningless without object."""
+    positive: Tensor
+    """[B, A] whether an anchor has an object."""
+    counts: Tensor
+    """[2] the divisor of both losses, and the positives. The parts of a batch and the ranks add
+    them up; a divisor is then limited to at least 1."""
 
 
 class TorchLoss:
@@ -56,31 +55,36 @@ class TorchLoss:
         self._classification = classification
 
     def __call__(
-        self, cls_logits: Tensor, bbox_regression: Tensor, boxes: Tensor, labels: Tensor
-    ) -> LossSums:
-        """Return the loss sums of a batch; the arguments are the oracle's, with M at least 1."""
-        matched, positive = self.match(boxes, labels)
-        targets = torch.where(positive, labels.gather(1, matched), 0)
+        self, cls_logits: Tensor, bbox_regression: Tensor, targets: Targets
+    ) -> tuple[Tensor, Tensor]:
+        """Return the sums of the losses of classes and boxes, to be divided by the divisor."""
         if isinstance(self._classification, SoftmaxLossSpec):
-            cls = self._softmax_loss(cls_logits, targets, positive, self._classification)
+            cls = self._softmax_loss(cls_logits, targets, self._classification)
         else:
-            cls = _focal_loss(cls_logits, targets, self._classification)
-        offsets = self._encode(boxes, matched)
-        # An anchor without object has infinite or meaningless offsets here, and no gradient.
-        errors = functional.smooth_l1_loss(bbox_regression, offsets, reduction="none")
-        bbox = torch.where(positive[..., None], errors, 0)
-        return self._sum(cls, bbox, positive)
+            cls = _focal_loss(cls_logits, targets.classes, self._classification)
+        errors = functional.smooth_l1_loss(bbox_regression, targets.offsets, reduction="none")
+        # An anchor without object has no gradient.
+        bbox = torch.where(targets.positive[..., None], errors, 0)
+        if self._divisor == "image":
+            per_image = _count_per_image(targets.positive)
+            cls, bbox = cls.sum(dim=1) / per_image, bbox.sum(dim=(1, 2)) / per_image
+        return cls.sum(), bbox.sum()
 
-    def _sum(self, cls: Tensor, bbox: Tensor, positive: Tensor) -> LossSums:
-        """Sum the [B, A] and [B, A, 4] losses as the divisor defines it."""
-        total = positive.sum()
-        if self._divisor == "batch":
-            return LossSums(cls.sum(), bbox.sum(), total, total)
-        per_image = positive.sum(dim=1).clamp(min=1)
+    @torch.no_grad()
+    def assign(self, boxes: Tensor, labels: Tensor) -> Targets:
+        """Return the targets of padded objects [B, M, 4] and [B, M]; M is at least 1."""
+        matched, positive = self.match(boxes, labels)
+        divisor = total = positive.sum(dtype=boxes.dtype)
         if self._divisor == "batch_at_least_one":
-            return LossSums(cls.sum(), bbox.sum(), per_image.sum(), total)
-        cls, bbox = cls.sum(dim=1) / per_image, bbox.sum(dim=(1, 2)) / per_image
-        return LossSums(cls.sum(), bbox.sum(), torch.ones_like(per_image).sum(), total)
+            divisor = _count_per_image(positive).sum(dtype=boxes.dtype)
+        elif self._divisor == "image":
+            divisor = torch.full_like(total, len(positive))
+        return Targets(
+            classes=torch.where(positive, labels.gather(1, matched), 0),
+            offsets=self._encode(boxes, matched),
+            positive=positive,
+            counts=torch.stack([divisor, total]),
+        )
 
     @torch.no_grad()
     def match(self, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,14 +106,12 @@ class TorchLoss:
         positive = reaches_threshold(best_iou, self._matching) | is_forced
         return torch.where(is_forced, forced, matched), positive
 
-    def _softmax_loss(
-        self, cls_logits: Tensor, targets: Tensor, positive: Tensor, spec: SoftmaxLossSpec
-    ) -> Tensor:
+    def _softmax_loss(self, cls_logits: Tensor, targets: Targets, spec: SoftmaxLossSpec) -> Tensor:
         """Return [B, A] cross entropies, 0 for anchors that do not take part."""
         cross_entropy = functional.cross_entropy(
-            cls_logits.flatten(0, 1), targets.flatten(), reduction="none"
-        ).view_as(targets)
-        takes_part = self._add_hard_negatives(positive, cross_entropy.detach(), spec)
+            cls_logits.flatten(0, 1), targets.classes.flatten(), reduction="none"
+        ).view_as(targets.classes)
+        takes_part = self._add_hard_negatives(targets.positive, cross_entropy.detach(), spec)
         return torch.where(takes_part, cross_entropy, 0)
 
     @torch.no_grad()
@@ -124,13 +126,17 @@ class TorchLoss:
         is_hard = torch.zeros_like(positive).scatter_(1, hardest, self._ranks < wanted)
         return positive | is_hard
 
-    @torch.no_grad()
     def _encode(self, boxes: Tensor, matched: Tensor) -> Tensor:
         """Return [B, A, 4] offsets of each anchor's object."""
         low, high = boxes[..., :2], boxes[..., 2:]
         code = _to_code(torch.cat([(low + high) / 2, high - low], dim=-1))
         code = code.gather(1, matched[..., None].expand(-1, -1, 4))
         return code.sub_(self._code_origin).div_(self._code_unit)
+
+
+def _count_per_image(positive: Tensor) -> Tensor:
+    """Return [B] positives of each image, at least 1."""
+    return positive.sum(dim=1).clamp(min=1)
 
 
 def _focal_loss(cls_logits: Tensor, targets: Tensor, spec: FocalLossSpec) -> Tensor:

@@ -46,7 +46,7 @@ def test_a_batch_that_does_not_fit_into_the_memory_is_explained():
 def test_other_errors_of_torch_pass_through():
     learner = TorchBackend("cpu", "fp32").learner(RECIPE, 3)
     with pytest.raises(RuntimeError, match="size"):
-        learner.step(replace(make_batch(), labels=np.zeros((3, 8), np.int64)), 0.01)
+        learner.step(replace(make_batch(), labels=np.zeros((2, 7), np.int64)), 0.01)
 
 
 def weights_after_a_step(precision="fp32", **optimizer):

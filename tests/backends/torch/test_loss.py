@@ -36,8 +36,9 @@ def record_calls(loss, num_images):
     logits = torch.randn(num_images, len(ANCHORS), 4, requires_grad=True)
     offsets = torch.randn(num_images, len(ANCHORS), 4, requires_grad=True)
     with AtenCalls() as calls:
-        sums = loss(logits, offsets, boxes, labels)
-        ((sums.cls + sums.bbox) / sums.divisor.clamp(min=1)).backward()
+        targets = loss.assign(boxes, labels)
+        cls, bbox = loss(logits, offsets, targets)
+        ((cls + bbox) / targets.counts[0].clamp(min=1)).backward()
     return calls.names
 
 
@@ -58,5 +59,6 @@ def test_a_logit_that_is_not_a_number_makes_the_loss_not_a_number(classification
     boxes, labels = random_targets(1)
     logits = torch.zeros(1, len(ANCHORS), 4)
     logits[0, 7] = float("nan")
-    sums = build_loss(classification)(logits, torch.zeros(1, len(ANCHORS), 4), boxes, labels)
-    assert sums.cls.isnan()
+    loss = build_loss(classification)
+    cls, _ = loss(logits, torch.zeros(1, len(ANCHORS), 4), loss.assign(boxes, labels))
+    assert cls.isnan()
