@@ -10,8 +10,9 @@
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from pydantic_core import from_json
 from ssd_core.errors import DataError
 
 LOG_FILE = "train_log.jsonl"
+
+LineListener = Callable[[Mapping[str, Any]], None]
+"""Follows a training: takes each line that its log gets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +97,39 @@ def steady_speed(windows: Sequence[TimedSteps]) -> tuple[float, int]:
     seconds = math.fsum(window.seconds for window in counted)
     left_out = sum(window.steps for window in windows) - sum(window.steps for window in counted)
     return (sum(window.images for window in counted) / seconds if counted else 0.0), left_out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingProgress:
+    """How far a training is."""
+
+    percent: int
+    """Of its steps; 100 only at its end."""
+    seconds_left: int | None
+    """At the pace of this attempt, with its evaluations; None before its first steps."""
+    metrics: Mapping[str, float]
+    """Latest loss and AP, as far as they are known."""
+
+
+def find_progress(latest: Mapping[str, Mapping[str, Any]]) -> TrainingProgress | None:
+    """Return the progress by the latest line of each event; None without a start."""
+    if (start := latest.get("start")) is None:
+        return None
+    step, total = (
+        max(start, latest.get("step", start), key=itemgetter("time")),
+        start["total_steps"],
+    )
+    done, seconds = step["step"] - start["step"], step["time"] - start["time"]
+    left = round(seconds / done * (total - step["step"])) if done else None
+    percent = min(99, 100 * step["step"] // total)
+    if latest.get("end", {"time": 0})["time"] >= start["time"]:
+        percent, left = 100, 0
+    figures = {"loss": step.get("loss"), "ap": latest.get("evaluation", {}).get("ap")}
+    return TrainingProgress(
+        percent=percent,
+        seconds_left=left,
+        metrics={name: value for name, value in figures.items() if value is not None},
+    )
 
 
 def rewind(path: Path, step: int) -> None:

@@ -33,6 +33,7 @@ from ssd_core.stages.outputs import read_output
 from ssd_core.store import Location
 from ssd_core.store.transfer import MirroredFile
 from ssd_core.structures import StageResult
+from ssd_core.tracking.trainjob import report_to_trainjob
 from ssd_core.train_log import LOG_FILE, parse_log
 from ssd_core.training.checkpoints import CHECKPOINT_DIR, CheckpointDir, TrainState
 from ssd_core.training.identity import Identity, digest_identity, identify
@@ -158,14 +159,13 @@ def run(training: Training, out_dir: Location) -> StageResult:
         def work(folder: Path) -> Results:
             is_mirrored = out_dir.local is None and ranks.rank == 0
             log = MirroredFile(folder / LOG_FILE, out_dir) if is_mirrored else None
+            known = [each["training_id"] for each in continues]
             checkpoints = CheckpointDir(
                 out_dir / CHECKPOINT_DIR,
                 training.describe(),
                 training.manifest.classes,
                 keep=training.recipe.train.keep_checkpoints,
-                continues=None
-                if training.resume == "fresh"
-                else [each["training_id"] for each in continues],
+                continues=None if training.resume == "fresh" else known,
                 log=log,
             )
             loop = Run(
@@ -182,6 +182,7 @@ def run(training: Training, out_dir: Location) -> StageResult:
                 ),
                 take_over=lambda: record_owner(out_dir, training.identity, continues),
                 ranks=ranks,
+                listeners=[to_trainjob],
                 device_memory=backend.peak_memory,
                 evaluate=evaluate,
             )
@@ -190,7 +191,8 @@ def run(training: Training, out_dir: Location) -> StageResult:
             state = _train(loop, log)
             return ranks.on_first(lambda: _keep_model(training, loop, state, backend, out_dir))
 
-        results = run_stage(request(training), out_dir, work, ranks=ranks, in_place=True)
+        with report_to_trainjob() as to_trainjob:
+            results = run_stage(request(training), out_dir, work, ranks=ranks, in_place=True)
         return _report("trained", results, out_dir)
 
 

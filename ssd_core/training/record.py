@@ -117,11 +117,14 @@ def append_end(run: Run, state: TrainState) -> None:
 
 
 def append_line(run: Run, line: Mapping[str, Any]) -> None:
-    """Append a line to the log, in the process that writes it."""
+    """Append a line with its time to the log, in the process that writes it."""
     if not run.is_first:
         return
+    line = {**line, "time": round(time.time(), 3)}
     with explain_disk_errors(run.log_path):
         append(run.log_path, line)
+    for listener in run.listeners:
+        listener(line)
 
 
 def diverged(run: Run, step: int, problem: str) -> DivergedError:

@@ -1,7 +1,7 @@
 """A training run: its parts, and its lengths in steps."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from ssd_core.backends.base import Learner
 from ssd_core.backends.ranks import ALONE, Ranks
 from ssd_core.config import TrainConfig
 from ssd_core.structures import Batch
+from ssd_core.train_log import LineListener
 from ssd_core.training.checkpoints import CheckpointDir
 
 
@@ -35,6 +36,8 @@ class Run:
     """Called when the checkpoint is loaded, before anything is written."""
     ranks: Ranks = ALONE
     """Each process runs this loop; only rank 0 writes and evaluates."""
+    listeners: Sequence[LineListener] = ()
+    """They take the lines of the log, on rank 0."""
     device_memory: Callable[[], int | None] = lambda: None
     """Returns the peak of the device's memory in bytes, None without one of its own."""
     evaluate: Callable[[], dict[str, float]] | None = None

@@ -32,7 +32,7 @@ SETTINGS = {
     "checkpoint_interval": 4,
     "loader_threads": 1,
 }
-VOLATILE = {"seconds", "images_per_second", "data_wait", "host_memory", "warm_up_steps"}
+VOLATILE = {"seconds", "images_per_second", "data_wait", "host_memory", "warm_up_steps", "time"}
 MOMENTS = (
     "training.json",
     "step-00000004/state.safetensors",

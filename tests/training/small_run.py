@@ -19,7 +19,7 @@ from tests.small_model import CLASSES, describe_model
 from tests.train_logs import read_log
 
 IMAGE_SIZE, NUM_IMAGES, BATCH_SIZE = 4, 10, 4
-VOLATILE = {"seconds", "images_per_second", "data_wait", "host_memory", "warm_up_steps"}
+VOLATILE = {"seconds", "images_per_second", "data_wait", "host_memory", "warm_up_steps", "time"}
 """Entries of the log that measure time."""
 
 
