@@ -1,6 +1,8 @@
 """Verbs for a cluster: `compile`, `submit`, `wait` and `status`."""
 
+import math
 import sys
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,13 +19,19 @@ from pipelines.cli.options import (
     with_bundles,
 )
 from pipelines.cluster.settings import ServerSettings
+from pipelines.progress import TRAINS, describe_progress, read_progress
 from ssd_core.cli.options import Json, print_json
-from ssd_core.errors import RunFailedError, TransientError
-from ssd_core.logs import format_duration, set_up_logging
+from ssd_core.errors import RunFailedError, SsdError, TransientError
+from ssd_core.logs import format_duration, logger, set_up_logging
+from ssd_core.store.layout import Layout
+from ssd_core.train_log import TrainingProgress
 
 if TYPE_CHECKING:
     from pipelines.cluster.client import Client, RunState, StepState
     from pipelines.cluster.submission import Package
+
+_PROGRESS_SECONDS = 60.0
+"""Time between two looks at the log of a training in the store."""
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The id that `submit` printed.")]
 
@@ -169,6 +177,8 @@ def wait(
 def status(run: RunId, server: ServerSettings, as_json: Json = False) -> None:
     """Print the state of a run and of its steps, with the reason of a failure.
 
+    A training shows its progress by the log in the store, as of its last checkpoint.
+
     A run that a user terminated is called so, though the server calls it
     failed. The exit code is 0 for every state; `wait` exits with that of the
     run.
@@ -180,13 +190,19 @@ def status(run: RunId, server: ServerSettings, as_json: Json = False) -> None:
 
     client = Client(server)
     found = explain(client, client.get_run(run))
+    progress = None
+    try:
+        progress = _find_progress(found)
+    except SsdError as error:
+        logger.warning("the progress of the training is not known: %s", error)
     if as_json:
-        print_json(asdict(found) | {"url": client.run_url(run)})
+        known = {"progress": asdict(progress)} if progress else {}
+        print_json(asdict(found) | known | {"url": client.run_url(run)})
         return
     why = f": {found.error}" if found.error else ""
     print(f"{found.name} · {found.state}{why}")
     for step in found.steps:
-        print(f"  {_describe_step(step)}")
+        print(f"  {_describe_step(step, progress)}")
     print(client.run_url(run))
 
 
@@ -194,19 +210,42 @@ def _watch(client: "Client", run_id: str, options: WaitOptions) -> None:
     """Print changes until the run is over; raise unless it succeeded."""
     from pipelines.cluster.watch import follow
 
-    shown: dict[str, str] = {}
+    shown: dict[str, tuple[str, TrainingProgress | None]] = {}
+    progress, next_look = None, 0.0
     for run in follow(client, run_id, **asdict(options)):
+        if time.monotonic() >= next_look:
+            next_look = time.monotonic() + _PROGRESS_SECONDS
+            try:
+                progress = _find_progress(run)
+            except SsdError as error:
+                logger.warning("the progress of the training is not known: %s", error)
+                next_look = math.inf
         for step in run.steps:
-            if shown.get(step.name) != step.state:
-                print(_describe_step(step), flush=True)
-                shown[step.name] = step.state
+            now = step.state, progress if _is_training(step) else None
+            if shown.get(step.name) != now:
+                print(_describe_step(step, progress), flush=True)
+                shown[step.name] = now
     print(run.state)
     _check_end(run, client.run_url(run_id))
 
 
-def _describe_step(step: "StepState") -> str:
+def _is_training(step: "StepState") -> bool:
+    return step.name in TRAINS and step.state == "running"
+
+
+def _find_progress(run: "RunState") -> TrainingProgress | None:
+    """Return the progress of the step that trains now."""
+    found = (step.name for step in run.steps if _is_training(step))
+    if (step := next(found, None)) is None:
+        return None
+    return read_progress(Layout(str(run.arguments["data_root"])), run.id, step)
+
+
+def _describe_step(step: "StepState", progress: TrainingProgress | None) -> str:
     took = "" if step.seconds is None else f" after {format_duration(step.seconds)}"
     why = f": {step.error}" if step.error else ""
+    if progress and _is_training(step):
+        why = f", {describe_progress(progress)}"
     return f"{step.name}: {step.state}{took}{why}"
 
 

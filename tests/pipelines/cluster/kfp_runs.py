@@ -17,6 +17,8 @@ class Run:
     content: Json
     history: Sequence[str]
     position: int = 0
+    reached: int = 1
+    """Number of the task that has the state of the run; those before it have succeeded."""
     pods: dict[str, Json] = field(default_factory=dict)
     """`phase` and `message` of pods by task, where they are others than those of the task."""
     is_retried: bool = False
@@ -33,7 +35,7 @@ def shown(run: Run) -> Json:
         {"state": state, "update_time": (created + timedelta(minutes=number)).isoformat()}
         for number, state in enumerate(states)
     ]
-    details = list(task_details(ordered_tasks(run), states, created))
+    details = list(task_details(ordered_tasks(run), states, created, run.reached))
     if run.is_retried:
         for child in (child for task in details for child in task.get("child_tasks", ())):
             child["pod_name"] = child["pod_name"].replace("pod-of-", "group-of-")
@@ -49,8 +51,10 @@ def ordered_tasks(run: Run) -> Sequence[str]:
     return list(TopologicalSorter(graph).static_order())
 
 
-def task_details(tasks: Sequence[str], states: Sequence[str], created: datetime) -> Iterator[Json]:
-    """Yield the tasks of a run: all succeed, or the second has the state of the run.
+def task_details(
+    tasks: Sequence[str], states: Sequence[str], created: datetime, reached: int
+) -> Iterator[Json]:
+    """Yield the tasks of a run: all succeed, or the one that is reached has the state of the run.
 
     No task has an error. After the end, one that never ran has neither a state nor a duration;
     a running one ends in 1970.
@@ -62,8 +66,8 @@ def task_details(tasks: Sequence[str], states: Sequence[str], created: datetime)
     for number, name in enumerate(tasks):
         start = created + timedelta(minutes=number)
         task: Json = {"display_name": name, "start_time": start.isoformat()}
-        if state == "SUCCEEDED" or number < 2:
-            task["state"] = state if number == 1 else "SUCCEEDED"
+        if state == "SUCCEEDED" or number <= reached:
+            task["state"] = state if number == reached else "SUCCEEDED"
             task["child_tasks"] = [{"pod_name": f"pod-of-{name}"}]
             end = start + timedelta(seconds=42)
             has_ended = task["state"] in OVER

@@ -10,8 +10,12 @@ from typing import Any
 
 import pytest
 
+from ssd_core.store.layout import Layout
+from ssd_core.training.loop import train
 from tests.pipelines.cluster.kfp_server import Fault, KfpServer
 from tests.pipelines.conftest import BENCHMARK, TRAINING, Command
+from tests.train_logs import read_log
+from tests.training.small_run import make_config, make_run
 
 ROOT = Path(__file__).parents[3]
 TERMINATED = ("PENDING", "RUNNING", "CANCELING", "FAILED")
@@ -179,6 +183,52 @@ def test_waiting_prints_the_states_of_the_steps(pipelines: Command, kfp_server: 
     ]
     assert lines[-2:] == ["publish: succeeded after 42 s", "succeeded"]
     assert not any("driver" in line for line in lines)
+
+
+@pytest.fixture
+def training_run(pipelines: Command, kfp_server: KfpServer, tmp_path: Path) -> str:
+    """Return a run whose training, halfway through, has the log of a real one in its store."""
+    run = submitted(pipelines)
+    kfp_server.runs[run].reached = 2
+    kfp_server.runs[run].content["runtime_config"]["parameters"]["data_root"] = str(tmp_path)
+    layout = Layout(str(tmp_path))
+    request: dict[str, Any] = {"stage": "train", "version": "0.1.0", "image": "", "config": {}}
+    request |= {"inputs": {}, "options": {"training_id": "0123"}}
+    layout.run(run, "train").put("invocation.json", json.dumps(request).encode())
+    small = make_run(tmp_path / "small", make_config(evaluate_every=4))
+    train(small)
+    halfway = [line for line in read_log(small.log_path) if line["step"] <= 6]
+    halfway[-1] |= {"time": halfway[0]["time"] + 120, "loss": 2.0}
+    halfway[-2] |= {"ap": 0.25}
+    log = "".join(f"{json.dumps(line)}\n" for line in halfway)
+    layout.training("0123").put("train_log.jsonl", log.encode())
+    return run
+
+
+def test_progress_of_a_training_is_shown(
+    pipelines: Command, kfp_server: KfpServer, training_run: str
+) -> None:
+    kfp_server.runs[training_run].history = (*["RUNNING"] * 3, "SUCCEEDED")
+    expected = "train: running, 50 %, 2:00 min left, loss 2.000, AP 0.250"
+    assert f"  {expected}" in pipelines.lines("status", training_run)
+    assert expected in pipelines.lines("wait", training_run, *QUICK)
+
+
+def test_progress_is_also_in_the_json_document(
+    pipelines: Command, kfp_server: KfpServer, training_run: str, tmp_path: Path
+) -> None:
+    kfp_server.runs[training_run].history = ("RUNNING",) * 3
+    found = json.loads("".join(pipelines.lines("status", training_run, "--json")))
+    assert found["progress"] == {
+        "percent": 50,
+        "seconds_left": 120,
+        "metrics": {"loss": 2.0, "ap": 0.25},
+    }
+    (tmp_path / "training/0123/train_log.jsonl").write_text("nonsense\n")
+    code, out, err = pipelines("status", training_run)
+    assert (code, err.count("\n")) == (0, 1)
+    assert "  train: running\n" in out
+    assert "warning: the progress of the training is not known: " in err
 
 
 def test_submission_can_wait(pipelines: Command, kfp_server: KfpServer) -> None:
