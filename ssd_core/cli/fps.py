@@ -33,7 +33,7 @@ def fps(
     Example: ssd fps 20221014_120000.log.json --devices 8 --batch 8
     """
     from ssd_core.benchmark.fps import measure_log
-    from ssd_core.stages.frame import read_input
+    from ssd_core.store.location import read_input
 
     content = read_input(log, "the log of a training")
     speed = measure_log(content, log, devices=devices, batch=batch)

@@ -17,8 +17,9 @@ from ssd_core.evaluation.run import EvaluatedImage, check_image_set, detect_spli
 from ssd_core.logs import announce
 from ssd_core.report.figures import format_figures
 from ssd_core.stages.detector import open_model
-from ssd_core.stages.frame import Input, Invocation, Results, check_owner, read_input, run_stage
+from ssd_core.stages.frame import Input, Invocation, Results, check_owner, run_stage
 from ssd_core.store import Location
+from ssd_core.store.location import read_input
 from ssd_core.structures import ClassInfo, StageResult
 
 _FOREIGN_KEYS = {"images", "voc_ap", "closing_line"}

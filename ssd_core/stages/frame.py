@@ -117,20 +117,6 @@ def check_outside(out_dir: Location, input_dir: Location, noun: str) -> None:
         )
 
 
-def read_input(file: Location, expected: str) -> bytes:
-    """Return the content of a file that the user has named.
-
-    Raises:
-        UsageError: it does not exist; `expected` is part of the message.
-    """
-    try:
-        return file.parent.get(file.name)
-    except FileNotFoundError:
-        is_folder = file.local is not None and file.local.is_dir()
-        problem = "is a folder" if is_folder else "does not exist"
-        raise UsageError(f"{file} {problem}; expected {expected}") from None
-
-
 def check_owner(stage: str, out_dir: Location) -> None:
     """Check that a directory is empty or holds an output of this stage.
 

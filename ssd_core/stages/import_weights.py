@@ -18,8 +18,9 @@ from ssd_core.layouts.ckpt import read_ckpt
 from ssd_core.layouts.graph_def import read_graph
 from ssd_core.logs import announce, logger
 from ssd_core.model_dir import MODEL_DIR, ModelDescription, write_model
-from ssd_core.stages.frame import Input, Invocation, Results, check_owner, read_input, run_stage
+from ssd_core.stages.frame import Input, Invocation, Results, check_owner, run_stage
 from ssd_core.store import LocalDirectory, Location
+from ssd_core.store.location import read_input
 from ssd_core.structures import Array, ClassInfo, StageResult
 
 _MAX_BYTES = 2**32

@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +31,14 @@ from ssd_core.stages.feed import open_evaluation, open_loader
 from ssd_core.stages.frame import Input, Invocation, Results, check_outside, run_stage
 from ssd_core.stages.outputs import read_output
 from ssd_core.store import Location
+from ssd_core.store.location import is_empty
 from ssd_core.store.transfer import MirroredFile
 from ssd_core.structures import StageResult
 from ssd_core.tracking.trainjob import report_to_trainjob
 from ssd_core.train_log import LOG_FILE, parse_log
 from ssd_core.training.checkpoints import CHECKPOINT_DIR, CheckpointDir, TrainState
 from ssd_core.training.identity import Identity, digest_identity, identify
-from ssd_core.training.initial import start_from
+from ssd_core.training.initial import InitialWeights
 from ssd_core.training.loop import train
 from ssd_core.training.ownership import check_directory, claim_directory, record_owner
 from ssd_core.training.run import Run
@@ -62,9 +63,15 @@ class Training:
         return read_manifest(self.data_dir)
 
     @cached_property
+    def initial_weights(self) -> InitialWeights:
+        """The weights that the training starts from."""
+        return InitialWeights(self.recipe.train.init)
+
+    @cached_property
     def identity(self) -> Identity:
         """Everything that affects the resulting weights."""
-        return identify(self.recipe, self.manifest.digest, self.framework)
+        digest = self.manifest.digest
+        return identify(self.recipe, digest, self.framework, self.initial_weights.sha256)
 
     @cached_property
     def id(self) -> str:
@@ -82,6 +89,10 @@ class Training:
             dataset_digest=self.manifest.digest,
             core_version=__version__,
         )
+
+    def share_identity(self, ranks: Ranks) -> None:
+        """Take the identity of the first rank, which alone reads the initial weights."""
+        vars(self)["identity"] = ranks.on_first(lambda: self.identity)
 
     def check_out(self, out_dir: Location) -> None:
         """Check that a directory is outside of the data set, and empty or of this training.
@@ -141,20 +152,24 @@ def run(training: Training, out_dir: Location) -> StageResult:
         if results := ranks.on_first(lambda: _read_finished(training, out_dir)):
             return _report("already trained:", results, out_dir)
         reader = open_split(training.data_dir, "train")
+        training.share_identity(ranks)
         ranks.on_first(lambda: training.check_out(out_dir))
-        precision = training.recipe.train.precision
-        backend = open_backend(training.framework, training.device, precision, ranks)
-        if backend.info.precision == "fp16" and training.recipe.train.loss_scale.start == 1:
-            logger.warning(
-                "train.precision=fp16 loses small gradients without a scale of the loss; set "
-                "train.loss_scale.start=65536 and train.loss_scale.growth_interval=2000"
-            )
+        backend = _open_backend(training, ranks)
         learner = backend.learner(training.recipe.train, len(training.manifest.classes))
         loader = open_loader(training.recipe.train, reader, ranks)
         evaluate = open_evaluation(training.recipe, training.data_dir, learner)
-        continues = ranks.on_first(
-            lambda: claim_directory(out_dir, training.identity, training.resume)
+        initialize = cache(
+            lambda: training.initial_weights.load(
+                learner, training.recipe.train.model, training.manifest.classes
+            )
         )
+
+        def claim() -> list[dict[str, Any]]:
+            if training.resume == "fresh" or is_empty(out_dir):
+                initialize()  # weights that do not fit leave the directory as it is
+            return claim_directory(out_dir, training.identity, training.resume)
+
+        continues = ranks.on_first(claim)
 
         def work(folder: Path) -> Results:
             is_mirrored = out_dir.local is None and ranks.rank == 0
@@ -177,9 +192,7 @@ def run(training: Training, out_dir: Location) -> StageResult:
                 checkpoints=checkpoints,
                 log_path=folder / LOG_FILE,
                 facts=_facts(training, backend, ranks, continues),
-                initialize=lambda: start_from(
-                    training.recipe.train.init, learner, training.manifest.classes
-                ),
+                initialize=initialize,
                 take_over=lambda: record_owner(out_dir, training.identity, continues),
                 ranks=ranks,
                 listeners=[to_trainjob],
@@ -260,6 +273,17 @@ def request(training: Training) -> Invocation:
             "training_id": training.id,
         },
     )
+
+
+def _open_backend(training: Training, ranks: Ranks) -> Backend:
+    config = training.recipe.train
+    backend = open_backend(training.framework, training.device, config.precision, ranks)
+    if backend.info.precision == "fp16" and config.loss_scale.start == 1:
+        logger.warning(
+            "train.precision=fp16 loses small gradients without a scale of the loss; set "
+            "train.loss_scale.start=65536 and train.loss_scale.growth_interval=2000"
+        )
+    return backend
 
 
 def _facts(

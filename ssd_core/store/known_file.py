@@ -140,13 +140,21 @@ def read_arrays(directory: Location, file: KnownFile) -> dict[str, Array]:
     Raises:
         DataError: the file is missing, damaged, not a safetensors file, or has other types.
     """
-    content = file.read(directory)
+    return parse_arrays(file.read(directory), directory / file.name)
+
+
+def parse_arrays(content: bytes, name: Location) -> dict[str, Array]:
+    """Return the arrays in the content of a safetensors file; each owns its memory.
+
+    Raises:
+        DataError: it is not a safetensors file, or has other types.
+    """
     try:
         return {key: array.copy() for key, array in safetensors.numpy.load(content).items()}
     except (safetensors.SafetensorError, ValueError):
-        raise DataError(f"{directory}/{file.name} is not a safetensors file") from None
+        raise DataError(f"{name} is not a safetensors file") from None
     except KeyError as error:  # a type that NumPy does not have
-        raise DataError(f"{directory}/{file.name}: arrays of type {error} are not read") from None
+        raise DataError(f"{name}: arrays of type {error} are not read") from None
 
 
 def digest_json(content: object) -> str:

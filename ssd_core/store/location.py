@@ -185,3 +185,17 @@ def read_verified_content(
         logger.warning("%s has a wrong SHA-256; reading it again", name)
     kind = DataError if wrong[0] == wrong[1] else TransientError
     raise kind(f"{name} is damaged: sha256 {wrong[1][:12]}…, expected {str(expected)[:12]}…")
+
+
+def read_input(file: Location, expected: str) -> bytes:
+    """Return the content of a file that the user has named.
+
+    Raises:
+        UsageError: it does not exist; `expected` is part of the message.
+    """
+    try:
+        return file.parent.get(file.name)
+    except FileNotFoundError:
+        is_folder = file.local is not None and file.local.is_dir()
+        problem = "is a folder" if is_folder else "does not exist"
+        raise UsageError(f"{file} {problem}; expected {expected}") from None

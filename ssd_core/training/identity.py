@@ -9,7 +9,6 @@ import ssd_core
 from ssd_core.backends import FRAMEWORKS
 from ssd_core.config import Recipe
 from ssd_core.store.known_file import digest_json
-from ssd_core.training.initial import find_digest
 
 _HARMLESS = {
     "checkpoint_interval",
@@ -34,17 +33,22 @@ _CODE = (
 Identity = dict[str, Any]
 
 
-def identify(recipe: Recipe, dataset_digest: str, framework: str) -> Identity:
+def identify(
+    recipe: Recipe, dataset_digest: str, framework: str, init_sha256: str = ""
+) -> Identity:
     """Return everything that determines the weights of a training, except the device.
 
     A value of None is left out, so that a new option does not change what was trained without it.
 
-    Raises:
-        DataError: the initial weights are missing.
+    Args:
+        recipe: the configuration of the training.
+        dataset_digest: of the manifest.
+        framework: that trains.
+        init_sha256: of the weights that it starts from; "" for random ones.
     """
     train = recipe.train.model_dump(mode="json", exclude=_HARMLESS | {"init"}, exclude_none=True)
     identity = {"train": train, "dataset": dataset_digest, "framework": framework}
-    if init_sha256 := find_digest(recipe.train.init):
+    if init_sha256:
         taken = recipe.train.init.model_dump(mode="json", include={"scope", "renamed"})
         identity["init"] = {"sha256": init_sha256, **taken}
     if recipe.train.evaluate_every is not None:  # the evaluation selects the weights that are kept

@@ -4,24 +4,29 @@ They come from a model directory, a checkpoint or a file. An array is taken if t
 of the same name and shape; head rows are taken class by class, so the classes may change.
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ssd_core.backends.base import Learner
 from ssd_core.backends.weights import WEIGHTS
-from ssd_core.config import InitConfig
+from ssd_core.config import InitConfig, ModelConfig, differences
 from ssd_core.errors import DataError, unlisted_name
 from ssd_core.layouts.torchvision import number_vgg16
 from ssd_core.logs import logger
 from ssd_core.model_dir import WEIGHTS_FILE, read_description, read_model
 from ssd_core.store import Location
-from ssd_core.store.known_file import KnownFile, read_arrays
+from ssd_core.store.known_file import parse_arrays
+from ssd_core.store.location import read_input
 from ssd_core.structures import Array, ClassInfo
 
 _SUFFIX = ".safetensors"
+_INPUTS = {"mean", "std", "padding"}
+"""Fields of `ModelConfig` that all weights depend on; those of the heads also on `variances`."""
 _BACKGROUND = ""
 """Stands for the class 0 in a list of names."""
 _IN_SCOPE: dict[str, Callable[[str], bool]] = {
@@ -38,42 +43,95 @@ _COUNTS = {
 }
 
 
-def find_digest(config: InitConfig) -> str:
-    """Return the SHA-256 of the file with the initial weights; "" for random ones.
+class InitialWeights:
+    """The weights of a model, a checkpoint or a file, which are read when they are needed."""
 
-    Raises:
-        DataError: there are no weights at `config.source`.
-    """
-    if not config.source:
-        return ""
-    return config.sha256 or _find_file(config.source).sha256
+    def __init__(self, config: InitConfig) -> None:
+        """Read nothing yet."""
+        self._config = config
 
+    @cached_property
+    def _content(self) -> bytes:
+        """Of a file; read once, for its digest and for its arrays."""
+        location = Location.parse(self._config.source or "")
+        return read_input(location, f"a model directory, a checkpoint or a {_SUFFIX} file")
 
-def start_from(
-    config: InitConfig, learner: Learner, classes: Sequence[ClassInfo]
-) -> dict[str, Any]:
-    """Load initial weights into a learner; return what was loaded, or {} for random weights.
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the file with the weights; "" for random ones.
 
-    Raises:
-        DataError: the weights are missing or damaged, have another hash, or fit nowhere.
-        UsageError: `config.renamed` names a class that neither side has.
-    """
-    if not config.source:
-        if config.expected:
-            logger.warning(
-                "training starts from random weights, but the recipe expects %s; give --init FILE",
-                config.expected,
+        Raises:
+            UsageError: the file does not exist.
+            DataError: there is no model.
+        """
+        if not self._config.source:
+            return ""
+        return self._config.sha256 or self._find_sha256(self._config.source)
+
+    def _find_sha256(self, source: str) -> str:
+        if source.endswith(_SUFFIX):
+            return hashlib.sha256(self._content).hexdigest()
+        return read_description(Location.parse(source)).file(WEIGHTS_FILE).sha256
+
+    def load(
+        self, learner: Learner, model: ModelConfig, classes: Sequence[ClassInfo]
+    ) -> dict[str, Any]:
+        """Load the weights into a learner; return what was loaded, or {} for random ones.
+
+        Raises:
+            DataError: the weights are missing or damaged, have another hash, or fit nowhere.
+            UsageError: `renamed` names a class that neither side has.
+        """
+        config = self._config
+        if not config.source:
+            if config.expected:
+                logger.warning(
+                    "training starts from random weights, but the recipe expects %s; give --init "
+                    "FILE",
+                    config.expected,
+                )
+            return {}
+        sha256 = self._find_sha256(config.source)
+        if config.sha256 not in {None, sha256}:
+            raise DataError(
+                f"{config.source}: sha256 {sha256}, expected train.init.sha256={config.sha256}"
             )
-        return {}
-    file, given, there = _read(config.source, config.sha256)
-    here = [_BACKGROUND, *(each.name for each in classes)]
-    there = _rename(there, config.renamed, here)
+        given = self._read(config.source)
+        vars(self).pop("_content", None)  # not needed while the training lasts
+        return {"source": config.source, "sha256": sha256} | _load(
+            config, given, learner, model, [_BACKGROUND, *(each.name for each in classes)]
+        )
+
+    def _read(self, source: str) -> "_Given":
+        location = Location.parse(source)
+        if source.endswith(_SUFFIX):
+            arrays = parse_arrays(self._content, location)
+            return _Given({_neutral_name(name): array for name, array in arrays.items()})
+        found = read_model(location)
+        names = [_BACKGROUND, *(each.name for each in found.classes)]
+        return _Given(found.weights, names, found.description.model)
+
+
+class _Given(NamedTuple):
+    """Weights as they are stored."""
+
+    arrays: dict[str, Array]
+    """By our names."""
+    classes: Sequence[str] = ()
+    """With the background; a mere file has none."""
+    model: ModelConfig | None = None
+
+
+def _load(
+    config: InitConfig, given: _Given, learner: Learner, model: ModelConfig, here: Sequence[str]
+) -> dict[str, Any]:
+    there = _rename(given.classes, config.renamed, here)
     own = learner.weights()
-    loaded = _fit(config.scope, own, given, here, there)
+    loaded = _fit(config.scope, own, given.arrays, here, there)
     if not loaded:
         raise DataError(
-            f"{config.source}: none of its {len(given)} arrays fits this network; choose weights "
-            f"of the same backbone, or another scope than '{config.scope}'"
+            f"{config.source}: none of its {len(given.arrays)} arrays fits this network; choose "
+            f"weights of the same backbone, or another scope than '{config.scope}'"
         )
     if there and config.scope == "all" and not _common(here, there):
         logger.warning(
@@ -82,52 +140,39 @@ def start_from(
             config.source,
             ", ".join(there[1:]),
         )
+    if given.model:
+        _compare(given.model, model, config)
     has_rows = any(map(_CLASS_ROWS.fullmatch, loaded))
     learner.load_state(learner.state() | {WEIGHTS + name: loaded[name] for name in loaded})
     origin = {
-        "source": config.source,
-        "sha256": file.sha256,
         "scope": config.scope,
         "classes": _common(here, there) if has_rows else [],
         "loaded": sorted(loaded),
-        "skipped": sorted(given.keys() - loaded.keys()),
+        "skipped": sorted(given.arrays.keys() - loaded.keys()),
         "initial": sorted(own.keys() - loaded.keys()),
     }
-    logger.info("%s", _describe(origin))
+    logger.info("starting from %s: %s", config.source, _describe(origin))
     return origin
 
 
+def _compare(there: ModelConfig, here: ModelConfig, config: InitConfig) -> None:
+    """Warn if the weights were trained for other inputs or outputs than they will have."""
+    fields = _INPUTS | ({"variances"} if config.scope == "all" else set())
+    before, now = (each.model_dump(mode="json", include=fields) for each in (there, here))
+    if changes := differences(before, now, "train.model."):
+        logger.warning(
+            "%s was trained with other values (%s); set them as there, unless the training shall "
+            "adapt its weights",
+            config.source,
+            "; ".join(changes),
+        )
+
+
 def _describe(origin: Mapping[str, Any]) -> str:
-    """Say in one line what `start_from` returned."""
+    """Return what was loaded in a few words."""
     counts = [f"{len(origin[name])} {text}" for name, text in _COUNTS.items()]
     kept = f"; classes kept: {', '.join(origin['classes'])}" if origin["classes"] else ""
-    return f"starting from {origin['source']}: {', '.join(counts)}{kept}"
-
-
-def _find_file(source: str) -> KnownFile:
-    """Return the file with the weights; of a model directory, as its description lists it."""
-    location = Location.parse(source)
-    if not source.endswith(_SUFFIX):
-        return read_description(location).file(WEIGHTS_FILE)
-    try:
-        return KnownFile.of(location.name, location.parent.get(location.name))
-    except FileNotFoundError:
-        raise DataError(
-            f"{source} does not exist; expected a model directory, a checkpoint or a {_SUFFIX} "
-            "file as train.init.source"
-        ) from None
-
-
-def _read(source: str, expected: str | None) -> tuple[KnownFile, dict[str, Array], list[str]]:
-    """Return the file, its arrays under our names, and the class names, which a mere file lacks."""
-    location, file = Location.parse(source), _find_file(source)
-    if expected not in {None, file.sha256}:
-        raise DataError(f"{source}: sha256 {file.sha256}, expected train.init.sha256={expected}")
-    if not source.endswith(_SUFFIX):
-        model = read_model(location)
-        return file, model.weights, [_BACKGROUND, *(each.name for each in model.classes)]
-    arrays = read_arrays(location.parent, file)
-    return file, {_neutral_name(name): array for name, array in arrays.items()}, []
+    return f"{', '.join(counts)}{kept}"
 
 
 def _neutral_name(name: str) -> str:
@@ -172,12 +217,17 @@ def _fit(
         array: Array | None = given[name]
         if there and _CLASS_ROWS.fullmatch(name):
             array = _move_rows(own[name], given[name], here, there)
-        if array is None or array.shape != own[name].shape:
+        if array is None or _kind(array) != _kind(own[name]):
             continue
         if not np.isfinite(array).all():
             raise DataError(f"'{name}' of the initial weights has values that are not finite")
         fitting[name] = array.astype(own[name].dtype)
     return fitting
+
+
+def _kind(array: Array) -> tuple[object, ...]:
+    """Return what must be equal: the shape, and whether the values are floats or integers."""
+    return array.shape, array.dtype.kind
 
 
 def _move_rows(own: Array, given: Array, here: Sequence[str], there: Sequence[str]) -> Array | None:

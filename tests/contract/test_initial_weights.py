@@ -10,7 +10,7 @@ from ssd_core.recipes import load_recipe
 from ssd_core.recipes.overrides import override
 from ssd_core.store import LocalDirectory
 from ssd_core.structures import ClassInfo
-from ssd_core.training.initial import start_from
+from ssd_core.training.initial import InitialWeights
 from tests.requirements import INSTALLED_FRAMEWORKS
 from tests.small_model import describe_model
 
@@ -43,7 +43,8 @@ def test_classes_that_stay_are_detected_as_before(framework, head, tmp_path):
     write_model(model_dir, description, make_classes(NAMES), given.weights())
 
     learner = backend.learner(config, 2)
-    start_from(InitConfig(source=model_dir.uri), learner, make_classes(("c", "new")))
+    weights = InitialWeights(InitConfig(source=model_dir.uri))
+    weights.load(learner, config.model, make_classes(("c", "new")))
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
     found, expected = detect(learner, config, images, 1), detect(given, config, images, 3)
     for (boxes, scores), (true_boxes, true_scores) in zip(found, expected, strict=True):

@@ -23,6 +23,7 @@ from ssd_core.recipes.overrides import override
 from ssd_core.stages import train
 from ssd_core.stages.detector import open_model
 from ssd_core.store import LocalDirectory
+from ssd_core.store.known_file import write_arrays
 from ssd_core.training.checkpoints import find_checkpoint
 from tests.datasets import change_manifest
 from tests.train_logs import read_log
@@ -289,17 +290,34 @@ def test_the_name_of_a_recipe_is_only_a_label(copy_dir: Path, bccd_shards: Path)
     assert read_model(LocalDirectory(copy_dir)).description.recipe.name == "demo"
 
 
+@pytest.mark.parametrize("resume", ["strict", "fresh"])
 @pytest.mark.parametrize(
     ("changes", "device", "message"),
-    [([], "tpu", "tpu"), (["model.backbone=vgg16"], "cpu", "anchors")],
+    [
+        ([], "tpu", "tpu"),
+        (["model.backbone=vgg16"], "cpu", "anchors"),
+        (["init.source=other.safetensors"], "cpu", "none of its 1 arrays fits"),
+        (["init.source=none.safetensors", f"init.sha256={'0' * 64}"], "cpu", "does not exist"),
+    ],
 )
-def test_a_refused_training_leaves_nothing_behind(
-    bccd_shards: Path, tmp_path: Path, changes: list[str], device: str, message: str
+def test_a_refused_training_leaves_all_as_it_was(
+    bccd_shards: Path,
+    copy_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    changes: list[str],
+    device: str,
+    message: str,
+    resume: str,
 ) -> None:
-    training = make_training(bccd_shards, *changes, device=device)
-    with pytest.raises(UsageError, match=message):
-        train.run(training, LocalDirectory(tmp_path / "out"))
-    assert not (tmp_path / "out").exists()
+    monkeypatch.chdir(copy_dir.parent)
+    write_arrays(LocalDirectory(Path()), "other.safetensors", {"other": np.zeros(1, np.float32)})
+    training = replace(make_training(bccd_shards, *changes, device=device), resume=resume)
+    out_dir = copy_dir if resume == "fresh" else copy_dir.parent / "new"
+    before = snapshot(out_dir)
+    with pytest.raises(SsdError, match=message):
+        train.run(training, LocalDirectory(out_dir))
+    assert snapshot(out_dir) == before
 
 
 @pytest.mark.parametrize("name", ["file", "file/out"])

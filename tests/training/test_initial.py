@@ -13,7 +13,7 @@ from ssd_core.model_dir import write_model
 from ssd_core.store import LocalDirectory
 from ssd_core.store.known_file import write_arrays
 from ssd_core.structures import Array, ClassInfo
-from ssd_core.training.initial import find_digest, start_from
+from ssd_core.training.initial import InitialWeights
 from tests.small_model import describe_model
 
 ANCHORS = 2
@@ -65,7 +65,8 @@ def write_file(path: Path, arrays: Mapping[str, Array]) -> InitConfig:
 def start(config: InitConfig, *names: str) -> tuple[dict[str, Array], dict[str, object]]:
     """Return the weights with which a training on these classes starts, and the record of it."""
     learner = Holder(len(names))
-    origin = start_from(config, learner, make_classes(*names))  # type: ignore[arg-type]
+    classes, model = make_classes(*names), describe_model().model
+    origin = InitialWeights(config).load(learner, model, classes)  # type: ignore[arg-type]
     return learner.weights(), origin
 
 
@@ -165,9 +166,10 @@ def test_a_file_of_vgg16_may_number_its_layers(tmp_path, theirs, ours):
     assert (origin["loaded"], origin["skipped"]) == ([ours], ["classifier.0.weight"])
 
 
-def test_arrays_of_another_shape_stay_at_their_initial_values(tmp_path):
+@pytest.mark.parametrize("change", [lambda array: array[:1], lambda array: array.astype(np.int32)])
+def test_arrays_of_another_shape_or_kind_stay_at_their_initial_values(tmp_path, change):
     given = make_arrays(1, seed=2)
-    given["extras.0.conv1.weight"] = given["extras.0.conv1.weight"][:1]
+    given["extras.0.conv1.weight"] = change(given["extras.0.conv1.weight"])
     found, origin = start(write_file(tmp_path / "w.safetensors", given), "a")
     assert origin["initial"] == origin["skipped"] == ["extras.0.conv1.weight"]
     assert np.array_equal(found["extras.0.conv1.weight"], make_arrays(1, 1)[origin["initial"][0]])
@@ -183,9 +185,39 @@ def test_the_digest_is_that_of_the_file(model, tmp_path):
     config, given = model
     file = write_file(tmp_path / "w.safetensors", given)
     expected = hashlib.sha256((tmp_path / "weights.safetensors").read_bytes()).hexdigest()
-    assert find_digest(config) == find_digest(file) == expected
-    assert find_digest(InitConfig(source="s3://nowhere/w.safetensors", sha256=expected)) == expected
-    assert find_digest(InitConfig()) == ""
+    elsewhere = InitConfig(source="s3://nowhere/w.safetensors", sha256=expected)
+    for each in (config, file, elsewhere):
+        assert InitialWeights(each).sha256 == expected
+    assert InitialWeights(InitConfig()).sha256 == ""
+
+
+def test_a_file_is_read_once_for_its_digest_and_its_arrays(tmp_path):
+    weights = InitialWeights(write_file(tmp_path / "w.safetensors", make_arrays(1, seed=2)))
+    sha256 = weights.sha256
+    (tmp_path / "w.safetensors").unlink()
+    learner, classes = Holder(1), make_classes("a")
+    origin = weights.load(learner, describe_model().model, classes)  # type: ignore[arg-type]
+    assert origin["sha256"] == sha256
+    assert origin["initial"] == []
+
+
+@pytest.mark.parametrize(
+    ("scope", "names"), [("all", ["mean", "variances"]), ("backbone", ["mean"])]
+)
+def test_other_inputs_and_outputs_of_the_weights_are_named(model, scope, names, caplog):
+    config, _ = model
+    learner, classes, here = Holder(3), make_classes("a", "b", "c"), describe_model().model
+    changes = {"mean": (1.0, 2.0, 3.0), "variances": (0.1, 0.1), "background_bias": 7.0}
+    InitialWeights(config.model_copy(update={"scope": scope})).load(
+        learner,  # type: ignore[arg-type]
+        here.model_copy(update=changes),
+        classes,
+    )
+    [warning] = [record for record in caplog.records if record.levelname == "WARNING"]
+    for name in names:
+        value = list(getattr(here, name))
+        assert f"train.model.{name}: {value} -> {list(changes[name])}" in warning.message
+    assert warning.message.count(" -> ") == len(names)
 
 
 BROKEN = {"backbone.conv1_1.bias": np.full(2, np.inf, np.float32)}
@@ -206,10 +238,11 @@ def test_unusable_weights_are_refused(tmp_path, arrays, changes, error, message)
         start(config.model_copy(update=changes), "a")
 
 
-@pytest.mark.parametrize("name", ["none", "none.safetensors"])
-def test_missing_weights_are_named(tmp_path, name):
-    with pytest.raises(DataError, match=f"{name} does not exist"):
-        find_digest(InitConfig(source=str(tmp_path / name)))
+@pytest.mark.parametrize(("name", "error"), [("none", DataError), ("none.safetensors", UsageError)])
+def test_missing_weights_are_named(tmp_path, name, error):
+    weights = InitialWeights(InitConfig(source=str(tmp_path / name)))
+    with pytest.raises(error, match=f"{name} does not exist; expected "):
+        _ = weights.sha256
 
 
 def test_a_recipe_names_the_weights_that_it_expects(caplog):
