@@ -15,6 +15,7 @@ SCRIPTS = (
     "augment",
     "loader",
     "matching",
+    "postprocessing",
     "reading",
     "startup",
 )

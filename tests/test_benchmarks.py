@@ -14,6 +14,7 @@ SCRIPTS = (
     "augment",
     "loader",
     "matching",
+    "postprocessing",
     "reading",
 )
 

@@ -7,7 +7,8 @@ from torchvision.ops import nms
 
 from ssd_core.config import PostprocessOverrides, PostprocessSpec
 from ssd_core.detection.boxes import BoxCoder
-from ssd_core.detection.postprocess import select_detections, sigmoid, softmax, suppress
+from ssd_core.detection.nms import suppress
+from ssd_core.detection.postprocess import select_detections, sigmoid, softmax
 
 SPEC = PostprocessSpec(score_threshold=0.1, nms_iou_threshold=0.45)
 ANCHORS = np.array(
@@ -109,23 +110,44 @@ def test_overrides_change_what_they_name():
     assert PostprocessOverrides.model_fields.keys() == own
 
 
+def survivors(boxes, iou_threshold, classes=None):
+    groups = np.zeros(len(boxes), np.int64) if classes is None else classes
+    return np.flatnonzero(suppress(boxes, groups, iou_threshold)).tolist()
+
+
 def test_a_box_falls_to_a_better_one_but_not_to_a_fallen_one():
     boxes = np.array([[0, 0, 10, 1], [4, 0, 14, 1], [8, 0, 18, 1], [50, 0, 60, 1]], np.float32)
     # IoU of neighbours 6/14, of the first and the third 2/18: the second falls, the third stays.
-    assert suppress(boxes, 0.4).tolist() == [0, 2, 3]
+    assert survivors(boxes, 0.4) == [0, 2, 3]
+
+
+def test_a_chain_of_overlaps_falls_alternately():
+    left = np.arange(0, 400, 4, np.float32)
+    boxes = np.stack([left, left * 0, left + 10, left * 0 + 1], axis=1)
+    assert survivors(boxes, 0.4) == list(range(0, 100, 2))
 
 
 def test_an_overlap_equal_to_the_threshold_stays():
     boxes = np.array([[0, 0, 1, 1], [0, 0, 1, 0.5]], np.float32)
-    assert suppress(boxes, 0.5).tolist() == [0, 1]
-    assert suppress(boxes, 0.49).tolist() == [0]
+    assert survivors(boxes, 0.5) == [0, 1]
+    assert survivors(boxes, 0.49) == [0]
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_equals_torchvision(seed):
-    rng = np.random.default_rng(seed)
-    corner, sides = rng.random((2, 200, 2), np.float32)
+def test_empty_boxes_and_boxes_that_are_not_numbers_survive():
+    boxes = np.array([[0, 0, 9, 9], [1, 1, 1, 1], [1, 1, 1, 1], [np.nan] * 4], np.float32)
+    assert survivors(boxes[[0, 1, 2, 3, 0]], 0.5) == [0, 1, 2, 3]
+    assert survivors(boxes[:0], 0.5) == []
+
+
+@pytest.mark.parametrize("num_boxes", [200, 3000])
+@pytest.mark.parametrize("iou_threshold", [0.1, 0.45, 0.9])
+def test_equals_torchvision(num_boxes, iou_threshold):
+    rng = np.random.default_rng(num_boxes)
+    corner, sides = rng.random((2, num_boxes, 2), np.float32)
     boxes = np.concatenate([corner, corner + sides * 0.3], axis=1)
-    scores = torch.linspace(1, 0, len(boxes))
-    expected = nms(torch.from_numpy(boxes), scores, 0.45)
-    assert suppress(boxes, 0.45).tolist() == expected.tolist()
+    classes = np.sort(rng.integers(0, 3, num_boxes))
+    expected = [
+        rows[nms(torch.from_numpy(boxes[rows]), torch.linspace(1, 0, len(rows)), iou_threshold)]
+        for rows in (np.flatnonzero(classes == each) for each in range(3))
+    ]
+    assert survivors(boxes, iou_threshold, classes) == np.concatenate(expected).tolist()
