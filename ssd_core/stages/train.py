@@ -94,14 +94,14 @@ class Training:
         """Take the identity of the first rank, which alone reads the initial weights."""
         vars(self)["identity"] = ranks.on_first(lambda: self.identity)
 
-    def check_out(self, out_dir: Location) -> None:
-        """Check that a directory is outside of the data set, and empty or of this training.
+    def check_out(self, out_dir: Location) -> list[dict[str, Any]] | None:
+        """Check that a directory is outside of the data set; then see `check_directory`.
 
         Raises:
             UsageError: it is inside the data set, or holds something else.
         """
         check_outside(out_dir, self.data_dir, "data set")
-        check_directory(out_dir, self.identity, self.resume)
+        return check_directory(out_dir, self.identity, self.resume)
 
     def command(self, out_dir: Location, config: str) -> tuple[str, ...]:
         """Return the arguments of `ssd` that run this training in another process.
@@ -164,8 +164,8 @@ def run(training: Training, out_dir: Location) -> StageResult:
             )
         )
 
-        def claim() -> list[dict[str, Any]]:
-            if training.resume == "fresh" or is_empty(out_dir):
+        def claim() -> list[dict[str, Any]] | None:
+            if training.check_out(out_dir) is None or is_empty(out_dir):
                 initialize()  # weights that do not fit leave the directory as it is
             return claim_directory(out_dir, training.identity, training.resume)
 
@@ -174,13 +174,13 @@ def run(training: Training, out_dir: Location) -> StageResult:
         def work(folder: Path) -> Results:
             is_mirrored = out_dir.local is None and ranks.rank == 0
             log = MirroredFile(folder / LOG_FILE, out_dir) if is_mirrored else None
-            known = [each["training_id"] for each in continues]
+            known = None if continues is None else [each["training_id"] for each in continues]
             checkpoints = CheckpointDir(
                 out_dir / CHECKPOINT_DIR,
                 training.describe(),
                 training.manifest.classes,
                 keep=training.recipe.train.keep_checkpoints,
-                continues=None if training.resume == "fresh" else known,
+                continues=known,
                 log=log,
             )
             loop = Run(
@@ -191,9 +191,9 @@ def run(training: Training, out_dir: Location) -> StageResult:
                 name_images=loader.name_images,
                 checkpoints=checkpoints,
                 log_path=folder / LOG_FILE,
-                facts=_facts(training, backend, ranks, continues),
+                facts=_facts(training, backend, ranks, continues or []),
                 initialize=initialize,
-                take_over=lambda: record_owner(out_dir, training.identity, continues),
+                take_over=lambda: record_owner(out_dir, training.identity, continues or []),
                 ranks=ranks,
                 listeners=[to_trainjob],
                 device_memory=backend.peak_memory,
@@ -245,7 +245,7 @@ def _read_finished(training: Training, out_dir: Location) -> Results | None:
 
     The identity covers all that affects the weights; other sections may differ at a rerun.
     """
-    if training.resume == "fresh":
+    if training.resume == "fresh" and training.check_out(out_dir) is None:
         return None
     model_dir = out_dir / MODEL_DIR
     try:

@@ -23,25 +23,24 @@ _CONTINUES = "continues"
 
 def claim_directory(
     out_dir: Location, identity: Identity, rule: str = "strict"
-) -> list[dict[str, Any]]:
+) -> list[dict[str, Any]] | None:
     """Claim `out_dir` for this training, and return those that it continues.
 
     Each of them is a mapping of its `training_id` and the `changes` since. The last of them owns
-    the directory until `record_owner`.
+    the directory until `record_owner`. None: the training in the directory is to be replaced.
 
     Args:
         out_dir: directory of the training.
         identity: of the training.
         rule: what may differ from the training in the directory: `strict` for nothing, `extend` for
-            its length, `auto` for anything; `fresh` replaces it.
+            its length, `auto` for anything; `fresh` replaces another one, so that a repeated
+            command continues what it has started.
 
     Raises:
         OwnershipError: the directory holds another training, or other files.
     """
     earlier = check_directory(out_dir, identity, rule)
-    if rule == "fresh":
-        record_owner(out_dir, identity, [])
-    elif not earlier and not out_dir.put_if_absent(IDENTITY_FILE, _format(identity, [])):
+    if earlier == [] and not out_dir.put_if_absent(IDENTITY_FILE, _format(identity, [])):
         return check_directory(out_dir, identity, rule)
     return earlier
 
@@ -55,7 +54,7 @@ def record_owner(
 
 def check_directory(
     out_dir: Location, identity: Identity, rule: str = "strict"
-) -> list[dict[str, Any]]:
+) -> list[dict[str, Any]] | None:
     """Check that a training may use `out_dir`; see `claim_directory`."""
     if is_empty(out_dir):
         return []
@@ -64,7 +63,7 @@ def check_directory(
             f"{out_dir} holds files, but no {IDENTITY_FILE} of a training; choose an empty --out"
         )
     if rule == "fresh":
-        return []
+        return [] if out_dir.get(IDENTITY_FILE) == _format(identity, []) else None
     owner = _read_owner(out_dir)
     earlier: list[dict[str, Any]] = owner.pop(_CONTINUES, [])
     changes = differences(owner, identity)

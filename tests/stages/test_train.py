@@ -254,17 +254,27 @@ def test_what_cannot_continue_leaves_the_owner(
     }
 
 
+def starts(out_dir: Path) -> list[int]:
+    """Return the step after which each attempt began."""
+    lines = read_log(out_dir / "train_log.jsonl")
+    return [line["step"] for line in lines if line["event"] == "start"]
+
+
 def test_a_fresh_start_replaces_the_training(
     finished_dir: Path, copy_dir: Path, bccd_shards: Path
 ) -> None:
     (copy_dir / "training.json").write_text("{}")
-    training = make_training(bccd_shards, "evaluate_every=3")
-    train.run(replace(training, resume="fresh"), LocalDirectory(copy_dir))
+    training = replace(make_training(bccd_shards, "evaluate_every=3"), resume="fresh")
+    train.run(training, LocalDirectory(copy_dir))
     first, second = (read_model(LocalDirectory(path)) for path in (finished_dir, copy_dir))
     assert second.description == first.description
-    [start, *lines] = read_log(copy_dir / "train_log.jsonl")
-    assert start["step"] == 0
-    assert "start" not in {line["event"] for line in lines}
+    assert starts(copy_dir) == [0]
+    # The same command continues what it has begun.
+    shutil.rmtree(copy_dir / "checkpoints" / "step-00000006")
+    (copy_dir / "results.json").unlink()
+    for _ in range(2):
+        train.run(training, LocalDirectory(copy_dir))
+        assert starts(copy_dir) == [0, 3]
 
 
 def test_a_rerun_stores_sections_that_do_not_change_the_weights(

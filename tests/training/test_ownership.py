@@ -64,8 +64,11 @@ def test_the_directory_remembers_all_that_it_continues(tmp_path: Path) -> None:
         assert claim_directory(out_dir, identity) == earlier
         assert owner(tmp_path) == identity | {"continues": earlier}
     assert earlier[0]["changes"][-1] == "train.seed: 1 -> 9"
+    for identity in (FIRST, OTHER):  # it did not begin in this directory, or is another one
+        assert claim_directory(out_dir, identity, "fresh") is None
+    assert owner(tmp_path) == before  # until its checkpoints are removed
+    record_owner(out_dir, OTHER, [])
     assert claim_directory(out_dir, OTHER, "fresh") == []
-    assert owner(tmp_path) == OTHER
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -80,5 +83,4 @@ def test_a_damaged_owner_file_is_explained(tmp_path: Path, content: str) -> None
     (tmp_path / "training.json").write_text(content)
     with pytest.raises(OwnershipError, match=r"training.json is damaged.*choose another --out"):
         claim_directory(LocalDirectory(tmp_path), FIRST, "auto")
-    claim_directory(LocalDirectory(tmp_path), FIRST, "fresh")
-    assert owner(tmp_path) == FIRST
+    assert claim_directory(LocalDirectory(tmp_path), FIRST, "fresh") is None
