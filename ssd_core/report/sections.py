@@ -29,7 +29,7 @@ def overview(
         "title": " on ".join([*(model["recipe"] for model in models), *data_sets]) or "Report",
         "subtitle": [
             ", ".join(invocations),
-            *(f"{model['step']:,} steps" for model in models),
+            *(f"{model['step']:,} steps" for model in models if model["step"]),
             f"ssd-core {', '.join(versions)}",
         ],
         "headline": _headline(results),

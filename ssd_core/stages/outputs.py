@@ -17,7 +17,7 @@ from ssd_core.stages.frame import (
     Results,
     parse_json,
 )
-from ssd_core.stages.shapes import MEASURING, Frame, Request
+from ssd_core.stages.shapes import REPORTED, Frame, Request
 from ssd_core.store import Location
 from ssd_core.store.known_file import KnownFile
 
@@ -95,17 +95,17 @@ def read_invocation(directory: Location) -> dict[str, Any]:
 
 
 def read_outputs(directories: Sequence[Location]) -> dict[str, StageOutput]:
-    """Read the outputs of train, evaluate and benchmark; return them by stage, in this order.
+    """Read outputs of the stages in REPORTED; return them by stage, in that order.
 
     Raises:
         UsageError: a directory is of another stage, or two are of the same one.
         DataError: an output is incomplete or damaged.
     """
-    known, outputs = ", ".join(MEASURING), dict[str, StageOutput]()
+    known, outputs = ", ".join(REPORTED), dict[str, StageOutput]()
     for directory in directories:
         output = read_output(directory)
         stage = output.invocation["stage"]
-        if stage not in MEASURING:
+        if stage not in REPORTED:
             raise UsageError(f"{directory} is of stage '{stage}'; expected one of {known}")
         if stage in outputs:
             first = outputs[stage].directory
@@ -114,11 +114,11 @@ def read_outputs(directories: Sequence[Location]) -> dict[str, StageOutput]:
         outputs[stage] = output
     if not outputs:
         raise UsageError(f"nothing to report: give output directories of {known}")
-    return {stage: outputs[stage] for stage in MEASURING if stage in outputs}
+    return {stage: outputs[stage] for stage in REPORTED if stage in outputs}
 
 
 def _check_measurement(stage: str, output: StageOutput) -> None:
-    request, results, inputs = MEASURING[stage]
+    request, results, inputs = REPORTED[stage]
     path = output.directory / INVOCATION_FILE
     _check_shape(request, output.invocation, path)
     for name in inputs:

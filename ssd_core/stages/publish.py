@@ -28,6 +28,8 @@ from ssd_core.structures import StageResult
 PUBLISHED_FILE = "published.json"
 """List of the files; named `manifest.json`, it would be taken for a data set."""
 CARD_FILE = "README.md"
+_SOURCES = ("train", "import-weights")
+"""Stages whose output holds a model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +56,8 @@ def run(
 
     Args:
         config: the `publish` section.
-        inputs: output directories of train and evaluate, and of benchmark if speed is required.
+        inputs: output directories of train or import-weights, of evaluate, and of benchmark if
+            speed is required.
         out_dir: directory of `results.json`, which has the `uri` of the published model.
         layout: the root of the published models.
         label: name and version; None only checks the requirements.
@@ -66,7 +69,8 @@ def run(
         DataError: the model is incomplete.
     """
     outputs = read_outputs(inputs)
-    description = _check_inputs(outputs)
+    source = _find_source(outputs)
+    description = read_model(source.directory).description
     invocation = Invocation(
         stage="publish",
         config=config,
@@ -80,7 +84,8 @@ def run(
     def work(folder: Path) -> Results:
         results = {
             "metrics": check_requirements(
-                config, {stage: output.results["metrics"] for stage, output in outputs.items()}
+                config,
+                {stage: output.results.get("metrics", {}) for stage, output in outputs.items()},
             ),
             "training_id": description.training_id,
         }
@@ -89,7 +94,9 @@ def run(
             return results
         version = label.version or description.training_id
         published = layout.model(label.name, version)
-        _publish(published, f"{label.name} {version}", outputs, description)
+        results_of = {stage: output.results for stage, output in outputs.items()}
+        card = write_card(f"{label.name} {version}", published.uri, description, results_of)
+        _publish(source.directory / MODEL_DIR, published, description, card.encode())
         return results | {"uri": published.uri, "name": label.name, "version": version}
 
     results = run_stage(invocation, out_dir, work)
@@ -97,20 +104,24 @@ def run(
     return StageResult(metrics=metrics, metadata=results)
 
 
-def _check_inputs(outputs: Mapping[str, StageOutput]) -> ModelDescription:
-    """Check that the measurements are of the model, and return its description."""
-    for stage in ("train", "evaluate"):
-        if stage not in outputs:
-            raise UsageError(f"the output directory of '{stage}' is missing")
-    description = read_model(outputs["train"].directory).description
-    digest = description.file(WEIGHTS_FILE).sha256
-    for stage in set(outputs) - {"train"}:
+def _find_source(outputs: Mapping[str, StageOutput]) -> StageOutput:
+    """Return the output that holds the model, after a check that the others measure it."""
+    sources = [outputs[stage] for stage in _SOURCES if stage in outputs]
+    if len(sources) > 1:
+        both = " and ".join(str(each.directory) for each in sources)
+        raise UsageError(f"{both} both hold a model; give one of them")
+    if not sources or "evaluate" not in outputs:
+        missing = "evaluate" if sources else "' or '".join(_SOURCES)
+        raise UsageError(f"the output directory of '{missing}' is missing")
+    [source] = sources
+    digest = read_description(source.directory).file(WEIGHTS_FILE).sha256
+    for stage in outputs.keys() - {*_SOURCES}:
         if outputs[stage].invocation["inputs"]["model"]["digest"] != digest:
             raise UsageError(
-                f"{outputs[stage].directory} is of another model than "
-                f"{outputs['train'].directory}; expected the '{stage}' of that model"
+                f"{outputs[stage].directory} is of another model than {source.directory}; "
+                f"expected the '{stage}' of that model"
             )
-    return description
+    return source
 
 
 def check_requirements(
@@ -137,16 +148,12 @@ def check_requirements(
 
 
 def _publish(
-    published: Location,
-    title: str,
-    outputs: Mapping[str, StageOutput],
-    description: ModelDescription,
+    model_dir: Location, published: Location, description: ModelDescription, card: bytes
 ) -> None:
     """Copy the model: first its config.json, which claims the directory, and last the manifest.
 
     config.json contains the hashes of the other files, which identify the model.
     """
-    model_dir = outputs["train"].directory / MODEL_DIR
     config = model_dir.get(CONFIG_FILE)
     if not published.put_if_absent(CONFIG_FILE, config):
         if read_description(published).files != description.files:
@@ -159,8 +166,6 @@ def _publish(
         return
     for file in description.files:
         published.put(file.name, file.read(model_dir))
-    results = {stage: output.results for stage, output in outputs.items()}
-    card = write_card(title, published.uri, description, results).encode()
     if not published.put_if_absent(CARD_FILE, card):
         card = published.get(CARD_FILE)  # another run's card of this model: its speeds may differ
     own = (KnownFile.of(CONFIG_FILE, config), KnownFile.of(CARD_FILE, card))

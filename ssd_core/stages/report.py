@@ -48,7 +48,7 @@ def run(
 
     Args:
         config: the `report` section.
-        inputs: output directories of train, evaluate and benchmark, in any order.
+        inputs: output directories of the stages in REPORTED, in any order.
         out_dir: directory of the page.
         data_dir: output of `convert`, for the sample images; None uses the evaluated data set, if
             it still exists.

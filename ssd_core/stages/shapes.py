@@ -169,8 +169,9 @@ class _EvaluateRequest(Request):
     config: _Split  # type: ignore[assignment]
 
 
-MEASURING: dict[str, tuple[type[BaseModel], type[BaseModel], tuple[str, ...]]] = {
+REPORTED: dict[str, tuple[type[BaseModel], type[BaseModel], tuple[str, ...]]] = {
     "train": (_TrainRequest, _Measured, ("dataset",)),
+    "import-weights": (Request, _Shape, ("weights",)),
     "evaluate": (_EvaluateRequest, _Evaluated, ("model", "dataset")),
     "benchmark": (Request, _Timed, ("model",)),
 }

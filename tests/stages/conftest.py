@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from ssd_core.config import BenchmarkConfig, ConvertConfig, EvaluateConfig, PostprocessOverrides
+from ssd_core.layouts.ckpt import write_ckpt
+from ssd_core.model_dir import read_model
 from ssd_core.store import LocalDirectory
 
 
@@ -18,6 +20,23 @@ def evaluation_dir(trained_dir, bccd_shards, tmp_path_factory):
     locations = map(LocalDirectory, (trained_dir, bccd_shards, out_dir))
     evaluate.run(EvaluateConfig(), *locations, device="cpu")
     return out_dir
+
+
+@pytest.fixture(scope="session")
+def imported_dir(trained_dir, tmp_path_factory):
+    """Return the output of `import-weights` for the weights of `trained_dir`."""
+    from ssd_core.stages import import_weights
+
+    folder, model = tmp_path_factory.mktemp("imported"), read_model(LocalDirectory(trained_dir))
+    (folder / "a.ckpt").write_bytes(write_ckpt(model.weights))
+    import_weights.run(
+        LocalDirectory(folder / "a.ckpt"),
+        LocalDirectory(folder / "out"),
+        layout_name="mindspore",
+        recipe=model.description.recipe,
+        classes=[info.name for info in model.classes],
+    )
+    return folder / "out"
 
 
 @pytest.fixture(scope="session")

@@ -124,6 +124,18 @@ def test_a_card_without_a_benchmark_states_it(inputs, root, cells_1):
     assert "Not measured." in (cells_1 / "README.md").read_text()
 
 
+def test_an_imported_model_has_a_card_without_a_training(
+    inputs, imported_dir, root, cells_1, tmp_path
+):
+    run([imported_dir, inputs[1]], root)
+    card = (cells_1 / "README.md").read_text()
+    assert "3 classes, with weights that mindspore trained,\nfor the network of the" in card
+    assert "| data set |" not in card
+    assert describe(cells_1) == describe(imported_dir)
+    with pytest.raises(UsageError, match="both hold a model; give one"):
+        run([imported_dir, *inputs], root)
+
+
 def test_names_of_classes_cannot_break_the_card(inputs, root, cells_1, tmp_path):
     evaluate = Path(shutil.copytree(inputs[1], tmp_path / "evaluate"))
     change_output(
@@ -226,7 +238,7 @@ def test_measurements_of_another_model_are_refused(inputs, others, root):
         run([*others, inputs[2]], root)
 
 
-@pytest.mark.parametrize(("given", "missing"), [(0, "evaluate"), (1, "train")])
+@pytest.mark.parametrize(("given", "missing"), [(0, "evaluate"), (1, "train' or 'import-weights")])
 def test_a_missing_input_is_named(inputs, root, given, missing):
     with pytest.raises(UsageError, match=f"the output directory of '{missing}' is missing"):
         run([inputs[given]], root)

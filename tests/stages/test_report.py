@@ -103,6 +103,12 @@ def test_parts_without_input_are_left_out(outputs, tmp_path, which, parts):
     assert ("ap" in result.metrics) == ("Accuracy" in parts)
 
 
+def test_imported_weights_have_no_curves(outputs, imported_dir, tmp_path):
+    _, page = write([imported_dir, outputs[1]], tmp_path)
+    assert parts_of(page) == ["Accuracy", "Sample images", "Configuration", "Environment"]
+    assert f"{imported_dir.parent}/a.ckpt" in page
+
+
 def test_images_come_only_from_the_data_set_that_was_evaluated(
     outputs, bccd_shards, few_images, tmp_path
 ):
