@@ -21,12 +21,15 @@ _GRACE_SECONDS = 20.0
 _TAIL_LINES = 20
 _GUARD = """
 exec 3<&0 </dev/null
-{{ trap '' TERM; read -r _ <&3; {cleanup}; kill -KILL 0; }} >/dev/null 2>&1 &
+trap '' TERM
+{{ read -r _ <&3; {cleanup}; kill -KILL 0; }} >/dev/null 2>&1 &
+trap - TERM
 exec 3<&-
 exec {line}
 """
 """A background shell waits for the end of standard input, which the system closes even for a
-parent that was killed, and then ends the whole group."""
+parent that was killed, and then ends the whole group. It is born with SIGTERM ignored: on a busy
+machine the signal for the group may come before its first command."""
 
 
 class Listener:
