@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 
@@ -30,11 +30,12 @@ def launch(words: Sequence[str], nodes: Nodes) -> int:
     """Run an `ssd` command once per device of this machine.
 
     When one process fails, the others are ended too, within seconds. The result is the exit code of
-    the rank that failed by itself; 75 if it was killed.
+    the rank that failed by itself; 75 if it was killed. A rank that has to be killed is named: it
+    is the one that hangs, or one that waits for it.
     """
     with _received_signals() as received, ExitStack() as stack:
         codes = _finish(_start(words, nodes, stack), received)
-    failed = {rank: code for rank, code in enumerate(codes) if code}
+    failed = {rank: code for rank, code in codes.items() if code}
     if not failed:
         return 0
     if received:
@@ -46,8 +47,8 @@ def launch(words: Sequence[str], nodes: Nodes) -> int:
     return _LOST
 
 
-def _start(words: Sequence[str], nodes: Nodes, stack: ExitStack) -> list[_Process]:
-    """Start the ranks; the end of the stack kills what runs then."""
+def _start(words: Sequence[str], nodes: Nodes, stack: ExitStack) -> dict[int, _Process]:
+    """Start the ranks, by number; the end of the stack kills what runs then."""
     inherited = {name: text for name, text in os.environ.items() if name not in RANK_VARIABLES}
     common = {
         "WORLD_SIZE": nodes.world_size,
@@ -55,7 +56,7 @@ def _start(words: Sequence[str], nodes: Nodes, stack: ExitStack) -> list[_Proces
         "MASTER_ADDR": nodes.master_addr,
         "MASTER_PORT": nodes.master_port if nodes.nnodes > 1 else _find_free_port(),
     }
-    processes = []
+    processes = {}
     for local_rank in range(nodes.num_devices):
         rank = nodes.node_rank * nodes.num_devices + local_rank
         place = common | {"RANK": rank, "LOCAL_RANK": local_rank}
@@ -65,38 +66,44 @@ def _start(words: Sequence[str], nodes: Nodes, stack: ExitStack) -> list[_Proces
             start_new_session=True,  # Ctrl-C reaches the ranks once, through this process
         )
         stack.callback(process.kill)
-        processes.append(process)
+        processes[rank] = process
     return processes
 
 
-def _finish(processes: Sequence[_Process], received: Sequence[int]) -> list[int]:
+def _finish(processes: Mapping[int, _Process], received: Sequence[int]) -> dict[int, int]:
     """Wait for all processes, pass signals on, and end all after the first failure.
 
     The exit code of a process that is killed here is 75.
     """
     failed_since, is_stopped, num_sent = math.inf, False, 0
-    while running := [process for process in processes if process.poll() is None]:
+    while running := {
+        rank: process for rank, process in processes.items() if process.poll() is None
+    }:
         due = list(received[num_sent:])
         num_sent = len(received)
-        if any(process.returncode for process in processes):
+        if any(process.returncode for process in processes.values()):
             failed_since = min(failed_since, time.monotonic())
         if not is_stopped and time.monotonic() - failed_since > _STOP_SECONDS:
             is_stopped = True
             due.append(signal.SIGTERM)
-        for process in running:
+        for process in running.values():
             for number in due:
                 process.send_signal(number)
         if time.monotonic() - failed_since > _KILL_SECONDS:
-            return _kill(processes, running)
+            _kill(running)
+            break
         time.sleep(_POLL_SECONDS)
-    return [process.returncode for process in processes]
+    return {
+        rank: _LOST if rank in running else process.returncode
+        for rank, process in processes.items()
+    }
 
 
-def _kill(processes: Sequence[_Process], running: Sequence[_Process]) -> list[int]:
-    for process in running:
+def _kill(running: Mapping[int, _Process]) -> None:
+    for rank, process in running.items():
+        logger.error("rank %d hung and was killed %d s after another one", rank, _KILL_SECONDS)
         process.kill()
         process.wait()
-    return [_LOST if process in running else process.returncode for process in processes]
 
 
 @contextmanager

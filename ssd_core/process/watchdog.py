@@ -8,7 +8,8 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from ssd_core.errors import TransientError, UsageError, report_error
 
@@ -18,6 +19,8 @@ _last = 0.0
 """Time of the last progress of this process."""
 _num_waits = 0
 """Blocks of `waiting` that this process is in."""
+_occasion = ""
+"""What this process waits for, at the end of a sentence."""
 
 
 def beat() -> None:
@@ -36,6 +39,17 @@ def waiting() -> Iterator[None]:
     finally:
         _num_waits -= 1
         beat()
+
+
+@contextmanager
+def expecting(whom: str) -> Iterator[None]:
+    """Name those that the block waits for, if it stalls: their work is what hangs."""
+    global _occasion
+    _occasion = f" while it waited for {whom}"
+    try:
+        yield
+    finally:
+        _occasion = ""
 
 
 @contextmanager
@@ -71,20 +85,32 @@ def _read_minutes() -> float:
 
 def _watch(seconds: float, ended: threading.Event) -> None:
     # The idle time is counted in slices: while the process is stopped, only one of them passes.
+    # What a busy machine lets its threads wait for a processor is not their idle time either.
     part = min(seconds / 10, 10.0)
-    idle, seen = 0.0, _last
+    idle, seen, queued = 0.0, _last, _queued_seconds()
     while not ended.wait(part):
-        idle = idle + part if seen == _last and not _num_waits else 0.0
+        before, queued = queued, _queued_seconds()
+        slice_idle = max(0.0, part - max(0.0, queued - before))
+        idle = idle + slice_idle if seen == _last and not _num_waits else 0.0
         seen = _last
         if idle >= seconds:
             _end(seconds)
 
 
+def _queued_seconds() -> float:
+    """Return how long the threads of this process have been ready to run, but did not."""
+    total = 0
+    for path in Path("/proc/self/task").glob("*/schedstat"):
+        with suppress(OSError):  # the thread has ended
+            total += int(path.read_text().split()[1])
+    return total / 1e9
+
+
 def _end(seconds: float) -> None:
     faulthandler.dump_traceback(file=_STDERR)
     error = TransientError(
-        f"no progress for {seconds / 60:g} minutes: the stacks above show where; repeat the "
-        "command, or raise SSD_STALL_MINUTES"
+        f"no progress for {seconds / 60:g} minutes{_occasion}: the stacks above show where; repeat "
+        "the command, or raise SSD_STALL_MINUTES"
     )
     report_error(error, error.exit_code)
     os._exit(error.exit_code)  # the main thread may never return

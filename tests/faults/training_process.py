@@ -75,15 +75,17 @@ def assert_equal_models(location: Location, expected: Location) -> None:
         assert np.array_equal(ours.weights[name], array), name
 
 
-def assert_killed_rank_ends(words: Sequence[str], out_dir: Path, step: int) -> None:
-    """Kill rank 1 of a command with two ranks after a step."""
+def assert_killed_rank_ends(
+    words: Sequence[str], out_dir: Path, step: int, number: signal.Signals = signal.SIGKILL
+) -> None:
+    """End rank 1 of a command with two ranks by a signal after a step."""
     process = start(words)
     wait_for_step(process, out_dir, step)
     ranks = children(process.pid)
     assert len(ranks) == 2
-    os.kill(ranks[1], signal.SIGKILL)
+    os.kill(ranks[1], number)
     _, errors = process.communicate()
     assert process.returncode == 75, errors
-    assert "rank 1 was killed by SIGKILL" in errors
+    assert f"rank 1 was killed by {number.name}" in errors
     assert "Traceback" not in errors
     wait_until_gone(*ranks)

@@ -94,7 +94,8 @@ class TorchRanks(Ranks):
     def in_touch(self) -> Iterator[None]:
         """Turn the loss of another rank in the block into a TransientError."""
         try:
-            yield
+            with watchdog.expecting("another rank"):
+                yield
         except RuntimeError as error:  # torch has no narrower class for a lost connection
             raise lost_rank(self.env, _reason(error)) from None
 
