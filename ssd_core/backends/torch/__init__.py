@@ -8,3 +8,7 @@ import os
 # more time on idle ones. OpenMP reads this variable when torch is loaded, hence here.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+
+# devices.py loads an extension such as torch_npu when it opens its device. Loaded by torch itself,
+# one that cannot start would make every command fail.
+os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")

@@ -86,6 +86,9 @@ class TorchDetector:
         margins = cls_logits[..., 1:].amax(dim=-1)
         if self._postprocess.scores == "softmax":
             margins -= cls_logits[..., 0]
+        if not self._device.has_dynamic_shapes:
+            outputs = (margins, cls_logits, bbox_regression)
+            margins, cls_logits, bbox_regression = (tensor.cpu() for tensor in outputs)
         rows = (margins > self._lowest_margin).nonzero(as_tuple=True)
         chosen = (*rows, cls_logits[rows], bbox_regression[rows])
         images, anchors, logits, offsets = (tensor.cpu().numpy() for tensor in chosen)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ssd_core.backends.base import exhausted_device, missing_device, unknown_device
 from ssd_core.backends.ranks import ALONE, RankEnv
-from ssd_core.errors import UsageError
+from ssd_core.errors import UsageError, one_line
 from ssd_core.process.processor import count_processors, read_processor_name
 from ssd_core.structures import Array
 
@@ -45,6 +45,8 @@ class Device:
     memory_format: torch.memory_format = torch.channels_last
     """Of the network's weights."""
     has_fused_optimizers: bool = True
+    has_dynamic_shapes: bool = True
+    """Whether it is fast at results whose shape depends on values."""
     copy_stream: torch.Stream | None = None
     """Takes what the host copies to a device that computes on its own."""
     peak_memory: Callable[[], int | None] = lambda: None
@@ -137,24 +139,33 @@ def _open_cuda(env: RankEnv) -> Device:
 
 
 def _open_npu(env: RankEnv) -> Device:
-    """Open an Ascend NPU; written from the documentation of torch_npu, not yet run on one."""
+    """Open an Ascend NPU; written from the sources of torch_npu 2.14, not yet run on one."""
     if find_spec("torch_npu") is None:
         raise missing_device("npu", "torch_npu is not installed")
-    npu = importlib.import_module("torch_npu").npu
+    try:
+        npu = importlib.import_module("torch_npu").npu
+    except (ImportError, OSError, RuntimeError) as error:  # no CANN, or a torch with CUDA
+        raise missing_device("npu", f"torch_npu cannot start, {one_line(str(error))}") from None
     if env.device_id >= npu.device_count():
         found = npu.device_count()
         raise missing_device("npu", f"{env.local_world_size} ranks need an NPU each, {found} found")
     npu.set_device(env.device_id)
-    # Prebuilt kernels: compiling one per shape takes minutes.
+    # Prebuilt kernels and plain formats: to compile a kernel takes minutes, to convert formats a
+    # part of every step.
     npu.set_compile_mode(jit_compile=False)
+    npu.config.allow_internal_format = False
+    has_bf16 = npu.is_bf16_supported()  # from the Ascend 910B on
     return Device(
         name=npu.get_device_name(),
         torch_device=torch.device("npu", env.device_id),
         synchronize=npu.synchronize,
-        auto_precision="fp32",
+        # fp16 needs train.loss_scale, which is for the user to choose.
+        auto_precision="bf16" if has_bf16 else "fp32",
+        emulated_precisions=() if has_bf16 else ("bf16",),
         collectives="hccl",
         memory_format=torch.contiguous_format,  # torch_npu refuses channels_last
-        has_fused_optimizers=False,
+        has_fused_optimizers=False,  # older CANN computes them on the host
+        has_dynamic_shapes=False,
         peak_memory=npu.max_memory_allocated,
     )
 

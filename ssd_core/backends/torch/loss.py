@@ -23,7 +23,7 @@ class Targets:
     classes: Tensor
     """[B, A] 1..K; 0 for an anchor without object."""
     offsets: Tensor
-    """[B, A, 4]; infinite or meaningless without object."""
+    """[B, A, 4]; meaningless without object."""
     positive: Tensor
     """[B, A] whether an anchor has an object."""
     counts: Tensor
@@ -90,21 +90,14 @@ class TorchLoss:
     def match(self, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return for each anchor the row of its object, and whether it has one; both [B, A]."""
         iou = _compute_iou(boxes, self._anchor_sides).mul_((labels > 0)[..., None])
-        best_iou, matched = iou.max(dim=1)
-        anchor_iou, best_anchor = iou.max(dim=2)
-        num_rows = labels.shape[1]
-        # The greatest number that claims an anchor wins, in any order of execution.
-        numbers = torch.arange(num_rows, device=labels.device)
+        anchor_iou, best_anchor = iou.max(dim=2, keepdim=True)
+        # A claim is above any overlap; the greatest one wins, in any order of execution.
+        claims = torch.arange(2, 2 + labels.shape[1], device=labels.device, dtype=iou.dtype)
         if self._matching.contested_anchor == "first":
-            numbers = num_rows - 1 - numbers
-        forced = torch.full_like(matched, -1).scatter_reduce_(
-            1, best_anchor, torch.where(anchor_iou > 0, numbers, -1), "amax"
-        )
-        is_forced = forced >= 0
-        if self._matching.contested_anchor == "first":
-            forced = num_rows - 1 - forced
-        positive = reaches_threshold(best_iou, self._matching) | is_forced
-        return torch.where(is_forced, forced, matched), positive
+            claims = claims.flip(0)
+        claims = torch.where(anchor_iou > 0, claims[:, None], anchor_iou)
+        best, matched = iou.scatter_(2, best_anchor, claims).max(dim=1)
+        return matched, reaches_threshold(best, self._matching)
 
     def _softmax_loss(self, cls_logits: Tensor, targets: Targets, spec: SoftmaxLossSpec) -> Tensor:
         """Return [B, A] cross entropies, 0 for anchors that do not take part."""
@@ -129,7 +122,9 @@ class TorchLoss:
     def _encode(self, boxes: Tensor, matched: Tensor) -> Tensor:
         """Return [B, A, 4] offsets of each anchor's object."""
         low, high = boxes[..., :2], boxes[..., 2:]
-        code = _to_code(torch.cat([(low + high) / 2, high - low], dim=-1))
+        # Padding has no size; not all devices compute with the infinite logarithm of 0.
+        sizes = (high - low).clamp(min=torch.finfo(boxes.dtype).tiny)
+        code = _to_code(torch.cat([(low + high) / 2, sizes], dim=-1))
         code = code.gather(1, matched[..., None].expand(-1, -1, 4))
         return code.sub_(self._code_origin).div_(self._code_unit)
 

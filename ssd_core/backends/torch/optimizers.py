@@ -102,6 +102,9 @@ def _build(
         for kind in _STATE[config.name].values():
             like = parameter.detach()
             optimizer.state[parameter][kind] = (
-                like.new_zeros(()) if kind == "step" else torch.zeros_like(like)
+                # The host computes with the step, except in a fused optimizer.
+                torch.zeros((), device=like.device if is_fused else "cpu")
+                if kind == "step"
+                else torch.zeros_like(like)
             )
     return optimizer
