@@ -1,26 +1,51 @@
-"""`ssd doctor`: versions, devices, limits and settings of this machine, and missing parts."""
+"""`ssd doctor`: what this machine has and lacks, and what a device would lack for a recipe."""
 
 import platform
 import resource
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib.metadata import packages_distributions, version
+from typing import Annotated
+
+import typer
 
 from ssd_core import __version__
 from ssd_core.cli.options import Json, print_json
 from ssd_core.errors import EXTRAS, UsageError, one_line
 from ssd_core.logs import format_count
 from ssd_core.process.processor import count_processors, read_processor_name
+from ssd_core.recipes import RECIPES, load_recipe
 
 _MIN_SPACE = 10**9
 
 
-def doctor(as_json: Json = False) -> None:
+def doctor(
+    recipe: Annotated[
+        str | None, typer.Argument(help="Recipe to audit.", show_default="all recipes")
+    ] = None,
+    audit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DEVICE",
+            help="Check instead whether DEVICE has all operators that recipes use.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Show versions, devices, limits and settings, and name the missing parts.
 
-    Example: ssd doctor
+    With --audit, print the operators of torch that training and detector call, without the device:
+    how it implements each, and what would be slow on it.
+
+    Example: ssd doctor --audit npu ssd300_vgg16
     """
+    if audit is not None:
+        _audit(audit, [recipe] if recipe else list(RECIPES), as_json=as_json)
+        return
+    if recipe is not None:
+        raise UsageError("a recipe is for --audit; add --audit npu")
     found, problems = {}, {}
     for name, describe in _CHECKS.items():
         try:
@@ -34,6 +59,26 @@ def doctor(as_json: Json = False) -> None:
             print(f"{name:16} {'problem: ' if name in problems else ''}{text}")
     if problems:
         raise UsageError(f"{format_count(len(problems), 'problem')}: {', '.join(problems)}")
+
+
+def _audit(device: str, names: list[str], *, as_json: bool) -> None:
+    configs = {name: load_recipe(name).train for name in names}
+    from ssd_core.backends.torch.audit import audit
+
+    uses = {name: audit(device, config) for name, config in configs.items()}
+    findings = [use for of_recipe in uses.values() for use in of_recipe if use.finding]
+    if as_json:
+        print_json({name: [asdict(use) for use in found] for name, found in uses.items()})
+    else:
+        for name, of_recipe in uses.items():
+            print(f"{name} on {device}")
+            for use in of_recipe:
+                columns = f"  {use.part:19} {use.operator:33} {use.calls:5}  {use.implementation}"
+                print(f"{columns}: {use.finding}" if use.finding else columns)
+    if findings:
+        raise UsageError(f"{format_count(len(findings), 'finding')} on {device}; see the table")
+    if not as_json:
+        print(f"{device} has all operators; none waits for the host or depends on values")
 
 
 def _packages() -> str:
