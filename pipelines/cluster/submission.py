@@ -11,7 +11,7 @@ from google.protobuf.json_format import MessageToDict
 from pipelines.catalogue import PIPELINES, build
 from pipelines.cluster.client import Client, RunState, Schedule
 from pipelines.placement import load_placement
-from ssd_core.data.batches.loader import check_batch_size
+from ssd_core.data.batches.loader import check_world_size
 from ssd_core.errors import TransientError, UsageError
 from ssd_core.logs import logger
 from ssd_core.stages import resolve_config
@@ -73,7 +73,7 @@ def compile_package(
     place = load_placement(placement, placements)
     if PIPELINES[pipeline].trains:
         recipe = resolve_config.run(arguments["recipe"], arguments["overrides"])
-        check_batch_size(recipe.train.batch_size, nodes * place.processes)
+        check_world_size(recipe.train, nodes * place.processes)
     built = build(pipeline, place, nodes=nodes)
     content = {
         "pipeline_spec": MessageToDict(built.pipeline_spec),

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from ssd_core.backends.rank_table import read_rank_table
 from ssd_core.backends.slurm import Stated, read_task
 from ssd_core.errors import TransientError, UsageError
-from ssd_core.structures import Array
+from ssd_core.structures import Array, Batch
 
 ResultT = TypeVar("ResultT")
 
@@ -61,8 +61,24 @@ class Ranks:
     def connect(self, device: str, collectives: str) -> None:
         """Prepare `sum` for tensors on one kind of device, over the library `collectives`."""
 
+    def run(self, work: Callable[[Batch], ResultT], batch: Batch) -> ResultT:
+        """Return `work(batch)`; if this process stands for several ranks, that of the first."""
+        return work(batch)
+
+    @property
+    def tracks_statistics(self) -> bool:
+        """Whether this rank updates the statistics of norms that its process keeps."""
+        return True
+
     def sum(self, tensor: Any) -> Any:
         """Return the sum of the tensors that the ranks pass; it may overwrite the tensor."""
+        return tensor
+
+    def sum_pairwise(self, tensor: Any) -> Any:
+        """Return a sum as `sum` does, of neighbours, then of pairs of neighbours, and so on.
+
+        So it equals that of half as many ranks which sum their neighbours themselves.
+        """
         return tensor
 
     def in_touch(self) -> AbstractContextManager[None]:

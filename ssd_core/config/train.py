@@ -112,6 +112,10 @@ class TrainConfig(Section):
     micro_batch_size: PositiveInt | None = None
     """Images that a device computes at once; the gradients of these parts of a batch are added up.
     None takes all images of the device. Norms take the statistics of a part."""
+    virtual_shards: PositiveInt | None = None
+    """Equal parts of the batch, a power of 2, that are computed apart and added up in a fixed
+    order: then the weights depend neither on the number of ranks, which must divide it, nor on
+    that of processors. Each part uses one processor. None for none; PyTorch on CPUs only."""
     epochs: PositiveFloat
     """Passes over the training split."""
     start_epoch: NonNegativeInt = 0
@@ -165,6 +169,16 @@ class TrainConfig(Section):
         if sorted(set(indices)) != list(indices):
             raise ValueError("expected ascending indices")
         return indices
+
+    @model_validator(mode="after")
+    def _shards_divide_the_batch(self) -> "TrainConfig":
+        shards = self.virtual_shards
+        if shards is not None and (shards & (shards - 1) or self.batch_size % shards):
+            raise ValueError(
+                f"virtual_shards {shards} is not a power of 2 that divides batch_size "
+                f"{self.batch_size}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _evaluations_measure_what_is_used(self) -> "TrainConfig":

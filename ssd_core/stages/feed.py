@@ -8,7 +8,7 @@ import numpy as np
 from ssd_core.backends.base import Learner
 from ssd_core.backends.ranks import ALONE, Ranks, read_rank_env
 from ssd_core.config import AugmentConfig, PhotometricSpec, Recipe, TrainConfig
-from ssd_core.data.batches.loader import Loader
+from ssd_core.data.batches.loader import Loader, check_world_size
 from ssd_core.data.shards.reader import SplitReader, open_split
 from ssd_core.evaluation.coco import evaluate_coco
 from ssd_core.evaluation.run import check_image_set, detect_split
@@ -25,7 +25,12 @@ _UNCHANGED = AugmentConfig(
 
 
 def open_loader(config: TrainConfig, reader: SplitReader, ranks: Ranks = ALONE) -> Loader:
-    """Return the batches of a split, or the part of them that belongs to this rank."""
+    """Return the batches of a split, or the part of them that belongs to this rank.
+
+    Raises:
+        UsageError: the batch does not divide over the ranks.
+    """
+    check_world_size(config, ranks.world_size)
     return Loader(
         reader,
         image_size=config.model.image_size,

@@ -13,7 +13,7 @@ from ssd_core.backends.base import Backend, DeviceInfo
 from ssd_core.backends.ranks import Nodes, Ranks
 from ssd_core.benchmark.environment import describe_environment
 from ssd_core.config import Recipe
-from ssd_core.data.batches.loader import check_batch_size
+from ssd_core.data.batches.loader import check_world_size
 from ssd_core.data.shards.manifest import Manifest, read_manifest
 from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import DataError, DivergedError, ProcessFailedError, UsageError
@@ -155,8 +155,8 @@ def run(training: Training, out_dir: Location) -> StageResult:
         training.share_identity(ranks)
         ranks.on_first(lambda: training.check_out(out_dir))
         backend = _open_backend(training, ranks)
-        learner = backend.learner(training.recipe.train, len(training.manifest.classes))
         loader = open_loader(training.recipe.train, reader, ranks)
+        learner = backend.learner(training.recipe.train, len(training.manifest.classes))
         evaluate = open_evaluation(training.recipe, training.data_dir, learner)
         initialize = cache(
             lambda: training.initial_weights.load(
@@ -231,7 +231,7 @@ def launch(training: Training, out_dir: Location, nodes: Nodes, *words: str) -> 
     Raises:
         UsageError: the batch does not divide over the devices, or the framework has no ranks.
     """
-    check_batch_size(training.recipe.train.batch_size, nodes.world_size)
+    check_world_size(training.recipe.train, nodes.world_size)
     training.check_out(out_dir)  # before processes start, which takes seconds
     with tempfile.TemporaryDirectory(prefix="ssd-recipe-") as folder:
         config = Path(folder) / "recipe.json"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ssd_core.config import parse_section
-from ssd_core.data.batches.loader import check_batch_size
+from ssd_core.data.batches.loader import check_world_size
 from ssd_core.errors import UsageError
 from ssd_core.launch.job import JobPlacement, JobRequest, job_name
 from ssd_core.stages import train
@@ -73,7 +73,7 @@ def plan(training: Training, out_dir: Location, team: Team) -> JobRequest:
     for name, directory in places.items():
         if directory.local is not None:
             raise UsageError(f"{name} is at {directory}, which other nodes cannot read; use s3://")
-    check_batch_size(training.recipe.train.batch_size, team.nodes * placement.processes)
+    check_world_size(training.recipe.train, team.nodes * placement.processes)
     return JobRequest(
         name=job_name(team.run, TASK),
         run=team.run,

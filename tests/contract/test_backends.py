@@ -198,6 +198,21 @@ def test_training_lowers_the_loss_and_returns_its_parts(framework, config):
         assert values["positives"] >= 1
 
 
+def test_virtual_shards_take_the_step_of_the_whole_batch(framework):
+    plain = CONFIGS["adamw"].model_copy(update={"micro_batch_size": None})
+    config = plain.model_copy(update={"virtual_shards": 2})
+    if framework == "mindspore":
+        with pytest.raises(UsageError, match="virtual_shards is implemented in PyTorch only"):
+            new_learner(framework, config)
+        return
+    whole, parted = new_learner(framework, plain), new_learner(framework, config)
+    figures = [learner.step(make_batch(0), 0.0)() for learner in (whole, parted)]
+    assert figures[1] == pytest.approx(figures[0], rel=1e-4)
+    found = parted.weights()  # at this rate only the statistics of norms change
+    for name, array in whole.weights().items():
+        np.testing.assert_allclose(found[name], array, rtol=1e-4, atol=1e-4, err_msg=name)
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_types_change_the_rounding_and_keep_float32_weights(framework, precision):
     if (framework, precision) == ("mindspore", "bf16"):

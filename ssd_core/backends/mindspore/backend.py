@@ -36,6 +36,10 @@ class MindSporeBackend:
 
     def learner(self, config: TrainConfig, num_classes: int) -> MindSporeLearner:
         """Build a freshly initialised network for `num_classes` classes without background."""
+        if config.virtual_shards is not None:
+            raise UsageError(
+                "train.virtual_shards is implemented in PyTorch only; leave it at null"
+            )
         return MindSporeLearner(
             config,
             num_classes,

@@ -10,7 +10,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
@@ -90,6 +90,21 @@ class TorchRanks(Ranks):
             dist.all_reduce(tensor, group=self._devices)
         return tensor
 
+    def sum_pairwise(self, tensor: Tensor) -> Tensor:
+        """Replace a tensor by its sum over 2^n ranks, and return it."""
+        received = torch.empty_like(tensor)
+        with self.in_touch():
+            for level in range((self.world_size - 1).bit_length()):
+                partner = self.rank ^ (1 << level)
+                messages = [
+                    dist.P2POp(dist.isend, tensor, partner, self._devices),
+                    dist.P2POp(dist.irecv, received, partner, self._devices),
+                ]
+                for message in dist.batch_isend_irecv(messages):
+                    message.wait()
+                tensor.add_(received)  # a + b and b + a are the same bits
+        return tensor
+
     @contextmanager
     def in_touch(self) -> Iterator[None]:
         """Turn the loss of another rank in the block into a TransientError."""
@@ -133,36 +148,3 @@ def join(env: RankEnv) -> Iterator[TorchRanks]:
 def _reason(error: RuntimeError) -> str:
     """Return the first sentence of an error of torch, without its position in torch's source."""
     return re.sub(r"^\[\S+\]\s*", "", str(error).partition("\n")[0]).partition(". ")[0]
-
-
-class Gradients:
-    """The gradients of all parameters.
-
-    With several ranks they are views of one array, so that a single sum makes them global.
-    """
-
-    def __init__(self, parameters: Iterable[torch.nn.Parameter], ranks: Ranks) -> None:
-        self._parameters, self._ranks = list(parameters), ranks
-        self._all = _join_gradients(self._parameters) if ranks.world_size > 1 else None
-
-    def clear(self) -> None:
-        """Prepare for the next backward pass."""
-        if self._all is not None:
-            self._all.zero_()
-            return
-        for parameter in self._parameters:
-            parameter.grad = None  # written by the backward pass, which is faster than added to
-
-    def sum(self) -> None:
-        """Add the gradients of the other ranks."""
-        if self._all is not None:
-            self._ranks.sum(self._all)
-
-
-def _join_gradients(parameters: list[torch.nn.Parameter]) -> Tensor:
-    joined = torch.zeros_like(torch.cat([parameter.detach().flatten() for parameter in parameters]))
-    parts = torch.split(joined, [parameter.numel() for parameter in parameters])
-    for parameter, part in zip(parameters, parts, strict=True):
-        # In the memory format of the parameter, as fused optimizers expect it.
-        parameter.grad = part.as_strided(parameter.shape, parameter.stride())
-    return joined

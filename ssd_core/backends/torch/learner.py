@@ -10,11 +10,12 @@ from ssd_core.backends.freezing import find_frozen
 from ssd_core.backends.ranks import ALONE, Ranks
 from ssd_core.backends.torch.detector import TorchDetector
 from ssd_core.backends.torch.devices import Device
-from ssd_core.backends.torch.distributed import Gradients
+from ssd_core.backends.torch.gradients import Gradients
 from ssd_core.backends.torch.loss import Targets, TorchLoss
 from ssd_core.backends.torch.model import Ssd, copy_to_arrays, copy_to_tensors
 from ssd_core.backends.torch.norms import freeze, share_statistics
 from ssd_core.backends.torch.optimizers import ScaledOptimizer
+from ssd_core.backends.torch.shards import ShardGradients, Shards
 from ssd_core.backends.weights import WEIGHTS
 from ssd_core.config import PostprocessSpec, TrainConfig
 from ssd_core.detection.anchors import generate_anchors
@@ -38,12 +39,11 @@ class TorchLearner:
         ranks: Ranks = ALONE,
     ) -> None:
         self._config, self._device, self._precision = config.model, device, precision
-        self._ranks, self._micro_batch_size = ranks, config.micro_batch_size
+        self._micro_batch_size = config.micro_batch_size
         model = Ssd(config.model, num_classes)
         model.initialize(config.seed)
         freeze(model, find_frozen(config, model.state_dict()))
         self._model = device.place(model)
-        share_statistics(model, ranks)
         self._loss = TorchLoss(
             generate_anchors(config.model.anchors, config.model.image_size),
             variances=config.model.variances,
@@ -53,7 +53,14 @@ class TorchLearner:
             device=device.torch_device,
         )
         trained = {name: each for name, each in model.named_parameters() if each.requires_grad}
-        self._gradients = Gradients(trained.values(), ranks)
+        self._ranks = ranks
+        self._gradients: Gradients | ShardGradients
+        if config.virtual_shards is None:
+            self._gradients = Gradients(trained.values(), ranks)
+        else:
+            self._ranks = shards = Shards(config.virtual_shards, ranks, device)
+            self._gradients = ShardGradients(trained.values(), shards)
+        share_statistics(model, self._ranks)
         self._optimizer = ScaledOptimizer(
             trained, config.optimizer, config.loss_scale, is_fused=device.has_fused_optimizers
         )
@@ -61,15 +68,19 @@ class TorchLearner:
     def step(self, batch: Batch, learning_rate: float) -> ReadLosses:
         """Update the weights once, at the given rate."""
         with self._device.explain_memory():
-            parts = self._assign(batch, self._micro_batch_size or len(batch.images))
-            counts = self._ranks.sum(torch.stack([targets.counts for _, targets in parts]).sum(0))
-            self._gradients.clear()
-            losses = [self._accumulate(*part, counts[0].clamp(min=1)) for part in parts]
-            self._gradients.sum()
-            sums = self._ranks.sum(torch.stack(losses).sum(0))
-            figures = torch.cat([sums, counts, self._optimizer.update(learning_rate)])
-        batch_size = len(batch.images) * self._ranks.world_size
+            sums: Tensor = self._ranks.run(self._differentiate, batch)
+            figures = torch.cat([sums, self._optimizer.update(learning_rate)])
+        batch_size = len(batch.images) * self._ranks.env.world_size
         return lambda: name_losses(figures.tolist(), batch_size)
+
+    def _differentiate(self, batch: Batch) -> Tensor:
+        """Compute the gradients of all ranks' batches from this one; return the sums of losses."""
+        parts = self._assign(batch, self._micro_batch_size or len(batch.images))
+        counts = self._ranks.sum(torch.stack([targets.counts for _, targets in parts]).sum(0))
+        self._gradients.clear()
+        losses = [self._accumulate(*part, counts[0].clamp(min=1)) for part in parts]
+        self._gradients.sum()
+        return torch.cat([self._ranks.sum(torch.stack(losses).sum(0)), counts])
 
     def measure(self, batch: Batch) -> list[float]:
         """Return the sums of the losses of a batch without an update."""
@@ -89,7 +100,7 @@ class TorchLearner:
         self._model.train()
         cls, bbox = self._forward(images, targets)
         loss = (cls + bbox) / divisor
-        (loss * self._optimizer.loss_scale).backward()  # type: ignore[no-untyped-call]
+        self._gradients.add(loss * self._optimizer.loss_scale)
         return torch.stack([cls.detach(), bbox.detach()])
 
     def _forward(self, images: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:

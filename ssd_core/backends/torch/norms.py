@@ -86,8 +86,9 @@ class _Normalize(torch.autograd.Function):
         spread = local_variance + (local_mean - mean).square()
         variance = ranks.sum(spread / ranks.world_size)
         count = features.numel() // features.shape[1] * ranks.world_size
-        norm.mean.lerp_(mean, norm.momentum)
-        norm.variance.lerp_(variance * (count / (count - 1)), norm.momentum)
+        if ranks.tracks_statistics:
+            norm.mean.lerp_(mean, norm.momentum)
+            norm.variance.lerp_(variance * (count / (count - 1)), norm.momentum)
         ctx.save_for_backward(features, scale, mean, variance)
         ctx.eps, ctx.count, ctx.ranks = norm.eps, count, ranks
         return functional.batch_norm(features, mean, variance, scale, offset, eps=norm.eps)

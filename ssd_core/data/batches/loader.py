@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 
-from ssd_core.config import AugmentConfig
+from ssd_core.config import AugmentConfig, TrainConfig
 from ssd_core.data.ahead import map_ahead
 from ssd_core.data.batches.augment import sample
 from ssd_core.data.batches.order import SampleOrder, sample_stream
@@ -28,12 +28,17 @@ _Task = tuple[Batch, int, list[tuple[int, int]]]
 """Rows of a batch that one thread fills: the batch, the first row, (epoch, index) per row."""
 
 
-def check_batch_size(batch_size: int, world_size: int) -> None:
-    """Raise UsageError unless every device gets the same number of images."""
-    if batch_size % world_size:
+def check_world_size(config: TrainConfig, world_size: int) -> None:
+    """Raise UsageError unless every device gets the same number of images, and of shards."""
+    if (shards := config.virtual_shards) and shards % world_size:
         raise UsageError(
-            f"train.batch_size {batch_size} does not divide over {world_size} devices; it counts "
-            "the images on all devices"
+            f"train.virtual_shards {shards} does not divide over {world_size} devices; choose a "
+            "power of 2 of at least as many shards"
+        )
+    if config.batch_size % world_size:
+        raise UsageError(
+            f"train.batch_size {config.batch_size} does not divide over {world_size} devices; it "
+            "counts the images on all devices"
         )
 
 
@@ -56,7 +61,6 @@ class Loader:
     world_size: int = 1
 
     def __post_init__(self) -> None:
-        check_batch_size(self.batch_size, self.world_size)
         num_images = sum(self.reader.shard_rows)
         if self.batch_size > _MAX_REPEATS * num_images > 0:
             raise UsageError(

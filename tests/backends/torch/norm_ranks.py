@@ -9,7 +9,8 @@ import sys
 import torch
 
 from ssd_core.backends.ranks import read_rank_env
-from ssd_core.backends.torch.distributed import Gradients, join
+from ssd_core.backends.torch.distributed import join
+from ssd_core.backends.torch.gradients import Gradients
 from ssd_core.backends.torch.norms import BatchNorm, share_statistics
 from ssd_core.config import NormSpec
 

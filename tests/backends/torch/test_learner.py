@@ -49,6 +49,20 @@ def test_other_errors_of_torch_pass_through():
         learner.step(replace(make_batch(), labels=np.zeros((2, 7), np.int64)), 0.01)
 
 
+def test_an_error_of_one_shard_is_that_of_the_step():
+    """The other shard waits meanwhile, for the sums of its backward pass."""
+    threads = torch.get_num_threads()
+    try:
+        config = RECIPE.model_copy(update={"virtual_shards": 2})
+        learner = TorchBackend("cpu", "fp32").learner(config, 3)
+        batch = make_batch()
+        batch.labels[1, 0] = 99
+        with pytest.raises(IndexError, match="99"):
+            learner.step(batch, 0.01)
+    finally:
+        torch.set_num_threads(threads)
+
+
 def weights_after_a_step(precision="fp32", **optimizer):
     changed = RECIPE.optimizer.model_copy(update=optimizer)
     config = RECIPE.model_copy(update={"optimizer": changed})
