@@ -9,13 +9,16 @@ import typer
 from ssd_core.cli.options import (
     Assignments,
     Device,
+    Devices,
     Framework,
     Json,
     Model,
+    NumDevices,
     OptionalData,
     OptionalModel,
     Out,
     Step,
+    count_devices,
     finish,
     print_json,
 )
@@ -99,20 +102,34 @@ def evaluate(
     assignments: Assignments = None,
     framework: Framework = "torch",
     device: Device = "auto",
+    num_devices: NumDevices = None,
+    devices: Devices = None,
     as_json: Json = False,
 ) -> None:
     """Measure accuracy: the 12 COCO metrics, values per class, and all detections.
 
-    The detections are those of a model on data, or those in a file.
+    The detections are those of a model on data, or those in a file. Several devices share the
+    images of the data; the figures are those of a single one.
 
     Example: ssd evaluate --model trained --data shards --out evaluation
     """
+    from ssd_core.backends import launch_ranks
+    from ssd_core.backends.ranks import Nodes, read_rank_env
     from ssd_core.stages import evaluate as stage
     from ssd_core.stages.frame import RESULTS_FILE
     from ssd_core.training.checkpoints import find_checkpoint
 
+    nodes = Nodes(count_devices(device, num_devices, devices))
+    if detections and nodes.world_size > 1:
+        raise UsageError("several devices have no effect on --detections; leave them out")
     if model and data and not (detections or ground_truth):
         model = find_checkpoint(model, step)
+        if nodes.world_size > 1:
+            words = ["evaluate", "--model", model.uri, "--data", data.uri, "--out", out.uri]
+            words += [word for each in assignments or () for word in ("--set", each)]
+            words += ["--check"] * is_checked + ["--json"] * as_json
+            words += ["--framework", framework, "--device", device]
+            raise typer.Exit(launch_ranks(framework, words, nodes))
         config = _model_recipe(model, "evaluate", assignments).evaluate
         result = stage.run(
             config,
@@ -131,7 +148,8 @@ def evaluate(
         raise UsageError("--ground-truth is missing: the COCO annotation file of --detections")
     else:
         raise UsageError("expected --model and --data, or --detections and --ground-truth")
-    finish(result, out / RESULTS_FILE, as_json=as_json)
+    if read_rank_env().rank == 0:
+        finish(result, out / RESULTS_FILE, as_json=as_json)
 
 
 def benchmark(

@@ -1,12 +1,14 @@
 """The detections of a whole split."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from ssd_core.backends.base import Detector
+from ssd_core.backends.ranks import ALONE, Ranks
 from ssd_core.config import EvaluateConfig, ImageSet
-from ssd_core.data.ahead import map_batches_ahead
+from ssd_core.data.ahead import batched, map_batches_ahead
 from ssd_core.data.batches.resize import load_image
 from ssd_core.data.shards.manifest import Manifest
 from ssd_core.data.shards.reader import SplitReader
@@ -39,32 +41,59 @@ def check_image_set(images: ImageSet, manifest: Manifest) -> None:
 
 
 def detect_split(
-    detector: Detector, reader: SplitReader, config: EvaluateConfig
+    detector: Detector, reader: SplitReader, config: EvaluateConfig, ranks: Ranks = ALONE
 ) -> list[EvaluatedImage]:
     """Return the images of a split that count, with their detections, in the order of their ids.
 
     Images are decoded on threads ahead of the device. pycocotools scores them in the order of their
-    ids, so the order of the shards does not matter.
+    ids, so the order of the shards does not matter. Ranks take the same batches that a single one
+    would, in turn; only rank 0 returns images, those of all.
     """
+    truths: dict[int, Annotations] = {}
+    found: list[tuple[int, Detections]] = []
 
     def load(record: Record) -> tuple[Record, ImageArray, tuple[int, int]]:
         with located(record.image_path):
             return record, *load_image(record.image, detector.image_size)
 
-    counted = (r for r in reader.read_in_order() if is_counted(r.annotations, config.images))
-    batches = map_batches_ahead(load, counted, batch_size=config.batch_size)
-    images: list[EvaluatedImage] = []
+    def choose() -> Iterator[Record]:
+        counted = (r for r in reader.read_in_order() if is_counted(r.annotations, config.images))
+        for number, batch in enumerate(batched(counted, config.batch_size)):
+            truths.update({record.image_id: record.annotations for record in batch})
+            if number % ranks.world_size == ranks.rank:
+                yield from batch
+
+    batches = map_batches_ahead(load, choose(), batch_size=config.batch_size)
     with Progress("evaluate: image", reader.num_images) as progress:
         for batch in batches:
             records, pixels, sizes = zip(*batch, strict=True)
-            found = detector.detect(np.stack(pixels), sizes)
-            images += [
-                EvaluatedImage(record.image_id, record.annotations, detections)
-                for record, detections in zip(records, found, strict=True)
-            ]
-            progress.update(len(images))
-    images.sort(key=lambda image: image.image_id)
-    return images
+            detected = detector.detect(np.stack(pixels), sizes)
+            found += zip((record.image_id for record in records), detected, strict=True)
+            progress.update(min(len(found) * ranks.world_size, reader.num_images))
+    if ranks.world_size > 1:
+        found = _gather(found, ranks)
+    found.sort(key=lambda each: each[0])
+    return [EvaluatedImage(image_id, truths[image_id], each) for image_id, each in found]
+
+
+def _gather(found: list[tuple[int, Detections]], ranks: Ranks) -> list[tuple[int, Detections]]:
+    """Return the detections of all ranks on rank 0, nothing on the others."""
+    rows = [
+        (image_id, each.boxes.tolist(), each.scores.tolist(), each.labels.tolist())
+        for image_id, each in found
+    ]
+    return [
+        (
+            image_id,
+            Detections(
+                boxes=np.array(boxes, np.float32).reshape(-1, 4),
+                scores=np.array(scores, np.float32),
+                labels=np.array(labels, np.int64),
+            ),
+        )
+        for part in ranks.gather(rows)
+        for image_id, boxes, scores, labels in part
+    ]
 
 
 def is_counted(truth: Annotations, images: ImageSet) -> bool:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from ssd_core.backends import open_backend
 from ssd_core.backends.base import Detector, DeviceInfo
-from ssd_core.config import PostprocessOverrides
+from ssd_core.backends.ranks import ALONE, Ranks
+from ssd_core.config import PostprocessOverrides, Precision
 from ssd_core.data.batches.resize import resize_image
 from ssd_core.errors import DataError, located
 from ssd_core.model_dir import WEIGHTS_FILE, ModelDescription, read_model
@@ -54,6 +55,7 @@ def open_model(
     data_classes: Sequence[ClassInfo] | None = None,
     framework: str,
     device: str,
+    ranks: Ranks = ALONE,
 ) -> OpenedModel:
     """Read a model directory and build its detector.
 
@@ -67,7 +69,8 @@ def open_model(
         check_classes(model.classes, data_classes)
     network, training = model.description.model, model.description.recipe.train
     # What was trained in a half type is for the device to decide; single precision was a decision.
-    backend = open_backend(framework, device, "fp32" if training.precision == "fp32" else "auto")
+    precision: Precision = "fp32" if training.precision == "fp32" else "auto"
+    backend = open_backend(framework, device, precision, ranks)
     with located(str(model_dir)):
         detector = backend.detector(
             network, len(model.classes), model.weights, postprocess.apply(network.postprocess)

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from ssd_core.backends import open_ranks
 from ssd_core.benchmark.environment import describe_environment
 from ssd_core.config import EvaluateConfig
 from ssd_core.data.shards.reader import open_split
@@ -58,32 +59,38 @@ def run(
         load_pycocotools()
     reader = open_split(data_dir, config.split)
     check_image_set(config.images, reader.manifest)
-    model = open_model(
-        model_dir,
-        config.postprocess,
-        data_classes=reader.classes,
-        framework=framework,
-        device=device,
-    )
-    invocation = Invocation(
-        stage="evaluate",
-        config=config,
-        inputs={"model": model.source, "dataset": Input(data_dir.uri, reader.manifest.digest)},
-        options={"framework": framework, "device": device},
-    )
+    with open_ranks(framework) as ranks:
+        model = open_model(
+            model_dir,
+            config.postprocess,
+            data_classes=reader.classes,
+            framework=framework,
+            device=device,
+            ranks=ranks,
+        )
+        invocation = Invocation(
+            stage="evaluate",
+            config=config,
+            inputs={"model": model.source, "dataset": Input(data_dir.uri, reader.manifest.digest)},
+            options={"framework": framework, "device": device},
+        )
 
-    def work(folder: Path) -> Results:
-        images = detect_split(model.detector, reader, config)
-        found = ((image.image_id, image.found) for image in images)
-        write_detections(folder / DETECTIONS_FILE, found, reader.classes)
-        skipped = reader.num_images - len(images)
-        return _measure(images, skipped, reader.classes, config, is_checked=is_checked) | {
-            "model": model.description.summary(),
-            "data": {"name": reader.manifest.name, "split": reader.split},
-            "environment": describe_environment(model.device),
-        }
+        def work(folder: Path) -> Results:
+            images = detect_split(model.detector, reader, config, ranks)
 
-    results = run_stage(invocation, out_dir, work)
+            def measure() -> Results:
+                found = ((image.image_id, image.found) for image in images)
+                write_detections(folder / DETECTIONS_FILE, found, reader.classes)
+                skipped = reader.num_images - len(images)
+                return _measure(images, skipped, reader.classes, config, is_checked=is_checked) | {
+                    "model": model.description.summary(),
+                    "data": {"name": reader.manifest.name, "split": reader.split},
+                    "environment": describe_environment(model.device),
+                }
+
+            return ranks.on_first(measure)
+
+        results = run_stage(invocation, out_dir, work, ranks=ranks)
     return _summary(results, split=config.split)
 
 

@@ -99,7 +99,7 @@ def run_stage(
     if data := invocation.inputs.get("dataset"):
         check_outside(out_dir, Location.parse(data.uri), "data set")
     ranks.on_first(lambda: _begin(invocation.stage, request, out_dir, in_place=in_place))
-    with _work_folder(out_dir, in_place=in_place) as folder:
+    with _work_folder(out_dir, ranks, in_place=in_place) as folder:
         results = work(folder)
         ranks.on_first(lambda: _finish(results, request, folder, out_dir, in_place=in_place))
         return results
@@ -189,14 +189,18 @@ def _check_claim(request: bytes, out_dir: Location) -> None:
 
 
 @contextmanager
-def _work_folder(out_dir: Location, *, in_place: bool) -> Iterator[Path]:
-    """Yield the output directory itself, or a temporary folder, on the same disk if it is local."""
+def _work_folder(out_dir: Location, ranks: Ranks, *, in_place: bool) -> Iterator[Path]:
+    """Yield the output directory itself, or a temporary folder.
+
+    That of rank 0 is on the disk of a local output directory, which other machines may lack.
+    """
     if in_place and out_dir.local is not None:
         yield out_dir.local
         return
-    parent = out_dir.local or Path(tempfile.gettempdir())
+    disk = out_dir.local if ranks.rank == 0 else None
+    parent = disk or Path(tempfile.gettempdir())
     with explain_disk_errors(parent):
-        prefix = PARTIAL_PREFIX if out_dir.local else "ssd-stage-"
+        prefix = PARTIAL_PREFIX if disk else "ssd-stage-"
         folder = tempfile.TemporaryDirectory(prefix=prefix, dir=parent)
     with folder:
         yield Path(folder.name)

@@ -46,19 +46,24 @@ class MindSporeRanks(Ranks):
     """This process among several that train one network."""
 
     def __init__(self, env: RankEnv, peers: list[socket.socket]) -> None:
-        """Take the connections of rank 0 to the others, or the one of another rank to rank 0."""
+        """Take the connections of rank 0 to the others in order, or that of another one to it."""
         super().__init__(env)
         self._peers = peers
 
     def greatest(self, number: int) -> int:
         """Return the greatest of the numbers that the ranks pass."""
+        numbers = self.gather(number)
+        with self.in_touch(), watchdog.expecting("another rank"):
+            greatest: int = json.loads(self._follow(json.dumps(max(numbers, default=0)).encode()))
+        return greatest
+
+    def gather(self, value: ResultT) -> list[ResultT]:
+        """Return the values of all ranks on rank 0."""
         with self.in_touch(), watchdog.expecting("another rank"):
             if self.rank:
-                _send(self._peers[0], json.dumps(number).encode())
-            else:
-                number = max(number, *(json.loads(_receive(peer)) for peer in self._peers))
-            greatest: int = json.loads(self._follow(json.dumps(number).encode()))
-        return greatest
+                _send(self._peers[0], json.dumps(value).encode())
+                return []
+            return [value, *(json.loads(_receive(peer)) for peer in self._peers)]
 
     def on_first(self, work: Callable[[], ResultT]) -> ResultT:
         """Let rank 0 do `work`, and return its result."""
@@ -164,7 +169,7 @@ def _answer(env: RankEnv) -> list[socket.socket]:
                     peers[rank] = peer
                     continue
             peer.close()
-    return list(peers.values())
+    return [peers[rank] for rank in sorted(peers)]
 
 
 def _call(env: RankEnv) -> socket.socket:

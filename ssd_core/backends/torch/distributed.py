@@ -66,6 +66,13 @@ class TorchRanks(Ranks):
             shared: ResultT = json.loads(self._store.get(key))
         return shared
 
+    def gather(self, value: ResultT) -> list[ResultT]:
+        """Return the values of all ranks on rank 0."""
+        values: list[ResultT] = [value] * self.world_size
+        with self.in_touch():
+            dist.gather_object(value, None if self.rank else values)
+        return [] if self.rank else values
+
     def share(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Return the arrays of rank 0."""
         tensors = {name: torch.tensor(arrays[name]) for name in sorted(arrays)}

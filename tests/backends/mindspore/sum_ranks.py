@@ -73,6 +73,7 @@ def main() -> None:
         found |= {
             "shared": ranks.share({"a": np.arange(6.0).reshape(2, 3) + env.rank})["a"].tolist(),
             "greatest": ranks.greatest(env.rank),
+            "gathered": ranks.gather([env.rank]),
             "of_first": ranks.on_first(lambda: {"rank": env.rank}),
             "messages": [each.attrs["fusion"] for each in sum_gradients(5, [1, 3], ranks).sums],
             "sum": ranks.sum(Tensor(1.0 + env.rank)).asnumpy().tolist(),

@@ -78,6 +78,9 @@ def test_the_ranks_agree(found):
     for each in found:
         assert each["shared"] == [[0, 1, 2], [3, 4, 5]]  # those of rank 0
         assert each["greatest"] == len(found) - 1
+        assert each["gathered"] == (
+            [[rank] for rank in range(len(found))] if each is found[0] else []
+        )
         assert each["of_first"] == {"rank": 0}
         assert each["messages"] == [1, 1, 2, 2, 3]
         assert each["sum"] == sum(range(1, len(found) + 1))

@@ -60,6 +60,7 @@ def main() -> None:
                 ).items()
             },
             "greatest": ranks.greatest(env.rank),
+            "gathered": ranks.gather([env.rank]),
             "of_first": ranks.on_first(lambda: {"rank": env.rank}),
         }
     json.dump(found, sys.stdout)

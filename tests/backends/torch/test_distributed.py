@@ -57,6 +57,9 @@ def test_the_ranks_agree(found, alone):
     for each in found:
         assert each["shared"]["a"] == alone["a"]  # those of rank 0
         assert each["greatest"] == len(found) - 1
+        assert each["gathered"] == (
+            [[rank] for rank in range(len(found))] if each is found[0] else []
+        )
         assert each["of_first"] == {"rank": 0}
 
 
