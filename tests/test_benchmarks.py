@@ -32,3 +32,13 @@ def test_quick_run(name: str, work_dir: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "time)" in done.stdout
+
+
+def test_the_measurements_of_a_gpu_run_anywhere(work_dir: Path) -> None:
+    command = [sys.executable, "-W", "error", "-m", "benchmarks.gpu", "--tiny"]
+    done = subprocess.run(
+        [*command, "--work", str(work_dir)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for work in ("training from synthetic batches", "training from the loader", "detection"):
+        assert f"{work}, batch" in done.stdout

@@ -1,6 +1,6 @@
 """Training batches from a split: threads decode and augment ahead of the learner."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import KW_ONLY, dataclass
 
@@ -74,7 +74,7 @@ class Loader:
                 *(self.batch_size, num_images, num_images),
             )
 
-    def batches(self, first_step: int, last_step: int) -> Iterator[Batch]:
+    def batches(self, first_step: int, last_step: int) -> Generator[Batch, None, None]:
         """Yield the batches of `first_step` .. `last_step - 1`, counted from the start of training.
 
         A batch is valid until the next one is requested. Closing the iterator ends the threads.
