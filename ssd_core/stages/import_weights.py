@@ -105,9 +105,10 @@ def run(
 
 
 def _with_model(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
-    """Return a recipe with changes to its network, as weights need it."""
+    """Return a recipe with the network that the weights need, and in single precision as theirs."""
     model = recipe.train.model.model_copy(update=changes)
-    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"model": model})})
+    train = recipe.train.model_copy(update={"model": model, "precision": "fp32"})
+    return recipe.model_copy(update={"train": train})
 
 
 def _name_classes(
