@@ -25,6 +25,10 @@ dependencies)
     esac
     # shellcheck disable=SC2086 # one word per file
     requirements/install.sh /opt/ssd/bin/python $REQUIREMENTS
+    for package in $BASE_PACKAGES; do # those of the base image, whose own tools need their versions
+        /opt/ssd/bin/pip uninstall --yes "$package"
+        (cd / && /opt/ssd/bin/python -c "import $package; print('$package of the base:', $package.__version__)")
+    done
     ;;
 code)
     touch README.md LICENSE # named in pyproject.toml
