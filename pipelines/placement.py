@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from kfp import dsl, kubernetes
 from pydantic import AfterValidator
@@ -51,6 +51,9 @@ class Placement(PodPlacement):
     """Credentials of the store; None where the pods have their own."""
     job: JobSpec | None = None
     """The kind of job that trains on several nodes; None for one node only."""
+    step_scheduler: Literal["volcano"] | None = None
+    """Scheduler of all workflows, if an administrator has changed it: a step cannot choose its own.
+    Volcano writes the devices of a pod into an annotation, and needs the labels of `job`."""
     environment: dict[str, str] = {"AWS_ENDPOINT_URL": "http://seaweedfs.kubeflow:9000"}
     """Environment variables of every step; the default is the store of Kubeflow Pipelines."""
 
@@ -102,6 +105,11 @@ def _apply_device(placement: Placement, task: dsl.PipelineTask, count: int) -> N
         task.set_accelerator_type(placement.resource)
         # A constant: as a parameter of type int it would silently be ignored.
         task.set_accelerator_limit(count)
+        if placement.step_scheduler == "volcano":
+            devices = f"metadata.annotations['{placement.resource}']"
+            kubernetes.use_field_path_as_env(task, "ASCEND_VISIBLE_DEVICES", devices)
+            for label, word in (placement.job.labels if placement.job else {}).items():
+                kubernetes.add_pod_label(task, label, word)
     for key, value in placement.node_selector.items():
         kubernetes.add_node_selector(task, key, value)
     for toleration in placement.tolerations:

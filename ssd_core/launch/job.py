@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, PositiveInt, model_validator
 
 from ssd_core.config import Section
 from ssd_core.store.known_file import digest_json
@@ -81,8 +81,26 @@ class JobSpec(Section):
     """AscendJob: the scheduler of the pods, for example `volcano`."""
     queue: str | None = None
     """AscendJob: the queue of that scheduler."""
+    runtime_class: str | None = None
+    """AscendJob: the RuntimeClass of the pods, for example `ascend`."""
+    node_directories: tuple[Annotated[str, Field(pattern="^/")], ...] = ()
+    """AscendJob: directories of the node that the pods read, for example those of the driver."""
+    resources: dict[str, PositiveInt] = {}
+    """Further resources of each pod, for example `rdma/hca_shared_devices_a: 1`."""
+    capabilities: tuple[Literal["IPC_LOCK"], ...] = ()
+    """Of the containers; RDMA pins memory with IPC_LOCK. Only user 0 can use it."""
     deadline_seconds: int | None = Field(default=None, gt=0)
     """Time limit of the whole job; None for no limit."""
+
+    @model_validator(mode="after")
+    def _settings_are_for_this_kind(self) -> "JobSpec":
+        if self.kind == "TrainJob":
+            for name in ("scheduler", "queue", "runtime_class", "node_directories"):
+                if getattr(self, name):
+                    raise ValueError(
+                        f"{name} is for an AscendJob; a TrainJob has it in its runtime"
+                    )
+        return self
 
 
 class PodPlacement(Section):

@@ -37,7 +37,10 @@ def _render_train_job(request: JobRequest, command: Command) -> KubeObject:
     placement, spec = request.placement, request.placement.job
     if not spec.runtime:
         raise UsageError("placement: a TrainJob needs job.runtime, the name of a TrainingRuntime")
-    pod = _pod(placement, {"name": _TRAIN_CONTAINER})
+    container: KubeObject = {"name": _TRAIN_CONTAINER}
+    if spec.capabilities:
+        container["securityContext"] = _security(placement)
+    pod = _pod(placement, container)
     group = {"name": _TRAIN_CONTAINER, "template": {"spec": {"template": {"spec": pod}}}}
     return {
         "activeDeadlineSeconds": spec.deadline_seconds,
@@ -97,13 +100,12 @@ def _ascend_replica(
         "ports": [{"name": "ascendjob-port", "containerPort": 2222}],
         "resources": _resources(placement),
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": _security(placement),
     }
-    pod = _pod(placement, container) | {"automountServiceAccountToken": False}
+    pod = _pod(placement, container) | {
+        "automountServiceAccountToken": False,
+        "runtimeClassName": placement.job.runtime_class,
+    }
     labels = {**request.placement.job.labels, **TRAINING_LABELS, _JOB_LABEL: request.name, **labels}
     template = {"metadata": {"labels": labels}, "spec": pod}
     return {"replicas": count, "restartPolicy": "Never", "template": template}
@@ -133,19 +135,33 @@ def _resources(placement: JobPlacement) -> KubeObject:
     asked = placement.resources
     # Kubernetes requires an accelerator in both.
     device = {placement.resource: str(placement.count)} if placement.resource else {}
+    device |= {name: str(count) for name, count in placement.job.resources.items()}
     return {
         "limits": {"cpu": asked.cpu_limit, "memory": asked.memory_limit} | device,
         "requests": {"cpu": asked.cpu_request, "memory": asked.memory_request} | device,
     }
 
 
+def _security(placement: JobPlacement) -> KubeObject:
+    return {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"], "add": list(placement.job.capabilities)},
+    }
+
+
 def _pod(placement: JobPlacement, container: KubeObject) -> KubeObject:
     """Return a pod with one container; it mounts /tmp, as the root is read-only."""
-    volumes: dict[str, tuple[str, KubeObject]] = {"tmp": ("/tmp", {"medium": ""})}
+    volumes: list[KubeObject] = [{"name": "tmp", "emptyDir": {"medium": ""}}]
+    mounts: list[KubeObject] = [{"name": "tmp", "mountPath": "/tmp"}]
     if placement.shared_memory:
         memory = {"medium": "Memory", "sizeLimit": placement.shared_memory}
-        volumes["shared-memory"] = ("/dev/shm", memory)
-    mounts = [{"name": name, "mountPath": path} for name, (path, _) in volumes.items()]
+        volumes.append({"name": "shared-memory", "emptyDir": memory})
+        mounts.append({"name": "shared-memory", "mountPath": "/dev/shm"})
+    for number, path in enumerate(placement.job.node_directories):
+        name = f"node-{number}"
+        volumes.append({"name": name, "hostPath": {"path": path, "type": "Directory"}})
+        mounts.append({"name": name, "mountPath": path, "readOnly": True})
     return {
         "nodeSelector": placement.node_selector,
         "tolerations": [row.model_dump() for row in placement.tolerations],
@@ -155,7 +171,7 @@ def _pod(placement: JobPlacement, container: KubeObject) -> KubeObject:
             "runAsNonRoot": placement.user != 0,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "volumes": [{"name": name, "emptyDir": kind} for name, (_, kind) in volumes.items()],
+        "volumes": volumes,
         "containers": [container | {"volumeMounts": mounts}],
     }
 

@@ -95,6 +95,48 @@ def test_an_ascend_job_names_its_devices_only_with_volcano():
     assert "ASCEND_VISIBLE_DEVICES" not in plain
 
 
+def test_a_job_has_further_resources_and_capabilities():
+    extra = {"resources": {"rdma/hca": 1}, "capabilities": ["IPC_LOCK"]}
+    train = render(make_request(change={"job": {"kind": "TrainJob", "runtime": "r", **extra}}))
+    ascend = render(make_request("AscendJob", {"job": {"kind": "AscendJob", **extra}}))
+    assert problems("TrainJob", train) == problems("AscendJob", ascend) == []
+    per_node = train["spec"]["trainer"]["resourcesPerNode"]
+    (patch,) = train["spec"]["runtimePatches"]
+    (group,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
+    (node,) = group["template"]["spec"]["template"]["spec"]["containers"]
+    (leader,) = ascend["spec"]["replicaSpecs"]["Master"]["template"]["spec"]["containers"]
+    for resources in (per_node, leader["resources"]):
+        assert resources["limits"]["rdma/hca"] == resources["requests"]["rdma/hca"] == "1"
+    for container in (node, leader):
+        security = container["securityContext"]
+        assert security["capabilities"] == {"drop": ["ALL"], "add": ["IPC_LOCK"]}
+        assert security["allowPrivilegeEscalation"] is False
+
+
+def test_the_pods_of_an_ascend_job_have_a_runtime_class_and_the_driver():
+    driver = "/usr/local/Ascend/driver"
+    job = {"kind": "AscendJob", "runtime_class": "ascend", "node_directories": [driver]}
+    manifest = render(make_request("AscendJob", {"job": job}))
+    for replica in manifest["spec"]["replicaSpecs"].values():
+        pod = replica["template"]["spec"]
+        kubernetes_validate.validate(
+            {"apiVersion": "v1", "kind": "Pod"} | replica["template"], KUBERNETES, strict=True
+        )
+        assert pod["runtimeClassName"] == "ascend"
+        volume = {"name": "node-0", "hostPath": {"path": driver, "type": "Directory"}}
+        assert pod["volumes"][-1] == volume
+        (container,) = pod["containers"]
+        mount = {"name": "node-0", "mountPath": driver, "readOnly": True}
+        assert container["volumeMounts"][-1] == mount
+
+
+@pytest.mark.parametrize("setting", ["scheduler", "queue", "runtime_class", "node_directories"])
+def test_a_train_job_refuses_what_its_runtime_has(setting):
+    value = ["/driver"] if setting == "node_directories" else "x"
+    with pytest.raises(ValueError, match=f"{setting} is for an AscendJob; a TrainJob has it"):
+        make_request(change={"job": {"kind": "TrainJob", "runtime": "r", setting: value}})
+
+
 @pytest.mark.parametrize(
     ("kind", "framework", "change", "message"),
     [

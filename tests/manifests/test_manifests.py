@@ -22,7 +22,7 @@ from tests.requirements import missing
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 NETWORK_POLICY = MANIFESTS / "components" / "network-policy" / "network-policy.yaml"
 OVERLAYS = ("local", "gpu", "ascend")
-COMPONENTS = ("kfp-launcher", "network-policy", "store-secret")
+COMPONENTS = ("kfp-launcher", "network-policy", "nvidia-runtime-class", "store-secret")
 KUBERNETES = "1.34"
 
 
@@ -48,11 +48,14 @@ def overlay(request):
 @pytest.fixture(scope="module", params=COMPONENTS)
 def with_component(request, tmp_path_factory):
     """The gpu overlay with one of the optional parts, as in a user's own kustomization."""
-    folder = tmp_path_factory.mktemp("user")
+    return build_with_component(request.param, tmp_path_factory.mktemp("user"))
+
+
+def build_with_component(component, folder):
     shutil.copytree(MANIFESTS, folder / "manifests")
     lines = {
         "resources": ["manifests/overlays/gpu"],
-        "components": [f"manifests/components/{request.param}"],
+        "components": [f"manifests/components/{component}"],
         "transformers": ["manifests/namespace"],
     }
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(lines))
@@ -89,6 +92,13 @@ def test_optional_parts_fit_their_schema_and_hold_no_secrets(with_component):
         check(manifest)
         if manifest["kind"] == "Secret":
             assert set(manifest["stringData"].values()) == {"REPLACE-ME"}
+
+
+def test_a_runtime_class_of_nvidia_is_optional(tmp_path):
+    overlay = MANIFESTS / "overlays" / "gpu"
+    assert "runtimeClassName" not in pod_of(only(build(overlay), "TrainingRuntime"))
+    with_class = build_with_component("nvidia-runtime-class", tmp_path)
+    assert pod_of(only(with_class, "TrainingRuntime"))["runtimeClassName"] == "nvidia"
 
 
 @pytest.mark.parametrize(

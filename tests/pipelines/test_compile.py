@@ -164,6 +164,18 @@ def test_every_step_gets_what_it_needs_and_nothing_else(case: tuple[str, str, in
         assert found.settings(step) == expected_settings(step, row), step
 
 
+def test_steps_under_volcano_take_its_devices(tmp_path: Path) -> None:
+    placement = load_placement("torch-npu").model_copy(update={"step_scheduler": "volcano"})
+    write_package("benchmark", placement, tmp_path / "pipeline.yaml")
+    found = read_compiled((tmp_path / "pipeline.yaml").read_bytes())
+    settings = found.settings("benchmark")
+    path = "metadata.annotations['huawei.com/Ascend910']"
+    assert settings["fieldPathAsEnv"] == [{"name": "ASCEND_VISIBLE_DEVICES", "fieldPath": path}]
+    labels = settings["podMetadata"]["labels"]
+    assert labels == STEP_LABELS | {"ring-controller.atlas": "ascend-910b"}
+    assert "fieldPathAsEnv" not in found.settings("fetch_model")
+
+
 def test_the_catalogue_has_the_parameters_of_the_pipelines() -> None:
     for name, entry in PIPELINES.items():
         inputs = build(name, load_placement("torch-cpu")).pipeline_spec.root.input_definitions
