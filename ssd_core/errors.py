@@ -136,10 +136,12 @@ EXTRAS = {
     "kfp": "pipelines",
     "kubernetes": "launch",
     "mindspore": "mindspore",
+    "mlflow": "mlflow",
     "onnx": "export",
     "onnxruntime": "export",
     "onnxscript": "export",
     "pycocotools": "check",
+    "tensorboard": "tensorboard",
     "torch": "torch",
 }
 """The extra of this package that installs a module."""

@@ -1,5 +1,6 @@
 """The command that trains a detector: `ssd train`."""
 
+import json
 from typing import Annotated
 
 import typer
@@ -39,11 +40,19 @@ Init = Annotated[
         help="Sets train.init.source: a model, a checkpoint or a .safetensors file to start from.",
     ),
 ]
+Log = Annotated[
+    str | None,
+    typer.Option(
+        metavar="tensorboard,mlflow",
+        help="Sets train.log: one or both also get the curves of the training.",
+    ),
+]
 _KEYS = {
     "epochs": "train.epochs",
     "batch_size": "train.batch_size",
     "lr": "train.optimizer.learning_rate",
     "init": "train.init.source",
+    "log": "train.log",
 }
 """The configuration key that each of these options of `train` sets."""
 
@@ -58,6 +67,7 @@ def train(
     batch_size: BatchSize = None,
     lr: LearningRate = None,
     init: Init = None,
+    log: Log = None,
     assignments: Assignments = None,
     resume: Resume = "strict",
     is_extended: Annotated[
@@ -100,7 +110,8 @@ def train(
     from ssd_core.model_dir import MODEL_DIR
     from ssd_core.stages.train import Training, launch, run
 
-    given = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "init": init}
+    trackers = None if log is None else json.dumps(log.split(","))
+    given = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "init": init, "log": trackers}
     refuse_repeated(context, _KEYS, assignments or ())
     if is_extended and resume != "strict":
         raise UsageError(

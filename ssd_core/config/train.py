@@ -146,6 +146,9 @@ class TrainConfig(Section):
     """Epochs between further checkpoints that stay; None for none."""
     log_interval: PositiveInt = 20
     """Steps between log lines."""
+    log: tuple[Literal["tensorboard", "mlflow"], ...] = ()
+    """Programs that get the curves of the training too; the optional package of the same name
+    writes them."""
     evaluate_every: PositiveInt | None = None
     """Steps between evaluations on the val split, as the section `evaluate` says; the best weights
     are kept. None keeps the last weights."""

@@ -34,7 +34,7 @@ from ssd_core.store import Location
 from ssd_core.store.location import is_empty
 from ssd_core.store.transfer import MirroredFile
 from ssd_core.structures import StageResult
-from ssd_core.tracking.trainjob import report_to_trainjob
+from ssd_core.tracking import check_trackers, follow_training
 from ssd_core.train_log import LOG_FILE, parse_log
 from ssd_core.training.checkpoints import CHECKPOINT_DIR, CheckpointDir, TrainState
 from ssd_core.training.identity import Identity, digest_identity, identify
@@ -99,7 +99,9 @@ class Training:
 
         Raises:
             UsageError: it is inside the data set, or holds something else.
+            ModuleNotFoundError: the package of a tracker in `train.log` is missing.
         """
+        check_trackers(self.recipe.train.log)
         check_outside(out_dir, self.data_dir, "data set")
         return check_directory(out_dir, self.identity, self.resume)
 
@@ -183,29 +185,34 @@ def run(training: Training, out_dir: Location) -> StageResult:
                 continues=known,
                 log=log,
             )
-            loop = Run(
-                config=training.recipe.train,
-                num_images=reader.num_images,
-                learner=learner,
-                batches=loader.batches,
-                name_images=loader.name_images,
-                checkpoints=checkpoints,
-                log_path=folder / LOG_FILE,
-                facts=_facts(training, backend, ranks, continues or []),
-                initialize=initialize,
-                take_over=lambda: record_owner(out_dir, training.identity, continues or []),
-                ranks=ranks,
-                listeners=[to_trainjob],
-                device_memory=backend.peak_memory,
-                evaluate=evaluate,
-            )
-            team = f" with {ranks.world_size} ranks" if ranks.world_size > 1 else ""
-            logger.info("training on %d images%s, %s", reader.num_images, team, backend.info.name)
-            state = _train(loop, log)
-            return ranks.on_first(lambda: _keep_model(training, loop, state, backend, out_dir))
+            trackers = training.recipe.train.log
+            with follow_training(
+                trackers, folder / LOG_FILE, [training.id, *(known or ())]
+            ) as listeners:
+                loop = Run(
+                    config=training.recipe.train,
+                    num_images=reader.num_images,
+                    learner=learner,
+                    batches=loader.batches,
+                    name_images=loader.name_images,
+                    checkpoints=checkpoints,
+                    log_path=folder / LOG_FILE,
+                    facts=_facts(training, backend, ranks, continues or []),
+                    initialize=initialize,
+                    take_over=lambda: record_owner(out_dir, training.identity, continues or []),
+                    ranks=ranks,
+                    listeners=listeners,
+                    device_memory=backend.peak_memory,
+                    evaluate=evaluate,
+                )
+                team = f" with {ranks.world_size} ranks" if ranks.world_size > 1 else ""
+                logger.info(
+                    "training on %d images%s, %s", reader.num_images, team, backend.info.name
+                )
+                state = _train(loop, log)
+                return ranks.on_first(lambda: _keep_model(training, loop, state, backend, out_dir))
 
-        with report_to_trainjob() as to_trainjob:
-            results = run_stage(request(training), out_dir, work, ranks=ranks, in_place=True)
+        results = run_stage(request(training), out_dir, work, ranks=ranks, in_place=True)
         return _report("trained", results, out_dir)
 
 

@@ -1,1 +1,58 @@
 """Programs that follow a training while it runs: each takes the lines of its log."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ssd_core.logs import logger
+from ssd_core.tracking.trainjob import report_to_trainjob
+from ssd_core.train_log import LineListener
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Raise ModuleNotFoundError if the package of a tracker is not installed."""
+    for name in names:
+        if find_spec(name) is None:
+            raise ModuleNotFoundError(f"no module named '{name}'", name=name)
+
+
+@contextmanager
+def follow_training(
+    names: Sequence[str], log_path: Path, training_ids: Sequence[str]
+) -> Iterator[list[LineListener]]:
+    """Yield the listeners of a training: the trackers of `train.log`, and that of a TrainJob.
+
+    Nothing is opened before the first line, which only rank 0 gets.
+
+    Args:
+        names: values of `train.log`; the module beside this one that has the name.
+        log_path: log of the training; a start line follows what a rewind has left there.
+        training_ids: that of the training, then those of the trainings that it continues.
+    """
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(report_to_trainjob())]
+        for name in names:
+            open_tracker = import_module(f"{__name__}.{name}").open_tracker
+            listener = stack.enter_context(open_tracker(log_path, training_ids))
+            listeners.append(_guarded(name, listener))
+        yield listeners
+
+
+def _guarded(name: str, listener: LineListener) -> LineListener:
+    """Return a listener that is dropped when it fails, so that the training goes on."""
+    has_failed = False
+
+    def listen(line: Mapping[str, Any]) -> None:
+        nonlocal has_failed
+        if has_failed:
+            return
+        try:
+            listener(line)
+        except Exception as error:  # of any kind
+            has_failed = True
+            logger.warning("%s gets no more figures until the training is resumed: %s", name, error)
+
+    return listen

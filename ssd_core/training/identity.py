@@ -14,6 +14,7 @@ _HARMLESS = {
     "checkpoint_interval",
     "keep_checkpoints",
     "keep_every_epochs",
+    "log",
     "log_interval",
     "loader_threads",
 }

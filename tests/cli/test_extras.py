@@ -55,14 +55,14 @@ def test_the_extra_of_a_command_is_named(
     assert not (tmp_path / "out").exists()
 
 
-def test_the_extras_of_a_framework_of_pipelines_and_of_the_check_are_named(
-    bccd_shards: Path, tmp_path: Path
-) -> None:
+def test_the_extras_that_arguments_need_are_named(bccd_shards: Path, tmp_path: Path) -> None:
     training = ["train", "--data", bccd_shards, "--recipe", "demo", "--out", tmp_path / "out"]
     done = run_without(["torch"], *training)
     assert done.stderr.endswith(
         "torch is not installed here: pip install --editable '.[torch]' in the checkout\n"
     )
+    done = run_without(["tensorboard"], *training, "--log", "tensorboard")
+    assert done.stderr.endswith(" pip install --editable '.[tensorboard]' in the checkout\n")
     files = ["--detections", "d.json", "--ground-truth", "g.json", "--out", tmp_path / "out"]
     done = run_without(["pycocotools"], "evaluate", "--check", *files)
     assert done.stderr.endswith(" pip install --editable '.[check]' in the checkout\n")
