@@ -20,7 +20,8 @@ from ssd_core.store import Location
 
 Word = Literal["first", "faster", "same", "slower"]
 
-_JUDGED = METRICS["images_per_second"]
+_JUDGED = ("images_per_second", "train_images_per_second")
+"""Metrics that are compared."""
 
 
 class Measurement(BaseModel):
@@ -47,7 +48,8 @@ class Verdict:
     """A result compared with the earlier ones of its series under the same conditions."""
 
     word: Word
-    images_per_second: float
+    metric: str
+    value: float
     median: float | None
     """Of the earlier results; None for the first."""
     compared: int
@@ -55,13 +57,14 @@ class Verdict:
 
     def describe(self) -> str:
         """Return the comparison in one line."""
-        ours = _JUDGED.describe(self.images_per_second)
+        metric = METRICS[self.metric]
+        ours = metric.describe(self.value)
         if self.median is None:
             return f"{ours}, the first of the series on this device"
-        change = 100 * (self.images_per_second / self.median - 1)
+        change = 100 * (self.value / self.median - 1)
         result = "the same" if self.word == "same" else self.word
         return (
-            f"{ours} is {result}: {change:+.1f} % from {_JUDGED.format(self.median)}, "
+            f"{ours} is {result}: {change:+.1f} % from {metric.format(self.median)}, "
             f"the median of {self.compared} before"
         )
 
@@ -72,22 +75,32 @@ def now() -> str:
 
 
 def judge(new: Measurement, earlier: Sequence[Measurement], tolerance: float) -> Verdict:
-    """Compare throughput with the median of the results of other runs under the same conditions.
+    """Compare speeds with the median of the results of other runs under the same conditions.
 
-    `tolerance` is the share of the median within which a result counts as the same.
+    `tolerance` is the share of the median within which a result counts as the same. The verdict is
+    that of the detector, or that of the training where only it is slower.
     """
-    ours = new.metrics[_JUDGED.name]
+    verdicts = [_judge(name, new, earlier, tolerance) for name in _JUDGED if name in new.metrics]
+    return next((each for each in verdicts if each.word == "slower"), verdicts[0])
+
+
+def _judge(
+    name: str, new: Measurement, earlier: Sequence[Measurement], tolerance: float
+) -> Verdict:
+    ours = new.metrics[name]
     others = [
-        other.metrics[_JUDGED.name]
+        other.metrics[name]
         for other in earlier
-        if other.conditions == new.conditions and other.run != new.run
+        if other.conditions == new.conditions and other.run != new.run and name in other.metrics
     ]
     if not others:
-        return Verdict(word="first", images_per_second=ours, median=None, compared=0)
+        return Verdict(word="first", metric=name, value=ours, median=None, compared=0)
     usual = median(others)
     is_same = abs(ours - usual) <= tolerance * usual
-    word: Word = "same" if is_same else "faster" if _JUDGED.is_better(ours, usual) else "slower"
-    return Verdict(word=word, images_per_second=ours, median=usual, compared=len(others))
+    word: Word = (
+        "same" if is_same else "faster" if METRICS[name].is_better(ours, usual) else "slower"
+    )
+    return Verdict(word=word, metric=name, value=ours, median=usual, compared=len(others))
 
 
 def read_series(location: Location) -> list[Measurement]:

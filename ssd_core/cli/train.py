@@ -20,6 +20,7 @@ from ssd_core.cli.options import (
     choose_recipe,
     count_devices,
     finish,
+    one_of,
     refuse_repeated,
 )
 from ssd_core.errors import UsageError
@@ -38,6 +39,14 @@ Init = Annotated[
         metavar="PATH",
         parser=Location.parse,
         help="Sets train.init.source: a model, a checkpoint or a .safetensors file to start from.",
+    ),
+]
+Runs = Annotated[
+    str,
+    one_of(
+        "--runs kind",
+        ("full", "perf"),
+        "perf measures the speed of 200 steps, or of train.steps, and keeps no model.",
     ),
 ]
 Log = Annotated[
@@ -68,6 +77,7 @@ def train(
     lr: LearningRate = None,
     init: Init = None,
     log: Log = None,
+    runs: Runs = "full",
     assignments: Assignments = None,
     resume: Resume = "strict",
     is_extended: Annotated[
@@ -108,6 +118,8 @@ def train(
     exit_on_sigterm()
     from ssd_core.backends.ranks import Nodes, read_rank_env
     from ssd_core.model_dir import MODEL_DIR
+    from ssd_core.stages import perf
+    from ssd_core.stages.frame import RESULTS_FILE
     from ssd_core.stages.train import Training, launch, run
 
     trackers = None if log is None else json.dumps(log.split(","))
@@ -129,6 +141,9 @@ def train(
         use_address(local_addr)
     here = count_devices(device, num_devices, devices)
     nodes = Nodes(here, nnodes, node_rank, master_addr, master_port)
+    if runs == "perf":
+        finish(perf.run(training, out, nodes), out / RESULTS_FILE, as_json=as_json)
+        return
     if nodes.world_size > 1:
         raise typer.Exit(launch(training, out, nodes, *(["--json"] if as_json else [])))
     result = run(training, out)

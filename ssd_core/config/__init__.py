@@ -5,7 +5,7 @@ The string below a field documents it. Defaults live here and in recipes, nowher
 
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from ssd_core.config.augment import (
     AugmentConfig,
@@ -156,6 +156,8 @@ class BenchmarkConfig(Section):
     """Images per forward pass; each size is measured separately."""
     seconds: PositiveFloat = 3.0
     """Measuring time per batch size, after the warm-up."""
+    train_steps: NonNegativeInt = 0
+    """Steps of a training whose speed is measured too, data loading included; 0 for none."""
     tolerance: Share = 0.05
     """Relative difference to the median of a series up to which a speed counts as the same."""
     fail_if_slower: bool = False

@@ -1,6 +1,7 @@
 """Measure throughput and latency of a model."""
 
 import secrets
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import islice
@@ -19,6 +20,8 @@ from ssd_core.logs import announce, logger
 from ssd_core.metrics import END_TO_END, METRICS, PARTS
 from ssd_core.stages.detector import OpenedModel, open_model
 from ssd_core.stages.frame import Input, Invocation, Results, check_owner, run_stage
+from ssd_core.stages.perf import bounded, measure, write_generated_data
+from ssd_core.stages.train import Training
 from ssd_core.store import Location
 from ssd_core.structures import StageResult
 
@@ -42,8 +45,9 @@ def run(
 
     `images_per_second` is the throughput at the fastest batch size, from encoded images to
     detections, while threads decode ahead of the device. `latency_ms_*` are end-to-end times of the
-    smallest batch size, without overlap. With a series the metadata of the result have a `verdict`:
-    `first`, `faster`, `same` or `slower`.
+    smallest batch size, without overlap. With `train_steps` also the speed of a training with the
+    recipe of the model is measured, on the train split or on generated images. With a series the
+    metadata of the result have a `verdict`: `first`, `faster`, `same` or `slower`.
 
     Args:
         config: the `benchmark` section.
@@ -76,6 +80,10 @@ def run(
         with located(str(data_dir or "generated images")):
             speeds = list(_measure(model.detector, images, config))
         results = _results(speeds, images, origin, model)
+        if config.train_steps:
+            speed = _measure_training(model, data_dir, config.train_steps, framework)
+            announce("%s", METRICS["train_images_per_second"].describe(speed))
+            results["metrics"]["train_images_per_second"] = speed
         if series is not None:
             verdict = _compare(config, results, series, run_id or secrets.token_hex(8))
             announce("%s", verdict.describe())
@@ -152,6 +160,21 @@ def _measure(
         speed = measure_speed(detector, images, batch_size=batch_size, seconds=section.seconds)
         announce("%s", _describe(speed))
         yield speed
+
+
+def _measure_training(
+    model: OpenedModel, data_dir: Location | None, steps: int, framework: str
+) -> float:
+    """Return the images per second of a training with the recipe of the model."""
+    with tempfile.TemporaryDirectory(prefix="ssd-benchmark-") as folder:
+        training = Training(
+            recipe=bounded(model.description.recipe, steps),
+            data_dir=data_dir or write_generated_data(Path(folder), model.description.num_classes),
+            framework=framework,
+            device=model.device.device,
+        )
+        speed: float = measure(training)["metrics"]["images_per_second"]
+    return speed
 
 
 def _metrics(speeds: Sequence[BatchSpeed]) -> dict[str, float]:

@@ -70,7 +70,7 @@ def test_a_series_grows_by_one_measurement_per_run(trained_dir, tmp_path):
         verdict = read(out_dir / "results.json")["verdict"]
         assert result.metadata["verdict"] in words
         assert verdict["word"] == result.metadata["verdict"]
-        assert verdict["images_per_second"] == result.metrics["images_per_second"]
+        assert verdict["value"] == result.metrics["images_per_second"]
         assert len(list(series.iterdir())) == number
         benchmark.check_verdict(BenchmarkConfig(**config), result)
 
