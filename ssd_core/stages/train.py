@@ -176,19 +176,10 @@ def run(training: Training, out_dir: Location) -> StageResult:
         def work(folder: Path) -> Results:
             is_mirrored = out_dir.local is None and ranks.rank == 0
             log = MirroredFile(folder / LOG_FILE, out_dir) if is_mirrored else None
-            known = None if continues is None else [each["training_id"] for each in continues]
-            checkpoints = CheckpointDir(
-                out_dir / CHECKPOINT_DIR,
-                training.describe(),
-                training.manifest.classes,
-                keep=training.recipe.train.keep_checkpoints,
-                continues=known,
-                log=log,
-            )
+            checkpoints = _open_checkpoints(training, out_dir, continues, log)
             trackers = training.recipe.train.log
-            with follow_training(
-                trackers, folder / LOG_FILE, [training.id, *(known or ())]
-            ) as listeners:
+            ids = [training.id, *(each["training_id"] for each in continues or ())]
+            with follow_training(trackers, folder / LOG_FILE, ids) as listeners:
                 loop = Run(
                     config=training.recipe.train,
                     num_images=reader.num_images,
@@ -291,6 +282,22 @@ def _open_backend(training: Training, ranks: Ranks) -> Backend:
             "train.loss_scale.start=65536 and train.loss_scale.growth_interval=2000"
         )
     return backend
+
+
+def _open_checkpoints(
+    training: Training,
+    out_dir: Location,
+    continues: list[dict[str, Any]] | None,
+    log: MirroredFile | None,
+) -> CheckpointDir:
+    return CheckpointDir(
+        out_dir / CHECKPOINT_DIR,
+        training.describe(),
+        training.manifest.classes,
+        keep=training.recipe.train.keep_checkpoints,
+        continues=None if continues is None else [each["training_id"] for each in continues],
+        log=log,
+    )
 
 
 def _facts(
