@@ -33,6 +33,10 @@ BatchSize = Annotated[int | None, typer.Option(metavar="N", help="Sets train.bat
 LearningRate = Annotated[
     float | None, typer.Option(metavar="RATE", help="Sets train.optimizer.learning_rate.")
 ]
+ScaleRate = Annotated[
+    bool,
+    typer.Option("--scale-lr", help="Let the learning rate grow with the batch of the recipe."),
+]
 Init = Annotated[
     Location | None,
     typer.Option(
@@ -62,6 +66,7 @@ _KEYS = {
     "lr": "train.optimizer.learning_rate",
     "init": "train.init.source",
     "log": "train.log",
+    "scale_lr": "train.optimizer.rate_batch_size",
 }
 """The configuration key that each of these options of `train` sets."""
 
@@ -75,6 +80,7 @@ def train(
     epochs: Annotated[float | None, typer.Option(metavar="N", help="Sets train.epochs.")] = None,
     batch_size: BatchSize = None,
     lr: LearningRate = None,
+    scale_lr: ScaleRate = False,
     init: Init = None,
     log: Log = None,
     runs: Runs = "full",
@@ -122,8 +128,10 @@ def train(
     from ssd_core.stages.frame import RESULTS_FILE
     from ssd_core.stages.train import Training, launch, run
 
+    base = choose_recipe(recipe, config)
     trackers = None if log is None else json.dumps(log.split(","))
     given = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "init": init, "log": trackers}
+    given["scale_lr"] = base.train.batch_size if scale_lr else None
     refuse_repeated(context, _KEYS, assignments or ())
     if is_extended and resume != "strict":
         raise UsageError(
@@ -131,7 +139,7 @@ def train(
         )
     changes = [f"{_KEYS[name]}={value}" for name, value in given.items() if value is not None]
     training = Training(
-        recipe=override(choose_recipe(recipe, config), [*(assignments or ()), *changes]),
+        recipe=override(base, [*(assignments or ()), *changes]),
         data_dir=data,
         framework=framework,
         device=device,

@@ -37,6 +37,9 @@ class OptimizerConfig(Section):
     """`sgd` with momentum, or `adamw`."""
     learning_rate: PositiveFloat
     """Peak rate for the configured global batch; it is never scaled implicitly."""
+    rate_batch_size: PositiveInt | None = None
+    """Batch that `learning_rate` is for: the rate of another `batch_size` is in proportion (Goyal
+    et al. 2017). `--scale-lr` sets it to the batch of the recipe; None scales nothing."""
     weight_decay: float = Field(ge=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Only used by `sgd`."""
@@ -165,6 +168,12 @@ class TrainConfig(Section):
     loader_threads: PositiveInt | None = None
     """Threads that decode and augment images; None takes as many as this process has processors.
     The images do not depend on it."""
+
+    @property
+    def peak_rate(self) -> float:
+        """The learning rate for this batch size."""
+        base = self.optimizer.rate_batch_size or self.batch_size
+        return self.optimizer.learning_rate * (self.batch_size / base)
 
     @field_validator("all_reduce_fusion")
     @classmethod

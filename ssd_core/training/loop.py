@@ -37,7 +37,7 @@ def train(run: Run) -> TrainState:
     with stop_requests() as stop, Progress("train: step", total, done=state.step) as progress:
         for batch in _batches(run, state):
             interval.data_seconds += time.monotonic() - interval.idle_since
-            rate = learning_rate(state.step, total, config.optimizer.learning_rate, config.schedule)
+            rate = learning_rate(state.step, total, config.peak_rate, config.schedule)
             interval.losses.append(run.learner.step(batch, rate))
             interval.idle_since = time.monotonic()
             state.step += 1

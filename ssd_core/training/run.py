@@ -61,6 +61,16 @@ class Run:
     def _steps_of(self, epochs: float) -> float:
         return round(epochs * self.num_images / self.config.batch_size, 6)
 
+    def describe_step(self) -> str:
+        """Return the batch and the learning rate, as ranks or another batch may change them."""
+        config, world_size = self.config, self.ranks.world_size
+        rate, base = config.optimizer.learning_rate, config.optimizer.rate_batch_size
+        rule = f"in proportion to {rate:g} for {base} images" if base else "not scaled"
+        return (
+            f"a step takes {config.batch_size} images, {config.batch_size // world_size} per rank, "
+            f"at a learning rate of {config.peak_rate:g} ({rule})"
+        )
+
     def ends_kept_epoch(self, step: int) -> bool:
         """Return whether the checkpoint after `step` stays, because of `keep_every_epochs`."""
         if self.config.keep_every_epochs is None:

@@ -9,7 +9,9 @@ import yaml
 from ssd_core.model_dir import read_description, read_model, write_model
 from ssd_core.recipes import load_recipe
 from ssd_core.store import LocalDirectory
+from ssd_core.training.schedule import learning_rate
 from tests.processes import run_ssd
+from tests.train_logs import read_log
 
 
 @pytest.mark.parametrize("suffix", ["json", "yaml"])
@@ -19,12 +21,22 @@ def test_a_printed_recipe_can_be_edited_and_trained(
     printed = run_ssd("recipes", "demo", "--set", "train.steps=2").stdout
     config = tmp_path / f"recipe.{suffix}"
     config.write_text(printed if suffix == "json" else yaml.safe_dump(json.loads(printed)))
-    arguments = ["train", "--config", config, "--set", "train.batch_size=2", "--device", "cpu"]
+    arguments = ["train", "--config", config, "--batch-size", "2", "--scale-lr", "--device", "cpu"]
     done = run_ssd(*arguments, "--data", bccd_shards, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     recipe = read_description(LocalDirectory(tmp_path / "out" / "model")).recipe
-    train = load_recipe("demo").train.model_copy(update={"steps": 2, "batch_size": 2})
+    demo = load_recipe("demo").train
+    optimizer = demo.optimizer.model_copy(update={"rate_batch_size": demo.batch_size})
+    changes = {"steps": 2, "batch_size": 2, "optimizer": optimizer}
+    train = demo.model_copy(update=changes)
     assert recipe == load_recipe("demo").model_copy(update={"train": train})
+    peak = optimizer.learning_rate * 2 / demo.batch_size
+    assert (
+        f"a step takes 2 images, 2 per rank, at a learning rate of {peak:g} (in proportion to "
+        f"{optimizer.learning_rate:g} for {demo.batch_size} images)"
+    ) in done.stderr
+    last = [line for line in read_log(tmp_path / "out" / "train_log.jsonl") if "loss" in line][-1]
+    assert last["learning_rate"] == learning_rate(1, 2, peak, demo.schedule)
 
 
 def test_a_model_with_an_unlisted_recipe_is_usable(

@@ -81,6 +81,8 @@ def test_devices_of_a_machine_are_started_by_the_command(bccd_shards, whole_dir,
     code, errors = run(command(bccd_shards, tmp_path, "--num-devices", "2"))
     assert code == 0, errors
     assert errors.count("training on 100 images with 2 ranks") == 1
+    line = "a step takes 8 images, 4 per rank, at a learning rate of 0.001 (not scaled)"
+    assert errors.count(line) == 1
     assert_same_weights(tmp_path, whole_dir)
     # And a finished training returns at once, on any number of ranks.
     before = (tmp_path / "train_log.jsonl").read_bytes()
