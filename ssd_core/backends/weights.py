@@ -9,8 +9,18 @@ from ssd_core.structures import Array
 
 WEIGHTS = "weights/"
 """Begins the names of the network's arrays in the state of a learner."""
+TRAINED = "trained/"
+"""Begins the names of weights under training; those of `WEIGHTS` are then their averages."""
+AVERAGE_STEPS = "average/steps"
+"""Name of the number of updates of the averages."""
 ArrayTypes = Mapping[str, tuple[tuple[int, ...], np.dtype]]
 """Shape and type of each array of a network, by name."""
+
+
+def replace_weights(state: Mapping[str, Array], weights: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the state of a learner with other arrays of the network, averaged ones too."""
+    names = ((prefix + name, name) for prefix in (WEIGHTS, TRAINED) for name in weights)
+    return {**state, **{key: weights[name] for key, name in names if key in state}}
 
 
 def check_arrays(arrays: Mapping[str, Array], expected: ArrayTypes) -> None:

@@ -135,6 +135,9 @@ class TrainConfig(Section):
     1, and the batch takes the mean (NVIDIA)."""
     init: InitConfig = InitConfig()
     freeze: FreezeConfig = FreezeConfig()
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)
+    """Decay of an exponential moving average of the weights per step, at most (1 + n) / (10 + n)
+    after n steps; evaluations and models then have the averages. None for none."""
     precision: Precision = "auto"
     """In which the network computes; its weights, the loss and the optimizer stay in fp32. `auto`
     selects bf16 if the device has instructions for it."""

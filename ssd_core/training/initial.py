@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ssd_core.backends.base import Learner
-from ssd_core.backends.weights import WEIGHTS
+from ssd_core.backends.weights import replace_weights
 from ssd_core.config import InitConfig, ModelConfig, differences
 from ssd_core.errors import DataError, unlisted_name
 from ssd_core.layouts.torchvision import number_vgg16
@@ -143,7 +143,7 @@ def _load(
     if given.model:
         _compare(given.model, model, config)
     has_rows = any(map(_CLASS_ROWS.fullmatch, loaded))
-    learner.load_state(learner.state() | {WEIGHTS + name: loaded[name] for name in loaded})
+    learner.load_state(replace_weights(learner.state(), loaded))
     origin = {
         "scope": config.scope,
         "classes": _common(here, there) if has_rows else [],

@@ -16,7 +16,7 @@ RECIPE = load_recipe("demo").train
 CONFIGS = {
     name: override(load_recipe("demo"), ["train.batch_size=2", *assignments]).train
     for name, assignments in {
-        "adamw": ["train.micro_batch_size=1"],
+        "adamw": ["train.micro_batch_size=1", "train.ema_decay=0.4"],
         "sgd": [
             "train.optimizer.name=sgd",
             "train.optimizer.clip_norm=5",
@@ -168,6 +168,25 @@ def test_parts_of_a_batch_give_the_step_of_the_whole(framework, divisor):
         np.testing.assert_allclose(weights[name], array, atol=2e-5, err_msg=name)
 
 
+def test_averages_follow_the_weights_and_do_not_disturb_the_training(framework):
+    config = CONFIGS["sgd"]
+    plain = new_learner(framework, config)
+    learner = new_learner(framework, config.model_copy(update={"ema_decay": 0.2}))
+    expected = learner.weights()
+    for step, decay in enumerate((0.1, 2 / 11, 0.2)):
+        assert learner.step(make_batch(step), 1e-3)() == plain.step(make_batch(step), 1e-3)()
+        state, weights = learner.state(), plain.weights()
+        for name, array in weights.items():
+            if name.endswith((".mean", ".variance")):
+                expected[name] = array
+                continue
+            expected[name] = decay * expected[name] + (1 - decay) * array
+            np.testing.assert_array_equal(state[f"trained/{name}"], array)
+    found = learner.weights()
+    for name, array in expected.items():
+        np.testing.assert_allclose(found[name], array, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
 @pytest.mark.parametrize("config", ["sgd", "focal"])
 def test_a_step_with_infinite_gradients_is_left_out_and_halves_the_scale(framework, config):
     learner = new_learner(framework, CONFIGS[config])
@@ -233,7 +252,7 @@ def test_half_types_change_the_rounding_and_keep_float32_weights(framework, prec
 def test_a_loss_that_is_not_finite_is_returned(framework):
     learner = new_learner(framework)
     broken = {
-        name: array * np.nan if name.startswith("weights/") else array
+        name: array * np.nan if name.startswith("trained/") else array
         for name, array in learner.state().items()
     }
     learner.load_state(broken)

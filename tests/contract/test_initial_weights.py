@@ -34,7 +34,7 @@ def test_classes_that_stay_are_detected_as_before(framework, head, tmp_path):
     changes = ["model.image_size=64", f"model.head={head}", "model.background_bias=0"]
     changes += ['classification_loss={"name": "focal"}', "model.postprocess.scores=sigmoid"]
     changes += ["model.postprocess.score_threshold=0.5", "model.postprocess.topk_candidates=20"]
-    changes += ["model.postprocess.max_detections_per_image=0"]
+    changes += ["model.postprocess.max_detections_per_image=0", "ema_decay=0.9"]
     config = override(load_recipe("demo"), [f"train.{each}" for each in changes]).train
     backend = open_backend(framework, "cpu", "fp32")
     given = backend.learner(config.model_copy(update={"seed": 5}), len(NAMES))
@@ -43,8 +43,12 @@ def test_classes_that_stay_are_detected_as_before(framework, head, tmp_path):
     write_model(model_dir, description, make_classes(NAMES), given.weights())
 
     learner = backend.learner(config, 2)
-    weights = InitialWeights(InitConfig(source=model_dir.uri))
-    weights.load(learner, config.model, make_classes(("c", "new")))
+    initial = InitialWeights(InitConfig(source=model_dir.uri))
+    initial.load(learner, config.model, make_classes(("c", "new")))
+    weights = learner.weights()
+    for name, array in learner.state().items():
+        if name.startswith("trained/"):
+            np.testing.assert_array_equal(array, weights[name.removeprefix("trained/")])
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
     found, expected = detect(learner, config, images, 1), detect(given, config, images, 3)
     for (boxes, scores), (true_boxes, true_scores) in zip(found, expected, strict=True):

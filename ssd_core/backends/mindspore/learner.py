@@ -8,6 +8,7 @@ from mindspore import Parameter, Tensor, nn
 
 from ssd_core.backends.base import ReadLosses, name_losses
 from ssd_core.backends.freezing import find_frozen
+from ssd_core.backends.mindspore.averages import Averages
 from ssd_core.backends.mindspore.detector import MindSporeDetector
 from ssd_core.backends.mindspore.devices import Device
 from ssd_core.backends.mindspore.model import (
@@ -39,12 +40,16 @@ class MindSporeLearner:
         ranks: Ranks = ALONE,
     ) -> None:
         self._config, self._device, self._ranks = config.model, device, ranks
-        self._model = Ssd(config.model, num_classes, precision=precision)
+        self._model = self._kept = Ssd(config.model, num_classes, precision=precision)
         self._model.initialize(config.seed)
         freeze(self._model, find_frozen(config, self._model.named_parameters))
+        self._averages: Averages | None = None
+        if config.ema_decay is not None:
+            self._kept = Ssd(config.model, num_classes, precision=precision)
+            self._averages = Averages(self._model, self._kept, config.ema_decay)
         share_statistics(self._model, ranks)
         self._step = WholeStep(self._model, config, ranks)
-        self._measure = Measure(self._model, self._step.loss)
+        self._measure = Measure(self._kept, self._step.loss)
         self._micro_batch_size = config.micro_batch_size
         if self._micro_batch_size is not None:
             self._assign, self._sum = Assign(self._step), Sum(self._step)
@@ -65,6 +70,8 @@ class MindSporeLearner:
                 figures = self._run(self._step, *parts[0], rate)
             else:
                 figures = self._step_in_parts(parts, rate)
+            if self._averages is not None:
+                self._averages()
         batch_size = len(batch.images) * self._ranks.world_size
         return lambda: name_losses(figures.asnumpy().tolist(), batch_size)
 
@@ -89,7 +96,7 @@ class MindSporeLearner:
 
         A new number of images per batch compiles a new graph.
         """
-        self._model.set_train(False)
+        self._kept.set_train(False)
         with self._device.explain_memory():
             sums = self._measure(*map(Tensor, _arrays(batch)))
         return [float(value) for value in sums.asnumpy()]
@@ -104,15 +111,16 @@ class MindSporeLearner:
 
     def weights(self) -> dict[str, Array]:
         """Return copies of the network's arrays alone, as a model directory keeps them."""
-        return copy_to_arrays(self._model.named_parameters)
+        return copy_to_arrays(self._kept.named_parameters)
 
     def detector(self, postprocess: PostprocessSpec) -> MindSporeDetector:
         """Return a detector that shares the current weights."""
-        return MindSporeDetector(self._model, self._config, postprocess, device=self._device)
+        return MindSporeDetector(self._kept, self._config, postprocess, device=self._device)
 
     def _state_parameters(self) -> dict[str, Parameter]:
-        weights = {WEIGHTS + name: each for name, each in self._model.named_parameters.items()}
-        return weights | self._step.optimizer.named_state
+        weights = {WEIGHTS + name: each for name, each in self._kept.named_parameters.items()}
+        averages = self._averages.named_state if self._averages else {}
+        return weights | self._step.optimizer.named_state | averages
 
 
 def _arrays(batch: Batch) -> tuple[Array, ...]:

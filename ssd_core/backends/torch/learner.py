@@ -8,6 +8,7 @@ from torch import Tensor
 from ssd_core.backends.base import ReadLosses, name_losses
 from ssd_core.backends.freezing import find_frozen
 from ssd_core.backends.ranks import ALONE, Ranks
+from ssd_core.backends.torch.averages import Averages
 from ssd_core.backends.torch.detector import TorchDetector
 from ssd_core.backends.torch.devices import Device
 from ssd_core.backends.torch.gradients import Gradients
@@ -43,7 +44,12 @@ class TorchLearner:
         model = Ssd(config.model, num_classes)
         model.initialize(config.seed)
         freeze(model, find_frozen(config, model.state_dict()))
-        self._model = device.place(model)
+        self._model = self._kept = device.place(model)
+        trained = {name: each for name, each in model.named_parameters() if each.requires_grad}
+        self._averages: Averages | None = None
+        if config.ema_decay is not None:
+            self._averages = Averages(model, trained, config.ema_decay)
+            self._kept = self._averages.model
         self._loss = TorchLoss(
             generate_anchors(config.model.anchors, config.model.image_size),
             variances=config.model.variances,
@@ -52,7 +58,6 @@ class TorchLearner:
             divisor=config.loss_divisor,
             device=device.torch_device,
         )
-        trained = {name: each for name, each in model.named_parameters() if each.requires_grad}
         self._ranks = ranks
         self._gradients: Gradients | ShardGradients
         if config.virtual_shards is None:
@@ -70,6 +75,8 @@ class TorchLearner:
         with self._device.explain_memory():
             sums: Tensor = self._ranks.run(self._differentiate, batch)
             figures = torch.cat([sums, self._optimizer.update(learning_rate)])
+            if self._averages is not None:
+                self._averages.update()
         batch_size = len(batch.images) * self._ranks.env.world_size
         return lambda: name_losses(figures.tolist(), batch_size)
 
@@ -86,8 +93,8 @@ class TorchLearner:
         """Return the sums of the losses of a batch without an update."""
         with torch.no_grad(), self._device.explain_memory():
             ((images, targets),) = self._assign(batch, len(batch.images))
-            self._model.eval()
-            return [*map(float, self._forward(images, targets)), *targets.counts.tolist()]
+            losses = self._forward(self._kept.eval(), images, targets)
+            return [*map(float, losses), *targets.counts.tolist()]
 
     def _assign(self, batch: Batch, size: int) -> list[tuple[Tensor, Targets]]:
         """Copy a batch to the device; return parts of at most `size` images with their targets."""
@@ -97,15 +104,14 @@ class TorchLearner:
 
     def _accumulate(self, images: Tensor, targets: Targets, divisor: Tensor) -> Tensor:
         """Add the gradients of a part of the batch; return [2] sums of its losses."""
-        self._model.train()
-        cls, bbox = self._forward(images, targets)
+        cls, bbox = self._forward(self._model.train(), images, targets)
         loss = (cls + bbox) / divisor
         self._gradients.add(loss * self._optimizer.loss_scale)
         return torch.stack([cls.detach(), bbox.detach()])
 
-    def _forward(self, images: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
+    def _forward(self, model: Ssd, images: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
         with self._device.autocast(self._precision):
-            cls_logits, bbox_regression = self._model(self._model.normalize(images))
+            cls_logits, bbox_regression = model(model.normalize(images))
         return self._loss(cls_logits.float(), bbox_regression.float(), targets)
 
     def state(self) -> dict[str, Array]:
@@ -118,14 +124,15 @@ class TorchLearner:
 
     def weights(self) -> dict[str, Array]:
         """Return copies of the network's arrays alone, as a model directory keeps them."""
-        return copy_to_arrays(self._model.state_dict())
+        return copy_to_arrays(self._kept.state_dict())
 
     def detector(self, postprocess: PostprocessSpec) -> TorchDetector:
         """Return a detector that shares the current weights."""
         return TorchDetector(
-            self._model, self._config, postprocess, device=self._device, precision=self._precision
+            self._kept, self._config, postprocess, device=self._device, precision=self._precision
         )
 
     def _state_tensors(self) -> dict[str, Tensor]:
-        weights = {WEIGHTS + name: tensor for name, tensor in self._model.state_dict().items()}
-        return weights | self._optimizer.named_state
+        weights = {WEIGHTS + name: tensor for name, tensor in self._kept.state_dict().items()}
+        averages = self._averages.named_state if self._averages else {}
+        return weights | self._optimizer.named_state | averages
