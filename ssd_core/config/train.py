@@ -112,6 +112,10 @@ class TrainConfig(Section):
     schedule: ScheduleConfig
     batch_size: PositiveInt
     """Images per optimizer step, over all devices."""
+    repeat_threshold: float | None = Field(default=None, gt=0, le=1)
+    """Share of the images below which a class is rare: images with it are taken more often, and
+    others less (repeat factor sampling). An epoch keeps its length. None takes all equally often.
+    """
     micro_batch_size: PositiveInt | None = None
     """Images that a device computes at once; the gradients of these parts of a batch are added up.
     None takes all images of the device. Norms take the statistics of a part."""

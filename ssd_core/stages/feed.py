@@ -8,6 +8,7 @@ import numpy as np
 from ssd_core.backends.base import Learner
 from ssd_core.backends.ranks import ALONE, Ranks, read_rank_env
 from ssd_core.config import AugmentConfig, PhotometricSpec, Recipe, TrainConfig
+from ssd_core.data.batches.balance import repeat_factors
 from ssd_core.data.batches.loader import Loader, check_world_size
 from ssd_core.data.shards.reader import SplitReader, open_split
 from ssd_core.evaluation.coco import evaluate_coco
@@ -31,6 +32,9 @@ def open_loader(config: TrainConfig, reader: SplitReader, ranks: Ranks = ALONE) 
         UsageError: the batch does not divide over the ranks.
     """
     check_world_size(config, ranks.world_size)
+    factors = None
+    if config.repeat_threshold is not None:
+        factors = repeat_factors(reader.read_in_order(), config.repeat_threshold)
     return Loader(
         reader,
         image_size=config.model.image_size,
@@ -39,6 +43,7 @@ def open_loader(config: TrainConfig, reader: SplitReader, ranks: Ranks = ALONE) 
         batch_size=config.batch_size,
         seed=config.seed,
         num_threads=config.loader_threads or _share_of_processors(),
+        factors=factors,
         rank=ranks.rank,
         world_size=ranks.world_size,
     )
@@ -74,7 +79,7 @@ def _measure_loss(recipe: Recipe, data_dir: Location, learner: Learner) -> float
     """Return the loss on the val split, of all its images and a few again in the last batch."""
     reader = open_split(data_dir, "val")
     batch_size = max(1, min(recipe.evaluate.batch_size, reader.num_images))
-    changes = {"augment": _UNCHANGED, "batch_size": batch_size}
+    changes = {"augment": _UNCHANGED, "repeat_threshold": None, "batch_size": batch_size}
     loader = open_loader(recipe.train.model_copy(update=changes), reader)
     count = math.ceil(reader.num_images / batch_size)
     sums = np.zeros(4)

@@ -13,7 +13,7 @@ from ssd_core.data.batches.order import SampleOrder, sample_stream
 from ssd_core.data.shards.reader import SplitReader
 from ssd_core.errors import UsageError, located
 from ssd_core.logs import logger
-from ssd_core.structures import Batch
+from ssd_core.structures import Batch, FloatArray
 
 _BATCHES_AHEAD = 2
 """Batches in preparation while the learner uses one."""
@@ -24,8 +24,8 @@ _MAX_REPEATS = 100
 _ROWS_PER_TASK = 4  # few, so that all threads finish a batch together
 
 
-_Task = tuple[Batch, int, list[tuple[int, int]]]
-"""Rows of a batch that one thread fills: the batch, the first row, (epoch, index) per row."""
+_Task = tuple[Batch, int, list[tuple[int, int, int]]]
+"""Rows of a batch that one thread fills: the batch, the first row, `SampleOrder.at` per row."""
 
 
 def check_world_size(config: TrainConfig, world_size: int) -> None:
@@ -56,6 +56,8 @@ class Loader:
     """Images per optimizer step, over all ranks."""
     seed: int
     num_threads: int
+    factors: FloatArray | None = None
+    """[N] how often each image is to be taken, relative to others; None for equally often."""
     rank: int = 0
     """The slice of each batch to make, one of `world_size` equal slices."""
     world_size: int = 1
@@ -79,7 +81,7 @@ class Loader:
 
         A batch is valid until the next one is requested. Closing the iterator ends the threads.
         """
-        order = SampleOrder(self.reader.shard_rows, self.seed)
+        order = SampleOrder(self.reader.shard_rows, self.seed, self.factors)
         ring = [self._empty_batch() for _ in range(_BATCHES_AHEAD + 1)]
         tasks = (
             task
@@ -98,7 +100,7 @@ class Loader:
 
     def name_images(self, step: int) -> list[str]:
         """Return the paths of the images in the batch of a step, counted from 1, on all ranks."""
-        order = SampleOrder(self.reader.shard_rows, self.seed)
+        order = SampleOrder(self.reader.shard_rows, self.seed, self.factors)
         positions = range((step - 1) * self.batch_size, step * self.batch_size)
         records = self.reader.read([order.at(position)[1] for position in positions])
         return [record.image_path for record in records]
@@ -124,13 +126,13 @@ class Loader:
 
     def _fill(self, task: _Task) -> None:
         batch, first_row, samples = task
-        records = self.reader.read([index for _, index in samples])
-        for row, ((epoch, _), record) in enumerate(zip(samples, records, strict=True), first_row):
+        records = self.reader.read([index for _, index, _ in samples])
+        for row, (place, record) in enumerate(zip(samples, records, strict=True), first_row):
             with located(f"{self.reader.split} image {record.index} ({record.image_path})"):
                 boxes, labels = sample(
                     record.image,
                     record.annotations,
-                    sample_stream(self.seed, epoch, record.index),
+                    sample_stream(self.seed, *place),
                     config=self.augment,
                     fill=self.mean,
                     out=batch.images[row],

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ssd_core.errors import DataError
-from ssd_core.structures import IntArray
+from ssd_core.structures import Array, FloatArray, IntArray
 
 SHARDS_PER_GROUP = 8
 """Shards whose samples are mixed; a cache of remote shards holds two such groups."""
@@ -25,7 +25,7 @@ class _Epoch(NamedTuple):
     ends: IntArray
     """[G] offset in the epoch at which each group ends."""
     samples: IntArray
-    """[N] indices in the split."""
+    """[N] index in the split + N * number of earlier uses of that sample in the epoch."""
 
 
 class SampleOrder:
@@ -33,22 +33,36 @@ class SampleOrder:
 
     In each epoch the shards are shuffled, then the samples inside groups of consecutive shards. So
     a cache of remote shards holds two groups at a time; a single group is one full shuffle.
+
+    With factors an epoch has as many samples as without, but each of them occurs in proportion to
+    its factor, in every epoch rounded up or down at random.
     """
 
-    def __init__(self, shard_rows: Sequence[int], seed: int) -> None:
-        """Take the number of samples of each shard, in the order of the manifest."""
+    def __init__(
+        self, shard_rows: Sequence[int], seed: int, factors: FloatArray | None = None
+    ) -> None:
+        """Take the samples of each shard, in the order of the manifest, and [N] factors."""
         self._shard_rows = np.asarray(shard_rows, np.int64)
         self._seed = seed
         self.num_samples = int(self._shard_rows.sum())
         if self.num_samples == 0:
             raise DataError("the training split has no images")
+        self._ends: Array | None = None
+        if factors is not None:
+            self._ends = np.cumsum(factors) * (self.num_samples / factors.sum())
+            self._ends[-1] = self.num_samples
         # Around the end of an epoch, positions of two epochs are in use.
         self._epoch = lru_cache(maxsize=2)(self._shuffle)
 
-    def at(self, position: int) -> tuple[int, int]:
-        """Return (epoch, index of a sample in the split) for a position, counted from 0."""
+    def at(self, position: int) -> tuple[int, int, int]:
+        """Return what is at a position, counted from 0.
+
+        That is the epoch, the index of a sample in the split, and the number of its earlier uses in
+        the epoch.
+        """
         epoch, offset = divmod(position, self.num_samples)
-        return epoch, int(self._epoch(epoch).samples[offset])
+        use, index = divmod(int(self._epoch(epoch).samples[offset]), self.num_samples)
+        return epoch, index, use
 
     def shards_from(self, position: int) -> tuple[int, ...]:
         """Return the shards of the group at a position, followed by those of the next group."""
@@ -62,8 +76,10 @@ class SampleOrder:
     def _shuffle(self, epoch: int) -> _Epoch:
         rng = order_stream(self._seed, epoch)
         ends = np.cumsum(self._shard_rows)
-        # Without empty shards: a group of nothing else would have no samples to read.
-        shards = rng.permutation(np.flatnonzero(self._shard_rows))
+        uses = self._draw_uses(rng)
+        used = np.diff(np.cumsum(uses)[ends[self._shard_rows > 0] - 1], prepend=0)
+        # Without unused shards: a group of nothing else would have no samples to read.
+        shards = rng.permutation(np.flatnonzero(self._shard_rows)[used > 0])
         groups = [
             shards[first : first + SHARDS_PER_GROUP]
             for first in range(0, len(shards), SHARDS_PER_GROUP)
@@ -73,12 +89,24 @@ class SampleOrder:
             ranges = [
                 np.arange(ends[shard] - self._shard_rows[shard], ends[shard]) for shard in group
             ]
-            samples.append(rng.permutation(np.concatenate(ranges)))
+            samples.append(rng.permutation(self._repeat(np.concatenate(ranges), uses)))
         return _Epoch(
             groups=groups,
             ends=np.cumsum([len(part) for part in samples]),
             samples=np.concatenate(samples),
         )
+
+    def _draw_uses(self, rng: np.random.Generator) -> IntArray:
+        """Return [N] how often each sample occurs in an epoch (systematic sampling)."""
+        if self._ends is None:
+            return np.ones(self.num_samples, np.int64)
+        return np.diff(np.floor(self._ends + rng.random()), prepend=0).astype(np.int64)
+
+    def _repeat(self, indices: IntArray, uses: IntArray) -> IntArray:
+        """Return the samples of a group as `_Epoch` numbers them."""
+        counts = uses[indices]
+        starts = np.repeat(np.cumsum(counts) - counts, counts)
+        return np.repeat(indices, counts) + self.num_samples * (np.arange(len(starts)) - starts)
 
 
 def order_stream(seed: int, epoch: int) -> np.random.Generator:
@@ -86,12 +114,12 @@ def order_stream(seed: int, epoch: int) -> np.random.Generator:
     return _stream(seed, _ORDER, epoch, 0)
 
 
-def sample_stream(seed: int, epoch: int, index: int) -> np.random.Generator:
-    """Return the random numbers that augment sample `index` of the split in an epoch."""
-    return _stream(seed, _SAMPLE, epoch, index)
+def sample_stream(seed: int, epoch: int, index: int, use: int = 0) -> np.random.Generator:
+    """Return the random numbers that augment one use of sample `index` of the split in an epoch."""
+    return _stream(seed, _SAMPLE, epoch, index, use)
 
 
-def _stream(seed: int, purpose: int, epoch: int, index: int) -> np.random.Generator:
+def _stream(seed: int, purpose: int, epoch: int, index: int, use: int = 0) -> np.random.Generator:
     key = np.array([seed, purpose], np.uint64)
-    counter = np.array([0, 0, index, epoch], np.uint64)
+    counter = np.array([0, use, index, epoch], np.uint64)
     return np.random.Generator(np.random.Philox(key=key, counter=counter))

@@ -83,20 +83,25 @@ def assert_same(some, others) -> None:
             np.testing.assert_array_equal(first, second)
 
 
-@pytest.mark.parametrize("shard_rows", [(9, 7), (3,)], ids=["two batches", "less than a batch"])
-def test_each_row_is_the_sample_at_its_position_in_the_order(shard_rows):
-    reader, order = Images(shard_rows), SampleOrder(shard_rows, seed=5)
-    made = batches(make_loader(reader), 0, 5)  # past the end of two epochs
+@pytest.mark.parametrize(
+    ("shard_rows", "factors"),
+    [((9, 7), None), ((3,), None), ((9, 7), np.arange(1.0, 17))],
+    ids=["two batches", "less than a batch", "skewed"],
+)
+def test_each_row_is_the_sample_at_its_position_in_the_order(shard_rows, factors):
+    reader, order = Images(shard_rows), SampleOrder(shard_rows, seed=5, factors=factors)
+    made = batches(make_loader(reader, factors=factors), 0, 5)  # past the end of two epochs
     for step, (images, boxes, labels) in enumerate(made):
         rows = [order.at(8 * step + row)[1] for row in range(8)]
-        assert make_loader(reader).name_images(step + 1) == [f"images/{row}.jpg" for row in rows]
+        loader = make_loader(reader, factors=factors)
+        assert loader.name_images(step + 1) == [f"images/{row}.jpg" for row in rows]
         for row in range(8):
-            epoch, index = order.at(8 * step + row)
+            epoch, index, use = order.at(8 * step + row)
             expected = np.empty((64, 64, 3), np.uint8)
             target_boxes, target_labels = sample(
                 IMAGES[index % len(IMAGES)],
                 reader.annotations(index),
-                sample_stream(5, epoch, index),
+                sample_stream(5, epoch, index, use),
                 config=AugmentConfig(),
                 fill=FILL,
                 out=expected,

@@ -1,0 +1,26 @@
+"""How often each image of a skewed data set is to be taken."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from ssd_core.structures import Array, FloatArray, Record
+
+
+def repeat_factors(records: Iterable[Record], threshold: float) -> FloatArray:
+    """Return [N] how often to take each image, in units of one without a rare class.
+
+    Repeat factor sampling (LVIS, Gupta et al. 2019): a class in a share f of the images has the
+    factor max(1, sqrt(threshold / f)), an image the greatest factor of its classes. Crowds do not
+    count.
+    """
+    present = [_classes_of(record) for record in records]
+    counts = np.bincount(np.concatenate([*present, [0]]))
+    shares = np.maximum(counts, 1) / len(present)
+    factors = np.maximum(1, np.sqrt(threshold / shares))
+    return np.array([factors[classes].max(initial=1) for classes in present])
+
+
+def _classes_of(record: Record) -> Array:
+    annotations = record.annotations
+    return np.unique(annotations.labels[~annotations.is_crowd])
