@@ -40,7 +40,10 @@ def ssd300_vgg16() -> Recipe:
                 "IMAGENET1K_FEATURES)",
             ),
             augment=AugmentConfig(crop_rule="mmdetection"),
-            optimizer=OptimizerConfig(name="sgd", learning_rate=2e-3, weight_decay=5e-4),
+            # Not mmdetection's: from random weights its first gradients, of norm 1,500, end in NaN.
+            optimizer=OptimizerConfig(
+                name="sgd", learning_rate=2e-3, weight_decay=5e-4, clip_norm=10
+            ),
             schedule=ScheduleConfig(name="step", warmup=500, milestones=(80 / 120, 110 / 120)),
             batch_size=64,
             epochs=120,
