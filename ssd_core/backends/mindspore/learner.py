@@ -17,7 +17,7 @@ from ssd_core.backends.mindspore.model import (
     copy_to_parameters,
 )
 from ssd_core.backends.mindspore.norms import freeze, share_statistics
-from ssd_core.backends.mindspore.steps import Accumulate, Assign, Measure, Sum, Update, WholeStep
+from ssd_core.backends.mindspore.steps import Accumulate, Assign, Measure, Update, WholeStep
 from ssd_core.backends.ranks import ALONE, Ranks
 from ssd_core.backends.weights import WEIGHTS
 from ssd_core.config import PostprocessSpec, TrainConfig
@@ -52,8 +52,7 @@ class MindSporeLearner:
         self._measure = Measure(self._kept, self._step.loss)
         self._micro_batch_size = config.micro_batch_size
         if self._micro_batch_size is not None:
-            self._assign, self._sum = Assign(self._step), Sum(self._step)
-            self._accumulate = Accumulate(self._step)
+            self._assign, self._accumulate = Assign(self._step), Accumulate(self._step)
             self._update = Update(self._step, self._accumulate.gradients)
 
     def step(self, batch: Batch, learning_rate: float) -> ReadLosses:
@@ -76,15 +75,15 @@ class MindSporeLearner:
         return lambda: name_losses(figures.asnumpy().tolist(), batch_size)
 
     def _step_in_parts(self, parts: Sequence[tuple[Tensor, ...]], rate: Tensor) -> Tensor:
-        targets = [self._assign(boxes, labels) for _, boxes, labels in parts]
-        counts = self._run(self._sum, sum(each[3] for each in targets))
+        targets = [self._run(self._assign, boxes, labels) for _, boxes, labels in parts]
+        counts = sum(each[3] for each in targets)
         losses = [
             self._run(self._accumulate, images, targets[index], counts, Tensor(index == 0))
             for index, (images, _, _) in enumerate(parts)
         ]
         return self._run(self._update, sum(losses), counts, rate)
 
-    def _run(self, graph: nn.Cell, *inputs: Any) -> Tensor:
+    def _run(self, graph: nn.Cell, *inputs: Any) -> Any:
         if self._ranks.world_size > 1:
             # A sum fails if another rank is 30 seconds behind, for example with its graph.
             graph.compile(*inputs)

@@ -65,15 +65,16 @@ class WholeStep(nn.Cell):
 
 
 class Assign(nn.Cell):
-    """The targets of some images."""
+    """The targets of a part of the batch, with the counts of that part on all ranks."""
 
     def __init__(self, step: WholeStep) -> None:
         super().__init__()
-        self.loss = step.loss
+        self.loss, self.sum = step.loss, step.sum
 
     def construct(self, boxes: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
         """Return what `MindSporeLoss.assign` does."""
-        return self.loss.assign(boxes, labels)
+        classes, offsets, positive, counts = self.loss.assign(boxes, labels)
+        return classes, offsets, positive, self.sum(counts)
 
 
 class Accumulate(nn.Cell):
@@ -109,18 +110,6 @@ class Update(nn.Cell):
     def construct(self, losses: Tensor, counts: Tensor, rate: Tensor) -> Tensor:
         """Return the figures of the step."""
         return self.step.update(losses, counts, self.gradients, rate)
-
-
-class Sum(nn.Cell):
-    """The sum over the ranks."""
-
-    def __init__(self, step: WholeStep) -> None:
-        super().__init__()
-        self.sum = step.sum
-
-    def construct(self, counts: Tensor) -> Tensor:
-        """Return the sum."""
-        return self.sum(counts)
 
 
 class Measure(nn.Cell):
