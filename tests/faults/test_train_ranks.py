@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ from tests.faults.training_process import (
     wait_for_step,
 )
 from tests.processes import children, wait_until_gone
-from tests.rank_processes import finish_ranks, free_port, start_ranks, start_tasks
+from tests.rank_processes import finish_ranks, start_ranks, start_tasks
+from tests.requirements import missing
 from tests.train_logs import read_log
 
 STEPS = 6
@@ -181,13 +183,36 @@ def test_wrong_arguments_are_one_line_and_start_nothing(bccd_shards, tmp_path):
         assert not (tmp_path / "out").exists()
 
 
-def test_machines_need_no_common_disk(bccd_shards, whole_dir, tmp_path):
-    """Two machines with one device each, simulated on one: only the first writes files."""
-    options = ["--nnodes=2", "--master-addr=127.0.0.1", f"--master-port={free_port()}"]
-    processes = [
-        start(command(bccd_shards, tmp_path / number, *options, "--node-rank", number))
-        for number in ("0", "1")
-    ]
+@pytest.fixture
+def machines():
+    """Return the names of two network namespaces, 10.99.0.1 and 10.99.0.2, joined by a cable."""
+    names = [f"ssd{os.getpid()}{end}" for end in "ab"]
+    words = [f"netns add {name}" for name in names]
+    words.append(f"link add ssd-a netns {names[0]} type veth peer name ssd-b netns {names[1]}")
+    for number, (name, link) in enumerate(zip(names, ("ssd-a", "ssd-b"), strict=True), 1):
+        words.append(f"-n {name} addr add 10.99.0.{number}/24 dev {link}")
+        words += [f"-n {name} link set {each} up" for each in ("lo", link)]
+    try:
+        for line in words:
+            done = subprocess.run(["ip", *line.split()], capture_output=True, text=True)
+            if done.returncode:
+                missing("netns", f"network namespaces are not permitted here: {done.stderr}")
+        yield names
+    except FileNotFoundError:
+        missing("netns", "this machine has no program ip")
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "delete", name], capture_output=True)
+
+
+def test_machines_need_no_common_disk(bccd_shards, whole_dir, tmp_path, machines):
+    """Two machines with one device each: only the first writes files."""
+    options = ["--nnodes=2", "--master-addr=10.99.0.1"]
+    processes = []
+    for number, name in enumerate(machines):
+        place = ["--node-rank", str(number), "--local-addr", f"10.99.0.{number + 1}"]
+        words = command(bccd_shards, tmp_path / str(number), *options, *place)
+        processes.append(start(["ip", "netns", "exec", name, *words]))
     ends = [(process.communicate()[1], process.returncode) for process in processes]
     assert [code for _, code in ends] == [0, 0], ends
     assert_same_weights(tmp_path / "0", whole_dir)
