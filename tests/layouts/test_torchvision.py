@@ -1,7 +1,10 @@
 """torchvision's SSD300 becomes a model with the same detections."""
 
 import contextlib
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ torch = pytest.importorskip("torch", reason="these are files of PyTorch")
 state_file = pytest.importorskip("ssd_core.backends.torch.state_file")
 
 NUM_CLASSES = 5
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +129,29 @@ def test_damaged_files_are_refused(tmp_path):
         changed[rng.integers(start, len(content))] ^= 1 << rng.integers(0, 8)
         with contextlib.suppress(DataError):
             state_file.read_state_file(bytes(changed))
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from ssd_core.backends.torch.state_file import read_state_file
+from ssd_core.errors import explain
+
+content = Path(sys.argv[1]).read_bytes()
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, resource.RLIM_INFINITY))
+try:
+    read_state_file(content)
+except Exception as error:
+    print(explain(error))
+"""
+
+
+def test_a_lack_of_memory_is_no_damage(tmp_path):
+    torch.save({"a": torch.zeros(2**25)}, tmp_path / "a.pth")
+    words = [sys.executable, "-c", LIMITED, str(tmp_path / "a.pth")]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.startswith("too little memory; raise the limit"), done.stderr
 
 
 def test_archives_that_unpack_to_much_are_refused(tmp_path, monkeypatch):

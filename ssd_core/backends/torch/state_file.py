@@ -7,7 +7,7 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
-from ssd_core.errors import DataError
+from ssd_core.errors import DataError, explain
 from ssd_core.structures import Array
 
 _MAX_BYTES = 2**32
@@ -45,7 +45,9 @@ def _load(content: bytes) -> object:
         raise DataError(f"it unpacks to {size:,} bytes; at most {_MAX_BYTES:,} are read")
     try:
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception:  # torch documents no classes, and its message advises to run the file
+    except Exception as error:  # torch documents no classes; its message advises to run the file
+        if explain(error):  # a lack of memory
+            raise
         raise DataError(
             "it is damaged, or holds more than tensors and plain values, which is not run; save "
             "model.state_dict() alone"
