@@ -156,7 +156,9 @@ def explain(error: Exception) -> SsdError | None:
     if isinstance(error, SsdError):
         return error
     if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
-        return _missing_package(error.name)
+        is_other = error.name == "torch" and find_spec("mindspore")
+        choice = "add --framework mindspore, which is; or " if is_other else ""
+        return _missing_package(error.name, choice)
     cause: BaseException | None = error
     while cause is not None:
         number = cause.errno if isinstance(cause, OSError) else None
@@ -170,13 +172,16 @@ def explain(error: Exception) -> SsdError | None:
     return None
 
 
-def _missing_package(name: str) -> UsageError:
+def require_package(name: str) -> None:
+    """Raise the UsageError for users if a package is missing that nothing can replace."""
+    if find_spec(name) is None:
+        raise _missing_package(name)
+
+
+def _missing_package(name: str, choice: str = "") -> UsageError:
     command = f"pip install --editable '.[{EXTRAS[name]}]'"
     if name == "mindspore":  # an environment has one framework
         command = "make setup-mindspore"
-    choice = ""
-    if name == "torch" and find_spec("mindspore"):
-        choice = "add --framework mindspore, which is; or "
     return UsageError(f"{name} is not installed here: {choice}{command} in the checkout")
 
 

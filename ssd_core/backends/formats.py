@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from ssd_core.errors import UsageError, unknown_name
+from ssd_core.errors import UsageError, require_package, unknown_name
 
 INPUT = "images"
 OUTPUTS = ("boxes", "scores")
@@ -36,8 +36,7 @@ def choose_framework(format_name: str, framework: str | None) -> str:
     """Return the framework that writes a format: the given one, else one that is installed.
 
     Raises:
-        UsageError: the format is unknown, or the framework does not write it.
-        ModuleNotFoundError: a package is missing.
+        UsageError: the format is unknown, the framework does not write it, or a package is missing.
     """
     if format_name not in FORMATS:
         raise unknown_name("format", format_name, FORMATS)
@@ -49,7 +48,6 @@ def choose_framework(format_name: str, framework: str | None) -> str:
             f"framework '{framework}' does not write format '{format_name}'; use --framework "
             f"{' or '.join(writers)}"
         )
-    for package in writers[framework]:
-        if find_spec(package) is None:
-            raise ModuleNotFoundError(f"no module named '{package}'", name=package)
+    for package in (*writers[framework], framework):
+        require_package(package)
     return framework

@@ -1,9 +1,10 @@
 """The command that takes over the weights of other programs."""
 
-from typing import Annotated, get_args
+from typing import Annotated
 
 import typer
 
+from ssd_core.backends.programs import PROGRAMS
 from ssd_core.cli.data import read_classes
 from ssd_core.cli.options import (
     Assignments,
@@ -16,7 +17,6 @@ from ssd_core.cli.options import (
     finish,
     one_of,
 )
-from ssd_core.config import LayoutName
 from ssd_core.recipes.overrides import override
 from ssd_core.store import Location
 
@@ -30,9 +30,7 @@ def import_weights(
             help="MindSpore's .ckpt, or a state dict of PyTorch; also s3://bucket/file.",
         ),
     ],
-    layout: Annotated[
-        str, one_of("layout", get_args(LayoutName), "The program whose names FILE has.")
-    ],
+    layout: Annotated[str, one_of("layout", [*PROGRAMS], "The program whose names FILE has.")],
     out: Out,
     recipe: RecipeName = None,
     config: ConfigFile = None,

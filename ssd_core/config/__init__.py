@@ -85,7 +85,6 @@ TxtOrder = Literal["xy", "yx"]
 SplitName = Literal["train", "val"]
 ImageSet = Literal["all", "mindspore"]
 FrameworkName = Literal["torch", "mindspore"]
-LayoutName = Literal["mindspore", "tensorflow", "torchvision"]
 ResumeRule = Literal["strict", "auto", "fresh"]
 DeviceName = Literal["auto", "cpu", "cuda", "npu"]
 

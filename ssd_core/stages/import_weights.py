@@ -9,13 +9,11 @@ import numpy as np
 
 from ssd_core import __version__
 from ssd_core.backends import open_backend
+from ssd_core.backends.programs import PROGRAMS
 from ssd_core.backends.weights import ArrayTypes
 from ssd_core.config import ModelConfig, Recipe
 from ssd_core.errors import DataError, UsageError, located
-from ssd_core.layouts import find_layout
 from ssd_core.layouts.base import WeightLayout
-from ssd_core.layouts.ckpt import read_ckpt
-from ssd_core.layouts.graph_def import read_graph
 from ssd_core.logs import announce, logger
 from ssd_core.model_dir import MODEL_DIR, ModelDescription, write_model
 from ssd_core.stages.frame import Input, Invocation, Results, check_owner, run_stage
@@ -50,7 +48,7 @@ def run(
     Args:
         source: the file.
         out_dir: directory of the results; the model is in its folder `model`.
-        layout_name: one of LAYOUTS.
+        layout_name: one of PROGRAMS.
         recipe: has the network of the weights.
         classes: their names in label order, without the background; None numbers them.
         framework: framework that lists the arrays of the network.
@@ -67,10 +65,11 @@ def run(
     check_owner("import-weights", out_dir)
     content = _read(source)
     digest = hashlib.sha256(content).hexdigest()
-    layout = find_layout(layout_name, recipe.train.model.backbone)
+    program = PROGRAMS[layout_name]
+    layout = program.layout(recipe.train.model.backbone)
     recipe = _with_model(recipe, layout.model)
     with located(str(source)):
-        arrays = _READERS[layout_name](content)
+        arrays = program.read(content)
         found = _find_weights(arrays, layout, recipe.train.model, framework)
     infos = _name_classes(classes, found.num_classes, source)
     if found.unmatched:
@@ -131,16 +130,6 @@ def _read(source: Location) -> bytes:
     if found is not None and found.num_bytes > _MAX_BYTES:
         raise DataError(f"{source} has {found.num_bytes:,} bytes; at most {_MAX_BYTES:,} are read")
     return read_input(source, "a file of weights")
-
-
-def _read_torch(content: bytes) -> dict[str, Array]:
-    from ssd_core.backends.torch.state_file import read_state_file  # only this needs PyTorch
-
-    return read_state_file(content)
-
-
-_READERS = {"mindspore": read_ckpt, "tensorflow": read_graph, "torchvision": _read_torch}
-"""By program: from the content of its file to arrays by its names."""
 
 
 def _find_weights(

@@ -87,3 +87,11 @@ def test_the_framework_that_is_installed_is_named(
     words = ["train", "--data", bccd_shards, "--recipe", "demo", "--out", tmp_path / "out"]
     found = run_without(["torch"], *words).stderr
     assert "torch is not installed here: add --framework mindspore, which is; or pip" in found
+    (tmp_path / "a.pth").touch()
+    layout = ["--layout", "torchvision", "--recipe", "demo", "--out", tmp_path / "out"]
+    for words in (
+        ["export", "nowhere", "--format", "torchscript", "--out", tmp_path / "out"],
+        ["import-weights", tmp_path / "a.pth", *layout],
+    ):
+        found = run_without(["torch"], *words).stderr
+        assert "torch is not installed here: pip install --editable '.[torch]' in the" in found

@@ -2,13 +2,11 @@
 
 import re
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
 from ssd_core.backends import open_backend
-from ssd_core.config import LayoutName
-from ssd_core.layouts import LAYOUTS, find_layout
+from ssd_core.backends.programs import PROGRAMS
 from ssd_core.recipes import load_recipe
 from tests.requirements import INSTALLED_FRAMEWORKS
 
@@ -17,14 +15,10 @@ PAGE = (Path(__file__).parents[2] / "docs" / "weights.md").read_text()
 
 def test_the_documented_names_are_those_of_the_table():
     documented = re.findall(r"^\| `((?:backbone|extras|heads)\..+)` \| `(.+)` \|$", PAGE, re.M)
-    layouts = [layout for program in LAYOUTS.values() for layout in program.values()]
+    layouts = [layout for program in PROGRAMS.values() for layout in program.networks.values()]
     known = {pair for layout in layouts for pair in layout.layers.items()}
     assert len(documented) > 30
     assert set(documented) <= known
-
-
-def test_every_program_can_be_named():
-    assert get_args(LayoutName) == tuple(LAYOUTS)
 
 
 @pytest.mark.parametrize("framework", INSTALLED_FRAMEWORKS)
@@ -39,7 +33,7 @@ def test_every_program_can_be_named():
 def test_every_array_of_a_network_has_a_name_of_its_own(framework, program, recipe):
     model = load_recipe(recipe).train.model
     arrays = open_backend(framework, "cpu").arrays(model, 80)
-    layout = find_layout(program, model.backbone)
+    layout = PROGRAMS[program].layout(model.backbone)
     names = {layout.name(ours) for ours in arrays}
     assert len(names) == len(arrays)
     layers = {ours if ours in layout.layers else ours.rpartition(".")[0] for ours in arrays}
