@@ -94,6 +94,8 @@ class DeviceInfo:
     """The hardware's own name."""
     precision: str
     """`fp32`, `bf16` or `fp16`."""
+    memory: int | None = None
+    """Bytes of the device's own memory; None for a processor."""
 
 
 class Backend(Protocol):

@@ -5,7 +5,19 @@ from typing import NoReturn
 
 import typer
 
-from ssd_core.cli import data, doctor, exits, export, fps, model, rank_table, train, upkeep, weights
+from ssd_core.cli import (
+    data,
+    doctor,
+    exits,
+    export,
+    fps,
+    model,
+    plan,
+    rank_table,
+    train,
+    upkeep,
+    weights,
+)
 from ssd_core.errors import TransientError
 from ssd_core.logs import set_up_logging
 from ssd_core.process import watchdog
@@ -26,6 +38,7 @@ for command in (
     data.check,
     data.convert,
     data.inspect,
+    plan.plan,
     train.train,
     model.evaluate,
     model.benchmark,
@@ -48,7 +61,7 @@ for command in (
 def ssd(context: typer.Context, _version: exits.Version = False) -> None:
     """Train, evaluate and benchmark SSD object detectors.
 
-    The usual order is check, convert, inspect, train, evaluate, benchmark, report, publish.
+    The usual order is check, convert, inspect, plan, train, evaluate, benchmark, report, publish.
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if 0 <= limit < _MIN_MEMORY:

@@ -1,6 +1,7 @@
 """The command that trains a detector: `ssd train`."""
 
 import json
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -28,6 +29,7 @@ from ssd_core.process.machine import use_address
 from ssd_core.process.signals import exit_on_sigterm
 from ssd_core.recipes.overrides import override
 from ssd_core.store import Location
+from ssd_core.store.location import is_empty
 
 BatchSize = Annotated[int | None, typer.Option(metavar="N", help="Sets train.batch_size.")]
 LearningRate = Annotated[
@@ -51,6 +53,22 @@ Runs = Annotated[
         "--runs kind",
         ("full", "perf"),
         "perf measures the speed of 200 steps, or of train.steps, and keeps no model.",
+    ),
+]
+Budget = Annotated[
+    float | None,
+    typer.Option(
+        metavar="HOURS",
+        min=0,
+        help="Before the first step run `ssd plan`, and refuse a training that takes longer.",
+    ),
+]
+Planned = Annotated[
+    float | None,
+    typer.Option(
+        metavar="HOURS",
+        min=0.0001,
+        help="What `ssd plan` printed; the end of the training compares. --budget sets it.",
     ),
 ]
 Log = Annotated[
@@ -84,6 +102,8 @@ def train(
     init: Init = None,
     log: Log = None,
     runs: Runs = "full",
+    budget: Budget = None,
+    planned: Planned = None,
     assignments: Assignments = None,
     resume: Resume = "strict",
     is_extended: Annotated[
@@ -126,6 +146,7 @@ def train(
     from ssd_core.model_dir import MODEL_DIR
     from ssd_core.stages import perf
     from ssd_core.stages.frame import RESULTS_FILE
+    from ssd_core.stages.plan import check_budget, make_plan
     from ssd_core.stages.train import Training, launch, run
 
     base = choose_recipe(recipe, config)
@@ -144,6 +165,7 @@ def train(
         framework=framework,
         device=device,
         resume="extend" if is_extended else resume,
+        planned_hours=planned,
     )
     if local_addr is not None:
         use_address(local_addr)
@@ -152,6 +174,10 @@ def train(
     if runs == "perf":
         finish(perf.run(training, out, nodes), out / RESULTS_FILE, as_json=as_json)
         return
+    if budget is not None and is_empty(out):
+        found = make_plan(training, nodes)
+        check_budget(training, found, budget)
+        training = replace(training, planned_hours=found.hours)
     if nodes.world_size > 1:
         raise typer.Exit(launch(training, out, nodes, *(["--json"] if as_json else [])))
     result = run(training, out)

@@ -10,6 +10,7 @@ from typing import Any
 
 from ssd_core import __version__
 from ssd_core.backends.base import Detector
+from ssd_core.backends.ranks import Nodes
 from ssd_core.benchmark import history
 from ssd_core.benchmark.environment import comparable_conditions, describe_environment
 from ssd_core.benchmark.speed import BatchSpeed, generate_images, measure_speed
@@ -173,7 +174,7 @@ def _measure_training(
             framework=framework,
             device=model.device.device,
         )
-        speed: float = measure(training)["metrics"]["images_per_second"]
+        speed: float = measure(training, Nodes(1)).results["metrics"]["images_per_second"]
     return speed
 
 

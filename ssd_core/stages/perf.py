@@ -3,14 +3,16 @@
 `ssd train --runs perf`, in place of the performance scripts of the reference systems.
 """
 
+import os
 import platform
-import shutil
+import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ssd_core.backends.ranks import Nodes, read_rank_env
 from ssd_core.benchmark.speed import generate_images
@@ -22,7 +24,7 @@ from ssd_core.stages.frame import Results, check_owner, run_stage
 from ssd_core.stages.outputs import read_output
 from ssd_core.store import LocalDirectory, Location
 from ssd_core.structures import StageResult
-from ssd_core.train_log import LOG_FILE
+from ssd_core.train_log import LOG_FILE, append, parse_log
 
 DEFAULT_STEPS = 200
 _LINES = 10
@@ -39,19 +41,15 @@ def run(training: train.Training, out_dir: Location, nodes: Nodes) -> StageResul
     Raises:
         UsageError: several machines, or a launcher's ranks, whose directories are not one.
     """
-    if nodes.nnodes > 1 or read_rank_env().world_size > 1:
-        raise UsageError(
-            "--runs perf measures the devices of one machine; on several, or under a launcher, use "
-            f"--set train.steps={DEFAULT_STEPS} --resume fresh"
-        )
-    num_devices = nodes.num_devices
     check_owner("perf", out_dir)
-    short = replace(training, recipe=bounded(training.recipe), resume="strict")
+    short = training.with_recipe(bounded(training.recipe))
     invocation = replace(train.request(short), stage="perf")
 
     def work(folder: Path) -> Results:
-        results = measure(short, num_devices=num_devices, log_folder=folder)
-        summary = _summarize(results, short.recipe, num_devices)
+        results, lines = measure(short, nodes)
+        for line in lines:
+            append(folder / LOG_FILE, line)
+        summary = _summarize(results, short.recipe, nodes.num_devices)
         (folder / f"{summary['CaseName']}.log").write_text(
             "".join(f"{name} = {value}\n" for name, value in summary.items())
         )
@@ -59,6 +57,7 @@ def run(training: train.Training, out_dir: Location, nodes: Nodes) -> StageResul
         announce("E2E Training Duration sec : %s", summary["E2ETrainingTime"])
         return results
 
+    check_machine(nodes)
     results = run_stage(invocation, out_dir, work)
     return StageResult(metrics=results["metrics"], metadata={"uri": out_dir.uri})
 
@@ -80,19 +79,49 @@ def bounded(recipe: Recipe, steps: int | None = None) -> Recipe:
     return recipe.model_copy(update={"train": recipe.train.model_copy(update=changes)})
 
 
-def measure(
-    training: train.Training, *, num_devices: int = 1, log_folder: Path | None = None
-) -> Results:
-    """Train in a temporary directory, and return the results without what is about the model."""
+def check_machine(nodes: Nodes) -> None:
+    """Raise UsageError unless a measurement would run on the devices of one machine."""
+    if nodes.nnodes > 1 or read_rank_env().world_size > 1:
+        raise UsageError(
+            "the speed is measured on the devices of one machine; on several, or under a launcher, "
+            f"train with --set train.steps={DEFAULT_STEPS} --resume fresh"
+        )
+
+
+class Measured(NamedTuple):
+    """What is left of a training that only measured its speed."""
+
+    results: Results
+    """Without what is about the model."""
+    lines: list[dict[str, Any]]
+    """Its log."""
+
+
+def measure(training: train.Training, nodes: Nodes) -> Measured:
+    """Train in a temporary directory; what that prints goes to standard error."""
+    check_machine(nodes)
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="ssd-perf-") as folder:
+    with tempfile.TemporaryDirectory(prefix="ssd-perf-") as folder, _printing_to_stderr():
         out_dir = LocalDirectory(Path(folder) / "trained")
-        train.run_on_devices(training, out_dir, num_devices=num_devices)
+        train.run_on_devices(training, out_dir, num_devices=nodes.num_devices)
         found = read_output(out_dir).results
-        if log_folder is not None:
-            shutil.copy(out_dir.path(LOG_FILE), log_folder)
+        lines = parse_log(out_dir.get(LOG_FILE), LOG_FILE)
     kept = ("metrics", "steps", "warm_up_steps", "samples", "seconds", "environment")
-    return {name: found[name] for name in kept} | {"total_seconds": time.monotonic() - started}
+    results = {name: found[name] for name in kept} | {"total_seconds": time.monotonic() - started}
+    return Measured(results, lines)
+
+
+@contextmanager
+def _printing_to_stderr() -> Iterator[None]:
+    """Redirect standard output, also that of new processes."""
+    saved = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(saved, 1)
+        os.close(saved)
 
 
 def _summarize(results: Mapping[str, Any], recipe: Recipe, num_devices: int) -> dict[str, str]:

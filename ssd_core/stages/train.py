@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,8 @@ class Training:
     device: str = "auto"
     resume: str = "strict"
     """What may differ from the training in the output directory; see `claim_directory`."""
+    planned_hours: float | None = None
+    """What `ssd plan` found; the end of the training compares."""
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -77,6 +79,10 @@ class Training:
     def id(self) -> str:
         """The digest of the identity."""
         return digest_identity(self.identity)
+
+    def with_recipe(self, recipe: Recipe) -> "Training":
+        """Return a training of its own with another recipe."""
+        return replace(self, recipe=recipe, resume="strict", planned_hours=None)
 
     def describe(self, step: int = 0) -> ModelDescription:
         """Return the description of the model after `step`."""
@@ -114,7 +120,9 @@ class Training:
         """
         where = ("--config", config, "--data", self.data_dir.uri, "--out", out_dir.uri)
         how = {"strict": (), "extend": ("--extend",)}.get(self.resume, ("--resume", self.resume))
-        return ("train", *where, *how, "--framework", self.framework, "--device", self.device)
+        plan = () if self.planned_hours is None else ("--planned", str(self.planned_hours))
+        place = ("--framework", self.framework, "--device", self.device)
+        return ("train", *where, *how, *plan, *place)
 
     def finished(self, out_dir: Location) -> StageResult | None:
         """Return the result of this training if its complete model is in `out_dir`."""
@@ -333,6 +341,8 @@ def _keep_model(
     write_model(out_dir / MODEL_DIR, description, training.manifest.classes, weights)
     first, *_, end = parse_log(loop.log_path.read_bytes(), loop.log_path)
     facts = {"init": first.get("init"), "best_metric": training.recipe.train.best_metric}
+    if training.planned_hours is not None:
+        facts["planned_seconds"] = 3600 * training.planned_hours
     return _results(state, end, description, backend.info) | facts
 
 
@@ -373,6 +383,10 @@ def _report(outcome: str, results: Mapping[str, Any], out_dir: Location) -> Stag
         METRICS["loss"].describe(metrics["loss"]),
         kept,
     )
+    if planned := results.get("planned_seconds"):
+        taken = format_duration(results["seconds"])
+        change = 100 * (results["seconds"] / planned - 1)
+        announce("planned %s, took %s: %+.0f %%", format_duration(planned), taken, change)
     return StageResult(
         metrics=metrics,
         metadata={

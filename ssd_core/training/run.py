@@ -14,6 +14,15 @@ from ssd_core.train_log import LineListener
 from ssd_core.training.checkpoints import CheckpointDir
 
 
+def count_steps(config: TrainConfig, num_images: int) -> int:
+    """Return the optimizer steps of a whole run; `epochs` are rounded up to whole steps."""
+    return config.steps or max(1, math.ceil(_steps_of(config.epochs, config, num_images)))
+
+
+def _steps_of(epochs: float, config: TrainConfig, num_images: int) -> float:
+    return round(epochs * num_images / config.batch_size, 6)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """All that the loop works with."""
@@ -51,15 +60,12 @@ class Run:
     @property
     def total_steps(self) -> int:
         """Optimizer steps of the whole run; `epochs` are rounded up to whole steps."""
-        return self.config.steps or max(1, math.ceil(self._steps_of(self.config.epochs)))
+        return count_steps(self.config, self.num_images)
 
     @property
     def first_step(self) -> int:
         """Steps that are left out, because of `start_epoch`."""
-        return math.floor(self._steps_of(self.config.start_epoch))
-
-    def _steps_of(self, epochs: float) -> float:
-        return round(epochs * self.num_images / self.config.batch_size, 6)
+        return math.floor(_steps_of(self.config.start_epoch, self.config, self.num_images))
 
     def describe_step(self) -> str:
         """Return the batch and the learning rate, as ranks or another batch may change them."""

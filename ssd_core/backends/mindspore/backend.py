@@ -32,6 +32,7 @@ class MindSporeBackend:
             device=self._device.type,
             name=self._device.name,
             precision="fp32" if precision == "auto" else precision,
+            memory=self._device.memory,
         )
 
     def learner(self, config: TrainConfig, num_classes: int) -> MindSporeLearner:

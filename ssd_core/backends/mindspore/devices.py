@@ -25,6 +25,8 @@ class Device:
     """The hardware's own name."""
     collectives: str
     """The library that sums tensors over ranks."""
+    memory: int | None = None
+    """Bytes of its own; None on a processor."""
 
     @contextmanager
     def explain_memory(self) -> Iterator[None]:
@@ -54,7 +56,8 @@ def open_device(name: str, env: RankEnv = ALONE.env) -> Device:
     ms.set_context(mode=ms.GRAPH_MODE)
     ms.set_device(target, env.device_id if name != "cpu" else None)
     if name != "cpu":
-        return Device(name, ms.hal.get_device_name(env.device_id, target), collectives)
+        facts = ms.hal.get_device_properties(env.device_id, target)
+        return Device(name, facts.name, collectives, facts.total_memory)
     # MindSpore counts the processors of the machine, not those of the container.
     ms.set_context(runtime_num_threads=max(1, count_processors() // env.local_world_size))
     return Device(name, read_processor_name(), collectives)

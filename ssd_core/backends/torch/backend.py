@@ -30,6 +30,7 @@ class TorchBackend:
             device=self._device.torch_device.type,
             name=self._device.name,
             precision=self._device.auto_precision if precision == "auto" else precision,
+            memory=self._device.memory,
         )
         if self.info.precision in self._device.emulated_precisions:
             logger.warning(

@@ -49,6 +49,8 @@ class Device:
     """Whether it is fast at results whose shape depends on values."""
     copy_stream: torch.Stream | None = None
     """Takes what the host copies to a device that computes on its own."""
+    memory: int | None = None
+    """Bytes of its own; None on a processor."""
     peak_memory: Callable[[], int | None] = lambda: None
     """Returns the most bytes that tensors have taken here; None on a processor."""
 
@@ -134,6 +136,7 @@ def _open_cuda(env: RankEnv) -> Device:
         ),
         collectives="nccl",
         copy_stream=torch.Stream(device),
+        memory=torch.cuda.get_device_properties(device).total_memory,
         peak_memory=partial(torch.cuda.max_memory_allocated, device),
     )
 
@@ -166,6 +169,7 @@ def _open_npu(env: RankEnv) -> Device:
         memory_format=torch.contiguous_format,  # torch_npu refuses channels_last
         has_fused_optimizers=False,  # older CANN computes them on the host
         has_dynamic_shapes=False,
+        memory=npu.get_device_properties(env.local_rank).total_memory,
         peak_memory=npu.max_memory_allocated,
     )
 

@@ -105,6 +105,7 @@ def _make_module(name: str) -> ModuleType:
         "device_count": 1,
         "get_amp_supported_dtype": [torch.float16, torch.bfloat16],
         "get_device_name": "stand-in",
+        "get_device_properties": SimpleNamespace(total_memory=2**30),
         "is_available": True,
         "is_bf16_supported": True,
         "is_initialized": True,

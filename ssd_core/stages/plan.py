@@ -1,0 +1,118 @@
+"""How long a training would take and what it needs, from a probe of about a minute."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ssd_core.backends.ranks import Nodes
+from ssd_core.errors import UsageError
+from ssd_core.process.memory import read_memory_limit
+from ssd_core.stages.perf import bounded, measure
+from ssd_core.stages.train import Training
+from ssd_core.training.run import count_steps
+
+_SECONDS = 40.0
+"""Aim for the timed steps; the start of the framework and smaller batches come on top."""
+_MIN_STEPS, _MAX_STEPS = 4, 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a training needs."""
+
+    steps: int
+    seconds_per_step: float
+    evaluations: int
+    """Their time is not part of the plan."""
+    memory: str
+    """Where the most memory is taken: `device` or `host`."""
+    peak_memory: int
+    """Bytes per process."""
+    memory_limit: int
+    """Bytes that a process may take."""
+    largest_batch: int | None
+    """Over all devices, extrapolated from the memory at two sizes; None if it did not grow."""
+    bytes_read: int
+    """Of shards, with one pass per epoch."""
+
+    @property
+    def hours(self) -> float:
+        """Time of all steps."""
+        return self.steps * self.seconds_per_step / 3600
+
+
+class _Probe(NamedTuple):
+    batch_size: int
+    seconds_per_step: float
+    start: Mapping[str, Any]
+    last: Mapping[str, Any]
+    """Line of the last steps."""
+
+
+def make_plan(training: Training, nodes: Nodes) -> Plan:
+    """Train for about a minute on the devices of this machine, and return what all steps need.
+
+    Raises:
+        UsageError: the batch does not fit or does not divide, or there are several machines.
+    """
+    config, split = training.recipe.train, training.manifest.splits["train"]
+    world = nodes.num_devices
+    half_size = max(1, config.batch_size // world // 2) * world
+    half = _probe(training, nodes, half_size, 2)
+    pace = half.seconds_per_step * config.batch_size / half_size
+    num_steps = min(_MAX_STEPS, max(_MIN_STEPS, int(_SECONDS / pace)))
+    whole = _probe(training, nodes, config.batch_size, num_steps)
+    memory = "host" if whole.last["device_memory"] is None else "device"
+    limit = read_memory_limit() // world
+    if memory == "device":
+        limit = whole.start["device"]["memory"]
+    steps = count_steps(config, split.images)
+    return Plan(
+        steps=steps,
+        seconds_per_step=whole.seconds_per_step,
+        evaluations=math.ceil(steps / config.evaluate_every) if config.evaluate_every else 0,
+        memory=memory,
+        peak_memory=whole.last[f"{memory}_memory"],
+        memory_limit=limit,
+        largest_batch=_extrapolate(half, whole, f"{memory}_memory", limit, world),
+        bytes_read=round(
+            sum(shard.num_bytes for shard in split.shards)
+            * (steps * config.batch_size / split.images)
+        ),
+    )
+
+
+def check_budget(training: Training, plan: Plan, hours: float) -> None:
+    """Raise UsageError if a training takes longer than `hours`; it names the length that fits."""
+    if plan.hours <= hours:
+        return
+    config = training.recipe.train
+    steps = int(hours * 3600 / plan.seconds_per_step)
+    remedy = f"--set train.steps={steps}"
+    if config.steps is None:
+        remedy = f"--epochs {config.epochs * steps / plan.steps:.3g}"
+    raise UsageError(
+        f"the training would take {plan.hours:.3g} h, longer than --budget {hours:g}: "
+        f"{plan.steps} steps of {plan.seconds_per_step:.3g} s, of which {steps} fit; use {remedy}"
+    )
+
+
+def _probe(training: Training, nodes: Nodes, batch_size: int, steps: int) -> _Probe:
+    recipe = bounded(training.recipe, steps)
+    recipe = recipe.model_copy(
+        update={"train": recipe.train.model_copy(update={"batch_size": batch_size})}
+    )
+    measured = measure(training.with_recipe(recipe), nodes)
+    start, *_, last, _ = measured.lines
+    speed = measured.results["metrics"]["images_per_second"]
+    return _Probe(batch_size, batch_size / speed, start, last)
+
+
+def _extrapolate(half: _Probe, whole: _Probe, name: str, limit: int, world: int) -> int | None:
+    """Return the largest batch, as memory grows linearly with it."""
+    growth = (whole.last[name] - half.last[name]) * world
+    if growth <= 0 or whole.batch_size == half.batch_size:
+        return None
+    room = (limit - whole.last[name]) * world / growth * (whole.batch_size - half.batch_size)
+    return int(whole.batch_size + room) // world * world
