@@ -70,16 +70,17 @@ def audit(device: str, config: TrainConfig) -> list[OperatorUse]:
     _register(device)
     batch, opened = _make_batch(config.model.image_size), open_device(device)
     precision = opened.auto_precision if config.precision == "auto" else config.precision
-    alone, shared = (
-        TorchLearner(
-            config,
-            _NUM_CLASSES,
-            device=opened,
-            precision=precision,
-            ranks=Ranks(RankEnv(world_size=world_size)),
+    with torch.device("meta"):  # initial weights would take most of the time
+        alone, shared = (
+            TorchLearner(
+                config,
+                _NUM_CLASSES,
+                device=opened,
+                precision=precision,
+                ranks=Ranks(RankEnv(world_size=world_size)),
+            )
+            for world_size in (1, 2)
         )
-        for world_size in (1, 2)
-    )
     detector = alone.detector(config.model.postprocess)
     sizes = [(config.model.image_size,) * 2] * _NUM_IMAGES
     return [
