@@ -69,7 +69,7 @@ def detect_split(
             records, pixels, sizes = zip(*batch, strict=True)
             detected = detector.detect(np.stack(pixels), sizes)
             found += zip((record.image_id for record in records), detected, strict=True)
-            progress.update(min(len(found) * ranks.world_size, reader.num_images))
+            progress.update(records[-1].index + 1)  # those left out count as done
     if ranks.world_size > 1:
         found = _gather(found, ranks)
     found.sort(key=lambda each: each[0])

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 
 from ssd_core.errors import UsageError
 from ssd_core.store import Location
@@ -11,7 +12,7 @@ MANIFEST_FILE = "manifest.json"
 """Of a converted data set; written last."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Layout:
     """The directories below `root`, a path, `file://` or `s3://bucket/prefix`."""
 
@@ -52,6 +53,10 @@ class Layout:
         """Return the directory of a published model."""
         return self._join("models", name, version)
 
+    @cached_property
+    def _location(self) -> Location:
+        return Location.parse(self.root)
+
     def _join(self, *names: str) -> Location:
         for name in names:
             if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", name):
@@ -59,7 +64,7 @@ class Layout:
                     f"'{name[:200]}' is not a valid name; expected at most 128 letters, digits, "
                     "'-', '_' and '.', which is not the first"
                 )
-        location = Location.parse(self.root)
+        location = self._location
         for name in names:
             location /= name
         return location

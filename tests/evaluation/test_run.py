@@ -79,6 +79,15 @@ def test_every_image_is_evaluated_whatever_the_batch_size(reader, detector):
     assert in_batches["metrics"]["ap50"] == pytest.approx(by_name["WBC"] / 3)
 
 
+def test_images_that_are_left_out_count_as_done(reader, detector, monkeypatch, capsys):
+    monkeypatch.setattr("ssd_core.logs.Progress.line_seconds", 0)
+    first, *others = reader.read(range(4))
+    empty = replace(first, annotations=first.annotations.select(slice(0, 0)))
+    split = Split([empty, *others], reader.classes)
+    assert len(detect_split(detector, split, EvaluateConfig(images="mindspore"))) == 3
+    assert "evaluate: image 4/4" in capsys.readouterr().err
+
+
 class Split:
     """Some records of a split."""
 
