@@ -74,8 +74,8 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("detection/boxes.py", "clip", "clamp", True),
         ("data/decode.py", "return ", "return None or ", True),
-        ("backends/torch/loss.py", "0", "1", True),
-        ("backends/mindspore/loss.py", "0", "1", False),
+        ("backends/torch/loss.py", "\nimport ", "\nimport math\nimport ", True),
+        ("backends/mindspore/loss.py", "\nimport ", "\nimport math\nimport ", False),
         ("detection/boxes.py", "\n", "\n\n# a comment\n", False),
         ("detection/boxes.py", '"""', '"""In other words: ', False),
         ("report/charts.py", "=", "= 2 *", False),
