@@ -115,10 +115,8 @@ def find_progress(latest: Mapping[str, Mapping[str, Any]]) -> TrainingProgress |
     """Return the progress by the latest line of each event; None without a start."""
     if (start := latest.get("start")) is None:
         return None
-    step, total = (
-        max(start, latest.get("step", start), key=itemgetter("time")),
-        start["total_steps"],
-    )
+    step = max(start, latest.get("step", start), key=itemgetter("time"))
+    total = start["total_steps"]
     done, seconds = step["step"] - start["step"], step["time"] - start["time"]
     left = round(seconds / done * (total - step["step"])) if done else None
     percent = min(99, 100 * step["step"] // total)

@@ -56,9 +56,12 @@ def test_ranks_talk_through_the_interface_of_the_address(monkeypatch, before):
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("127.0.0.1", "GLOO_SOCKET_IFNAME is 'eth9', but --local-addr 127.0.0.1 means 'lo'; unset"),
-        ("192.0.2.1", "--local-addr 192.0.2.1 is no address of this machine; it has "),
-        ("nowhere.invalid", "--local-addr nowhere.invalid is no address of this machine; it has "),
+        ("127.0.0.1", "GLOO_SOCKET_IFNAME is 'eth9', but --local-addr 127.0.0.1 needs 'lo'; unset"),
+        ("192.0.2.1", "--local-addr 192.0.2.1 is not an address of this machine; it has "),
+        (
+            "nowhere.invalid",
+            "--local-addr nowhere.invalid is not an address of this machine; it has ",
+        ),
     ],
 )
 def test_another_interface_or_address_is_refused(monkeypatch, address, message):

@@ -194,7 +194,7 @@ def status(run: RunId, server: ServerSettings, as_json: Json = False) -> None:
     try:
         progress = _find_progress(found)
     except SsdError as error:
-        logger.warning("the progress of the training is not known: %s", error)
+        logger.warning("cannot read the progress of the training: %s", error)
     if as_json:
         known = {"progress": asdict(progress)} if progress else {}
         print_json(asdict(found) | known | {"url": client.run_url(run)})
@@ -218,7 +218,7 @@ def _watch(client: "Client", run_id: str, options: WaitOptions) -> None:
             try:
                 progress = _find_progress(run)
             except SsdError as error:
-                logger.warning("the progress of the training is not known: %s", error)
+                logger.warning("cannot read the progress of the training: %s", error)
                 next_look = math.inf
         for step in run.steps:
             now = step.state, progress if _is_training(step) else None

@@ -26,7 +26,7 @@ def fps(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Compute images per second from the log of a training, as the reference tool does and truly.
+    """Compute the images per second of a training: as the reference tool does, and the true figure.
 
     The true figure divides images by seconds, data loading included and warm-up left out.
 

@@ -121,7 +121,9 @@ def evaluate(
 
     nodes = Nodes(count_devices(device, num_devices, devices))
     if detections and nodes.world_size > 1:
-        raise UsageError("several devices have no effect on --detections; leave them out")
+        raise UsageError(
+            "--num-devices and --devices have no effect on --detections; leave them out"
+        )
     if model and data and not (detections or ground_truth):
         model = find_checkpoint(model, step)
         if nodes.world_size > 1:

@@ -72,7 +72,9 @@ Device = Annotated[
 ]
 NumDevices = Annotated[
     int | None,
-    typer.Option(metavar="N", min=1, help="Devices of this machine that share the work; 1."),
+    typer.Option(
+        metavar="N", min=1, help="Number of devices of this machine to use; by default 1."
+    ),
 ]
 
 

@@ -37,7 +37,7 @@ LearningRate = Annotated[
 ]
 ScaleRate = Annotated[
     bool,
-    typer.Option("--scale-lr", help="Let the learning rate grow with the batch of the recipe."),
+    typer.Option("--scale-lr", help="Scale the learning rate with the batch size."),
 ]
 Init = Annotated[
     Location | None,
@@ -75,7 +75,7 @@ Log = Annotated[
     str | None,
     typer.Option(
         metavar="tensorboard,mlflow",
-        help="Sets train.log: one or both also get the curves of the training.",
+        help="Sets train.log: programs that also receive the training curves.",
     ),
 ]
 _KEYS = {

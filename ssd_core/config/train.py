@@ -157,8 +157,8 @@ class TrainConfig(Section):
     log_interval: PositiveInt = 20
     """Steps between log lines."""
     log: tuple[Literal["tensorboard", "mlflow"], ...] = ()
-    """Programs that get the curves of the training too; the optional package of the same name
-    writes them."""
+    """Programs that also receive the training curves; each needs the optional package of the same
+    name."""
     evaluate_every: PositiveInt | None = None
     """Steps between evaluations on the val split, as the section `evaluate` says; the best weights
     are kept. None keeps the last weights."""

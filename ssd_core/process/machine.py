@@ -49,12 +49,14 @@ def use_address(address: str) -> None:
         address = socket.gethostbyname(address)
     if (interface := interfaces.get(address)) is None:
         known = ", ".join(f"{each} ({name})" for each, name in interfaces.items())
-        raise UsageError(f"--local-addr {address} is no address of this machine; it has {known}")
+        raise UsageError(
+            f"--local-addr {address} is not an address of this machine; it has {known}"
+        )
     for variable, value in {**dict.fromkeys(_INTERFACE, interface), _ADDRESS: address}.items():
         stated = os.environ.setdefault(variable, value)
         if stated.lstrip("=") != value:
             raise UsageError(
-                f"{variable} is '{stated}', but --local-addr {address} means '{value}'; unset "
+                f"{variable} is '{stated}', but --local-addr {address} needs '{value}'; unset "
                 f"{variable}"
             )
 

@@ -72,7 +72,7 @@ def _report(news: _Queue) -> None:
             has_failed = False
         except Exception as error:  # of any kind: the training goes on
             if not has_failed:
-                logger.warning("no progress in the TrainJob, whose server failed: %s", error)
+                logger.warning("cannot report the progress to the TrainJob: %s", error)
             has_failed = True
         if is_over:
             return

@@ -11,11 +11,7 @@ from ssd_core.backends.freezing import find_frozen
 from ssd_core.backends.mindspore.averages import Averages
 from ssd_core.backends.mindspore.detector import MindSporeDetector
 from ssd_core.backends.mindspore.devices import Device
-from ssd_core.backends.mindspore.model import (
-    Ssd,
-    copy_to_arrays,
-    copy_to_parameters,
-)
+from ssd_core.backends.mindspore.model import Ssd, copy_to_arrays, copy_to_parameters
 from ssd_core.backends.mindspore.norms import freeze, share_statistics
 from ssd_core.backends.mindspore.steps import Accumulate, Assign, Measure, Update, WholeStep
 from ssd_core.backends.ranks import ALONE, Ranks

@@ -65,7 +65,8 @@ class _Call:
 def audit(device: str, config: TrainConfig) -> list[OperatorUse]:
     """Return the operators of a training step, alone and as one of two ranks, and of a detector.
 
-    UsageError if there is no list of operators for the device, or its own package is loaded.
+    Raises:
+        UsageError: there is no list of operators for the device, or its own package is loaded.
     """
     _register(device)
     batch, opened = _make_batch(config.model.image_size), open_device(device)

@@ -228,7 +228,7 @@ def test_progress_is_also_in_the_json_document(
     code, out, err = pipelines("status", training_run)
     assert (code, err.count("\n")) == (0, 1)
     assert "  train: running\n" in out
-    assert "warning: the progress of the training is not known: " in err
+    assert "warning: cannot read the progress of the training: " in err
 
 
 def test_submission_can_wait(pipelines: Command, kfp_server: KfpServer) -> None:
