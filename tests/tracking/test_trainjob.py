@@ -108,7 +108,7 @@ def test_a_server_that_fails_changes_nothing(
     if fault == "address":
         monkeypatch.setenv(trainjob.URL, "nonsense")
     found = train_and_report(tmp_path / "run")
-    assert [each.message[:45] for each in caplog.records if each.levelname == "WARNING"] == [
+    assert [each.message[:44] for each in caplog.records if each.levelname == "WARNING"] == [
         "cannot report the progress to the TrainJob: "
     ]
     for name in (trainjob.URL, trainjob.TOKEN, trainjob.CERTIFICATE):
