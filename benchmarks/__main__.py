@@ -18,6 +18,7 @@ SCRIPTS = (
     "postprocessing",
     "reading",
     "startup",
+    "virtual_shards",
 )
 
 
