@@ -81,6 +81,10 @@ class Ranks:
         """Return the sum of the tensors that the ranks pass; it may overwrite the tensor."""
         return tensor
 
+    def begin_sum(self, tensor: Any) -> Callable[[], None]:
+        """Begin to replace a tensor by its sum; return the function that waits for the end."""
+        return lambda: None
+
     def sum_pairwise(self, tensor: Any) -> Any:
         """Return a sum as `sum` does, of neighbours, then of pairs of neighbours, and so on.
 

@@ -97,6 +97,17 @@ class TorchRanks(Ranks):
             dist.all_reduce(tensor, group=self._devices)
         return tensor
 
+    def begin_sum(self, tensor: Tensor) -> Callable[[], None]:
+        """Begin to replace a tensor on the device by its sum; return what waits for the end."""
+        with self.in_touch():
+            work = dist.all_reduce(tensor, group=self._devices, async_op=True)
+
+        def finish() -> None:
+            with self.in_touch():
+                work.wait()
+
+        return finish
+
     def sum_pairwise(self, tensor: Tensor) -> Tensor:
         """Replace a tensor by its sum over 2^n ranks, and return it."""
         received = torch.empty_like(tensor)

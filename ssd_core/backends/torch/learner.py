@@ -84,7 +84,7 @@ class TorchLearner:
         """Compute the gradients of all ranks' batches from this one; return the sums of losses."""
         parts = self._assign(batch, self._micro_batch_size or len(batch.images))
         counts = self._ranks.sum(torch.stack([targets.counts for _, targets in parts]).sum(0))
-        self._gradients.clear()
+        self._gradients.clear(len(parts))
         losses = [self._accumulate(*part, counts[0].clamp(min=1)) for part in parts]
         self._gradients.sum()
         return torch.cat([self._ranks.sum(torch.stack(losses).sum(0)), counts])

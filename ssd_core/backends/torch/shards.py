@@ -99,7 +99,7 @@ class ShardGradients:
         for parameter, gradient in zip(self._parameters, self._parts[0][1], strict=True):
             parameter.grad = gradient  # the sum replaces those of the first shard
 
-    def clear(self) -> None:
+    def clear(self, num_losses: int) -> None:
         """Prepare for the next step."""
         self._parts[self._shards.index][0].zero_()
 

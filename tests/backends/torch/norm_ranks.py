@@ -5,11 +5,12 @@ Usage: norm_ranks.py, with the environment that torchrun sets.
 
 import json
 import sys
+import time
 
 import torch
 
 from ssd_core.backends.ranks import read_rank_env
-from ssd_core.backends.torch.distributed import join
+from ssd_core.backends.torch.distributed import TorchRanks, join
 from ssd_core.backends.torch.gradients import Gradients
 from ssd_core.backends.torch.norms import BatchNorm, share_statistics
 from ssd_core.config import NormSpec
@@ -39,13 +40,34 @@ def make_norm() -> BatchNorm:
     return norm
 
 
+def sums_begin_early(ranks: TorchRanks) -> bool:
+    """Hold the backward pass after its first layer until the ranks have summed its bucket."""
+    first, last = make_norm(), make_norm()
+    gradients = Gradients([*first.parameters(), *last.parameters()], ranks, bucket_bytes=1)
+    gradients.clear(1)
+    features, gradient = (part.chunk(ranks.world_size)[ranks.rank] for part in make_batch())
+    own, deadline, seen = gradient.sum((0, 2, 3)), time.monotonic() + 60, []
+
+    def hold(_: torch.Tensor) -> None:
+        while torch.allclose(last.offset.grad, own) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        seen.append(not torch.allclose(last.offset.grad, own))
+
+    middle = first(features)
+    middle.register_hook(hold)
+    gradients.add((last(middle) * gradient).sum())
+    gradients.sum()
+    return seen == [True]
+
+
 def main() -> None:
     env = read_rank_env()
     with join(env) as ranks:
         ranks.connect("cpu", "gloo")
         norm = make_norm()
         share_statistics(norm, ranks)
-        gradients = Gradients(norm.parameters(), ranks)
+        gradients = Gradients(norm.parameters(), ranks, bucket_bytes=1)
+        gradients.clear(1)
         found = run(norm, env.rank, env.world_size)
         gradients.sum()
         found |= {
@@ -61,6 +83,7 @@ def main() -> None:
             },
             "greatest": ranks.greatest(env.rank),
             "gathered": ranks.gather([env.rank]),
+            "early": sums_begin_early(ranks),
             "of_first": ranks.on_first(lambda: {"rank": env.rank}),
         }
     json.dump(found, sys.stdout)

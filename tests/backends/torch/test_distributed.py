@@ -53,6 +53,10 @@ def test_statistics_and_gradients_are_those_of_the_whole_batch_on_every_rank(fou
             assert each[name] == found[0][name]
 
 
+def test_gradients_are_summed_during_the_backward_pass(found):
+    assert all(each["early"] == (len(found) > 1) for each in found)
+
+
 def test_the_ranks_agree(found, alone):
     for each in found:
         assert each["shared"]["a"] == alone["a"]  # those of rank 0
