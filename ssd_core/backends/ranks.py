@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from ssd_core.backends.rank_table import read_rank_table
 from ssd_core.backends.slurm import Stated, read_task
 from ssd_core.errors import TransientError, UsageError
+from ssd_core.process.processor import count_processors
 from ssd_core.structures import Array, Batch
 
 ResultT = TypeVar("ResultT")
@@ -30,6 +31,14 @@ class RankEnv:
     master_addr: str = "127.0.0.1"
     """Where rank 0 waits for the others."""
     master_port: int = 29500
+    own_processors: int = 0
+    """Most processors that Slurm binds to this process alone; 0 if the ranks share them."""
+
+    @property
+    def num_processors(self) -> int:
+        """Processors to compute on: its own, or its share of those of the machine."""
+        found = count_processors()
+        return found if found <= self.own_processors else max(1, found // self.local_world_size)
 
 
 class Ranks:
@@ -192,6 +201,7 @@ def read_rank_env() -> RankEnv:
         device_id=_number("device_id", row, 0, 2**10, default=str(local_rank)),
         master_addr=master_addr,
         master_port=_number("master_port", row, 1, 2**16 - 1, default="29500" if row else None),
+        own_processors=int(row.get("own_processors", ("", "0"))[1]),
     )
 
 

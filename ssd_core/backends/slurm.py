@@ -35,6 +35,9 @@ def read_task() -> Stated:
         counts = _expand(per_node[1])
         if node_id.isdigit() and int(node_id) < len(counts):
             task["local_world_size"] = (per_node[0], counts[int(node_id)])
+    own = _find("SLURM_CPUS_PER_TASK")
+    if own and own[1].isdigit():
+        task["own_processors"] = own
     visible = _find("CUDA_VISIBLE_DEVICES", "ASCEND_RT_VISIBLE_DEVICES")
     if visible and "," not in visible[1]:  # each task sees its own device only
         task["device_id"] = (visible[0], "0")

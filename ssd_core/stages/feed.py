@@ -14,7 +14,6 @@ from ssd_core.data.shards.reader import SplitReader, open_split
 from ssd_core.evaluation.coco import evaluate_coco
 from ssd_core.evaluation.run import check_image_set, detect_split
 from ssd_core.logs import Progress
-from ssd_core.process.processor import count_processors
 from ssd_core.store import Location
 
 _UNCHANGED = AugmentConfig(
@@ -42,16 +41,11 @@ def open_loader(config: TrainConfig, reader: SplitReader, ranks: Ranks = ALONE) 
         mean=config.model.mean,
         batch_size=config.batch_size,
         seed=config.seed,
-        num_threads=config.loader_threads or _share_of_processors(),
+        num_threads=config.loader_threads or read_rank_env().num_processors,
         factors=factors,
         rank=ranks.rank,
         world_size=ranks.world_size,
     )
-
-
-def _share_of_processors() -> int:
-    """Return the processors for each process of this machine."""
-    return max(1, count_processors() // read_rank_env().local_world_size)
 
 
 def open_evaluation(

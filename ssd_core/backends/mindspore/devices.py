@@ -8,7 +8,7 @@ import mindspore as ms
 
 from ssd_core.backends.base import exhausted_device, missing_device, unknown_device
 from ssd_core.backends.ranks import ALONE, RankEnv
-from ssd_core.process.processor import count_processors, read_processor_name
+from ssd_core.process.processor import read_processor_name
 
 DEVICES = {"cpu": ("CPU", "mccl"), "cuda": ("GPU", "nccl"), "npu": ("Ascend", "hccl")}
 """MindSpore's name and collective library by our name, from the last to the first choice of
@@ -59,5 +59,5 @@ def open_device(name: str, env: RankEnv = ALONE.env) -> Device:
         facts = ms.hal.get_device_properties(env.device_id, target)
         return Device(name, facts.name, collectives, facts.total_memory)
     # MindSpore counts the processors of the machine, not those of the container.
-    ms.set_context(runtime_num_threads=max(1, count_processors() // env.local_world_size))
+    ms.set_context(runtime_num_threads=env.num_processors)
     return Device(name, read_processor_name(), collectives)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ssd_core.backends.base import exhausted_device, missing_device, unknown_device
 from ssd_core.backends.ranks import ALONE, RankEnv
 from ssd_core.errors import UsageError, one_line
-from ssd_core.process.processor import count_processors, read_processor_name
+from ssd_core.process.processor import read_processor_name
 from ssd_core.structures import Array
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -97,8 +97,7 @@ class Device:
 def _open_cpu(env: RankEnv) -> Device:
     _keep_freed_memory()
     # torch counts the processors of the machine, not those of the container.
-    processors = max(1, count_processors() // env.local_world_size)
-    torch.set_num_threads(min(torch.get_num_threads(), processors))
+    torch.set_num_threads(min(torch.get_num_threads(), env.num_processors))
     found = torch.cpu.get_capabilities()
     emulated = tuple(
         name
