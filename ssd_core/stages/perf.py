@@ -50,7 +50,8 @@ def run(training: train.Training, out_dir: Location, nodes: Nodes) -> StageResul
         for line in lines:
             append(folder / LOG_FILE, line)
         summary = _summarize(results, short.recipe, nodes.num_devices)
-        (folder / f"{summary['CaseName']}.log").write_text(
+        case = summary["CaseName"].replace("/", "-")  # a recipe may have any name
+        (folder / f"{case}.log").write_text(
             "".join(f"{name} = {value}\n" for name, value in summary.items())
         )
         announce("Final Performance images/sec : %s", summary["ActualFPS"])

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,20 +25,22 @@ def make_training(data_dir: Path, *changes: str) -> Training:
 
 def test_each_call_measures(bccd_shards: Path, tmp_path: Path) -> None:
     training, out_dir = make_training(bccd_shards), LocalDirectory(tmp_path)
+    recipe = training.recipe.model_copy(update={"name": "team/demo"})
+    training = replace(training, recipe=recipe)
     logs = []
     for _ in range(2):
         result = perf.run(training, out_dir, Nodes(1))
         logs.append((tmp_path / "train_log.jsonl").read_bytes())
     assert logs[0] != logs[1]
     assert {path.name for path in tmp_path.iterdir()} == {
-        *("invocation.json", "results.json", "train_log.jsonl", "demo_bs2_1p_perf.log")
+        *("invocation.json", "results.json", "train_log.jsonl", "team-demo_bs2_1p_perf.log")
     }
     results = json.loads((tmp_path / "results.json").read_text())
     assert (results["steps"], results["warm_up_steps"]) == (4, 1)
     speed = result.metrics["images_per_second"]
     assert measure_log(logs[1], "log").images_per_second == pytest.approx(speed, rel=1e-3)
     summary = dict(
-        re.findall(r"^(\w+) = (.*)$", (tmp_path / "demo_bs2_1p_perf.log").read_text(), re.M)
+        re.findall(r"^(\w+) = (.*)$", (tmp_path / "team-demo_bs2_1p_perf.log").read_text(), re.M)
     )
     assert (summary["RankSize"], summary["BatchSize"]) == ("1", "2")
     assert float(summary["ActualFPS"]) == pytest.approx(speed, abs=0.01)
