@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from ssd_core.backends.ranks import ALONE, Ranks
 from ssd_core.config import NormSpec
+from ssd_core.errors import UsageError
 
 _CHANNEL = (1, -1, 1, 1)
 
@@ -42,6 +43,11 @@ class BatchNorm(nn.Module):
         """
         is_training = self.training and not self.keeps_statistics
         if self.ranks.world_size == 1 or not is_training:
+            if is_training and features.numel() == features.shape[1]:
+                raise UsageError(
+                    "batch normalisation cannot train on one image; choose a greater "
+                    "train.batch_size, or a train.micro_batch_size that leaves no single image"
+                )
             return functional.batch_norm(
                 features,
                 self.mean,
