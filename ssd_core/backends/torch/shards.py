@@ -65,6 +65,9 @@ class Shards(Ranks):
         # A failed shard breaks the meeting of the others.
         errors.sort(key=lambda error: isinstance(error, threading.BrokenBarrierError))
         if errors:
+            # An unfinished backward pass leaves Python objects in its thread, which aborts the
+            # process if the thread ends with the interpreter.
+            self._pool.shutdown()
             raise errors[0]
         return results[0].result()
 
