@@ -83,7 +83,7 @@ def main() -> None:
             },
             "greatest": ranks.greatest(env.rank),
             "gathered": ranks.gather([env.rank]),
-            "early": sums_begin_early(ranks),
+            "early": env.world_size > 1 and sums_begin_early(ranks),
             "of_first": ranks.on_first(lambda: {"rank": env.rank}),
         }
     json.dump(found, sys.stdout)
