@@ -84,7 +84,7 @@ images: ## build the images that need no accelerator, or IMAGES="tools torch-cud
 test-docker: setup ## run the tests that need docker and the images of `make images`
 	@SSD_REQUIRE=docker $(BIN)/python -m pytest -q tests/docker
 
-benchmarks: setup ## measure side by side with peers: 10 minutes; SIZE="--images 200 --rounds 3" is a quick look
+benchmarks: setup ## measure side by side with peers: 20 minutes; SIZE="--images 200 --rounds 3" is a quick look
 	@$(BIN)/python -m benchmarks $(SIZE)
 
 lint: setup ## check style, types and layers

@@ -16,8 +16,10 @@ SCRIPTS = (
     "loader",
     "matching",
     "postprocessing",
+    "checkpoint",
     "reading",
     "startup",
+    "training_step",
     "virtual_shards",
 )
 
