@@ -83,19 +83,23 @@ def _file_option(text: str) -> Any:
     return typer.Option(metavar="FILE", parser=Location.parse, help=text)
 
 
+Detections = Annotated[
+    Location | None,
+    _file_option("Instead of a model: detections of any program in the COCO results format."),
+]
+GroundTruth = Annotated[
+    Location | None,
+    _file_option("Instead of data: the COCO annotation file of these detections."),
+]
+
+
 def evaluate(
     out: Out,
     model: OptionalModel = None,
     step: Step = None,
     data: OptionalData = None,
-    detections: Annotated[
-        Location | None,
-        _file_option("Instead of a model: detections of any program in the COCO results format."),
-    ] = None,
-    ground_truth: Annotated[
-        Location | None,
-        _file_option("Instead of data: the COCO annotation file of these detections."),
-    ] = None,
+    detections: Detections = None,
+    ground_truth: GroundTruth = None,
     is_checked: Annotated[
         bool, typer.Option("--check", help="Compare the 12 metrics with those of pycocotools.")
     ] = False,
@@ -133,15 +137,8 @@ def evaluate(
             words += ["--framework", framework, "--device", device]
             raise typer.Exit(launch_ranks(framework, words, nodes))
         config = _model_recipe(model, "evaluate", assignments).evaluate
-        result = stage.run(
-            config,
-            model,
-            data,
-            out,
-            framework=framework,
-            device=device,
-            is_checked=is_checked,
-        )
+        choices = {"framework": framework, "device": device}
+        result = stage.run(config, model, data, out, is_checked=is_checked, **choices)
     elif detections and ground_truth and not (model or step or data):
         values = assign("evaluate", {}, assignments or ())
         config = parse_section(EvaluateConfig, values, "evaluate")

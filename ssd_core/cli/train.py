@@ -1,8 +1,9 @@
 """The command that trains a detector: `ssd train`."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,12 +25,17 @@ from ssd_core.cli.options import (
     one_of,
     refuse_repeated,
 )
+from ssd_core.config import Recipe
 from ssd_core.errors import UsageError
 from ssd_core.process.machine import use_address
 from ssd_core.process.signals import exit_on_sigterm
 from ssd_core.recipes.overrides import override
 from ssd_core.store import Location
 from ssd_core.store.location import is_empty
+
+if TYPE_CHECKING:  # frameworks are imported after the arguments are checked
+    from ssd_core.backends.ranks import Nodes
+    from ssd_core.stages.train import Training
 
 BatchSize = Annotated[int | None, typer.Option(metavar="N", help="Sets train.batch_size.")]
 LearningRate = Annotated[
@@ -55,20 +61,22 @@ Runs = Annotated[
         "perf measures the speed of 200 steps, or of train.steps, and keeps no model.",
     ),
 ]
+
+
+def _hours(text: str, *, least: float) -> Any:
+    return typer.Option(metavar="HOURS", min=least, help=text)
+
+
 Budget = Annotated[
     float | None,
-    typer.Option(
-        metavar="HOURS",
-        min=0,
-        help="Before the first step run `ssd plan`, and refuse a training that takes longer.",
+    _hours(
+        "Before the first step run `ssd plan`, and refuse a training that takes longer.", least=0
     ),
 ]
 Planned = Annotated[
     float | None,
-    typer.Option(
-        metavar="HOURS",
-        min=0.0001,
-        help="What `ssd plan` printed; the end of the training compares. --budget sets it.",
+    _hours(
+        "What `ssd plan` printed; the end of the training compares. --budget sets it.", least=0.0001
     ),
 ]
 Log = Annotated[
@@ -77,6 +85,22 @@ Log = Annotated[
         metavar="tensorboard,mlflow",
         help="Sets train.log: programs that also receive the training curves.",
     ),
+]
+Epochs = Annotated[float | None, typer.Option(metavar="N", help="Sets train.epochs.")]
+Extend = Annotated[
+    bool, typer.Option("--extend", help="Continue a shorter training with more epochs or steps.")
+]
+NumNodes = Annotated[
+    int, typer.Option(metavar="N", min=1, help="Number of machines that train together.")
+]
+NodeRank = Annotated[int, typer.Option(metavar="N", min=0, help="Index of this machine, from 0.")]
+MasterAddr = Annotated[str, typer.Option(metavar="HOST", help="Address of machine 0.")]
+MasterPort = Annotated[
+    int, typer.Option(metavar="PORT", min=1, max=65535, help="Free port of machine 0.")
+]
+LocalAddr = Annotated[
+    str | None,
+    typer.Option(metavar="HOST", help="Address of this machine through which its ranks talk."),
 ]
 _KEYS = {
     "epochs": "train.epochs",
@@ -95,7 +119,7 @@ def train(
     out: Out,
     recipe: RecipeName = None,
     config: ConfigFile = None,
-    epochs: Annotated[float | None, typer.Option(metavar="N", help="Sets train.epochs.")] = None,
+    epochs: Epochs = None,
     batch_size: BatchSize = None,
     lr: LearningRate = None,
     scale_lr: ScaleRate = False,
@@ -106,30 +130,16 @@ def train(
     planned: Planned = None,
     assignments: Assignments = None,
     resume: Resume = "strict",
-    is_extended: Annotated[
-        bool,
-        typer.Option("--extend", help="Continue a shorter training with more epochs or steps."),
-    ] = False,
+    is_extended: Extend = False,
     framework: Framework = "torch",
     device: Device = "auto",
     num_devices: NumDevices = None,
     devices: Devices = None,
-    nnodes: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Number of machines that train together.")
-    ] = 1,
-    node_rank: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Index of this machine, from 0.")
-    ] = 0,
-    master_addr: Annotated[
-        str, typer.Option(metavar="HOST", help="Address of machine 0.")
-    ] = "127.0.0.1",
-    master_port: Annotated[
-        int, typer.Option(metavar="PORT", min=1, max=65535, help="Free port of machine 0.")
-    ] = 29500,
-    local_addr: Annotated[
-        str | None,
-        typer.Option(metavar="HOST", help="Address of this machine through which its ranks talk."),
-    ] = None,
+    nnodes: NumNodes = 1,
+    node_rank: NodeRank = 0,
+    master_addr: MasterAddr = "127.0.0.1",
+    master_port: MasterPort = 29500,
+    local_addr: LocalAddr = None,
     as_json: Json = False,
 ) -> None:
     """Train a detector; a killed run continues when the command is repeated.
@@ -142,35 +152,62 @@ def train(
     Example: ssd train --data shards --recipe demo --epochs 10 --out trained
     """
     exit_on_sigterm()
-    from ssd_core.backends.ranks import Nodes, read_rank_env
-    from ssd_core.model_dir import MODEL_DIR
-    from ssd_core.stages import perf
-    from ssd_core.stages.frame import RESULTS_FILE
-    from ssd_core.stages.plan import check_budget, make_plan
-    from ssd_core.stages.train import Training, launch, run
+    from ssd_core.backends.ranks import Nodes
+    from ssd_core.stages.train import Training
 
     base = choose_recipe(recipe, config)
     trackers = None if log is None else json.dumps(log.split(","))
     given = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "init": init, "log": trackers}
     given["scale_lr"] = base.train.batch_size if scale_lr else None
-    refuse_repeated(context, _KEYS, assignments or ())
-    if is_extended and resume != "strict":
-        raise UsageError(
-            f"--extend and --resume {resume} exclude each other; leave one of them out"
-        )
-    changes = [f"{_KEYS[name]}={value}" for name, value in given.items() if value is not None]
     training = Training(
-        recipe=override(base, [*(assignments or ()), *changes]),
+        recipe=_set(context, base, given, assignments or ()),
         data_dir=data,
         framework=framework,
         device=device,
-        resume="extend" if is_extended else resume,
+        resume=_resume_rule(resume, is_extended=is_extended),
         planned_hours=planned,
     )
     if local_addr is not None:
         use_address(local_addr)
     here = count_devices(device, num_devices, devices)
     nodes = Nodes(here, nnodes, node_rank, master_addr, master_port)
+    _run(training, out, nodes, runs=runs, budget=budget, as_json=as_json)
+
+
+def _resume_rule(rule: str, *, is_extended: bool) -> str:
+    if not is_extended:
+        return rule
+    if rule != "strict":
+        raise UsageError(f"--extend and --resume {rule} exclude each other; leave one of them out")
+    return "extend"
+
+
+def _set(
+    context: typer.Context, recipe: Recipe, given: Mapping[str, object], assignments: Sequence[str]
+) -> Recipe:
+    """Return a recipe with the values of --set and of the options that set a key."""
+    refuse_repeated(context, _KEYS, assignments)
+    changes = [f"{_KEYS[name]}={value}" for name, value in given.items() if value is not None]
+    return override(recipe, [*assignments, *changes])
+
+
+def _run(
+    training: "Training",
+    out: Location,
+    nodes: "Nodes",
+    *,
+    runs: str,
+    budget: float | None,
+    as_json: bool,
+) -> None:
+    """Train within the budget, or measure the speed of training, on the devices of `nodes`."""
+    from ssd_core.backends.ranks import read_rank_env
+    from ssd_core.model_dir import MODEL_DIR
+    from ssd_core.stages import perf
+    from ssd_core.stages.frame import RESULTS_FILE
+    from ssd_core.stages.plan import check_budget, make_plan
+    from ssd_core.stages.train import launch, run
+
     if runs == "perf":
         finish(perf.run(training, out, nodes), out / RESULTS_FILE, as_json=as_json)
         return

@@ -22,6 +22,7 @@ from ssd_core.layouts.protobuf import (
     Fields,
     MalformedMessageError,
     data,
+    explained,
     read_fields,
     read_messages,
     text,
@@ -49,14 +50,9 @@ def read_ckpt(content: bytes) -> dict[str, Array]:
     Raises:
         DataError: it is not a checkpoint, or it is damaged or encrypted.
     """
-    try:
-        arrays = dict(_read_values(_verify(content)))
-    except MalformedMessageError as error:
-        raise DataError(
-            f"not a checkpoint of MindSpore, or damaged or encrypted: {error}; copy it again, or "
-            "save it without a key"
-        ) from None
-    return arrays
+    kind = "a checkpoint of MindSpore, or damaged or encrypted"
+    with explained(kind, "copy it again, or save it without a key"):
+        return dict(_read_values(_verify(content)))
 
 
 def write_ckpt(arrays: Mapping[str, Array]) -> bytes:

@@ -21,6 +21,7 @@ from ssd_core.layouts.protobuf import (
     Fields,
     MalformedMessageError,
     data,
+    explained,
     read_fields,
     read_messages,
     text,
@@ -43,14 +44,9 @@ def read_graph(content: bytes) -> dict[str, Array]:
     Raises:
         DataError: it is not a frozen graph, or it is damaged.
     """
-    try:
-        weights = dict(_read_weights(read_fields(content)))
-    except MalformedMessageError as error:
-        raise DataError(
-            f"not a frozen graph of TensorFlow, or damaged: {error}; expected the file "
-            "frozen_inference_graph.pb of an exported model"
-        ) from None
-    return weights
+    kind = "a frozen graph of TensorFlow, or damaged"
+    with explained(kind, "expected the file frozen_inference_graph.pb of an exported model"):
+        return dict(_read_weights(read_fields(content)))
 
 
 def _read_weights(graph: Fields) -> Iterator[tuple[str, Array]]:

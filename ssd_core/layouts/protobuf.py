@@ -1,6 +1,9 @@
 """The wire format of protocol buffers: messages of numbered fields, without their descriptions."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ssd_core.errors import DataError
 
 INTEGER, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 """The kinds of values."""
@@ -15,6 +18,15 @@ Fields = dict[int, list[int | memoryview]]
 
 class MalformedMessageError(Exception):
     """The content is not a message of the expected kind; the text is a clause."""
+
+
+@contextmanager
+def explained(kind: str, remedy: str) -> Iterator[None]:
+    """Turn a MalformedMessageError in the block into a DataError about a file of this kind."""
+    try:
+        yield
+    except MalformedMessageError as error:
+        raise DataError(f"not {kind}: {error}; {remedy}") from None
 
 
 def read_fields(message: bytes | memoryview) -> Fields:
