@@ -1,6 +1,6 @@
 """Training and detection of SSD300-VGG16 on a GPU, from synthetic batches and from the loader.
 
-Nothing is compared; whoever runs it notes the date with the output.
+There is no peer to compare with. Record the date of the run with its output.
 
     python -m benchmarks.gpu           # 8 minutes at most
     python -m benchmarks.gpu --tiny    # a small network in seconds, on any device

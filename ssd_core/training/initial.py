@@ -62,7 +62,7 @@ class InitialWeights:
 
         Raises:
             UsageError: the file does not exist.
-            DataError: there is no model.
+            DataError: the model is missing.
         """
         if not self._config.source:
             return ""

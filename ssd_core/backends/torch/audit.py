@@ -66,7 +66,7 @@ def audit(device: str, config: TrainConfig) -> list[OperatorUse]:
     """Return the operators of a training step, alone and as one of two ranks, and of a detector.
 
     Raises:
-        UsageError: there is no list of operators for the device, or its own package is loaded.
+        UsageError: the device has no list of operators, or its own package is loaded.
     """
     _register(device)
     batch, opened = _make_batch(config.model.image_size), open_device(device)

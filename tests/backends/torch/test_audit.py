@@ -45,7 +45,7 @@ for use in observe("npu", "work", work):
 
 
 def test_the_audit_finds_what_is_slow() -> None:
-    """`_to_copy` brings the result to the host, which is no finding: nothing follows."""
+    """`_to_copy` brings the result to the host; it is not a finding, because nothing follows."""
     done = subprocess.run([sys.executable, "-c", SLOW], capture_output=True, text=True, check=True)
     found = dict(line.split(" - ") for line in done.stdout.splitlines())
     assert {name: finding for name, finding in found.items() if finding} == {

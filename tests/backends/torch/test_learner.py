@@ -82,7 +82,7 @@ def test_weight_decay_of_norms_and_biases_is_optional(name):
 
 
 class Elsewhere(Device):
-    """A device with the memory of none: there is no value to read, and the host computes nothing.
+    """A device without memory: its tensors have no values, so the host cannot read or compute one.
 
     It lacks fused optimizers, and every other type of autocast is that of a processor.
     """
