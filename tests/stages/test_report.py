@@ -144,7 +144,10 @@ def test_wrong_inputs_are_named(outputs, bccd_shards, tmp_path):
         ([tmp_path], r"has no invocation\.json"),
         ([trained_dir, trained_dir], "are both of stage 'train'"),
         ([], "nothing to report"),
-        ([bccd_shards], "is of stage 'convert'; expected one of train, evaluate"),
+        (
+            [bccd_shards],
+            "is of stage 'convert'; expected one of train, import-weights, evaluate, benchmark",
+        ),
     ):
         with pytest.raises(UsageError, match=message):
             write(inputs, tmp_path / "out")
