@@ -15,6 +15,9 @@ from tests.requirements import INSTALLED_FRAMEWORKS, missing
 
 ROOT = Path(__file__).parents[2]
 TORCH = ROOT / ".venv" / "bin" / "python"
+NORM_TOLERANCES = {"ssd300_mobilenet_v2": 3e-2}
+"""Of gradient norms, where 1e-3 is out of reach: the single precision of its many norms. Against a
+gradient in double precision, PyTorch is off by up to 1.1 % there and MindSpore by 0.3 %."""
 
 
 @pytest.fixture(
@@ -49,10 +52,11 @@ def test_states_travel_from_torch_to_mindspore_and_back_unchanged(results):
         np.testing.assert_array_equal(theirs[name], ours[name], err_msg=name)
 
 
-def test_each_of_ten_steps_has_the_same_losses_and_gradient_norm(results):
+def test_each_of_ten_steps_has_the_same_losses_and_gradient_norm(results, recipe):
     for name, ours in results[0].items():
         if name.startswith("figures/"):
-            tolerance = 1e-3 if name.endswith("gradient_norm") else 1e-4
+            is_norm = name.endswith("gradient_norm")
+            tolerance = NORM_TOLERANCES.get(recipe, 1e-3) if is_norm else 1e-4
             np.testing.assert_allclose(results[1][name], ours, rtol=tolerance, err_msg=name)
 
 
