@@ -25,8 +25,25 @@ class Style(NamedTuple):
 VGG16 = {1: (64, 64), 2: (128, 128), 3: (256,) * 3, 4: (512,) * 3, 5: (512,) * 3}
 """Channels of the convolutions in each stage (Simonyan and Zisserman 2014, configuration D)."""
 
-VGG16_EXTRAS = ((512, 2, 1), (256, 2, 1), (256, 1, 0), (256, 1, 0))
-"""Channels, stride and padding of the extra layers at 300 px (SSD paper, figure 2)."""
+
+class Extra(NamedTuple):
+    """The second convolution of an extra layer; the first one is 1x1 with half of its channels."""
+
+    out_channels: int
+    kernel_size: int
+    stride: int
+    padding: int
+
+
+_HALVES = Extra(256, 3, 2, 1)
+_UNPADDED = Extra(256, 3, 1, 0)
+_PAPER_EXTRAS = (Extra(512, 3, 2, 1), _HALVES, _UNPADDED, _UNPADDED)
+EXTRAS = {
+    "vgg16": _PAPER_EXTRAS,
+    "vgg16_linear": _PAPER_EXTRAS,
+    "vgg16_512": (Extra(512, 3, 2, 1), _HALVES, _HALVES, _HALVES, Extra(256, 4, 1, 1)),
+}
+"""The extra layers by backbone (SSD paper, section 3.2; figure 2; 512 px in section 3.4)."""
 
 DROPOUT_STRIDE = -1640531535
 DROPOUT_ROUNDS = 3
@@ -76,14 +93,17 @@ def mobilenet_v2_blocks() -> Iterator[Block]:
             in_channels = channels
 
 
-_ONLY_PADDING = {"vgg16": "symmetric", "vgg16_linear": "same"}
+_ONLY_PADDING = {"vgg16": "symmetric", "vgg16_512": "symmetric", "vgg16_linear": "same"}
 """Of backbones that implement one way of padding; the others implement both."""
 
 
-_VGG16_STAGES = ("conv1_*", "conv2_*", "conv3_*", "conv4_*", "conv5_*", "fc[67].*")
+_VGG16_STAGES = tuple(
+    (pattern,) for pattern in ("conv1_*", "conv2_*", "conv3_*", "conv4_*", "conv5_*", "fc[67].*")
+)
 STAGES: dict[str, tuple[tuple[str, ...], ...]] = {
-    "vgg16": tuple((pattern,) for pattern in _VGG16_STAGES),
-    "vgg16_linear": tuple((pattern,) for pattern in _VGG16_STAGES),
+    "vgg16": _VGG16_STAGES,
+    "vgg16_512": _VGG16_STAGES,
+    "vgg16_linear": _VGG16_STAGES,
     "residual": (("stem.*",), *((f"blocks.{index}.*",) for index in range(5))),
     "mobilenet_v2": (
         ("stem.*", "blocks.0.*"),
@@ -99,11 +119,11 @@ STAGES: dict[str, tuple[tuple[str, ...], ...]] = {
 def level_sides(backbone: str, side: int) -> tuple[int, ...]:
     """Return the cells per side of each level of a network, for square images of `side` pixels."""
     match backbone:
-        case "vgg16" | "vgg16_linear":
-            conv4_3 = math.ceil((side // 4 if backbone == "vgg16" else side / 4) / 2)
+        case "vgg16" | "vgg16_512" | "vgg16_linear":
+            conv4_3 = math.ceil((side / 4 if backbone == "vgg16_linear" else side // 4) / 2)
             sides = [conv4_3, math.ceil(conv4_3 / 2)]
-            for _, stride, padding in VGG16_EXTRAS:
-                sides.append((sides[-1] + 2 * padding - 3) // stride + 1)
+            for _, kernel_size, stride, padding in EXTRAS[backbone]:
+                sides.append((sides[-1] + 2 * padding - kernel_size) // stride + 1)
             return tuple(sides)
         case "residual":
             first, last = 3, 6

@@ -6,10 +6,10 @@ from ssd_core.layouts.base import OURS, WeightLayout
 from ssd_core.layouts.ckpt import write_ckpt
 from ssd_core.model_dir import Model
 from ssd_core.networks import (
+    EXTRAS,
     MOBILENET_V2_BRANCH,
     MOBILENET_V2_EXTRAS,
     VGG16,
-    VGG16_EXTRAS,
     mobilenet_v2_blocks,
 )
 from ssd_core.structures import Array
@@ -72,7 +72,7 @@ def _vgg16() -> dict[str, str]:
     for stage, widths in VGG16.items():
         for index in range(len(widths)):
             layers[f"backbone.conv{stage}_{index + 1}"] = f"backbone.b{stage}.{2 * index}"
-    for extra in range(len(VGG16_EXTRAS)):
+    for extra in range(len(EXTRAS["vgg16_linear"])):
         for index in (1, 2):
             layers[f"extras.{extra}.conv{index}"] = f"b{8 + extra}_{index}"
     return layers | _heads()

@@ -2,7 +2,7 @@
 
 from ssd_core.config import PostprocessSpec
 from ssd_core.layouts.base import WeightLayout, keep
-from ssd_core.networks import VGG16, VGG16_EXTRAS
+from ssd_core.networks import EXTRAS, VGG16
 from ssd_core.recipes.anchors import paper_levels
 from ssd_core.recipes.ssd300_vgg16 import SSD300_COCO_SIZES, SSD300_RATIOS, SSD300_STRIDES
 
@@ -32,7 +32,7 @@ def _vgg16() -> dict[str, str]:
         else:
             theirs = f"extra.0.7.{place - _POOL5}"
         layers[f"backbone.{layer}"] = f"backbone.{theirs}"
-    for extra in range(len(VGG16_EXTRAS)):
+    for extra in range(len(EXTRAS["vgg16"])):
         for index in (1, 2):
             theirs = f"backbone.extra.{extra + 1}.{2 * (index - 1)}"
             layers[f"extras.{extra}.conv{index}"] = theirs

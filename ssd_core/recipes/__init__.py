@@ -14,10 +14,15 @@ from ssd_core.recipes.ssd300_vgg16_mindspore import (
     ssd300_vgg16_mindspore,
     ssd300_vgg16_mindspore_gpu,
 )
+from ssd_core.recipes.ssd512_vgg16 import ssd512_vgg16
+from ssd_core.recipes.ssd_vgg16_voc import ssd300_vgg16_voc, ssd512_vgg16_voc
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "demo": demo,
     "ssd300_vgg16": ssd300_vgg16,
+    "ssd300_vgg16_voc": ssd300_vgg16_voc,
+    "ssd512_vgg16": ssd512_vgg16,
+    "ssd512_vgg16_voc": ssd512_vgg16_voc,
     "ssd300_vgg16_mindspore": ssd300_vgg16_mindspore,
     "ssd300_vgg16_mindspore_gpu": ssd300_vgg16_mindspore_gpu,
     "ssd300_mobilenet_v2": ssd300_mobilenet_v2,

@@ -5,6 +5,7 @@ Source: the `ssd_vgg16` model of MindSpore's model zoo, for 8 devices.
 
 from ssd_core.config import Recipe
 from ssd_core.recipes.anchors import tensorflow_levels
+from ssd_core.recipes.derive import derive
 from ssd_core.recipes.ssd300_mobilenet_v2 import ssd300_mobilenet_v2
 from ssd_core.recipes.ssd300_vgg16 import SSD300_STRIDES
 
@@ -22,18 +23,13 @@ def ssd300_vgg16_mindspore_gpu() -> Recipe:
 
 
 def _with_min_scale(name: str, min_scale: float, devices: str) -> Recipe:
-    base = ssd300_mobilenet_v2()
     anchors = tensorflow_levels(300, strides=SSD300_STRIDES, min_scale=min_scale)
-    changes = {
-        "model": {"backbone": "vgg16_linear", "anchors": anchors},
-        "schedule": {"warmup": 2 / _EPOCHS},
-    }
-    parts = {key: getattr(base.train, key).model_copy(update=each) for key, each in changes.items()}
-    return base.model_copy(
-        update={
-            "name": name,
-            "description": "MindSpore's SSD300 with VGG16 without biases and L2Norm, 300 px, "
-            f"7,308 anchors; its configuration for {devices}",
-            "train": base.train.model_copy(update={**parts, "epochs": _EPOCHS}),
-        }
+    return derive(
+        ssd300_mobilenet_v2(),
+        name=name,
+        description="MindSpore's SSD300 with VGG16 without biases and L2Norm, 300 px, "
+        f"7,308 anchors; its configuration for {devices}",
+        model={"backbone": "vgg16_linear", "anchors": anchors},
+        schedule={"warmup": 2 / _EPOCHS},
+        epochs=_EPOCHS,
     )

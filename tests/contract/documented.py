@@ -8,8 +8,9 @@ PAGE = (Path(__file__).parents[2] / "docs" / "file-formats.md").read_text()
 
 def documented_shapes(backbone):
     """Return the shape of every array in the page's table of this backbone."""
-    section = PAGE.partition(f"### Backbone `{backbone}`")[2].partition("\n#")[0]
-    shapes = {}
+    section = PAGE.partition(f"### Backbone `{backbone}`\n")[2].partition("\n#")[0]
+    base = re.match(r"\nAs `(\w+)`", section)
+    shapes = documented_shapes(base[1]) if base else {}
     for name, kind, text in re.findall(r"^\| `(.+)` \| (.+) \| (.+) \|$", section, re.MULTILINE):
         shape = tuple(int(number) for number in text.split(", "))
         shapes |= {

@@ -14,7 +14,15 @@ NUM_CLASSES = 20
 pytestmark = pytest.mark.parametrize("framework", INSTALLED_FRAMEWORKS)
 
 
-@pytest.fixture(params=["ssd300_vgg16", "ssd300_vgg16_mindspore", "demo", "ssd300_mobilenet_v2"])
+@pytest.fixture(
+    params=[
+        "ssd300_vgg16",
+        "ssd512_vgg16",
+        "ssd300_vgg16_mindspore",
+        "demo",
+        "ssd300_mobilenet_v2",
+    ]
+)
 def recipe(request):
     return load_recipe(request.param).train
 

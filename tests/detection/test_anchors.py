@@ -29,19 +29,18 @@ STRIDES_MINDSPORE = (16, 32, 64, 100, 150, 300)
 STRIDES_PYRAMID = (8, 16, 32, 64, 128)
 EVERY_RATIO = ((2, 3),) * 6
 
+
+def anchors_of_recipe(name):
+    return load_recipe(name).train.model.anchors
+
+
 # name -> image size, levels, and how many anchors the reference system states
 SYSTEMS = {
     "ssd300 of mmdetection": (300, paper_levels(**SSD300), 8732),
     "ssd300 of torchvision and NVIDIA": (300, paper_levels(**SSD300, limit=300), 8732),
-    "ssd512 of mmdetection": (
-        512,
-        paper_levels(
-            strides=(8, 16, 32, 64, 128, 256, 512),
-            sizes=(20, 51, 133, 215, 296, 378, 460, 542),
-            ratios=((2,), *((2, 3),) * 4, (2,), (2,)),
-        ),
-        24564,
-    ),
+    "ssd300 of mmdetection for VOC": (300, anchors_of_recipe("ssd300_vgg16_voc"), 8732),
+    "ssd512 of mmdetection": (512, anchors_of_recipe("ssd512_vgg16"), 24564),
+    "ssd512 of mmdetection for VOC": (512, anchors_of_recipe("ssd512_vgg16_voc"), 24564),
     "ssdlite320 of mmdetection": (
         320,
         paper_levels(
@@ -73,7 +72,7 @@ SYSTEMS = {
     ),
     "ssd300_vgg16 of MindSpore": (300, tensorflow_levels(300, strides=SSD300_STRIDES), 7308),
     "ssd640_fpn of MindSpore": (640, retinanet_levels(strides=STRIDES_PYRAMID), 51150),
-    "demo": (256, load_recipe("demo").train.model.anchors, 5440),
+    "demo": (256, anchors_of_recipe("demo"), 5440),
 }
 
 
@@ -104,22 +103,25 @@ def anchors_of(cells, centre_of, shapes):
     )
 
 
-def mmdetection_anchors():
-    """SSD300 for COCO, in pixels.
+def mmdetection_anchors(image_size, *percents):
+    """SSD300 or SSD512, in pixels.
 
-    Sizes by the rule of its SSDAnchorGenerator for basesize_ratio_range (.15, .9): 7 %, then 15 %
-    to 87 % in steps of 18 %; heights are multiplied by sqrt(h / w), widths divided by it.
+    Sizes by the rule of its SSDAnchorGenerator: a small one, then those of its
+    basesize_ratio_range in even steps; heights are multiplied by sqrt(h / w), widths divided by it.
     """
-    percents = [7, 15, 33, 51, 69, 87, 105]
+    if image_size == 300:
+        cells, strides, num_ratios = (38, 19, 10, 5, 3, 1), (8, 16, 32, 64, 100, 300), "122211"
+    else:
+        cells, num_ratios = (64, 32, 16, 8, 4, 2, 1), "1222211"
+        strides = [512 / side for side in cells]
     shapes = []
-    for level, num_ratios in enumerate((1, 2, 2, 2, 1, 1)):
-        small, large = (300 * percents[level + step] // 100 for step in (0, 1))
+    for level, number in enumerate(num_ratios):
+        small, large = (image_size * percents[level + step] // 100 for step in (0, 1))
         pairs = [(small, 1.0), (math.sqrt(small * large), 1.0)]
-        for ratio in (2, 3)[:num_ratios]:
+        for ratio in (2, 3)[: int(number)]:
             pairs += [(small, 1 / ratio), (small, ratio)]
         shapes.append([(side / math.sqrt(tall), side * math.sqrt(tall)) for side, tall in pairs])
-    strides = (8, 16, 32, 64, 100, 300)
-    return anchors_of((38, 19, 10, 5, 3, 1), lambda i, level, _: (i + 0.5) * strides[level], shapes)
+    return anchors_of(cells, lambda i, level, _: (i + 0.5) * strides[level], shapes)
 
 
 def mobilenet_shapes():
@@ -148,7 +150,10 @@ def pyramid_shapes():
 
 
 EXPECTED = {
-    "ssd300 of mmdetection": mmdetection_anchors,
+    "ssd300 of mmdetection": lambda: mmdetection_anchors(300, 7, *range(15, 106, 18)),
+    "ssd300 of mmdetection for VOC": lambda: mmdetection_anchors(300, 10, *range(20, 106, 17)),
+    "ssd512 of mmdetection": lambda: mmdetection_anchors(512, 4, *range(10, 107, 16)),
+    "ssd512 of mmdetection for VOC": lambda: mmdetection_anchors(512, 7, *range(15, 106, 15)),
     "ssd300 of torchvision and NVIDIA": lambda: torchvision_anchors(
         300,
         (38, 19, 10, 5, 3, 1),

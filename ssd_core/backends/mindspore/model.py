@@ -12,6 +12,7 @@ from ssd_core.backends.mindspore.backbones import BACKBONES
 from ssd_core.backends.mindspore.backbones.layers import ConvNorm, convolution
 from ssd_core.backends.weights import ArrayTypes, check_arrays
 from ssd_core.config import ModelConfig
+from ssd_core.errors import UsageError
 from ssd_core.networks import Style, check_model
 from ssd_core.structures import Array
 
@@ -22,6 +23,11 @@ class Ssd(nn.Cell):
     def __init__(self, config: ModelConfig, num_classes: int, *, precision: str = "fp32") -> None:
         """Build a network whose convolutions compute in `fp32` or `fp16`, from fp32 weights."""
         check_model(config)
+        if config.backbone not in BACKBONES:
+            raise UsageError(
+                f"model.backbone: '{config.backbone}' is not implemented in MindSpore; use "
+                "--framework torch"
+            )
         super().__init__()
         self.backbone, extras = BACKBONES[config.backbone](Style.of(config))
         self.extras = nn.CellList(extras)

@@ -20,10 +20,13 @@ from ssd_core.recipes.ssd300_vgg16 import SSD300_COCO_SIZES, SSD300_RATIOS, SSD3
 
 VGG16 = load_recipe("ssd300_vgg16").train.model
 RESIDUAL = load_recipe("demo").train.model
+VGG16_512 = load_recipe("ssd512_vgg16").train.model
 VGG16_LINEAR = load_recipe("ssd300_vgg16_mindspore").train.model
 MOBILENET_V2 = load_recipe("ssd300_mobilenet_v2").train.model
 EVERY_BACKBONE = pytest.mark.parametrize(
-    "config", [RESIDUAL, VGG16, VGG16_LINEAR, MOBILENET_V2], ids=lambda each: each.backbone
+    "config",
+    [RESIDUAL, VGG16, VGG16_512, VGG16_LINEAR, MOBILENET_V2],
+    ids=lambda each: each.backbone,
 )
 TORCHVISION_CLASSES = 91
 
@@ -33,10 +36,17 @@ TORCHVISION_CLASSES = 91
     [
         (RESIDUAL, 3, 870_272, 5440),
         (VGG16, TORCHVISION_CLASSES - 1, 35_641_826, 8732),
+        (VGG16_512, 80, 36_038_196, 24564),
         (VGG16_LINEAR, 80, 24_305_589, 7308),
         (MOBILENET_V2, 80, 4_393_461, 1917),
     ],
-    ids=["residual", "vgg16 as in torchvision", "vgg16_linear", "mobilenet_v2 as in MindSpore"],
+    ids=[
+        "residual",
+        "vgg16 as in torchvision",
+        "vgg16_512",
+        "vgg16_linear",
+        "mobilenet_v2 as in MindSpore",
+    ],
 )
 def test_parameters_and_outputs(config, num_classes, num_parameters, num_anchors):
     model = Ssd(config, num_classes)

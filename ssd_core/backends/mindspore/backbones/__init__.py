@@ -12,8 +12,9 @@ from ssd_core.backends.mindspore.backbones.vgg16 import ExtraLayer, build_vgg16
 from ssd_core.networks import Style
 
 BACKBONES: dict[str, Callable[[Style], tuple[Backbone, Sequence[ExtraLayer | ExtraResidual]]]] = {
-    "vgg16": lambda _: build_vgg16(is_linear=False),
-    "vgg16_linear": lambda _: build_vgg16(is_linear=True),
+    "vgg16": lambda _: build_vgg16("vgg16"),
+    "vgg16_512": lambda _: build_vgg16("vgg16_512"),
+    "vgg16_linear": lambda _: build_vgg16("vgg16_linear"),
     "residual": lambda style: (Residual(style), []),
     "mobilenet_v2": build_mobilenet_v2,
 }

@@ -4,7 +4,7 @@ import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 
 from ssd_core.backends.mindspore.backbones.layers import Backbone, convolution
-from ssd_core.networks import DROPOUT_ROUNDS, DROPOUT_STRIDE, VGG16, VGG16_EXTRAS
+from ssd_core.networks import DROPOUT_ROUNDS, DROPOUT_STRIDE, EXTRAS, VGG16, Extra
 
 
 class Vgg16(Backbone):
@@ -77,18 +77,19 @@ class Dropout(nn.Cell):
 
 
 class ExtraLayer(nn.Cell):
-    """A 1x1 and a 3x3 convolution that add a coarser level (SSD paper, section 3).
+    """A 1x1 and a larger convolution that add a coarser level (SSD paper, section 3).
 
     Those of MindSpore `is_linear` have neither biases nor activations.
     """
 
-    def __init__(
-        self, in_channels: int, out_channels: int, *, stride: int, padding: int, is_linear: bool
-    ) -> None:
+    def __init__(self, in_channels: int, extra: Extra, *, is_linear: bool) -> None:
         super().__init__()
-        self.out_channels, hidden, bias = out_channels, out_channels // 2, not is_linear
+        self.out_channels, kernel_size, stride, padding = extra
+        hidden, bias = self.out_channels // 2, not is_linear
         self.conv1 = convolution(in_channels, hidden, 1, bias=bias)
-        self.conv2 = convolution(hidden, out_channels, 3, stride=stride, padding=padding, bias=bias)
+        self.conv2 = convolution(
+            hidden, self.out_channels, kernel_size, stride=stride, padding=padding, bias=bias
+        )
         self._is_linear = is_linear
 
     def construct(self, features: Tensor) -> Tensor:
@@ -112,15 +113,15 @@ class L2Norm(nn.Cell):
         return features / ops.maximum(length, 1e-12) * self.scale.view(1, -1, 1, 1)
 
 
-def build_vgg16(*, is_linear: bool) -> tuple[Vgg16, list[ExtraLayer]]:
-    """Return the network of the SSD paper, or MindSpore's; neither has batch normalisation.
+def build_vgg16(name: str) -> tuple[Vgg16, list[ExtraLayer]]:
+    """Return one of the networks of the SSD paper, or MindSpore's; none has batch normalisation.
 
-    At 300 px the extra levels have 10, 5, 3 and 1 cells per side.
+    At 300 px the extra levels have 10, 5, 3 and 1 cells per side, at 512 px 16, 8, 4, 2 and 1.
     """
-    extras, in_channels = [], 1024
-    for channels, stride, padding in VGG16_EXTRAS:
-        extras.append(
-            ExtraLayer(in_channels, channels, stride=stride, padding=padding, is_linear=is_linear)
-        )
-        in_channels = channels
+    is_linear = name == "vgg16_linear"
+    widths = (1024, *(extra.out_channels for extra in EXTRAS[name]))
+    extras = [
+        ExtraLayer(width, extra, is_linear=is_linear)
+        for width, extra in zip(widths, EXTRAS[name], strict=False)
+    ]
     return Vgg16(is_linear=is_linear), extras

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ssd_core.backends.torch.backbones.layers import Backbone
-from ssd_core.networks import DROPOUT_ROUNDS, DROPOUT_STRIDE, VGG16, VGG16_EXTRAS
+from ssd_core.networks import DROPOUT_ROUNDS, DROPOUT_STRIDE, EXTRAS, VGG16, Extra
 
 
 class Vgg16(Backbone):
@@ -77,18 +77,19 @@ class Dropout(nn.Module):
 
 
 class ExtraLayer(nn.Module):
-    """A 1x1 and a 3x3 convolution that add a coarser level (SSD paper, section 3).
+    """A 1x1 and a larger convolution that add a coarser level (SSD paper, section 3).
 
     Those of MindSpore `is_linear` have neither biases nor activations.
     """
 
-    def __init__(
-        self, in_channels: int, out_channels: int, *, stride: int, padding: int, is_linear: bool
-    ) -> None:
+    def __init__(self, in_channels: int, extra: Extra, *, is_linear: bool) -> None:
         super().__init__()
-        self.out_channels, hidden, bias = out_channels, out_channels // 2, not is_linear
+        self.out_channels, kernel_size, stride, padding = extra
+        hidden, bias = self.out_channels // 2, not is_linear
         self.conv1 = nn.Conv2d(in_channels, hidden, 1, bias=bias)
-        self.conv2 = nn.Conv2d(hidden, out_channels, 3, stride=stride, padding=padding, bias=bias)
+        self.conv2 = nn.Conv2d(
+            hidden, self.out_channels, kernel_size, stride=stride, padding=padding, bias=bias
+        )
         self._is_linear = is_linear
 
     def forward(self, features: Tensor) -> Tensor:
@@ -111,15 +112,15 @@ class L2Norm(nn.Module):
         return functional.normalize(features.float()) * self.scale.view(1, -1, 1, 1)
 
 
-def build_vgg16(*, is_linear: bool) -> tuple[Vgg16, list[ExtraLayer]]:
-    """Return the network of the SSD paper, or MindSpore's; neither has batch normalisation.
+def build_vgg16(name: str) -> tuple[Vgg16, list[ExtraLayer]]:
+    """Return one of the networks of the SSD paper, or MindSpore's; none has batch normalisation.
 
-    At 300 px the extra levels have 10, 5, 3 and 1 cells per side.
+    At 300 px the extra levels have 10, 5, 3 and 1 cells per side, at 512 px 16, 8, 4, 2 and 1.
     """
-    extras, in_channels = [], 1024
-    for channels, stride, padding in VGG16_EXTRAS:
-        extras.append(
-            ExtraLayer(in_channels, channels, stride=stride, padding=padding, is_linear=is_linear)
-        )
-        in_channels = channels
+    is_linear = name == "vgg16_linear"
+    widths = (1024, *(extra.out_channels for extra in EXTRAS[name]))
+    extras = [
+        ExtraLayer(width, extra, is_linear=is_linear)
+        for width, extra in zip(widths, EXTRAS[name], strict=False)
+    ]
     return Vgg16(is_linear=is_linear), extras
