@@ -26,7 +26,7 @@ def build(placement: Placement) -> BaseComponent:
             series: Name of the series that the result is compared with and added to.
             data_root: Path or URI that keeps the series and the results.
             overrides: Changes of the recipe of the model, for example
-                ["benchmark.fail_if_slower=true"].
+                ["benchmark.fail_on_regression=10"].
         """
         step = {"data_root": data_root, "run": dsl.PIPELINE_JOB_ID_PLACEHOLDER}
         fetched = fetch_model(uri=model, **step)

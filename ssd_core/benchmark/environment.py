@@ -29,16 +29,22 @@ def describe_environment(info: DeviceInfo) -> dict[str, str]:
 
 
 def comparable_conditions(
-    environment: Mapping[str, str], batch_sizes: Sequence[int], images: str
+    environment: Mapping[str, str], batch_sizes: Sequence[int], *, network: str, images: str
 ) -> dict[str, str]:
     """Return the conditions under which two results are comparable: those that are equal.
 
-    `images` is the origin of the input. Versions are left out, since a series is there to watch
-    their effect.
+    Versions are left out, since a series is there to watch their effect.
+
+    Args:
+        environment: of `describe_environment`.
+        batch_sizes: those that were measured.
+        network: digest of the network and its post-processing.
+        images: origin of the input.
     """
     return {
         **{name: environment[name] for name in _HARDWARE},
         "framework": environment["framework"].partition(" ")[0],
         "batch_sizes": ",".join(map(str, sorted(set(batch_sizes)))),
+        "network": network,
         "images": images,
     }

@@ -18,7 +18,18 @@ from ssd_core.errors import DataError
 from ssd_core.metrics import METRICS
 from ssd_core.store import Location
 
-Word = Literal["first", "faster", "same", "slower"]
+Word = Literal["faster", "slower", "not distinguishable", "not enough history", "not stable"]
+
+MIN_RUNS = 5
+"""Earlier runs that a verdict needs."""
+_MAX_RUNS = 20
+"""Latest of them that count, so that a lasting change becomes the normal case."""
+_LIMIT = 3.5
+"""Modified z-score of an outlier: Iglewicz and Hoaglin, How to Detect and Handle Outliers, 1993."""
+_MAD_TO_DEVIATION = 1.4826
+"""Standard deviation of a normal distribution whose median absolute deviation is 1."""
+_LEAST_SHARE = 0.05
+"""Least half-width of the band relative to the median: a few runs can agree by chance."""
 
 _JUDGED = ("images_per_second", "train_images_per_second")
 """Metrics that are compared."""
@@ -29,43 +40,53 @@ class Measurement(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    format_version: Literal[1] = 1
+    format_version: Literal[1, 2] = 2
     run: str
     """Id of the run that measured; a run has at most one measurement per series."""
     time: str
     """ISO 8601, UTC; informative only, the order comes from the file names."""
     conditions: dict[str, str]
-    """Device, precision, input: only results under equal conditions are compared."""
+    """Device, precision, network, input: only results under equal conditions are compared."""
     metrics: dict[str, float]
     model: dict[str, str]
     """The measured model."""
     version: str
     """Of this package."""
+    is_stable: bool = False
+    """Whether every warm-up ended because the durations were stable. Format 1 does not record it,
+    so its results are listed but not compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """A result compared with the earlier ones of its series under the same conditions."""
+    """A speed compared with the noise of the earlier ones under the same conditions."""
 
     word: Word
     metric: str
     value: float
-    median: float | None
-    """Of the earlier results; None for the first."""
     compared: int
-    """Number of earlier results."""
+    """Number of earlier results that count."""
+    median: float | None = None
+    """Of the earlier results; None without a comparison."""
+    margin: float | None = None
+    """Half-width of the noise band around the median."""
+
+    @property
+    def change(self) -> float:
+        """Difference to the median in percent; 0 without a comparison."""
+        return 100 * (self.value / self.median - 1) if self.median else 0.0
 
     def describe(self) -> str:
         """Return the comparison in one line."""
         metric = METRICS[self.metric]
-        ours = metric.describe(self.value)
-        if self.median is None:
-            return f"{ours}, the first of the series on this device"
-        change = 100 * (self.value / self.median - 1)
-        result = "the same" if self.word == "same" else self.word
+        ours = f"{metric.describe(self.value)}: {self.word}"
+        if self.word == "not stable":
+            return f"{ours} in the warm-up, so not compared; raise benchmark.seconds"
+        if self.median is None or self.margin is None:
+            return f"{ours} on this device and configuration ({self.compared} of {MIN_RUNS} runs)"
         return (
-            f"{ours} is {result}: {change:+.1f} % from {metric.format(self.median)}, "
-            f"the median of {self.compared} before"
+            f"{ours}, {self.change:+.1f} % from {metric.format(self.median)}, the median of "
+            f"{self.compared} runs whose noise is ±{100 * self.margin / self.median:.1f} %"
         )
 
 
@@ -74,33 +95,48 @@ def now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
-def judge(new: Measurement, earlier: Sequence[Measurement], tolerance: float) -> Verdict:
-    """Compare speeds with the median of the results of other runs under the same conditions.
+def judge(new: Measurement, earlier: Sequence[Measurement]) -> Verdict:
+    """Compare speeds with the noise of other stable runs under the same conditions.
 
-    `tolerance` is the share of the median within which a result counts as the same. The verdict is
-    that of the detector, or that of the training where only it is slower.
+    The verdict is that of the detector, or that of the training where only it is slower; of two
+    slower speeds it is the one that lost more.
     """
-    verdicts = [_judge(name, new, earlier, tolerance) for name in _JUDGED if name in new.metrics]
-    return next((each for each in verdicts if each.word == "slower"), verdicts[0])
+    verdicts = [_judge(name, new, earlier) for name in _JUDGED if name in new.metrics]
+    slower = [each for each in verdicts if each.word == "slower"]
+    return min(slower, key=lambda each: each.change, default=verdicts[0])
 
 
-def _judge(
-    name: str, new: Measurement, earlier: Sequence[Measurement], tolerance: float
-) -> Verdict:
-    ours = new.metrics[name]
+def _judge(name: str, new: Measurement, earlier: Sequence[Measurement]) -> Verdict:
+    value = new.metrics[name]
     others = [
         other.metrics[name]
         for other in earlier
-        if other.conditions == new.conditions and other.run != new.run and name in other.metrics
-    ]
-    if not others:
-        return Verdict(word="first", metric=name, value=ours, median=None, compared=0)
-    usual = median(others)
-    is_same = abs(ours - usual) <= tolerance * usual
-    word: Word = (
-        "same" if is_same else "faster" if METRICS[name].is_better(ours, usual) else "slower"
+        if other.is_stable
+        and other.conditions == new.conditions
+        and other.run != new.run
+        and name in other.metrics
+    ][-_MAX_RUNS:]
+    word: Word = "not stable" if not new.is_stable else "not enough history"
+    if not new.is_stable or len(others) < MIN_RUNS:
+        return Verdict(word=word, metric=name, value=value, compared=len(others))
+    usual, margin = noise_band(others)
+    if abs(value - usual) <= margin:
+        word = "not distinguishable"
+    else:
+        word = "faster" if METRICS[name].is_better(value, usual) else "slower"
+    return Verdict(
+        word=word, metric=name, value=value, compared=len(others), median=usual, margin=margin
     )
-    return Verdict(word=word, metric=name, value=ours, median=usual, compared=len(others))
+
+
+def noise_band(values: Sequence[float]) -> tuple[float, float]:
+    """Return the median of at least one value, and the distance from it that is still noise.
+
+    Median and median absolute deviation ignore single outliers, as a busy machine produces them.
+    """
+    centre = median(values)
+    deviation = _MAD_TO_DEVIATION * median(abs(value - centre) for value in values)
+    return centre, max(_LIMIT * deviation, _LEAST_SHARE * centre)
 
 
 def read_series(location: Location) -> list[Measurement]:

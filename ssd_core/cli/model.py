@@ -21,6 +21,7 @@ from ssd_core.cli.options import (
     count_devices,
     finish,
     print_json,
+    refuse_repeated,
 )
 from ssd_core.config import (
     SCORE_THRESHOLD,
@@ -151,7 +152,11 @@ def evaluate(
         finish(result, out / RESULTS_FILE, as_json=as_json)
 
 
+_KEYS = {"fail_on_regression": "benchmark.fail_on_regression"}
+
+
 def benchmark(
+    context: typer.Context,
     model: Model,
     out: Out,
     data: OptionalData = None,
@@ -163,6 +168,15 @@ def benchmark(
             parser=Location.parse,
         ),
     ] = None,
+    fail_on_regression: Annotated[
+        float | None,
+        typer.Option(
+            metavar="PERCENT",
+            min=0,
+            help="Fail, exit code 3, if a speed is outside the noise of the series and lower by "
+            "more than this.",
+        ),
+    ] = None,
     assignments: Assignments = None,
     framework: Framework = "torch",
     device: Device = "auto",
@@ -171,15 +185,21 @@ def benchmark(
     """Measure speed: decoding, preprocessing, forward pass, postprocessing, and end to end.
 
     The input is the evaluation split of --data, or generated images without it. With --series the
-    result is `faster`, `same` or `slower` than the median on the same device; with
-    `--set benchmark.fail_if_slower=true` a slower result fails.
+    result is faster or slower than at least 5 earlier ones on the same device, or not
+    distinguishable from their noise.
 
-    Example: ssd benchmark --model trained --data shards --series nightly --out speed
+    Example: ssd benchmark --model trained --series nightly --fail-on-regression 10 --out speed
     """
     from ssd_core.stages import benchmark as stage
     from ssd_core.stages.frame import RESULTS_FILE
 
-    config = _model_recipe(model, "benchmark", assignments).benchmark
+    changes = list(assignments or ())
+    if fail_on_regression is not None:
+        if series is None:
+            raise UsageError("--fail-on-regression compares with earlier results; add --series DIR")
+        refuse_repeated(context, _KEYS, changes)
+        changes.append(f"benchmark.fail_on_regression={fail_on_regression}")
+    config = _model_recipe(model, "benchmark", changes).benchmark
     result = stage.run(
         config, model, out, data_dir=data, series=series, framework=framework, device=device
     )

@@ -3,9 +3,17 @@
 The string below a field documents it. Defaults live here and in recipes, nowhere else.
 """
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from ssd_core.config.augment import (
     AugmentConfig,
@@ -157,10 +165,23 @@ class BenchmarkConfig(Section):
     """Measuring time per batch size, after the warm-up."""
     train_steps: NonNegativeInt = 0
     """Steps of a training whose speed is measured too, data loading included; 0 for none."""
-    tolerance: Share = 0.05
-    """Relative difference to the median of a series up to which a speed counts as the same."""
-    fail_if_slower: bool = False
-    """Whether a result slower than its series fails the run."""
+    fail_on_regression: NonNegativeFloat | None = None
+    """Percent of the median of a series by which a speed may be lower; one that is lower and
+    outside the noise of the series fails the run. None for no limit."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_earlier_models(cls, values: Any) -> Any:
+        """Replace the two keys that models of an earlier format of this section have."""
+        if not isinstance(values, Mapping) or not values.keys() >= _EARLIER_KEYS:
+            return values
+        limit = 0.0 if values["fail_if_slower"] else None
+        kept = {name: value for name, value in values.items() if name not in _EARLIER_KEYS}
+        return {"fail_on_regression": limit, **kept}
+
+
+_EARLIER_KEYS = {"tolerance", "fail_if_slower"}
+"""Of a benchmark whose tolerance was fixed instead of measured."""
 
 
 class ReportConfig(Section):

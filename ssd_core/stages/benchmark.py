@@ -24,6 +24,7 @@ from ssd_core.stages.frame import Input, Invocation, Results, check_owner, run_s
 from ssd_core.stages.perf import bounded, measure, write_generated_data
 from ssd_core.stages.train import Training
 from ssd_core.store import Location
+from ssd_core.store.known_file import digest_json
 from ssd_core.structures import StageResult
 
 _MAX_IMAGES = 64
@@ -48,7 +49,7 @@ def run(
     detections, while threads decode ahead of the device. `latency_ms_*` are end-to-end times of the
     smallest batch size, without overlap. With `train_steps` also the speed of a training with the
     recipe of the model is measured, on the train split or on generated images. With a series the
-    metadata of the result have a `verdict`: `first`, `faster`, `same` or `slower`.
+    metadata of the result have a `verdict`, one of `history.Word`.
 
     Args:
         config: the `benchmark` section.
@@ -86,16 +87,20 @@ def run(
             announce("%s", METRICS["train_images_per_second"].describe(speed))
             results["metrics"]["train_images_per_second"] = speed
         if series is not None:
-            verdict = _compare(config, results, series, run_id or secrets.token_hex(8))
+            verdict = _compare(config, model, results, series, run_id or secrets.token_hex(8))
             announce("%s", verdict.describe())
-            results["verdict"] = asdict(verdict) | {"comparison": verdict.describe()}
+            results["verdict"] = asdict(verdict) | {
+                "change": verdict.change,
+                "comparison": verdict.describe(),
+            }
         return results
 
     results = run_stage(invocation, out_dir, work)
-    metadata = {"device": model.device.name}
+    metadata: dict[str, str | float] = {"device": model.device.name}
     if verdict := results.get("verdict"):
-        metadata |= {"verdict": verdict["word"], "comparison": verdict["comparison"]}
-    return StageResult(metrics=results["metrics"], metadata={**metadata})
+        metadata["verdict"] = verdict["word"]
+        metadata |= {name: verdict[name] for name in ("change", "comparison")}
+    return StageResult(metrics=results["metrics"], metadata=metadata)
 
 
 def _results(
@@ -115,32 +120,51 @@ def _results(
 
 
 def _compare(
-    config: BenchmarkConfig, results: Results, series: Location, run_id: str
+    config: BenchmarkConfig, model: OpenedModel, results: Results, series: Location, run_id: str
 ) -> history.Verdict:
     """Append a result to a series and compare it with the earlier ones."""
     earlier = history.read_series(series)
+    identity = {name: str(value) for name, value in results["model"].items()}
     new = history.Measurement(
         run=run_id,
         time=history.now(),
         conditions=comparable_conditions(
-            results["environment"], config.batch_sizes, results["images"]["origin"]
+            results["environment"],
+            config.batch_sizes,
+            network=_digest_network(model, config),
+            images=results["images"]["origin"],
         ),
         metrics=results["metrics"],
-        model={name: str(value) for name, value in results["model"].items()},
+        model=identity | {"weights": model.source.digest},
         version=__version__,
+        is_stable=all(row["warm_up"]["is_stable"] for row in results["batches"]),
     )
     history.append(series, new, earlier)
-    return history.judge(new, earlier, config.tolerance)
+    return history.judge(new, earlier)
+
+
+def _digest_network(model: OpenedModel, config: BenchmarkConfig) -> str:
+    """Return a digest of all that decides the work per image, apart from the weights."""
+    network = model.description.model
+    postprocess = config.postprocess.apply(network.postprocess)
+    values = network.model_copy(update={"postprocess": postprocess}).model_dump(mode="json")
+    return digest_json(values | {"num_classes": len(model.classes)})
 
 
 def check_verdict(config: BenchmarkConfig, result: StageResult) -> None:
-    """Fail a run that is slower than its series, if so configured; called after all writes.
+    """Fail a run that is slower than its series by too much; called after all writes.
 
     Raises:
-        GateError: the result is slower than its series.
+        GateError: the result is slower than `fail_on_regression` permits.
     """
-    if config.fail_if_slower and result.metadata.get("verdict") == "slower":
-        raise GateError(str(result.metadata["comparison"]))
+    limit, values = config.fail_on_regression, result.metadata
+    if limit is None or values.get("verdict") != "slower":
+        return
+    if -float(values["change"]) > limit:
+        raise GateError(
+            f"{values['comparison']}; at most {limit:g} % are accepted "
+            "(benchmark.fail_on_regression)"
+        )
 
 
 def _read_images(data_dir: Location) -> tuple[list[bytes], Input]:

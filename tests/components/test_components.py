@@ -27,6 +27,7 @@ from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.model_dir import read_model
 from ssd_core.recipes import RECIPES, load_recipe
 from ssd_core.store import LocalDirectory
+from tests.benchmark.series import plant_history
 
 OVERRIDES = ("train.steps=3", "train.batch_size=2", "benchmark.seconds=0.1", "report.images=2")
 STEPS = {
@@ -217,15 +218,14 @@ def test_a_series_of_benchmarks_on_generated_images(
     recipe: dict[str, Any], outputs: dict[str, Outputs], root: Path, tmp_path: Path
 ) -> None:
     arguments = {
-        "recipe": recipe | {"benchmark": {"batch_sizes": [1.0], "seconds": 0.1, "tolerance": 1.0}},
+        "recipe": recipe | {"benchmark": {"batch_sizes": [1.0], "seconds": 0.1}},
         "data_root": str(root),
         "series": "nightly",
         "model": outputs["train"]["model"],
     }
     measured = [execute(benchmark, tmp_path / run, run=run, **arguments) for run in ("1", "2")]
     verdicts = [each["speed"].metadata["verdict"] for each in measured]
-    assert verdicts[0] == "first"
-    assert verdicts[1] in {"same", "faster"}
+    assert set(verdicts) <= {"not enough history", "not stable"}
     assert len(list((root / "benchmarks" / "nightly").iterdir())) == 2
 
 
@@ -236,26 +236,25 @@ def test_a_slower_benchmark_fails_after_writing_its_results(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The earlier record is made a million times faster than it was."""
+    """The earlier records are a million times faster; on a busy machine the run is not stable."""
+    config = {"batch_sizes": [1.0], "seconds": 1.0, "fail_on_regression": 10.0}
     arguments = {
-        "recipe": recipe
-        | {"benchmark": {"batch_sizes": [1.0], "seconds": 0.1, "fail_if_slower": True}},
+        "recipe": recipe | {"benchmark": config},
         "data_root": str(root),
         "series": "fast",
         "model": outputs["train"]["model"],
     }
     execute(benchmark, tmp_path / "first", run="first", **arguments)
-    record_path = root / "benchmarks" / "fast" / "000001.json"
-    record = json.loads(record_path.read_text())
-    record["metrics"]["images_per_second"] *= 1e6
-    record_path.write_text(json.dumps(record))
-    with pytest.raises(SystemExit) as end:
+    plant_history(root / "benchmarks" / "fast", factor=1e6)
+    code: Any = 0
+    try:
         execute(benchmark, tmp_path / "second", run="second", **arguments)
-    assert end.value.code == 3
-    assert " images/s is slower: -100.0 % from " in capsys.readouterr().err.splitlines()[-1]
-    results = read_results(root / "runs" / "second" / "benchmark")
-    assert results["verdict"]["word"] == "slower"
-    assert (root / "benchmarks" / "fast" / "000002.json").is_file()
+    except SystemExit as end:
+        code = end.code
+    verdict = read_results(root / "runs" / "second" / "benchmark")["verdict"]
+    assert (code, verdict["word"]) in {(3, "slower"), (0, "not stable")}
+    assert verdict["comparison"] in capsys.readouterr().err.splitlines()[-1]
+    assert (root / "benchmarks" / "fast" / "000006.json").is_file()
 
 
 def test_metadata_is_flat(outputs: dict[str, Outputs]) -> None:

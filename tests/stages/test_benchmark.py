@@ -2,14 +2,18 @@
 
 import json
 import math
+from dataclasses import asdict
 
 import pytest
 
+from ssd_core.benchmark.history import judge, read_series
 from ssd_core.config import BenchmarkConfig, parse_section
 from ssd_core.errors import DataError, GateError, UsageError
 from ssd_core.metrics import METRICS
 from ssd_core.stages import benchmark
 from ssd_core.store import LocalDirectory
+from ssd_core.structures import StageResult
+from tests.benchmark.series import plant_history
 
 QUICK = {"batch_sizes": [2, 1, 2], "seconds": 0.01, "postprocess": {"score_threshold": 0.3}}
 PARTS = {"decode", "preprocess", "forward", "postprocess", "end_to_end"}
@@ -61,34 +65,62 @@ def test_an_image_that_cannot_be_decoded_is_reported_with_its_data_set(
 
 
 def test_a_series_grows_by_one_measurement_per_run(trained_dir, tmp_path):
-    config, series = QUICK | {"tolerance": 1.0}, tmp_path / "series"
-    for number, words in enumerate(({"first"}, {"same", "faster"}), start=1):
-        out_dir = tmp_path / f"out-{number}"
-        result = run(
-            trained_dir, out_dir, config, series=LocalDirectory(series), run_id=f"run-{number}"
-        )
-        verdict = read(out_dir / "results.json")["verdict"]
-        assert result.metadata["verdict"] in words
-        assert verdict["word"] == result.metadata["verdict"]
-        assert verdict["value"] == result.metrics["images_per_second"]
-        assert len(list(series.iterdir())) == number
-        benchmark.check_verdict(BenchmarkConfig(**config), result)
+    """The first one is made a million times faster than it was, and is multiplied."""
+    out_dir, series = tmp_path / "out", tmp_path / "series"
+    for number in (1, 6):
+        result = run(trained_dir, out_dir, series=LocalDirectory(series), run_id=f"run-{number}")
+        results = read(out_dir / "results.json")
+        measured = read_series(LocalDirectory(series))
+        assert len(measured) == number
+        assert measured[-1].run == f"run-{number}"
+        assert measured[-1].metrics == result.metrics
+        is_stable = all(row["warm_up"]["is_stable"] for row in results["batches"])
+        assert measured[-1].is_stable == is_stable
+        verdict = judge(measured[-1], measured[:-1])
+        assert results["verdict"].items() >= asdict(verdict).items()
+        assert results["verdict"]["comparison"] == verdict.describe()
+        assert result.metadata["verdict"] == verdict.word
+        if number == 1:
+            plant_history(series, factor=1e6)
+    assert verdict.compared == 5
+    assert verdict.word == ("slower" if is_stable else "not stable")
 
 
-@pytest.mark.parametrize("is_strict", [True, False])
-def test_a_slower_result_fails_only_on_request(trained_dir, tmp_path, is_strict):
-    """The earlier measurement is made a million times faster than it was."""
-    config, out_dir = QUICK | {"fail_if_slower": is_strict}, tmp_path / "out"
-    series, first = LocalDirectory(tmp_path / "series"), tmp_path / "series/000001.json"
-    run(trained_dir, out_dir, config, series=series)
-    content = read(first)
-    content["metrics"]["images_per_second"] *= 1e6
-    first.write_text(json.dumps(content))
-    result = run(trained_dir, out_dir, config, series=series)
-    assert result.metadata["verdict"] == "slower"
-    section = BenchmarkConfig(**config)
-    if is_strict:
-        with pytest.raises(GateError, match="is slower: -100.0 % from .*, the median of 1 before"):
+def test_networks_and_their_post_processing_are_not_compared_with_each_other(trained_dir, tmp_path):
+    series = LocalDirectory(tmp_path / "series")
+    for changes in ({}, {}, {"postprocess": {"score_threshold": 0.2}}):
+        run(trained_dir, tmp_path / "out", QUICK | changes, series=series)
+    first, second, other = (each.conditions["network"] for each in read_series(series))
+    assert first == second != other
+
+
+@pytest.mark.parametrize(
+    ("limit", "word", "change", "fails"),
+    [
+        (None, "slower", -50.0, False),
+        (10.0, "slower", -10.1, True),
+        (10.0, "slower", -9.9, False),
+        (0.0, "slower", -5.1, True),
+        (0.0, "not distinguishable", -4.9, False),
+        (0.0, "faster", 20.0, False),
+        (0.0, "not stable", 0.0, False),
+    ],
+)
+def test_a_slower_result_fails_beyond_the_limit(limit, word, change, fails):
+    section = BenchmarkConfig(fail_on_regression=limit)
+    comparison = "9.0 images/s: slower"
+    result = StageResult(metadata={"verdict": word, "change": change, "comparison": comparison})
+    if fails:
+        with pytest.raises(GateError, match=rf"{comparison}; at most {limit:g} % are accepted"):
             benchmark.check_verdict(section, result)
     else:
         benchmark.check_verdict(section, result)
+
+
+@pytest.mark.parametrize(("is_strict", "limit"), [(True, 0.0), (False, None)])
+def test_models_of_an_earlier_format_are_read(is_strict, limit):
+    earlier = {"seconds": 2.0, "tolerance": 0.05, "fail_if_slower": is_strict}
+    section = parse_section(BenchmarkConfig, earlier, "benchmark")
+    assert section == BenchmarkConfig(seconds=2.0, fail_on_regression=limit)
+    with pytest.raises(UsageError, match=r"unknown key 'benchmark\.fail_if_slower'"):
+        parse_section(BenchmarkConfig, {"fail_if_slower": True}, "benchmark")

@@ -9,6 +9,7 @@ import pytest
 
 from ssd_core.backends.ranks import Nodes
 from ssd_core.benchmark.fps import measure_log
+from ssd_core.benchmark.history import read_series
 from ssd_core.config import BenchmarkConfig, PostprocessOverrides
 from ssd_core.errors import OwnershipError, UsageError
 from ssd_core.recipes import load_recipe
@@ -64,18 +65,11 @@ def test_a_benchmark_tracks_the_speed_of_training(trained_dir: Path, tmp_path: P
         batch_sizes=(1,),
         seconds=0.01,
         train_steps=2,
-        tolerance=0.9,
         postprocess=PostprocessOverrides(score_threshold=0.3),
     )
     model_dir, series = LocalDirectory(trained_dir), LocalDirectory(tmp_path / "series")
-    for number in range(2):
-        out_dir = LocalDirectory(tmp_path / "speed")
-        result = benchmark.run(config, model_dir, out_dir, series=series, device="cpu")
-        assert result.metrics["train_images_per_second"] > 0
-        measured = tmp_path / f"series/{number + 1:06}.json"
-        content = json.loads(measured.read_text())
-        assert content["metrics"] == result.metrics
-        content["metrics"]["train_images_per_second"] *= 1000  # the next training is slower
-        measured.write_text(json.dumps(content))
-    assert result.metadata["verdict"] == "slower"
-    assert "training images/s" in str(result.metadata["comparison"])
+    out_dir = LocalDirectory(tmp_path / "speed")
+    result = benchmark.run(config, model_dir, out_dir, series=series, device="cpu")
+    assert result.metrics["train_images_per_second"] > 0
+    (measured,) = read_series(series)
+    assert measured.metrics == result.metrics

@@ -150,9 +150,11 @@ def test_trained_model_is_benchmarked_by_its_uri(root: Path, lines: list[str]) -
     done = run([sys.executable, "-m", "pipelines", "run", *words])
     assert (done.returncode, done.stderr) == (0, "")
     *_, results, figures = done.stdout.splitlines()
-    assert re.fullmatch(r"\S+ images/s \(first\) · latency \S+ ms", figures)
+    assert re.fullmatch(
+        r"\S+ images/s \((not enough history|not stable)\) · latency \S+ ms", figures
+    )
     found = json.loads(Path(results.removeprefix("results "), "benchmark/results.json").read_text())
-    assert found["verdict"]["word"] == "first"
+    assert f"({found['verdict']['word']})" in figures
     assert [path.name for path in (root / "benchmarks/nightly").iterdir()] == ["000001.json"]
 
 
