@@ -18,7 +18,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from ssd_core import __version__
-from ssd_core.backends.ranks import ALONE, Ranks
+from ssd_core.backends.ranks import ALONE, Ranks, read_rank_env
 from ssd_core.config import Section
 from ssd_core.errors import DataError, OwnershipError, UsageError
 from ssd_core.store import LocalDirectory, Location
@@ -92,9 +92,15 @@ def run_stage(
         in_place: `work` writes to a local `out_dir` itself, which the stage has claimed.
 
     Raises:
-        UsageError: `out_dir` is inside the data set.
+        UsageError: `out_dir` is inside the data set, or other ranks, which do not work together
+            with this one, would write there too.
         OwnershipError: it belongs to something else, or a later run has claimed it.
     """
+    if ranks is ALONE and (num_ranks := read_rank_env().world_size) > 1:
+        raise UsageError(
+            f"'{invocation.stage}' runs in one process, but {num_ranks} ranks were started; start "
+            "it without torchrun, msrun and srun"
+        )
     request = _format(invocation.content(), sort_keys=True)
     if data := invocation.inputs.get("dataset"):
         check_outside(out_dir, Location.parse(data.uri), "data set")

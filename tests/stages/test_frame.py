@@ -42,6 +42,17 @@ def test_invocation_and_results_are_written(
     assert output.results == RESULTS
 
 
+def test_ranks_do_not_repeat_the_work_of_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variables = {"RANK": 0, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": 29500}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, str(value))
+    with pytest.raises(UsageError, match="'train' runs in one process, but 2 ranks were started"):
+        run(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_failed_run_leaves_its_invocation_and_no_results(tmp_path: Path) -> None:
     run(tmp_path)
 
