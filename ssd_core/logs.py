@@ -21,6 +21,9 @@ RESULT = 25
 
 logger = logging.getLogger("ssd")
 
+common_options: list[str] = []
+"""Options of this command that every command takes, such as `--quiet`; its ranks get them too."""
+
 
 def set_up_logging(*, prints_results: bool = False, line_seconds: float = LINE_SECONDS) -> None:
     """Send log lines to standard error; called once per command, never by the library.

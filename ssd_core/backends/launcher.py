@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 
-from ssd_core.backends.ranks import RANK_VARIABLES, Nodes
+from ssd_core.backends.ranks import LAUNCHED, RANK_VARIABLES, Nodes
 from ssd_core.errors import TransientError
-from ssd_core.logs import logger
+from ssd_core.logs import common_options, logger
 
 _LOST = TransientError.exit_code
 _CONSEQUENCES = (_LOST, -signal.SIGTERM, 128 + signal.SIGTERM)
@@ -27,7 +27,7 @@ _Process = subprocess.Popen[bytes]
 
 
 def launch(words: Sequence[str], nodes: Nodes) -> int:
-    """Run an `ssd` command once per device of this machine.
+    """Run an `ssd` command, with this one's common options, once per device of this machine.
 
     When one process fails, the others are ended too, within seconds. The result is the exit code of
     the rank that failed by itself; 75 if it was killed. A rank that has to be killed is named: it
@@ -51,6 +51,7 @@ def _start(words: Sequence[str], nodes: Nodes, stack: ExitStack) -> dict[int, _P
     """Start the ranks, by number; the end of the stack kills what runs then."""
     inherited = {name: text for name, text in os.environ.items() if name not in RANK_VARIABLES}
     common = {
+        LAUNCHED: 1,
         "WORLD_SIZE": nodes.world_size,
         "LOCAL_WORLD_SIZE": nodes.num_devices,
         "MASTER_ADDR": nodes.master_addr,
@@ -61,7 +62,7 @@ def _start(words: Sequence[str], nodes: Nodes, stack: ExitStack) -> dict[int, _P
         rank = nodes.node_rank * nodes.num_devices + local_rank
         place = common | {"RANK": rank, "LOCAL_RANK": local_rank}
         process = subprocess.Popen(
-            [sys.executable, "-m", "ssd_core.cli", *words],
+            [sys.executable, "-m", "ssd_core.cli", *words, *common_options],
             env=inherited | {name: str(value) for name, value in place.items()},
             start_new_session=True,  # Ctrl-C reaches the ranks once, through this process
         )

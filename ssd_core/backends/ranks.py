@@ -162,6 +162,8 @@ _VARIABLES = {
 """The environment variables of each value: those of torchrun, of msrun, of programs for Ascend."""
 _TABLE = "RANK_TABLE_FILE"
 _ROLE = "MS_ROLE"
+LAUNCHED = "SSD_LAUNCHED"
+"""Set in the ranks that `launcher.py` starts."""
 RANK_VARIABLES = frozenset(name for names in _VARIABLES.values() for name in names) | {_ROLE}
 """All variables that define the rank of a process."""
 
@@ -169,6 +171,11 @@ RANK_VARIABLES = frozenset(name for names in _VARIABLES.values() for name in nam
 def is_scheduler() -> bool:
     """Return whether this is the process that msrun adds to the ranks; ours do without it."""
     return os.environ.get(_ROLE) == "MS_SCHED"
+
+
+def is_launched() -> bool:
+    """Return whether `launcher.py` has started this rank, whose failure it reports itself."""
+    return LAUNCHED in os.environ
 
 
 def read_rank_env() -> RankEnv:

@@ -25,7 +25,7 @@ from ssd_core.errors import (
     one_line,
     report_error,
 )
-from ssd_core.logs import RESULT, logger
+from ssd_core.logs import RESULT, common_options, logger
 
 EPILOG = (
     "Every command also takes --quiet (results and warnings only), --verbose, and --debug (the "
@@ -143,6 +143,7 @@ def _take_common_options() -> bool:
     end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     given = {word for word in sys.argv[:end] if word in {"--debug", *_LEVELS}}
     sys.argv[:end] = [word for word in sys.argv[:end] if word not in given]
+    common_options[:] = sorted(given)
     logger.setLevel(min((_LEVELS[word] for word in given & set(_LEVELS)), default=logging.INFO))
     return "--debug" in given
 

@@ -194,9 +194,9 @@ def print_json(content: Any) -> None:
 def print_failure(message: object, exit_code: int) -> None:
     """Print a failure as the JSON document of a command, unless it has printed its result.
 
-    A rank prints nothing: the command that has started it does.
+    Of several ranks the first one prints, unless the command that has started them will.
     """
-    from ssd_core.backends.ranks import read_rank_env
+    from ssd_core.backends.ranks import is_launched, read_rank_env
 
-    if not _has_document and read_rank_env().world_size == 1:
+    if not _has_document and not is_launched() and read_rank_env().rank == 0:
         print_json({"error": one_line(str(message)), "exit_code": exit_code})

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.processes import SSD, run_ssd
+from tests.rank_processes import finish_ranks, start_ranks
 
 
 def as_json(*words: str | Path) -> Any:
@@ -85,6 +86,11 @@ def test_a_result_with_an_error_stays_the_only_document(few_images: Path, tmp_pa
     done = run_ssd("check", folder, "--json")
     assert done.returncode == 3
     assert json.loads(done.stdout)["findings"] == {"image_empty": 1}
+
+
+def test_ranks_of_another_launcher_fail_in_one_json_document() -> None:
+    ends = finish_ranks(start_ranks([str(SSD), "verify", "/nowhere", "--json"], 2))
+    assert json.loads("".join(output for _, output, _ in ends))["exit_code"] == 2
 
 
 def test_several_processes_fail_in_one_json_document(bccd_shards: Path, tmp_path: Path) -> None:
