@@ -125,14 +125,9 @@ class Progress:
 
 
 def format_count(count: int, noun: str) -> str:
-    """Return a number with its noun: `1 step`, `1,200 steps`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def counted(count: int, noun: str) -> str:
-    """Return a number with its noun: "1 class", "2 classes"."""
+    """Return a number with its noun: `1 step`, `1,200 classes`."""
     plural = "es" if noun.endswith(("s", "x")) else "s"
-    return f"{count} {noun}{plural * (count != 1)}"
+    return f"{count:,} {noun}{plural * (count != 1)}"
 
 
 def format_duration(seconds: float) -> str:

@@ -62,3 +62,9 @@ def test_differences_name_the_leaves():
     old = {"a": {"b": 1, "c": "x"}, "d": None}
     new = {"a": {"b": 2, "c": "x"}, "e": [1]}
     assert differences(old, new) == ["a.b: 1 -> 2", "e: null -> [1]"]
+    levels = [{"stride": 8.0}, {"stride": 16.0}]
+    changed = [levels[0], {"stride": 32.0}, {"stride": 64.0}]
+    assert differences({"a": levels}, {"a": changed}) == [
+        "a.1.stride: 16.0 -> 32.0",
+        'a.2: null -> {"stride": 64.0}',
+    ]

@@ -61,8 +61,8 @@ def _require(*names: str) -> tuple[str, str]:
     found = _find(*names)
     if found is None:
         raise UsageError(
-            f"this is one of several tasks of Slurm, but {', '.join(names)} is not set; start it "
-            "with srun, or unset SLURM_PROCID to train alone"
+            f"this is one of several tasks of Slurm, but none of {', '.join(names)} is set; start "
+            "it with srun, or unset SLURM_PROCID to run it alone"
         )
     return found
 

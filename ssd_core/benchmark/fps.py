@@ -155,8 +155,8 @@ def _compare(
         why = "it divides by zero: an epoch is too short, or the log has no line of a validation"
     elif claimed != batch:
         why = (
-            f"it is off by the factor {claimed / batch:g}: it counts {claimed} images per step, "
-            f"--devices times --batch, but a step has {batch}"
+            f"it multiplies by {claimed} images per step, --devices times --batch, but a step has "
+            f"{batch}"
         )
     else:
         why = (
@@ -194,7 +194,7 @@ def _measure_mindspore(
         )
     speed, left_out = _steady_speed(windows)
     last = windows[-1]
-    factor = f"a step of {devices} devices has {devices * batch} images, not {batch}"
+    whole = f"a step of {devices} devices has {devices * batch} images, not {batch}"
     return TrainingSpeed(
         log="mindspore",
         images_per_second=speed,
@@ -202,7 +202,7 @@ def _measure_mindspore(
         reference_value=1000 * last.seconds / last.steps,
         reference_unit="ms/step",
         difference="it prints the time of a step in each epoch, here in the last one"
-        + (f"; {factor}" if devices > 1 else "")
+        + (f"; {whole}" if devices > 1 else "")
         + f"; the true figure {left_out}",
     )
 

@@ -71,15 +71,25 @@ def first_problem(error: ValidationError, path: str = "") -> str:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> list[str]:
-    """List the leaves that differ between two nested mappings, as `path: old -> new`."""
+    """List the leaves that differ between two nested mappings, as `path: old -> new`.
+
+    Of lists of mappings, such as the levels of anchors, the mappings with the same index compare.
+    """
     lines = []
     for key in sorted({*old, *new}):
-        leaf, before, after = f"{path}{key}", old.get(key), new.get(key)
+        leaf = f"{path}{key}"
+        before, after = (_number(each.get(key)) for each in (old, new))
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             lines += differences(before, after, f"{leaf}.")
         elif before != after:
             lines.append(f"{leaf}: {json.dumps(before)} -> {json.dumps(after)}")
     return lines
+
+
+def _number(value: Any) -> Any:
+    """Return a list of mappings as a mapping by index, every other value as it is."""
+    has_mappings = isinstance(value, list) and all(isinstance(each, Mapping) for each in value)
+    return dict(enumerate(value)) if value and has_mappings else value
 
 
 def _describe(details: ErrorDetails, keys: Sequence[int | str], path: str) -> str:

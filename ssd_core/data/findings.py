@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from ssd_core.config import Policy
 from ssd_core.errors import DataError, one_line
-from ssd_core.logs import counted, logger
+from ssd_core.logs import format_count, logger
 from ssd_core.store import Location
 
 FINDINGS_FILE = "findings.json"
@@ -209,7 +209,8 @@ class Findings:
 
     def totals(self) -> str:
         """Return the numbers of errors and warnings as text."""
-        return f"{counted(self.num_errors, 'error')}, {counted(self.num_warnings, 'warning')}"
+        counts = {"error": self.num_errors, "warning": self.num_warnings}
+        return ", ".join(format_count(count, noun) for noun, count in counts.items())
 
     def format(self) -> bytes:
         """Return the content of `findings.json`."""

@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from ssd_core.data.formats.coco.file import describe_problem
 from ssd_core.errors import DataError
 from ssd_core.evaluation.run import EvaluatedImage
-from ssd_core.logs import counted, logger
+from ssd_core.logs import format_count, logger
 from ssd_core.structures import Annotations, ClassInfo, Detections
 
 _Id = Annotated[int, Meta(ge=-(2**53), le=2**53)]
@@ -114,7 +114,7 @@ def _by_image(
         logger.warning(
             "%s: left out %s of categories that the ground truth does not list, the first is %d",
             name,
-            counted(len(unknown), "box"),
+            format_count(len(unknown), "box"),
             unknown[0],
         )
     return groups

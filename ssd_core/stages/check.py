@@ -9,7 +9,7 @@ from ssd_core.data.conversion.adopt import is_mindrecord
 from ssd_core.data.findings import FINDINGS_FILE, RULES
 from ssd_core.data.sources import open_source
 from ssd_core.errors import UsageError
-from ssd_core.logs import counted
+from ssd_core.logs import format_count
 from ssd_core.stages.convert import check_source
 from ssd_core.stages.frame import Input, Invocation, Results, run_stage
 from ssd_core.store import Location
@@ -64,8 +64,10 @@ def describe(checked: CheckedDataset) -> list[str]:
     objects = sum(split.objects for split in checked.splits.values())
     lines = []
     if checked.splits:
-        classes = counted(len(checked.classes), "class")
-        lines.append(f"{checked.format}: {images} images, {counted(objects, 'object')}, {classes}")
+        classes = format_count(len(checked.classes), "class")
+        lines.append(
+            f"{checked.format}: {images} images, {format_count(objects, 'object')}, {classes}"
+        )
     for severity in ("error", "warning"):
         codes = [code for code, rule in RULES.items() if rule.severity == severity]
         for code in (code for code in codes if findings.counts[code]):

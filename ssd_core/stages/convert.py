@@ -21,7 +21,7 @@ from ssd_core.data.shards.manifest import (
 from ssd_core.data.sources import open_source
 from ssd_core.data.sources.base import Source, read_head
 from ssd_core.errors import DataError, OwnershipError, UsageError
-from ssd_core.logs import announce, counted, format_duration, logger
+from ssd_core.logs import announce, format_count, format_duration, logger
 from ssd_core.process.packages import check_version
 from ssd_core.stages.frame import (
     INVOCATION_FILE,
@@ -206,8 +206,8 @@ def _summary(manifest: Manifest) -> str:
     images = " + ".join(f"{split.images} {name}" for name, split in manifest.splits.items())
     shards = sum(len(split.shards) for split in manifest.splits.values())
     return (
-        f"{images} images, {counted(_total(manifest, 'boxes'), 'box')}, "
-        f"{counted(len(manifest.classes), 'class')}, {counted(shards, 'shard')}, "
+        f"{images} images, {format_count(_total(manifest, 'boxes'), 'box')}, "
+        f"{format_count(len(manifest.classes), 'class')}, {format_count(shards, 'shard')}, "
         f"{_num_bytes(manifest) / 1e6:.1f} MB"
     )
 

@@ -14,7 +14,7 @@ from ssd_core.backends.weights import ArrayTypes
 from ssd_core.config import ModelConfig, Recipe
 from ssd_core.errors import DataError, UsageError, located
 from ssd_core.layouts.base import WeightLayout
-from ssd_core.logs import announce, logger
+from ssd_core.logs import announce, format_count, logger
 from ssd_core.model_dir import MODEL_DIR, ModelDescription, write_model
 from ssd_core.stages.frame import Input, Invocation, Results, check_owner, run_stage
 from ssd_core.store import LocalDirectory, Location
@@ -74,7 +74,8 @@ def run(
     infos = _name_classes(classes, found.num_classes, source)
     if found.unmatched:
         listed = ", ".join(found.unmatched[:_MAX_LISTED])
-        logger.warning("%s: %d arrays not used: %s", source, len(found.unmatched), listed)
+        unused = format_count(len(found.unmatched), "unused array")
+        logger.warning("%s: %s: %s", source, unused, listed)
     description = ModelDescription(
         recipe=recipe,
         framework=layout_name,
@@ -96,10 +97,17 @@ def run(
         options={"layout": layout_name, "classes": [info.name for info in infos]},
     )
     run_stage(invocation, out_dir, work)
-    counts = {"arrays": len(found.weights), "classes": found.num_classes}
-    announce("%s: %d arrays, %d classes", source, *counts.values())
+    num_arrays, num_classes = len(found.weights), found.num_classes
+    announce(
+        "%s: %s, %s", source, format_count(num_arrays, "array"), format_count(num_classes, "class")
+    )
     return StageResult(
-        metadata={**counts, "unmatched": len(found.unmatched), "sha256": digest},
+        metadata={
+            "arrays": num_arrays,
+            "classes": num_classes,
+            "unmatched": len(found.unmatched),
+            "sha256": digest,
+        },
     )
 
 

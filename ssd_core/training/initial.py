@@ -26,7 +26,11 @@ from ssd_core.structures import Array, ClassInfo
 
 _SUFFIX = ".safetensors"
 _INPUTS = {"mean", "std", "padding"}
-"""Fields of `ModelConfig` that all weights depend on; those of the heads also on `variances`."""
+"""Fields of `ModelConfig` that all weights depend on."""
+_OUTPUTS = {"anchors", "variances"}
+"""Those that the heads depend on too."""
+_NUM_NAMED = 3
+"""Other values that a warning names."""
 _BACKGROUND = ""
 """Stands for the class 0 in a list of names."""
 _IN_SCOPE: dict[str, Callable[[str], bool]] = {
@@ -157,14 +161,16 @@ def _load(
 
 def _compare(there: ModelConfig, here: ModelConfig, config: InitConfig) -> None:
     """Warn if the weights were trained for other inputs or outputs than they will have."""
-    fields = _INPUTS | ({"variances"} if config.scope == "all" else set())
+    fields = _INPUTS | (_OUTPUTS if config.scope == "all" else set())
     before, now = (each.model_dump(mode="json", include=fields) for each in (there, here))
     if changes := differences(before, now, "train.model."):
+        more = len(changes) - _NUM_NAMED
         logger.warning(
-            "%s was trained with other values (%s); set them as there, unless the training shall "
+            "%s was trained with other values (%s%s); set them as there, unless the training shall "
             "adapt its weights",
             config.source,
-            "; ".join(changes),
+            "; ".join(changes[:_NUM_NAMED]),
+            f" and {more} more" if more > 0 else "",
         )
 
 

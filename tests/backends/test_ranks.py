@@ -181,9 +181,13 @@ def test_a_single_process_needs_nobody(environment):
         (SHELL_LOOP, {"DEVICE_ID": "6"}, "DEVICE_ID is '6', but RANK_TABLE_FILE is '7'"),
         (SHELL_LOOP, {"RANK_TABLE_FILE": None}, "or set RANK_ID and RANK_TABLE_FILE"),
         (SRUN, {"SLURM_PROCID": "8"}, "SLURM_PROCID is '8', expected a number 0..7"),
-        (SRUN, {"SLURM_LOCALID": None}, "tasks of Slurm, but SLURM_LOCALID is not set; start it"),
-        (SRUN, {"SLURM_NODEID": None}, "tasks of Slurm, but SLURM_NODEID is not set; start it"),
-        (SRUN, {"SLURM_JOB_NODELIST": None}, "SLURM_JOB_NODELIST, SLURM_NODELIST is not set"),
+        (SRUN, {"SLURM_LOCALID": None}, "tasks of Slurm, but none of SLURM_LOCALID is set; start"),
+        (SRUN, {"SLURM_NODEID": None}, "tasks of Slurm, but none of SLURM_NODEID is set; start"),
+        (
+            SRUN,
+            {"SLURM_JOB_NODELIST": None},
+            "SLURM_JOB_NODELIST, SLURM_NODELIST is set",
+        ),
         (SRUN, {"RANK": "4"}, "RANK is '4', but SLURM_PROCID is '5'; unset one of them"),
     ],
 )

@@ -38,7 +38,7 @@ TRUE_MMCV = 64 * 250 / (50 * (0.5 + 0.25 + 0.5 + 0.5 + 0.125))
     [
         (None, 1, "mean of the speeds of windows"),
         (8, 1, "mean of the speeds of windows"),
-        (64, 8, "off by the factor 8: it counts 512 images per step"),
+        (64, 8, "it multiplies by 512 images per step, --devices times --batch, but a step has 64"),
     ],
 )
 def test_mmcv(batch: int | None, factor: int, why: str) -> None:

@@ -1,6 +1,7 @@
 """Initial weights from models and files: what fits, what is left, what is refused."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -202,21 +203,26 @@ def test_a_file_is_read_once_for_its_digest_and_its_arrays(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("scope", "names"), [("all", ["mean", "variances"]), ("backbone", ["mean"])]
+    ("scope", "names"),
+    [("all", ["anchors.1.stride", "mean", "variances"]), ("backbone", ["mean"])],
 )
 def test_other_inputs_and_outputs_of_the_weights_are_named(model, scope, names, caplog):
     config, _ = model
     learner, classes, here = Holder(3), make_classes("a", "b", "c"), describe_model().model
+    first, second, *rest = here.anchors
+    anchors = (first, second.model_copy(update={"stride": 7.0}), *rest)
     changes = {"mean": (1.0, 2.0, 3.0), "variances": (0.1, 0.1), "background_bias": 7.0}
     InitialWeights(config.model_copy(update={"scope": scope})).load(
         learner,  # type: ignore[arg-type]
-        here.model_copy(update=changes),
+        here.model_copy(update={**changes, "anchors": anchors}),
         classes,
     )
     [warning] = [record for record in caplog.records if record.levelname == "WARNING"]
+    old = here.model_dump(mode="json") | {"anchors.1.stride": second.stride}
+    new = changes | {"anchors.1.stride": 7.0}
     for name in names:
-        value = list(getattr(here, name))
-        assert f"train.model.{name}: {value} -> {list(changes[name])}" in warning.message
+        change = f"train.model.{name}: {json.dumps(old[name])} -> {json.dumps(new[name])}"
+        assert change in warning.message
     assert warning.message.count(" -> ") == len(names)
 
 
