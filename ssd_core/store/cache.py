@@ -132,7 +132,8 @@ class Cache:
         if identity not in self._verified:
             if status.st_size != file.num_bytes or file_sha256(path) != file.sha256:
                 logger.warning("%s is damaged; fetching it again", path)
-                path.unlink(missing_ok=True)
+                with self._lock("files"):
+                    path.unlink(missing_ok=True)
                 return False
             self._verified.add(identity)
         return True

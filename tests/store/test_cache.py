@@ -155,6 +155,32 @@ def test_lasting_damage(
     fetch(cache, store, file)
 
 
+def test_a_damaged_file_stays_while_another_process_looks_at_the_files(
+    cache: Cache, store: CountingDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = add(store, "a")
+    other = Cache(cache.directory, cache.max_bytes)
+    path = fetch(other, store, file)
+    path.write_bytes(b"x" * SIZE)
+    lock_number = (cache.directory / ".lock-files").stat().st_ino
+
+    def is_awaited() -> bool:
+        locks = Path("/proc/locks").read_text().splitlines()
+        return any("->" in lock and f":{lock_number} " in lock for lock in locks)
+
+    def verify(path: Path) -> str:
+        looking.enter_context(other._lock("files"))
+        return file_sha256(path)
+
+    monkeypatch.setattr("ssd_core.store.cache.file_sha256", verify)
+    with ThreadPoolExecutor() as pool:
+        with ExitStack() as looking:
+            fetching = pool.submit(fetch, cache, store, file)
+            wait_until(lambda: is_awaited() or not path.exists())
+            assert path.exists()
+        fetching.result()
+
+
 def test_a_missing_object(cache: Cache, store: CountingDirectory) -> None:
     with pytest.raises(DataError, match="missing is missing"):
         fetch(cache, store, missing())
