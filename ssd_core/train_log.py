@@ -22,6 +22,10 @@ from ssd_core.errors import DataError
 
 LOG_FILE = "train_log.jsonl"
 
+_SPEED = {"start": ["batch_size", "images"], "step": ["seconds"]}
+_PROGRESS = {"start": ["time", "total_steps"], "step": ["time"], "end": ["time"]}
+"""The numbers that a figure follows from, by event; lines of earlier versions may lack some."""
+
 LineListener = Callable[[Mapping[str, Any]], None]
 """Follows a training: takes each line that its log gets."""
 
@@ -65,27 +69,39 @@ def parse_log(content: bytes, name: object) -> list[dict[str, Any]]:
 
 
 def find_timed_steps(lines: Sequence[Mapping[str, Any]]) -> list[TimedSteps]:
-    """Return the windows that the `step` lines of a log end, in order."""
+    """Return the windows that the `step` lines of a log end, in order.
+
+    Lines that lack numbers do not count.
+    """
     windows: list[TimedSteps] = []
-    start: Mapping[str, Any] = {}
+    start: Mapping[str, Any] | None = None
     step, seconds = 0, 0.0
     for line in lines:
+        if not _has_numbers(line, _SPEED):
+            continue
         if line["event"] == "start":
             start, step = line, line["step"]
         elif line["event"] == "step":
-            per_epoch = start["images"] / start["batch_size"]
-            epoch, steps = math.ceil(line["step"] / per_epoch), line["step"] - step
-            window = TimedSteps(
-                epoch=epoch,
-                end=math.ceil(line["step"] - (epoch - 1) * per_epoch),
-                steps=steps,
-                images=steps * start["batch_size"],
-                seconds=line["seconds"] - seconds,
-                is_first=step == start["step"],
-            )
-            windows.append(window)
+            if start is not None:
+                windows.append(_end_window(start, line, step, line["seconds"] - seconds))
             step, seconds = line["step"], line["seconds"]
     return windows
+
+
+def _end_window(
+    start: Mapping[str, Any], line: Mapping[str, Any], after: int, seconds: float
+) -> TimedSteps:
+    """Return the steps of an attempt that follow step `after` and end with that of `line`."""
+    per_epoch = start["images"] / start["batch_size"]
+    epoch, steps = math.ceil(line["step"] / per_epoch), line["step"] - after
+    return TimedSteps(
+        epoch=epoch,
+        end=math.ceil(line["step"] - (epoch - 1) * per_epoch),
+        steps=steps,
+        images=steps * start["batch_size"],
+        seconds=seconds,
+        is_first=after == start["step"],
+    )
 
 
 def steady_speed(windows: Sequence[TimedSteps]) -> tuple[float, int]:
@@ -112,7 +128,11 @@ class TrainingProgress:
 
 
 def find_progress(latest: Mapping[str, Mapping[str, Any]]) -> TrainingProgress | None:
-    """Return the progress by the latest line of each event; None without a start."""
+    """Return the progress by the latest line of each event; None without a start.
+
+    Lines that lack numbers do not count.
+    """
+    latest = {event: line for event, line in latest.items() if _has_numbers(line, _PROGRESS)}
     if (start := latest.get("start")) is None:
         return None
     step = max(start, latest.get("step", start), key=itemgetter("time"))
@@ -128,6 +148,11 @@ def find_progress(latest: Mapping[str, Mapping[str, Any]]) -> TrainingProgress |
         seconds_left=left,
         metrics={name: value for name, value in figures.items() if value is not None},
     )
+
+
+def _has_numbers(line: Mapping[str, Any], names: Mapping[str, Sequence[str]]) -> bool:
+    """Return whether a line has the numbers that its event should have."""
+    return all(isinstance(line.get(name), int | float) for name in names.get(line["event"], ()))
 
 
 def rewind(path: Path, step: int) -> None:

@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 
 from ssd_core.errors import DataError
-from ssd_core.train_log import append, rewind
+from ssd_core.train_log import append, find_progress, rewind
+from ssd_core.training.loop import train
 from tests.train_logs import read_log
+from tests.training.small_run import make_config, make_run
 
 LINES: list[dict[str, Any]] = [
     {"event": "start", "step": 0},
@@ -54,6 +56,23 @@ def test_a_line_cut_by_a_kill_is_skipped_and_then_removed(path):
 def test_rewinding_a_missing_log_does_nothing(tmp_path):
     rewind(tmp_path / "none.jsonl", 3)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["time", "total_steps", "batch_size", "images", "seconds"])
+def test_a_log_of_an_earlier_version_is_continued(tmp_path, name):
+    first = make_run(tmp_path, make_config(steps=6))
+    train(first)
+    older = [{key: line[key] for key in line.keys() - {name}} for line in read_log(first.log_path)]
+    first.log_path.unlink()
+    for line in older:
+        append(first.log_path, line)
+    find_progress({line["event"]: line for line in older})
+    train(make_run(tmp_path, make_config(steps=12)))
+    lines = read_log(first.log_path)
+    progress = find_progress({line["event"]: line for line in lines})
+    assert progress is not None
+    assert progress.percent == 100
+    assert lines[-1]["images_per_second"] > 0
 
 
 LONG_NUMBER = f'{{"event": "step", "step": {"1" * 5000}}}'
