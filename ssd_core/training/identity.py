@@ -11,6 +11,7 @@ from ssd_core.config import Recipe
 from ssd_core.store.known_file import digest_json
 
 _HARMLESS = {
+    "all_reduce_fusion",
     "checkpoint_interval",
     "keep_checkpoints",
     "keep_every_epochs",
@@ -18,7 +19,10 @@ _HARMLESS = {
     "log_interval",
     "loader_threads",
 }
-"""Values of the section `train` that do not change the weights."""
+"""Values of the section `train` that do not change the weights.
+
+Other messages between ranks may change their last digits, as another number of ranks does.
+"""
 _CODE = (
     "training",
     "detection",

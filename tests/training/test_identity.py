@@ -47,14 +47,18 @@ def test_evaluation_counts_if_it_selects_the_weights(interval, expected):
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("name", "values"),
     [
-        *("checkpoint_interval", "keep_checkpoints", "keep_every_epochs"),
-        *("log_interval", "loader_threads"),
+        ("all_reduce_fusion", [(), (3, 5)]),
+        ("checkpoint_interval", [3, 5]),
+        ("keep_checkpoints", [3, 5]),
+        ("keep_every_epochs", [3, 5]),
+        ("log_interval", [3, 5]),
+        ("loader_threads", [3, 5]),
     ],
 )
-def test_what_does_not_change_the_weights_does_not_count(name):
-    plain, changed = (identify(make_recipe(**{name: each}), DIGEST, "torch") for each in (3, 5))
+def test_what_does_not_change_the_weights_does_not_count(name, values):
+    plain, changed = (identify(make_recipe(**{name: each}), DIGEST, "torch") for each in values)
     assert plain == changed
 
 
