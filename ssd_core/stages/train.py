@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -187,7 +188,8 @@ def run(training: Training, out_dir: Location) -> StageResult:
             checkpoints = _open_checkpoints(training, out_dir, continues, log)
             trackers = training.recipe.train.log
             ids = [training.id, *(each["training_id"] for each in continues or ())]
-            with follow_training(trackers, folder / LOG_FILE, ids) as listeners:
+            following = follow_training(trackers, folder / LOG_FILE, ids)
+            with following if ranks.rank == 0 else nullcontext(()) as listeners:
                 loop = Run(
                     config=training.recipe.train,
                     num_images=reader.num_images,

@@ -1,13 +1,12 @@
 """Programs that follow a training while it runs: each takes the lines of its log."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-from ssd_core.logs import logger
+from ssd_core.tracking.background import in_background
 from ssd_core.tracking.trainjob import report_to_trainjob
 from ssd_core.train_log import LineListener
 
@@ -25,7 +24,7 @@ def follow_training(
 ) -> Iterator[list[LineListener]]:
     """Yield the listeners of a training: the trackers of `train.log`, and that of a TrainJob.
 
-    Nothing is opened before the first line, which only rank 0 gets.
+    Nothing is opened before the first line.
 
     Args:
         names: values of `train.log`; the module beside this one that has the name.
@@ -36,23 +35,6 @@ def follow_training(
         listeners = [stack.enter_context(report_to_trainjob())]
         for name in names:
             open_tracker = import_module(f"{__name__}.{name}").open_tracker
-            listener = stack.enter_context(open_tracker(log_path, training_ids))
-            listeners.append(_guarded(name, listener))
+            send = stack.enter_context(open_tracker(log_path, training_ids))
+            listeners.append(stack.enter_context(in_background(name, send)))
         yield listeners
-
-
-def _guarded(name: str, listener: LineListener) -> LineListener:
-    """Return a listener that is dropped when it fails, so that the training goes on."""
-    has_failed = False
-
-    def listen(line: Mapping[str, Any]) -> None:
-        nonlocal has_failed
-        if has_failed:
-            return
-        try:
-            listener(line)
-        except Exception as error:  # of any kind
-            has_failed = True
-            logger.warning("%s gets no more figures until the training is resumed: %s", name, error)
-
-    return listen

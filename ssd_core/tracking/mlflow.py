@@ -1,60 +1,72 @@
 """Curves of a training for MLflow: in MLFLOW_TRACKING_URI, else in `mlruns/` beside its log."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ssd_core.tracking.curves import find_points
-from ssd_core.train_log import LineListener, parse_log
+from ssd_core.tracking.background import Line, Send
+from ssd_core.tracking.curves import take_new_points
+from ssd_core.train_log import parse_log
 
 _EXPERIMENT = "ssd"
 _TAG = "ssd.training_id"
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+"""Shorter than MLflow's own, as the next line of the log tries again."""
 
 
 @contextmanager
-def open_tracker(log_path: Path, training_ids: Sequence[str]) -> Iterator[LineListener]:
-    """Yield a listener that adds each line to the run of this training.
+def open_tracker(log_path: Path, training_ids: Sequence[str]) -> Iterator[Send]:
+    """Yield the function that adds lines to the run of this training.
 
     MLflow cannot remove a point. A resumed training repeats the steps after its checkpoint, so
-    points that the run has are left out.
+    points that the run has are left out. After an error the run is opened again, and gets what it
+    lacks of the log.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+    for name, value in _PATIENCE.items():
+        os.environ.setdefault(name, value)
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
 
     own_store = (log_path.parent / "mlruns").absolute().as_uri()
-    client: Any = None
-    run_id, last_steps = "", dict[str, int]()
+    run: _Run | None = None
 
-    def write(line: Mapping[str, Any]) -> None:
-        step, milliseconds = line["step"], round(1000 * line["time"])
-        points = [
-            Metric(name, value, milliseconds, step)
-            for name, value in find_points(line).items()
-            if step > last_steps.get(name, -1)
-        ]
-        if points:
-            client.log_batch(run_id, metrics=points)
-
-    def listen(line: Mapping[str, Any]) -> None:
-        nonlocal client, run_id
-        if line["event"] == "start":
+    def send(lines: Sequence[Line]) -> None:
+        nonlocal run
+        opened, run = run, None
+        if opened is None:
             client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or own_store)
-            run_id = _find_run(client, training_ids)
-            for name in client.get_run(run_id).data.metrics:
-                history = client.get_metric_history(run_id, name)
-                last_steps[name] = max(point.step for point in history)
-            for known in parse_log(log_path.read_bytes(), log_path):
-                write(known)
-        else:
-            write(line)
-        if line["event"] in {"end", "diverged"}:
-            client.set_terminated(run_id, "FINISHED" if line["event"] == "end" else "FAILED")
+            opened = _Run(client, _find_run(client, training_ids))
+            lines = parse_log(log_path.read_bytes(), log_path)
+        opened.add(lines)
+        run = opened
 
-    yield listen
+    yield send
+
+
+class _Run:
+    """A run of MLflow, and the last step of each of its curves."""
+
+    def __init__(self, client: Any, run_id: str) -> None:
+        self._client, self._id = client, run_id
+        self._last_steps = {
+            name: max(point.step for point in client.get_metric_history(run_id, name))
+            for name in client.get_run(run_id).data.metrics
+        }
+
+    def add(self, lines: Sequence[Line]) -> None:
+        """Add the points of lines that it lacks, and how the training ends."""
+        from mlflow.entities import Metric
+
+        for line in lines:
+            if points := take_new_points(line, self._last_steps):
+                place = (round(1000 * line["time"]), line["step"])
+                metrics = [Metric(name, value, *place) for name, value in points.items()]
+                self._client.log_batch(self._id, metrics=metrics)
+        if (event := lines[-1]["event"]) in {"end", "diverged"}:
+            self._client.set_terminated(self._id, "FINISHED" if event == "end" else "FAILED")
 
 
 def _find_run(client: Any, training_ids: Sequence[str]) -> str:

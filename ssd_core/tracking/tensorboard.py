@@ -1,20 +1,21 @@
 """Curves of a training for TensorBoard: event files in `tensorboard/` beside its log."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from ssd_core.tracking.curves import find_points
-from ssd_core.train_log import LineListener, parse_log
+from ssd_core.tracking.background import Line, Send
+from ssd_core.tracking.curves import take_new_points
+from ssd_core.train_log import parse_log
 
 
 @contextmanager
-def open_tracker(log_path: Path, training_ids: Sequence[str]) -> Iterator[LineListener]:
-    """Yield a listener that writes each line at once.
+def open_tracker(log_path: Path, training_ids: Sequence[str]) -> Iterator[Send]:
+    """Yield the function that writes lines.
 
-    Each start writes the whole log again, in a file that replaces those of earlier attempts, so
+    Each attempt writes the whole log again, in a file that replaces those of earlier attempts, so
     what a rewind has removed is removed from the curves too, also in a TensorBoard that runs.
     """
     from tensorboard.compat.proto.event_pb2 import Event, SessionLog
@@ -23,28 +24,30 @@ def open_tracker(log_path: Path, training_ids: Sequence[str]) -> Iterator[LineLi
 
     folder, files = log_path.parent / "tensorboard", ExitStack()
     writer: Any = None
+    last_steps = dict[str, int]()
 
-    def write(line: Mapping[str, Any]) -> None:
-        points = find_points(line).items()
+    def write(line: Line) -> None:
+        points = take_new_points(line, last_steps).items()
         values = [Summary.Value(tag=name, simple_value=value) for name, value in points]
-        summary = Summary(value=values)
-        writer.add_event(Event(wall_time=line["time"], step=line["step"], summary=summary))
+        if values:
+            summary = Summary(value=values)
+            writer.add_event(Event(wall_time=line["time"], step=line["step"], summary=summary))
 
-    def listen(line: Mapping[str, Any]) -> None:
+    def send(lines: Sequence[Line]) -> None:
         nonlocal writer
-        if line["event"] == "start":
+        earlier = []
+        if writer is None:
             earlier = list(folder.glob("events.*"))
             writer = EventFileWriter(str(folder))
             files.callback(writer.close)
             start = SessionLog(status=SessionLog.START)  # removes all steps from 0
             writer.add_event(Event(wall_time=time.time(), step=0, session_log=start))
-            for known in parse_log(log_path.read_bytes(), log_path):
-                write(known)
-            for path in earlier:
-                path.unlink()
-        else:
+            lines = parse_log(log_path.read_bytes(), log_path)
+        for line in lines:
             write(line)
         writer.flush()
+        for path in earlier:
+            path.unlink()
 
     with files:
-        yield listen
+        yield send

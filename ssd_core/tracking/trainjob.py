@@ -6,17 +6,13 @@ address of its server, and the paths of the token and of the certificate that it
 
 import json
 import os
-import queue
 import ssl
-import threading
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timezone
-from typing import Any
 from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
 
-from ssd_core.logs import logger
+from ssd_core.tracking.background import Line, in_background
 from ssd_core.train_log import LineListener, TrainingProgress, find_progress
 
 URL = "KUBEFLOW_TRAINER_SERVER_URL"
@@ -26,8 +22,6 @@ CERTIFICATE = "KUBEFLOW_TRAINER_SERVER_CA_CERT"
 _INTERVAL = 5.0
 """Seconds between two requests, as Trainer demands."""
 _TIMEOUT = 5.0
-
-_Queue = queue.SimpleQueue[TrainingProgress | None]
 
 
 @contextmanager
@@ -39,43 +33,15 @@ def report_to_trainjob() -> Iterator[LineListener]:
     if any(name not in os.environ for name in (URL, TOKEN, CERTIFICATE)):
         yield lambda line: None
         return
-    news: _Queue = queue.SimpleQueue()
-    latest: dict[str, Mapping[str, Any]] = {}
+    latest: dict[str, Line] = {}
 
-    def listen(line: Mapping[str, Any]) -> None:
-        latest[line["event"]] = line
+    def send(lines: Sequence[Line]) -> None:
+        latest.update((line["event"], line) for line in lines)
         if (progress := find_progress(latest)) is not None:
-            news.put(progress)
+            _send(progress)
 
-    thread = threading.Thread(target=_report, args=(news,), name="trainjob", daemon=True)
-    thread.start()
-    try:
-        yield listen
-    finally:
-        news.put(None)
-        thread.join(_INTERVAL + _TIMEOUT)
-
-
-def _report(news: _Queue) -> None:
-    """Send the newest progress after every interval, until None comes."""
-    sent, has_failed = -_INTERVAL, False
-    while (newest := news.get()) is not None:
-        time.sleep(max(0.0, sent + _INTERVAL - time.monotonic()))
-        is_over = False
-        with suppress(queue.Empty):
-            while not is_over:
-                following = news.get_nowait()
-                newest, is_over = following or newest, following is None
-        sent = time.monotonic()
-        try:
-            _send(newest)
-            has_failed = False
-        except Exception as error:  # of any kind: the training goes on
-            if not has_failed:
-                logger.warning("cannot report the progress to the TrainJob: %s", error)
-            has_failed = True
-        if is_over:
-            return
+    with in_background("TrainJob", send, interval=_INTERVAL, timeout=_TIMEOUT) as listener:
+        yield listener
 
 
 def _send(progress: TrainingProgress) -> None:
