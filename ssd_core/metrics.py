@@ -56,6 +56,7 @@ _count = partial(Metric, spec=",.0f", direction="neutral", group="Data")
 _loss = partial(Metric, direction="lower", group="Loss")
 _precision = partial(Metric, group="Average precision")
 _recall = partial(Metric, group="Average recall")
+_point = partial(Metric, group="Thresholds")
 _latency = partial(
     Metric,
     description="bytes to boxes, smallest batch",
@@ -94,6 +95,16 @@ _ROWS = (
     _recall("ar_small", "AR small", "small objects"),
     _recall("ar_medium", "AR medium", "medium objects"),
     _recall("ar_large", "AR large", "large objects"),
+    _point("f1", "F1", "best of all score thresholds, IoU .50"),
+    _point("f1_threshold", "score of F1", "threshold of the best F1", direction="neutral"),
+    _point("recall_at_precision_90", "R at P .9", "recall at precision .90"),
+    _point("threshold_at_precision_90", "score of P .9", "threshold of that", direction="neutral"),
+    _point(
+        "calibration_error",
+        "calibration",
+        "mean difference of score and precision",
+        direction="lower",
+    ),
     Metric(
         "images_per_second",
         "images/s",

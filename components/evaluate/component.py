@@ -34,7 +34,7 @@ def evaluate(
     Returns:
         evaluation: `results.json` and `detections.json`.
         metrics: The COCO metrics.
-        confusion: The confusion matrix, for up to 50 classes.
+        confusion: The confusion matrix, for up to 100 classes.
     """
     from ssd_core.config import EvaluateConfig
     from ssd_core.stages import evaluate as stage

@@ -1,1 +1,1 @@
-"""Accuracy of a detector: COCO metrics and confusion matrix."""
+"""Accuracy of a detector: COCO metrics, thresholds, confusions and errors."""

@@ -1,55 +1,97 @@
 """Everything that is known about the accuracy of detections, as the content of a results file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from ssd_core.config import EvaluateConfig
 from ssd_core.evaluation.coco import (
+    SIZES,
     ClassScores,
-    evaluate_arrays,
+    CocoArrays,
+    calibrate,
+    count_sizes,
     join_images,
+    match_arrays,
+    score_classes,
     split_errors,
 )
-from ssd_core.evaluation.confusion import confusion_matrix
+from ssd_core.evaluation.diagnosis import (
+    MIN_SCORE,
+    Matches,
+    confusion_matrix,
+    find_matches,
+    operating_points,
+    rank_images,
+    threshold_curves,
+)
 from ssd_core.evaluation.run import EvaluatedImage
 from ssd_core.evaluation.voc import VOC_METRICS, evaluate_voc
-from ssd_core.structures import ClassInfo
+from ssd_core.structures import ClassInfo, IntArray
 
-_MAX_CONFUSED = 50
+_MAX_CONFUSED = 100
 """Largest number of classes for which a confusion matrix is legible."""
+_MAX_WORST = 50
+_CLASS_METRICS = ("ap", "ap50", "ap_small", "ap_medium", "ap_large")
 
 
 def measure_accuracy(
     images: Sequence[EvaluatedImage], classes: Sequence[ClassInfo], config: EvaluateConfig
 ) -> dict[str, Any]:
-    """Return metrics, counts, classes, errors, confusion; `classes` are in label order."""
+    """Return the content of `results.json`; `classes` are in label order."""
     truths, found = [image.truth for image in images], [image.found for image in images]
     arrays = join_images(truths, found)
-    scores = evaluate_arrays(arrays, classes)
+    evaluator = match_arrays(arrays, classes)
+    scores = score_classes(evaluator, arrays, classes)
+    matches = find_matches(arrays, evaluator)
+    sizes = count_sizes(arrays, len(classes))
+    num_objects = sum(scored.num_objects for scored in scores.classes)
+    calibration_error, bins = calibrate(evaluator)
     results: dict[str, Any] = {
-        "metrics": dict(scores.values),
+        "metrics": scores.values
+        | operating_points(matches, num_objects)
+        | {"calibration_error": calibration_error},
         "images": len(images),
-        "objects": sum(scored.num_objects for scored in scores.classes),
+        "objects": num_objects,
+        "sizes": {size: int(counts.sum()) for size, counts in sizes.items()},
         "detections": sum(map(len, found)),
-        "classes": [_class_results(scored) for scored in scores.classes],
-        "errors": {name: asdict(each) for name, each in split_errors(arrays, classes).items()},
-        "confusion": _confusion(images, classes),
+        "classes": [
+            _class_results(scored, own, sizes)
+            for scored, own in zip(scores.classes, matches.by_label(len(classes)), strict=True)
+        ],
+        "errors": {name: asdict(each) for name, each in split_errors(evaluator).items()},
+        "thresholds": threshold_curves(matches, num_objects),
+        "calibration": bins,
+        "min_score": MIN_SCORE,
+        "confusion": _confusion(arrays, matches, classes),
+        "worst_images": [
+            {"row": image.row, "image_id": image.image_id, **counts}
+            for number, counts in rank_images(arrays, matches)[:_MAX_WORST]
+            for image in [images[number]]
+        ],
     }
     if config.voc_ap:
         _add_voc(results, evaluate_voc(truths, found, classes))
     return results
 
 
-def _class_results(scored: ClassScores) -> dict[str, Any]:
+def _class_results(
+    scored: ClassScores, own: Matches, sizes: Mapping[str, IntArray]
+) -> dict[str, Any]:
+    """Return one class: AP and objects by size, thresholds, and the errors at MIN_SCORE."""
+    label, num_objects = scored.info.label, scored.num_objects
+    is_right = own.is_right[own.scores >= MIN_SCORE]
     return {
-        "label": scored.info.label,
+        "label": label,
         "name": scored.info.name,
-        "objects": scored.num_objects,
-        "ap": scored.ap,
-        "ap50": scored.ap50,
+        "objects": num_objects,
+        "sizes": {size: int(sizes[size][label]) for size in SIZES},
+        **{name: scored.values[name] for name in _CLASS_METRICS},
+        **operating_points(own, num_objects),
+        "missed": num_objects - int(is_right.sum()),
+        "false": int((~is_right).sum()),
         "precision_at_recall": [round(value, 4) for value in scored.precision.tolist()]
-        if scored.num_objects
+        if num_objects
         else None,
     }
 
@@ -64,13 +106,12 @@ def _add_voc(results: dict[str, Any], per_class: Sequence[dict[str, float | None
 
 
 def _confusion(
-    images: Sequence[EvaluatedImage], classes: Sequence[ClassInfo]
+    arrays: CocoArrays, matches: Matches, classes: Sequence[ClassInfo]
 ) -> dict[str, Any] | None:
     """Return one row per true class and one column per detected class, the background last."""
     if len(classes) > _MAX_CONFUSED:
         return None
-    pairs = ((image.truth, image.found) for image in images)
     return {
         "classes": [*(info.name for info in classes), "background"],
-        "matrix": confusion_matrix(pairs, len(classes)).tolist(),
+        "matrix": confusion_matrix(arrays, matches, classes).tolist(),
     }

@@ -48,7 +48,9 @@ COCO_METRICS = {
 """The twelve metrics by name, in the order of pycocotools."""
 
 _IOUS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
-_AREAS = ("all", "small", "medium", "large")
+SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
+"""Smallest and largest area of an object in square pixels; a border belongs to both sizes."""
+_AREAS = ("all", *SIZES)
 _MAX_DETECTIONS = (1, 10, 100)
 
 
@@ -59,9 +61,8 @@ class ClassScores:
     info: ClassInfo
     num_objects: int
     """Without crowds."""
-    ap: float | None
-    """Mean over IoU .50:.95."""
-    ap50: float | None
+    values: dict[str, float | None]
+    """Keys of COCO_METRICS; None with nothing to measure."""
     precision: NDArray[np.float64]
     """[101] precision at IoU .5 for each recall of RECALL_GRID."""
 
@@ -136,28 +137,34 @@ def evaluate_coco(
     Raises:
         DataError: a box or a score is not finite; some evaluators report that as a perfect result.
     """
-    return evaluate_arrays(join_images(truths, found), classes)
+    arrays = join_images(truths, found)
+    return score_classes(match_arrays(arrays, classes), arrays, classes)
 
 
-def evaluate_arrays(arrays: CocoArrays, classes: Sequence[ClassInfo]) -> CocoScores:
-    """Do what `evaluate_coco` does for images that are already joined."""
-    precision, recall = _tables(arrays, classes)
-    values = {
-        name: _mean(_select(cells, precision, recall)) for name, cells in COCO_METRICS.items()
-    }
-    labels = arrays.labels[~arrays.is_crowd]
-    counts = np.bincount(labels, minlength=len(classes) + 1)
+def score_classes(evaluator: Any, arrays: CocoArrays, classes: Sequence[ClassInfo]) -> CocoScores:
+    """Do what `evaluate_coco` does for images that are joined and matched."""
+    evaluator.accumulate()
+    precision, recall = evaluator.eval["precision"], evaluator.eval["recall"]
+    counts = np.bincount(arrays.labels[~arrays.is_crowd], minlength=len(classes) + 1)
     per_class = tuple(
         ClassScores(
             info=info,
             num_objects=int(counts[info.label]),
-            ap=_mean(precision[:, :, column, 0, -1]),
-            ap50=_mean(precision[0, :, column, 0, -1]),
+            values=_values(precision[:, :, [column]], recall[:, [column]]),
             precision=precision[0, :, column, 0, -1].copy(),
         )
         for column, info in enumerate(classes)
     )
-    return CocoScores(values=values, classes=per_class)
+    return CocoScores(values=_values(precision, recall), classes=per_class)
+
+
+def count_sizes(arrays: CocoArrays, num_classes: int) -> dict[str, IntArray]:
+    """Return the number of objects by size, [K + 1] by label; crowds do not count."""
+    labels, areas = arrays.labels[~arrays.is_crowd], arrays.areas[~arrays.is_crowd]
+    return {
+        size: np.bincount(labels[(areas >= low) & (areas <= high)], minlength=num_classes + 1)
+        for size, (low, high) in SIZES.items()
+    }
 
 
 def join_images(truths: Sequence[Annotations], found: Sequence[Detections]) -> CocoArrays:
@@ -185,28 +192,65 @@ def _line(cells: _Cells, value: float | None) -> str:
     return f" {title} @[ {selection} ] = {-1 if value is None else value:0.3f}"
 
 
-def split_errors(arrays: CocoArrays, classes: Sequence[ClassInfo]) -> dict[str, ErrorShare]:
+def split_errors(evaluator: Any) -> dict[str, ErrorShare]:
     """Return count and cost of the errors by the keys of ERROR_TYPES (TIDE, Bolya et al. 2020).
 
     An error is a detection without its object at IoU .5, of the first type that fits, or an object
     without any detection.
     """
-    found = _evaluate(arrays, classes).tide_errors()
+    found = evaluator.tide_errors()
     return {
         name: ErrorShare(count=found["counts"][key], ap50_cost=found["delta_ap"][key])
         for name, key in _ERROR_KEYS.items()
     }
 
 
-def _tables(arrays: CocoArrays, classes: Sequence[ClassInfo]) -> tuple[Array, Array]:
-    """Return precision [IoU, recall, class, area, max] and recall [IoU, class, area, max]."""
-    evaluator = _evaluate(arrays, classes)
-    evaluator.accumulate()
-    return evaluator.eval["precision"], evaluator.eval["recall"]
+def find_targets(evaluator: Any) -> tuple[IntArray, IntArray]:
+    """Return the rows of the detections that count at IoU .5, and of their objects, or -1.
+
+    Those on a crowd, and of one class in one image those after the first hundred, do not count.
+    """
+    found = evaluator.image_diagnostics(iou_thr=0.5)
+    rows = np.fromiter(found["dt_status"], np.int64, len(found["dt_status"]))
+    owners = np.zeros(rows.max(initial=0) + 1, np.int64)
+    matched = found["dt_match"]
+    owners[np.fromiter(matched, np.int64, len(matched))] = list(matched.values())
+    return rows - 1, owners[rows] - 1  # ids count from 1
 
 
-def _evaluate(arrays: CocoArrays, classes: Sequence[ClassInfo]) -> Any:
-    """Return the evaluator after it has matched detections and objects."""
+def calibrate(evaluator: Any) -> tuple[float | None, list[dict[str, float]]]:
+    """Return the expected calibration error (Guo et al. 2017) and its bins with detections.
+
+    A bin is a tenth of the scores: their mean, the precision at IoU .5 and their number.
+    """
+    found = evaluator.calibration(n_bins=10, iou_threshold=0.5)
+    names = {"score": "avg_confidence", "precision": "avg_accuracy", "detections": "count"}
+    bins = [
+        {name: each[key] for name, key in names.items()} for each in found["bins"] if each["count"]
+    ]
+    return found["ece"] if bins else None, bins
+
+
+def count_confusions(arrays: CocoArrays, classes: Sequence[ClassInfo]) -> IntArray:
+    """Return the confusion matrix of the evaluator, which matches boxes whatever their class."""
+    evaluator = _evaluator(arrays, classes)
+    found = evaluator.confusion_matrix(iou_thr=0.5, max_det=len(arrays.detections) + 1)
+    matrix: IntArray = found["matrix"].astype(np.int64)
+    return matrix
+
+
+def match_arrays(arrays: CocoArrays, classes: Sequence[ClassInfo]) -> Any:
+    """Return the evaluator after it has matched detections and objects.
+
+    Raises:
+        DataError: a box or a score is not finite.
+    """
+    evaluator = _evaluator(arrays, classes)
+    evaluator.evaluate()
+    return evaluator
+
+
+def _evaluator(arrays: CocoArrays, classes: Sequence[ClassInfo]) -> Any:
     from hotcoco import COCO, COCOeval
 
     numbers = (arrays.boxes, arrays.areas, arrays.detections)
@@ -222,9 +266,7 @@ def _evaluate(arrays: CocoArrays, classes: Sequence[ClassInfo]) -> Any:
         area=arrays.areas,
         iscrowd=arrays.is_crowd,
     )
-    evaluator: Any = COCOeval(truth, truth.load_res(arrays.detections), "bbox")
-    evaluator.evaluate()
-    return evaluator
+    return COCOeval(truth, truth.load_res(arrays.detections), "bbox")
 
 
 def _detection_rows(found: Sequence[Detections]) -> Array:
@@ -248,6 +290,11 @@ def _xywh(boxes: Sequence[Array]) -> Array:
 def _join(arrays: Sequence[Array], dtype: type[np.generic]) -> Array:
     """Concatenate any number of arrays, even none."""
     return np.concatenate([np.zeros(0, dtype), *arrays]).astype(dtype)
+
+
+def _values(precision: Array, recall: Array) -> dict[str, float | None]:
+    """Return the metrics of precision [IoU, recall, class, area, max] and recall without axis 1."""
+    return {name: _mean(_select(cells, precision, recall)) for name, cells in COCO_METRICS.items()}
 
 
 def _select(cells: _Cells, precision: Array, recall: Array) -> Array:

@@ -77,8 +77,10 @@ def join_files(
     objects = _by_image(truth.annotations, image_ids, labels, truth_name)
     by_image = _by_image(found, image_ids, labels, found_name)
     images = [
-        EvaluatedImage(key, _annotations(objects[key], labels), _detections(by_image[key], labels))
-        for key in image_ids
+        EvaluatedImage(
+            row, key, _annotations(objects[key], labels), _detections(by_image[key], labels)
+        )
+        for row, key in enumerate(image_ids)
     ]
     return images, classes
 

@@ -20,6 +20,8 @@ from ssd_core.structures import Annotations, Detections, ImageArray, Record
 class EvaluatedImage(NamedTuple):
     """The objects and the detections of one image."""
 
+    row: int
+    """Position in the split, from 0."""
     image_id: int
     truth: Annotations
     found: Detections
@@ -49,7 +51,7 @@ def detect_split(
     ids, so the order of the shards does not matter. Ranks take the same batches that a single one
     would, in turn; only rank 0 returns images, those of all.
     """
-    truths: dict[int, Annotations] = {}
+    places: dict[int, tuple[int, Annotations]] = {}
     found: list[tuple[int, Detections]] = []
 
     def load(record: Record) -> tuple[Record, ImageArray, tuple[int, int]]:
@@ -59,7 +61,7 @@ def detect_split(
     def choose() -> Iterator[Record]:
         counted = (r for r in reader.read_in_order() if is_counted(r.annotations, config.images))
         for number, batch in enumerate(batched(counted, config.batch_size)):
-            truths.update({record.image_id: record.annotations for record in batch})
+            places.update({each.image_id: (each.index, each.annotations) for each in batch})
             if number % ranks.world_size == ranks.rank:
                 yield from batch
 
@@ -73,7 +75,11 @@ def detect_split(
     if ranks.world_size > 1:
         found = _gather(found, ranks)
     found.sort(key=lambda each: each[0])
-    return [EvaluatedImage(image_id, truths[image_id], each) for image_id, each in found]
+    return [
+        EvaluatedImage(row, image_id, truth, each)
+        for image_id, each in found
+        for row, truth in [places[image_id]]
+    ]
 
 
 def _gather(found: list[tuple[int, Detections]], ranks: Ranks) -> list[tuple[int, Detections]]:

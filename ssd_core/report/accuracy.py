@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from ssd_core.evaluation.coco import ERROR_TYPES, RECALL_GRID
-from ssd_core.evaluation.confusion import MIN_IOU, MIN_SCORE
+from ssd_core.evaluation.diagnosis import MIN_SCORE
 from ssd_core.metrics import Metric, group_metrics
 from ssd_core.report.charts import INK, NUM_COLOURS, Chart, Line, class_colour, line_chart
 
@@ -129,7 +129,6 @@ def _confusion(confusion: Mapping[str, Any]) -> dict[str, Any]:
         "names": list(zip(shown, names, strict=True)),
         "rows": rows,
         "min_score": MIN_SCORE,
-        "min_iou": MIN_IOU,
     }
 
 

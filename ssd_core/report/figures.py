@@ -6,8 +6,8 @@ from typing import Any
 from ssd_core.evaluation.coco import format_summary
 from ssd_core.report.accuracy import class_metrics, describe_images
 
-_COLUMN = 10
-"""Characters of a number in the table of classes."""
+_TOO_WIDE = {"recall_at_precision_90", "threshold_at_precision_90"}
+"""Columns for which a terminal has no room."""
 
 
 def format_figures(results: Mapping[str, Any], *, has_closing_line: bool) -> str:
@@ -26,16 +26,14 @@ def format_figures(results: Mapping[str, Any], *, has_closing_line: bool) -> str
 
 
 def _class_table(results: Mapping[str, Any]) -> Iterator[str]:
-    metrics = class_metrics(results)
-    titles = ["objects", *(metric.title for metric in metrics)]
-    total = {"name": "all", "objects": results["objects"], **results["metrics"]}
-    rows = [*results["classes"], total]
-    width = max(len(name) for name in ("class", *(row["name"] for row in rows)))
-    yield _line("class", titles, width)
+    """Yield a line per class, the total last; columns are as wide as their titles."""
+    metrics = [metric for metric in class_metrics(results) if metric.name not in _TOO_WIDE]
+    rows = [*results["classes"], {"name": "all", **results, **results["metrics"]}]
+    table = [["class", "objects", *(metric.title for metric in metrics)]]
     for row in rows:
         values = (metric.format(row[metric.name]) for metric in metrics)
-        yield _line(row["name"], [f"{row['objects']:,}", *values], width)
-
-
-def _line(name: str, cells: list[str], width: int) -> str:
-    return f"{name:{width}}" + "".join(f"{cell:>{_COLUMN}}" for cell in cells)
+        table.append([row["name"], f"{row['objects']:,}", *values])
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for name, *cells in table:
+        columns = zip(cells, widths[1:], strict=True)
+        yield f"{name:{widths[0]}}" + "".join(f"{cell:>{width + 2}}" for cell, width in columns)

@@ -61,14 +61,44 @@ class _Class(_Shape):
     label: Annotated[int, Field(ge=1)]
     name: str
     objects: _Count
+    sizes: dict[str, _Count]
     ap: float | None
     ap50: float | None
+    missed: _Count
+    false: _Count
     precision_at_recall: Annotated[list[float], Field(min_length=101, max_length=101)] | None
 
 
 class _Error(_Shape):
     count: _Count
     ap50_cost: float
+
+
+class _Curves(_Shape):
+    threshold: list[float]
+    precision: list[float]
+    recall: list[float]
+    f1: list[float]
+
+    @model_validator(mode="after")
+    def _are_equally_long(self) -> "_Curves":
+        if len({len(self.threshold), len(self.precision), len(self.recall), len(self.f1)}) > 1:
+            raise ValueError("expected curves of equal length")
+        return self
+
+
+class _Bin(_Shape):
+    score: float
+    precision: float
+    detections: _Count
+
+
+class _WorstImage(_Shape):
+    row: _Count
+    image_id: int
+    objects: _Count
+    missed: _Count
+    false: _Count
 
 
 class _Confusion(_Shape):
@@ -95,8 +125,13 @@ class _Evaluated(_Measured):
     objects: _Count
     detections: _Count
     classes: list[_Class]
+    sizes: dict[str, _Count]
     errors: dict[str, _Error]
+    thresholds: _Curves
+    calibration: list[_Bin]
+    min_score: float
     confusion: _Confusion | None
+    worst_images: list[_WorstImage]
     data: _Data
 
 

@@ -185,17 +185,19 @@ def test_the_dashboard_gets_a_confusion_matrix(outputs: dict[str, Outputs]) -> N
 def test_a_confusion_matrix_of_too_many_classes_is_left_out(
     recipe: dict[str, Any], few_images: Path, tmp_path: Path
 ) -> None:
-    """The objects of these images have 51 classes."""
+    """The objects of these images have 101 classes."""
     source = Path(shutil.copytree(few_images, tmp_path / "many"))
     numbers = itertools.count()
     for path in sorted(source.glob("Annotations/*.xml")):
-        many = re.sub("<name>[^<]*", lambda _: f"<name>kind-{next(numbers) % 51}", path.read_text())
+        many = re.sub(
+            "<name>[^<]*", lambda _: f"<name>kind-{next(numbers) % 101}", path.read_text()
+        )
         path.write_text(many)
     arguments: dict[str, Any] = {"data_root": str(tmp_path / "root"), "source": str(source)}
     arguments["recipe"] = recipe | {"train": recipe["train"] | {"steps": 1}}
     for name in ("convert", "train", "evaluate"):
         arguments |= execute(STEPS[name], tmp_path / name, **arguments)
-    assert arguments["dataset"].metadata["classes"] == 51
+    assert arguments["dataset"].metadata["classes"] == 101
     assert arguments["metrics"].metadata
     assert arguments["confusion"].metadata == {}
 

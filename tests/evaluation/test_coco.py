@@ -37,11 +37,14 @@ def assert_equal_to_pycocotools(truths, found, classes):
     np.testing.assert_allclose(ours, oracle.stats, rtol=0, atol=1e-9)
     assert format_summary(scores.values) == "\n".join(printed.splitlines()[-12:])
     check_metrics(scores.values, join_images(truths, found), classes)
-    table = oracle.eval["precision"][:, :, :, 0, 2]
+    table, table_of_small = (oracle.eval["precision"][:, :, :, area, 2] for area in (0, 1))
     for column, scored in enumerate(scores.classes):
         cells = table[:, :, column]
         expected = cells[cells > -1].mean() if (cells > -1).any() else None
-        assert scored.ap == pytest.approx(expected, abs=1e-9)
+        assert scored.values["ap"] == pytest.approx(expected, abs=1e-9)
+        small = table_of_small[:, :, column]
+        expected = small[small > -1].mean() if (small > -1).any() else None
+        assert scored.values["ap_small"] == pytest.approx(expected, abs=1e-9)
         np.testing.assert_allclose(scored.precision, cells[0], rtol=0, atol=1e-9)
     return scores
 

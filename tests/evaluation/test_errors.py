@@ -5,7 +5,13 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from ssd_core.evaluation.coco import ERROR_TYPES, evaluate_arrays, join_images, split_errors
+from ssd_core.evaluation.coco import (
+    ERROR_TYPES,
+    join_images,
+    match_arrays,
+    score_classes,
+    split_errors,
+)
 from ssd_core.structures import ClassInfo, make_annotations
 from tests.detections import NOTHING_FOUND, make_detections
 
@@ -29,7 +35,9 @@ def test_the_error_of_one_object(found, expected):
     truth = make_annotations([BOX], [1])
     boxes, labels = [box for box, _ in found], [label for _, label in found]
     detections = make_detections(boxes, np.linspace(0.9, 0.1, len(found)), labels)
-    shares = split_errors(join_images([truth], [detections or NOTHING_FOUND]), CLASSES)
+    shares = split_errors(
+        match_arrays(join_images([truth], [detections or NOTHING_FOUND]), CLASSES)
+    )
     assert list(shares) == list(ERROR_TYPES)
     assert {name: share.count for name, share in shares.items() if share.count} == expected
 
@@ -128,8 +136,9 @@ def test_counts_and_costs_equal_loops_over_the_definition(seed):
         found.append(make_detections(moved, np.sort(rng.random(12))[::-1], kinds))
     arrays = join_images(truths, found)
     ap, expected = loop_over_definition(truths, found)
-    assert evaluate_arrays(arrays, CLASSES).values["ap50"] == pytest.approx(ap)
-    shares = split_errors(arrays, CLASSES)
+    evaluator = match_arrays(arrays, CLASSES)
+    assert score_classes(evaluator, arrays, CLASSES).values["ap50"] == pytest.approx(ap)
+    shares = split_errors(evaluator)
     assert {name: share.count for name, share in shares.items()} == {
         name: count for name, (count, _) in expected.items()
     }

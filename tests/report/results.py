@@ -13,6 +13,11 @@ def evaluation(classes):
         "objects": 9,
         "detections": 30,
         "classes": classes,
+        "sizes": {"small": 2, "medium": 3, "large": 4},
+        "thresholds": {name: [0.2, 0.4] for name in ("threshold", "precision", "recall", "f1")},
+        "calibration": [{"score": 0.45, "precision": 0.5, "detections": 6}],
+        "min_score": 0.5,
+        "worst_images": [],
         "errors": {"missed": {"count": 3, "ap50_cost": 0.125}},
         "confusion": None,
         "model": {"recipe": "demo", "step": 1200},
@@ -24,7 +29,10 @@ def evaluation(classes):
 def class_row(label, ap, objects=3):
     curve = None if ap is None else [ap] * 101
     return {"label": label, "name": f"c{label}", "objects": objects, "ap": ap, "ap50": ap} | {
-        "precision_at_recall": curve
+        "precision_at_recall": curve,
+        "sizes": {"small": objects, "medium": 0, "large": 0},
+        "missed": 1,
+        "false": 2,
     }
 
 

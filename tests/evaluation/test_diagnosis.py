@@ -1,0 +1,195 @@
+"""Confusions counted by hand; thresholds, calibration and images against pycocotools' matches."""
+
+import numpy as np
+import pytest
+
+from ssd_core.config import EvaluateConfig
+from ssd_core.evaluation.accuracy import measure_accuracy
+from ssd_core.evaluation.check import run_pycocotools
+from ssd_core.evaluation.diagnosis import judge_image
+from ssd_core.evaluation.run import EvaluatedImage
+from ssd_core.structures import ClassInfo, make_annotations
+from tests.detections import NOTHING_FOUND, make_detections
+from tests.evaluation.oracle import make_ground_truth
+from tests.evaluation.test_coco import random_set
+
+LEFT, RIGHT, FAR = [0, 0, 10, 10], [20, 0, 30, 10], [50, 50, 60, 60]
+CAT, DOG, BACKGROUND = 0, 1, 2
+
+
+CLASSES = [ClassInfo(label=k, name=name, category_id=k) for k, name in ((1, "cat"), (2, "dog"))]
+
+
+def measure(truths, found, classes=CLASSES):
+    images = enumerate(zip(truths, found, strict=True))
+    return measure_accuracy(
+        [EvaluatedImage(k, 10 * k, *image) for k, image in images], classes, EvaluateConfig()
+    )
+
+
+def found(*rows):
+    """Detections of (box, score, label)."""
+    return make_detections(*zip(*rows, strict=True)) if rows else NOTHING_FOUND
+
+
+def truth(*rows, is_crowd=None):
+    """Annotations of (box, label)."""
+    boxes, labels = [row[0] for row in rows], [row[1] for row in rows]
+    return make_annotations(boxes, labels, is_crowd=is_crowd)
+
+
+NOTHING = truth()
+
+
+@pytest.mark.parametrize(
+    ("objects", "detections", "expected"),
+    [
+        pytest.param(
+            truth((LEFT, 1), (RIGHT, 2), (FAR, 2)),
+            found((LEFT, 0.9, 1), (RIGHT, 0.8, 1), ([80, 0, 90, 10], 0.7, 2)),
+            {(CAT, CAT): 1, (DOG, CAT): 1, (DOG, BACKGROUND): 1, (BACKGROUND, DOG): 1},
+            id="right, confused, missed and invented",
+        ),
+        pytest.param(
+            truth((LEFT, 1)),
+            found((LEFT, 0.9, 1), (LEFT, 0.8, 2)),
+            {(CAT, CAT): 1, (BACKGROUND, DOG): 1},
+            id="an object is found once, by the best detection",
+        ),
+        pytest.param(
+            truth((LEFT, 1)),
+            found((LEFT, 0.9, 2), (LEFT, 0.8, 1)),
+            {(CAT, CAT): 1, (BACKGROUND, DOG): 1},
+            id="the right class finds it, as for AP",
+        ),
+        pytest.param(
+            truth((LEFT, 1)),
+            found((LEFT, 0.4, 1)),
+            {(CAT, BACKGROUND): 1},
+            id="detections with low scores are ignored",
+        ),
+        pytest.param(
+            truth((LEFT, 1)),
+            found(([5, 0, 15, 10], 0.9, 1)),
+            {(CAT, BACKGROUND): 1, (BACKGROUND, CAT): 1},
+            id="a small overlap is not a match",
+        ),
+        pytest.param(
+            truth((LEFT, 1), (RIGHT, 2), is_crowd=[True, False]),
+            found((LEFT, 0.9, 1), (RIGHT, 0.8, 2)),
+            {(DOG, DOG): 1},
+            id="a crowd is neither missed nor a mistake",
+        ),
+        pytest.param(NOTHING, found(), {}, id="nothing at all"),
+        pytest.param(truth((LEFT, 2)), found(), {(DOG, BACKGROUND): 1}, id="nothing found"),
+        pytest.param(NOTHING, found((LEFT, 0.9, 2)), {(BACKGROUND, DOG): 1}, id="no object"),
+    ],
+)
+def test_counts_of_one_image_and_of_several(objects, detections, expected):
+    for times in (1, 3):
+        results = measure([objects] * times, [detections] * times)
+        matrix = np.array(results["confusion"]["matrix"])
+        cells = {(int(row), int(column)) for row, column in np.argwhere(matrix)}
+        assert {cell: matrix[cell] / times for cell in cells} == expected
+
+
+def pycocotools_rows(truths, found, classes):
+    """Return image, class, score and whether it is right per detection that counts at IoU .5."""
+    names = ("image_id", "category_id", "score", "bbox")
+    rows = [
+        dict(zip(names, (k, label, score, [x0, y0, x1 - x0, y1 - y0]), strict=True))
+        for k, each in enumerate(found, start=1)
+        for (x0, y0, x1, y1), label, score in zip(
+            each.boxes.tolist(), each.labels.tolist(), each.scores.tolist(), strict=True
+        )
+    ]
+    ids = [info.label for info in classes]
+    plain = [ClassInfo(label=k, name=str(k), category_id=k) for k in ids]
+    evaluator, _ = run_pycocotools(
+        make_ground_truth(range(1, len(truths) + 1), truths, plain), rows
+    )
+    return [
+        (cell["image_id"], cell["category_id"], score, match > 0)
+        for cell in evaluator.evalImgs
+        if cell and cell["aRng"] == [0, 1e10]
+        for score, match, is_ignored in zip(
+            cell["dtScores"], cell["dtMatches"][0], cell["dtIgnore"][0], strict=True
+        )
+        if not is_ignored
+    ]
+
+
+def points(rows, num_objects):
+    """Return (score, precision, recall) for every score as a threshold."""
+    for threshold in {score for *_, score, _ in rows}:
+        hits = [right for *_, score, right in rows if score >= threshold]
+        yield threshold, sum(hits) / len(hits), sum(hits) / num_objects
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_thresholds_calibration_and_errors_follow_from_the_matches_of_pycocotools(seed):
+    truths, detections, classes = random_set(seed)
+    rows = pycocotools_rows(truths, detections, classes)
+    results = measure(truths, detections, classes)
+    each_class = [
+        (row, [each for each in rows if each[1] == row["label"]]) for row in results["classes"]
+    ]
+    for values, own in (
+        (results["metrics"] | {"objects": results["objects"]}, rows),
+        *((row, own) for row, own in each_class if row["objects"]),
+    ):
+        curve = list(points(own, values["objects"]))
+        f1 = {score: 2 * p * r / (p + r) if p + r else 0 for score, p, r in curve}
+        assert values["f1"] == pytest.approx(max(f1.values()))
+        assert values["f1"] == pytest.approx(f1.get(values["f1_threshold"], 0))
+        reached = [(r, score) for score, p, r in curve if p >= 0.9]
+        recall, score = max(reached, default=(0.0, None))
+        assert values["recall_at_precision_90"] == pytest.approx(recall)
+        assert not recall or values["threshold_at_precision_90"] <= score
+    for row, own in each_class:
+        sure = [right for *_, score, right in own if score >= 0.5]
+        assert (row["missed"], row["false"]) == (
+            row["objects"] - sum(sure),
+            len(sure) - sum(sure),
+        )
+        assert (
+            row["objects"] - row["missed"]
+            == (results["confusion"]["matrix"][row["label"] - 1][row["label"] - 1])
+        )
+    bins = [[row for row in rows if min(int(10 * row[2]), 9) == low] for low in range(10)]
+    gaps = [abs(sum(right - score for *_, score, right in own)) for own in bins]
+    assert results["metrics"]["calibration_error"] == pytest.approx(sum(gaps) / len(rows))
+    worst = results["worst_images"][0]
+    own = [right for image, _, score, right in rows if image == worst["row"] + 1 and score >= 0.5]
+    assert worst["false"] == len(own) - sum(own)
+    assert worst["missed"] == worst["objects"] - sum(own)
+    errors = [each["missed"] + each["false"] for each in results["worst_images"]]
+    assert errors == sorted(errors, reverse=True)
+
+
+def test_objects_are_counted_by_size_and_a_border_belongs_to_both():
+    areas = [1, 32**2, 96**2, 96**2 + 1, 5]
+    truths = make_annotations(
+        [LEFT] * 5, [1, 1, 1, 2, 2], areas=areas, is_crowd=[False] * 4 + [True]
+    )
+    results = measure([truths], [NOTHING_FOUND])
+    assert results["sizes"] == {"small": 2, "medium": 2, "large": 2}
+    assert results["classes"][1]["sizes"] == {"small": 0, "medium": 0, "large": 1}
+
+
+def test_without_detections_or_objects_there_is_no_threshold():
+    missed = measure([truth((LEFT, 1))], [NOTHING_FOUND])
+    assert missed["metrics"].items() >= {"f1": 0.0, "f1_threshold": None}.items()
+    assert missed["metrics"]["recall_at_precision_90"] == 0
+    assert missed["worst_images"] == [
+        {"row": 0, "image_id": 0, "objects": 1, "missed": 1, "false": 0}
+    ]
+    invented = measure([NOTHING], [found((LEFT, 0.9, 1))])
+    assert invented["metrics"]["f1"] is None
+    assert invented["thresholds"]["threshold"] == []
+
+
+def test_an_image_is_judged_box_by_box():
+    objects = truth((LEFT, 1), (RIGHT, 2))
+    is_right, is_found = judge_image(objects, found((FAR, 0.9, 1), (LEFT, 0.8, 1)), CLASSES)
+    assert (is_right.tolist(), is_found.tolist()) == ([False, True], [True, False])
