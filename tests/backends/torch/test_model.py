@@ -32,31 +32,6 @@ TORCHVISION_CLASSES = 91
 
 
 @pytest.mark.parametrize(
-    ("config", "num_classes", "num_parameters", "num_anchors"),
-    [
-        (RESIDUAL, 3, 870_272, 5440),
-        (VGG16, TORCHVISION_CLASSES - 1, 35_641_826, 8732),
-        (VGG16_512, 80, 36_038_196, 24564),
-        (VGG16_LINEAR, 80, 24_305_589, 7308),
-        (MOBILENET_V2, 80, 4_393_461, 1917),
-    ],
-    ids=[
-        "residual",
-        "vgg16 as in torchvision",
-        "vgg16_512",
-        "vgg16_linear",
-        "mobilenet_v2 as in MindSpore",
-    ],
-)
-def test_parameters_and_outputs(config, num_classes, num_parameters, num_anchors):
-    model = Ssd(config, num_classes)
-    assert sum(parameter.numel() for parameter in model.parameters()) == num_parameters
-    logits, offsets = model(torch.zeros(2, 3, config.image_size, config.image_size))
-    assert logits.shape == (2, num_anchors, num_classes + 1)
-    assert offsets.shape == (2, num_anchors, 4)
-
-
-@pytest.mark.parametrize(
     ("config", "change", "message"),
     [
         (VGG16, {"image_size": 512}, r"anchors: .* 'vgg16' at 512 px has feature maps of \(64, 32"),
