@@ -6,14 +6,15 @@ a number one wins, and the others take the next.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+from functools import partial
 from statistics import median
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ssd_core.config import first_problem
+from ssd_core.config import differences, first_problem
 from ssd_core.errors import DataError
 from ssd_core.metrics import METRICS
 from ssd_core.store import Location
@@ -52,9 +53,17 @@ class Measurement(BaseModel):
     """The measured model."""
     version: str
     """Of this package."""
+    environment: dict[str, str] = {}
+    """Hardware and versions; see `describe_environment`."""
     is_stable: bool = False
     """Whether every warm-up ended because the durations were stable. Format 1 does not record it,
     so its results are listed but not compared."""
+
+    def changes_since(self, before: "Measurement") -> list[str]:
+        """Return the versions, conditions and facts of the model that differ and that both have."""
+        old, new = (each.conditions | each.environment | each.model for each in (before, self))
+        both = old.keys() & new.keys()
+        return differences({key: old[key] for key in both}, {key: new[key] for key in both})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +73,8 @@ class Verdict:
     word: Word
     metric: str
     value: float
-    compared: int
-    """Number of earlier results that count."""
+    earlier: tuple[float, ...]
+    """The results that count, oldest first."""
     median: float | None = None
     """Of the earlier results; None without a comparison."""
     margin: float | None = None
@@ -76,6 +85,10 @@ class Verdict:
         """Difference to the median in percent; 0 without a comparison."""
         return 100 * (self.value / self.median - 1) if self.median else 0.0
 
+    def content(self) -> dict[str, Any]:
+        """Return the comparison for a JSON document."""
+        return asdict(self) | {"change": self.change, "comparison": self.describe()}
+
     def describe(self) -> str:
         """Return the comparison in one line."""
         metric = METRICS[self.metric]
@@ -83,10 +96,11 @@ class Verdict:
         if self.word == "not stable":
             return f"{ours} in the warm-up, so not compared; raise benchmark.seconds"
         if self.median is None or self.margin is None:
-            return f"{ours} on this device and configuration ({self.compared} of {MIN_RUNS} runs)"
+            found = f"{len(self.earlier)} of {MIN_RUNS} runs"
+            return f"{ours} on this device and configuration ({found})"
         return (
             f"{ours}, {self.change:+.1f} % from {metric.format(self.median)}, the median of "
-            f"{self.compared} runs whose noise is ±{100 * self.margin / self.median:.1f} %"
+            f"{len(self.earlier)} runs whose noise is ±{100 * self.margin / self.median:.1f} %"
         )
 
 
@@ -106,27 +120,32 @@ def judge(new: Measurement, earlier: Sequence[Measurement]) -> Verdict:
     return min(slower, key=lambda each: each.change, default=verdicts[0])
 
 
+def review(series: Sequence[Measurement]) -> list[tuple[Measurement, Verdict]]:
+    """Return each measurement with its verdict, given those before it."""
+    return [(each, judge(each, series[:number])) for number, each in enumerate(series)]
+
+
 def _judge(name: str, new: Measurement, earlier: Sequence[Measurement]) -> Verdict:
     value = new.metrics[name]
-    others = [
+    others = tuple(
         other.metrics[name]
         for other in earlier
         if other.is_stable
         and other.conditions == new.conditions
         and other.run != new.run
         and name in other.metrics
-    ][-_MAX_RUNS:]
-    word: Word = "not stable" if not new.is_stable else "not enough history"
-    if not new.is_stable or len(others) < MIN_RUNS:
-        return Verdict(word=word, metric=name, value=value, compared=len(others))
+    )[-_MAX_RUNS:]
+    verdict = partial(Verdict, metric=name, value=value, earlier=others)
+    if not new.is_stable:
+        return verdict(word="not stable")
+    if len(others) < MIN_RUNS:
+        return verdict(word="not enough history")
     usual, margin = noise_band(others)
     if abs(value - usual) <= margin:
-        word = "not distinguishable"
+        word: Word = "not distinguishable"
     else:
         word = "faster" if METRICS[name].is_better(value, usual) else "slower"
-    return Verdict(
-        word=word, metric=name, value=value, compared=len(others), median=usual, margin=margin
-    )
+    return verdict(word=word, median=usual, margin=margin)
 
 
 def noise_band(values: Sequence[float]) -> tuple[float, float]:

@@ -164,7 +164,7 @@ def benchmark(
         Location | None,
         typer.Option(
             metavar="DIR",
-            help="Earlier results to compare with and to add to.",
+            help="Earlier results to compare with and to add to; `ssd history` lists them.",
             parser=Location.parse,
         ),
     ] = None,

@@ -3,7 +3,6 @@
 import secrets
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -89,10 +88,7 @@ def run(
         if series is not None:
             verdict = _compare(config, model, results, series, run_id or secrets.token_hex(8))
             announce("%s", verdict.describe())
-            results["verdict"] = asdict(verdict) | {
-                "change": verdict.change,
-                "comparison": verdict.describe(),
-            }
+            results["verdict"] = verdict.content()
         return results
 
     results = run_stage(invocation, out_dir, work)
@@ -137,6 +133,7 @@ def _compare(
         metrics=results["metrics"],
         model=identity | {"weights": model.source.digest},
         version=__version__,
+        environment=results["environment"],
         is_stable=all(row["warm_up"]["is_stable"] for row in results["batches"]),
     )
     history.append(series, new, earlier)

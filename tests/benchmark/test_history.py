@@ -54,7 +54,7 @@ NOISY = measurements([90.0, 96.0, 100.0, 104.0, 130.0])
 )
 def test_a_speed_is_compared_with_the_noise_of_earlier_runs(earlier, speed, word):
     verdict = judge(measurement(speed, "new"), earlier)
-    assert (verdict.word, verdict.median, verdict.compared) == (word, 100.0, 5)
+    assert (verdict.word, verdict.median, len(verdict.earlier)) == (word, 100.0, 5)
     assert f"{speed:.1f} images/s: {word}, {speed - 100:+.1f} % from 100.0" in verdict.describe()
 
 
@@ -66,10 +66,10 @@ def test_only_stable_runs_under_equal_conditions_count():
         *QUIET[:3],
     ]
     verdict = judge(measurement(100.0, "new"), other)
-    assert (verdict.word, verdict.median, verdict.compared) == ("not enough history", None, 3)
+    assert (verdict.word, verdict.median, len(verdict.earlier)) == ("not enough history", None, 3)
     assert verdict.describe().endswith("(3 of 5 runs)")
     verdict = judge(measurement(100.0, "new"), [*other, *QUIET])
-    assert (verdict.word, verdict.compared) == ("not distinguishable", 8)
+    assert (verdict.word, len(verdict.earlier)) == ("not distinguishable", 8)
 
 
 def test_an_unstable_run_is_not_judged():
@@ -80,7 +80,7 @@ def test_an_unstable_run_is_not_judged():
 
 def test_a_lasting_change_becomes_the_normal_case():
     verdict = judge(measurement(50.0, "new"), [*QUIET * 4, *measurements([50.0] * 11)])
-    assert (verdict.word, verdict.compared) == ("not distinguishable", 20)
+    assert (verdict.word, len(verdict.earlier)) == ("not distinguishable", 20)
 
 
 def test_the_speed_that_lost_most_decides():
@@ -156,6 +156,17 @@ def test_a_measurement_of_format_1_is_read_but_not_compared(series):
     assert (earlier.metrics["images_per_second"], earlier.is_stable) == (101.3, False)
     new = earlier.model_copy(update={"run": "new", "is_stable": True})
     assert judge(new, [earlier] * 5).word == "not enough history"
+    assert new.changes_since(earlier) == []
+
+
+def test_changes_name_what_may_explain_a_speed():
+    before = QUIET[0].model_copy(update={"environment": {"torch": "2.14.0", "numpy": "2.3"}})
+    versions = {"environment": {"torch": "2.15.0", "numpy": "2.3", "new": "1"}}
+    after = QUIET[1].model_copy(update=versions | {"model": {"recipe": "other"}})
+    assert after.changes_since(before) == [
+        'recipe: "demo" -> "other"',
+        'torch: "2.14.0" -> "2.15.0"',
+    ]
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"run": "a"}'])

@@ -1,0 +1,83 @@
+"""`ssd history`: the measurements of a series of benchmarks."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ssd_core.cli.options import Json, print_json
+from ssd_core.errors import UsageError
+from ssd_core.store import Location
+
+if TYPE_CHECKING:
+    from ssd_core.benchmark.history import Measurement, Verdict
+
+_BAR_WIDTH = 20
+
+
+def history(
+    series: Annotated[
+        Location,
+        typer.Argument(
+            metavar="SERIES",
+            parser=Location.parse,
+            help="The DIR of `ssd benchmark --series`: a path or s3://bucket/prefix.",
+        ),
+    ],
+    as_json: Json = False,
+) -> None:
+    """List the measurements of a series of benchmarks, each compared with those before it.
+
+    The noise band is the range of speeds that are not distinguishable. A line below a measurement
+    names a version, a model or a condition that differs from the one before.
+
+    Example: ssd history nightly
+    """
+    from ssd_core.benchmark.history import read_series, review
+
+    reviewed = review(read_series(series))
+    if not reviewed:
+        raise UsageError(f"{series} holds no measurements; `ssd benchmark --series DIR` adds one")
+    if as_json:
+        print_json([each.model_dump() | {"verdict": found.content()} for each, found in reviewed])
+        return
+    for line in _table(reviewed):
+        print(line)
+
+
+def _table(reviewed: "Sequence[tuple[Measurement, Verdict]]") -> Iterator[str]:
+    fastest = max(each.metrics["images_per_second"] for each, _ in reviewed)
+    rows = [_row(each, found, fastest) for each, found in reviewed]
+    titles = ("time", "run", "model", "images/s", "latency", "noise band", "", "verdict")
+    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    before = reviewed[0][0]
+    yield _align(titles, widths)
+    for (each, _), row in zip(reviewed, rows, strict=True):
+        yield _align(row, widths)
+        yield from (f"    {change}" for change in each.changes_since(before))
+        before = each
+
+
+def _row(each: "Measurement", found: "Verdict", fastest: float) -> tuple[str, ...]:
+    from ssd_core.metrics import METRICS
+
+    speed, band = each.metrics["images_per_second"], ""
+    if found.median is not None and found.margin is not None:
+        low, high = found.median - found.margin, found.median + found.margin
+        band = f"{low:,.1f} to {high:,.1f}"
+    is_other = found.metric != "images_per_second"
+    return (
+        each.time.partition("+")[0].replace("T", " "),
+        each.run[:16],
+        f"{each.model.get('recipe', '')}, {each.model.get('step', '?')} steps",
+        METRICS["images_per_second"].format(speed).partition(" ")[0],
+        METRICS["latency_ms_p50"].format(each.metrics.get("latency_ms_p50")),
+        band,
+        "█" * max(1, round(_BAR_WIDTH * speed / fastest)),
+        found.word + (f" ({METRICS[found.metric].title})" if is_other else ""),
+    )
+
+
+def _align(cells: Sequence[str], widths: Sequence[int]) -> str:
+    pairs = zip(cells, widths, strict=True)
+    return "  ".join(f"{cell:{width}}" for cell, width in pairs).rstrip()
