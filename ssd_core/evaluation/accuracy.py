@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ssd_core.config import EvaluateConfig
+from ssd_core.evaluation.bootstrap import measure_intervals
 from ssd_core.evaluation.coco import (
     SIZES,
     ClassScores,
@@ -25,6 +26,7 @@ from ssd_core.evaluation.diagnosis import (
     rank_images,
     threshold_curves,
 )
+from ssd_core.evaluation.iou_matches import match_at_ious
 from ssd_core.evaluation.run import EvaluatedImage
 from ssd_core.evaluation.voc import VOC_METRICS, evaluate_voc
 from ssd_core.structures import ClassInfo, IntArray
@@ -51,6 +53,7 @@ def measure_accuracy(
         "metrics": scores.values
         | operating_points(matches, num_objects)
         | {"calibration_error": calibration_error},
+        "intervals": measure_intervals(match_at_ious(arrays, classes)),
         "images": len(images),
         "objects": num_objects,
         "sizes": {size: int(counts.sum()) for size, counts in sizes.items()},

@@ -1,6 +1,6 @@
 """The twelve COCO metrics, from arrays; no other module imports the evaluator library."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +47,7 @@ COCO_METRICS = {
 }
 """The twelve metrics by name, in the order of pycocotools."""
 
-_IOUS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+IOUS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
 """Smallest and largest area of an object in square pixels; a border belongs to both sizes."""
 _AREAS = ("all", *SIZES)
@@ -250,6 +250,18 @@ def match_arrays(arrays: CocoArrays, classes: Sequence[ClassInfo]) -> Any:
     return evaluator
 
 
+def match_cells(arrays: CocoArrays, classes: Sequence[ClassInfo]) -> Iterator[dict[str, Any]]:
+    """Yield the evaluator's matches in each image with objects or detections of a class.
+
+    Detections (`dtIds`, at most 100) are numbered from 1; `dtMatched` and `dtIgnore` have a row for
+    each of IOUS.
+    """
+    evaluator = _evaluator(arrays, classes)
+    evaluator.params.area_rng, evaluator.params.area_rng_lbl = [[0, 1e10]], ["all"]
+    evaluator.evaluate()
+    yield from filter(None, evaluator.eval_imgs)
+
+
 def _evaluator(arrays: CocoArrays, classes: Sequence[ClassInfo]) -> Any:
     from hotcoco import COCO, COCOeval
 
@@ -300,7 +312,7 @@ def _values(precision: Array, recall: Array) -> dict[str, float | None]:
 def _select(cells: _Cells, precision: Array, recall: Array) -> Array:
     table = precision if cells.is_precision else recall
     if cells.iou is not None:
-        table = table[_IOUS.index(cells.iou)]
+        table = table[IOUS.index(cells.iou)]
     return table[..., _AREAS.index(cells.area), _MAX_DETECTIONS.index(cells.max_detections)]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ssd_core.evaluation.coco import ERROR_TYPES, RECALL_GRID
 from ssd_core.evaluation.diagnosis import MIN_SCORE
-from ssd_core.metrics import Metric, group_metrics
+from ssd_core.metrics import Metric, group_metrics, key_metrics
 from ssd_core.report.charts import INK, NUM_COLOURS, Chart, Line, class_colour, line_chart
 
 _MAX_CURVES = 60
@@ -54,6 +54,18 @@ def describe_images(results: Mapping[str, Any]) -> str:
         f"{results['image_set']}'s reduced set, {images:,} of {images + skipped:,} images, "
         "without those with a crowd or no objects"
     )
+
+
+def describe_intervals(results: Mapping[str, Any]) -> str:
+    """Return AP and AP50 with their intervals; empty without any."""
+    intervals, metrics = results.get("intervals", {}), results["metrics"]
+    described = ", ".join(
+        f"{metric.describe(metrics[metric.name])} [{low:.3f}, {high:.3f}]"
+        for metric in key_metrics("evaluate")
+        if (interval := intervals.get(metric.name))
+        for low, high in [interval]
+    )
+    return described and f"{described} on {describe_images(results)}: 95 % bootstrap intervals"
 
 
 def class_metrics(results: Mapping[str, Any]) -> list[Metric]:

@@ -4,19 +4,21 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ssd_core.evaluation.coco import format_summary
-from ssd_core.report.accuracy import class_metrics, describe_images
+from ssd_core.report.accuracy import class_metrics, describe_images, describe_intervals
 
 _TOO_WIDE = {"recall_at_precision_90", "threshold_at_precision_90"}
 """Columns for which a terminal has no room."""
 
 
 def format_figures(results: Mapping[str, Any], *, has_closing_line: bool) -> str:
-    """Return the twelve lines of COCO, a line per class, and a reduced set of images.
+    """Return the twelve lines of COCO, intervals, a line per class, and a reduced set of images.
 
     `results` are the `results.json` of an evaluation. The closing line is the one that ended the
     output of MindSpore's SSD, where -1 means that nothing was measured.
     """
     lines = [format_summary(results["metrics"]), "", *_class_table(results)]
+    if intervals := describe_intervals(results):
+        lines[1:1] = ["", intervals]
     if results["image_set"] != "all":
         lines += ["", f"not COCO's figures: {describe_images(results)}"]
     if has_closing_line:

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ssd_core.metrics import METRICS, group_metrics
 from ssd_core.model_dir import ModelDescription
-from ssd_core.report.accuracy import class_metrics, describe_images
+from ssd_core.report.accuracy import class_metrics, describe_images, describe_intervals
 
 _TEMPLATES_DIR = Path(__file__).parent / "templates"
 
@@ -50,6 +50,7 @@ def write_card(
         "model": description,
         "evaluate": evaluate,
         "images": describe_images(evaluate),
+        "intervals": describe_intervals(evaluate),
         "benchmark": benchmark,
         "accuracy": group_metrics(evaluate["metrics"]),
         "class_metrics": class_metrics(evaluate),

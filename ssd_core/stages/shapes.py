@@ -11,6 +11,7 @@ from ssd_core.metrics import END_TO_END, PARTS
 from ssd_core.store.known_file import KnownFile
 
 _Count = Annotated[int, Field(ge=0)]
+_Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
 class _Shape(BaseModel):
@@ -132,6 +133,7 @@ class _Evaluated(_Measured):
     min_score: float
     confusion: _Confusion | None
     worst_images: list[_WorstImage]
+    intervals: dict[str, _Interval | None] = {}
     data: _Data
 
 

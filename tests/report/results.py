@@ -7,6 +7,7 @@ from ssd_core.metrics import END_TO_END, PARTS
 def evaluation(classes):
     return {
         "metrics": dict.fromkeys(COCO_METRICS, 0.5) | {"ap_small": None},
+        "intervals": {"ap": [0.4, 0.6125], "ap50": None},
         "image_set": "all",
         "images": 4,
         "skipped_images": 0,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ssd_core.report.accuracy import accuracy
+from ssd_core.report.accuracy import accuracy, describe_intervals
 from tests.report.results import class_row, evaluation
 
 
@@ -60,3 +60,10 @@ def test_the_confusion_matrix_fits_into_the_page(num_classes, is_turned):
     assert found["is_turned"] == is_turned
     assert {cell["text"] for row in found["rows"] for cell in row} == {"123k"}
     assert all(len(shown) <= 20 for shown, _ in found["names"])
+
+
+def test_intervals_are_described_with_their_images():
+    results = evaluation([class_row(1, 0.5)])
+    expected = "AP 0.500 [0.400, 0.613] on 4 images: 95 % bootstrap intervals"
+    assert describe_intervals(results) == expected
+    assert describe_intervals(results | {"intervals": {"ap": None}}) == ""

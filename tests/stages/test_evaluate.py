@@ -137,7 +137,7 @@ def test_the_twelve_lines_and_a_table_of_classes_are_printed(
 ):
     caplog.set_level("INFO", logger="ssd")
     result = run(trained_dir, bccd_shards, tmp_path, FEW)
-    *twelve, blank, titles, platelets, _, _, total = caplog.messages[-1].splitlines()
+    *twelve, blank, intervals, _, titles, platelets, _, _, total = caplog.messages[-1].splitlines()
     assert len(twelve) == 12
     assert twelve[0].startswith(
         " Average Precision  (AP) @[ IoU=0.50:0.95 | area=   all | maxDets=100"
@@ -147,6 +147,8 @@ def test_the_twelve_lines_and_a_table_of_classes_are_printed(
         *("class", "objects", "AP", "AP50", "AP small", "AP medium", "AP large"),
         *("F1", "score of F1"),
     ]
+    low, high = read(tmp_path / "results.json")["intervals"]["ap"]
+    assert intervals.startswith(f"AP {result.metrics['ap']:.3f} [{low:.3f}, {high:.3f}], AP50 ")
     assert blank == ""
     row = read(tmp_path / "results.json")["classes"][0]
     values = [row["name"], str(row["objects"]), f"{row['ap']:.3f}", f"{row['ap50']:.3f}"]
