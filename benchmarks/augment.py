@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from benchmarks import mmdet_order
 from benchmarks.images import make_images
 from benchmarks.interleaved import compare
 from benchmarks.peers import PEERS, Peer
@@ -20,6 +19,7 @@ from ssd_core.data.batches.augment import sample
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats import read_dataset
 from ssd_core.data.sources.folder import FolderSource
+from ssd_core.recipes import load_recipe
 from ssd_core.structures import Annotations, Array, FloatArray
 
 Augment = Callable[[bytes, Annotations], tuple[Array, FloatArray]]
@@ -57,10 +57,11 @@ def measure_peer(peer: Peer, images: Sequence[tuple[bytes, Annotations]], rounds
 
 def make_ours(config: AugmentConfig, rng: np.random.Generator) -> Augment:
     """Return our augmentation, which writes to a reused array."""
-    out = np.empty((mmdet_order.SIDE, mmdet_order.SIDE, 3), np.uint8)
+    model = load_recipe("ssd300_vgg16").train.model
+    out = np.empty((model.image_size, model.image_size, 3), np.uint8)
 
     def ours(image: bytes, annotations: Annotations) -> tuple[Array, FloatArray]:
-        boxes, _ = sample(image, annotations, rng, config=config, fill=mmdet_order.FILL, out=out)
+        boxes, _ = sample(image, annotations, rng, config=config, model=model, out=out)
         return out, boxes
 
     return ours

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks import mmdet_order
 from benchmarks.augment import check_means
 from benchmarks.images import make_images
 from benchmarks.interleaved import Comparison, compare
@@ -23,6 +22,7 @@ from benchmarks.row import Row, Size, main, ratio_row
 from ssd_core.config import ConvertConfig
 from ssd_core.data.batches.loader import Loader
 from ssd_core.data.shards.reader import SplitReader, open_split
+from ssd_core.recipes import load_recipe
 from ssd_core.stages import convert
 from ssd_core.store import LocalDirectory
 from ssd_core.structures import Array
@@ -52,9 +52,8 @@ def compare_with(peer: Peer, reader: SplitReader, source: Path, rounds: int) -> 
     """Compare epochs of both."""
     loader = Loader(
         reader,
-        image_size=mmdet_order.SIDE,
+        model=load_recipe("ssd300_vgg16").train.model,
         augment=peer.ours,
-        mean=mmdet_order.FILL,
         batch_size=_BATCH,
         seed=1,
         num_threads=_WORKERS,

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from ssd_core.config import ModelConfig
 from ssd_core.model_dir import ModelDescription, write_model
 from ssd_core.recipes import load_recipe
 from ssd_core.store import LocalDirectory
@@ -20,6 +22,12 @@ def describe_model(*, num_classes: int = 1, step: int = 1) -> ModelDescription:
         dataset_digest="ab" * 32,
         core_version="0.1.0",
     )
+
+
+def describe_input(side: int, **changes: Any) -> ModelConfig:
+    """Return the network of the demo for inputs of another size."""
+    model = load_recipe("demo").train.model
+    return model.model_copy(update={"image_size": side, **changes})
 
 
 CLASSES = (ClassInfo(label=1, name="cell", category_id=1),)

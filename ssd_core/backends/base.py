@@ -35,8 +35,8 @@ def name_losses(figures: Sequence[float], batch_size: int) -> dict[str, float]:
 class Detector(Protocol):
     """Images in, detections out, in steps that can be timed one by one."""
 
-    image_size: int
-    """Side of the square input in pixels."""
+    config: ModelConfig
+    """The network; `data/batches/resize.py` scales images to its input."""
 
     def preprocess(self, images: ImageArray) -> Any:
         """Move [B, S, S, 3] RGB uint8 to the device and normalise it."""

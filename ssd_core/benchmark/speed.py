@@ -130,7 +130,7 @@ def _throughput(
 ) -> float:
     """Return the images per second in steady state, without the batch that fills the pipeline."""
     batches = map_batches_ahead(
-        lambda image: load_image(image, detector.image_size), cycle(images), batch_size=batch_size
+        lambda image: load_image(image, detector.config), cycle(images), batch_size=batch_size
     )
     with closing(batches):
         detector.detect(*_stack(next(batches)))
@@ -170,7 +170,7 @@ def _timed(run: Callable[[], object]) -> float:
 
 
 def _load(detector: Detector, images: Sequence[bytes]) -> tuple[ImageArray, list[tuple[int, int]]]:
-    return _stack([load_image(image, detector.image_size) for image in images])
+    return _stack([load_image(image, detector.config) for image in images])
 
 
 def _stack(loaded: Sequence[Loaded]) -> tuple[ImageArray, list[tuple[int, int]]]:

@@ -127,6 +127,9 @@ class ModelConfig(Section):
     SSDLite, a depthwise 3x3 convolution with batch normalisation and a 1x1 convolution."""
     image_size: int = Field(gt=0, le=8192)
     """Side of the square network input in pixels."""
+    resize: Literal["half_pixel", "asymmetric"] = "half_pixel"
+    """Where an image is sampled for pixel i of the input, as ONNX calls it: at (i + 0.5) * scale -
+    0.5, as OpenCV and PyTorch do, or, `asymmetric`, at i * scale, as TensorFlow 1 does."""
     mean: tuple[float, float, float]
     """Subtracted from the RGB values 0..255."""
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat]

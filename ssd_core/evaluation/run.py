@@ -56,7 +56,7 @@ def detect_split(
 
     def load(record: Record) -> tuple[Record, ImageArray, tuple[int, int]]:
         with located(record.image_path):
-            return record, *load_image(record.image, detector.image_size)
+            return record, *load_image(record.image, detector.config)
 
     def choose() -> Iterator[Record]:
         counted = (r for r in reader.read_in_order() if is_counted(r.annotations, config.images))

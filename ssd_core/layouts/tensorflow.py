@@ -63,6 +63,7 @@ TENSORFLOW = {
         prefix="",
         arrange=exchange_axes,
         model={
+            "resize": "asymmetric",
             "mean": (127.5, 127.5, 127.5),
             "std": (127.5, 127.5, 127.5),
             "anchors": tensorflow_levels(

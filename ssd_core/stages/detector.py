@@ -43,7 +43,7 @@ class OpenedModel:
         """
         pixels = to_pixels(image)
         height, width = pixels.shape[:2]
-        scaled = resize_image(pixels, self.detector.image_size)
+        scaled = resize_image(pixels, self.detector.config)
         [found] = self.detector.detect(scaled[None], [(width, height)])
         return Prediction(pixels, found, self.classes)
 

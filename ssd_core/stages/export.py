@@ -12,6 +12,7 @@ from ssd_core import __version__
 from ssd_core.backends import find_framework, open_backend
 from ssd_core.backends.formats import FORMATS, INPUT, OUTPUTS, choose_framework
 from ssd_core.benchmark.speed import generate_images
+from ssd_core.config import ModelConfig
 from ssd_core.data.batches.resize import resize_image
 from ssd_core.data.decode import decode_image
 from ssd_core.detection.anchors import generate_anchors
@@ -66,7 +67,7 @@ def run(
     out_dir, file_name = _split(out, FORMATS[format_name].suffix)
     check_owner("export", out_dir)
     model = read_model(model_dir)
-    compared = _read_images(images, out_dir, model.description.model.image_size)
+    compared = _read_images(images, out_dir, model.description.model)
     source = Input(model_dir.uri, model.description.file(WEIGHTS_FILE).sha256)
     uris = [location.uri for location in images]
     options = {"format": format_name, "framework": framework, "images": uris}
@@ -105,15 +106,19 @@ def _split(out: Location, suffix: str) -> tuple[Location, str]:
     return (out.parent, out.name) if out.name.endswith(suffix) else (out, f"model{suffix}")
 
 
-def _read_images(places: Sequence[Location], out_dir: Location, size: int) -> dict[str, ImageArray]:
+def _read_images(
+    places: Sequence[Location], out_dir: Location, network: ModelConfig
+) -> dict[str, ImageArray]:
     """Return the images to compare on, scaled for the network, by name."""
     if not places:
         generated = enumerate(generate_images(_MAX_IMAGES))
-        return {f"generated {n}": resize_image(decode_image(each), size) for n, each in generated}
+        return {
+            f"generated {n}": resize_image(decode_image(each), network) for n, each in generated
+        }
     found = {}
     for path in find_images(places, out_dir)[:_MAX_IMAGES]:
         with located(str(path)):
-            found[str(path)] = resize_image(read_image(path), size)
+            found[str(path)] = resize_image(read_image(path), network)
     return found
 
 
@@ -161,7 +166,12 @@ def _describe_interface(model: Model) -> dict[str, Any]:
     size = network.image_size
     num_anchors = len(generate_anchors(network.anchors, size))
     return {
-        "input": {"name": INPUT, "type": "uint8", "shape": ["batch", size, size, 3]},
+        "input": {
+            "name": INPUT,
+            "type": "uint8",
+            "shape": ["batch", size, size, 3],
+            "resize": network.resize,
+        },
         "outputs": [
             {"name": name, "type": "float32", "shape": ["batch", num_anchors, columns]}
             for name, columns in zip(OUTPUTS, (4, len(model.classes)), strict=True)

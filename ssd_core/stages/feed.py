@@ -36,9 +36,8 @@ def open_loader(config: TrainConfig, reader: SplitReader, ranks: Ranks = ALONE) 
         factors = repeat_factors(reader.read_in_order(), config.repeat_threshold)
     return Loader(
         reader,
-        image_size=config.model.image_size,
+        model=config.model,
         augment=config.augment,
-        mean=config.model.mean,
         batch_size=config.batch_size,
         seed=config.seed,
         num_threads=config.loader_threads or read_rank_env().num_processors,

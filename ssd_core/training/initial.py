@@ -25,7 +25,7 @@ from ssd_core.store.location import read_input
 from ssd_core.structures import Array, ClassInfo
 
 _SUFFIX = ".safetensors"
-_INPUTS = {"mean", "std", "padding"}
+_INPUTS = {"mean", "std", "padding", "resize"}
 """Fields of `ModelConfig` that all weights depend on."""
 _OUTPUTS = {"anchors", "variances"}
 """Those that the heads depend on too."""

@@ -13,12 +13,13 @@ from ssd_core.benchmark.speed import (
 from ssd_core.data.decode import decode_image
 from ssd_core.errors import DataError
 from tests.detections import make_detections
+from tests.small_model import describe_input
 
 
 class BrightestSpot:
     """A real, tiny detector: a box around the brightest cell of a coarse grid."""
 
-    image_size = 64
+    config = describe_input(64)
 
     def __init__(self):
         self.calls = []

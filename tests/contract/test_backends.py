@@ -289,7 +289,7 @@ def test_a_detector_from_saved_weights_equals_that_of_the_learner(framework):
     batch, sizes = make_batch(7), [(640, 480), (100, 200)]
     found = learner.detector(POSTPROCESS).detect(batch.images, sizes)
     expected = detector.detect(batch.images, sizes)
-    assert detector.image_size == SIZE
+    assert detector.config.image_size == SIZE
     assert sum(len(detections) for detections in expected) > 0
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.labels.tolist() == theirs.labels.tolist()

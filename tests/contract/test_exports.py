@@ -20,6 +20,7 @@ from ssd_core.stages import export
 from ssd_core.store import LocalDirectory
 from ssd_core.store.known_file import KnownFile
 from tests.requirements import INSTALLED_FRAMEWORKS
+from tests.small_model import describe_input
 
 ROOT = Path(__file__).parents[2]
 PHOTOGRAPHS = sorted((ROOT / "examples/bccd/JPEGImages").glob("*.jpg"))[:9]
@@ -50,7 +51,7 @@ def exported(request, sure_model, tmp_path_factory):
 
 def test_the_file_detects_what_the_model_detects(exported, sure_model):
     framework, name, path = exported
-    images = [load_image(each.read_bytes(), 128)[0] for each in PHOTOGRAPHS[:3]]
+    images = [load_image(each.read_bytes(), describe_input(128))[0] for each in PHOTOGRAPHS[:3]]
     run = find_framework(framework).exporters[name].run
     boxes, scores = run(path, np.stack(images))  # of a batch as large as none before
     alone, _ = run(path, images[0][None])

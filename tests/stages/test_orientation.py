@@ -18,6 +18,7 @@ from ssd_core.data.batches.loader import Loader
 from ssd_core.stages import evaluate, predict
 from ssd_core.store import LocalDirectory
 from tests.datasets import convert_into, split_of
+from tests.small_model import describe_input
 
 SIZE = (96, 64)
 ALL = PostprocessOverrides(score_threshold=0.01)
@@ -66,9 +67,8 @@ def test_training(turned_shards: Path) -> None:
     )
     loader = Loader(
         split_of(turned_shards, "train"),
-        image_size=32,
+        model=describe_input(32),
         augment=plain,
-        mean=(0, 0, 0),
         batch_size=9,
         seed=1,
         num_threads=1,

@@ -23,6 +23,7 @@ from ssd_core.store import LocalDirectory, Location
 from ssd_core.structures import Record
 from tests.faults.fault_proxy import FaultProxy
 from tests.processes import SSD, run_ssd
+from tests.small_model import describe_input
 from tests.store.conftest import keys, new_location, refusal, run_killed, use_server
 from tests.store.servers import S3Server, wait_until
 
@@ -190,9 +191,8 @@ def test_a_missing_shard_is_found_before_the_first_row(
 def make_loader(reader: SplitReader) -> Loader:
     return Loader(
         reader,
-        image_size=16,
+        model=describe_input(16),
         augment=AugmentConfig(),
-        mean=(0, 0, 0),
         batch_size=4,
         seed=3,
         num_threads=2,

@@ -20,7 +20,7 @@ class MindSporeDetector:
     def __init__(
         self, model: Ssd, config: ModelConfig, postprocess: PostprocessSpec, *, device: Device
     ) -> None:
-        self.image_size = config.image_size
+        self.config = config
         self._model, self._postprocess, self._device = model, postprocess, device
         self._anchors = generate_anchors(config.anchors, config.image_size)
         self._coder = BoxCoder(config.variances)

@@ -27,7 +27,7 @@ class TorchDetector:
         device: Device,
         precision: str,
     ) -> None:
-        self.image_size = config.image_size
+        self.config = config
         self._model, self._postprocess = model, postprocess
         self._device, self._precision = device, precision
         self._anchors = generate_anchors(config.anchors, config.image_size)

@@ -7,15 +7,12 @@ colours are changed last, on the small uint8 input of the network (`colours.py`)
 import cv2
 import numpy as np
 
-from ssd_core.config import AugmentConfig
+from ssd_core.config import AugmentConfig, ModelConfig
 from ssd_core.data.batches.colours import change_colours
-from ssd_core.data.batches.resize import resize_image
+from ssd_core.data.batches.resize import resize_image, resize_window
 from ssd_core.data.batches.windows import Window, draw_window, place_boxes
 from ssd_core.data.decode import decode_image
 from ssd_core.structures import Annotations, FloatArray, ImageArray, IntArray
-
-Colour = tuple[float, float, float]
-"""RGB, 0..255."""
 
 
 def sample(
@@ -24,12 +21,12 @@ def sample(
     rng: np.random.Generator,
     *,
     config: AugmentConfig,
-    fill: Colour,
+    model: ModelConfig,
     out: ImageArray,
 ) -> tuple[FloatArray, IntArray]:
     """Draw one augmented image into `out`, [S, S, 3] RGB and contiguous, and return its targets.
 
-    `fill` is the colour outside the image. Crowds are not targets.
+    The colour outside the image is the mean of the model. Crowds are not targets.
 
     Returns:
         boxes: [G, 4] xyxy in [0, 1] of `out`, each with an area; G may be 0.
@@ -39,45 +36,29 @@ def sample(
     pixels = decode_image(image)
     height, width = pixels.shape[:2]
     window, is_kept = draw_window((width, height), objects.boxes, config, rng)
-    render_window(pixels, window, fill, out=out)
+    render_window(pixels, window, model, out=out)
     change_colours(out, config.colours, rng)
     boxes, labels = place_boxes(objects.boxes[is_kept], window), objects.labels[is_kept]
     has_area = (boxes[:, 2:] > boxes[:, :2]).all(1)
     return boxes[has_area], labels[has_area]
 
 
-def render_window(pixels: ImageArray, window: Window, fill: Colour, *, out: ImageArray) -> None:
+def render_window(
+    pixels: ImageArray, window: Window, model: ModelConfig, *, out: ImageArray
+) -> None:
     """Scale a window of an image, [H, W, 3], bilinearly into `out`, [S, S, 3] and contiguous.
 
-    Equal to painting the image on a canvas of colour `fill`, cutting the window and scaling it; the
-    window may reach beyond the image.
+    Equal to painting the image on a canvas of the model's mean colour, cutting the window and
+    scaling it; the window may reach beyond the image.
     """
     height, width = pixels.shape[:2]
     x0, y0, x1, y1 = window[:4]
     if x0 >= 0 and y0 >= 0 and x1 <= width and y1 <= height:
         # The same resize as in evaluation, so that a window on the whole image gives its pixels.
-        view = resize_image(pixels[y0:y1, x0:x1], len(out))
+        view = resize_image(pixels[y0:y1, x0:x1], model)
     else:
-        view = _warp(pixels, window, len(out), fill)
+        view = resize_window(pixels, window[:4], model, model.mean)
     if window.is_flipped:
         cv2.flip(view, 1, dst=out)
     else:
         out[:] = view
-
-
-def _warp(pixels: ImageArray, window: Window, size: int, fill: Colour) -> ImageArray:
-    """Scale a window that reaches beyond the image; outside, interpolation reads `fill`."""
-    x0, y0, x1, y1 = window[:4]
-    scale_x, scale_y = (x1 - x0) / size, (y1 - y0) / size
-    to_image = np.array(
-        [[scale_x, 0, x0 + scale_x / 2 - 0.5], [0, scale_y, y0 + scale_y / 2 - 0.5]]
-    )
-    view: ImageArray = cv2.warpAffine(
-        pixels,
-        to_image,
-        (size, size),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=[round(channel) for channel in fill],
-    )
-    return view

@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 
-from ssd_core.config import AugmentConfig, TrainConfig
+from ssd_core.config import AugmentConfig, ModelConfig, TrainConfig
 from ssd_core.data.ahead import map_ahead
 from ssd_core.data.batches.augment import sample
 from ssd_core.data.batches.order import SampleOrder, sample_stream
@@ -48,10 +48,8 @@ class Loader:
 
     reader: SplitReader
     _: KW_ONLY
-    image_size: int
+    model: ModelConfig
     augment: AugmentConfig
-    mean: tuple[float, float, float]
-    """RGB colour, 0..255, of the area outside an image."""
     batch_size: int
     """Images per optimizer step, over all ranks."""
     seed: int
@@ -108,8 +106,9 @@ class Loader:
     def _empty_batch(self) -> Batch:
         rows = self.batch_size // self.world_size
         num_boxes = max(8, -(-self.reader.max_boxes // 8) * 8)
+        side = self.model.image_size
         return Batch(
-            images=np.empty((rows, self.image_size, self.image_size, 3), np.uint8),
+            images=np.empty((rows, side, side, 3), np.uint8),
             boxes=np.empty((rows, num_boxes, 4), np.float32),
             labels=np.empty((rows, num_boxes), np.int64),
         )
@@ -134,7 +133,7 @@ class Loader:
                     record.annotations,
                     sample_stream(self.seed, *place),
                     config=self.augment,
-                    fill=self.mean,
+                    model=self.model,
                     out=batch.images[row],
                 )
             batch.boxes[row], batch.labels[row] = 0, 0

@@ -15,12 +15,12 @@ from ssd_core.data.decode import decode_image
 from ssd_core.errors import DataError
 from ssd_core.structures import make_annotations
 from tests.data.image_corpus import save
+from tests.small_model import describe_input
 
 FOLDER = Path(__file__).parents[3] / "examples/bccd/JPEGImages"
 IMAGES = [path.read_bytes() for path in sorted(FOLDER.iterdir())[:3]]
 IMAGE = IMAGES[0]
 NO_OBJECTS = make_annotations([], [])
-FILL = (123.675, 116.28, 103.53)
 NOTHING = AugmentConfig(
     zoom_out_probability=0,
     crop_min_ious=(),
@@ -29,16 +29,18 @@ NOTHING = AugmentConfig(
 )
 
 
-def make_sample(image: bytes, annotations, config=NOTHING, *, seed=0, size=32, fill=FILL):
+def make_sample(image: bytes, annotations, config=NOTHING, *, seed=0, size=32, **model):
     """Return the image, the boxes and the labels of a training sample."""
     out = np.empty((size, size, 3), np.uint8)
     rng = np.random.default_rng(seed)
-    return out, *sample(image, annotations, rng, config=config, fill=fill, out=out)
+    return out, *sample(
+        image, annotations, rng, config=config, model=describe_input(size, **model), out=out
+    )
 
 
 def draw(image: bytes, window: Window, size: int):
     out = np.zeros((size, size, 3), np.uint8)
-    render_window(decode_image(image), window, FILL, out=out)
+    render_window(decode_image(image), window, describe_input(size), out=out)
     return out
 
 
@@ -48,7 +50,9 @@ def paint_cut_and_scale(image: bytes, window: Window, size: int):
     height, width = pixels.shape[:2]
     left, top = min(0, window.x0), min(0, window.y0)
     right, bottom = max(width, window.x1), max(height, window.y1)
-    canvas = np.full((bottom - top, right - left, 3), np.rint(FILL), np.float32)
+    canvas = np.full(
+        (bottom - top, right - left, 3), np.rint(describe_input(size).mean), np.float32
+    )
     canvas[-top : height - top, -left : width - left] = pixels
     cut = canvas[window.y0 - top : window.y1 - top, window.x0 - left : window.x1 - left]
     scaled = cv2.resize(cut, (size, size), interpolation=cv2.INTER_LINEAR)
@@ -81,10 +85,11 @@ def test_an_enlarged_window_differs_only_at_its_rim():
     assert difference[2:-2, 2:-2].max() <= 1.01
 
 
-def test_without_changes_a_sample_equals_the_input_of_evaluation():
+@pytest.mark.parametrize("resize", ["half_pixel", "asymmetric"])
+def test_without_changes_a_sample_equals_the_input_of_evaluation(resize):
     annotations = make_annotations([[64, 48, 320, 240], [0, 0, 640, 480]], [2, 1])
-    out, boxes, labels = make_sample(IMAGE, annotations, size=300)
-    np.testing.assert_array_equal(out, load_image(IMAGE, 300)[0])
+    out, boxes, labels = make_sample(IMAGE, annotations, size=300, resize=resize)
+    np.testing.assert_array_equal(out, load_image(IMAGE, describe_input(300, resize=resize))[0])
     np.testing.assert_allclose(boxes, [[0.1, 0.1, 0.5, 0.5], [0, 0, 1, 1]], atol=1e-6)
     assert boxes.dtype == np.float32
     assert labels.tolist() == [2, 1]
@@ -99,7 +104,7 @@ def test_boxes_follow_the_pixels():
         save(Image.fromarray(pixels)),
         AugmentConfig(colours=PhotometricSpec(probability=0)),
     )
-    options = {"size": 200, "fill": (0, 0, 0)}
+    options = {"size": 200, "mean": (0, 0, 0)}
     for seed in range(150):
         out, boxes, labels = make_sample(image, annotations, config, seed=seed, **options)
         rows, columns = np.nonzero(out[..., 0] > 127)

@@ -15,9 +15,12 @@ from ssd_core.data.batches.colours import (
 )
 from ssd_core.data.batches.resize import load_image
 from tests.requirements import INSTALLED_FRAMEWORKS
+from tests.small_model import describe_input
 
 FOLDER = Path(__file__).parents[3] / "examples/bccd/JPEGImages"
-PHOTOGRAPHS = [load_image(path.read_bytes(), 300)[0] for path in sorted(FOLDER.iterdir())[:3]]
+PHOTOGRAPHS = [
+    load_image(path.read_bytes(), describe_input(300))[0] for path in sorted(FOLDER.iterdir())[:3]
+]
 
 
 def changed(pixels, spec, seed: int):

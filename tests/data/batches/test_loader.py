@@ -19,10 +19,11 @@ from ssd_core.data.batches.order import SampleOrder, sample_stream
 from ssd_core.errors import DataError, UsageError
 from ssd_core.structures import Annotations, Batch, Record, make_annotations
 from tests.datasets import flip_a_bit, split_of
+from tests.small_model import describe_input
 
 REPOSITORY = Path(__file__).parents[3]
 IMAGES = [p.read_bytes() for p in sorted((REPOSITORY / "examples/bccd/JPEGImages").iterdir())[:6]]
-FILL = (123.675, 116.28, 103.53)
+MODEL = describe_input(64)
 
 
 class Images:
@@ -58,9 +59,8 @@ class Images:
 
 def make_loader(reader=None, **changes) -> Loader:
     options = {
-        "image_size": 64,
+        "model": MODEL,
         "augment": AugmentConfig(),
-        "mean": FILL,
         "batch_size": 8,
         "seed": 5,
         "num_threads": 2,
@@ -103,7 +103,7 @@ def test_each_row_is_the_sample_at_its_position_in_the_order(shard_rows, factors
                 reader.annotations(index),
                 sample_stream(5, epoch, index, use),
                 config=AugmentConfig(),
-                fill=FILL,
+                model=MODEL,
                 out=expected,
             )
             count = len(target_labels)

@@ -13,8 +13,10 @@ from ssd_core.structures import make_annotations
 from tests.data.batches.reference_augment import CROPS, augment
 from tests.data.batches.test_windows import MIN_IOUS, assert_equally_distributed
 from tests.data.image_corpus import save
+from tests.small_model import describe_input
 
-FILL, SIZE, COUNT = (123.675, 116.28, 103.53), 24, 2000
+SIZE, COUNT = 24, 2000
+MODEL = describe_input(SIZE)
 BOXES = [[12.0, 9.0, 40.0, 50.0], [50.0, 20.0, 90.0, 60.0], [4.0, 50.0, 20.0, 70.0]]
 
 
@@ -54,7 +56,7 @@ def measure(image, boxes) -> list[float]:
 @cache
 def reference(rule: str):
     pixels, rng = make_image(), random.Random(7)
-    options = {"rule": rule, "min_ious": MIN_IOUS, "fill": FILL, "size": SIZE}
+    options = {"rule": rule, "min_ious": MIN_IOUS, "fill": MODEL.mean, "size": SIZE}
     return [measure(*augment(pixels, BOXES, **options, rng=rng)) for _ in range(COUNT)]
 
 
@@ -65,7 +67,7 @@ def ours(**changes):
     config = AugmentConfig(crop_min_ious=MIN_IOUS, **changes)
     made = []
     for _ in range(COUNT):
-        boxes, _ = sample(content, annotations, rng, config=config, fill=FILL, out=out)
+        boxes, _ = sample(content, annotations, rng, config=config, model=MODEL, out=out)
         made.append(measure(out, boxes))
     return made
 

@@ -21,6 +21,7 @@ from ssd_core.errors import DataError
 from ssd_core.store import LocalDirectory
 from ssd_core.structures import Record
 from tests.datasets import change_manifest, convert_into, flip_a_bit, manifest_of, split_of
+from tests.small_model import describe_input
 
 pytestmark = pytest.mark.mindspore
 
@@ -150,9 +151,8 @@ def test_the_loader_makes_the_same_batches(converted: Converted) -> None:
     for reader in both(converted, "cells", "train"):
         loader = Loader(
             reader,
-            image_size=32,
+            model=describe_input(32),
             augment=AugmentConfig(),
-            mean=(0, 0, 0),
             batch_size=4,
             seed=1,
             num_threads=2,
