@@ -73,6 +73,12 @@ class Block(NamedTuple):
     out_channels: int
     hidden: int
     stride: int
+    kernel_size: int = 3
+    """Of the depthwise convolution."""
+    squeezed: int = 0
+    """Channels between squeeze and excitation (Hu et al. 2018); 0 for neither."""
+    activation: str = "relu6"
+    """A function of the frameworks."""
 
 
 MOBILENET_V2_EXTRAS = (
@@ -93,6 +99,41 @@ def mobilenet_v2_blocks() -> Iterator[Block]:
             in_channels = channels
 
 
+_MOBILENET_V3 = (
+    (16, 3, 16, 0, "relu", 1),
+    (24, 3, 64, 0, "relu", 2),
+    (24, 3, 72, 0, "relu", 1),
+    (40, 5, 72, 24, "relu", 2),
+    (40, 5, 120, 32, "relu", 1),
+    (40, 5, 120, 32, "relu", 1),
+    (80, 3, 240, 0, "hardswish", 2),
+    (80, 3, 200, 0, "hardswish", 1),
+    (80, 3, 184, 0, "hardswish", 1),
+    (80, 3, 184, 0, "hardswish", 1),
+    (112, 3, 480, 120, "hardswish", 1),
+    (112, 3, 672, 168, "hardswish", 1),
+    (80, 5, 672, 168, "hardswish", 2),
+    (80, 5, 480, 120, "hardswish", 1),
+    (80, 5, 480, 120, "hardswish", 1),
+)
+"""Channels, kernel, hidden and squeezed channels, activation and stride of each block of the large
+network (Howard et al. 2019, table 1); the last three have half of the channels, as section 6.3 has
+them for detection."""
+
+MOBILENET_V3_BRANCH = 12
+"""The block whose expansion, with a cell per 16 pixels, is the first level of the detector."""
+
+MOBILENET_V3_EXTRAS = (Block(480, 512, 256, 2), *MOBILENET_V2_EXTRAS[1:])
+
+
+def mobilenet_v3_blocks() -> Iterator[Block]:
+    """Yield the 15 inverted residuals that follow the stem of 16 channels."""
+    in_channels = 16
+    for channels, kernel_size, hidden, squeezed, activation, stride in _MOBILENET_V3:
+        yield Block(in_channels, channels, hidden, stride, kernel_size, squeezed, activation)
+        in_channels = channels
+
+
 _ONLY_PADDING = {"vgg16": "symmetric", "vgg16_512": "symmetric", "vgg16_linear": "same"}
 """Of backbones that implement one way of padding; the others implement both."""
 
@@ -111,6 +152,13 @@ STAGES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("blocks.[345].*",),
         ("blocks.[6-9].*", "blocks.1[0-2].*"),
         ("blocks.1[3-6].*", "branch.*", "last.*"),
+    ),
+    "mobilenet_v3": (
+        ("stem.*", "blocks.0.*"),
+        ("blocks.[12].*",),
+        ("blocks.[345].*",),
+        ("blocks.[6-9].*", "blocks.1[01].*"),
+        ("blocks.1[2-4].*", "last.*"),
     ),
 }
 """The layers of each stage of a backbone, from the image on, with wildcards."""

@@ -117,11 +117,14 @@ class NormSpec(Section):
 class ModelConfig(Section):
     """A network, its input and its outputs; a model directory carries this section."""
 
-    backbone: Literal["vgg16", "vgg16_512", "vgg16_linear", "residual", "mobilenet_v2"]
+    backbone: Literal[
+        "vgg16", "vgg16_512", "vgg16_linear", "residual", "mobilenet_v2", "mobilenet_v3"
+    ]
     """`vgg16`, `vgg16_512`: the paper's network with conv4_3 normalised, with its extra layers for
     300 or 512 px; `vgg16_linear`: MindSpore's, without biases and that norm, without activations
     after stage 5, and with dropout there; `residual`: five small basic blocks with batch
-    normalisation; `mobilenet_v2`: that of TensorFlow's and MindSpore's SSD."""
+    normalisation; `mobilenet_v2`: that of TensorFlow's and MindSpore's SSD; `mobilenet_v3`:
+    that of torchvision's SSDLite."""
     head: Literal["convolution", "separable"] = "convolution"
     """The layers that classify and place the anchors of a level: a 3x3 convolution, or, as in
     SSDLite, a depthwise 3x3 convolution with batch normalisation and a 1x1 convolution."""
@@ -143,8 +146,9 @@ class ModelConfig(Section):
     """One entry per feature map, finest first; `recipes/anchors.py` computes the usual ones."""
     initial_weights: Literal["he", "normal"] = "he"
     """`he`: He's normal distribution in the backbone, Xavier's uniform one in the other layers, as
-    in mmdetection; `normal`: a normal distribution of deviation 0.02, cut at twice that, as in
-    MindSpore."""
+    in mmdetection; `normal`: a normal distribution, cut at twice its deviation, as in MindSpore."""
+    initial_deviation: PositiveFloat = 0.02
+    """Of `normal`."""
     background_bias: float = 0.0
     """Initial bias of the background logit; positive where training starts from random weights."""
     variances: tuple[PositiveFloat, PositiveFloat] = (0.1, 0.2)

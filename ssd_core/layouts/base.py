@@ -32,6 +32,20 @@ class WeightLayout:
         return f"{self.layers[layer]}.{self.roles.get(role, role)}"
 
 
+def norm_pair(ours: str, theirs: str) -> dict[str, str]:
+    """Return the names of a convolution and its norm, which their cell numbers."""
+    return {f"{ours}.conv": f"{theirs}.0", f"{ours}.norm": f"{theirs}.1"}
+
+
+TORCH_ROLES = {
+    "scale": "weight",
+    "offset": "bias",
+    "mean": "running_mean",
+    "variance": "running_var",
+}
+"""Of batch normalisation in PyTorch."""
+
+
 def keep(_: str, array: Array) -> Array:
     """Return an array whose arrangement is ours."""
     return array

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ssd_core.layouts.base import OURS, WeightLayout
+from ssd_core.layouts.base import OURS, WeightLayout, norm_pair
 from ssd_core.layouts.ckpt import write_ckpt
 from ssd_core.model_dir import Model
 from ssd_core.networks import (
@@ -25,17 +25,12 @@ _LEVELS = 6
 """Of both models."""
 
 
-def _norm_pair(ours: str, theirs: str) -> dict[str, str]:
-    """Return the names of a convolution and of the norm behind it."""
-    return {f"{ours}.conv": f"{theirs}.features.0", f"{ours}.norm": f"{theirs}.features.1"}
-
-
 def _residual(ours: str, theirs: str, *, expands: bool = True) -> dict[str, str]:
     """Return the names of an inverted residual: three convolutions, or two without expansion."""
     depthwise = int(expands)
     return {
-        **(_norm_pair(f"{ours}.expand", f"{theirs}.conv.0") if expands else {}),
-        **_norm_pair(f"{ours}.depthwise", f"{theirs}.conv.{depthwise}"),
+        **(norm_pair(f"{ours}.expand", f"{theirs}.conv.0.features") if expands else {}),
+        **norm_pair(f"{ours}.depthwise", f"{theirs}.conv.{depthwise}.features"),
         f"{ours}.project.conv": f"{theirs}.conv.{depthwise + 1}",
         f"{ours}.project.norm": f"{theirs}.conv.{depthwise + 2}",
     }
@@ -53,14 +48,14 @@ def _heads() -> dict[str, str]:
 
 def _mobilenet_v2() -> dict[str, str]:
     """Return the names of `ssd300`; the layers behind the branch are in a cell of their own."""
-    layers = _norm_pair("backbone.stem", "backbone.features_1.0")
+    layers = norm_pair("backbone.stem", "backbone.features_1.0.features")
     blocks, first = [*mobilenet_v2_blocks()], MOBILENET_V2_BRANCH + 1
     for index, block in enumerate(blocks):
         cell = f"features_1.{index + 1}" if index < first else f"features_2.{index - first}"
         expands = block.hidden != block.in_channels
         layers |= _residual(f"backbone.blocks.{index}", f"backbone.{cell}", expands=expands)
-    layers |= _norm_pair("backbone.branch", "backbone.expand_layer_conv_13")
-    layers |= _norm_pair("backbone.last", f"backbone.features_2.{len(blocks) - first}")
+    layers |= norm_pair("backbone.branch", "backbone.expand_layer_conv_13.features")
+    layers |= norm_pair("backbone.last", f"backbone.features_2.{len(blocks) - first}.features")
     for extra in range(len(MOBILENET_V2_EXTRAS)):
         layers |= _residual(f"extras.{extra}", f"multi_residual.{extra}")
     return layers | _heads()

@@ -1,13 +1,23 @@
-"""torchvision's SSD300 with VGG16 (`torchvision.models.detection.ssd300_vgg16`)."""
+"""torchvision's detectors `ssd300_vgg16` and `ssdlite320_mobilenet_v3_large`."""
+
+from collections.abc import Iterator
 
 from ssd_core.config import PostprocessSpec
-from ssd_core.layouts.base import WeightLayout, keep
-from ssd_core.networks import EXTRAS, VGG16
+from ssd_core.layouts.base import TORCH_ROLES, WeightLayout, keep, norm_pair
+from ssd_core.networks import (
+    EXTRAS,
+    MOBILENET_V3_BRANCH,
+    MOBILENET_V3_EXTRAS,
+    VGG16,
+    mobilenet_v3_blocks,
+)
 from ssd_core.recipes.anchors import paper_levels
 from ssd_core.recipes.ssd300_vgg16 import SSD300_COCO_SIZES, SSD300_RATIOS, SSD300_STRIDES
 
 _POOL4, _POOL5 = 23, 30
 """The places in VGG16 at which SSD300 begins another cell."""
+_LEVELS = 6
+"""Of both networks."""
 
 
 def number_vgg16() -> dict[str, int]:
@@ -36,10 +46,42 @@ def _vgg16() -> dict[str, str]:
         for index in (1, 2):
             theirs = f"backbone.extra.{extra + 1}.{2 * (index - 1)}"
             layers[f"extras.{extra}.conv{index}"] = theirs
-    for level in range(len(SSD300_STRIDES)):
-        for ours, theirs in (("cls", "classification"), ("bbox", "regression")):
-            layers[f"heads.{ours}.{level}"] = f"head.{theirs}_head.module_list.{level}"
+    return layers | dict(_heads())
+
+
+def _mobilenet_v3() -> dict[str, str]:
+    """Return the names of the layers; another cell begins behind the expansion of one block."""
+    layers = norm_pair("backbone.stem", "backbone.features.0.0")
+    for index, block in enumerate(mobilenet_v3_blocks()):
+        ours, place = f"backbone.blocks.{index}", index - MOBILENET_V3_BRANCH
+        cell = f"0.{index + 1}.block" if place < 0 else f"1.{place}.block" if place else "1.0"
+        parts = ["expand", "depthwise", "squeeze", "project"]
+        if block.hidden == block.in_channels:
+            parts.remove("expand")
+        if not block.squeezed:
+            parts.remove("squeeze")
+        for number, part in enumerate(parts):
+            theirs = f"backbone.features.{cell}.{number}"
+            if part == "squeeze":
+                layers |= {f"{ours}.squeeze": f"{theirs}.fc1", f"{ours}.excite": f"{theirs}.fc2"}
+            else:
+                layers |= norm_pair(f"{ours}.{part}", theirs)
+    expand = f"backbone.blocks.{MOBILENET_V3_BRANCH}.expand"
+    layers |= norm_pair(expand, f"backbone.features.0.{MOBILENET_V3_BRANCH + 1}")
+    layers |= norm_pair("backbone.last", "backbone.features.1.3")
+    for extra in range(len(MOBILENET_V3_EXTRAS)):
+        for number, part in enumerate(("expand", "depthwise", "project")):
+            layers |= norm_pair(f"extras.{extra}.{part}", f"backbone.extra.{extra}.{number}")
+    for ours, theirs in _heads():
+        layers |= norm_pair(f"{ours}.depthwise", f"{theirs}.0") | {f"{ours}.conv": f"{theirs}.1"}
     return layers
+
+
+def _heads() -> Iterator[tuple[str, str]]:
+    """Yield our name and theirs of each head."""
+    for level in range(_LEVELS):
+        for ours, theirs in (("cls", "classification"), ("bbox", "regression")):
+            yield f"heads.{ours}.{level}", f"head.{theirs}_head.module_list.{level}"
 
 
 TORCHVISION = {
@@ -56,5 +98,11 @@ TORCHVISION = {
             ),
             "postprocess": PostprocessSpec(score_threshold=0.01),
         },
-    )
+    ),
+    "mobilenet_v3": WeightLayout(
+        layers=_mobilenet_v3(),
+        roles=TORCH_ROLES,
+        prefix="",
+        arrange=keep,
+    ),
 }

@@ -16,6 +16,7 @@ from ssd_core.recipes.ssd300_vgg16_mindspore import (
 )
 from ssd_core.recipes.ssd512_vgg16 import ssd512_vgg16
 from ssd_core.recipes.ssd_vgg16_voc import ssd300_vgg16_voc, ssd512_vgg16_voc
+from ssd_core.recipes.ssdlite320_mobilenet_v3 import ssdlite320_mobilenet_v3
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "demo": demo,
@@ -26,6 +27,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "ssd300_vgg16_mindspore": ssd300_vgg16_mindspore,
     "ssd300_vgg16_mindspore_gpu": ssd300_vgg16_mindspore_gpu,
     "ssd300_mobilenet_v2": ssd300_mobilenet_v2,
+    "ssdlite320_mobilenet_v3": ssdlite320_mobilenet_v3,
 }
 
 

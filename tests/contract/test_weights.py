@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ssd_core.backends import open_backend
+from ssd_core.errors import UsageError
 from ssd_core.recipes import load_recipe
 from tests.contract.documented import documented_shapes
 from tests.requirements import INSTALLED_FRAMEWORKS
@@ -25,6 +26,16 @@ pytestmark = pytest.mark.parametrize("framework", INSTALLED_FRAMEWORKS)
 )
 def recipe(request):
     return load_recipe(request.param).train
+
+
+@pytest.mark.parametrize("recipe", ["ssdlite320_mobilenet_v3"])
+def test_a_network_of_pytorch_alone_is_refused_in_one_line(framework, recipe):
+    backend, model = open_backend(framework, "cpu", "fp32"), load_recipe(recipe).train.model
+    if framework == "torch":
+        assert backend.arrays(model, NUM_CLASSES)
+        return
+    with pytest.raises(UsageError, match="is not implemented in MindSpore; use --framework torch"):
+        backend.arrays(model, NUM_CLASSES)
 
 
 def test_weights_have_the_documented_names_and_shapes(framework, recipe):

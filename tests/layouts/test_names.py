@@ -8,7 +8,6 @@ import pytest
 from ssd_core.backends import open_backend
 from ssd_core.backends.programs import PROGRAMS
 from ssd_core.recipes import load_recipe
-from tests.requirements import INSTALLED_FRAMEWORKS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "weights.md").read_text()
 
@@ -21,18 +20,19 @@ def test_the_documented_names_are_those_of_the_table():
     assert set(documented) <= known
 
 
-@pytest.mark.parametrize("framework", INSTALLED_FRAMEWORKS)
 @pytest.mark.parametrize(
     ("program", "recipe"),
     [
         ("mindspore", "ssd300_mobilenet_v2"),
         ("mindspore", "ssd300_vgg16_mindspore"),
         ("torchvision", "ssd300_vgg16"),
+        ("torchvision", "ssdlite320_mobilenet_v3"),
     ],
 )
-def test_every_array_of_a_network_has_a_name_of_its_own(framework, program, recipe):
+def test_every_array_of_a_network_has_a_name_of_its_own(program, recipe):
+    pytest.importorskip("torch", reason="MindSpore does not have every network")
     model = load_recipe(recipe).train.model
-    arrays = open_backend(framework, "cpu").arrays(model, 80)
+    arrays = open_backend("torch", "cpu").arrays(model, 80)
     layout = PROGRAMS[program].layout(model.backbone)
     names = {layout.name(ours) for ours in arrays}
     assert len(names) == len(arrays)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import partial
 
 import mindspore as ms
 import numpy as np
@@ -64,11 +65,12 @@ class Ssd(nn.Cell):
         Biases are 0, except for those of the background logit.
         """
         generator = np.random.default_rng(seed)
+        normal = partial(_draw_normal, self._config.initial_deviation)
         is_normal = self._config.initial_weights == "normal"
         for name, parameter in self.named_parameters.items():
             if parameter.ndim == 4:
                 draw = _draw_he if name.startswith("backbone.") else _draw_xavier
-                values = (_draw_normal if is_normal else draw)(generator, parameter.shape)
+                values = (normal if is_normal else draw)(generator, parameter.shape)
             elif name.endswith(".bias"):
                 values = np.zeros(parameter.shape, np.float32)
                 if name.startswith("heads.cls."):
@@ -176,9 +178,9 @@ def _draw_xavier(generator: np.random.Generator, shape: tuple[int, ...]) -> Arra
     return generator.uniform(-limit, limit, shape).astype(np.float32)
 
 
-def _draw_normal(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    """Return a normal distribution of deviation 0.02, cut at twice that."""
+def _draw_normal(deviation: float, generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Return a normal distribution, cut at twice its deviation."""
     values = generator.standard_normal(shape)
     while (outside := np.abs(values) > 2).any():
         values[outside] = generator.standard_normal(outside.sum())
-    return (values * 0.02).astype(np.float32)
+    return (values * deviation).astype(np.float32)

@@ -48,7 +48,8 @@ class Ssd(nn.Module):
         he: _Draw = partial(nn.init.kaiming_normal_, mode="fan_out", nonlinearity="relu")
         xavier: _Draw = nn.init.xavier_uniform_
         if self._config.initial_weights == "normal":
-            he = xavier = partial(nn.init.trunc_normal_, std=0.02, a=-0.04, b=0.04)
+            std = self._config.initial_deviation
+            he = xavier = partial(nn.init.trunc_normal_, std=std, a=-2 * std, b=2 * std)
         parts: list[tuple[nn.Module, _Draw]]
         parts = [(self.backbone, he), (self.extras, xavier), (self.heads, xavier)]
         for part, draw in parts:

@@ -11,6 +11,8 @@ from ssd_core.errors import DataError, explain
 from ssd_core.structures import Array
 
 _MAX_BYTES = 2**32
+_COUNTER = "num_batches_tracked"
+"""Ends the name of the batches that a norm of PyTorch has seen, which no network depends on."""
 _STATE = ("model", "state_dict")
 """The weights in a checkpoint of a training: torchvision's, and that of most other programs."""
 
@@ -25,8 +27,11 @@ def read_state_file(content: bytes) -> dict[str, Array]:
     for key in _STATE:
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
-    tensors = state.items() if isinstance(state, dict) else ()
-    arrays = {str(name): _to_array(each) for name, each in tensors if isinstance(each, Tensor)}
+    items = state.items() if isinstance(state, dict) else ()
+    tensors = {str(name): each for name, each in items if isinstance(each, Tensor)}
+    arrays = {
+        name: _to_array(tensor) for name, tensor in tensors.items() if not name.endswith(_COUNTER)
+    }
     if not arrays:
         raise DataError("it holds no state dict; save model.state_dict() with torch.save")
     return arrays

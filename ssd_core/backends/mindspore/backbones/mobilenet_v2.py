@@ -46,7 +46,7 @@ class InvertedResidual(nn.Cell):
 
     def __init__(self, block: Block, style: Style) -> None:
         super().__init__()
-        in_channels, self.out_channels, hidden, stride = block
+        in_channels, self.out_channels, hidden, stride = block[:4]
         self.expand = (
             ConvNorm(in_channels, hidden, style, kernel_size=1, stride=1)
             if hidden != in_channels

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ssd_core.backends.torch.backbones.layers import Backbone
 from ssd_core.backends.torch.backbones.mobilenet_v2 import ExtraResidual, build_mobilenet_v2
+from ssd_core.backends.torch.backbones.mobilenet_v3 import build_mobilenet_v3
 from ssd_core.backends.torch.backbones.residual import Residual
 from ssd_core.backends.torch.backbones.vgg16 import ExtraLayer, build_vgg16
 from ssd_core.networks import Style
@@ -19,6 +20,7 @@ BACKBONES: dict[str, Callable[[Style], tuple[Backbone, Sequence[ExtraLayer | Ext
     "vgg16_linear": lambda _: build_vgg16("vgg16_linear"),
     "residual": lambda style: (Residual(style), []),
     "mobilenet_v2": build_mobilenet_v2,
+    "mobilenet_v3": build_mobilenet_v3,
 }
 """Each returns a backbone and its extra layers."""
 

@@ -1,5 +1,7 @@
 """MobileNetV2 and the extra layers of SSDLite."""
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -42,27 +44,45 @@ class MobileNetV2(Backbone):
 
 
 class InvertedResidual(nn.Module):
-    """A 1x1 expansion, a depthwise 3x3 convolution and a linear 1x1 projection."""
+    """A 1x1 expansion, a depthwise convolution and a linear 1x1 projection.
+
+    MobileNetV3 weighs the channels before the projection, by squeeze and excitation.
+    """
 
     def __init__(self, block: Block, style: Style) -> None:
         super().__init__()
-        in_channels, self.out_channels, hidden, stride = block
-        self.expand = (
-            ConvNorm(in_channels, hidden, style, kernel_size=1, stride=1)
-            if hidden != in_channels
-            else nn.Identity()
-        )
+        in_channels, self.out_channels, hidden, stride, kernel_size, squeezed, activation = block
+        self._activate: Callable[[Tensor], Tensor] = getattr(functional, activation)
+        self._expands = hidden != in_channels
+        if self._expands:
+            self.expand = ConvNorm(in_channels, hidden, style, kernel_size=1, stride=1)
         self.depthwise = ConvNorm(
-            hidden, hidden, style, kernel_size=3, stride=stride, groups=hidden
+            hidden, hidden, style, kernel_size=kernel_size, stride=stride, groups=hidden
         )
+        self._squeezes = squeezed > 0
+        if self._squeezes:
+            self.squeeze = nn.Conv2d(hidden, squeezed, 1)
+            self.excite = nn.Conv2d(squeezed, hidden, 1)
         self.project = ConvNorm(hidden, self.out_channels, style, kernel_size=1, stride=1)
         self._is_residual = stride == 1 and in_channels == self.out_channels
 
     def forward(self, features: Tensor) -> Tensor:
         """Return [B, out_channels, H / stride, W / stride], rounded up."""
-        expanded = functional.relu6(self.expand(features))
-        projected: Tensor = self.project(functional.relu6(self.depthwise(expanded)))
+        projected = self.reduce(self.widen(features))
         return projected + features if self._is_residual else projected
+
+    def widen(self, features: Tensor) -> Tensor:
+        """Return [B, hidden, H, W]."""
+        return self._activate(self.expand(features)) if self._expands else features
+
+    def reduce(self, expanded: Tensor) -> Tensor:
+        """Return the output of the projection for that of `widen`."""
+        features = self._activate(self.depthwise(expanded))
+        if self._squeezes:
+            means = functional.relu(self.squeeze(features.mean(dim=(2, 3), keepdim=True)))
+            features = features * functional.hardsigmoid(self.excite(means))
+        projected: Tensor = self.project(features)
+        return projected
 
 
 class ExtraResidual(InvertedResidual):
