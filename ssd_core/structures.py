@@ -114,6 +114,8 @@ class Detections:
     """[N] in (0, 1]."""
     labels: IntArray
     """[N] 1..K."""
+    candidates: int = 0
+    """Boxes that entered NMS, of all classes; 0 if unknown."""
 
     def __len__(self) -> int:
         return len(self.scores)

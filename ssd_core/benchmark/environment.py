@@ -6,14 +6,19 @@ from importlib.metadata import version
 
 from ssd_core import __version__
 from ssd_core.backends.base import DeviceInfo
-from ssd_core.process.processor import count_processors, read_processor_name
+from ssd_core.process.processor import (
+    count_processors,
+    read_drivers,
+    read_governor,
+    read_processor_name,
+)
 
 _LIBRARIES = ("numpy", "opencv-python-headless", "simplejpeg", "pillow")
 _HARDWARE = ("device", "device_name", "precision", "processor", "cores")
 
 
 def describe_environment(info: DeviceInfo) -> dict[str, str]:
-    """Return device, processor, system and versions as flat text."""
+    """Return device, processor, system and versions as flat text; unknown facts are left out."""
     return {
         "framework": info.framework,
         "device": info.device,
@@ -21,6 +26,8 @@ def describe_environment(info: DeviceInfo) -> dict[str, str]:
         "precision": info.precision,
         "processor": read_processor_name(),
         "cores": str(count_processors()),
+        **({"governor": governor} if (governor := read_governor()) else {}),
+        **read_drivers(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
         "ssd-core": __version__,

@@ -5,6 +5,8 @@ Three measurements per batch size, after a warm-up:
 - the parts, one after another, the device synchronised after each: the cost of each part;
 - end to end, the same work without synchronisation between the parts: the latency of a batch;
 - throughput in images per second, decoding on threads ahead of the device as evaluation does.
+
+The first two take turns batch by batch, so that clocks and other load change both alike.
 """
 
 import time
@@ -47,6 +49,8 @@ class BatchSpeed:
     """Throughput, bytes to detections, decoding on threads ahead of the device."""
     seconds: dict[str, NDArray[np.float64]]
     """Durations of single batches, for each of PARTS and for END_TO_END."""
+    candidates_per_image: float
+    """Boxes of all classes that enter NMS, on average: post-processing depends on them."""
     warm_up_batches: int
     is_stable: bool
     """Whether the warm-up ended because the durations were stable, not because of its limit."""
@@ -65,13 +69,13 @@ def measure_speed(
     """
     batches = batched(cycle(images), batch_size)
     warm_up, is_stable = _warm_up(lambda: _detect(detector, next(batches)), seconds)
-    third = seconds / 3
-    parts = _repeat(lambda: _time_parts(detector, next(batches)), third)
-    whole = _repeat(lambda: _timed(lambda: _detect(detector, next(batches))), third)
+    timed = _repeat(lambda: _time_batch(detector, next(batches)), seconds * 2 / 3)
+    durations, candidates = (np.array(column) for column in zip(*timed, strict=True))
     return BatchSpeed(
         batch_size=batch_size,
-        images_per_second=_throughput(detector, images, batch_size, third),
-        seconds=dict(zip(PARTS, np.array(parts).T, strict=True)) | {END_TO_END: np.array(whole)},
+        images_per_second=_throughput(detector, images, batch_size, seconds / 3),
+        seconds=dict(zip((*PARTS, END_TO_END), durations.T, strict=True)),
+        candidates_per_image=float(candidates.mean()) / batch_size,
         warm_up_batches=warm_up,
         is_stable=is_stable,
     )
@@ -101,8 +105,14 @@ def _paint(rng: np.random.Generator) -> ImageArray:
     return np.clip(128 + canvas, 0, 255).astype(np.uint8)
 
 
-def _time_parts(detector: Detector, images: Sequence[bytes]) -> list[float]:
-    """Return the seconds of each of PARTS."""
+def _time_batch(detector: Detector, images: Sequence[bytes]) -> tuple[list[float], int]:
+    """Return the seconds of each of PARTS and of END_TO_END, and the candidates of the batch."""
+    parts, candidates = _time_parts(detector, images)
+    return [*parts, _timed(lambda: _detect(detector, images))], candidates
+
+
+def _time_parts(detector: Detector, images: Sequence[bytes]) -> tuple[list[float], int]:
+    """Return the seconds of each of PARTS, and the candidates of the batch."""
     times = [time.perf_counter()]
 
     def lap() -> None:
@@ -115,9 +125,9 @@ def _time_parts(detector: Detector, images: Sequence[bytes]) -> list[float]:
     lap()
     outputs = detector.forward(inputs)
     lap()
-    detector.postprocess(outputs, sizes)
+    found = detector.postprocess(outputs, sizes)
     lap()
-    return np.diff(times).tolist()
+    return np.diff(times).tolist(), sum(each.candidates for each in found)
 
 
 def _detect(detector: Detector, images: Sequence[bytes]) -> None:

@@ -48,7 +48,12 @@ def select_detections(
     kept = np.flatnonzero(suppress(compared, classes, spec.nms_iou_threshold))
     kept = kept[_lead_their_class(classes[kept], spec.max_detections_per_class)]
     kept = kept[np.argsort(-scores[kept], kind="stable")][: spec.max_detections_per_image or None]
-    return Detections(boxes=boxes[kept] * scale, scores=scores[kept], labels=classes[kept] + 1)
+    return Detections(
+        boxes=boxes[kept] * scale,
+        scores=scores[kept],
+        labels=classes[kept] + 1,
+        candidates=len(rows),
+    )
 
 
 def decode_outputs(

@@ -1,7 +1,8 @@
-"""The processor that this process runs on, and its share of it."""
+"""The processor that this process runs on, its share of it, and the drivers of the machine."""
 
 import os
 import platform
+import re
 from pathlib import Path
 
 
@@ -23,3 +24,27 @@ def count_processors(limit_path: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
         limit_path.read_text().partition(" ") if limit_path.exists() else ("max", "", "")
     )
     return own if quota == "max" else max(1, min(own, int(quota) // int(period)))
+
+
+def read_governor(
+    path: Path = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+) -> str:
+    """Return the policy that sets the clock of the processor; empty where the system hides it."""
+    return path.read_text().strip() if path.exists() else ""
+
+
+_DRIVERS = {
+    "NVIDIA driver": ("proc/driver/nvidia/version", r"Module.*?\s(\d+\.[\d.]+)\s"),
+    "Ascend driver": ("usr/local/Ascend/driver/version.info", r"^Version=(\S+)"),
+}
+"""File that states the version of a driver, and the place of the version in it."""
+
+
+def read_drivers(root: Path = Path("/")) -> dict[str, str]:
+    """Return the versions of the drivers of accelerators on this machine."""
+    found = {}
+    for name, (path, pattern) in _DRIVERS.items():
+        content = (root / path).read_text() if (root / path).exists() else ""
+        if match := re.search(pattern, content, re.MULTILINE):
+            found[name] = match[1]
+    return found

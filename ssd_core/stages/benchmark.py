@@ -81,6 +81,8 @@ def run(
         with located(str(data_dir or "generated images")):
             speeds = list(_measure(model.detector, images, config))
         results = _results(speeds, images, origin, model)
+        if image := invocation.content()["image"]:
+            results["environment"]["image"] = image
         if config.train_steps:
             speed = _measure_training(model, data_dir, config.train_steps, framework)
             announce("%s", METRICS["train_images_per_second"].describe(speed))
@@ -110,7 +112,7 @@ def _results(
             "count": len(images),
             "mean_bytes": round(sum(map(len, images)) / len(images)),
         },
-        "model": model.description.summary(),
+        "model": model.description.summary() | {"weights": model.source.digest},
         "environment": describe_environment(model.device),
     }
 
@@ -120,7 +122,6 @@ def _compare(
 ) -> history.Verdict:
     """Append a result to a series and compare it with the earlier ones."""
     earlier = history.read_series(series)
-    identity = {name: str(value) for name, value in results["model"].items()}
     new = history.Measurement(
         run=run_id,
         time=history.now(),
@@ -131,7 +132,7 @@ def _compare(
             images=results["images"]["origin"],
         ),
         metrics=results["metrics"],
-        model=identity | {"weights": model.source.digest},
+        model={name: str(value) for name, value in results["model"].items()},
         version=__version__,
         environment=results["environment"],
         is_stable=all(row["warm_up"]["is_stable"] for row in results["batches"]),
@@ -145,7 +146,7 @@ def _digest_network(model: OpenedModel, config: BenchmarkConfig) -> str:
     network = model.description.model
     postprocess = config.postprocess.apply(network.postprocess)
     values = network.model_copy(update={"postprocess": postprocess}).model_dump(mode="json")
-    return digest_json(values | {"num_classes": len(model.classes)})
+    return digest_json(values | {"num_classes": len(model.classes)})[:16]
 
 
 def check_verdict(config: BenchmarkConfig, result: StageResult) -> None:
@@ -216,6 +217,7 @@ def _batch_results(speed: BatchSpeed) -> dict[str, Any]:
             part: {f"p{p}": round(speed.milliseconds(part, p), 4) for p in _PERCENTILES}
             for part in (*PARTS, END_TO_END)
         },
+        "candidates_per_image": round(speed.candidates_per_image, 1),
         "timed_batches": len(speed.seconds[END_TO_END]),
         "warm_up": {"batches": speed.warm_up_batches, "is_stable": speed.is_stable},
     }
@@ -228,4 +230,5 @@ def _describe(speed: BatchSpeed) -> str:
     )
     rate = METRICS["images_per_second"].describe(speed.images_per_second)
     unstable = "" if speed.is_stable else " (times were still changing after the warm-up)"
-    return f"batch {speed.batch_size}: {rate}; median ms per batch: {parts}{unstable}"
+    candidates = f"{speed.candidates_per_image:,.0f} boxes per image enter NMS"
+    return f"batch {speed.batch_size}: {rate}; median ms per batch: {parts}; {candidates}{unstable}"

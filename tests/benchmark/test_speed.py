@@ -1,5 +1,7 @@
 """Measuring a detector: every part is called, synchronised, and on the right batches."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -45,7 +47,7 @@ class BrightestSpot:
     def _spot(self, cells, size):
         row, column = divmod(int(cells.argmax()), 8)
         box = np.array([column, row, column + 1, row + 1]) / 8 * [*size, *size]
-        return make_detections(box, [cells.max() / 255], [1])
+        return replace(make_detections(box, [cells.max() / 255], [1]), candidates=64)
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +64,12 @@ def test_every_part_is_timed_a_few_times_and_synchronised(images, batch_size, se
     assert speed.warm_up_batches >= 3
     assert speed.images_per_second > 0
     assert {shape[0] for name, shape in detector.calls if name == "preprocess"} == {batch_size}
+    assert speed.candidates_per_image == 64
     names = " ".join(name for name, _ in detector.calls)
     parts = "synchronize preprocess synchronize forward synchronize postprocess synchronize"
-    assert parts in names
+    whole = "preprocess forward postprocess synchronize"
+    assert f"{parts} {whole} {parts} {whole}" in names
+    assert len({len(times) for times in speed.seconds.values()}) == 1
 
 
 def test_percentiles_are_in_milliseconds():
@@ -72,6 +77,7 @@ def test_percentiles_are_in_milliseconds():
         batch_size=1,
         images_per_second=1.0,
         seconds={END_TO_END: np.arange(101) / 1000},
+        candidates_per_image=0.0,
         warm_up_batches=3,
         is_stable=True,
     )

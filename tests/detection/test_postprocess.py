@@ -66,6 +66,7 @@ def test_candidates_of_a_class_are_limited_before_nms():
     spec = SPEC.model_copy(update={"topk_candidates": 2})
     found = select([[0.9, 0.01], [0.8, 0.01], [0.7, 0.01]], spec)
     np.testing.assert_allclose(found.scores, [0.9], rtol=1e-5)  # 2nd falls in NMS, 3rd never enters
+    assert found.candidates == 2
 
 
 def test_nothing_found():

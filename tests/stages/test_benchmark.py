@@ -29,7 +29,10 @@ def read(path):
 
 
 @pytest.mark.parametrize("has_data", [True, False])
-def test_every_batch_size_is_measured_once(trained_dir, bccd_shards, tmp_path, has_data):
+def test_every_batch_size_is_measured_once(
+    trained_dir, bccd_shards, tmp_path, has_data, monkeypatch
+):
+    monkeypatch.setenv("SSD_IMAGE", "ssd/torch@sha256:01")
     data_dir = LocalDirectory(bccd_shards) if has_data else None
     metrics = run(trained_dir, tmp_path, data_dir=data_dir).metrics
     results = read(tmp_path / "results.json")
@@ -38,11 +41,14 @@ def test_every_batch_size_is_measured_once(trained_dir, bccd_shards, tmp_path, h
     assert all(set(row["milliseconds"]) == PARTS for row in batches)
     assert results["images"]["origin"] == ("val split" if has_data else "generated")
     assert results["images"]["count"] == (40 if has_data else 8)
+    assert all(row["candidates_per_image"] > 0 for row in batches)
     assert results["environment"]["device"] == "cpu"
+    assert results["environment"]["image"] == "ssd/torch@sha256:01"
     assert results["metrics"] == metrics
     assert set(metrics) <= set(METRICS)
     inputs = read(tmp_path / "invocation.json")["inputs"]
     assert set(inputs) == ({"model", "dataset"} if has_data else {"model"})
+    assert results["model"]["weights"] == inputs["model"]["digest"]
     assert metrics["images_per_second"] == max(row["images_per_second"] for row in batches)
     smallest = batches[0]["milliseconds"]["end_to_end"]
     for percentile in ("p50", "p90", "p99"):
