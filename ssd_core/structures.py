@@ -120,6 +120,12 @@ class Detections:
     def __len__(self) -> int:
         return len(self.scores)
 
+    def select(self, rows: Array) -> "Detections":
+        """Return the detections of `rows`: indices, or a mask over N."""
+        return Detections(
+            boxes=self.boxes[rows], scores=self.scores[rows], labels=self.labels[rows]
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassInfo:

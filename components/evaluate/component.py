@@ -34,7 +34,7 @@ def evaluate(
     Returns:
         evaluation: `results.json` and `detections.json`.
         metrics: The COCO metrics.
-        confusion: The confusion matrix, for up to 100 classes.
+        confusion: The confusion matrix; of more than 100 classes, of the 50 with most errors.
     """
     from ssd_core.config import EvaluateConfig
     from ssd_core.stages import evaluate as stage
@@ -54,5 +54,5 @@ def evaluate(
         )
         fill_output(evaluation, out_dir, result)
         metrics.metadata.update(result.metrics)
-        if table := read_output(out_dir).results["confusion"]:
-            confusion.log_confusion_matrix(table["classes"], table["matrix"])
+        table = read_output(out_dir).results["confusion"]
+        confusion.log_confusion_matrix(table["classes"], table["matrix"])

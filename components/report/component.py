@@ -45,7 +45,7 @@ def report(
         out_dir = Layout(data_root).run(run, "report")
         section = read_section(ReportConfig, recipe, "report")
         inputs = [find_input(each) for each in (model, evaluation, speed) if each]
-        result = stage.run(section, inputs, out_dir, data_dir=find_input(dataset))
+        result = stage.run(section, inputs, out_dir, data_dir=find_input(dataset), run_id=run)
         Path(page.path).write_bytes(out_dir.get(stage.REPORT_FILE))
-        Path(summary.path).write_bytes(out_dir.get(stage.SUMMARY_FILE))
+        Path(summary.path).write_bytes(out_dir.get(stage.MARKDOWN_FILE))
         page.metadata.update(result.metadata)

@@ -190,7 +190,7 @@ class ReportConfig(Section):
     title: str | None = None
     """Headline; None composes it of recipe and data set."""
     images: int = Field(default=9, ge=0)
-    """Number of sample images with true and detected boxes."""
+    """Number of images with most errors that are shown."""
     score_threshold: float = Field(default=SCORE_THRESHOLD, gt=0, lt=1)
     """Lowest score of a box that is drawn."""
 

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from ssd_core.config import EvaluateConfig
 from ssd_core.evaluation.bootstrap import measure_intervals
 from ssd_core.evaluation.coco import (
     SIZES,
     ClassScores,
-    CocoArrays,
     calibrate,
     count_sizes,
     join_images,
@@ -33,6 +34,8 @@ from ssd_core.structures import ClassInfo, IntArray
 
 _MAX_CONFUSED = 100
 """Largest number of classes for which a confusion matrix is legible."""
+_NUM_CONDENSED = 50
+"""Classes with a row of their own where there are more."""
 _MAX_WORST = 50
 _CLASS_METRICS = ("ap", "ap50", "ap_small", "ap_medium", "ap_large")
 
@@ -66,7 +69,7 @@ def measure_accuracy(
         "thresholds": threshold_curves(matches, num_objects),
         "calibration": bins,
         "min_score": MIN_SCORE,
-        "confusion": _confusion(arrays, matches, classes),
+        "confusion": _confusion(confusion_matrix(arrays, matches, classes), classes),
         "worst_images": [
             {"row": image.row, "image_id": image.image_id, **counts}
             for number, counts in rank_images(arrays, matches)[:_MAX_WORST]
@@ -108,13 +111,19 @@ def _add_voc(results: dict[str, Any], per_class: Sequence[dict[str, float | None
         results["metrics"][name] = sum(measured) / len(measured) if measured else None
 
 
-def _confusion(
-    arrays: CocoArrays, matches: Matches, classes: Sequence[ClassInfo]
-) -> dict[str, Any] | None:
-    """Return one row per true class and one column per detected class, the background last."""
+def _confusion(matrix: IntArray, classes: Sequence[ClassInfo]) -> dict[str, Any]:
+    """Return one row per true class and one column per detected class, the background last.
+
+    Of very many classes those with most errors are kept, and the others share one row.
+    """
+    names = [info.name for info in classes]
     if len(classes) > _MAX_CONFUSED:
-        return None
-    return {
-        "classes": [*(info.name for info in classes), "background"],
-        "matrix": confusion_matrix(arrays, matches, classes).tolist(),
-    }
+        errors = (matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * matrix.diagonal())[:-1]
+        kept = np.sort(np.argsort(-errors, kind="stable")[:_NUM_CONDENSED])
+        rows = np.full(len(matrix), _NUM_CONDENSED)
+        rows[kept], rows[-1] = range(_NUM_CONDENSED), _NUM_CONDENSED + 1
+        condensed = np.zeros((_NUM_CONDENSED + 2,) * 2, np.int64)
+        np.add.at(condensed, (rows[:, None], rows[None]), matrix)
+        names = [*(names[k] for k in kept), f"{len(names) - _NUM_CONDENSED} others"]
+        matrix = condensed
+    return {"classes": [*names, "background"], "matrix": matrix.tolist()}

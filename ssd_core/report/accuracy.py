@@ -1,27 +1,29 @@
-"""The accuracy section of the report: metrics, classes, precision over recall, confusion."""
+"""The accuracy section of the report: metrics, classes, curves, errors, confusion."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from ssd_core.evaluation.coco import ERROR_TYPES, RECALL_GRID
-from ssd_core.evaluation.diagnosis import MIN_SCORE
-from ssd_core.metrics import Metric, group_metrics, key_metrics
-from ssd_core.report.charts import INK, NUM_COLOURS, Chart, Line, class_colour, line_chart
+from ssd_core.metrics import METRICS, Metric, group_metrics, key_metrics
+from ssd_core.report.charts import (
+    DASHES,
+    INK,
+    NUM_COLOURS,
+    THIRD_WIDTH,
+    Chart,
+    Line,
+    class_colour,
+    class_dash,
+    line_chart,
+)
 
 _MAX_CURVES = 60
 _MUTED = "var(--faint)"
-_MUTED_LEGEND = (("mean", INK), ("each class", _MUTED))
+_SHARE = (0.0, 1.0)
 
-_MATRIX_WIDTH = 1024
-"""Of the page, in pixels."""
-_CELL_WIDTHS = (18, 84)
-"""Smallest and largest; three digits fit into the smallest cell."""
-_MAX_CELL_HEIGHT = 36
-_WIDE_CELL = 40
-"""Width from which a cell has room for five digits and a larger font."""
-_LETTER_WIDTH = 6.4
-_MAX_LETTERS = 20
+_MAX_COUNTED = 40
+"""Rows of a confusion matrix up to which its cells have room for numbers."""
 
 
 def accuracy(results: Mapping[str, Any]) -> dict[str, Any]:
@@ -29,19 +31,24 @@ def accuracy(results: Mapping[str, Any]) -> dict[str, Any]:
     classes = sorted(results["classes"], key=lambda row: (row["ap"] is None, -(row["ap"] or 0)))
     has_colours = len(classes) <= NUM_COLOURS
     return {
-        "groups": group_metrics(results["metrics"]),
+        "summary": list(_summary(results, classes)),
+        "groups": {
+            group: [(_count_objects(metric, results["sizes"]), value) for metric, value in rows]
+            for group, rows in group_metrics(results["metrics"]).items()
+        },
         "class_metrics": class_metrics(results),
         "classes": [
             row | {"colour": class_colour(row["label"]) if has_colours else None} for row in classes
         ],
-        "chart": _precision_recall(results["classes"]),
+        "charts": list(_charts(results)),
         "errors": [
             (name, ERROR_TYPES.get(name, ""), each["count"], each["ap50_cost"])
             for name, each in results["errors"].items()
         ],
-        "confusion": _confusion(results["confusion"]) if results["confusion"] else None,
+        "confusion": _confusion(results["confusion"]),
         "images": describe_images(results),
         "counts": {name: results[name] for name in ("objects", "detections")},
+        "min_score": results["min_score"],
     }
 
 
@@ -78,6 +85,76 @@ def class_metrics(results: Mapping[str, Any]) -> list[Metric]:
     ]
 
 
+def _count_objects(metric: Metric, sizes: Mapping[str, int]) -> Metric:
+    """Return a metric of one size with the number of objects behind it in its description."""
+    size = metric.name.rpartition("_")[2]
+    if size not in sizes:
+        return metric
+    return replace(metric, description=f"{sizes[size]:,} {metric.description}")
+
+
+def _summary(results: Mapping[str, Any], classes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield in sentences how good the model is and where it fails; `classes` are best first."""
+    metrics, objects = results["metrics"], results["objects"]
+    if not objects:
+        yield "There are no objects, so there is no accuracy to measure."
+        return
+    missed, false = (sum(row[name] for row in classes) for name in ("missed", "false"))
+    yield (
+        f"At score {results['min_score']}, {objects - missed:,} of {objects:,} objects are found "
+        f"and {false:,} detections are false."
+    )
+    if metrics.get("f1_threshold") is not None:
+        threshold = METRICS["f1_threshold"].format(metrics["f1_threshold"])
+        f1 = METRICS["f1"].describe(metrics["f1"])
+        yield f"Score {threshold} gives the best balance of precision and recall, {f1}."
+    measured = [row for row in classes if row["ap"] is not None]
+    if len(measured) > 1:
+        count = min(3, len(measured) // 2)
+        best, worst = (
+            ", ".join(f"{row['name']} ({METRICS['ap'].format(row['ap'])})" for row in rows)
+            for rows in (measured[:count], measured[: -count - 1 : -1])
+        )
+        yield f"Best by AP: {best}. Worst: {worst}."
+    kind, cost = max(
+        ((name, each["ap50_cost"]) for name, each in results["errors"].items()),
+        key=lambda each: each[1],
+    )
+    if cost > 0:
+        yield f"The errors that cost most are of type {kind}: {cost:.3f} AP50."
+
+
+def _charts(results: Mapping[str, Any]) -> Iterator[Chart]:
+    """Yield precision over recall, the curves over the threshold, and the calibration."""
+    if chart := _precision_recall(results["classes"]):
+        yield chart
+    curves, bins = results["thresholds"], results["calibration"]
+    if curves["threshold"]:
+        colours = (INK, class_colour(2), class_colour(4))
+        lines = [
+            Line(
+                key.replace("f1", "F1"), curves["threshold"], curves[key], colour, not number, dash
+            )
+            for number, (key, colour, dash) in enumerate(
+                zip(("f1", "precision", "recall"), colours, DASHES, strict=True)
+            )
+        ]
+        chart = _share_chart("F1, precision, recall by score", lines, "score threshold")
+        score, f1 = (results["metrics"].get(name) for name in ("f1_threshold", "f1"))
+        yield replace(chart, rings=() if score is None else ((score, f1, "best F1"),))
+    if bins:
+        xs, ys = [[each[key] for each in bins] for key in ("score", "precision")]
+        lines = [
+            Line("measured", xs, ys, class_colour(2), is_strong=True),
+            Line("perfect", _SHARE, _SHARE, INK, dash=DASHES[1]),
+        ]
+        rings = tuple(
+            (each["score"], each["precision"], f"{each['detections']:,} detections")
+            for each in bins
+        )
+        yield replace(_share_chart("Precision by score", lines, "mean score"), rings=rings)
+
+
 def _precision_recall(classes: Sequence[Mapping[str, Any]]) -> Chart | None:
     """Return one curve per class and their mean; many curves are muted except for the mean."""
     measured = [row for row in classes if row["precision_at_recall"]]
@@ -91,6 +168,7 @@ def _precision_recall(classes: Sequence[Mapping[str, Any]]) -> Chart | None:
             RECALL_GRID,
             row["precision_at_recall"],
             class_colour(row["label"]) if is_coloured else _MUTED,
+            dash=class_dash(row["label"]) if is_coloured else "",
         )
         for row in sorted(drawn, key=lambda row: row["label"])
     ]
@@ -99,49 +177,52 @@ def _precision_recall(classes: Sequence[Mapping[str, Any]]) -> Chart | None:
         mean = [sum(values) / len(values) for values in zip(*curves, strict=True)]
         mean_line = Line("mean", RECALL_GRID, mean, INK, is_strong=True)
         lines.insert(0 if is_coloured else len(lines), mean_line)  # many curves would cover it
-    chart = line_chart(
-        "Precision over recall at IoU .50",
-        lines,
-        x_label="recall",
-        x_range=(0, 1),
-        y_range=(0, 1),
+    chart = _share_chart("Precision over recall, IoU .50", lines, "recall")
+    muted = (mean_line, replace(lines[0], name="each class")) if not is_coloured else ()
+    return replace(chart, legend=muted or chart.legend)
+
+
+def _share_chart(title: str, lines: Sequence[Line], x_label: str) -> Chart:
+    return line_chart(
+        title, lines, x_label=x_label, x_range=_SHARE, y_range=_SHARE, width=THIRD_WIDTH
     )
-    return chart if is_coloured else replace(chart, legend=_MUTED_LEGEND)
 
 
 def _confusion(confusion: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay out the matrix: sizes in pixels, names, and the cells that are not 0 by row."""
+    """Return a row per true class with a cell per found class, None for 0, and the worst pairs."""
     names, matrix = confusion["classes"], confusion["matrix"]
-    shown = [_shorten(name) for name in names]
-    name_width = round(_LETTER_WIDTH * max(map(len, shown)))
-    left = max(name_width + 14, 100)
-    smallest, largest = _CELL_WIDTHS
-    width = min(largest, max(smallest, (_MATRIX_WIDTH - left) // len(names)))
-    is_wide = width >= _WIDE_CELL
-    rows = [
-        [
-            {
-                "column": column,
-                "text": f"{count:,}" if is_wide and count < 100_000 else _short_count(count),
-                "title": _cell_title(names, row, column, count),
-                "share": round(count / sum(counts), 2),
-                "is_right": row == column,
-            }
-            for column, count in enumerate(counts)
-            if count
-        ]
-        for row, counts in enumerate(matrix)
-    ]
     return {
-        "left": left,
-        "top": 26 if name_width < width else name_width + 14,
-        "cell": (width, min(width, _MAX_CELL_HEIGHT)),
-        "is_turned": name_width >= width,
-        "font_size": 12 if is_wide else 9,
-        "names": list(zip(shown, names, strict=True)),
-        "rows": rows,
-        "min_score": MIN_SCORE,
+        "names": names,
+        "has_counts": len(names) <= _MAX_COUNTED,
+        "rows": [
+            [
+                {
+                    "count": count,
+                    "title": _cell_title(names, row, column, count),
+                    "share": round(count / sum(counts), 2),
+                    "is_right": row == column,
+                }
+                if count
+                else None
+                for column, count in enumerate(counts)
+            ]
+            for row, counts in enumerate(matrix)
+        ],
+        "pairs": _confused_pairs(names, matrix),
     }
+
+
+def _confused_pairs(
+    names: Sequence[str], matrix: Sequence[Sequence[int]], limit: int = 10
+) -> list[tuple[str, str, int]]:
+    """Return the most frequent confusions of two classes: true, found, count."""
+    pairs = [
+        (names[row], names[column], count)
+        for row, counts in enumerate(matrix[:-1])
+        for column, count in enumerate(counts[:-1])
+        if count and row != column
+    ]
+    return sorted(pairs, key=lambda pair: -pair[2])[:limit]
 
 
 def _cell_title(names: Sequence[str], row: int, column: int, count: int) -> str:
@@ -151,15 +232,3 @@ def _cell_title(names: Sequence[str], row: int, column: int, count: int) -> str:
     if row == background:
         return f"{names[column]} found where there is no object: {count:,}"
     return f"{names[row]} found as {names[column]}: {count:,}"
-
-
-def _short_count(count: int) -> str:
-    """Format a count in at most four characters."""
-    for unit, size in (("M", 1_000_000), ("k", 1000)):
-        if count >= size:
-            return f"{count // size}{unit}"
-    return str(count)
-
-
-def _shorten(name: str) -> str:
-    return name if len(name) <= _MAX_LETTERS else f"{name[: _MAX_LETTERS - 1]}…"

@@ -10,7 +10,9 @@ import numpy as np
 from ssd_core.structures import Array
 
 WIDTH = 480
-"""Of most charts in pixels."""
+"""Of most charts in pixels, also on the page, so that all texts have one size."""
+THIRD_WIDTH = 330
+"""Of a chart that fills the page together with two others."""
 _ASPECT = 0.62
 """Height of a chart relative to its width."""
 _MAX_POINTS = 300
@@ -37,6 +39,9 @@ _PALETTE = (
 NUM_COLOURS = len(_PALETTE)
 """With more classes than this, colours repeat."""
 
+DASHES = ("", "7 3", "2 3")
+"""Of lines, so that their colours are not the only difference."""
+
 Range = tuple[float, float]
 Ticks = Sequence[tuple[float, str]]
 """Positions and texts; positions on an axis of bins count bins from the left or lower border."""
@@ -52,6 +57,8 @@ class Line:
     colour: str
     is_strong: bool = False
     """Drawn thicker than the others."""
+    dash: str = ""
+    """Of DASHES."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +98,7 @@ class Chart:
     y_label: str = ""
     x_ticks: Ticks
     y_ticks: Ticks
-    legend: tuple[tuple[str, str], ...] = ()
-    """Name and colour."""
+    legend: tuple[Line | Series, ...] = ()
     rectangles: tuple[Rectangle, ...] = ()
     lines: tuple[Line, ...] = ()
     rings: tuple[tuple[float, float, str], ...] = ()
@@ -129,6 +135,11 @@ def class_colour(label: int) -> str:
     return _PALETTE[(label - 1) % NUM_COLOURS]
 
 
+def class_dash(label: int) -> str:
+    """Return the dashes of a label's line."""
+    return DASHES[(label - 1) % len(DASHES)]
+
+
 def line_chart(
     title: str,
     lines: Sequence[Line],
@@ -141,21 +152,21 @@ def line_chart(
     """Lay out one or more lines with at least one point each, drawn in this order.
 
     Long lines are averaged down to keep pages small; more than one line gets a legend. Without
-    `y_range` the axis covers the values, starting at 0. `width` is also the width on the page, so
-    that texts keep their size.
+    `y_range` the axis covers the values, from one round number to another.
     """
     lines = [_shorten(line) for line in lines]
-    y_ticks = round_ticks(*(y_range or (0.0, max(max(line.ys) for line in lines))))
+    values = [value for line in lines for value in line.ys]
+    y_ticks = round_ticks(*(y_range or (min(values), max(values))), covers_low=y_range is None)
     return Chart(
         title=title,
         width=width,
         height=round(width * _ASPECT),
         x_range=x_range,
-        y_range=y_range or (0.0, y_ticks[-1][0]),
+        y_range=y_range or (y_ticks[0][0], y_ticks[-1][0]),
         x_label=x_label,
         x_ticks=[(value, text) for value, text in round_ticks(*x_range) if value <= x_range[1]],
         y_ticks=y_ticks,
-        legend=tuple((line.name, line.colour) for line in lines if len(lines) > 1),
+        legend=tuple(lines) if len(lines) > 1 else (),
         lines=tuple(lines),
     )
 
@@ -195,7 +206,7 @@ def bar_chart(
         y_label=labels[1],
         x_ticks=x_ticks,
         y_ticks=y_ticks,
-        legend=tuple((each.name, each.colour) for each in series if len(series) > 1),
+        legend=tuple(series) if len(series) > 1 else (),
         rectangles=tuple(bars),
     )
 
@@ -239,12 +250,15 @@ def heat_map(
     )
 
 
-def round_ticks(low: float, high: float) -> list[tuple[float, str]]:
-    """Return round numbers from `low` up, and their texts; the last is at least `high`."""
+def round_ticks(low: float, high: float, *, covers_low: bool = False) -> list[tuple[float, str]]:
+    """Return round numbers and their texts, the first at least `low`, the last at least `high`.
+
+    With `covers_low` the first is at most `low`.
+    """
     span = (high - low) or abs(high) or 1.0
     magnitude = 10.0 ** math.floor(math.log10(span / _NUM_TICKS))
     step = next(magnitude * f for f in (1, 2, 5, 10) if span / (magnitude * f) <= _NUM_TICKS)
-    first = math.ceil(low / step - 1e-9)
+    first = math.floor(low / step + 1e-9) if covers_low else math.ceil(low / step - 1e-9)
     values = [round(k * step, 12) for k in range(first, math.ceil(high / step - 1e-9) + 1)]
     return [(value, tick_text(value)) for value in values]
 

@@ -10,8 +10,9 @@ import simplejpeg
 from PIL import Image, ImageDraw, ImageFont
 
 from ssd_core.errors import one_line
+from ssd_core.evaluation.diagnosis import judge_image
 from ssd_core.report.charts import NUM_COLOURS, class_colour
-from ssd_core.structures import Annotations, Array, ClassInfo, Detections, ImageArray
+from ssd_core.structures import Annotations, ClassInfo, Detections, ImageArray
 
 _MAX_SIDE = 520
 _QUALITY = 80
@@ -19,6 +20,10 @@ _DRAWN_QUALITY = 90
 _MAX_CAPTIONS = 12
 _MAX_BYTES = 1_200_000
 """Limit for all images of a page together, so that the page stays below 2 MB."""
+
+
+BOX_KINDS = ("true", "right", "false", "missed")
+"""Of the boxes on a page: an object; a detection that found one, or none; an object not found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,8 @@ class Box:
     colour: str
     caption: str
     """Class, and score of a found box."""
+    kind: str
+    """One of BOX_KINDS."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +52,7 @@ class AnnotatedImage:
     height: int
     data: str
     """The small copy as a base64-encoded JPEG."""
-    true: tuple[Box, ...]
-    found: tuple[Box, ...]
+    boxes: tuple[Box, ...]
     captioned: tuple[Box, ...]
     """The boxes with a caption: not all of many, which would cover the image."""
 
@@ -58,24 +64,24 @@ def annotate_image(
     truth: Annotations,
     found: Detections | None,
     classes: Sequence[ClassInfo],
-    note: str,
+    note: str = "",
 ) -> AnnotatedImage:
     """Scale an image ([H, W, 3] RGB) down, and its boxes with it.
 
-    Crowds are left out; without `found` only the truth is shown. The classes are in label order.
+    Crowds are left out; without `found` only the truth is shown, else the detections and the
+    objects that none of them found, which the note counts. The classes are in label order.
     """
     scale = min(1.0, _MAX_SIDE / max(pixels.shape[:2]))
     height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
     small = Image.fromarray(pixels).resize((width, height), Image.Resampling.BOX)
     names = [info.name for info in classes]
-    truth = truth.select(~truth.is_crowd)
-    true_boxes = _boxes(truth.boxes * scale, truth.labels, names)
-    found_boxes: tuple[Box, ...] = ()
-    if found is not None:
-        found_boxes = _boxes(found.boxes * scale, found.labels, names, found.scores)
-    captioned = found_boxes
-    if found is None and len(classes) > NUM_COLOURS:  # fewer classes differ by colour
-        captioned = true_boxes
+    if found is None:
+        boxes = _boxes(truth.select(~truth.is_crowd), names, "true", scale)
+    else:
+        boxes, note = _judged_boxes(truth, found, classes, scale)
+    # The colours of few classes are distinct, so only errors need a caption.
+    is_clear = len(classes) <= NUM_COLOURS
+    captioned = [box for box in boxes if not is_clear or box.kind in {"false", "missed"}]
     num_bare = len(captioned) - _MAX_CAPTIONS
     encoded = simplejpeg.encode_jpeg(
         np.asarray(small), quality=_QUALITY, colorspace="RGB", colorsubsampling="420"
@@ -86,9 +92,8 @@ def annotate_image(
         width=width,
         height=height,
         data=base64.b64encode(encoded).decode(),
-        true=true_boxes,
-        found=found_boxes,
-        captioned=captioned[:_MAX_CAPTIONS],  # found boxes are in the order of their scores
+        boxes=boxes,
+        captioned=tuple(captioned[:_MAX_CAPTIONS]),
     )
 
 
@@ -132,16 +137,36 @@ def draw_detections(pixels: ImageArray, found: Detections, classes: Sequence[Cla
     return encoded.getvalue()
 
 
+def _judged_boxes(
+    truth: Annotations, found: Detections, classes: Sequence[ClassInfo], scale: float
+) -> tuple[tuple[Box, ...], str]:
+    """Return the boxes, false ones first, each kind best first, and their counts."""
+    names = [info.name for info in classes]
+    is_right, is_found = judge_image(truth, found, classes)
+    missed = truth.select(~is_found & ~truth.is_crowd)
+    boxes = (
+        *_boxes(found.select(~is_right), names, "false", scale),
+        *_boxes(missed, names, "missed", scale),
+        *_boxes(found.select(is_right), names, "right", scale),
+    )
+    num_objects = int((~truth.is_crowd).sum())
+    num_false = len(found) - int(is_right.sum())
+    return boxes, f"{len(missed)} of {num_objects} missed, {num_false} false"
+
+
 def _boxes(
-    boxes: Array, labels: Array, names: Sequence[str], scores: Array | None = None
+    items: Annotations | Detections, names: Sequence[str], kind: str, scale: float
 ) -> tuple[Box, ...]:
-    captions = [names[label - 1] for label in labels]
-    if scores is not None:
-        captions = [f"{name} {score:.2f}" for name, score in zip(captions, scores, strict=True)]
+    captions = [names[label - 1] for label in items.labels]
+    if isinstance(items, Detections):
+        captions = [
+            f"{name} {score:.2f}" for name, score in zip(captions, items.scores, strict=True)
+        ]
+    boxes = items.boxes * scale
     xywh = np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]]).astype(np.float64).round(1)
     return tuple(
-        Box(x, y, width, height, class_colour(int(label)), caption)
+        Box(x, y, width, height, class_colour(int(label)), caption, kind)
         for (x, y, width, height), label, caption in zip(
-            xywh.tolist(), labels, captions, strict=True
+            xywh.tolist(), items.labels, captions, strict=True
         )
     )

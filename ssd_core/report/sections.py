@@ -1,25 +1,36 @@
 """Headline, speed and training in the report: values for the template from the stages' files."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from ssd_core.logs import format_duration
 from ssd_core.metrics import END_TO_END, METRICS, PARTS, Metric, group_metrics, key_metrics
 from ssd_core.report.accuracy import describe_images
-from ssd_core.report.charts import INK, Chart, Line, class_colour, line_chart
-
-_STEP_CHART_WIDTH = 330
-"""Three charts next to each other fill the page."""
+from ssd_core.report.charts import (
+    DASHES,
+    INK,
+    THIRD_WIDTH,
+    Chart,
+    Line,
+    class_colour,
+    line_chart,
+)
+from ssd_core.report.commands import flatten, next_steps, repeat_commands
 
 
 def overview(
-    results: Mapping[str, Mapping[str, Any]], invocations: Mapping[str, Mapping[str, Any]]
+    results: Mapping[str, Mapping[str, Any]],
+    invocations: Mapping[str, Mapping[str, Any]],
+    *,
+    model: str | None = None,
+    run_id: str = "",
 ) -> dict[str, Any]:
-    """Return title, headline, configuration, environment and inputs.
+    """Return title, headline, commands, configuration, environment and inputs.
 
-    `results` and `invocations` are the contents of `results.json` and `invocation.json` by stage.
+    `results` and `invocations` are the contents of `results.json` and `invocation.json` by stage,
+    `model` is the path or URI of the model, and `run_id` the run of a pipeline.
     """
     stages = [stage for stage in ("benchmark", "evaluate", "train") if stage in results]
     models = [stage["model"] for stage in results.values() if "model" in stage][:1]
@@ -28,17 +39,23 @@ def overview(
     return {
         "title": " on ".join([*(model["recipe"] for model in models), *data_sets]) or "Report",
         "subtitle": [
-            ", ".join(invocations),
+            *(f"measured {_describe_run(results[stage]['run'])}" for stage in stages[:1]),
             *(f"{model['step']:,} steps" for model in models if model["step"]),
+            *([f"run {run_id}"] if run_id else []),
             f"ssd-core {', '.join(versions)}",
         ],
         "headline": _headline(results),
+        "next_steps": next_steps(model, results, invocations) if model else [],
+        "repeat": repeat_commands(invocations),
         "configuration": [
             # The invocation of a training holds the whole recipe.
-            (stage, _flatten(invocation["config"].get(stage, invocation["config"])))
+            (stage, flatten(invocation["config"].get(stage, invocation["config"])))
             for stage, invocation in invocations.items()
         ],
-        "environment": list(results[stages[0]]["environment"].items()) if stages else [],
+        "environment": [
+            *((stage, _describe_run(each["run"])) for stage, each in results.items()),
+            *(results[stages[0]]["environment"].items() if stages else ()),
+        ],
         "origins": [
             (stage, name, source["uri"], source.get("digest", ""))
             for stage, invocation in invocations.items()
@@ -93,17 +110,6 @@ def training(log: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     return {"charts": charts, "facts": facts}
 
 
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Return the leaves of nested mappings as dotted names and texts."""
-    rows = []
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            rows += _flatten(value, f"{prefix}{name}.")
-        else:
-            rows.append((prefix + name, value if isinstance(value, str) else json.dumps(value)))
-    return rows
-
-
 def _headline(results: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str]]:
     """Return the key metrics: value, title, note."""
     figures = []
@@ -130,7 +136,19 @@ def _note(metric: Metric, results: Mapping[str, Any]) -> str:
         p99 = worst.format(results["metrics"].get(worst.name))
         return f"batch {batches[0]['batch_size']}, p99 {p99}"
     images = "" if batches else f", {describe_images(results)}"
-    return f"{metric.description}{images}"
+    return f"{_interval(results, metric)}{metric.description}{images}"
+
+
+def _describe_run(run: Mapping[str, Any]) -> str:
+    """Return when and where a stage ran, and for how long."""
+    begun = datetime.fromisoformat(run["begun"])
+    return f"{begun:%Y-%m-%d %H:%M} UTC on {run['host']} in {format_duration(run['seconds'])}"
+
+
+def _interval(results: Mapping[str, Any], metric: Metric) -> str:
+    """Return the interval of a metric, if the evaluation has one."""
+    interval = results.get("intervals", {}).get(metric.name)
+    return f"95 % interval {' to '.join(map(metric.format, interval))}, " if interval else ""
 
 
 def _shorten(device_name: str) -> str:
@@ -151,9 +169,10 @@ def _step_chart(
             [row[name] for row in rows if name in row],
             class_colour(2 * number) if number else INK,
             is_strong=not number,
+            dash=DASHES[number % len(DASHES)],
         )
         for number, (name, caption) in enumerate(captions.items())
         if any(name in row for row in rows)
     ]
-    x_range = (0, rows[-1]["step"])
-    return line_chart(title, lines, x_label="step", x_range=x_range, width=_STEP_CHART_WIDTH)
+    x_range = (rows[0]["step"], rows[-1]["step"])
+    return line_chart(title, lines, x_label="step", x_range=x_range, width=THIRD_WIDTH)

@@ -8,10 +8,12 @@ results.json      the results; written last, so a directory with results is comp
 import hashlib
 import json
 import os
+import platform
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -101,13 +103,15 @@ def run_stage(
             f"'{invocation.stage}' runs in one process, but {num_ranks} ranks were started; start "
             "it without torchrun, msrun and srun"
         )
+    begun = datetime.now(timezone.utc)
     request = _format(invocation.content(), sort_keys=True)
     if data := invocation.inputs.get("dataset"):
         check_outside(out_dir, Location.parse(data.uri), "data set")
     ranks.on_first(lambda: _begin(invocation.stage, request, out_dir, in_place=in_place))
     with _work_folder(out_dir, ranks, in_place=in_place) as folder:
         results = work(folder)
-        ranks.on_first(lambda: _finish(results, request, folder, out_dir, in_place=in_place))
+        content = {"run": _describe_run(begun), **results}
+        ranks.on_first(lambda: _finish(content, request, folder, out_dir, in_place=in_place))
         return results
 
 
@@ -180,6 +184,14 @@ def _finish(
             make_directory((out_dir.local / key).parent)
             commit_file(folder / key, out_dir.local / key)
         _check_claim(request, out_dir)
+
+
+def _describe_run(begun: datetime) -> dict[str, Any]:
+    return {
+        "host": platform.node(),
+        "begun": begun.isoformat(timespec="seconds"),
+        "seconds": round((datetime.now(timezone.utc) - begun).total_seconds(), 1),
+    }
 
 
 def _check_claim(request: bytes, out_dir: Location) -> None:

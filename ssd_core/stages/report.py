@@ -1,5 +1,6 @@
 """Combine the results of other stages into one HTML page."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from ssd_core.data.shards.reader import SplitReader, open_split
 from ssd_core.errors import DataError, UsageError, located
 from ssd_core.evaluation.detections_file import DETECTIONS_FILE, parse_detections
 from ssd_core.logs import logger
-from ssd_core.metrics import METRICS, key_metrics
+from ssd_core.metrics import key_metrics
 from ssd_core.report import sections
 from ssd_core.report.accuracy import accuracy
 from ssd_core.report.charts import NUM_COLOURS, class_colour
@@ -30,7 +31,8 @@ from ssd_core.structures import ClassInfo, Detections, Record, StageResult
 from ssd_core.train_log import LOG_FILE, parse_log
 
 REPORT_FILE = "report.html"
-SUMMARY_FILE = "summary.md"
+MARKDOWN_FILE = "report.md"
+JSON_FILE = "report.json"
 
 _NOTHING = Detections(
     boxes=np.zeros((0, 4), np.float32), scores=np.zeros(0, np.float32), labels=np.zeros(0, np.int64)
@@ -43,8 +45,11 @@ def run(
     out_dir: Location,
     *,
     data_dir: Location | None = None,
+    run_id: str = "",
 ) -> StageResult:
-    """Write `report.html` and `summary.md`; sections without an input are omitted.
+    """Write the page, and its values as `report.md` and `report.json`.
+
+    Sections without an input are omitted.
 
     Args:
         config: the `report` section.
@@ -52,6 +57,7 @@ def run(
         out_dir: directory of the page.
         data_dir: output of `convert`, for the sample images; None uses the evaluated data set, if
             it still exists.
+        run_id: the run of a pipeline that the inputs come from.
 
     Raises:
         UsageError: an input is of another stage, or two are of the same one; or `data_dir` is not
@@ -61,25 +67,29 @@ def run(
     read = {stage: output.described() for stage, output in outputs.items()}
     if data_dir is not None:
         read["dataset"] = Input(data_dir.uri, read_manifest(data_dir).digest)
-    content = _content(config, outputs, data_dir)
+    content = _content(config, outputs, data_dir, run_id)
 
     def work(folder: Path) -> Results:
-        page = render_page(REPORT_FILE, content)
-        write_file(folder / REPORT_FILE, page)
-        write_file(folder / SUMMARY_FILE, _summary(content, outputs))
+        for name in (REPORT_FILE, MARKDOWN_FILE):
+            write_file(folder / name, render_page(name, content))
+        write_file(folder / JSON_FILE, json.dumps(_values(outputs), indent=1))
         return {"metrics": _metrics(outputs)}
 
-    results = run_stage(Invocation(stage="report", config=config, inputs=read), out_dir, work)
+    invocation = Invocation(stage="report", config=config, inputs=read, options={"run": run_id})
+    results = run_stage(invocation, out_dir, work)
     return StageResult(metrics=results["metrics"], metadata={"title": content["title"]})
 
 
 def _content(
-    section: ReportConfig, outputs: Mapping[str, StageOutput], data_dir: Location | None
+    section: ReportConfig,
+    outputs: Mapping[str, StageOutput],
+    data_dir: Location | None,
+    run_id: str,
 ) -> dict[str, Any]:
     """Return the content of the page by section."""
     results = {stage: output.results for stage, output in outputs.items()}
     invocations = {stage: output.invocation for stage, output in outputs.items()}
-    content = sections.overview(results, invocations)
+    content = sections.overview(results, invocations, model=_find_model(outputs), run_id=run_id)
     if section.title is not None:
         content["title"] = section.title
     content["accuracy"] = accuracy(results["evaluate"]) if "evaluate" in outputs else None
@@ -130,33 +140,44 @@ def _open_images(
 def _images(
     section: ReportConfig, evaluate: StageOutput, reader: SplitReader
 ) -> list[AnnotatedImage]:
-    """Return images at equal distances in the split, as many as requested or as fit."""
-    count = min(section.images, reader.num_images)
-    rows = np.linspace(0, reader.num_images - 1, count).round().astype(int)
+    """Return the images with most errors, as many as requested or as fit."""
+    worst = evaluate.results["worst_images"][: section.images]
     content = evaluate.read(DETECTIONS_FILE)
     with located(str(evaluate.directory / DETECTIONS_FILE)):
         found = parse_detections(content, reader.classes, score_threshold=section.score_threshold)
     images = take_while_small(
         _image(record, found.get(record.image_id, _NOTHING), reader.classes)
-        for record in reader.read(rows.tolist())
+        for record in reader.read(image["row"] for image in worst)
     )
-    if len(images) < count:
-        logger.warning("only %d of %d images fit into the report", len(images), count)
+    if len(images) < len(worst):
+        logger.warning("only %d of %d images fit into the report", len(images), len(worst))
     return images
 
 
 def _image(record: Record, found: Detections, classes: Sequence[ClassInfo]) -> AnnotatedImage:
-    num_true = int((~record.annotations.is_crowd).sum())
     with located(record.image_path):
         pixels = decode_image(record.image)
-    return annotate_image(
-        Path(record.image_path).name,
-        pixels,
-        truth=record.annotations,
-        found=found,
-        classes=classes,
-        note=f"{num_true} true, {len(found)} found",
-    )
+    name = Path(record.image_path).name
+    return annotate_image(name, pixels, truth=record.annotations, found=found, classes=classes)
+
+
+def _find_model(outputs: Mapping[str, StageOutput]) -> str | None:
+    """Return the path or URI of the model, which the training wrote or another stage read."""
+    for name, output in outputs.items():
+        if name == "train":
+            return output.directory.uri
+        if "model" in output.invocation["inputs"]:
+            uri: str = output.invocation["inputs"]["model"]["uri"]
+            return uri
+    return None
+
+
+def _values(outputs: Mapping[str, StageOutput]) -> dict[str, Any]:
+    """Return the values that the page is made of, by stage."""
+    return {
+        stage: {"invocation": output.invocation, "results": output.results}
+        for stage, output in outputs.items()
+    }
 
 
 def _metrics(outputs: Mapping[str, StageOutput]) -> dict[str, float]:
@@ -168,16 +189,3 @@ def _metrics(outputs: Mapping[str, StageOutput]) -> dict[str, float]:
         for metric in key_metrics(stage)
         if (value := outputs[stage].results["metrics"].get(metric.name)) is not None
     }
-
-
-def _summary(content: Mapping[str, Any], outputs: Mapping[str, StageOutput]) -> str:
-    """Return the headline and the other metrics as Markdown, for viewers without HTML."""
-    rows = [f"| {title} | {value} | {note} |" for value, title, note in content["headline"]]
-    for stage in ("evaluate", "benchmark"):
-        metrics = outputs[stage].results["metrics"] if stage in outputs else {}
-        rows += [
-            f"| {metric.title} | {metric.format(metrics[metric.name])} | {metric.description} |"
-            for metric in METRICS.values()
-            if metric.name in metrics and stage not in metric.key_of
-        ]
-    return "\n".join([f"# {content['title']}", "", "| | | |", "|---|---:|---|", *rows, ""])

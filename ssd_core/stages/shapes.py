@@ -33,10 +33,17 @@ class Request(_Shape):
     options: dict[str, Any]
 
 
+class _Run(_Shape):
+    host: str
+    begun: str
+    seconds: float
+
+
 class Frame(_Shape):
     """The part of `results.json` that every stage has."""
 
     invocation: str
+    run: _Run
     files: list[KnownFile]
     metrics: dict[str, float | None] = {}
 
@@ -131,7 +138,7 @@ class _Evaluated(_Measured):
     thresholds: _Curves
     calibration: list[_Bin]
     min_score: float
-    confusion: _Confusion | None
+    confusion: _Confusion
     worst_images: list[_WorstImage]
     intervals: dict[str, _Interval | None] = {}
     data: _Data

@@ -1,10 +1,7 @@
 """The components one after the other, with local artifacts and images of the bundled data set."""
 
 import inspect
-import itertools
 import json
-import re
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -180,26 +177,6 @@ def test_the_dashboard_gets_a_confusion_matrix(outputs: dict[str, Outputs]) -> N
     names = [entry["displayName"] for entry in matrix["annotationSpecs"]]
     assert names == ["Platelets", "RBC", "WBC", "background"]
     assert [len(row["row"]) for row in matrix["rows"]] == [4] * 4
-
-
-def test_a_confusion_matrix_of_too_many_classes_is_left_out(
-    recipe: dict[str, Any], few_images: Path, tmp_path: Path
-) -> None:
-    """The objects of these images have 101 classes."""
-    source = Path(shutil.copytree(few_images, tmp_path / "many"))
-    numbers = itertools.count()
-    for path in sorted(source.glob("Annotations/*.xml")):
-        many = re.sub(
-            "<name>[^<]*", lambda _: f"<name>kind-{next(numbers) % 101}", path.read_text()
-        )
-        path.write_text(many)
-    arguments: dict[str, Any] = {"data_root": str(tmp_path / "root"), "source": str(source)}
-    arguments["recipe"] = recipe | {"train": recipe["train"] | {"steps": 1}}
-    for name in ("convert", "train", "evaluate"):
-        arguments |= execute(STEPS[name], tmp_path / name, **arguments)
-    assert arguments["dataset"].metadata["classes"] == 101
-    assert arguments["metrics"].metadata
-    assert arguments["confusion"].metadata == {}
 
 
 def test_a_published_model_can_be_fetched_again(

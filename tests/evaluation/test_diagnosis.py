@@ -93,6 +93,21 @@ def test_counts_of_one_image_and_of_several(objects, detections, expected):
         assert {cell: matrix[cell] / times for cell in cells} == expected
 
 
+def test_of_very_many_classes_those_with_most_errors_have_a_row():
+    classes = [ClassInfo(label=k, name=f"c{k}", category_id=k) for k in range(1, 121)]
+    rows = [([0, 0, 10 + k, 10], k) for k in range(1, 121)]
+    truths = [truth(row) for row in rows]
+    confused = {label: 120 - label for label in range(1, 11)}  # 1 as 119, and so on
+    detections = [found((box, 0.9, confused.get(label, label))) for box, label in rows]
+    table = measure(truths, detections, classes)["confusion"]
+    matrix = np.array(table["matrix"])
+    assert matrix.shape == (52, 52)
+    assert table["classes"][-2:] == ["70 others", "background"]
+    assert {f"c{k}" for pair in confused.items() for k in pair} <= set(table["classes"])
+    assert matrix.sum() == 120
+    assert matrix[table["classes"].index("c1"), table["classes"].index("c119")] == 1
+
+
 def pycocotools_rows(truths, found, classes):
     """Return image, class, score and whether it is right per detection that counts at IoU .5."""
     names = ("image_id", "category_id", "score", "bbox")

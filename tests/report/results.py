@@ -3,10 +3,13 @@
 from ssd_core.evaluation.coco import COCO_METRICS
 from ssd_core.metrics import END_TO_END, PARTS
 
+RUN = {"host": "node-1", "begun": "2026-01-31T09:05:00+00:00", "seconds": 61.2}
+
 
 def evaluation(classes):
     return {
-        "metrics": dict.fromkeys(COCO_METRICS, 0.5) | {"ap_small": None},
+        "metrics": dict.fromkeys((*COCO_METRICS, "f1"), 0.5)
+        | {"ap_small": None, "f1_threshold": 0.3},
         "intervals": {"ap": [0.4, 0.6125], "ap50": None},
         "image_set": "all",
         "images": 4,
@@ -20,8 +23,9 @@ def evaluation(classes):
         "min_score": 0.5,
         "worst_images": [],
         "errors": {"missed": {"count": 3, "ap50_cost": 0.125}},
-        "confusion": None,
+        "confusion": {"classes": ["c1", "background"], "matrix": [[2, 1], [3, 0]]},
         "model": {"recipe": "demo", "step": 1200},
+        "run": RUN,
         "data": {"name": "cells", "split": "val"},
         "environment": {"device_name": "chip"},
     }
@@ -51,5 +55,6 @@ def benchmark():
         "metrics": {"images_per_second": 200.0, "latency_ms_p50": 9.0, "latency_ms_p99": 12.0},
         "batches": [row(1, 90.0), row(4, 200.0)],
         "images": {"origin": "generated", "count": 8, "mean_bytes": 1000},
+        "run": RUN,
         "environment": {"device_name": "Intel(R) Xeon(R) Gold CPU @ 2.70GHz"},
     }

@@ -36,30 +36,49 @@ def test_pixels_and_boxes_are_scaled_alike_but_never_enlarged():
     pixels[:, 520:] = 200
     truth = make_annotations([[0, 0, 1040, 520], [9, 9, 99, 99]], [1, 1], is_crowd=[False, True])
     detections = found([[100, 50, 300, 150]])
-    image = annotate_image("a", pixels, truth=truth, found=detections, classes=CLASSES, note="")
+    image = annotate_image("a", pixels, truth=truth, found=detections, classes=CLASSES)
     small = decode_image(base64.b64decode(image.data))
     assert (image.width, image.height) == (520, 260) == small.shape[1::-1]
     assert small[130, 100].max() < 10
     assert small[130, 400].min() > 190
-    [true_box] = image.true
-    assert (true_box.x, true_box.y, true_box.width, true_box.height) == (0, 0, 520, 260)
-    [found_box] = image.found
-    assert (found_box.x, found_box.y, found_box.width, found_box.height) == (50, 25, 100, 50)
-    assert (found_box.caption, true_box.caption) == ("cat 0.75", "cat")
+    false_box, missed_box = image.boxes
+    assert (missed_box.x, missed_box.y, missed_box.width, missed_box.height) == (0, 0, 520, 260)
+    assert (false_box.x, false_box.y, false_box.width, false_box.height) == (50, 25, 100, 50)
+    assert (false_box.caption, missed_box.caption) == ("cat 0.75", "cat")
+    assert (false_box.kind, missed_box.kind) == ("false", "missed")
+    assert image.note == "1 of 1 missed, 1 false"
     small_image = annotated(20, 30)
     assert (small_image.width, small_image.height) == (20, 30)
 
 
 @pytest.mark.parametrize(("count", "note"), [(12, ""), (15, ", 3 without a label")])
 def test_captions_need_room(count, note):
-    for image in (annotated(400, 300, num_found=count), annotated(400, 300, truth=[1] * count)):
-        assert image.captioned == (image.found or image.true)[:12]
-        assert image.note == note
+    counts = f"0 of 0 missed, {count} false"
+    for image, start in (
+        (annotated(400, 300, num_found=count), counts),
+        (annotated(400, 300, truth=[1] * count), ""),
+    ):
+        assert image.captioned == image.boxes[:12]
+        assert image.note == start + note
 
 
-def test_true_boxes_have_captions_only_without_detections_and_without_distinct_colours():
-    image = annotated(400, 300, truth=[1], num_found=2)
-    assert [box.caption for box in image.captioned] == ["c1 0.75"] * 2
+def test_a_box_is_right_false_or_missed():
+    truth = make_annotations([[10, 10, 30, 30], [50, 50, 70, 70]], [1, 1])
+    boxes = found([[80, 10, 99, 30], [10, 10, 30, 31]])
+    pixels = np.zeros((100, 100, 3), np.uint8)
+    image = annotate_image("a", pixels, truth=truth, found=boxes, classes=CLASSES)
+    assert [(box.kind, box.x) for box in image.boxes] == [
+        ("false", 80.0),
+        ("missed", 50.0),
+        ("right", 10.0),
+    ]
+    assert image.note == "1 of 2 missed, 1 false"
+    assert [box.kind for box in image.captioned] == ["false", "missed"]
+    many = annotate_image("a", pixels, truth=truth, found=boxes, classes=MANY_CLASSES)
+    assert len(many.captioned) == 3  # their colours are not distinct
+
+
+def test_true_boxes_have_captions_without_distinct_colours():
     assert [box.caption for box in annotated(400, 300, truth=[1]).captioned] == ["c1"]
     assert annotated(400, 300, truth=[1], classes=CLASSES).captioned == ()
 

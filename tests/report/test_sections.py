@@ -2,13 +2,14 @@
 
 from ssd_core.report import sections
 from ssd_core.report.accuracy import accuracy
-from tests.report.results import benchmark, class_row, evaluation
+from tests.report.results import RUN, benchmark, class_row, evaluation
 
 
 def invocation():
     inputs = {"model": {"uri": "/m", "digest": "d"}}
     config = {"a": {"b": [1, 2]}, "c": "text"}
-    return {"version": "1.0", "config": config, "inputs": inputs}
+    facts = {"version": "1.0", "image": "", "options": {}}
+    return facts | {"config": config, "inputs": inputs}
 
 
 def test_bars_hold_the_median_time_per_image():
@@ -19,34 +20,44 @@ def test_bars_hold_the_median_time_per_image():
 
 def test_headline_and_title_come_from_what_is_there():
     results = {"evaluate": evaluation([class_row(1, 0.5)]), "benchmark": benchmark()}
-    found = sections.overview(results, {"evaluate": invocation(), "benchmark": invocation()})
+    invocations = {"evaluate": invocation(), "benchmark": invocation()}
+    found = sections.overview(results, invocations, run_id="nightly-7")
     assert found["title"] == "demo on cells"
     assert found["headline"] == [
-        ("0.500", "AP", "IoU .50 to .95, 4 images"),
+        ("0.500", "AP", "95 % interval 0.400 to 0.613, IoU .50 to .95, 4 images"),
         ("0.500", "AP50", "IoU .50, 4 images"),
         ("200.0", "images/s", "batch 4, Intel Xeon Gold"),
         ("9.0 ms", "latency", "batch 1, p99 12.0 ms"),
     ]
     assert found["configuration"][0] == ("evaluate", [("a.b", "[1, 2]"), ("c", "text")])
     assert found["origins"][0] == ("evaluate", "model", "/m", "d")
-    assert found["environment"] == [("device_name", "Intel(R) Xeon(R) Gold CPU @ 2.70GHz")]
+    assert found["environment"][-1] == ("device_name", "Intel(R) Xeon(R) Gold CPU @ 2.70GHz")
+    assert found["subtitle"] == [
+        "measured 2026-01-31 09:05 UTC on node-1 in 1:01 min",
+        "1,200 steps",
+        "run nightly-7",
+        "ssd-core 1.0",
+    ]
 
 
 def test_images_that_were_left_out_are_part_of_the_headline():
     reduced = evaluation([class_row(1, 0.5)]) | {"image_set": "mindspore", "skipped_images": 1}
     [_, _, note] = sections.overview({"evaluate": reduced}, {})["headline"][0]
     expected = "mindspore's reduced set, 4 of 5 images, without those with a crowd or no objects"
-    assert note == f"IoU .50 to .95, {expected}"
+    assert note.endswith(f"IoU .50 to .95, {expected}")
     assert accuracy(reduced)["images"] == expected
 
 
 def test_a_training_alone_is_named_after_its_recipe():
     model = {"recipe": "ssd300_vgg16", "step": 1200}
-    results = {"train": {"environment": {"device_name": "chip"}, "model": model}}
-    found = sections.overview(results, {"train": invocation()})
+    results = {"train": {"environment": {"device_name": "chip"}, "model": model, "run": RUN}}
+    found = sections.overview(results, {"import-weights": invocation()})
     assert found["title"] == "ssd300_vgg16"
     assert found["headline"] == []
-    assert found["environment"] == [("device_name", "chip")]
+    assert found["environment"] == [
+        ("train", "2026-01-31 09:05 UTC on node-1 in 1:01 min"),
+        ("device_name", "chip"),
+    ]
 
 
 def test_training_log_becomes_charts_and_facts():

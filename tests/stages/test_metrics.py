@@ -15,9 +15,9 @@ from ssd_core.report.page import write_card
 from ssd_core.stages import report
 from ssd_core.store import LocalDirectory
 
-F1 = Metric(
-    name="f1",
-    title="F1",
+F2 = Metric(
+    name="f2",
+    title="F2",
     description="at the best threshold",
     unit="%",
     spec=".1f",
@@ -67,29 +67,29 @@ def test_results_are_shown_in_the_order_of_the_table() -> None:
 def test_a_new_row_appears_in_report_card_and_pipeline_output(
     evaluation_dir: Path, trained_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(METRICS, F1.name, F1)
+    monkeypatch.setitem(METRICS, F2.name, F2)
     evaluated = Path(shutil.copytree(evaluation_dir, tmp_path / "evaluation"))
     results: dict[str, Any] = json.loads((evaluated / "results.json").read_text())
-    results["metrics"]["f1"] = 71.25
+    results["metrics"]["f2"] = 71.25
     for row in results["classes"]:
-        row["f1"] = 33.3
+        row["f2"] = 33.3
     (evaluated / "results.json").write_text(json.dumps(results))
     reported = report.run(
         ReportConfig(), [LocalDirectory(evaluated)], LocalDirectory(tmp_path / "report")
     )
     page = (tmp_path / "report/report.html").read_text()
-    assert reported.metrics["f1"] == 71.25
-    assert "<dt>F1</dt><dd>71.2 %</dd>" in page
+    assert reported.metrics["f2"] == 71.25
+    assert "<dt>F2</dt><dd>71.2 %</dd>" in page
     assert "<caption>Balance</caption>" in page
-    assert '<th scope="col">F1</th>' in page
+    assert '<th scope="col">F2</th>' in page
     assert "33.3 %</td>" in page
-    assert "| F1 | 71.2 % |" in (tmp_path / "report/summary.md").read_text()
+    assert "| F2 | at the best threshold | 71.2 % |" in (tmp_path / "report/report.md").read_text()
     card = write_card(
         "a", "b", read_model(LocalDirectory(trained_dir)).description, {"evaluate": results}
     )
-    assert "| F1 | at the best threshold | 71.2 % |" in card
+    assert "| F2 | at the best threshold | 71.2 % |" in card
     assert "| 33.3 % |" in card
-    assert "F1 71.2 %" in format_figures({"evaluate": results})
+    assert "F2 71.2 %" in format_figures({"evaluate": results})
 
 
 def test_every_metric_of_an_evaluation_has_a_row(evaluation_dir: Path, trained_dir: Path) -> None:

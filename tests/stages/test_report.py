@@ -1,14 +1,12 @@
 """The report stage on the outputs of real stages."""
 
-import html
+import json
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from ssd_core.config import ConvertConfig, ReportConfig, parse_section
 from ssd_core.data.shards.manifest import read_manifest
@@ -18,11 +16,12 @@ from ssd_core.stages import convert, report
 from ssd_core.stages.outputs import read_output
 from ssd_core.store import LocalDirectory
 from ssd_core.store.local import file_sha256
+from tests.report.browser import in_frame, take_screenshot
 from tests.report.outline import parts_of
-from tests.requirements import missing
+from tests.report.test_page import PARTS
 from tests.stage_outputs import change_output
 
-ALL_PARTS = ["Accuracy", "Sample images", "Speed", "Training", "Configuration", "Environment"]
+IMAGES, LAST = "Images with most errors", ["How to repeat it", "Environment and inputs"]
 
 
 @pytest.fixture
@@ -42,16 +41,19 @@ def write(inputs, out_dir, config=None, **options):
 def test_the_page_joins_all_outputs_in_any_order(outputs, bccd_shards, tmp_path):
     data_dir = LocalDirectory(bccd_shards)
     result, page = write(outputs[::-1], tmp_path, data_dir=data_dir)
-    assert parts_of(page) == ALL_PARTS
+    assert parts_of(page) == PARTS
     assert len(page) < 2_000_000
     assert page.count("<image ") == 9
     assert "RBC found as RBC: " in page
     assert result.metadata["title"] == "demo on bccd"
     assert set(result.metrics) == {"ap", "ap50", "images_per_second", "latency_ms_p50"}
+    assert f"ssd predict --model {outputs[0]} photos" in page
     assert f"{result.metrics['ap50']:.3f}" in page
-    summary = (tmp_path / "summary.md").read_text()
-    assert summary.startswith("# demo on bccd\n")
-    assert f"| AP50 | {result.metrics['ap50']:.3f} |" in summary
+    markdown = (tmp_path / "report.md").read_text()
+    assert markdown.startswith("# demo on bccd\n")
+    assert f"| AP50 | {result.metrics['ap50']:.3f} |" in markdown
+    values = json.loads((tmp_path / "report.json").read_text())
+    assert values["evaluate"]["results"]["metrics"]["ap50"] == result.metrics["ap50"]
     inputs = read_output(LocalDirectory(tmp_path)).invocation["inputs"]
     assert set(inputs) == {"train", "evaluate", "benchmark", "dataset"}
     digest = file_sha256(outputs[1] / "results.json")
@@ -63,36 +65,18 @@ def test_it_is_reproducible_and_looks_the_same_in_the_frame_of_kubeflow(outputs,
     """Kubeflow shows a page in a frame without an origin; here without a network too."""
     _, page = write(outputs, tmp_path)
     assert write(outputs, tmp_path / "again")[1] == page
-    frame = f'<iframe sandbox="allow-scripts" srcdoc="{html.escape(page)}"></iframe>'
-    style = "<style>body {margin: 0} iframe {border: 0; width: 100vw; height: 100vh}</style>"
-    (tmp_path / "frame.html").write_text(f'<!doctype html><meta charset="utf-8">{style}{frame}')
-    alone, framed = (take_screenshot(tmp_path, name) for name in ("report", "frame"))
+    (tmp_path / "frame.html").write_text(in_frame(page))
+    alone, framed = (take_screenshot(tmp_path / name) for name in ("report.html", "frame.html"))
     assert len(np.unique(alone)) > 100
     assert np.array_equal(alone, framed)
-
-
-def take_screenshot(folder, name):
-    """Return the pixels of a page rendered by Chromium."""
-    browser = shutil.which("chromium-headless-shell") or shutil.which("chromium")
-    if browser is None:
-        missing("chromium", "no chromium here")
-    screenshot = folder / f"{name}.png"
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
-    # Frames of other processes would stay empty.
-    options += ["--disable-features=IsolateSandboxedIframes"]
-    options += ["--window-size=1000,8000", "--host-resolver-rules=MAP * ~NOTFOUND"]
-    options += [f"--user-data-dir={folder / 'profile'}", f"--screenshot={screenshot}"]
-    page = (folder / f"{name}.html").as_uri()
-    subprocess.run([browser, *options, page], check=True, capture_output=True)
-    return np.asarray(Image.open(screenshot).convert("RGB"))
 
 
 @pytest.mark.parametrize(
     ("which", "parts"),
     [
-        ([0], ["Training", "Configuration", "Environment"]),
-        ([1], ["Accuracy", "Sample images", "Configuration", "Environment"]),
-        ([2], ["Speed", "Configuration", "Environment"]),
+        ([0], ["What to do next", "Training", *LAST]),
+        ([1], ["What to do next", "Accuracy", IMAGES, *LAST]),
+        ([2], ["What to do next", "Speed", *LAST]),
     ],
 )
 def test_parts_without_input_are_left_out(outputs, tmp_path, which, parts):
@@ -105,7 +89,7 @@ def test_parts_without_input_are_left_out(outputs, tmp_path, which, parts):
 
 def test_imported_weights_have_no_curves(outputs, imported_dir, tmp_path):
     _, page = write([imported_dir, outputs[1]], tmp_path)
-    assert parts_of(page) == ["Accuracy", "Sample images", "Configuration", "Environment"]
+    assert parts_of(page) == ["What to do next", "Accuracy", IMAGES, *LAST]
     assert f"{imported_dir.parent}/a.ckpt" in page
 
 
@@ -119,7 +103,7 @@ def test_images_come_only_from_the_data_set_that_was_evaluated(
     )
 
     def has_images():
-        return "Sample images" in write([evaluation], tmp_path / "out")[1]
+        return IMAGES in write([evaluation], tmp_path / "out")[1]
 
     assert has_images()
     shutil.rmtree(shards)
@@ -133,7 +117,7 @@ def test_images_come_only_from_the_data_set_that_was_evaluated(
 
 
 def test_the_number_of_images_is_limited_by_request_and_by_size(outputs, tmp_path, monkeypatch):
-    assert "Sample images" not in write(outputs, tmp_path, {"images": 0})[1]
+    assert IMAGES not in write(outputs, tmp_path, {"images": 0})[1]
     monkeypatch.setattr(images, "_MAX_BYTES", 100_000)
     assert 1 <= write(outputs, tmp_path, {"images": 40})[1].count("<image ") < 10
 

@@ -150,7 +150,7 @@ def test_every_directory_may_be_in_a_store(
     with pytest.raises(UsageError, match="would be overwritten"):
         app(words, standalone_mode=False)
     published: Location = root / "models" / "cells" / "1"
-    assert {"results.json", "report.html", "summary.md"} <= keys(root / "report")
+    assert {"results.json", "report.html", "report.md"} <= keys(root / "report")
     assert {"a.pt", "a.pt.json", "results.json"} <= keys(root / "exported")
     page = (root / "report").get("report.html").decode()
     assert "Sample images" in page
