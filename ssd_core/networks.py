@@ -22,6 +22,9 @@ class Style(NamedTuple):
         return cls(config.norm, config.padding)
 
 
+RESNET50 = {2: (256, 3), 3: (512, 4), 4: (1024, 6)}
+"""Channels and blocks of the stages that a detector uses (He et al. 2015, table 1)."""
+
 VGG16 = {1: (64, 64), 2: (128, 128), 3: (256,) * 3, 4: (512,) * 3, 5: (512,) * 3}
 """Channels of the convolutions in each stage (Simonyan and Zisserman 2014, configuration D)."""
 
@@ -42,8 +45,9 @@ EXTRAS = {
     "vgg16": _PAPER_EXTRAS,
     "vgg16_linear": _PAPER_EXTRAS,
     "vgg16_512": (Extra(512, 3, 2, 1), _HALVES, _HALVES, _HALVES, Extra(256, 4, 1, 1)),
+    "resnet50": (Extra(512, 3, 2, 1), Extra(512, 3, 2, 1), _HALVES, _UNPADDED, _UNPADDED),
 }
-"""The extra layers by backbone (SSD paper, section 3.2; figure 2; 512 px in section 3.4)."""
+"""The extra layers by backbone: SSD paper, figure 2 and section 3.4 (512 px), and NVIDIA's."""
 
 DROPOUT_STRIDE = -1640531535
 DROPOUT_ROUNDS = 3
@@ -134,7 +138,12 @@ def mobilenet_v3_blocks() -> Iterator[Block]:
         in_channels = channels
 
 
-_ONLY_PADDING = {"vgg16": "symmetric", "vgg16_512": "symmetric", "vgg16_linear": "same"}
+_ONLY_PADDING = {
+    "vgg16": "symmetric",
+    "vgg16_512": "symmetric",
+    "vgg16_linear": "same",
+    "resnet50": "symmetric",
+}
 """Of backbones that implement one way of padding; the others implement both."""
 
 
@@ -160,6 +169,7 @@ STAGES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("blocks.[6-9].*", "blocks.1[01].*"),
         ("blocks.1[2-4].*", "last.*"),
     ),
+    "resnet50": (("stem.*",), ("conv2.*",), ("conv3.*",), ("conv4.*",)),
 }
 """The layers of each stage of a backbone, from the image on, with wildcards."""
 
@@ -170,14 +180,15 @@ def level_sides(backbone: str, side: int) -> tuple[int, ...]:
         case "vgg16" | "vgg16_512" | "vgg16_linear":
             conv4_3 = math.ceil((side / 4 if backbone == "vgg16_linear" else side // 4) / 2)
             sides = [conv4_3, math.ceil(conv4_3 / 2)]
-            for _, kernel_size, stride, padding in EXTRAS[backbone]:
-                sides.append((sides[-1] + 2 * padding - kernel_size) // stride + 1)
-            return tuple(sides)
+        case "resnet50":
+            sides = [math.ceil(side / 8)]
         case "residual":
-            first, last = 3, 6
+            sides = [math.ceil(side / 2**halvings) for halvings in range(3, 7)]
         case _:
-            first, last = 4, 9
-    return tuple(math.ceil(side / 2**halvings) for halvings in range(first, last + 1))
+            sides = [math.ceil(side / 2**halvings) for halvings in range(4, 10)]
+    for _, kernel_size, stride, padding in EXTRAS.get(backbone, ()):
+        sides.append((sides[-1] + 2 * padding - kernel_size) // stride + 1)
+    return tuple(sides)
 
 
 def check_model(config: ModelConfig) -> None:

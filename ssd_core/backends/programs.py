@@ -8,6 +8,7 @@ from ssd_core.layouts.base import OURS, WeightLayout
 from ssd_core.layouts.ckpt import read_ckpt
 from ssd_core.layouts.graph_def import read_graph
 from ssd_core.layouts.mindspore import MINDSPORE
+from ssd_core.layouts.nvidia import NVIDIA
 from ssd_core.layouts.tensorflow import TENSORFLOW
 from ssd_core.layouts.torchvision import TORCHVISION
 from ssd_core.structures import Array
@@ -35,6 +36,7 @@ def _read_torch(content: bytes) -> dict[str, Array]:
 
 PROGRAMS = {
     "mindspore": OtherProgram(read_ckpt, MINDSPORE),
+    "nvidia": OtherProgram(_read_torch, NVIDIA),
     "tensorflow": OtherProgram(read_graph, TENSORFLOW),
     "torchvision": OtherProgram(_read_torch, TORCHVISION),
 }

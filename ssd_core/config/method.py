@@ -118,13 +118,19 @@ class ModelConfig(Section):
     """A network, its input and its outputs; a model directory carries this section."""
 
     backbone: Literal[
-        "vgg16", "vgg16_512", "vgg16_linear", "residual", "mobilenet_v2", "mobilenet_v3"
+        "vgg16",
+        "vgg16_512",
+        "vgg16_linear",
+        "residual",
+        "mobilenet_v2",
+        "mobilenet_v3",
+        "resnet50",
     ]
     """`vgg16`, `vgg16_512`: the paper's network with conv4_3 normalised, with its extra layers for
     300 or 512 px; `vgg16_linear`: MindSpore's, without biases and that norm, without activations
     after stage 5, and with dropout there; `residual`: five small basic blocks with batch
     normalisation; `mobilenet_v2`: that of TensorFlow's and MindSpore's SSD; `mobilenet_v3`:
-    that of torchvision's SSDLite."""
+    that of torchvision's SSDLite; `resnet50`: ResNet-50 up to conv4, as in NVIDIA's SSD300."""
     head: Literal["convolution", "separable"] = "convolution"
     """The layers that classify and place the anchors of a level: a 3x3 convolution, or, as in
     SSDLite, a depthwise 3x3 convolution with batch normalisation and a 1x1 convolution."""

@@ -18,7 +18,8 @@ class WeightLayout:
     prefix: str
     """Begins its names in a checkpoint of a training, and may be missing in others."""
     arrange: Callable[[str, Array], Array]
-    """Turns an array, given with our name, from its arrangement into ours, or back."""
+    """Turns an array, given with our name, from its arrangement into ours; MindSpore's and
+    TensorFlow's also back."""
     model: Mapping[str, Any] = field(default_factory=dict)
     """Fields of `ModelConfig` whose values the weights need, whatever the recipe has."""
 

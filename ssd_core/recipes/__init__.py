@@ -9,6 +9,7 @@ from ssd_core.config import Recipe
 from ssd_core.errors import unknown_name
 from ssd_core.recipes.demo import demo
 from ssd_core.recipes.ssd300_mobilenet_v2 import ssd300_mobilenet_v2
+from ssd_core.recipes.ssd300_resnet50 import ssd300_resnet50
 from ssd_core.recipes.ssd300_vgg16 import ssd300_vgg16
 from ssd_core.recipes.ssd300_vgg16_mindspore import (
     ssd300_vgg16_mindspore,
@@ -27,6 +28,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "ssd300_vgg16_mindspore": ssd300_vgg16_mindspore,
     "ssd300_vgg16_mindspore_gpu": ssd300_vgg16_mindspore_gpu,
     "ssd300_mobilenet_v2": ssd300_mobilenet_v2,
+    "ssd300_resnet50": ssd300_resnet50,
     "ssdlite320_mobilenet_v3": ssdlite320_mobilenet_v3,
 }
 

@@ -28,7 +28,7 @@ def recipe(request):
     return load_recipe(request.param).train
 
 
-@pytest.mark.parametrize("recipe", ["ssdlite320_mobilenet_v3"])
+@pytest.mark.parametrize("recipe", ["ssd300_resnet50", "ssdlite320_mobilenet_v3"])
 def test_a_network_of_pytorch_alone_is_refused_in_one_line(framework, recipe):
     backend, model = open_backend(framework, "cpu", "fp32"), load_recipe(recipe).train.model
     if framework == "torch":

@@ -41,6 +41,7 @@ SOURCES = {
     "ssd300_vgg16_mindspore": Source(7308, 24_305_589),
     "ssd300_vgg16_mindspore_gpu": Source(7308, 24_305_589),
     "ssd300_mobilenet_v2": Source(1917, 4_393_461),
+    "ssd300_resnet50": Source(8732, 22_894_902),  # built in tests/layouts/test_nvidia.py
     "ssdlite320_mobilenet_v3": Source(3234, 3_440_060, num_classes=90),  # torchvision
 }
 

@@ -24,9 +24,10 @@ VGG16_512 = load_recipe("ssd512_vgg16").train.model
 VGG16_LINEAR = load_recipe("ssd300_vgg16_mindspore").train.model
 MOBILENET_V2 = load_recipe("ssd300_mobilenet_v2").train.model
 MOBILENET_V3 = load_recipe("ssdlite320_mobilenet_v3").train.model
+RESNET50 = load_recipe("ssd300_resnet50").train.model
 EVERY_BACKBONE = pytest.mark.parametrize(
     "config",
-    [RESIDUAL, VGG16, VGG16_512, VGG16_LINEAR, MOBILENET_V2, MOBILENET_V3],
+    [RESIDUAL, VGG16, VGG16_512, VGG16_LINEAR, MOBILENET_V2, MOBILENET_V3, RESNET50],
     ids=lambda each: each.backbone,
 )
 TORCHVISION_CLASSES = 91

@@ -28,15 +28,19 @@ class ConvNorm(nn.Module):
         kernel_size: int,
         stride: int,
         groups: int = 1,
+        padding: int | None = None,
     ) -> None:
+        """Pad as `style` does, or symmetrically by `padding` pixels."""
         super().__init__()
+        if padding is None:
+            padding = kernel_size // 2
         symmetric = style.padding == "symmetric"
         self.conv = (nn.Conv2d if symmetric else SameConv2d)(
             in_channels,
             out_channels,
             kernel_size,
             stride,
-            padding=kernel_size // 2 if symmetric else 0,
+            padding=padding if symmetric else 0,
             groups=groups,
             bias=False,
         )
