@@ -5,6 +5,8 @@ import math
 import shutil
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 from ssd_core.process import watchdog
@@ -43,6 +45,17 @@ def set_up_logging(*, prints_results: bool = False, line_seconds: float = LINE_S
 def announce(message: str, *values: object) -> None:
     """Log a result."""
     logger.log(RESULT, message, *values)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Show nothing below a warning during the block, not even results."""
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 class _ResultHandler(logging.Handler):

@@ -37,7 +37,13 @@ if TYPE_CHECKING:  # frameworks are imported after the arguments are checked
     from ssd_core.backends.ranks import Nodes
     from ssd_core.stages.train import Training
 
-BatchSize = Annotated[int | None, typer.Option(metavar="N", help="Sets train.batch_size.")]
+BatchSize = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|auto",
+        help="Sets train.batch_size; auto finds the largest that fits on the GPUs or NPUs.",
+    ),
+]
 LearningRate = Annotated[
     float | None, typer.Option(metavar="RATE", help="Sets train.optimizer.learning_rate.")
 ]
@@ -102,6 +108,7 @@ LocalAddr = Annotated[
     str | None,
     typer.Option(metavar="HOST", help="Address of this machine through which its ranks talk."),
 ]
+_AUTO = "auto"
 _KEYS = {
     "epochs": "train.epochs",
     "batch_size": "train.batch_size",
@@ -153,11 +160,13 @@ def train(
     """
     exit_on_sigterm()
     from ssd_core.backends.ranks import Nodes
+    from ssd_core.stages.plan import take_largest_batch
     from ssd_core.stages.train import Training
 
     base = choose_recipe(recipe, config)
     trackers = None if log is None else json.dumps(log.split(","))
-    given = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "init": init, "log": trackers}
+    given = {"epochs": epochs, "lr": lr, "init": init, "log": trackers}
+    given["batch_size"] = None if batch_size == _AUTO else batch_size
     given["scale_lr"] = base.train.batch_size if scale_lr else None
     training = Training(
         recipe=_set(context, base, given, assignments or ()),
@@ -171,6 +180,8 @@ def train(
         use_address(local_addr)
     here = count_devices(device, num_devices, devices)
     nodes = Nodes(here, nnodes, node_rank, master_addr, master_port)
+    if batch_size == _AUTO:
+        training = take_largest_batch(training, out, nodes)
     _run(training, out, nodes, runs=runs, budget=budget, as_json=as_json)
 
 

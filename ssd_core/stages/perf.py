@@ -84,8 +84,8 @@ def check_machine(nodes: Nodes) -> None:
     """Raise UsageError unless a measurement would run on the devices of one machine."""
     if nodes.nnodes > 1 or read_rank_env().world_size > 1:
         raise UsageError(
-            "the speed is measured on the devices of one machine; on several, or under a launcher, "
-            f"train with --set train.steps={DEFAULT_STEPS} --resume fresh"
+            "only the devices of one machine are measured; on several, or under a launcher, train "
+            f"with --set train.steps={DEFAULT_STEPS} --resume fresh, and with a --batch-size"
         )
 
 

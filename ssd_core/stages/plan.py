@@ -1,20 +1,30 @@
-"""How long a training would take and what it needs, from a probe of about a minute."""
+"""What a training needs, from probes: its time and memory, and the largest batch that fits."""
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from ssd_core.backends.ranks import Nodes
-from ssd_core.errors import UsageError
+from ssd_core.config import Recipe
+from ssd_core.errors import ProcessFailedError, UsageError
+from ssd_core.logs import logger, quiet
 from ssd_core.process.memory import read_memory_limit
 from ssd_core.stages.perf import bounded, measure
 from ssd_core.stages.train import Training
+from ssd_core.store import Location
+from ssd_core.training.ownership import find_owner
 from ssd_core.training.run import count_steps
 
 _SECONDS = 40.0
 """Aim for the timed steps; the start of the framework and smaller batches come on top."""
 _MIN_STEPS, _MAX_STEPS = 4, 200
+_FEW_STEPS = 2
+"""Enough for the peak of the memory."""
+_LEAST_IMAGES = 2
+"""Per device; batch normalisation cannot train on one."""
+_RATE = 1e-9
+"""Learning rate of a probe: no batch size makes it diverge."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +69,7 @@ def make_plan(training: Training, nodes: Nodes) -> Plan:
     config, split = training.recipe.train, training.manifest.splits["train"]
     world = nodes.num_devices
     half_size = max(1, config.batch_size // world // 2) * world
-    half = _probe(training, nodes, half_size, 2)
+    half = _probe(training, nodes, half_size, _FEW_STEPS)
     pace = half.seconds_per_step * config.batch_size / half_size
     num_steps = min(_MAX_STEPS, max(_MIN_STEPS, int(_SECONDS / pace)))
     whole = _probe(training, nodes, config.batch_size, num_steps)
@@ -98,11 +108,77 @@ def check_budget(training: Training, plan: Plan, hours: float) -> None:
     )
 
 
+def take_largest_batch(training: Training, out_dir: Location, nodes: Nodes) -> Training:
+    """Return a training with the largest batch that fits; one in `out_dir` keeps its batch.
+
+    Raises:
+        UsageError: the devices have no memory of their own, a batch of two images per device does
+            not fit, or there are several machines.
+    """
+    if owner := find_owner(out_dir):
+        size = int(owner["train"]["batch_size"])
+        logger.info("the training in %s has batches of %d images", out_dir, size)
+    else:
+        size = _find_largest_batch(training, nodes)
+        logger.info("the largest batch that fits has %d images", size)
+    return replace(training, recipe=_with_train(training.recipe, batch_size=size))
+
+
+def _find_largest_batch(training: Training, nodes: Nodes) -> int:
+    """Double the batch until it does not fit, then halve the range of sizes, to an eighth."""
+    world, config = nodes.num_devices, training.recipe.train
+    if config.micro_batch_size is not None:
+        raise UsageError(
+            "--batch-size auto has no limit with train.micro_batch_size, which bounds the memory; "
+            "choose --batch-size N"
+        )
+    with quiet():
+        smallest = _probe(training, nodes, _LEAST_IMAGES * world, _FEW_STEPS)
+    if smallest.start["device"]["memory"] is None:
+        raise UsageError(
+            f"--batch-size auto needs the memory of a GPU or NPU, not that of "
+            f"{smallest.start['device']['name']}; choose --batch-size N, `ssd plan` estimates it"
+        )
+    too_large = training.manifest.splits["train"].images // world + 1
+    fitting, tried = _LEAST_IMAGES, 2 * _LEAST_IMAGES
+    while tried < too_large:
+        if _fits(training, nodes, tried * world):
+            fitting, tried = tried, 2 * tried
+        else:
+            too_large = tried
+    while too_large - fitting > max(1, fitting // 8):
+        tried = (fitting + too_large) // 2
+        if _fits(training, nodes, tried * world):
+            fitting = tried
+        else:
+            too_large = tried
+    return fitting * world
+
+
+def _fits(training: Training, nodes: Nodes, batch_size: int) -> bool:
+    """Return whether a batch fits, where a smaller one does."""
+    try:
+        with quiet():
+            _probe(training, nodes, batch_size, _FEW_STEPS)
+    except (UsageError, ProcessFailedError) as error:
+        if error.exit_code != UsageError.exit_code:
+            raise
+        logger.info("a batch of %d images does not fit", batch_size)
+        return False
+    logger.info("a batch of %d images fits", batch_size)
+    return True
+
+
+def _with_train(recipe: Recipe, **changes: Any) -> Recipe:
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update=changes)})
+
+
 def _probe(training: Training, nodes: Nodes, batch_size: int, steps: int) -> _Probe:
-    recipe = bounded(training.recipe, steps)
-    recipe = recipe.model_copy(
-        update={"train": recipe.train.model_copy(update={"batch_size": batch_size})}
+    optimizer = training.recipe.train.optimizer.model_copy(
+        update={"learning_rate": _RATE, "rate_batch_size": None}
     )
+    recipe = bounded(training.recipe, steps)
+    recipe = _with_train(recipe, batch_size=batch_size, optimizer=optimizer)
     measured = measure(training.with_recipe(recipe), nodes)
     start, *_, last, _ = measured.lines
     speed = measured.results["metrics"]["images_per_second"]

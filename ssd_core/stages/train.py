@@ -210,8 +210,7 @@ def run(training: Training, out_dir: Location) -> StageResult:
                 logger.info(
                     "training on %d images%s, %s", reader.num_images, team, backend.info.name
                 )
-                if ranks.world_size > 1 or training.recipe.train.optimizer.rate_batch_size:
-                    logger.info("%s", loop.describe_step())
+                logger.info("%s", loop.describe_step())
                 state = _train(loop, log)
                 return ranks.on_first(lambda: _keep_model(training, loop, state, backend, out_dir))
 

@@ -81,6 +81,11 @@ def check_directory(
     return [*earlier, {"training_id": digest_identity(owner), "changes": changes}]
 
 
+def find_owner(out_dir: Location) -> Identity | None:
+    """Return the identity of the training in a directory, None without one."""
+    return None if out_dir.head(IDENTITY_FILE) is None else _read_owner(out_dir)
+
+
 def _format(identity: Identity, continues: Sequence[Mapping[str, Any]]) -> bytes:
     values = identity | ({_CONTINUES: continues} if continues else {})
     return (json.dumps(values, indent=2, sort_keys=True) + "\n").encode()

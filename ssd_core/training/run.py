@@ -9,6 +9,7 @@ from typing import Any
 from ssd_core.backends.base import Learner
 from ssd_core.backends.ranks import ALONE, Ranks
 from ssd_core.config import TrainConfig
+from ssd_core.logs import format_count
 from ssd_core.structures import Batch
 from ssd_core.train_log import LineListener
 from ssd_core.training.checkpoints import CheckpointDir
@@ -68,12 +69,13 @@ class Run:
         return math.floor(_steps_of(self.config.start_epoch, self.config, self.num_images))
 
     def describe_step(self) -> str:
-        """Return the batch and the learning rate, as ranks or another batch may change them."""
+        """Return the batch and the learning rate, and how it follows from the batch."""
         config, world_size = self.config, self.ranks.world_size
         rate, base = config.optimizer.learning_rate, config.optimizer.rate_batch_size
         rule = f"in proportion to {rate:g} for {base} images" if base else "not scaled"
+        share = f", {config.batch_size // world_size} per rank," if world_size > 1 else ""
         return (
-            f"a step takes {config.batch_size} images, {config.batch_size // world_size} per rank, "
+            f"a step takes {format_count(config.batch_size, 'image')}{share} "
             f"at a learning rate of {config.peak_rate:g} ({rule})"
         )
 

@@ -32,7 +32,7 @@ def test_a_printed_recipe_can_be_edited_and_trained(
     assert recipe == load_recipe("demo").model_copy(update={"train": train})
     peak = optimizer.learning_rate * 2 / demo.batch_size
     assert (
-        f"a step takes 2 images, 2 per rank, at a learning rate of {peak:g} (in proportion to "
+        f"a step takes 2 images at a learning rate of {peak:g} (in proportion to "
         f"{optimizer.learning_rate:g} for {demo.batch_size} images)"
     ) in done.stderr
     last = [line for line in read_log(tmp_path / "out" / "train_log.jsonl") if "loss" in line][-1]

@@ -47,6 +47,42 @@ def test_training_and_detection_equal_those_of_the_processor(
     np.testing.assert_allclose(*scores, atol=1e-2)
 
 
+FULL = """
+import torch
+from ssd_core.backends.torch import standin
+
+def refuse_large_batches(operator, args, kwargs, result):
+    if isinstance(result, torch.Tensor) and result.shape[1:] == (3, 64, 64) and len(result) > MOST:
+        raise torch.OutOfMemoryError
+
+npu = standin.register("npu", record=refuse_large_batches)
+"""
+"""A device with memory for batches of at most MOST images."""
+
+
+def test_the_largest_batch_that_fits_is_found_once(
+    bccd_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = ("model.image_size=64", "precision=fp32", "evaluate_every=null")
+    words = ["train", "--data", bccd_shards, "--recipe", "demo", "--batch-size", "auto"]
+    words += [*(f"--set=train.{each}" for each in changes), "--scale-lr"]
+    install_torch_npu(monkeypatch, tmp_path, FULL.replace("MOST", "5"))
+    out = ("--device", "npu", "--out", tmp_path / "out")
+    done = run_ssd(*words, *out, "--set=train.steps=1")
+    assert done.returncode == 0, done.stderr
+    assert "the largest batch that fits has 5 images" in done.stderr
+    assert "a step takes 5 images at a learning rate of 0.00125 (in proportion to " in done.stderr
+    install_torch_npu(monkeypatch, tmp_path, FULL.replace("MOST", "9"))
+    done = run_ssd(*words, *out, "--set=train.steps=2", "--extend")
+    assert done.returncode == 0, done.stderr
+    starts = [line for line in read_log(tmp_path / "out" / "train_log.jsonl") if "images" in line]
+    assert [line["batch_size"] for line in starts] == [5, 5]
+    done = run_ssd(*words, "--device", "cpu", "--out", tmp_path / "other", "--quiet")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: --batch-size auto needs the memory of a GPU or NPU")
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_package_that_cannot_start_is_one_line(
     bccd_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
