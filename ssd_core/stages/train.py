@@ -1,7 +1,7 @@
 """Train a detector: from a converted data set to a model directory."""
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
@@ -18,25 +18,24 @@ from ssd_core.data.batches.loader import check_world_size
 from ssd_core.data.shards.manifest import Manifest, read_manifest
 from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import DataError, DivergedError, ProcessFailedError, UsageError
-from ssd_core.logs import announce, format_count, format_duration, logger
-from ssd_core.metrics import METRICS
+from ssd_core.logs import logger
 from ssd_core.model_dir import (
     MODEL_DIR,
     ModelDescription,
     is_whole,
     read_description,
     write_description,
-    write_model,
 )
 from ssd_core.stages.feed import open_evaluation, open_loader
 from ssd_core.stages.frame import Input, Invocation, Results, check_outside, run_stage
 from ssd_core.stages.outputs import read_output
+from ssd_core.stages.trained import keep_model, report
 from ssd_core.store import Location
 from ssd_core.store.location import is_empty
 from ssd_core.store.transfer import MirroredFile
 from ssd_core.structures import StageResult
 from ssd_core.tracking import check_trackers, follow_training
-from ssd_core.train_log import LOG_FILE, parse_log
+from ssd_core.train_log import LOG_FILE
 from ssd_core.training.checkpoints import CHECKPOINT_DIR, CheckpointDir, TrainState
 from ssd_core.training.identity import Identity, digest_identity, identify
 from ssd_core.training.initial import InitialWeights
@@ -128,7 +127,7 @@ class Training:
     def finished(self, out_dir: Location) -> StageResult | None:
         """Return the result of this training if its complete model is in `out_dir`."""
         results = _read_finished(self, out_dir)
-        return None if results is None else _report("already trained:", results, out_dir)
+        return None if results is None else report("already trained:", results, out_dir)
 
     def run_once(self, out_dir: Location, start: Callable[[], None]) -> StageResult:
         """Return the result of this training; without one call `start`, which must produce it.
@@ -161,7 +160,7 @@ def run(training: Training, out_dir: Location) -> StageResult:
     """
     with open_ranks(training.framework) as ranks:
         if results := ranks.on_first(lambda: _read_finished(training, out_dir)):
-            return _report("already trained:", results, out_dir)
+            return report("already trained:", results, out_dir)
         reader = open_split(training.data_dir, "train")
         training.share_identity(ranks)
         ranks.on_first(lambda: training.check_out(out_dir))
@@ -187,6 +186,12 @@ def run(training: Training, out_dir: Location) -> StageResult:
             log = MirroredFile(folder / LOG_FILE, out_dir) if is_mirrored else None
             checkpoints = _open_checkpoints(training, out_dir, continues, log)
             trackers = training.recipe.train.log
+            facts = {
+                "training_id": training.id,
+                "world_size": ranks.world_size,
+                "device": asdict(backend.info),
+                **({"continues": continues} if continues else {}),
+            }
             ids = [training.id, *(each["training_id"] for each in continues or ())]
             following = follow_training(trackers, folder / LOG_FILE, ids)
             with following if ranks.rank == 0 else nullcontext(()) as listeners:
@@ -198,7 +203,7 @@ def run(training: Training, out_dir: Location) -> StageResult:
                     name_images=loader.name_images,
                     checkpoints=checkpoints,
                     log_path=folder / LOG_FILE,
-                    facts=_facts(training, backend, ranks, continues or []),
+                    facts=facts,
                     initialize=initialize,
                     take_over=lambda: record_owner(out_dir, training.identity, continues or []),
                     ranks=ranks,
@@ -206,16 +211,13 @@ def run(training: Training, out_dir: Location) -> StageResult:
                     device_memory=backend.peak_memory,
                     evaluate=evaluate,
                 )
-                team = f" with {ranks.world_size} ranks" if ranks.world_size > 1 else ""
-                logger.info(
-                    "training on %d images%s, %s", reader.num_images, team, backend.info.name
-                )
+                logger.info("%s, %s", loop.describe(), backend.info.name)
                 logger.info("%s", loop.describe_step())
                 state = _train(loop, log)
-                return ranks.on_first(lambda: _keep_model(training, loop, state, backend, out_dir))
+                return ranks.on_first(lambda: _keep(training, out_dir, loop, state, backend.info))
 
         results = run_stage(request(training), out_dir, work, ranks=ranks, in_place=True)
-        return _report("trained", results, out_dir)
+        return report("trained", results, out_dir)
 
 
 def run_on_devices(training: Training, out_dir: Location, *, num_devices: int) -> StageResult:
@@ -311,17 +313,6 @@ def _open_checkpoints(
     )
 
 
-def _facts(
-    training: Training, backend: Backend, ranks: Ranks, continues: list[dict[str, Any]]
-) -> dict[str, Any]:
-    facts = {
-        "training_id": training.id,
-        "world_size": ranks.world_size,
-        "device": asdict(backend.info),
-    }
-    return facts | ({"continues": continues} if continues else {})
-
-
 def _train(run: Run, log: MirroredFile | None) -> TrainState:
     """Train; if it diverges, upload the log, which shows the cause."""
     try:
@@ -332,68 +323,10 @@ def _train(run: Run, log: MirroredFile | None) -> TrainState:
         raise
 
 
-def _keep_model(
-    training: Training, loop: Run, state: TrainState, backend: Backend, out_dir: Location
+def _keep(
+    training: Training, out_dir: Location, loop: Run, state: TrainState, device: DeviceInfo
 ) -> Results:
-    """Write the model directory, unless a newer attempt at this training has taken over."""
-    weights = state.best_weights or loop.learner.weights()
     description = training.describe(state.best_step or state.step)
-    loop.checkpoints.check_newest()
-    write_model(out_dir / MODEL_DIR, description, training.manifest.classes, weights)
-    first, *_, end = parse_log(loop.log_path.read_bytes(), loop.log_path)
-    facts = {"init": first.get("init"), "best_metric": training.recipe.train.best_metric}
-    if training.planned_hours is not None:
-        facts["planned_seconds"] = 3600 * training.planned_hours
-    return _results(state, end, description, backend.info) | facts
-
-
-def _results(
-    state: TrainState, end: Mapping[str, Any], description: ModelDescription, info: DeviceInfo
-) -> Results:
-    return {
-        "metrics": {
-            "loss": state.loss,
-            "images_per_second": end["images_per_second"],
-            **state.best_metrics,
-        },
-        "steps": state.step,
-        "warm_up_steps": end["warm_up_steps"],
-        "samples": state.samples,
-        "seconds": state.seconds,
-        "best_step": state.best_step,
-        "model": description.summary(),
-        "environment": describe_environment(info),
-    }
-
-
-def _report(outcome: str, results: Mapping[str, Any], out_dir: Location) -> StageResult:
-    metrics = results["metrics"]
-    kept = "the last step"
-    if step := results["best_step"]:
-        name = results["best_metric"]
-        kept = f"step {step}, the best with {METRICS[name].describe(metrics[name])}"
-    speed = METRICS["images_per_second"].describe(metrics["images_per_second"])
-    if left_out := results.get("warm_up_steps"):
-        speed += f" without {format_count(left_out, 'step')} of warm-up"
-    announce(
-        "%s %s in %s, %s, %s; the model is that of %s",
-        outcome,
-        format_count(results["steps"], "step"),
-        format_duration(results["seconds"]),
-        speed,
-        METRICS["loss"].describe(metrics["loss"]),
-        kept,
-    )
-    if planned := results.get("planned_seconds"):
-        taken = format_duration(results["seconds"])
-        change = 100 * (results["seconds"] / planned - 1)
-        announce("planned %s, took %s: %+.0f %%", format_duration(planned), taken, change)
-    return StageResult(
-        metrics=metrics,
-        metadata={
-            "uri": out_dir.uri,
-            "training_id": results["model"]["training_id"],
-            "steps": results["steps"],
-            "device": results["environment"]["device_name"],
-        },
-    )
+    results = keep_model(out_dir, description, training.manifest.classes, loop, state)
+    planned = training.planned_hours and 3600 * training.planned_hours
+    return results | {"planned_seconds": planned, "environment": describe_environment(device)}

@@ -68,6 +68,11 @@ class Run:
         """Steps that are left out, because of `start_epoch`."""
         return math.floor(_steps_of(self.config.start_epoch, self.config, self.num_images))
 
+    def describe(self) -> str:
+        """Return what trains on what."""
+        team = f" with {self.ranks.world_size} ranks" if self.ranks.world_size > 1 else ""
+        return f"training on {format_count(self.num_images, 'image')}{team}"
+
     def describe_step(self) -> str:
         """Return the batch and the learning rate, and how it follows from the batch."""
         config, world_size = self.config, self.ranks.world_size
