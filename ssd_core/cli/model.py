@@ -1,6 +1,5 @@
-"""Commands about a detector: recipes, evaluate, benchmark, predict, report, publish."""
+"""Commands about a detector: evaluate, benchmark, predict, report, publish."""
 
-import textwrap
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -20,7 +19,6 @@ from ssd_core.cli.options import (
     Step,
     count_devices,
     finish,
-    print_json,
     refuse_repeated,
 )
 from ssd_core.config import (
@@ -29,11 +27,9 @@ from ssd_core.config import (
     PublishConfig,
     Recipe,
     ReportConfig,
-    explain,
     parse_section,
 )
 from ssd_core.errors import UsageError, unlisted_name
-from ssd_core.recipes import RECIPES, load_recipe
 from ssd_core.recipes.overrides import assign, override
 from ssd_core.store import Location
 from ssd_core.store.layout import Layout
@@ -46,38 +42,6 @@ Outputs = Annotated[
         parser=Location.parse,
     ),
 ]
-
-
-def recipes(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Print this one.")] = None,
-    assignments: Assignments = None,
-    is_explained: Annotated[
-        bool, typer.Option("--explain", help="Print every value with its documentation.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """List the recipes, or print one of them as JSON with all its values.
-
-    Example: ssd recipes demo --explain
-    """
-    if name is None and (is_explained or assignments):
-        raise UsageError("--explain and --set expect the NAME of a recipe; see 'ssd recipes'")
-    if name is not None:
-        recipe = override(load_recipe(name), assignments or ())
-        if is_explained:
-            indent = " " * 4
-            for line, text in explain(recipe):
-                print(line, textwrap.indent(textwrap.fill(text, 96), indent), sep="\n")
-        else:
-            print_json(recipe.model_dump(mode="json"))
-        return
-    listed = {each: load_recipe(each).description for each in RECIPES}
-    if as_json:
-        print_json(listed)
-        return
-    width = max(map(len, listed))
-    for each, description in listed.items():
-        print(f"{each:{width}}  {description}")
 
 
 def _file_option(text: str) -> Any:
