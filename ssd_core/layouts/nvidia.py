@@ -1,26 +1,12 @@
 """NVIDIA's SSD300 v1.1 with ResNet-50 (`PyTorch/Detection/SSD` of its DeepLearningExamples)."""
 
-from collections.abc import Sequence
-
-from ssd_core.layouts.base import TORCH_ROLES, WeightLayout, norm_pair
-from ssd_core.networks import EXTRAS, RESNET50
+from ssd_core.layouts.base import TORCH_ROLES, WeightLayout
+from ssd_core.layouts.torchvision import name_resnet50
+from ssd_core.networks import EXTRAS
 from ssd_core.recipes.ssd300_resnet50 import ssd300_resnet50
 from ssd_core.structures import Array
 
 _BODY = "feature_extractor.feature_extractor"
-
-
-def name_resnet50(stem: str, norm: str, stages: Sequence[str]) -> dict[str, str]:
-    """Return the names of torchvision's layers, which begin with those of these parts."""
-    layers = {"backbone.stem.conv": stem, "backbone.stem.norm": norm}
-    for theirs, (stage, (_, count)) in zip(stages, RESNET50.items(), strict=True):
-        ours = f"backbone.conv{stage}"
-        for block in range(count):
-            for number, part in enumerate(("first", "second", "third"), 1):
-                layers[f"{ours}.{block}.{part}.conv"] = f"{theirs}.{block}.conv{number}"
-                layers[f"{ours}.{block}.{part}.norm"] = f"{theirs}.{block}.bn{number}"
-        layers |= norm_pair(f"{ours}.0.shortcut", f"{theirs}.0.downsample")
-    return layers
 
 
 def _layers() -> dict[str, str]:

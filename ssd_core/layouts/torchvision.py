@@ -1,6 +1,6 @@
 """torchvision's detectors `ssd300_vgg16` and `ssdlite320_mobilenet_v3_large`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ssd_core.config import PostprocessSpec
 from ssd_core.layouts.base import TORCH_ROLES, WeightLayout, keep, norm_pair
@@ -8,6 +8,7 @@ from ssd_core.networks import (
     EXTRAS,
     MOBILENET_V3_BRANCH,
     MOBILENET_V3_EXTRAS,
+    RESNET50,
     VGG16,
     mobilenet_v3_blocks,
 )
@@ -20,7 +21,7 @@ _LEVELS = 6
 """Of both networks."""
 
 
-def number_vgg16() -> dict[str, int]:
+def _number_vgg16() -> dict[str, int]:
     """Return the place of each convolution in VGG16; activations and pools count too."""
     places, place = {}, 0
     for stage, widths in VGG16.items():
@@ -31,10 +32,23 @@ def number_vgg16() -> dict[str, int]:
     return places | {"fc6": place, "fc7": place + 2}
 
 
+def name_resnet50(stem: str, norm: str, stages: Sequence[str]) -> dict[str, str]:
+    """Return the names of torchvision's layers, which begin with those of these parts."""
+    layers = {"backbone.stem.conv": stem, "backbone.stem.norm": norm}
+    for theirs, (stage, (_, count)) in zip(stages, RESNET50.items(), strict=True):
+        ours = f"backbone.conv{stage}"
+        for block in range(count):
+            for number, part in enumerate(("first", "second", "third"), 1):
+                layers[f"{ours}.{block}.{part}.conv"] = f"{theirs}.{block}.conv{number}"
+                layers[f"{ours}.{block}.{part}.norm"] = f"{theirs}.{block}.bn{number}"
+        layers |= norm_pair(f"{ours}.0.shortcut", f"{theirs}.0.downsample")
+    return layers
+
+
 def _vgg16() -> dict[str, str]:
     """Return the names of the layers."""
     layers = {"backbone.conv4_3_norm.scale": "backbone.scale_weight"}
-    for layer, place in number_vgg16().items():
+    for layer, place in _number_vgg16().items():
         if place < _POOL4:
             theirs = f"features.{place}"
         elif place < _POOL5:
@@ -106,3 +120,21 @@ TORCHVISION = {
         arrange=keep,
     ),
 }
+
+_VGG16 = WeightLayout(
+    layers={f"backbone.{layer}": str(place) for layer, place in _number_vgg16().items()},
+    roles={},
+    prefix="features.",
+    arrange=keep,
+)
+CLASSIFIERS = {
+    **dict.fromkeys(("vgg16", "vgg16_512", "vgg16_linear"), _VGG16),
+    "resnet50": WeightLayout(
+        layers=name_resnet50("conv1", "bn1", ("layer1", "layer2", "layer3")),
+        roles=TORCH_ROLES,
+        prefix="",
+        arrange=keep,
+    ),
+}
+"""Its networks for classification, by backbone. The first programs of SSD numbered the layers of
+VGG16 without the prefix, with the convolutions fc6 and fc7 behind them."""

@@ -6,7 +6,7 @@ of the same name and shape; head rows are taken class by class, so the classes m
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -16,7 +16,8 @@ from ssd_core.backends.base import Learner
 from ssd_core.backends.weights import replace_weights
 from ssd_core.config import InitConfig, ModelConfig, differences
 from ssd_core.errors import DataError, unlisted_name
-from ssd_core.layouts.torchvision import number_vgg16
+from ssd_core.layouts.base import OURS
+from ssd_core.layouts.torchvision import CLASSIFIERS
 from ssd_core.logs import logger
 from ssd_core.model_dir import WEIGHTS_FILE, read_description, read_model
 from ssd_core.store import Location
@@ -110,7 +111,7 @@ class InitialWeights:
         location = Location.parse(source)
         if source.endswith(_SUFFIX):
             arrays = parse_arrays(self._content, location)
-            return _Given({_neutral_name(name): array for name, array in arrays.items()})
+            return _Given(arrays)
         found = read_model(location)
         names = [_BACKGROUND, *(each.name for each in found.classes)]
         return _Given(found.weights, names, found.description.model)
@@ -120,7 +121,7 @@ class _Given(NamedTuple):
     """Weights as they are stored."""
 
     arrays: dict[str, Array]
-    """By our names."""
+    """By our names, or by those of torchvision's classifiers."""
     classes: Sequence[str] = ()
     """With the background; a mere file has none."""
     model: ModelConfig | None = None
@@ -131,10 +132,11 @@ def _load(
 ) -> dict[str, Any]:
     there = _rename(given.classes, config.renamed, here)
     own = learner.weights()
-    loaded = _fit(config.scope, own, given.arrays, here, there)
+    arrays = _by_our_names(given.arrays, own, model.backbone)
+    loaded = _fit(config.scope, own, arrays, here, there)
     if not loaded:
         raise DataError(
-            f"{config.source}: none of its {len(given.arrays)} arrays fits this network; choose "
+            f"{config.source}: none of its {len(arrays)} arrays fits this network; choose "
             f"weights of the same backbone, or another scope than '{config.scope}'"
         )
     if there and config.scope == "all" and not _common(here, there):
@@ -152,7 +154,7 @@ def _load(
         "scope": config.scope,
         "classes": _common(here, there) if has_rows else [],
         "loaded": sorted(loaded),
-        "skipped": sorted(given.arrays.keys() - loaded.keys()),
+        "skipped": sorted(arrays.keys() - loaded.keys()),
         "initial": sorted(own.keys() - loaded.keys()),
     }
     logger.info("starting from %s: %s", config.source, _describe(origin))
@@ -181,16 +183,15 @@ def _describe(origin: Mapping[str, Any]) -> str:
     return f"{', '.join(counts)}{kept}"
 
 
-def _neutral_name(name: str) -> str:
-    """Return our name for an array of VGG16, which other programs number by its layer.
-
-    torchvision writes `features.28.weight` for conv5_3, the first programs of SSD `28.weight`, with
-    the convolutions fc6 and fc7 behind it. Every other name stays.
-    """
-    layers = {place: layer for layer, place in number_vgg16().items()}
-    match = re.fullmatch(r"(?:features\.)?(\d+)\.(weight|bias)", name)
-    layer = layers.get(int(match[1])) if match else None
-    return f"backbone.{layer}.{match[2]}" if match and layer else name
+def _by_our_names(
+    arrays: Mapping[str, Array], own: Iterable[str], backbone: str
+) -> dict[str, Array]:
+    """Return arrays by our names, which a classifier of torchvision does not have."""
+    layout = CLASSIFIERS.get(backbone, OURS)
+    ours = {layout.name(name): name for name in own}
+    return {
+        ours.get(name.removeprefix(layout.prefix), name): array for name, array in arrays.items()
+    }
 
 
 def _rename(there: Sequence[str], entries: Sequence[str], here: Sequence[str]) -> list[str]:

@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 
 from ssd_core.backends import open_backend
+from ssd_core.config import InitConfig
 from ssd_core.errors import DataError
 from ssd_core.model_dir import read_model
 from ssd_core.recipes import load_recipe
 from ssd_core.stages import import_weights
 from ssd_core.store import LocalDirectory
+from ssd_core.structures import ClassInfo
+from ssd_core.training.initial import InitialWeights
 from tests.contract.compute import make_batch
 
 torch = pytest.importorskip("torch", reason="these are files of PyTorch")
@@ -115,6 +118,27 @@ def test_photographs_have_the_same_detections(original, imported):
         assert len(found) == len(theirs[0])
         for apart in find_twins(ours, theirs):
             assert apart.max() < 1
+
+
+def test_a_training_starts_from_a_resnet50_for_classification(tmp_path):
+    from safetensors.torch import save_file
+    from torchvision.models import resnet50
+
+    state = resnet50(weights=None).state_dict()
+    save_file(state, tmp_path / "resnet50.safetensors")
+    config = load_recipe("ssd300_resnet50").train
+    learner = open_backend("torch", "cpu", "fp32").learner(config, 1)
+    initial = InitialWeights(InitConfig(source=str(tmp_path / "resnet50.safetensors")))
+    classes = [ClassInfo(label=1, name="cell", category_id=1)]
+    origin = initial.load(learner, config.model, classes)
+    weights = learner.weights()
+    assert origin["loaded"] == sorted(name for name in weights if name.startswith("backbone."))
+    for ours, theirs in (
+        ("stem.norm.variance", "bn1.running_var"),
+        ("conv2.0.shortcut.conv.weight", "layer1.0.downsample.0.weight"),
+        ("conv4.5.second.norm.scale", "layer3.5.bn2.weight"),
+    ):
+        np.testing.assert_array_equal(weights[f"backbone.{ours}"], state[theirs])
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float8_e5m2, torch.float64])

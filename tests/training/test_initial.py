@@ -66,7 +66,8 @@ def write_file(path: Path, arrays: Mapping[str, Array]) -> InitConfig:
 def start(config: InitConfig, *names: str) -> tuple[dict[str, Array], dict[str, object]]:
     """Return the weights with which a training on these classes starts, and the record of it."""
     learner = Holder(len(names))
-    classes, model = make_classes(*names), describe_model().model
+    model = describe_model().model.model_copy(update={"backbone": "vgg16"})
+    classes = make_classes(*names)
     origin = InitialWeights(config).load(learner, model, classes)  # type: ignore[arg-type]
     return learner.weights(), origin
 
