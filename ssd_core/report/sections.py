@@ -81,7 +81,25 @@ def speed(results: Mapping[str, Any]) -> dict[str, Any]:
             for batch in results["batches"]
         },
         "images": results["images"],
+        "comparison": (results.get("verdict") or {}).get("comparison"),
+        "trend": _trend(results.get("verdict")),
     }
+
+
+def _trend(verdict: Mapping[str, Any] | None) -> Chart | None:
+    """Return the speeds of a series and the limits of its noise; None without earlier runs."""
+    if not verdict or not verdict.get("earlier"):
+        return None
+    speeds = [*verdict["earlier"], verdict["value"]]
+    x_range = (1.0, float(len(speeds)))
+    lines = [Line("speed", range(1, len(speeds) + 1), speeds, INK, is_strong=True)]
+    if verdict["margin"] is not None:
+        for name, margin in (("upper", verdict["margin"]), ("lower", -verdict["margin"])):
+            limits = [verdict["median"] + margin] * 2
+            lines.append(Line(f"{name} limit of the noise", x_range, limits, class_colour(2)))
+    return line_chart(
+        "Earlier runs of the series and this one", lines, x_label="run", x_range=x_range
+    )
 
 
 def training(log: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:

@@ -174,7 +174,24 @@ class _Images(_Shape):
     mean_bytes: _Count
 
 
+class _Verdict(_Shape):
+    """Without a margin in results of an earlier version."""
+
+    value: float
+    earlier: list[float] = []
+    median: float | None
+    margin: float | None = None
+    comparison: str
+
+    @model_validator(mode="after")
+    def _has_centre(self) -> "_Verdict":
+        if self.margin is not None and self.median is None:
+            raise ValueError("the median of the margin is missing")
+        return self
+
+
 class _Timed(_Measured):
+    verdict: _Verdict | None = None
     batches: Annotated[list[_Batch], Field(min_length=1)]
     images: _Images
 

@@ -136,6 +136,8 @@ READ_MODEL = [["evaluate", "--data", "DATA"], ["benchmark"], ["predict", "SOURCE
 TRAIN = ["train", "--data", "DATA", "--out", "o", "--recipe"]
 EVALUATE = ["evaluate", "--model", "MODEL", "--data", "DATA", "--out", "o"]
 FILES = ["evaluate", "--out", "o", "--detections", "file", "--ground-truth"]
+BENCHMARK = ["benchmark", "--model", "MODEL", "--out", "o"]
+REGRESSION = "benchmark.fail_on_regression"
 EXPORT = ["export", "MODEL", "--out", "o", "--format"]
 PREDICT = ["predict", "--model", "MODEL", "--out", "o"]
 IMPORT = ["import-weights", "--recipe", "demo", "--out", "o", "--layout"]
@@ -189,6 +191,14 @@ COMMANDS = [
     ([*PREDICT, "SOURCE", "--score", "0"], 2, "invalid value for '--score': 0 is not between"),
     ([*PREDICT, "SOURCE", "--score", "1"], 2, "invalid value for '--score': 1 is not between"),
     ([*PREDICT, "SOURCE", "--score", "high"], 2, "invalid value for '--score'"),
+    ([*BENCHMARK, "--fail-on-regression", "5"], 2, "compares with earlier results; add --series"),
+    ([*BENCHMARK, "--series", "s", "--fail-on-regression", "-1"], 2, "invalid value for '--fail"),
+    (
+        [*BENCHMARK, "--series", "s", "--fail-on-regression", "5", "--set", f"{REGRESSION}=9"],
+        2,
+        f"--fail-on-regression and --set {REGRESSION} both set",
+    ),
+    ([*BENCHMARK, "--set", "benchmark.tolerance=1"], 2, "unknown key 'benchmark.tolerance'"),
     (["inspect", "--data", "DATA", "--out", "o", "--recipe", "x"], 2, "unknown recipe 'x'"),
     (["inspect", "--data", "DATA", "--out", "o", "--set", "a.b=1"], 2, "has no recipe to change"),
     (["export", "MODEL", "--out", "o"], 2, "missing option '--format'"),

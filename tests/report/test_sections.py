@@ -1,5 +1,7 @@
 """Values of the headline and of the speed and training sections."""
 
+import pytest
+
 from ssd_core.report import sections
 from ssd_core.report.accuracy import accuracy
 from tests.report.results import RUN, benchmark, class_row, evaluation
@@ -16,6 +18,22 @@ def test_bars_hold_the_median_time_per_image():
     bars = sections.speed(benchmark())["bars"]
     assert {size: sum(parts.values()) for size, parts in bars.items()} == {1: 8.0, 4: 8.0}
     assert list(bars[4].values()) == [2.0] * 4
+
+
+@pytest.mark.parametrize(
+    ("earlier", "margin", "lines"),
+    [([], None, None), ([1.0, 2.0], None, 1), ([9.0, 10.0, 11.0, 10.0, 10.0], 2.0, 3)],
+)
+def test_a_series_becomes_a_chart_with_its_noise(earlier, margin, lines):
+    measured = {"value": 8.5, "earlier": earlier, "median": margin and 10.0, "margin": margin}
+    found = sections.speed(benchmark() | {"verdict": measured | {"comparison": "slower"}})
+    assert found["comparison"] == "slower"
+    if lines is None:
+        assert found["trend"] is None
+        return
+    speed, *limits = found["trend"].lines
+    assert list(speed.ys) == [*earlier, 8.5]
+    assert [list(line.ys) for line in limits] == [[12.0, 12.0], [8.0, 8.0]][: lines - 1]
 
 
 def test_headline_and_title_come_from_what_is_there():
