@@ -1,4 +1,4 @@
-"""Commands about a detector: evaluate, benchmark, predict, report, publish."""
+"""Commands about a detector: evaluate, benchmark, report, publish."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -22,7 +22,6 @@ from ssd_core.cli.options import (
     refuse_repeated,
 )
 from ssd_core.config import (
-    SCORE_THRESHOLD,
     EvaluateConfig,
     PublishConfig,
     Recipe,
@@ -169,50 +168,6 @@ def benchmark(
     )
     finish(result, out / RESULTS_FILE, as_json=as_json)
     stage.check_verdict(config, result)
-
-
-def _check_score(score: float) -> float:
-    if not 0 < score < 1:
-        raise typer.BadParameter(f"{score:g} is not between 0 and 1")
-    return score
-
-
-def predict(
-    model: Model,
-    images: Annotated[
-        list[Location],
-        typer.Argument(
-            metavar="IMAGE",
-            parser=Location.parse,
-            help="Image files, or folders to search for them: paths or s3://bucket/prefix.",
-        ),
-    ],
-    out: Out,
-    score: Annotated[
-        float,
-        typer.Option(
-            metavar="SCORE",
-            callback=_check_score,
-            help="Lowest score of a detection.",
-        ),
-    ] = SCORE_THRESHOLD,
-    step: Step = None,
-    framework: Framework = "torch",
-    device: Device = "auto",
-    as_json: Json = False,
-) -> None:
-    """Detect objects in images: one JSON line per image, and a copy with the boxes drawn.
-
-    Example: ssd predict --model trained image.jpg more_images --out found
-    """
-    from ssd_core.stages import predict as stage
-    from ssd_core.training.checkpoints import find_checkpoint
-
-    model = find_checkpoint(model, step)
-    threshold = [f"evaluate.postprocess.score_threshold={score}"]
-    config = _model_recipe(model, "evaluate", threshold).evaluate.postprocess
-    result = stage.run(config, model, images, out, framework=framework, device=device)
-    finish(result, out / stage.PREDICTIONS_FILE, as_json=as_json)
 
 
 def report(

@@ -73,6 +73,8 @@ __all__ = [
     "PostprocessOverrides",
     "PostprocessSpec",
     "Precision",
+    "PredictConfig",
+    "PredictionFormat",
     "ScheduleConfig",
     "Section",
     "SoftmaxLossSpec",
@@ -94,6 +96,7 @@ SplitName = Literal["train", "val"]
 ImageSet = Literal["all", "mindspore"]
 FrameworkName = Literal["torch", "mindspore"]
 ResumeRule = Literal["strict", "auto", "fresh"]
+PredictionFormat = Literal["jsonl", "coco", "yolo"]
 DeviceName = Literal["auto", "cpu", "cuda", "npu"]
 
 SCORE_THRESHOLD = 0.5
@@ -153,6 +156,26 @@ class EvaluateConfig(Section):
     """Whether the figures end with the line `mAP: 0.238`, as those of MindSpore's SSD did."""
     batch_size: PositiveInt = 8
     """Images per forward pass; it changes results by no more than rounding."""
+
+
+class PredictConfig(Section):
+    """How objects are detected in images; not a part of recipes."""
+
+    score: float = Field(default=SCORE_THRESHOLD, gt=0, lt=1)
+    """Lowest score of a detection."""
+    batch_size: PositiveInt = 8
+    """Images, or tiles, per forward pass; it changes results by no more than rounding."""
+    tile: PositiveInt | None = None
+    """Side in pixels of the tiles in which a larger image is searched besides the whole; None for
+    the whole alone."""
+    tile_overlap: float = Field(default=0.2, ge=0, lt=1)
+    """Least share of a tile that its neighbour covers, too: an object of that size is whole in one
+    of them."""
+    format: PredictionFormat = "jsonl"
+    """`jsonl`: `predictions.jsonl`, a line per image; `coco`: `detections.json` in the COCO results
+    format, and `images.json` with the ids; `yolo`: `labels/`, a text file per image."""
+    has_pictures: bool = True
+    """Whether copies of the images with drawn boxes are written."""
 
 
 class BenchmarkConfig(Section):

@@ -39,18 +39,21 @@ def map_ahead(
 
 
 def map_batches_ahead(
-    work: Callable[[ItemT], ResultT], items: Iterable[ItemT], *, batch_size: int
+    work: Callable[[ItemT], ResultT],
+    items: Iterable[ItemT],
+    *,
+    batch_size: int,
+    depth: int | None = None,
 ) -> Generator[list[ResultT], None, None]:
-    """Yield the results of `map_ahead` in batches, as evaluation and benchmark need them.
+    """Yield the results of `map_ahead` in batches, as all that runs a detector needs them.
 
-    One thread per processor, eight at most, works about two batches ahead.
+    One thread per processor, eight at most, works `depth` results ahead, by default about two
+    batches.
     """
-    results = map_ahead(
-        work,
-        items,
-        num_threads=min(_MAX_THREADS, count_processors()),
-        depth=2 * batch_size + _MAX_THREADS,
-    )
+    if depth is None:
+        depth = 2 * batch_size + _MAX_THREADS
+    num_threads = min(_MAX_THREADS, count_processors())
+    results = map_ahead(work, items, num_threads=num_threads, depth=depth)
     with closing(results):
         yield from batched(results, batch_size)
 

@@ -31,13 +31,19 @@ def compute_areas(boxes: FloatArray) -> FloatArray:
     return areas
 
 
-def compute_iou(boxes: FloatArray, others: FloatArray) -> FloatArray:
-    """Return [N, M] intersection over union of [N, 4] and [M, 4] xyxy boxes; empty ones give 0."""
+def compute_shared_areas(boxes: FloatArray, others: FloatArray) -> FloatArray:
+    """Return [N, M] areas that [N, 4] and [M, 4] xyxy boxes share, in the square of their unit."""
     left, top, right, bottom = boxes.T[..., None]
     other_left, other_top, other_right, other_bottom = others.T
     width = np.minimum(right, other_right) - np.maximum(left, other_left)
     height = np.minimum(bottom, other_bottom) - np.maximum(top, other_top)
-    shared = np.maximum(width, 0) * np.maximum(height, 0)
+    shared: FloatArray = np.maximum(width, 0) * np.maximum(height, 0)
+    return shared
+
+
+def compute_iou(boxes: FloatArray, others: FloatArray) -> FloatArray:
+    """Return [N, M] intersection over union of [N, 4] and [M, 4] xyxy boxes; empty ones give 0."""
+    shared = compute_shared_areas(boxes, others)
     union = compute_areas(boxes)[:, None] + compute_areas(others)[None] - shared
     iou: FloatArray = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
     return iou

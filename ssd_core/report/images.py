@@ -1,22 +1,19 @@
-"""Images with boxes: overlays on small copies for pages, and boxes drawn into JPEG files."""
+"""Images with boxes: overlays on small copies for pages."""
 
 import base64
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import simplejpeg
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
-from ssd_core.errors import one_line
 from ssd_core.evaluation.diagnosis import judge_image
 from ssd_core.report.charts import NUM_COLOURS, class_colour
 from ssd_core.structures import Annotations, ClassInfo, Detections, ImageArray
 
 _MAX_SIDE = 520
 _QUALITY = 80
-_DRAWN_QUALITY = 90
 _MAX_CAPTIONS = 12
 _MAX_BYTES = 1_200_000
 """Limit for all images of a page together, so that the page stays below 2 MB."""
@@ -107,34 +104,6 @@ def take_while_small(images: Iterable[AnnotatedImage]) -> list[AnnotatedImage]:
             break
         taken.append(image)
     return taken
-
-
-def draw_detections(pixels: ImageArray, found: Detections, classes: Sequence[ClassInfo]) -> bytes:
-    """Return the image as JPEG with the found boxes, their classes and scores drawn into it.
-
-    `pixels` is [H, W, 3] RGB, and the classes are in label order. Pillow's built-in font covers
-    ASCII only, so any other class name is replaced by its label.
-    """
-    image = Image.fromarray(pixels)
-    canvas = ImageDraw.Draw(image)
-    line_width = max(2, round(max(image.size) / 300))
-    font = ImageFont.load_default(size=max(11, round(max(image.size) / 45)))
-    for row in reversed(range(len(found))):  # the best detections last, on top of the others
-        label = int(found.labels[row])
-        x0, y0, x1, y1 = (float(value) for value in found.boxes[row])
-        colour = class_colour(label)
-        canvas.rectangle((x0, y0, x1, y1), outline=colour, width=line_width)
-        name = classes[label - 1].name
-        caption = one_line(name) if name.isascii() else f"class {label}"
-        text = f"{caption} {found.scores[row]:.2f}"
-        width = canvas.textlength(text, font=font) + 2 * line_width
-        corner = (max(0.0, min(x0, image.width - width)), max(y0, 0.0))
-        left, top, _, bottom = canvas.textbbox(corner, text, font=font)
-        canvas.rectangle((left, top, left + width, bottom), fill=colour)
-        canvas.text((corner[0] + line_width, corner[1]), text, fill="white", font=font)
-    encoded = io.BytesIO()
-    image.save(encoded, "JPEG", quality=_DRAWN_QUALITY)
-    return encoded.getvalue()
 
 
 def _judged_boxes(

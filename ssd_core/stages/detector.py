@@ -1,6 +1,5 @@
 """A model directory opened on a device, the input of evaluate, benchmark and predict."""
 
-import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,14 +7,12 @@ from dataclasses import dataclass, field
 from ssd_core.backends import open_backend
 from ssd_core.backends.base import Detector, DeviceInfo
 from ssd_core.backends.ranks import ALONE, Ranks
-from ssd_core.config import PostprocessOverrides, Precision
-from ssd_core.data.batches.resize import resize_image
+from ssd_core.config import PostprocessOverrides, PostprocessSpec, Precision
 from ssd_core.errors import DataError, located
 from ssd_core.model_dir import WEIGHTS_FILE, ModelDescription, read_model
 from ssd_core.stages.frame import Input
-from ssd_core.stages.prediction import Prediction, to_pixels
 from ssd_core.store import Location
-from ssd_core.structures import Array, ClassInfo
+from ssd_core.structures import ClassInfo
 
 _IMPORT_ADVICE = ", or name the classes of an imported model with ssd import-weights --classes"
 
@@ -28,24 +25,10 @@ class OpenedModel:
     description: ModelDescription = field(repr=False)
     classes: tuple[ClassInfo, ...]
     device: DeviceInfo
+    postprocess: PostprocessSpec
+    """Its own, with the values that override it."""
     source: Input
     """The model, as the invocation of the stage names it."""
-
-    def __call__(self, image: str | os.PathLike[str] | Array) -> Prediction:
-        """Detect objects in one image.
-
-        Args:
-            image: a path, `s3://bucket/key`, or pixels, [H, W, 3] RGB uint8.
-
-        Raises:
-            DataError: the file cannot be read, or is not an image.
-            UsageError: the pixels have another shape or type.
-        """
-        pixels = to_pixels(image)
-        height, width = pixels.shape[:2]
-        scaled = resize_image(pixels, self.detector.config)
-        [found] = self.detector.detect(scaled[None], [(width, height)])
-        return Prediction(pixels, found, self.classes)
 
 
 def open_model(
@@ -71,15 +54,15 @@ def open_model(
     # What was trained in a half type is for the device to decide; single precision was a decision.
     precision: Precision = "fp32" if training.precision == "fp32" else "auto"
     backend = open_backend(framework, device, precision, ranks)
+    applied = postprocess.apply(network.postprocess)
     with located(str(model_dir)):
-        detector = backend.detector(
-            network, len(model.classes), model.weights, postprocess.apply(network.postprocess)
-        )
+        detector = backend.detector(network, len(model.classes), model.weights, applied)
     return OpenedModel(
         detector=detector,
         description=model.description,
         classes=model.classes,
         device=backend.info,
+        postprocess=applied,
         source=Input(model_dir.uri, model.description.file(WEIGHTS_FILE).sha256),
     )
 

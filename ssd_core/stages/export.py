@@ -22,8 +22,7 @@ from ssd_core.errors import GateError, located
 from ssd_core.logs import announce
 from ssd_core.model_dir import WEIGHTS_FILE, Model, read_model
 from ssd_core.stages.frame import Input, Invocation, Results, check_owner, run_stage
-from ssd_core.stages.predict import find_images
-from ssd_core.stages.prediction import read_image
+from ssd_core.stages.prediction.images import find_images, read_image
 from ssd_core.store import Location
 from ssd_core.store.known_file import KnownFile
 from ssd_core.store.local import write_file

@@ -1,32 +1,52 @@
-"""Detect objects in image files: boxes as JSON lines and drawn into copies."""
+"""Detect objects in images and videos: files of the detections, and copies with the boxes drawn."""
 
-import json
-import os
-from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
+from itertools import chain, groupby
+from pathlib import Path
+from typing import NamedTuple, TypeGuard
 
-from ssd_core.config import PostprocessOverrides
-from ssd_core.data.sources.base import IMAGE_SUFFIXES
-from ssd_core.errors import DataError, UsageError
+from ssd_core.config import PredictConfig
+from ssd_core.data.ahead import map_batches_ahead
+from ssd_core.errors import DataError
 from ssd_core.logs import Progress, announce, format_count
-from ssd_core.stages.detector import OpenedModel, open_model
-from ssd_core.stages.frame import INVOCATION_FILE, Invocation, Results, run_stage
-from ssd_core.stages.prediction import StoredImage, read_image
+from ssd_core.stages.frame import RESULTS_FILE, Invocation, Results, run_stage
+from ssd_core.stages.prediction.detector import LoadedDetector, open_detector
+from ssd_core.stages.prediction.formats import WRITERS, Outcome
+from ssd_core.stages.prediction.images import (
+    PICTURES_DIR,
+    StoredImage,
+    find_images,
+    name_outputs,
+    read_image,
+)
+from ssd_core.stages.prediction.result import Prediction
+from ssd_core.stages.prediction.video import (
+    VIDEO_SUFFIXES,
+    count_frames,
+    open_video,
+    read_frames,
+    read_rate,
+)
 from ssd_core.store import Location
-from ssd_core.store.local import walk, write_file
-from ssd_core.structures import StageResult
+from ssd_core.store.local import write_file
+from ssd_core.structures import ImageArray, StageResult
 
-PREDICTIONS_FILE = "predictions.jsonl"
-PICTURES_DIR = "pictures"
 
-_MAX_STEM_BYTES = 200
-"""A file system takes names of 255 bytes; a number, a suffix and a temporary name are added."""
+class _Item(NamedTuple):
+    """An image, or a frame of a video."""
+
+    path: Path | StoredImage
+    name: str
+    """Name of its outputs without a suffix."""
+    frame: int | None = None
+    content: ImageArray | DataError | None = None
+    """What a video has there; None for an image, which is read later."""
 
 
 def run(
-    config: PostprocessOverrides,
+    config: PredictConfig,
     model_dir: Location,
     images: Sequence[Location],
     out_dir: Location,
@@ -34,16 +54,16 @@ def run(
     framework: str = "torch",
     device: str = "auto",
 ) -> StageResult:
-    """Detect objects in image files.
+    """Detect objects in images and in the frames of videos.
 
-    Writes `predictions.jsonl`, one line per image, and `pictures/`, copies with the boxes drawn. A
-    file that is not a readable image has a line with its error.
+    Writes the detections in the format of the configuration, and `pictures/`, copies with the boxes
+    drawn. A file that is not a readable image does not stop the rest; `results.json` has all
+    errors.
 
     Args:
-        config: overrides of the model's post-processing; detections below its score threshold are
-            neither written nor drawn.
+        config: thresholds, tiles and formats.
         model_dir: output of `train`, or its `model` folder.
-        images: image files, and folders that are searched for them.
+        images: images and videos, and folders that are searched for images.
         out_dir: directory of the results.
         framework: framework to run in.
         device: device to run on.
@@ -53,139 +73,119 @@ def run(
         DataError: some files are not readable images, after the results of all others.
     """
     paths = find_images(images, out_dir)
-    model = open_model(model_dir, config, framework=framework, device=device)
+    detector = open_detector(model_dir, config, framework=framework, device=device)
     invocation = Invocation(
         stage="predict",
         config=config,
-        inputs={"model": model.source},
+        inputs={"model": detector.model.source},
         options={
             "images": [location.uri for location in images],
             "framework": framework,
             "device": device,
         },
     )
+    results = run_stage(invocation, out_dir, partial(_predict_all, detector, paths), in_place=True)
+    _announce(results, out_dir, out_dir / PICTURES_DIR if config.has_pictures else out_dir)
+    return StageResult(metadata={name: float(results[name]) for name in ("images", "detections")})
 
-    def work(folder: Path) -> Results:
-        return _predict_all(model, paths, folder)
 
-    results = run_stage(invocation, out_dir, work, in_place=True)
+def _predict_all(
+    detector: LoadedDetector, paths: Sequence[Path | StoredImage], folder: Path
+) -> Results:
+    counts = {"images": 0, "detections": 0}
+    errors: list[str] = []
+
+    def outcomes() -> Iterator[Outcome]:
+        total = sum(map(_count, paths))
+        with Progress("predict: image", total) as progress:
+            for done, outcome in enumerate(_draw_all(detector, _list_items(paths), folder), 1):
+                if isinstance(outcome.result, DataError):
+                    errors.append(f"{outcome.image}: {outcome.result}")
+                else:
+                    counts["images"] += 1
+                    counts["detections"] += len(outcome.result.found)
+                yield outcome
+                progress.update(done)
+
+    _, write = WRITERS[detector.config.format]
+    write(folder, outcomes(), detector.model.classes)
+    return {**counts, "errors": errors}
+
+
+def _list_items(paths: Sequence[Path | StoredImage]) -> Iterator[_Item]:
+    for path, name in zip(paths, name_outputs(paths), strict=True):
+        if not _is_video(path):
+            yield _Item(path, name)
+            continue
+        try:
+            for number, pixels in enumerate(read_frames(path)):
+                yield _Item(path, name, number, pixels)
+        except DataError as error:
+            yield _Item(path, name, None, error)
+
+
+def _is_video(path: Path | StoredImage) -> TypeGuard[Path]:
+    return isinstance(path, Path) and path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def _count(path: Path | StoredImage) -> int:
+    return count_frames(path) if _is_video(path) else 1
+
+
+def _read(item: _Item) -> ImageArray:
+    if isinstance(item.content, DataError):
+        raise item.content
+    return read_image(item.path) if item.content is None else item.content
+
+
+def _draw_all(detector: LoadedDetector, items: Iterable[_Item], folder: Path) -> Iterator[Outcome]:
+    """Yield the outcome of each item after its picture is written; threads draw those of images."""
+
+    def draw(found: tuple[_Item, Prediction | DataError]) -> Outcome:
+        item, result = found
+        suffix = ".jpg" if item.frame is None else ".mp4"
+        picture: str | None = f"{PICTURES_DIR}/{item.name}{suffix}"
+        if isinstance(result, DataError) or not detector.config.has_pictures:
+            picture = None
+        elif item.frame is None:
+            write_file(folder / str(picture), result.to_jpeg())
+        return Outcome(str(item.path), item.name, item.frame, picture, result)
+
+    found = detector.detect_ahead(_read, items)
+    with closing(map_batches_ahead(draw, found, batch_size=1, depth=1)) as drawn:
+        for video, outcomes in groupby(chain.from_iterable(drawn), key=_video_of):
+            if video is None:
+                yield from outcomes
+            else:
+                source, picture = video
+                yield from _draw_video(outcomes, folder / picture, read_rate(Path(source)))
+
+
+def _video_of(outcome: Outcome) -> tuple[str, str] | None:
+    """Return the video whose frame this is, and the one to be drawn; None for an image."""
+    if outcome.frame is None or outcome.picture is None:
+        return None
+    return outcome.image, outcome.picture
+
+
+def _draw_video(outcomes: Iterable[Outcome], path: Path, rate: float) -> Iterator[Outcome]:
+    with open_video(path, rate) as write:
+        for each in outcomes:
+            if isinstance(each.result, Prediction):
+                write(each.result.draw())
+            yield each
+
+
+def _announce(results: Results, out_dir: Location, shown: Location) -> None:
+    """Log the number of objects; raise DataError if an image could not be read."""
     errors = results["errors"]
     num_images = format_count(results["images"], "image")
     num_objects = format_count(results["detections"], "object")
     if results["images"]:
-        announce("found %s in %s: %s", num_objects, num_images, out_dir / PICTURES_DIR)
+        announce("found %s in %s: %s", num_objects, num_images, shown)
     if errors:
         rest = f"the results of the other {num_images} are complete"
         raise DataError(
-            f"{errors[0]} (error 1 of {len(errors)}, all in {out_dir / PREDICTIONS_FILE}); "
+            f"{errors[0]} (error 1 of {len(errors)}, all in {out_dir / RESULTS_FILE}); "
             f"{rest if results['images'] else 'no image is left'}"
         )
-    return StageResult(metadata={name: float(results[name]) for name in ("images", "detections")})
-
-
-def find_images(places: Sequence[Location], out_dir: Location) -> list[Path | StoredImage]:
-    """Return the given files, and the images below the given folders, each once.
-
-    The pictures of an earlier run with this output directory are not images.
-
-    Raises:
-        UsageError: a path does not exist, a folder has no image, or an image would be overwritten.
-    """
-    pictures = _pictures_of_an_earlier_run(out_dir)
-    found: dict[Path | StoredImage, None] = {}
-    for place in places:
-        path = place.local
-        if path is None:
-            found |= dict.fromkeys(_stored_images(place, out_dir))
-        elif path.is_dir():
-            # Unlike `Path.resolve`, `realpath` accepts a link to itself.
-            inside = [file for file in list_images(path) if pictures not in _real(file).parents]
-            if not inside:
-                raise UsageError(f"{path}: the folder has no images ({' '.join(IMAGE_SUFFIXES)})")
-            found |= dict.fromkeys(inside)
-        elif path.is_file():
-            if pictures in _real(path).parents:
-                raise UsageError(f"{path} would be overwritten; choose another --out")
-            found[path] = None
-        else:
-            raise UsageError(f"{path}: the file or folder does not exist")
-    return list(found)
-
-
-def _stored_images(location: Location, out_dir: Location) -> list[StoredImage]:
-    pictures = f"{out_dir}/{PICTURES_DIR}/"
-    if str(location).startswith(pictures):
-        raise UsageError(f"{location} would be overwritten; choose another --out")
-    objects = (found.key for found in location.list())
-    keys = [key for key in objects if not f"{location}/{key}".startswith(pictures)]
-    images = [key for key in keys if PurePosixPath(key).suffix.lower() in IMAGE_SUFFIXES]
-    if images:
-        return [StoredImage(location, key) for key in images]
-    if not keys and location.parent.head(location.name) is not None:
-        return [StoredImage(location.parent, location.name)]
-    raise UsageError(f"{location}: no images there ({' '.join(IMAGE_SUFFIXES)})")
-
-
-def _pictures_of_an_earlier_run(out_dir: Location) -> Path | None:
-    """Return the folder that will be written, if it exists already.
-
-    Raises:
-        UsageError: it exists, but no earlier run wrote it.
-    """
-    if out_dir.local is None or not os.path.exists(folder := out_dir.local / PICTURES_DIR):
-        return None
-    if out_dir.head(INVOCATION_FILE) is None:
-        raise UsageError(f"{folder} exists already, with files of others; choose another --out")
-    return _real(folder)
-
-
-def list_images(folder: Path) -> list[Path]:
-    """Return the files and broken links below a folder that have a suffix of an image, sorted."""
-    paths = (Path(parent, name) for parent, _, names in walk(folder) for name in names)
-    return sorted(
-        path
-        for path in paths
-        if path.suffix.lower() in IMAGE_SUFFIXES and (path.is_file() or not path.exists())
-    )
-
-
-def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))
-
-
-def picture_names(paths: Sequence[Path | StoredImage]) -> list[str]:
-    """Return a unique file name for the copy of each image."""
-    names: dict[str, str] = {}  # by the name in lower case, for file systems that ignore case
-    numbers: Counter[str] = Counter()
-    for path in paths:
-        stem = os.fsencode(path.stem)[:_MAX_STEM_BYTES].decode(errors="ignore")
-        name = f"{stem}.jpg"
-        while name.lower() in names:
-            numbers[stem.lower()] += 1
-            name = f"{stem}-{numbers[stem.lower()] + 1}.jpg"
-        names[name.lower()] = name
-    return list(names.values())
-
-
-def _predict_all(model: OpenedModel, paths: Sequence[Path | StoredImage], folder: Path) -> Results:
-    lines = []
-    with Progress("predict: image", len(paths)) as progress:
-        for path, name in zip(paths, picture_names(paths), strict=True):
-            lines.append(_predict(model, path, folder, f"{PICTURES_DIR}/{name}"))
-            progress.update(len(lines))
-    write_file(folder / PREDICTIONS_FILE, "".join(json.dumps(line) + "\n" for line in lines))
-    found = [len(line["detections"]) for line in lines if "detections" in line]
-    errors = [f"{line['image']}: {line['error']}" for line in lines if "error" in line]
-    return {"images": len(found), "detections": sum(found), "errors": errors}
-
-
-def _predict(
-    model: OpenedModel, path: Path | StoredImage, out_dir: Path, picture: str
-) -> dict[str, Any]:
-    """Write a copy of the image with the boxes drawn, and return the line of the image."""
-    try:
-        prediction = model(read_image(path))
-    except DataError as error:
-        return {"image": str(path), "error": str(error)}
-    write_file(out_dir / picture, prediction.to_jpeg())
-    return {"image": str(path), "picture": picture, **prediction.to_dict()}

@@ -45,18 +45,33 @@ def test_a_photograph_gives_boxes_scores_and_names(detector):
     np.testing.assert_allclose([each["box"] for each in plain["detections"]], found.boxes, atol=0.1)
 
 
-@pytest.mark.parametrize(
-    "image", [PHOTOGRAPH.as_uri(), decode_image(PHOTOGRAPH.read_bytes())], ids=["uri", "pixels"]
-)
-def test_every_kind_of_image_gives_the_same(detector, image):
-    np.testing.assert_array_equal(detector(image).boxes, detector(PHOTOGRAPH).boxes)
+def test_every_kind_of_image_gives_the_same(detector):
+    content, expected = PHOTOGRAPH.read_bytes(), detector(PHOTOGRAPH).boxes
+    pixels = decode_image(content)
+    images = [PHOTOGRAPH.as_uri(), content, pixels, Image.fromarray(pixels), Path(PHOTOGRAPH)]
+    for image, of_list in zip(images, detector(images), strict=True):
+        np.testing.assert_array_equal(detector(image).boxes, expected)
+        np.testing.assert_allclose(of_list.boxes, expected, atol=1e-3)
+
+
+def test_a_stream_is_read_as_it_is_consumed(detector):
+    def images():
+        yield PHOTOGRAPH
+        for _ in range(10_000):
+            yield "nowhere.jpg"
+
+    stream = detector.stream(images())
+    assert len(next(stream).boxes) > 0
+    with pytest.raises(DataError, match=r"nowhere\.jpg: the image does not exist"):
+        next(stream)
 
 
 def test_the_help_teaches_it(framework, sure_model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "trained").symlink_to(sure_model)
     (tmp_path / "photo.jpg").symlink_to(PHOTOGRAPH)
-    example = ssd_core.__doc__.split("\n\n", 2)[2].rpartition("\n\n")[0]
+    lines = ssd_core.__doc__.splitlines(keepends=True)
+    example = "".join(line for line in lines if line.startswith(" " * 4))
     named = example.replace('"trained"', f'"trained", framework="{framework}", device="cpu"')
     exec(textwrap.dedent(named), {})
     with Image.open("found.jpg") as drawn:
@@ -81,7 +96,7 @@ def test_anything_else_is_refused_in_one_line(detector, image, error, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"score": 2}, "score_threshold: input should be less than 1"),
+        ({"score": 2}, "predict.score: input should be less than 1"),
         ({"framework": "torhc"}, "did you mean 'torch'"),
     ],
 )

@@ -13,6 +13,7 @@ from ssd_core.config import (
     EvaluateConfig,
     PhotometricSpec,
     PostprocessOverrides,
+    PredictConfig,
 )
 from ssd_core.data.batches.loader import Loader
 from ssd_core.stages import evaluate, predict
@@ -92,7 +93,8 @@ def test_evaluation(turned_shards: Path, trained_dir: Path, tmp_path: Path) -> N
 
 def test_prediction(turned_dir: Path, trained_dir: Path, tmp_path: Path) -> None:
     model_dir, out_dir = LocalDirectory(trained_dir), LocalDirectory(tmp_path)
-    predict.run(ALL, model_dir, [LocalDirectory(turned_dir)], out_dir, device="cpu")
+    config = PredictConfig(score=0.01)
+    predict.run(config, model_dir, [LocalDirectory(turned_dir)], out_dir, device="cpu")
     lines = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
     assert [(line["width"], line["height"]) for line in lines] == [SIZE] * 9
     assert lines[0]["detections"]

@@ -9,21 +9,28 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ssd_core.config import PostprocessOverrides, PostprocessSpec
+from ssd_core.config import PredictConfig
 from ssd_core.data.decode import read_size
 from ssd_core.errors import DataError, UsageError
 from ssd_core.model_dir import read_model, write_model
+from ssd_core.recipes.overrides import override
 from ssd_core.stages import predict
-from ssd_core.stages.prediction import StoredImage, read_image
+from ssd_core.stages.prediction.images import (
+    StoredImage,
+    find_images,
+    list_places,
+    name_outputs,
+    read_image,
+)
 from ssd_core.store import LocalDirectory
 from tests.data.image_corpus import BAD, GOOD, REMARKABLE
 
 IMAGES = Path(__file__).parents[2] / "examples" / "bccd" / "JPEGImages"
 
 
-def run(model_dir, images, out_dir, **overrides):
+def run(model_dir, images, out_dir, **values):
     """Return the result of the stage and the lines of `predictions.jsonl`."""
-    config, model = PostprocessOverrides(**overrides), LocalDirectory(model_dir)
+    config, model = PredictConfig(**values), LocalDirectory(model_dir)
     places = [LocalDirectory(image) for image in images]
     result = predict.run(config, model, places, LocalDirectory(out_dir), device="cpu")
     lines = (out_dir / "predictions.jsonl").read_text().splitlines()
@@ -33,7 +40,7 @@ def run(model_dir, images, out_dir, **overrides):
 def test_each_image_gets_a_line_and_a_copy(trained_dir, tmp_path, caplog):
     caplog.set_level("INFO")
     images = sorted(IMAGES.glob("*.jpg"))[:3]
-    result, lines = run(trained_dir, images, tmp_path, score_threshold=0.2)
+    result, lines = run(trained_dir, images, tmp_path, score=0.2)
     assert [line["image"] for line in lines] == [str(image) for image in images]
     for line in lines:
         with Image.open(tmp_path / line["picture"]) as copy:
@@ -49,20 +56,18 @@ def test_each_image_gets_a_line_and_a_copy(trained_dir, tmp_path, caplog):
     assert result.metadata["detections"] == sum(len(line["detections"]) for line in lines) > 0
 
 
-def test_the_model_decides_on_its_post_processing_unless_overridden(trained_dir, tmp_path):
+def test_the_recipe_decides_on_all_but_the_score(trained_dir, tmp_path):
     trained = read_model(LocalDirectory(trained_dir))
-    own = PostprocessSpec(score_threshold=0.01, max_detections_per_image=2)
-    model = trained.description.model.model_copy(update={"postprocess": own})
-    recipe = trained.description.recipe
-    train = recipe.train.model_copy(update={"model": model})
-    changed = trained.description.model_copy(
-        update={"recipe": recipe.model_copy(update={"train": train})}
-    )
-    write_model(LocalDirectory(tmp_path / "model"), changed, trained.classes, trained.weights)
-    image = next(IMAGES.glob("*.jpg"))
-    for overrides, expected in (({}, 2), ({"max_detections_per_image": 3}, 3)):
-        _, [line] = run(tmp_path / "model", [image], tmp_path / f"{expected}", **overrides)
-        assert len(line["detections"]) == expected
+    own = "train.model.postprocess.score_threshold=0.9"
+    for limit in (2, 3):
+        changes = [own, f"evaluate.postprocess.max_detections_per_image={limit}"]
+        recipe = override(trained.description.recipe, changes)
+        changed = trained.description.model_copy(update={"recipe": recipe})
+        folder = tmp_path / f"model{limit}"
+        write_model(LocalDirectory(folder), changed, trained.classes, trained.weights)
+        image = next(IMAGES.glob("*.jpg"))
+        _, [line] = run(folder, [image], tmp_path / f"{limit}", score=0.01)
+        assert len(line["detections"]) == limit
 
 
 def test_a_folder_is_searched_and_other_files_are_skipped(trained_dir, tmp_path):
@@ -107,7 +112,7 @@ def test_bad_files_do_not_lose_the_others(trained_dir, tmp_path, caplog):
     assert message.startswith(f"{folder}/0.png: the file is empty; ")
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
     assert message.endswith(
-        f"(error 1 of 9, all in {tmp_path}/out/predictions.jsonl); the results of the other 2 "
+        f"(error 1 of 9, all in {tmp_path}/out/results.json); the results of the other 2 "
         "images are complete"
     )
     with pytest.raises(DataError, match="error 1 of 1, .*; no image is left"):
@@ -146,7 +151,7 @@ def test_names_of_images_and_classes_may_contain_anything(trained_dir, tmp_path)
     write_model(LocalDirectory(tmp_path / "model"), trained.description, classes, trained.weights)
     image = tmp_path / ("two\nlines " + "x" * 240 + ".jpg")
     shutil.copy(next(IMAGES.glob("*.jpg")), image)
-    _, [line] = run(tmp_path / "model", [image], tmp_path / "out", score_threshold=0.05)
+    _, [line] = run(tmp_path / "model", [image], tmp_path / "out", score=0.05)
     assert {found["class"] for found in line["detections"]} <= set(names)
     with Image.open(tmp_path / "out" / line["picture"]) as picture:
         assert picture.size == (640, 480)
@@ -154,9 +159,8 @@ def test_names_of_images_and_classes_may_contain_anything(trained_dir, tmp_path)
 
 def test_equal_names_stay_apart():
     paths = [Path("a/x.jpg"), Path("b/x.png"), Path("c/X.jpg"), Path("x-2.jpg"), Path("y.jpg")]
-    names = predict.picture_names(paths)
-    assert names == ["x.jpg", "x-2.jpg", "X-3.jpg", "x-2-2.jpg", "y.jpg"]
-    assert len(set(predict.picture_names([Path("0.jpg")] * 100_000))) == 100_000  # not quadratic
+    assert name_outputs(paths) == ["x", "x-2", "X-3", "x-2-2", "y"]
+    assert len(set(name_outputs([Path("0.jpg")] * 100_000))) == 100_000  # not quadratic
 
 
 def test_a_stored_image_that_was_removed_since_its_listing_is_a_data_error(tmp_path):
@@ -168,7 +172,25 @@ def test_an_image_that_is_given_twice_is_read_once(tmp_path):
     path = tmp_path / "a.png"
     Image.new("L", (4, 4)).save(path)
     places = [LocalDirectory(each) for each in (path, tmp_path, path)]
-    assert predict.find_images(places, LocalDirectory(tmp_path / "out")) == [path]
+    assert find_images(places, LocalDirectory(tmp_path / "out")) == [path]
+
+
+def test_globs_and_lists_name_places(tmp_path, monkeypatch):
+    for name in ("a.jpg", "deep/b.jpg", "[c].jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+
+    def names(*words):
+        return [str(place) for place in list_places(words, [" a.jpg\n", "\n", "s3://photos/c d\n"])]
+
+    assert names("**/*.jpg", "a.jpg") == ["[c].jpg", "a.jpg", "deep/b.jpg", "a.jpg"]
+    assert names("-") == ["a.jpg", "s3://photos/c d"]
+    assert names("[c].jpg", "s3://photos/*") == ["[c].jpg", "s3://photos/*"]  # names, not globs
+    with pytest.raises(UsageError, match=r"\*\.png: no file matches; expected paths of images"):
+        names("*.png")
+    with pytest.raises(UsageError, match="-: no lines on standard input; expected"):
+        list(list_places(["-"], ["\n"]))
 
 
 @pytest.mark.parametrize(
@@ -177,4 +199,4 @@ def test_an_image_that_is_given_twice_is_read_once(tmp_path):
 )
 def test_a_path_without_images_is_refused(tmp_path, name, message):
     with pytest.raises(UsageError, match=message):
-        predict.find_images([LocalDirectory(tmp_path / name)], LocalDirectory(tmp_path / "out"))
+        find_images([LocalDirectory(tmp_path / name)], LocalDirectory(tmp_path / "out"))

@@ -1,0 +1,104 @@
+"""The files of a prediction, by format: each writer reads the outcomes of all images once."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ssd_core.config import PredictionFormat
+from ssd_core.detection.boxes import to_cxcywh
+from ssd_core.errors import DataError
+from ssd_core.evaluation.detections_file import DETECTIONS_FILE, write_detections
+from ssd_core.stages.prediction.result import Prediction
+from ssd_core.store.local import replace_file, write_file
+from ssd_core.structures import ClassInfo, Detections
+
+PREDICTIONS_FILE = "predictions.jsonl"
+IMAGES_FILE = "images.json"
+LABELS_DIR = "labels"
+CLASSES_FILE = "classes.txt"
+
+
+class Outcome(NamedTuple):
+    """The result of one image, or of one frame of a video."""
+
+    image: str
+    """Path or URI as it was given."""
+    name: str
+    """Name of its outputs without a suffix, unique."""
+    frame: int | None
+    """Number of the frame from 0; None for an image."""
+    picture: str | None
+    """Path of the drawn copy below the output directory."""
+    result: Prediction | DataError
+
+
+def _write_jsonl(folder: Path, outcomes: Iterable[Outcome], classes: Sequence[ClassInfo]) -> None:
+    """Write a line per image, with its detections or its error."""
+    with replace_file(folder / PREDICTIONS_FILE) as path, path.open("w") as file:
+        for each in outcomes:
+            file.write(json.dumps(_line(each)) + "\n")
+
+
+def _line(outcome: Outcome) -> dict[str, Any]:
+    line: dict[str, Any] = {"image": outcome.image}
+    if outcome.frame is not None:
+        line["frame"] = outcome.frame
+    if isinstance(outcome.result, DataError):
+        return line | {"error": str(outcome.result)}
+    if outcome.picture is not None:
+        line["picture"] = outcome.picture
+    return line | outcome.result.to_dict()
+
+
+def _write_coco(folder: Path, outcomes: Iterable[Outcome], classes: Sequence[ClassInfo]) -> None:
+    """Write the detections in the COCO results format, and the images with their ids.
+
+    An image id is the number that is the file's name, as in COCO, or else the running number of
+    the image from 1; `images.json` has the keys of COCO's lists of test images.
+    """
+    images: list[dict[str, Any]] = []
+
+    def detections() -> Iterator[tuple[int, Detections]]:
+        for number, each in enumerate(outcomes, 1):
+            if isinstance(each.result, Prediction):
+                height, width = each.result.pixels.shape[:2]
+                stem = Path(each.image).stem
+                image_id = int(stem) if each.frame is None and stem.isdecimal() else number
+                image = {"id": image_id, "file_name": each.image, "width": width, "height": height}
+                images.append(image if each.frame is None else image | {"frame": each.frame})
+                yield image_id, each.result.found
+
+    write_detections(folder / DETECTIONS_FILE, detections(), classes)
+    categories = [{"id": info.category_id, "name": info.name} for info in classes]
+    write_file(folder / IMAGES_FILE, json.dumps({"images": images, "categories": categories}))
+
+
+def _write_yolo(folder: Path, outcomes: Iterable[Outcome], classes: Sequence[ClassInfo]) -> None:
+    """Write a text file per image: class from 0, centre, size and score per line, in [0, 1]."""
+    for each in outcomes:
+        if isinstance(each.result, Prediction):
+            name = each.name if each.frame is None else f"{each.name}/{each.frame:06}"
+            write_file(folder / LABELS_DIR / f"{name}.txt", _yolo_lines(each.result))
+    write_file(folder / CLASSES_FILE, "".join(f"{info.name}\n" for info in classes))
+
+
+def _yolo_lines(result: Prediction) -> str:
+    height, width = result.pixels.shape[:2]
+    boxes = to_cxcywh(result.boxes) / np.array([width, height] * 2, np.float32)
+    rows = zip(result.found.labels.tolist(), boxes.tolist(), result.scores.tolist(), strict=True)
+    return "".join(
+        f"{label - 1} {' '.join(f'{value:.6f}' for value in (*box, score))}\n"
+        for label, box, score in rows
+    )
+
+
+Writer = Callable[[Path, Iterable[Outcome], Sequence[ClassInfo]], None]
+WRITERS: Mapping[PredictionFormat, tuple[str, Writer]] = {
+    "jsonl": (PREDICTIONS_FILE, _write_jsonl),
+    "coco": (DETECTIONS_FILE, _write_coco),
+    "yolo": (LABELS_DIR, _write_yolo),
+}
+"""The main output of each format below the output directory, and its writer."""

@@ -1,0 +1,137 @@
+"""The formats of a prediction, videos, and large images in tiles."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from ssd_core import load_detector
+from ssd_core.cli.app import app
+from ssd_core.data.decode import decode_image
+from ssd_core.detection.boxes import compute_iou
+from ssd_core.errors import UsageError
+from ssd_core.stages.prediction.images import find_images
+from ssd_core.store import LocalDirectory
+from tests.datasets import split_of
+
+IMAGES = Path(__file__).parents[2] / "examples" / "bccd" / "JPEGImages"
+
+
+def predict(model, *words, **options):
+    arguments = ["predict", "--model", model, "--device", "cpu", "--score", "0.2", *words]
+    return CliRunner().invoke(app, [str(each) for each in arguments], **options)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """Return a video of five frames: four photographs, and the first one again."""
+    path = tmp_path_factory.mktemp("video") / "clip.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10, (640, 480))
+    photographs = sorted(IMAGES.glob("*.jpg"))[:4]
+    for photograph in [*photographs, photographs[0]]:
+        writer.write(cv2.imread(str(photograph)))
+    writer.release()
+    return path
+
+
+def test_a_video_gives_a_line_per_frame_and_a_video(trained_dir, clip, tmp_path):
+    photograph = next(IMAGES.glob("*.jpg"))
+    done = predict(trained_dir, photograph, clip, "--out", tmp_path / "out", "--batch-size", 2)
+    assert done.exit_code == 0, done.stderr
+    lines = (tmp_path / "out/predictions.jsonl").read_text().splitlines()
+    image, *frames = map(json.loads, lines)
+    assert "frame" not in image
+    assert [frame["frame"] for frame in frames] == [0, 1, 2, 3, 4]
+    assert {(frame["image"], frame["picture"]) for frame in frames} == {
+        (str(clip), "pictures/clip.mp4")
+    }
+    assert sum(len(frame["detections"]) for frame in frames) > 5
+    drawn = cv2.VideoCapture(str(tmp_path / "out/pictures/clip.mp4"))
+    assert drawn.get(cv2.CAP_PROP_FPS) == 10
+    assert drawn.get(cv2.CAP_PROP_FRAME_COUNT) == 5
+    assert drawn.read()[1].shape == (480, 640, 3)
+    pictures = {path.name for path in (tmp_path / "out/pictures").iterdir()}
+    assert pictures == {"clip.mp4", f"{photograph.stem}.jpg"}
+
+
+def test_a_video_that_cannot_be_decoded_does_not_stop_the_rest(trained_dir, tmp_path):
+    (tmp_path / "bad.mp4").write_bytes(b"not a video")
+    words = [tmp_path / "bad.mp4", next(IMAGES.glob("*.jpg")), "--out", tmp_path / "out"]
+    done = predict(trained_dir, *words)
+    assert "bad.mp4: the video cannot be decoded; convert it to MP4" in str(done.exception)
+    assert "the results of the other 1 image are complete" in str(done.exception)
+
+
+def test_a_stored_video_is_refused(tmp_path, monkeypatch):
+    class Stored(LocalDirectory):
+        local = None
+
+    with pytest.raises(UsageError, match="a video must be on a local disk; copy it to one"):
+        find_images([Stored(tmp_path / "a.mp4")], LocalDirectory(tmp_path / "out"))
+
+
+def test_coco_results_are_evaluated_like_those_of_evaluate(trained_dir, tmp_path):
+    """Ids come from names of digits alone, so such files fit the ground truth of their source."""
+    names = ["000007.jpg", "12.jpg"]
+    for name, photograph in zip(names, sorted(IMAGES.glob("*.jpg")), strict=False):
+        (tmp_path / name).write_bytes(photograph.read_bytes())
+    words = [tmp_path, "--format", "coco", "--no-pictures", "--out", tmp_path / "out"]
+    assert predict(trained_dir, *words).exit_code == 0
+    assert not (tmp_path / "out/pictures").exists()
+    listed = json.loads((tmp_path / "out/images.json").read_text())
+    assert [image["id"] for image in listed["images"]] == [7, 12]
+    assert [(each["id"], each["name"]) for each in listed["categories"]] == [
+        (1, "Platelets"),
+        (2, "RBC"),
+        (3, "WBC"),
+    ]
+    rows = json.loads((tmp_path / "out/detections.json").read_text())
+    truth = listed | {
+        "annotations": [
+            {"id": number, **row, "area": row["bbox"][2] * row["bbox"][3], "iscrowd": 0}
+            for number, row in enumerate(rows, 1)
+        ]
+    }
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    files = ["--detections", tmp_path / "out/detections.json", "--ground-truth"]
+    words = ["evaluate", *files, tmp_path / "truth.json", "--out", tmp_path / "e", "--json"]
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert json.loads(done.stdout)["metrics"]["ap"] > 0.99
+
+
+def test_a_list_on_standard_input_gives_yolo_labels(trained_dir, tmp_path):
+    photographs = sorted(IMAGES.glob("*.jpg"))[:2]
+    paths = "".join(f"{photograph}\n" for photograph in photographs)
+    words = ["-", "--format", "yolo", "--out", tmp_path / "out"]
+    done = predict(trained_dir, *words, input=paths)
+    assert done.stdout.splitlines()[-1] == str(tmp_path / "out/labels")
+    assert (tmp_path / "out/classes.txt").read_text() == "Platelets\nRBC\nWBC\n"
+    detector = load_detector(trained_dir, score=0.2, device="cpu")
+    for photograph, found in zip(photographs, detector(photographs), strict=True):
+        rows = np.loadtxt(tmp_path / f"out/labels/{photograph.stem}.txt", ndmin=2)
+        np.testing.assert_array_equal(rows[:, 0], found.found.labels - 1)
+        np.testing.assert_allclose(rows[:, 5], found.scores, atol=1e-5)
+        sides = (found.boxes[:, 2:] - found.boxes[:, :2]) / [640, 480]
+        np.testing.assert_allclose(rows[:, 3:5], sides, atol=1e-4)
+
+
+def test_tiles_find_what_is_too_small_in_the_whole_image(trained_dir, bccd_shards):
+    """A mosaic of photographs: in the whole of it, a cell has a few pixels of the input."""
+    columns, rows = 4, 4
+    mosaic = Image.new("RGB", (640 * columns, 480 * rows))
+    truths = []
+    for number, record in enumerate(split_of(bccd_shards, "train").read(range(columns * rows))):
+        corner = (640 * (number % columns), 480 * (number // columns))
+        mosaic.paste(Image.fromarray(decode_image(record.image)), corner)
+        truths.append(record.annotations.boxes + np.float32(corner * 2))
+    truth = np.concatenate(truths)
+
+    def count_found(tile):
+        found = load_detector(trained_dir, score=0.3, tile=tile, device="cpu")(mosaic)
+        return int((compute_iou(truth, found.boxes) >= 0.5).any(axis=1).sum())
+
+    assert count_found(640) > 3 * count_found(None) + 20
