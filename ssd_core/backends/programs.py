@@ -8,6 +8,7 @@ from ssd_core.layouts.base import OURS, WeightLayout
 from ssd_core.layouts.ckpt import read_ckpt
 from ssd_core.layouts.graph_def import read_graph
 from ssd_core.layouts.mindspore import MINDSPORE
+from ssd_core.layouts.mmdetection import MMDETECTION, use_new_names
 from ssd_core.layouts.nvidia import NVIDIA
 from ssd_core.layouts.tensorflow import TENSORFLOW
 from ssd_core.layouts.torchvision import TORCHVISION
@@ -27,6 +28,10 @@ class OtherProgram(NamedTuple):
         return self.networks.get(backbone, OURS)
 
 
+def _read_mmdetection(content: bytes) -> dict[str, Array]:
+    return use_new_names(_read_torch(content))
+
+
 def _read_torch(content: bytes) -> dict[str, Array]:
     require_package("torch")
     from ssd_core.backends.torch.state_file import read_state_file
@@ -36,6 +41,7 @@ def _read_torch(content: bytes) -> dict[str, Array]:
 
 PROGRAMS = {
     "mindspore": OtherProgram(read_ckpt, MINDSPORE),
+    "mmdetection": OtherProgram(_read_mmdetection, MMDETECTION),
     "nvidia": OtherProgram(_read_torch, NVIDIA),
     "tensorflow": OtherProgram(read_graph, TENSORFLOW),
     "torchvision": OtherProgram(_read_torch, TORCHVISION),

@@ -21,7 +21,7 @@ _LEVELS = 6
 """Of both networks."""
 
 
-def _number_vgg16() -> dict[str, int]:
+def number_vgg16() -> dict[str, int]:
     """Return the place of each convolution in VGG16; activations and pools count too."""
     places, place = {}, 0
     for stage, widths in VGG16.items():
@@ -48,7 +48,7 @@ def name_resnet50(stem: str, norm: str, stages: Sequence[str]) -> dict[str, str]
 def _vgg16() -> dict[str, str]:
     """Return the names of the layers."""
     layers = {"backbone.conv4_3_norm.scale": "backbone.scale_weight"}
-    for layer, place in _number_vgg16().items():
+    for layer, place in number_vgg16().items():
         if place < _POOL4:
             theirs = f"features.{place}"
         elif place < _POOL5:
@@ -122,7 +122,7 @@ TORCHVISION = {
 }
 
 _VGG16 = WeightLayout(
-    layers={f"backbone.{layer}": str(place) for layer, place in _number_vgg16().items()},
+    layers={f"backbone.{layer}": str(place) for layer, place in number_vgg16().items()},
     roles={},
     prefix="features.",
     arrange=keep,

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from ssd_core.backends import open_backend
+from ssd_core.config import InitConfig
 from ssd_core.errors import DataError, OwnershipError, UsageError
 from ssd_core.layouts.ckpt import read_ckpt, write_ckpt
 from ssd_core.model_dir import Model, read_model, write_model
@@ -15,6 +16,7 @@ from ssd_core.recipes.overrides import override
 from ssd_core.stages import export, import_weights
 from ssd_core.store import LocalDirectory
 from ssd_core.structures import ClassInfo
+from ssd_core.training.initial import InitialWeights
 from tests.small_model import describe_model
 
 CLASSES = ["red cell", "white cell"]
@@ -79,6 +81,24 @@ def test_the_model_has_the_weights_and_the_record_their_origin(arrays, model, ru
     assert content["inputs"]["weights"]["digest"] == digest
     content = json.loads((tmp_path / "out" / "results.json").read_text())
     assert content["unmatched"] == ["other.weight"]
+
+
+@pytest.mark.parametrize(
+    ("scope", "parts"),
+    [
+        ("all", ("backbone.", "extras.", "heads.")),
+        ("without-heads", ("backbone.", "extras.")),
+        ("backbone", ("backbone.",)),
+    ],
+)
+def test_a_training_starts_from_the_imported_model(scope, parts, arrays, model, run, tmp_path):
+    run(arrays, classes=CLASSES)
+    learner = open_backend("torch", "cpu", "fp32").learner(RECIPE.train, len(CLASSES))
+    initial, start = learner.weights(), InitConfig(source=str(tmp_path / "out"), scope=scope)
+    InitialWeights(start).load(learner, RECIPE.train.model, model.classes)
+    for name, array in learner.weights().items():
+        expected = model.weights if name.startswith(parts) else initial
+        np.testing.assert_array_equal(array, expected[name], err_msg=name)
 
 
 def test_half_precision_and_the_kernels_of_first_versions_are_read(arrays, model, run, tmp_path):

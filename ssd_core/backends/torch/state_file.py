@@ -13,6 +13,9 @@ from ssd_core.structures import Array
 _MAX_BYTES = 2**32
 _COUNTER = "num_batches_tracked"
 """Ends the name of the batches that a norm of PyTorch has seen, which no network depends on."""
+_OLD_FORMAT = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""Begins files of PyTorch before 1.6, and the published ones of mmdetection: without an archive, as
+large as their tensors."""
 _STATE = ("model", "state_dict")
 """The weights in a checkpoint of a training: torchvision's, and that of most other programs."""
 
@@ -38,16 +41,8 @@ def read_state_file(content: bytes) -> dict[str, Array]:
 
 
 def _load(content: bytes) -> object:
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-    except (zipfile.BadZipFile, NotImplementedError, ValueError):
-        raise DataError(
-            "not a file of torch.save, or damaged, or of a version before 1.6; copy it again, or "
-            "save it with a later version"
-        ) from None
-    if size > _MAX_BYTES:
-        raise DataError(f"it unpacks to {size:,} bytes; at most {_MAX_BYTES:,} are read")
+    if not content.startswith(_OLD_FORMAT):
+        _check_archive(content)
     try:
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # torch documents no classes; its message advises to run the file
@@ -57,6 +52,17 @@ def _load(content: bytes) -> object:
             "it is damaged, or holds more than tensors and plain values, which is not run; save "
             "model.state_dict() alone"
         ) from None
+
+
+def _check_archive(content: bytes) -> None:
+    """Check that an archive unpacks to a limited size."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):
+        raise DataError("not a file of torch.save, or damaged; copy it again") from None
+    if size > _MAX_BYTES:
+        raise DataError(f"it unpacks to {size:,} bytes; at most {_MAX_BYTES:,} are read")
 
 
 def _to_array(tensor: Tensor) -> Array:

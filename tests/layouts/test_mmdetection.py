@@ -1,0 +1,83 @@
+"""Checkpoints of mmdetection's SSD become models that compute the same."""
+
+import numpy as np
+import pytest
+
+from ssd_core.backends import open_backend
+from ssd_core.model_dir import read_model
+from ssd_core.recipes import load_recipe
+from ssd_core.stages import import_weights
+from ssd_core.store import LocalDirectory
+from tests.contract.compute import make_batch
+
+torch = pytest.importorskip("torch", reason="these are files of PyTorch")
+mmdetection_ssd = pytest.importorskip("tests.layouts.mmdetection_ssd")
+
+NUM_CLASSES = 3
+CLASSES = ["cat", "dog", "owl"]
+SIDES = {"ssd300_vgg16": 300, "ssd512_vgg16": 512}
+SHAPES = {
+    "backbone.features.0.weight": (64, 3, 3, 3),
+    "backbone.features.31.weight": (1024, 512, 3, 3),
+    "backbone.features.33.bias": (1024,),
+    "neck.l2_norm.weight": (512,),
+    "neck.extra_layers.0.0.conv.weight": (256, 1024, 1, 1),
+    "neck.extra_layers.3.1.conv.bias": (256,),
+    "bbox_head.cls_convs.0.0.weight": (4 * (NUM_CLASSES + 1), 512, 3, 3),
+    "bbox_head.reg_convs.5.0.bias": (4 * 4,),
+}
+"""As mmdetection prints them for 300 px."""
+
+
+@pytest.fixture(scope="module", params=SIDES)
+def recipe(request):
+    return load_recipe(request.param)
+
+
+@pytest.fixture(scope="module")
+def original(recipe):
+    torch.manual_seed(0)
+    return mmdetection_ssd.Ssd(SIDES[recipe.name], NUM_CLASSES + 1).eval()
+
+
+@pytest.fixture
+def run(recipe, tmp_path):
+    """Imports a checkpoint in the form that mmdetection publishes, without an archive."""
+
+    def run(state):
+        path, out = tmp_path / "epoch_24.pth", LocalDirectory(tmp_path / "out")
+        meta = {"epoch": 24, "CLASSES": tuple(CLASSES), "config": "model = dict()"}
+        content = {"meta": meta, "state_dict": state}
+        torch.save(content, path, _use_new_zipfile_serialization=False)
+        source, options = LocalDirectory(path), {"recipe": recipe, "classes": CLASSES}
+        result = import_weights.run(source, out, layout_name="mmdetection", **options)
+        assert result.metadata["unmatched"] == 0
+        return read_model(out)
+
+    return run
+
+
+def test_the_model_computes_the_same(original, run):
+    model = run(original.state_dict())
+    config = model.description.model
+    detector = open_backend("torch", "cpu", "fp32").detector(
+        config, NUM_CLASSES, model.weights, config.postprocess
+    )
+    images = make_batch(0, config.image_size).images[:1]
+    with torch.inference_mode():
+        logits, offsets = original(torch.from_numpy(images).permute(0, 3, 1, 2))
+    found = detector.forward(detector.preprocess(images))
+    torch.testing.assert_close(found[0], logits.roll(1, dims=2), atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(found[1], offsets, atol=1e-3, rtol=1e-4)
+    shapes = {name: tuple(array.shape) for name, array in original.state_dict().items()}
+    if config.image_size == 300:
+        assert SHAPES.items() <= shapes.items()
+
+
+def test_names_before_version_2_14_are_read(original, run):
+    state = original.state_dict()
+    old = mmdetection_ssd.with_old_names(state)
+    assert len(old.keys() - state.keys()) > 40
+    found, expected = run(old).weights, run(state).weights
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
