@@ -32,7 +32,7 @@ def evaluate(
         model: The detector.
 
     Returns:
-        evaluation: `results.json` and `detections.json`.
+        evaluation: `results.json`, `detections.json` and `ground_truth.json`.
         metrics: The COCO metrics.
         confusion: The confusion matrix; of more than 100 classes, of the 50 with most errors.
     """

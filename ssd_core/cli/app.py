@@ -6,6 +6,7 @@ from typing import NoReturn
 import typer
 
 from ssd_core.cli import (
+    compare,
     data,
     doctor,
     exits,
@@ -44,6 +45,7 @@ for command in (
     plan.plan,
     train.train,
     model.evaluate,
+    compare.compare,
     model.benchmark,
     history.history,
     fps.fps,

@@ -14,6 +14,8 @@ from ssd_core.evaluation.run import EvaluatedImage
 from ssd_core.logs import format_count, logger
 from ssd_core.structures import Annotations, ClassInfo, Detections
 
+GROUND_TRUTH_FILE = "ground_truth.json"
+
 _Id = Annotated[int, Meta(ge=-(2**53), le=2**53)]
 _Position = Annotated[float, Meta(ge=-1e9, le=1e9)]
 _Side = Annotated[float, Meta(ge=0, le=1e9)]
@@ -21,6 +23,7 @@ _Side = Annotated[float, Meta(ge=0, le=1e9)]
 
 class _Image(Struct, gc=False):
     id: _Id
+    file_name: str | None = None
 
 
 class _Category(Struct, gc=False):
@@ -73,16 +76,46 @@ def join_files(
         for label, key in enumerate(sorted(names), start=1)
     )
     labels = {info.category_id: info.label for info in classes}
-    image_ids = sorted({image.id for image in truth.images})
+    paths = {image.id: image.file_name or "" for image in truth.images}
+    image_ids = sorted(paths)
     objects = _by_image(truth.annotations, image_ids, labels, truth_name)
     by_image = _by_image(found, image_ids, labels, found_name)
     images = [
         EvaluatedImage(
-            row, key, _annotations(objects[key], labels), _detections(by_image[key], labels)
+            row,
+            key,
+            _annotations(objects[key], labels),
+            _detections(by_image[key], labels),
+            paths[key],
         )
         for row, key in enumerate(image_ids)
     ]
     return images, classes
+
+
+def format_ground_truth(images: Iterable[EvaluatedImage], classes: Sequence[ClassInfo]) -> bytes:
+    """Return images, classes and objects as a COCO annotation file, which `join_files` reads.
+
+    Nothing is rounded, so it has the same figures as the arrays.
+    """
+    category_ids = {info.label: info.category_id for info in classes}
+    listed: list[_Image] = []
+    annotations: list[dict[str, Any]] = []
+    for image in images:
+        truth = image.truth
+        listed.append(_Image(image.image_id, image.path))
+        boxes = truth.boxes.astype(np.float64)
+        boxes[:, 2:] -= boxes[:, :2]
+        columns = (each.tolist() for each in (boxes, truth.labels, truth.areas, truth.is_crowd))
+        for box, label, area, is_crowd in zip(*columns, strict=True):
+            annotations.append(
+                {"id": len(annotations) + 1, "image_id": image.image_id, "bbox": box}
+                | {"category_id": category_ids[label], "area": area, "iscrowd": int(is_crowd)}
+            )
+    categories = [_Category(info.category_id, info.name) for info in classes]
+    return msgspec.json.encode(
+        {"info": {}, "images": listed, "categories": categories, "annotations": annotations}
+    )
 
 
 def _decode(content: bytes, kind: type[ContentT], name: str) -> ContentT:

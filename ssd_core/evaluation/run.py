@@ -25,6 +25,8 @@ class EvaluatedImage(NamedTuple):
     image_id: int
     truth: Annotations
     found: Detections
+    path: str = ""
+    """Path of the image within its source, if that names it."""
 
 
 def check_image_set(images: ImageSet, manifest: Manifest) -> None:
@@ -51,7 +53,7 @@ def detect_split(
     ids, so the order of the shards does not matter. Ranks take the same batches that a single one
     would, in turn; only rank 0 returns images, those of all.
     """
-    places: dict[int, tuple[int, Annotations]] = {}
+    places: dict[int, tuple[int, str, Annotations]] = {}
     found: list[tuple[int, Detections]] = []
 
     def load(record: Record) -> tuple[Record, ImageArray, tuple[int, int]]:
@@ -61,7 +63,9 @@ def detect_split(
     def choose() -> Iterator[Record]:
         counted = (r for r in reader.read_in_order() if is_counted(r.annotations, config.images))
         for number, batch in enumerate(batched(counted, config.batch_size)):
-            places.update({each.image_id: (each.index, each.annotations) for each in batch})
+            places.update(
+                {each.image_id: (each.index, each.image_path, each.annotations) for each in batch}
+            )
             if number % ranks.world_size == ranks.rank:
                 yield from batch
 
@@ -76,9 +80,9 @@ def detect_split(
         found = _gather(found, ranks)
     found.sort(key=lambda each: each[0])
     return [
-        EvaluatedImage(row, image_id, truth, each)
+        EvaluatedImage(row, image_id, truth, each, path)
         for image_id, each in found
-        for row, truth in [places[image_id]]
+        for row, path, truth in [places[image_id]]
     ]
 
 

@@ -13,13 +13,14 @@ from ssd_core.evaluation.accuracy import measure_accuracy
 from ssd_core.evaluation.check import check_metrics, load_pycocotools
 from ssd_core.evaluation.coco import join_images
 from ssd_core.evaluation.detections_file import DETECTIONS_FILE, write_detections
-from ssd_core.evaluation.files import join_files
+from ssd_core.evaluation.files import GROUND_TRUTH_FILE, format_ground_truth, join_files
 from ssd_core.evaluation.run import EvaluatedImage, check_image_set, detect_split, is_counted
 from ssd_core.logs import announce
 from ssd_core.report.figures import format_figures
 from ssd_core.stages.detector import open_model
 from ssd_core.stages.frame import Input, Invocation, Results, check_owner, run_stage
 from ssd_core.store import Location
+from ssd_core.store.local import write_file
 from ssd_core.store.location import read_input
 from ssd_core.structures import ClassInfo, StageResult
 
@@ -39,7 +40,7 @@ def run(
 ) -> StageResult:
     """Evaluate a model on a split of a converted data set.
 
-    Writes `detections.json` (COCO results format) and `results.json`.
+    Writes `detections.json` and `ground_truth.json` in COCO's formats, and `results.json`.
 
     Args:
         config: the `evaluate` section.
@@ -79,8 +80,7 @@ def run(
             images = detect_split(model.detector, reader, config, ranks)
 
             def measure() -> Results:
-                found = ((image.image_id, image.found) for image in images)
-                write_detections(folder / DETECTIONS_FILE, found, reader.classes)
+                _write_images(folder, images, reader.classes)
                 skipped = reader.num_images - len(images)
                 return _measure(images, skipped, reader.classes, config, is_checked=is_checked) | {
                     "model": model.description.summary(),
@@ -108,7 +108,7 @@ def run_files(
         config: the `evaluate` section; only the keys that do not belong to a model may be set.
         detections: the file of another program, or of `run`.
         ground_truth: the annotation file.
-        out_dir: directory of `results.json`.
+        out_dir: directory of the same files as those of `run`.
         is_checked: whether to compare the COCO metrics with those of pycocotools.
 
     Raises:
@@ -137,11 +137,21 @@ def run_files(
         },
     )
 
-    def work(_: Path) -> Results:
+    def work(folder: Path) -> Results:
+        _write_images(folder, images, classes)
         skipped = len(all_images) - len(images)
         return _measure(images, skipped, classes, config, is_checked=is_checked)
 
     return _summary(run_stage(invocation, out_dir, work))
+
+
+def _write_images(
+    folder: Path, images: Sequence[EvaluatedImage], classes: Sequence[ClassInfo]
+) -> None:
+    """Write what another program, or `compare`, needs to repeat the evaluation."""
+    found = ((image.image_id, image.found) for image in images)
+    write_detections(folder / DETECTIONS_FILE, found, classes)
+    write_file(folder / GROUND_TRUTH_FILE, format_ground_truth(images, classes))
 
 
 def _measure(

@@ -60,7 +60,11 @@ def test_pycocotools_computes_the_same_metrics_from_the_written_detections(
 
 
 def test_files_without_a_model_have_the_same_figures(evaluation_dir, ground_truth, tmp_path):
-    files = ["--detections", evaluation_dir / "detections.json", "--ground-truth", ground_truth]
+    written = evaluation_dir / "ground_truth.json"
+    for image in (content := read(written))["images"]:
+        assert image.pop("file_name").endswith(".jpg")
+    assert content == read(ground_truth)
+    files = ["--detections", evaluation_dir / "detections.json", "--ground-truth", written]
     options = ["--check", "--set", "evaluate.voc_ap=true"]
     done = run_ssd("evaluate", *files, *options, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr

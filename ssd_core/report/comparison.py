@@ -1,0 +1,105 @@
+"""Two evaluations side by side, as text for a terminal and as the values of a page."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ssd_core import __version__
+from ssd_core.metrics import METRICS, Metric
+
+_HEADLINE = ("ap", "ap50")
+
+
+def format_comparison(results: Mapping[str, Any]) -> str:
+    """Return the metrics, the classes, the images that changed most, and the verdict."""
+    lines = [*_table(results), ""]
+    if changed := results["changed_images"]:
+        lines.append(f"objects that only one found, at score {results['min_score']:g}")
+        lines += [
+            f"  {row['path'] or row['image_id']}: "
+            + "; ".join(
+                f"only {name} {describe_objects(row[key])}"
+                for name, key in (("A", "only_a"), ("B", "only_b"))
+                if row[key]
+            )
+            for row in changed[:10]
+        ]
+        lines.append("")
+    lines += [describe_verdict(results, name) for name in _HEADLINE]
+    return "\n".join(lines)
+
+
+def describe_verdict(results: Mapping[str, Any], name: str) -> str:
+    """Return one sentence: "B is worse: AP 0.534 → 0.513, -0.021 [-0.034, -0.009]"."""
+    row, metric = results["overall"][name], METRICS[name]
+    judged = {"not distinguishable": "A and B are not distinguishable"}
+    verdict = judged.get(row["verdict"], f"B is {row['verdict']}")
+    values = f"{metric.format(row['a'])} → {metric.format(row['b'])}"
+    return f"{verdict}: {metric.title} {values}, {' '.join(_change(metric, row))}"
+
+
+def describe_objects(counts: Mapping[str, int]) -> str:
+    """Return "3 cat, 1 dog"."""
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items())
+
+
+def content(results: Mapping[str, Any], uris: Sequence[str]) -> dict[str, Any]:
+    """Return the values of the page about the evaluations A and B at these URIs."""
+    metric = METRICS["ap"]
+    return {
+        "title": "Comparison of two evaluations",
+        "subtitle": [f"A {uris[0]}", f"B {uris[1]}", f"ssd-core {__version__}"],
+        "headline": [
+            (
+                results["overall"][name]["verdict"],
+                f"{METRICS[name].title} of B",
+                describe_verdict(results, name).partition(": ")[2],
+            )
+            for name in _HEADLINE
+        ],
+        "counts": {name: results[name] for name in ("images", "objects")},
+        "rows": [
+            {"title": title, "objects": objects, "verdict": row["verdict"]}
+            | {"a": metric.format(row["a"]), "b": metric.format(row["b"])}
+            | dict(zip(("difference", "interval"), _change(metric, row), strict=True))
+            for title, objects, row in _rows(results)
+        ],
+        "changed": [
+            row | {key: describe_objects(row[key]) for key in ("only_a", "only_b")}
+            for row in results["changed_images"]
+        ],
+        "min_score": results["min_score"],
+    }
+
+
+def _rows(results: Mapping[str, Any]) -> list[tuple[str, int, Mapping[str, Any]]]:
+    """Return title, objects and values of each metric, and of the AP of each class."""
+    metrics = results["overall"].items()
+    return [
+        *((METRICS[name].title, results["objects"], row) for name, row in metrics),
+        *((row["name"], row["objects"], row) for row in results["classes"]),
+    ]
+
+
+def _table(results: Mapping[str, Any]) -> list[str]:
+    metric = METRICS["ap"]
+    table = [("AP", "objects", "A", "B", "B - A", "95 % interval", "B is")]
+    for title, objects, row in _rows(results):
+        values = (metric.format(row["a"]), metric.format(row["b"]), *_change(metric, row))
+        table.append((title, f"{objects:,}", *values, row["verdict"]))
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return [
+        "  ".join(
+            f"{cell:{'<' if column in (0, 6) else '>'}{width}}"
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in table
+    ]
+
+
+def _change(metric: Metric, row: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the difference and its interval with signs; a dash for what has no value."""
+    shown = "–" if row["difference"] is None else f"{row['difference']:+{metric.spec}}"
+    if row["interval"] is None:
+        return shown, "–"
+    low, high = (f"{value:+{metric.spec}}" for value in row["interval"])
+    return shown, f"[{low}, {high}]"

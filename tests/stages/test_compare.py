@@ -1,0 +1,71 @@
+"""`ssd compare` on evaluations of files, which need no model."""
+
+import json
+
+import pytest
+
+from tests.processes import run_ssd
+
+NUM_IMAGES = 12
+TRUTH = {
+    "images": [{"id": number, "file_name": f"{number}.jpg"} for number in range(NUM_IMAGES)],
+    "categories": [{"id": 3, "name": "<cat>"}],
+    "annotations": [
+        {"id": number + 1, "image_id": number, "category_id": 3, "bbox": [9, 9, 50, 50]}
+        for number in range(NUM_IMAGES)
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Return a folder with the evaluations `all` and `runs/night/evaluate`, which finds nothing."""
+    root = tmp_path_factory.mktemp("evaluations")
+    found = [
+        {"image_id": row["image_id"], "category_id": 3, "bbox": row["bbox"], "score": 0.9}
+        for row in TRUTH["annotations"]
+    ]
+    (root / "truth.json").write_text(json.dumps(TRUTH))
+    for name, rows in (("all", found), ("runs/night/evaluate", [])):
+        (root / "found.json").write_text(json.dumps(rows))
+        files = ["--detections", root / "found.json", "--ground-truth", root / "truth.json"]
+        done = run_ssd("evaluate", *files, "--out", root / name)
+        assert done.returncode == 0, done.stderr
+    return root
+
+
+def test_a_run_is_compared_on_a_page_and_as_json(root, tmp_path):
+    out = tmp_path / "comparison"
+    words = ("compare", root / "all", root / "runs/night", "--out", out, "--fail-if-worse")
+    done = run_ssd(*words)
+    assert done.returncode == 3
+    verdict = "B is worse: AP 1.000 → 0.000, -1.000 [-1.000, -1.000]"
+    assert done.stderr == f"error: {verdict}\n"
+    assert done.stdout.splitlines()[-3:-1] == [verdict, verdict.replace("AP", "AP50")]
+    assert done.stdout.splitlines()[-1] == str(out / "compare.html")
+    assert "  0.jpg: only A 1 <cat>" in done.stdout
+    page = (out / "compare.html").read_text()
+    assert "AP50 1.000 → 0.000" in page
+    assert "&lt;cat&gt;" in page
+    assert "<cat>" not in page
+    printed = json.loads(run_ssd(*words[:-1], "--json").stdout)
+    written = json.loads((out / "results.json").read_text())
+    assert printed.pop("output") == str(out / "compare.html")
+    assert {name: written[name] for name in printed} == printed
+    assert len(printed["changed_images"]) == NUM_IMAGES
+
+
+@pytest.mark.parametrize(
+    ("other", "problem"),
+    [
+        ("missing", "missing does not exist"),
+        ("comparison", "is of stage 'compare'; expected the output of ssd evaluate"),
+    ],
+)
+def test_what_is_no_evaluation_is_refused(root, other, problem):
+    if other == "comparison":
+        run_ssd("compare", root / "all", root / "all", "--out", root / other)
+    done = run_ssd("compare", root / "all", root / other)
+    assert done.returncode == 2
+    assert problem in done.stderr
+    assert done.stderr.count("\n") == 1
