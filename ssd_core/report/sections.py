@@ -35,11 +35,12 @@ def overview(
     stages = [stage for stage in ("benchmark", "evaluate", "train") if stage in results]
     models = [stage["model"] for stage in results.values() if "model" in stage][:1]
     data_sets = [stage["data"]["name"] for stage in results.values() if "data" in stage][:1]
+    runs = {stage: _describe_run(results[stage]["run"]) for stage in stages if stage != "train"}
     versions = sorted({invocation["version"] for invocation in invocations.values()})
     return {
         "title": " on ".join([*(model["recipe"] for model in models), *data_sets]) or "Report",
         "subtitle": [
-            *(f"measured {_describe_run(results[stage]['run'])}" for stage in stages[:1]),
+            *(f"measured {run}" for run in list(runs.values())[:1]),
             *(f"{model['step']:,} steps" for model in models if model["step"]),
             *([f"run {run_id}"] if run_id else []),
             f"ssd-core {', '.join(versions)}",
@@ -53,7 +54,7 @@ def overview(
             for stage, invocation in invocations.items()
         ],
         "environment": [
-            *((stage, _describe_run(each["run"])) for stage, each in results.items()),
+            *runs.items(),
             *(results[stages[0]]["environment"].items() if stages else ()),
         ],
         "origins": [

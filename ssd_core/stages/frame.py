@@ -110,8 +110,13 @@ def run_stage(
     ranks.on_first(lambda: _begin(invocation.stage, request, out_dir, in_place=in_place))
     with _work_folder(out_dir, ranks, in_place=in_place) as folder:
         results = work(folder)
-        content = {"run": _describe_run(begun), **results}
-        ranks.on_first(lambda: _finish(content, request, folder, out_dir, in_place=in_place))
+        # A measurement depends on the machine, so it states where and when it was made. Results of
+        # other stages are reproducible; a training may be a continued one and has times in its log.
+        is_measured = "environment" in results and not in_place
+        run = {"run": _describe_run(begun)} if is_measured else {}
+        ranks.on_first(
+            lambda: _finish({**run, **results}, request, folder, out_dir, in_place=in_place)
+        )
         return results
 
 

@@ -33,17 +33,10 @@ class Request(_Shape):
     options: dict[str, Any]
 
 
-class _Run(_Shape):
-    host: str
-    begun: str
-    seconds: float
-
-
 class Frame(_Shape):
     """The part of `results.json` that every stage has."""
 
     invocation: str
-    run: _Run
     files: list[KnownFile]
     metrics: dict[str, float | None] = {}
 
@@ -57,6 +50,12 @@ class _Model(_Shape):
 class _Environment(_Shape):
     device_name: str
     precision: str
+
+
+class _Run(_Shape):
+    host: str
+    begun: str
+    seconds: float
 
 
 class _Measured(_Shape):
@@ -127,6 +126,7 @@ class _Data(_Shape):
 
 
 class _Evaluated(_Measured):
+    run: _Run
     image_set: str
     images: _Count
     skipped_images: _Count
@@ -191,6 +191,7 @@ class _Verdict(_Shape):
 
 
 class _Timed(_Measured):
+    run: _Run
     verdict: _Verdict | None = None
     batches: Annotated[list[_Batch], Field(min_length=1)]
     images: _Images
