@@ -13,7 +13,7 @@ from ssd_core.process.memory import read_memory_limit
 from ssd_core.stages.perf import bounded, measure
 from ssd_core.stages.train import Training
 from ssd_core.store import Location
-from ssd_core.training.ownership import find_owner
+from ssd_core.training.ownership import find_batch_size
 from ssd_core.training.run import count_steps
 
 _SECONDS = 40.0
@@ -115,8 +115,7 @@ def take_largest_batch(training: Training, out_dir: Location, nodes: Nodes) -> T
         UsageError: the devices have no memory of their own, a batch of two images per device does
             not fit, or there are several machines.
     """
-    if owner := find_owner(out_dir):
-        size = int(owner["train"]["batch_size"])
+    if (size := find_batch_size(out_dir)) is not None:
         logger.info("the training in %s has batches of %d images", out_dir, size)
     else:
         size = _find_largest_batch(training, nodes)

@@ -81,9 +81,12 @@ def check_directory(
     return [*earlier, {"training_id": digest_identity(owner), "changes": changes}]
 
 
-def find_owner(out_dir: Location) -> Identity | None:
-    """Return the identity of the training in a directory, None without one."""
-    return None if out_dir.head(IDENTITY_FILE) is None else _read_owner(out_dir)
+def find_batch_size(out_dir: Location) -> int | None:
+    """Return the batch size of the training in a directory, None without one."""
+    if out_dir.head(IDENTITY_FILE) is None:
+        return None
+    train = _read_owner(out_dir).get("train")
+    return train.get("batch_size") if isinstance(train, dict) else None
 
 
 def _format(identity: Identity, continues: Sequence[Mapping[str, Any]]) -> bytes:
