@@ -78,14 +78,19 @@ def find_matches(arrays: CocoArrays, evaluator: Any) -> Matches:
 
 def judge_image(
     truth: Annotations, found: Detections, classes: Sequence[ClassInfo]
-) -> tuple[BoolArray, BoolArray]:
-    """Return which detections of one image found an object, and which objects were found."""
+) -> tuple[BoolArray, BoolArray, BoolArray]:
+    """Return which detections of one image are right, which are false, and which objects are found.
+
+    Detections that AP leaves out, for example on crowds, are neither right nor false.
+    """
     arrays = join_images([truth], [found])
     matches = find_matches(arrays, match_arrays(arrays, classes))
-    is_right, is_found = np.zeros(len(found), np.bool_), np.zeros(len(truth), np.bool_)
+    is_right, is_false = np.zeros((2, len(found)), np.bool_)
     is_right[matches.rows[matches.is_right]] = True
+    is_false[matches.rows[~matches.is_right]] = True
+    is_found = np.zeros(len(truth), np.bool_)
     is_found[matches.targets[matches.is_right]] = True
-    return is_right, is_found
+    return is_right, is_false, is_found
 
 
 def confusion_matrix(

@@ -111,16 +111,15 @@ def _judged_boxes(
 ) -> tuple[tuple[Box, ...], str]:
     """Return the boxes, false ones first, each kind best first, and their counts."""
     names = [info.name for info in classes]
-    is_right, is_found = judge_image(truth, found, classes)
+    is_right, is_false, is_found = judge_image(truth, found, classes)
     missed = truth.select(~is_found & ~truth.is_crowd)
     boxes = (
-        *_boxes(found.select(~is_right), names, "false", scale),
+        *_boxes(found.select(is_false), names, "false", scale),
         *_boxes(missed, names, "missed", scale),
         *_boxes(found.select(is_right), names, "right", scale),
     )
     num_objects = int((~truth.is_crowd).sum())
-    num_false = len(found) - int(is_right.sum())
-    return boxes, f"{len(missed)} of {num_objects} missed, {num_false} false"
+    return boxes, f"{len(missed)} of {num_objects} missed, {is_false.sum()} false"
 
 
 def _boxes(

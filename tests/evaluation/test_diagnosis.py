@@ -205,6 +205,10 @@ def test_without_detections_or_objects_there_is_no_threshold():
 
 
 def test_an_image_is_judged_box_by_box():
-    objects = truth((LEFT, 1), (RIGHT, 2))
-    is_right, is_found = judge_image(objects, found((FAR, 0.9, 1), (LEFT, 0.8, 1)), CLASSES)
-    assert (is_right.tolist(), is_found.tolist()) == ([False, True], [True, False])
+    objects = truth((LEFT, 1), (RIGHT, 2), (FAR, 2), is_crowd=[False, False, True])
+    detections = found((RIGHT, 0.9, 1), (LEFT, 0.8, 1), (FAR, 0.7, 2))
+    judged = judge_image(objects, detections, CLASSES)
+    is_right, is_false, is_found = (each.tolist() for each in judged)
+    assert is_right == [False, True, False]
+    assert is_false == [True, False, False]  # the last one is on a crowd
+    assert is_found == [True, False, False]
