@@ -182,7 +182,8 @@ def inspect(
     """Describe a data set on one HTML page: counts, classes, sizes, images, findings.
 
     The page compares the anchors of all recipes by the number of objects that none of them matches.
-    `results.json` has the same numbers.
+    With --recipe it also shows the first images of a training as the network sees them, and anchors
+    that match more objects, as a --set to paste. `results.json` has the same numbers.
 
     Example: ssd inspect --data shards --recipe ssd300_vgg16 --out inspection
     """

@@ -30,9 +30,12 @@ _IMAGE_TITLES = {
     "smallest": "The smallest objects",
     "most": "The most objects",
     "fewest": "The fewest objects",
+    "augmented": "The first of the training, as the network sees them",
 }
 _SPLIT_COLOURS = {"train": "var(--part-3)", "val": "var(--part-4)"}
 _MAX_BARS = 26
+_MAX_CHANGE = 60
+"""Characters of a changed value below the title; a list of anchors has thousands."""
 _PERCENTS = (0.5, 1, 2, 5, 10, 20, 50, 100)
 
 _Reach = Mapping[str, Any] | None
@@ -46,7 +49,11 @@ def content(
 
     `shapes` comes from `count_shapes`, and the keys of `images` are those of `find_extremes`.
     """
-    data, classes, changes = results["data"], results["classes"], results["assignments"]
+    data, classes = results["data"], results["classes"]
+    changes = [
+        each if len(each) <= _MAX_CHANGE else f"{each[: _MAX_CHANGE - 1]}…"
+        for each in results["assignments"]
+    ]
     has_colours = len(classes) <= NUM_COLOURS
     colours = {row["name"]: class_colour(row["label"]) for row in classes if has_colours}
     counts = {row["name"]: sum(row["objects"].values()) for row in classes}
@@ -117,15 +124,16 @@ def _objects_chart(results: Mapping[str, Any]) -> Chart:
 
 
 def _side_chart(results: Mapping[str, Any], reach: _Reach) -> Chart:
+    bins = _occupied(_count_sides(results))
     series = [
-        Series(name, _percents(split["side_histogram"]), _SPLIT_COLOURS[name])
+        Series(name, _percents(split["side_histogram"])[slice(*bins)], _SPLIT_COLOURS[name])
         for name, split in results["splits"].items()
     ]
     return bar_chart(
         "Size of the objects",
         series,
         labels=(f"root of the area, {_unit(reach)}", "% of the objects"),
-        x_ticks=_log_ticks(reach, SIDE_BINS),
+        x_ticks=_log_ticks(reach, SIDE_BINS, bins),
     )
 
 
@@ -138,29 +146,30 @@ def _shape_chart(shapes: IntArray, reach: _Reach) -> Chart:
                 _log_position(side / reach["image_size"], SHAPE_BINS) for side in (width, height)
             )
             rings.append((x, y, f"{width:g} × {height:g} px"))
+    first, last = _occupied(shapes.sum(axis=0) + shapes.sum(axis=1), *(ring[:2] for ring in rings))
     unit = _unit(reach)
     return heat_map(
         "Width and height of the objects" + (", anchors as rings" if reach else ""),
-        shapes,
-        rings,
+        shapes[first:last, first:last],
+        [(x - first, y - first, name) for x, y, name in rings],
         labels=(f"width, {unit}", f"height, {unit}"),
-        ticks=_log_ticks(reach, SHAPE_BINS),
+        ticks=_log_ticks(reach, SHAPE_BINS, (first, last)),
     )
 
 
 def _reach_chart(results: Mapping[str, Any], reach: Mapping[str, Any]) -> Chart:
-    """Return the sizes of the objects that the anchors of the chosen recipe reach or miss."""
-    every = np.sum([split["side_histogram"] for split in results["splits"].values()], axis=0)
-    unreached = np.array(reach["unreached_side_histogram"])
+    """Return the share of the objects of each size that no anchor of the recipe reaches.
+
+    The axis fits the shares, so that a few objects among thousands are visible.
+    """
+    every = _count_sides(results)
+    bins = _occupied(every)
+    shares = 100 * np.array(reach["unreached_side_histogram"]) / np.maximum(every, 1)
     return bar_chart(
-        f"Objects that the anchors of {results['recipe']} reach",
-        [
-            Series("reached", every - unreached, "var(--part-3)"),
-            Series("out of reach", unreached, "var(--alert)"),
-        ],
-        labels=(f"root of the area, {_unit(reach)}", "objects"),
-        x_ticks=_log_ticks(reach, SIDE_BINS),
-        is_stacked=True,
+        f"Objects out of reach of {results['recipe']}, by size",
+        [Series("out of reach, %:", shares[slice(*bins)], "var(--alert)")],
+        labels=(f"root of the area, {_unit(reach)}", "% of the objects of this size"),
+        x_ticks=_log_ticks(reach, SIDE_BINS, bins),
     )
 
 
@@ -187,12 +196,27 @@ def _unit(reach: _Reach) -> str:
     return f"px at {reach['image_size']} px input" if reach else "% of the image"
 
 
-def _log_ticks(reach: _Reach, per_octave: int) -> list[tuple[float, str]]:
-    """Return round numbers of the unit with their positions on an axis of octaves."""
+def _count_sides(results: Mapping[str, Any]) -> Array:
+    """Return how many objects of all splits each bin of `side_histogram` has."""
+    counts: Array = np.sum([each["side_histogram"] for each in results["splits"].values()], axis=0)
+    return counts
+
+
+def _occupied(counts: Array, *positions: tuple[float, float]) -> tuple[int, int]:
+    """Return the first bin and the end of an axis that fits counts and positions on it."""
+    used = [*np.flatnonzero(counts), *(int(each) for pair in positions for each in pair)]
+    if not used:
+        return 0, len(counts)
+    return max(0, int(min(used)) - 1), min(len(counts), int(max(used)) + 2)
+
+
+def _log_ticks(reach: _Reach, per_octave: int, bins: tuple[int, int]) -> list[tuple[float, str]]:
+    """Return round numbers of the unit with their positions on an axis of these bins."""
     whole = reach["image_size"] if reach else 100
     octaves = range(math.ceil(math.log2(whole)) - NUM_OCTAVES, math.floor(math.log2(whole)) + 1)
     values = [2**k for k in octaves] if reach else _PERCENTS
-    return [(_log_position(value / whole, per_octave), tick_text(value)) for value in values]
+    places = [(_log_position(value / whole, per_octave), tick_text(value)) for value in values]
+    return [(place - bins[0], text) for place, text in places if bins[0] <= place <= bins[1]]
 
 
 def _log_position(value: float, per_octave: int) -> float:

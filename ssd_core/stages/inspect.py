@@ -1,12 +1,16 @@
 """Describe a converted data set on one HTML page."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
+from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from ssd_core.config import ConvertConfig, TrainConfig
 from ssd_core.data.decode import decode_image
 from ssd_core.data.findings import RULES, action_of
+from ssd_core.data.inspection.proposal import propose_anchors, to_assignment
 from ssd_core.data.inspection.statistics import (
     count_shapes,
     describe_classes,
@@ -30,11 +34,13 @@ from ssd_core.report.page import render_page
 from ssd_core.stages.frame import Input, Invocation, Results, run_stage
 from ssd_core.store import Location
 from ssd_core.store.local import write_file
-from ssd_core.structures import StageResult
+from ssd_core.structures import StageResult, make_annotations
 
 INSPECT_FILE = "inspect.html"
 
 _SAMPLES = {"smallest": 6, "most": 6, "fewest": 3}
+_AUGMENTED = 6
+"""Images of the preview of a training."""
 _MAX_LISTED = 1000
 """Largest number of groups of repeated images in `results.json`."""
 
@@ -70,10 +76,13 @@ def run(
 
     def work(folder: Path) -> Results:
         tables = {split: read_table(reader) for split, reader in readers.items()}
+        section = recipes[recipe] if recipe else None
         results = _results(manifest, tables, recipes)
         results |= {"data": _describe_data(data_dir, manifest), **invocation.options}
+        results["proposal"] = _propose(manifest, tables, section)
         results["remarks"] = find_remarks(results)
-        content = inspection.content(results, count_shapes(tables), _images(readers, tables))
+        images = _images(readers, tables, section)
+        content = inspection.content(results, count_shapes(tables), images)
         page = render_page(INSPECT_FILE, content)
         write_file(folder / INSPECT_FILE, page)
         for remark in results["remarks"]:
@@ -123,6 +132,21 @@ def _results(
     }
 
 
+def _propose(
+    manifest: Manifest, tables: Mapping[str, SplitTable], section: TrainConfig | None
+) -> dict[str, Any] | None:
+    """Return anchors that reach more objects than those of the recipe, as a word for `--set`."""
+    objects = join_objects(list(tables.values()))
+    if section is None:
+        return None
+    levels = propose_anchors(objects.boxes, section.model, section.matching)
+    if levels is None:
+        return None
+    model = section.model.model_copy(update={"anchors": levels})
+    reach = describe_reach(objects, model, section.matching, num_classes=len(manifest.classes))
+    return {"assignment": to_assignment(levels), "unreached": reach["unreached"]}
+
+
 def _describe_data(data_dir: Location, manifest: Manifest) -> dict[str, str]:
     return {
         "name": manifest.name,
@@ -157,20 +181,49 @@ def _describe_findings(manifest: Manifest) -> list[dict[str, Any]]:
 
 
 def _images(
-    readers: Mapping[str, SplitReader], tables: Mapping[str, SplitTable]
+    readers: Mapping[str, SplitReader],
+    tables: Mapping[str, SplitTable],
+    section: TrainConfig | None,
 ) -> dict[str, list[AnnotatedImage]]:
     """Return sample images by kind, as many as fit on the page."""
     extremes = find_extremes(tables, _SAMPLES)
-    kinds = [kind for kind, found in extremes.items() for _ in found]
-    images = take_while_small(
+    augmented = _augment(readers["train"], section) if section and "train" in readers else []
+    kinds = ["augmented" for _ in augmented]
+    kinds += [kind for kind, found in extremes.items() for _ in found]
+    samples = (
         _image(readers[split], row, kind)
         for kind, found in extremes.items()
         for split, row in found
     )
-    taken: dict[str, list[AnnotatedImage]] = {kind: [] for kind in extremes}
-    for kind, image in zip(kinds, images, strict=False):
+    taken: dict[str, list[AnnotatedImage]] = {kind: [] for kind in (*extremes, "augmented")}
+    for kind, image in zip(kinds, take_while_small(chain(augmented, samples)), strict=False):
         taken[kind].append(image)
     return taken
+
+
+def _augment(reader: SplitReader, section: TrainConfig) -> list[AnnotatedImage]:
+    """Return the first images of a training with their boxes; none without OpenCV."""
+    if find_spec("cv2") is None or not reader.num_images:
+        return []
+    from ssd_core.stages.feed import open_loader
+
+    count = min(_AUGMENTED, reader.num_images)
+    alone = section.model_copy(update={"batch_size": count, "virtual_shards": None})
+    loader = open_loader(alone, reader)
+    with closing(loader.batches(0, 1)) as batches:
+        batch = next(batches)
+        rows = zip(loader.name_images(1), batch.images, batch.boxes, batch.labels, strict=True)
+        return [
+            annotate_image(
+                Path(name).name,
+                pixels,
+                truth=make_annotations(boxes[labels > 0] * len(pixels), labels[labels > 0]),
+                found=None,
+                classes=reader.classes,
+                note=format_count(int((labels > 0).sum()), "object"),
+            )
+            for name, pixels, boxes, labels in rows
+        ]
 
 
 def _image(reader: SplitReader, row: int, kind: str) -> AnnotatedImage:

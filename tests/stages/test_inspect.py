@@ -1,6 +1,9 @@
 """The inspect stage on real images."""
 
+import html
 import json
+import re
+import shlex
 import shutil
 
 import pytest
@@ -9,7 +12,8 @@ from PIL import Image
 from ssd_core.config import ConvertConfig
 from ssd_core.errors import DataError, UsageError
 from ssd_core.metrics import METRICS
-from ssd_core.recipes import RECIPES
+from ssd_core.recipes import RECIPES, load_recipe
+from ssd_core.recipes.overrides import override
 from ssd_core.stages import convert, inspect
 from ssd_core.store import LocalDirectory
 from tests.report.outline import Outline, assert_self_contained, parts_of
@@ -20,10 +24,12 @@ HOSTILE = "<script>alert(1)</script>&\"'"
 
 
 def run(data_dir, out_dir, **options):
-    """Return result, page and numbers."""
+    """Return result, page and numbers, without host and time of the run."""
     result = inspect.run(LocalDirectory(data_dir), LocalDirectory(out_dir), **options)
     page = (out_dir / "inspect.html").read_text()
-    return result, page, json.loads((out_dir / "results.json").read_text())
+    numbers = json.loads((out_dir / "results.json").read_text())
+    del numbers["run"]
+    return result, page, numbers
 
 
 def convert_coco(
@@ -64,7 +70,7 @@ def test_the_page_describes_the_data_set(bccd_shards, tmp_path):
     result, page, results = run(bccd_shards, tmp_path, recipe="ssd300_vgg16")
     assert parts_of(page) == PARTS + LAST_PARTS  # nothing stands out
     assert len(page) < 2_000_000
-    assert page.count("<image ") == 15
+    assert page.count("<image ") == 15 + 6  # samples, and the beginning of a training
     assert_self_contained(page)
     assert result.metrics == {"images": 140, "objects": 1878, "images_in_both_splits": 0}
     assert set(result.metrics) <= set(METRICS)
@@ -96,6 +102,24 @@ def test_a_recipe_may_be_changed(bccd_shards, tmp_path):
     assert results["anchors"]["demo"]["iou_threshold"] == 0.7
     assert results["anchors"]["ssd300_vgg16"]["iou_threshold"] == 0.5
     assert "Worth a look" in parts_of(page)
+
+
+@pytest.mark.parametrize("recipe", ["ssd300_vgg16", "ssd300_mobilenet_v2"])
+def test_proposed_anchors_can_be_pasted_and_reach_more_objects(bccd_shards, tmp_path, recipe):
+    _, page, results = run(bccd_shards, tmp_path / "a", recipe=recipe)
+    [words] = re.findall(r'<pre class="words"><code>(.*)</code>', page)
+    *_, assignment = shlex.split(html.unescape(words))
+    assert shlex.split(html.unescape(words)) == ["--recipe", recipe, "--set", assignment]
+    own = load_recipe(recipe).train.model.anchors
+    proposed = override(load_recipe(recipe), [assignment]).train.model.anchors
+    assert [(each.stride, len(each.shapes)) for each in proposed] == [
+        (each.stride, len(each.shapes)) for each in own
+    ]
+    _, page, pasted = run(bccd_shards, tmp_path / "b", recipe=recipe, assignments=[assignment])
+    before, after = (each["anchors"][recipe]["unreached"] for each in (results, pasted))
+    assert after == results["proposal"]["unreached"] < before
+    assert assignment[:40] in html.unescape(page)
+    assert assignment[:80] not in html.unescape(page)  # not in the subtitle, once it is applied
 
 
 BOTH = {"train": ["train2017/train1.jpg"], "val": ["val2017/val2.jpg"]}
