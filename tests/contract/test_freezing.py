@@ -10,7 +10,7 @@ from ssd_core.networks import STAGES
 from ssd_core.recipes import RECIPES, load_recipe
 from ssd_core.recipes.overrides import override
 from ssd_core.structures import Batch
-from tests.requirements import INSTALLED_FRAMEWORKS
+from tests.requirements import INSTALLED_FRAMEWORKS, PYTORCH_ALONE
 
 SIZE = 128
 OBJECTS = ((0.53, 0.14), (0.56, 0.34), (0.62, 0.66), (0.4, 0.8))
@@ -82,7 +82,10 @@ def test_parts_that_do_not_exist_are_refused(framework, changes, message):
         open_backend(framework, "cpu", "fp32").learner(make_config(*changes), 2)
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(
+    "name",
+    [name for name in RECIPES if "torch" in INSTALLED_FRAMEWORKS or name not in PYTORCH_ALONE],
+)
 def test_the_stages_of_a_backbone_are_all_of_it(name):
     config = load_recipe(name).train
     names = set(open_backend(INSTALLED_FRAMEWORKS[0], "cpu").arrays(config.model, 20))

@@ -7,7 +7,7 @@ from ssd_core.backends import open_backend
 from ssd_core.errors import UsageError
 from ssd_core.recipes import load_recipe
 from tests.contract.documented import documented_shapes
-from tests.requirements import INSTALLED_FRAMEWORKS
+from tests.requirements import INSTALLED_FRAMEWORKS, PYTORCH_ALONE
 
 OPTIMIZER = {"sgd": {"momentum"}, "adamw": {"step", "first_moment", "second_moment"}}
 NUM_CLASSES = 20
@@ -28,7 +28,7 @@ def recipe(request):
     return load_recipe(request.param).train
 
 
-@pytest.mark.parametrize("recipe", ["ssd300_resnet50", "ssdlite320_mobilenet_v3"])
+@pytest.mark.parametrize("recipe", PYTORCH_ALONE)
 def test_a_network_of_pytorch_alone_is_refused_in_one_line(framework, recipe):
     backend, model = open_backend(framework, "cpu", "fp32"), load_recipe(recipe).train.model
     if framework == "torch":
