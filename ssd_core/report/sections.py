@@ -98,9 +98,8 @@ def _trend(verdict: Mapping[str, Any] | None) -> Chart | None:
         for name, margin in (("upper", verdict["margin"]), ("lower", -verdict["margin"])):
             limits = [verdict["median"] + margin] * 2
             lines.append(Line(f"{name} limit of the noise", x_range, limits, class_colour(2)))
-    return line_chart(
-        "Earlier runs of the series and this one", lines, x_label="run", x_range=x_range
-    )
+    title = "Earlier runs of the series and this one"
+    return line_chart(title, lines, x_label="run", x_range=x_range, width=THIRD_WIDTH)
 
 
 def training(log: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
