@@ -16,14 +16,27 @@ class Style(NamedTuple):
     padding: str
     """`symmetric` or `same`, see `ModelConfig.padding`."""
 
+
+class Design(NamedTuple):
+    """What a model asks of its backbone, its extra layers and its heads."""
+
+    backbone: Style
+    heads: Style
+    """Also of the extra layers."""
+    has_pyramid: bool
+
     @classmethod
-    def of(cls, config: ModelConfig) -> "Style":
-        """Return the style of a model."""
-        return cls(config.norm, config.padding)
+    def of(cls, config: ModelConfig) -> "Design":
+        """Return the design of a model."""
+        return cls(
+            backbone=Style(config.norm, config.padding),
+            heads=Style(config.head_norm or config.norm, config.padding),
+            has_pyramid=config.pyramid is not None,
+        )
 
 
-RESNET50 = {2: (256, 3), 3: (512, 4), 4: (1024, 6)}
-"""Channels and blocks of the stages that a detector uses (He et al. 2015, table 1)."""
+RESNET50 = {2: (256, 3), 3: (512, 4), 4: (1024, 6), 5: (2048, 3)}
+"""Channels and blocks of each stage (He et al. 2015, table 1)."""
 
 VGG16 = {1: (64, 64), 2: (128, 128), 3: (256,) * 3, 4: (512,) * 3, 5: (512,) * 3}
 """Channels of the convolutions in each stage (Simonyan and Zisserman 2014, configuration D)."""
@@ -71,7 +84,7 @@ MOBILENET_V2_BRANCH = 12
 
 
 class Block(NamedTuple):
-    """An inverted residual."""
+    """A residual block: an inverted one, which expands its input, or a bottleneck."""
 
     in_channels: int
     out_channels: int
@@ -138,6 +151,27 @@ def mobilenet_v3_blocks() -> Iterator[Block]:
         in_channels = channels
 
 
+MOBILENET_V1 = (
+    *((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)),
+    *((512, 1),) * 5,
+    *((1024, 2), (1024, 1)),
+)
+"""Channels and stride of each separable block (Howard et al. 2017, table 1)."""
+
+MOBILENET_V1_LEVELS = (6, 12)
+MOBILENET_V1_PYRAMID = (4, 10, 12)
+"""The blocks whose outputs are the levels of MindSpore's detectors, without and with a pyramid."""
+
+MOBILENET_V1_EXTRAS = (512, 256, 256, 128)
+"""Channels of the 3x3 convolutions that halve the last level again and again."""
+
+PYRAMIDS = ("mobilenet_v1", "resnet50_conv5")
+"""Backbones whose levels of strides 8, 16 and 32 feed a pyramid."""
+
+TOWER_DEPTH = 4
+"""Convolutions of a shared head before its last one (Lin et al. 2017, section 4)."""
+
+
 _ONLY_PADDING = {
     "vgg16": "symmetric",
     "vgg16_512": "symmetric",
@@ -155,6 +189,13 @@ STAGES: dict[str, tuple[tuple[str, ...], ...]] = {
     "vgg16_512": _VGG16_STAGES,
     "vgg16_linear": _VGG16_STAGES,
     "residual": (("stem.*",), *((f"blocks.{index}.*",) for index in range(5))),
+    "mobilenet_v1": (
+        ("stem.*", "blocks.0.*"),
+        ("blocks.[12].*",),
+        ("blocks.[34].*",),
+        ("blocks.[5-9].*", "blocks.10.*"),
+        ("blocks.1[12].*",),
+    ),
     "mobilenet_v2": (
         ("stem.*", "blocks.0.*"),
         ("blocks.[12].*",),
@@ -170,12 +211,16 @@ STAGES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("blocks.1[2-4].*", "last.*"),
     ),
     "resnet50": (("stem.*",), ("conv2.*",), ("conv3.*",), ("conv4.*",)),
+    "resnet50_conv5": (("stem.*",), *((f"conv{stage}.*",) for stage in RESNET50)),
 }
 """The layers of each stage of a backbone, from the image on, with wildcards."""
 
 
-def level_sides(backbone: str, side: int) -> tuple[int, ...]:
-    """Return the cells per side of each level of a network, for square images of `side` pixels."""
+def level_sides(config: ModelConfig) -> tuple[int, ...]:
+    """Return the cells per side of each level of a network."""
+    backbone, side = config.backbone, config.image_size
+    if config.pyramid:
+        return tuple(math.ceil(side / 8 / 2**level) for level in range(len(config.anchors)))
     match backbone:
         case "vgg16" | "vgg16_512" | "vgg16_linear":
             conv4_3 = math.ceil((side / 4 if backbone == "vgg16_linear" else side // 4) / 2)
@@ -195,18 +240,38 @@ def check_model(config: ModelConfig) -> None:
     """Check that a network can be built as it is configured.
 
     Raises:
-        UsageError: its levels are not those of the anchors, or it does not pad like that.
+        UsageError: its parts do not fit each other, or its levels do not fit the anchors.
     """
+    _check_pyramid(config)
     padding = _ONLY_PADDING.get(config.backbone, config.padding)
     if config.padding != padding:
         raise UsageError(
             f"model.padding: backbone '{config.backbone}' does not implement '{config.padding}'; "
             f"use '{padding}'"
         )
-    found = level_sides(config.backbone, config.image_size)
+    found = level_sides(config)
     expected = feature_sizes(config.anchors, config.image_size)
     if found != expected:
         raise UsageError(
             f"model.anchors: backbone '{config.backbone}' at {config.image_size} px has feature "
             f"maps of {found} cells per side, the strides of the anchors give {expected}"
+        )
+
+
+def _check_pyramid(config: ModelConfig) -> None:
+    """Check that a pyramid stands between a backbone for one and heads of their own or shared."""
+    if config.pyramid and config.backbone not in PYRAMIDS:
+        raise UsageError(
+            f"model.pyramid: backbone '{config.backbone}' has no levels for one; use "
+            f"{' or '.join(PYRAMIDS)}, or pyramid null"
+        )
+    if config.pyramid is None and config.backbone == "resnet50_conv5":
+        raise UsageError(
+            "model.backbone: 'resnet50_conv5' has no extra layers; set model.pyramid={}"
+        )
+    counts = {len(level.shapes) for level in config.anchors}
+    if config.head == "shared" and (config.pyramid is None or len(counts) > 1):
+        raise UsageError(
+            "model.head: a shared head needs levels of equal channels and equally many shapes; set "
+            "model.pyramid={} and such anchors, or another head"
         )

@@ -31,6 +31,7 @@ from ssd_core.config.method import (
     NormSpec,
     PostprocessOverrides,
     PostprocessSpec,
+    PyramidSpec,
     SoftmaxLossSpec,
 )
 from ssd_core.config.section import (
@@ -75,6 +76,7 @@ __all__ = [
     "Precision",
     "PredictConfig",
     "PredictionFormat",
+    "PyramidSpec",
     "ScheduleConfig",
     "Section",
     "SoftmaxLossSpec",

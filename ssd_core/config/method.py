@@ -114,6 +114,15 @@ class NormSpec(Section):
     TensorFlow's momentum is 1 minus this."""
 
 
+class PyramidSpec(Section):
+    """A feature pyramid (Lin et al. 2017) between the backbone and the heads."""
+
+    channels: int = Field(default=256, gt=0)
+    """Of every level."""
+    norm: NormSpec = NormSpec()
+    """Batch normalisation after its 3x3 convolutions."""
+
+
 class ModelConfig(Section):
     """A network, its input and its outputs; a model directory carries this section."""
 
@@ -122,18 +131,26 @@ class ModelConfig(Section):
         "vgg16_512",
         "vgg16_linear",
         "residual",
+        "mobilenet_v1",
         "mobilenet_v2",
         "mobilenet_v3",
         "resnet50",
+        "resnet50_conv5",
     ]
     """`vgg16`, `vgg16_512`: the paper's network with conv4_3 normalised, with its extra layers for
     300 or 512 px; `vgg16_linear`: MindSpore's, without biases and that norm, without activations
     after stage 5, and with dropout there; `residual`: five small basic blocks with batch
-    normalisation; `mobilenet_v2`: that of TensorFlow's and MindSpore's SSD; `mobilenet_v3`:
-    that of torchvision's SSDLite; `resnet50`: ResNet-50 up to conv4, as in NVIDIA's SSD300."""
-    head: Literal["convolution", "separable"] = "convolution"
+    normalisation; `mobilenet_v1`: that of MindSpore's SSD; `mobilenet_v2`: that of TensorFlow's and
+    MindSpore's SSD; `mobilenet_v3`: that of torchvision's SSDLite; `resnet50`: ResNet-50 up to
+    conv4, as in NVIDIA's SSD300; `resnet50_conv5`: all of it but the classifier."""
+    pyramid: PyramidSpec | None = None
+    """Merges the levels of the backbone, of strides 8, 16 and 32, from the coarsest one down and
+    takes the place of the extra layers, for `mobilenet_v1` and
+    `resnet50_conv5`."""
+    head: Literal["convolution", "separable", "shared"] = "convolution"
     """The layers that classify and place the anchors of a level: a 3x3 convolution, or, as in
-    SSDLite, a depthwise 3x3 convolution with batch normalisation and a 1x1 convolution."""
+    SSDLite, a depthwise 3x3 convolution with batch normalisation and a 1x1 convolution; or, for a
+    pyramid, five 3x3 convolutions that all levels share, with norms of each level."""
     image_size: int = Field(gt=0, le=8192)
     """Side of the square network input in pixels."""
     resize: Literal["half_pixel", "asymmetric"] = "half_pixel"
@@ -148,6 +165,8 @@ class ModelConfig(Section):
     the end only or more."""
     norm: NormSpec = NormSpec()
     """Batch normalisation, in backbones that have it."""
+    head_norm: NormSpec | None = None
+    """Batch normalisation in the extra layers and the heads, where it differs from `norm`."""
     anchors: tuple[AnchorLevel, ...] = Field(min_length=1)
     """One entry per feature map, finest first; `recipes/anchors.py` computes the usual ones."""
     initial_weights: Literal["he", "normal"] = "he"

@@ -33,9 +33,9 @@ def number_vgg16() -> dict[str, int]:
 
 
 def name_resnet50(stem: str, norm: str, stages: Sequence[str]) -> dict[str, str]:
-    """Return the names of torchvision's layers, which begin with those of these parts."""
+    """Return the names of torchvision's layers in a stem, its norm and the first stages."""
     layers = {"backbone.stem.conv": stem, "backbone.stem.norm": norm}
-    for theirs, (stage, (_, count)) in zip(stages, RESNET50.items(), strict=True):
+    for theirs, (stage, (_, count)) in zip(stages, RESNET50.items(), strict=False):
         ours = f"backbone.conv{stage}"
         for block in range(count):
             for number, part in enumerate(("first", "second", "third"), 1):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from ssd_core.config import Recipe
 from ssd_core.errors import unknown_name
 from ssd_core.recipes.demo import demo
+from ssd_core.recipes.ssd300_mobilenet_v1 import ssd300_mobilenet_v1
 from ssd_core.recipes.ssd300_mobilenet_v2 import ssd300_mobilenet_v2
 from ssd_core.recipes.ssd300_resnet50 import ssd300_resnet50
 from ssd_core.recipes.ssd300_vgg16 import ssd300_vgg16
@@ -16,6 +17,7 @@ from ssd_core.recipes.ssd300_vgg16_mindspore import (
     ssd300_vgg16_mindspore_gpu,
 )
 from ssd_core.recipes.ssd512_vgg16 import ssd512_vgg16
+from ssd_core.recipes.ssd640_fpn import ssd640_mobilenet_v1_fpn, ssd640_resnet50_fpn
 from ssd_core.recipes.ssd_vgg16_voc import ssd300_vgg16_voc, ssd512_vgg16_voc
 from ssd_core.recipes.ssdlite320_mobilenet_v3 import ssdlite320_mobilenet_v3
 
@@ -27,9 +29,12 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "ssd512_vgg16_voc": ssd512_vgg16_voc,
     "ssd300_vgg16_mindspore": ssd300_vgg16_mindspore,
     "ssd300_vgg16_mindspore_gpu": ssd300_vgg16_mindspore_gpu,
+    "ssd300_mobilenet_v1": ssd300_mobilenet_v1,
     "ssd300_mobilenet_v2": ssd300_mobilenet_v2,
     "ssd300_resnet50": ssd300_resnet50,
     "ssdlite320_mobilenet_v3": ssdlite320_mobilenet_v3,
+    "ssd640_mobilenet_v1_fpn": ssd640_mobilenet_v1_fpn,
+    "ssd640_resnet50_fpn": ssd640_resnet50_fpn,
 }
 
 

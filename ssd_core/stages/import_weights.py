@@ -145,7 +145,11 @@ def _find_weights(
 ) -> _Found:
     """Return what a file has of a network; its first head has the number of classes."""
     arrays = {name.removeprefix(layout.prefix): each for name, each in arrays.items()}
-    bias = f"heads.cls.0.{'conv.' if model.head == 'separable' else ''}bias"
+    bias = {
+        "convolution": "heads.cls.0.bias",
+        "separable": "heads.cls.0.conv.bias",
+        "shared": "heads.cls.conv.bias",
+    }[model.head]
     outputs = arrays.get(layout.name(bias), np.empty(0)).size
     num_classes = max(1, outputs // len(model.anchors[0].shapes) - 1)
     expected = open_backend(framework, "cpu").arrays(model, num_classes)

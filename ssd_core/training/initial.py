@@ -39,7 +39,7 @@ _IN_SCOPE: dict[str, Callable[[str], bool]] = {
     "backbone": lambda name: name.startswith("backbone."),
     "without-heads": lambda name: not name.startswith("heads."),
 }
-_CLASS_ROWS = re.compile(r"heads\.cls\.\d+(\.conv)?\.(weight|bias)")
+_CLASS_ROWS = re.compile(r"heads\.cls\.(\d+\.)?(conv\.)?(weight|bias)")
 """Arrays whose first dimension counts anchors of a cell times classes."""
 _COUNTS = {
     "loaded": "arrays loaded",

@@ -26,9 +26,14 @@ OPTIONS = {
         "train.loss_scale.start=65536",
         "train.loss_scale.growth_interval=4",
         "train.optimizer.clip_norm=50",
-    )
+    ),
 }
 """Assignments to recipes: each option is used by one of them."""
+
+
+def configure(recipe):
+    options = (f"train.batch_size={BATCH_SIZE}", *OPTIONS.get(recipe, ()))
+    return override(load_recipe(recipe), options).train
 
 
 def make_batch(step, side):
@@ -51,8 +56,7 @@ def select(arrays, step):
 
 
 def compute(framework, recipe, states):
-    options = (f"train.batch_size={BATCH_SIZE}", *OPTIONS.get(recipe, ()))
-    config = override(load_recipe(recipe), options).train
+    config = configure(recipe)
     side = config.model.image_size
     learner = open_backend(framework, "cpu", "fp32").learner(config, NUM_CLASSES)
     found, figures = {}, []

@@ -10,19 +10,25 @@ import pytest
 from ssd_core.detection.anchors import generate_anchors
 from ssd_core.detection.boxes import BoxCoder
 from ssd_core.detection.postprocess import sigmoid, softmax
-from ssd_core.recipes import load_recipe
+from tests.contract.compute import configure
 from tests.requirements import INSTALLED_FRAMEWORKS, missing
 
 ROOT = Path(__file__).parents[2]
 TORCH = ROOT / ".venv" / "bin" / "python"
-NORM_TOLERANCES = {"ssd300_mobilenet_v2": 3e-2}
-"""Of gradient norms, where 1e-3 is out of reach: the single precision of its many norms. Against a
-gradient in double precision, PyTorch is off by up to 1.1 % there and MindSpore by 0.3 %."""
+NORM_TOLERANCES = {"ssd300_mobilenet_v1": 1e-1, "ssd300_mobilenet_v2": 3e-2}
+"""Of gradient norms, where 1e-3 is out of reach: the single precision of their many norms. Against
+a gradient in double precision, PyTorch is off by up to 1.1 % with MobileNetV2, MindSpore 0.3 %."""
 
 
 @pytest.fixture(
     scope="module",
-    params=["demo", "ssd300_vgg16", "ssd300_vgg16_mindspore", "ssd300_mobilenet_v2"],
+    params=[
+        "demo",
+        "ssd300_vgg16",
+        "ssd300_vgg16_mindspore",
+        "ssd300_mobilenet_v1",
+        "ssd300_mobilenet_v2",
+    ],
 )
 def recipe(request):
     return request.param
@@ -61,7 +67,7 @@ def test_each_of_ten_steps_has_the_same_losses_and_gradient_norm(results, recipe
 
 
 def test_photographs_have_the_same_scores_and_boxes_before_nms(results, recipe):
-    model = load_recipe(recipe).train.model
+    model = configure(recipe).model
     anchors = generate_anchors(model.anchors, model.image_size)
     to_scores = softmax if model.postprocess.scores == "softmax" else sigmoid
     ours, theirs = (to_scores(result["logits"]) for result in results)

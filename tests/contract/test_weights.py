@@ -5,7 +5,7 @@ import pytest
 
 from ssd_core.backends import open_backend
 from ssd_core.errors import UsageError
-from ssd_core.recipes import load_recipe
+from ssd_core.recipes import RECIPES, load_recipe
 from tests.contract.documented import documented_shapes
 from tests.requirements import INSTALLED_FRAMEWORKS, PYTORCH_ALONE
 
@@ -15,15 +15,11 @@ NUM_CLASSES = 20
 pytestmark = pytest.mark.parametrize("framework", INSTALLED_FRAMEWORKS)
 
 
-@pytest.fixture(
-    params=[
-        "ssd300_vgg16",
-        "ssd512_vgg16",
-        "ssd300_vgg16_mindspore",
-        "demo",
-        "ssd300_mobilenet_v2",
-    ]
-)
+FIRST = {load_recipe(name).train.model.backbone: name for name in reversed(RECIPES)}
+"""The recipe of each backbone."""
+
+
+@pytest.fixture(params=[name for backbone, name in FIRST.items() if documented_shapes(backbone)])
 def recipe(request):
     return load_recipe(request.param).train
 

@@ -6,15 +6,16 @@ from functools import partial
 
 import mindspore as ms
 import numpy as np
-from mindspore import Parameter, Tensor, nn, ops
+from mindspore import Parameter, Tensor, nn
 from mindspore.nn.utils import no_init_parameters
 
 from ssd_core.backends.mindspore.backbones import BACKBONES
-from ssd_core.backends.mindspore.backbones.layers import ConvNorm, convolution
+from ssd_core.backends.mindspore.heads import build_head, join_levels
+from ssd_core.backends.mindspore.pyramid import Pyramid
 from ssd_core.backends.weights import ArrayTypes, check_arrays
 from ssd_core.config import ModelConfig
 from ssd_core.errors import UsageError
-from ssd_core.networks import Style, check_model
+from ssd_core.networks import Design, check_model
 from ssd_core.structures import Array
 
 
@@ -30,9 +31,13 @@ class Ssd(nn.Cell):
                 "--framework torch"
             )
         super().__init__()
-        self.backbone, extras = BACKBONES[config.backbone](Style.of(config))
+        self.backbone, extras = BACKBONES[config.backbone](Design.of(config))
         self.extras = nn.CellList(extras)
         channels = (*self.backbone.channels, *(layer.out_channels for layer in extras))
+        if config.pyramid:
+            num_levels = len(config.anchors)
+            self.pyramid = Pyramid(channels, config.pyramid, config.padding, num_levels)
+            channels = (config.pyramid.channels,) * num_levels
         self.heads = Heads(config, channels, num_classes)
         self._num_outputs = num_classes + 1
         self._config = config
@@ -56,6 +61,8 @@ class Ssd(nn.Cell):
         features = self.backbone(inputs.transpose(0, 3, 1, 2))
         for layer in self.extras:
             features = (*features, layer(features[-1]))
+        if self._config.pyramid is not None:
+            features = self.pyramid(features)
         cls_logits, bbox_regression = self.heads(features)
         return cls_logits.astype(ms.float32), bbox_regression.astype(ms.float32)
 
@@ -73,7 +80,7 @@ class Ssd(nn.Cell):
                 values = (normal if is_normal else draw)(generator, parameter.shape)
             elif name.endswith(".bias"):
                 values = np.zeros(parameter.shape, np.float32)
-                if name.startswith("heads.cls."):
+                if name.startswith("heads.cls.") and ".tower." not in name:
                     values[:: self._num_outputs] = self._config.background_bias
             else:
                 continue
@@ -81,48 +88,18 @@ class Ssd(nn.Cell):
 
 
 class Heads(nn.Cell):
-    """One head per level for the classes of its anchors, and one for their offsets."""
+    """The heads for the classes of the anchors, and those for their offsets."""
 
     def __init__(self, config: ModelConfig, channels: tuple[int, ...], num_classes: int) -> None:
         super().__init__()
-        self.cls = _head(config, channels, num_classes + 1)
-        self.bbox = _head(config, channels, 4)
         self._num_outputs = num_classes + 1
+        self.cls = build_head(config, channels, self._num_outputs)
+        self.bbox = build_head(config, channels, 4)
 
     def construct(self, features: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Return the outputs of all levels, rows and columns, one anchor after the other."""
-        logits, offsets = [], []
-        for index, level in enumerate(features):
-            logits.append(_flatten(self.cls[index](level), self._num_outputs))
-            offsets.append(_flatten(self.bbox[index](level), 4))
-        return ops.cat(logits, 1), ops.cat(offsets, 1)
-
-
-class SeparableHead(nn.Cell):
-    """A depthwise 3x3 convolution and a 1x1 convolution (SSDLite, Sandler et al. 2018)."""
-
-    def __init__(self, in_channels: int, out_channels: int, style: Style) -> None:
-        super().__init__()
-        self.depthwise = ConvNorm(
-            in_channels, in_channels, style, kernel_size=3, stride=1, groups=in_channels
-        )
-        self.conv = convolution(in_channels, out_channels, 1)
-
-    def construct(self, features: Tensor) -> Tensor:
-        """Return [B, out_channels, H, W]."""
-        return self.conv(ops.relu6(self.depthwise(features)))
-
-
-def _head(config: ModelConfig, channels: tuple[int, ...], num_outputs: int) -> nn.CellList:
-    """Return one layer per level with `num_outputs` for each anchor."""
-    head = []
-    for width, level in zip(channels, config.anchors, strict=True):
-        out_channels = len(level.shapes) * num_outputs
-        if config.head == "separable":
-            head.append(SeparableHead(width, out_channels, Style.of(config)))
-        else:
-            head.append(convolution(width, out_channels, 3, padding=1))
-    return nn.CellList(head)
+        logits = join_levels(self.cls(features), self._num_outputs)
+        return logits, join_levels(self.bbox(features), 4)
 
 
 def load_network(
@@ -158,12 +135,6 @@ def _describe(parameters: Mapping[str, Parameter]) -> ArrayTypes:
         name: (each.shape, np.dtype(ms.dtype_to_nptype(each.dtype)))
         for name, each in parameters.items()
     }
-
-
-def _flatten(outputs: Tensor, num_outputs: int) -> Tensor:
-    _, channels, rows, columns = outputs.shape  # the number of images may be open in an export
-    anchors = channels * rows * columns // num_outputs
-    return outputs.transpose(0, 2, 3, 1).reshape(-1, anchors, num_outputs)
 
 
 def _draw_he(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:

@@ -6,13 +6,13 @@ from functools import partial
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from ssd_core.backends.torch.backbones import BACKBONES, compute_features
-from ssd_core.backends.torch.backbones.layers import ConvNorm
+from ssd_core.backends.torch.backbones import BACKBONES
+from ssd_core.backends.torch.heads import build_head, join_levels
+from ssd_core.backends.torch.pyramid import Pyramid
 from ssd_core.backends.weights import ArrayTypes, check_arrays
 from ssd_core.config import ModelConfig
-from ssd_core.networks import Style, check_model
+from ssd_core.networks import Design, check_model
 from ssd_core.structures import Array
 
 _Draw = Callable[..., Tensor]
@@ -28,11 +28,16 @@ class Ssd(nn.Module):
     def __init__(self, config: ModelConfig, num_classes: int) -> None:
         check_model(config)
         super().__init__()
-        self.backbone, extras = BACKBONES[config.backbone](Style.of(config))
+        self.backbone, extras = BACKBONES[config.backbone](Design.of(config))
         self.extras = nn.ModuleList(extras)
         channels = (*self.backbone.channels, *(layer.out_channels for layer in extras))
+        if config.pyramid:
+            num_levels = len(config.anchors)
+            self.pyramid = Pyramid(channels, config.pyramid, config.padding, num_levels)
+            channels = (config.pyramid.channels,) * num_levels
+        outputs = {"cls": num_classes + 1, "bbox": 4}
         self.heads = nn.ModuleDict(
-            {"cls": _head(config, channels, num_classes + 1), "bbox": _head(config, channels, 4)}
+            {name: build_head(config, channels, count) for name, count in outputs.items()}
         )
         self._num_outputs = num_classes + 1
         self._config = config
@@ -50,12 +55,11 @@ class Ssd(nn.Module):
         if self._config.initial_weights == "normal":
             std = self._config.initial_deviation
             he = xavier = partial(nn.init.trunc_normal_, std=std, a=-2 * std, b=2 * std)
-        parts: list[tuple[nn.Module, _Draw]]
-        parts = [(self.backbone, he), (self.extras, xavier), (self.heads, xavier)]
-        for part, draw in parts:
+        for name, part in self.named_children():
+            draw = he if name == "backbone" else xavier
             _initialize(part, partial(draw, generator=generator))
         for name, parameter in self.heads["cls"].named_parameters():
-            if name.endswith("bias"):
+            if name.endswith("bias") and not name.startswith("tower."):
                 nn.init.constant_(parameter[:: self._num_outputs], self._config.background_bias)
 
     def normalize(self, images: Tensor) -> Tensor:
@@ -64,9 +68,16 @@ class Ssd(nn.Module):
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits [B, A, K + 1] and offsets [B, A, 4] in the order of `generate_anchors`."""
-        features = compute_features(self.backbone, self.extras, inputs)
-        logits = _flatten(self.heads["cls"], features, self._num_outputs)
-        return logits, _flatten(self.heads["bbox"], features, 4)
+        features = self.compute_features(inputs)
+        logits = join_levels(self.heads["cls"](features), self._num_outputs)
+        return logits, join_levels(self.heads["bbox"](features), 4)
+
+    def compute_features(self, inputs: Tensor) -> list[Tensor]:
+        """Return the feature maps of all levels, finest first."""
+        features: list[Tensor] = self.backbone(inputs)
+        for layer in self.extras:
+            features.append(layer(features[-1]))
+        return self.pyramid(features) if self._config.pyramid else features
 
 
 def load_network(config: ModelConfig, num_classes: int, weights: Mapping[str, Array]) -> Ssd:
@@ -113,42 +124,3 @@ def _initialize(module: nn.Module, draw: _Draw) -> None:
             draw(layer.weight)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-
-
-class SeparableHead(nn.Module):
-    """A depthwise 3x3 convolution and a 1x1 convolution (SSDLite, Sandler et al. 2018)."""
-
-    def __init__(self, in_channels: int, out_channels: int, style: Style) -> None:
-        super().__init__()
-        self.depthwise = ConvNorm(
-            in_channels, in_channels, style, kernel_size=3, stride=1, groups=in_channels
-        )
-        self.conv = nn.Conv2d(in_channels, out_channels, 1)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Return [B, out_channels, H, W]."""
-        outputs: Tensor = self.conv(functional.relu6(self.depthwise(features)))
-        return outputs
-
-
-def _head(config: ModelConfig, channels: tuple[int, ...], num_outputs: int) -> nn.ModuleList:
-    """Return one layer per level with `num_outputs` for each anchor."""
-    head = nn.ModuleList()
-    for width, level in zip(channels, config.anchors, strict=True):
-        out_channels = len(level.shapes) * num_outputs
-        if config.head == "separable":
-            head.append(SeparableHead(width, out_channels, Style.of(config)))
-        else:
-            head.append(nn.Conv2d(width, out_channels, 3, padding=1))
-    return head
-
-
-def _flatten(head: nn.Module, features: list[Tensor], num_outputs: int) -> Tensor:
-    """Apply a head and concatenate the anchors of all levels, rows and columns."""
-    return torch.cat(
-        [
-            convolution(level).permute(0, 2, 3, 1).reshape(level.shape[0], -1, num_outputs)
-            for convolution, level in zip(head.children(), features, strict=True)
-        ],
-        dim=1,
-    )

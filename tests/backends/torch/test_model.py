@@ -5,16 +5,16 @@ from torch.nn import functional
 from torchvision.models.detection import ssd300_vgg16
 from torchvision.models.detection.image_list import ImageList
 
-from ssd_core.backends.torch.backbones import compute_features
 from ssd_core.backends.torch.backbones.layers import SameConv2d
 from ssd_core.backends.torch.backbones.vgg16 import Dropout
 from ssd_core.backends.torch.backend import TorchBackend
 from ssd_core.backends.torch.model import Ssd
 from ssd_core.backends.torch.norms import BatchNorm
-from ssd_core.config import NormSpec, PostprocessSpec
+from ssd_core.backends.torch.pyramid import double
+from ssd_core.config import NormSpec, PostprocessSpec, PyramidSpec
 from ssd_core.errors import DataError, UsageError
 from ssd_core.networks import level_sides
-from ssd_core.recipes import load_recipe
+from ssd_core.recipes import RECIPES, load_recipe
 from ssd_core.recipes.anchors import paper_levels
 from ssd_core.recipes.ssd300_vgg16 import SSD300_COCO_SIZES, SSD300_RATIOS, SSD300_STRIDES
 
@@ -25,11 +25,13 @@ VGG16_LINEAR = load_recipe("ssd300_vgg16_mindspore").train.model
 MOBILENET_V2 = load_recipe("ssd300_mobilenet_v2").train.model
 MOBILENET_V3 = load_recipe("ssdlite320_mobilenet_v3").train.model
 RESNET50 = load_recipe("ssd300_resnet50").train.model
-EVERY_BACKBONE = pytest.mark.parametrize(
-    "config",
-    [RESIDUAL, VGG16, VGG16_512, VGG16_LINEAR, MOBILENET_V2, MOBILENET_V3, RESNET50],
-    ids=lambda each: each.backbone,
-)
+PYRAMID = load_recipe("ssd640_resnet50_fpn").train.model
+MODELS = {
+    f"{model.backbone}, {model.head}": model
+    for name in reversed(RECIPES)
+    for model in [load_recipe(name).train.model]
+}
+EVERY_NETWORK = pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
 TORCHVISION_CLASSES = 91
 
 
@@ -40,8 +42,21 @@ TORCHVISION_CLASSES = 91
         (RESIDUAL, {"anchors": VGG16.anchors}, "model.anchors: backbone 'residual' at 256 px"),
         (VGG16, {"padding": "same"}, "model.padding: backbone 'vgg16' .* use 'symmetric'"),
         (VGG16_LINEAR, {"padding": "symmetric"}, "backbone 'vgg16_linear' .* use 'same'"),
+        (VGG16, {"pyramid": PyramidSpec()}, "model.pyramid: backbone 'vgg16' has no levels for"),
+        (PYRAMID, {"pyramid": None}, "model.backbone: 'resnet50_conv5' has no extra layers"),
+        (RESIDUAL, {"head": "shared"}, "model.head: a shared head needs levels of equal channels"),
+        (PYRAMID, {"anchors": VGG16.anchors}, "model.head: a shared head needs"),
     ],
-    ids=["strides", "levels", "padding", "padding of vgg16_linear"],
+    ids=[
+        "strides",
+        "levels",
+        "padding",
+        "padding of vgg16_linear",
+        "pyramid",
+        "no pyramid",
+        "shared head",
+        "shapes of a shared head",
+    ],
 )
 def test_a_network_that_cannot_be_built_is_refused(config, change, message):
     with pytest.raises(UsageError, match=message):
@@ -53,13 +68,14 @@ def test_weights_are_refused_before_their_network_takes_memory():
         TorchBackend("cpu").detector(VGG16, 10**9, {}, VGG16.postprocess)
 
 
-@EVERY_BACKBONE
+@EVERY_NETWORK
 @pytest.mark.parametrize("side", [287, 300, 301, 320, 512])
 def test_feature_maps_have_the_planned_sides(config, side):
     with torch.device("meta"):
         model = Ssd(config, 3)
-        features = compute_features(model.backbone, model.extras, torch.empty(2, 3, side, side))
-    assert tuple(level.shape[-1] for level in features) == level_sides(config.backbone, side)
+        features = model.compute_features(torch.empty(2, 3, side, side))
+    sized = config.model_copy(update={"image_size": side})
+    assert tuple(level.shape[-1] for level in features) == level_sides(sized)
 
 
 def test_norms_have_the_epsilon_and_momentum_of_the_configuration():
@@ -69,7 +85,7 @@ def test_norms_have_the_epsilon_and_momentum_of_the_configuration():
     assert found == {(1e-3, 0.03)}
 
 
-@EVERY_BACKBONE
+@EVERY_NETWORK
 def test_initial_weights_depend_on_the_seed_alone(config):
     model = Ssd(config, 3)
     drawn = []
@@ -101,6 +117,16 @@ def test_same_padding_is_that_of_tensorflow(side, stride, start, end):
     torch.testing.assert_close(same(features), expected)
 
 
+def test_a_map_is_doubled_as_mindspore_aligns_it():
+    """Corners on corners, but for one more row and column, which repeat the last ones."""
+    features = torch.rand(2, 3, 4, 5)
+    found = double(features)
+    expected = functional.interpolate(features, (7, 9), mode="bilinear", align_corners=True)
+    torch.testing.assert_close(found[..., :7, :9], expected)
+    torch.testing.assert_close(found[..., 7, :], found[..., 6, :])
+    torch.testing.assert_close(found[..., 9], found[..., 8])
+
+
 def test_dropout_depends_on_the_pixels_of_its_image_alone():
     images = torch.rand(3, 3, 40, 40, generator=torch.Generator().manual_seed(0))
     images[2] = images[0]
@@ -116,12 +142,20 @@ def test_dropout_depends_on_the_pixels_of_its_image_alone():
     assert torch.equal(Dropout(0).eval()(features, images), features)
 
 
-def test_the_background_bias_is_set_on_every_box_of_every_level():
-    model = Ssd(RESIDUAL, 3)
+@pytest.mark.parametrize("config", [RESIDUAL, PYRAMID], ids=["levels", "shared"])
+def test_the_background_bias_is_set_on_every_box_of_every_level(config):
+    model = Ssd(config.model_copy(update={"background_bias": 3.0}), 3)
     model.initialize(0)
-    for convolution in model.heads["cls"]:
-        np.testing.assert_array_equal(convolution.bias.detach().view(4, 4), [[3, 0, 0, 0]] * 4)
+    head = model.heads["cls"]
+    last = [head.conv] if config.head == "shared" else list(head)
+    for convolution in last:
+        boxes = convolution.bias.detach().view(-1, 4)
+        np.testing.assert_array_equal(boxes, [[3, 0, 0, 0]] * len(boxes))
         assert convolution.bias.requires_grad
+    biases = [part for name, part in head.named_parameters() if name.endswith("bias")]
+    assert sum(bias.count_nonzero() for bias in biases) == sum(
+        len(convolution.bias) // 4 for convolution in last
+    )
 
 
 def test_initial_features_keep_their_scale_through_vgg16():
@@ -129,9 +163,7 @@ def test_initial_features_keep_their_scale_through_vgg16():
     model.initialize(0)
     inputs = torch.rand(1, 3, 300, 300, generator=torch.Generator().manual_seed(0)) * 255 - 120
     with torch.inference_mode():
-        deviations = [
-            level.std().item() for level in compute_features(model.backbone, model.extras, inputs)
-        ]
+        deviations = [level.std().item() for level in model.compute_features(inputs)]
     assert min(deviations) > 0.1
     assert max(deviations) < 1000
 

@@ -6,16 +6,21 @@ The names of cells are the names of the weights on disk, see `docs/file-formats.
 from collections.abc import Callable, Sequence
 
 from ssd_core.backends.mindspore.backbones.layers import Backbone
+from ssd_core.backends.mindspore.backbones.mobilenet_v1 import HalvingLayer, build_mobilenet_v1
 from ssd_core.backends.mindspore.backbones.mobilenet_v2 import ExtraResidual, build_mobilenet_v2
 from ssd_core.backends.mindspore.backbones.residual import Residual
+from ssd_core.backends.mindspore.backbones.resnet50 import ResNet50
 from ssd_core.backends.mindspore.backbones.vgg16 import ExtraLayer, build_vgg16
-from ssd_core.networks import Style
+from ssd_core.networks import Design
 
-BACKBONES: dict[str, Callable[[Style], tuple[Backbone, Sequence[ExtraLayer | ExtraResidual]]]] = {
+_Extras = Sequence[ExtraLayer | ExtraResidual | HalvingLayer]
+BACKBONES: dict[str, Callable[[Design], tuple[Backbone, _Extras]]] = {
     "vgg16": lambda _: build_vgg16("vgg16"),
     "vgg16_512": lambda _: build_vgg16("vgg16_512"),
     "vgg16_linear": lambda _: build_vgg16("vgg16_linear"),
-    "residual": lambda style: (Residual(style), []),
+    "residual": lambda design: (Residual(design.backbone), []),
+    "mobilenet_v1": build_mobilenet_v1,
     "mobilenet_v2": build_mobilenet_v2,
+    "resnet50_conv5": lambda design: (ResNet50(design.backbone), []),
 }
 """Each returns a backbone and its extra layers."""

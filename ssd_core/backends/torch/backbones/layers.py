@@ -57,7 +57,12 @@ class SameConv2d(nn.Conv2d):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return [B, C, H / stride, W / stride], rounded up; the input is square."""
-        side, stride, kernel_size = features.shape[-1], self.stride[0], self.kernel_size[0]
-        missing = max(0, (math.ceil(side / stride) - 1) * stride + kernel_size - side)
-        start, end = missing // 2, missing - missing // 2
-        return super().forward(functional.pad(features, (start, end, start, end)))
+        return super().forward(pad_same(features, self.kernel_size[0], self.stride[0]))
+
+
+def pad_same(features: Tensor, kernel_size: int, stride: int) -> Tensor:
+    """Pad a square map with 0 for a window, more or only at the end if the rows are uneven."""
+    side = features.shape[-1]
+    missing = max(0, (math.ceil(side / stride) - 1) * stride + kernel_size - side)
+    start, end = missing // 2, missing - missing // 2
+    return functional.pad(features, (start, end, start, end))

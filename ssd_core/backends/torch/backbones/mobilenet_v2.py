@@ -10,6 +10,7 @@ from ssd_core.networks import (
     MOBILENET_V2_BRANCH,
     MOBILENET_V2_EXTRAS,
     Block,
+    Design,
     Style,
     mobilenet_v2_blocks,
 )
@@ -93,9 +94,10 @@ class ExtraResidual(InvertedResidual):
         return functional.relu6(super().forward(features))
 
 
-def build_mobilenet_v2(style: Style) -> tuple[MobileNetV2, list[ExtraResidual]]:
+def build_mobilenet_v2(design: Design) -> tuple[MobileNetV2, list[ExtraResidual]]:
     """Return the network of TensorFlow's SSDLite and of its port to MindSpore.
 
     At 300 px the extra levels have 5, 3, 2 and 1 cells per side.
     """
-    return MobileNetV2(style), [ExtraResidual(block, style) for block in MOBILENET_V2_EXTRAS]
+    extras = [ExtraResidual(block, design.heads) for block in MOBILENET_V2_EXTRAS]
+    return MobileNetV2(design.backbone), extras

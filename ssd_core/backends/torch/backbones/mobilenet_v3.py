@@ -11,6 +11,7 @@ from ssd_core.backends.torch.backbones.mobilenet_v2 import ExtraResidual, Invert
 from ssd_core.networks import (
     MOBILENET_V3_BRANCH,
     MOBILENET_V3_EXTRAS,
+    Design,
     Style,
     mobilenet_v3_blocks,
 )
@@ -45,9 +46,10 @@ class MobileNetV3(Backbone):
         return [branch, functional.hardswish(self.last(features))]
 
 
-def build_mobilenet_v3(style: Style) -> tuple[MobileNetV3, list[ExtraResidual]]:
+def build_mobilenet_v3(design: Design) -> tuple[MobileNetV3, list[ExtraResidual]]:
     """Return the network of torchvision's SSDLite.
 
     At 320 px the extra levels have 5, 3, 2 and 1 cells per side.
     """
-    return MobileNetV3(style), [ExtraResidual(block, style) for block in MOBILENET_V3_EXTRAS]
+    extras = [ExtraResidual(block, design.heads) for block in MOBILENET_V3_EXTRAS]
+    return MobileNetV3(design.backbone), extras

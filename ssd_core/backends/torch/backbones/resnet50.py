@@ -1,31 +1,41 @@
-"""ResNet-50 and its extra layers, as in NVIDIA's SSD300."""
+"""ResNet-50 as in NVIDIA's SSD300, with extra layers, and as in MindSpore's, for a pyramid."""
 
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ssd_core.backends.torch.backbones.layers import Backbone, ConvNorm
-from ssd_core.networks import EXTRAS, RESNET50, Extra, Style
+from ssd_core.backends.torch.backbones.layers import Backbone, ConvNorm, pad_same
+from ssd_core.networks import EXTRAS, RESNET50, Design, Extra, Style
 
 
 class ResNet50(Backbone):
-    """ResNet-50 up to its stage conv4 (He et al. 2015, table 1), which has stride 1 here.
+    """ResNet-50 (He et al. 2015, table 1) up to its stage conv4, which has stride 1 here.
 
-    The only level has 38 cells per side at 300 px.
+    The only level has 38 cells per side at 300 px. If it `is_whole`, conv4 has stride 2, conv5
+    follows, and the outputs of conv3 to conv5 are the levels.
     """
 
-    channels = (1024,)
-
-    def __init__(self, style: Style) -> None:
+    def __init__(self, style: Style, *, is_whole: bool) -> None:
         super().__init__()
+        self.channels = (512, 1024, 2048) if is_whole else (1024,)
+        self._is_whole, self._is_symmetric = is_whole, style.padding == "symmetric"
         self.stem = ConvNorm(3, 64, style, kernel_size=7, stride=2)
         self.conv2 = _stage(64, *RESNET50[2], style, stride=1)
         self.conv3 = _stage(256, *RESNET50[3], style, stride=2)
-        self.conv4 = _stage(512, *RESNET50[4], style, stride=1)
+        self.conv4 = _stage(512, *RESNET50[4], style, stride=2 if is_whole else 1)
+        if is_whole:
+            self.conv5 = _stage(1024, *RESNET50[5], style, stride=2)
+            for layer in self.modules():
+                if isinstance(layer, Bottleneck):  # begins as the identity (Goyal et al. 2017, 5.1)
+                    nn.init.zeros_(layer.third.norm.scale)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Return the feature map at stride 8."""
-        features = functional.max_pool2d(functional.relu_(self.stem(images)), 3, 2, padding=1)
-        return [self.conv4(self.conv3(self.conv2(features)))]
+        """Return the feature map at stride 8, or those at strides 8, 16 and 32."""
+        stem = functional.relu_(self.stem(images))
+        # Padded with 0, the least value that it has.
+        padded = functional.pad(stem, (1, 1, 1, 1)) if self._is_symmetric else pad_same(stem, 3, 2)
+        conv3 = self.conv3(self.conv2(functional.max_pool2d(padded, 3, 2)))
+        conv4 = self.conv4(conv3)
+        return [conv3, conv4, self.conv5(conv4)] if self._is_whole else [conv4]
 
 
 class Bottleneck(nn.Module):
@@ -72,15 +82,16 @@ class ExtraBottleneck(nn.Module):
         return functional.relu_(self.second(functional.relu_(self.first(features))))
 
 
-def build_resnet50(style: Style) -> tuple[ResNet50, list[ExtraBottleneck]]:
+def build_resnet50(design: Design) -> tuple[ResNet50, list[ExtraBottleneck]]:
     """Return the network of NVIDIA's SSD300 v1.1.
 
     At 300 px the extra levels have 19, 10, 5, 3 and 1 cells per side.
     """
-    extras = EXTRAS["resnet50"]
-    widths = (*ResNet50.channels, *(extra.out_channels for extra in extras))
-    return ResNet50(style), [
-        ExtraBottleneck(width, extra, style) for width, extra in zip(widths, extras, strict=False)
+    backbone, extras = ResNet50(design.backbone, is_whole=False), EXTRAS["resnet50"]
+    widths = (*backbone.channels, *(extra.out_channels for extra in extras))
+    return backbone, [
+        ExtraBottleneck(width, extra, design.heads)
+        for width, extra in zip(widths, extras, strict=False)
     ]
 
 
