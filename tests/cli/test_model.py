@@ -51,7 +51,7 @@ def test_a_model_with_an_unlisted_recipe_is_usable(
     done = run_ssd(*arguments, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     invocation = json.loads((tmp_path / "out" / "invocation.json").read_text())
-    assert invocation["config"]["score_threshold"] == 0.3
+    assert invocation["config"]["score"] == 0.3
 
 
 def test_a_step_means_the_checkpoint_after_it(
