@@ -128,6 +128,7 @@ def test_every_directory_may_be_in_a_store(
         ("evaluate", *model, *data, "--out", outputs[1], "--device", "cpu"),
         ("benchmark", *model, *data, "--out", outputs[2], "--device", "cpu", *QUICK),
         ("report", *outputs, "--out", root / "report"),
+        ("compare", outputs[1], outputs[1], "--out", root / "comparison"),
         ("publish", *outputs, "--name", "cells", "--version", "1", "--out", root),
         ("export", root / "trained", "--format", "torchscript", "--out", root / "exported/a.pt"),
     ):
@@ -151,8 +152,9 @@ def test_every_directory_may_be_in_a_store(
         app(words, standalone_mode=False)
     published: Location = root / "models" / "cells" / "1"
     assert {"results.json", "report.html", "report.md"} <= keys(root / "report")
+    assert {"results.json", "compare.html"} <= keys(root / "comparison")
     assert {"a.pt", "a.pt.json", "results.json"} <= keys(root / "exported")
     page = (root / "report").get("report.html").decode()
-    assert "Sample images" in page
+    assert "Images with most errors" in page
     assert "Training" in page
     assert read_model(published).description == read_model(LocalDirectory(trained_dir)).description
