@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ssd_core.config import PostprocessOverrides, PublishConfig
+from ssd_core.config import PredictConfig, PublishConfig
 from ssd_core.errors import GateError, OwnershipError, UsageError
 from ssd_core.metrics import METRICS
 from ssd_core.model_dir import (
@@ -86,7 +86,7 @@ def test_a_published_model_is_complete_and_usable(
     assert describe(cells_1) == describe(trained_dir)
     image, found = min((bccd_dir / "JPEGImages").iterdir()), LocalDirectory(tmp_path / "found")
     predict.run(
-        PostprocessOverrides(score_threshold=0.1),
+        PredictConfig(score=0.1),
         LocalDirectory(cells_1),
         [LocalDirectory(image)],
         found,
