@@ -184,6 +184,13 @@ _ONLY_PADDING = {
 _VGG16_STAGES = tuple(
     (pattern,) for pattern in ("conv1_*", "conv2_*", "conv3_*", "conv4_*", "conv5_*", "fc[67].*")
 )
+_MOBILENET_V2_STAGES = (
+    ("stem.*", "blocks.0.*"),
+    ("blocks.[12].*",),
+    ("blocks.[345].*",),
+    ("blocks.[6-9].*", "blocks.1[0-2].*"),
+    ("blocks.1[3-6].*", "branch.*", "last.*"),
+)
 STAGES: dict[str, tuple[tuple[str, ...], ...]] = {
     "vgg16": _VGG16_STAGES,
     "vgg16_512": _VGG16_STAGES,
@@ -196,13 +203,8 @@ STAGES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("blocks.[5-9].*", "blocks.10.*"),
         ("blocks.1[12].*",),
     ),
-    "mobilenet_v2": (
-        ("stem.*", "blocks.0.*"),
-        ("blocks.[12].*",),
-        ("blocks.[345].*",),
-        ("blocks.[6-9].*", "blocks.1[0-2].*"),
-        ("blocks.1[3-6].*", "branch.*", "last.*"),
-    ),
+    "mobilenet_v2": _MOBILENET_V2_STAGES,
+    "mobilenet_v2_plain": _MOBILENET_V2_STAGES,
     "mobilenet_v3": (
         ("stem.*", "blocks.0.*"),
         ("blocks.[12].*",),

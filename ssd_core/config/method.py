@@ -133,6 +133,7 @@ class ModelConfig(Section):
         "residual",
         "mobilenet_v1",
         "mobilenet_v2",
+        "mobilenet_v2_plain",
         "mobilenet_v3",
         "resnet50",
         "resnet50_conv5",
@@ -141,8 +142,9 @@ class ModelConfig(Section):
     300 or 512 px; `vgg16_linear`: MindSpore's, without biases and that norm, without activations
     after stage 5, and with dropout there; `residual`: five small basic blocks with batch
     normalisation; `mobilenet_v1`: that of MindSpore's SSD; `mobilenet_v2`: that of TensorFlow's and
-    MindSpore's SSD; `mobilenet_v3`: that of torchvision's SSDLite; `resnet50`: ResNet-50 up to
-    conv4, as in NVIDIA's SSD300; `resnet50_conv5`: all of it but the classifier."""
+    MindSpore's SSD; `mobilenet_v2_plain`: that of mmdetection's SSDLite; `mobilenet_v3`: that of
+    torchvision's; `resnet50`: ResNet-50 up to conv4, as in NVIDIA's SSD300; `resnet50_conv5`: all
+    of it but the classifier."""
     pyramid: PyramidSpec | None = None
     """Merges the levels of the backbone, of strides 8, 16 and 32, from the coarsest one down and
     takes the place of the extra layers, for `mobilenet_v1` and

@@ -19,6 +19,7 @@ from ssd_core.recipes.ssd300_vgg16_mindspore import (
 from ssd_core.recipes.ssd512_vgg16 import ssd512_vgg16
 from ssd_core.recipes.ssd640_fpn import ssd640_mobilenet_v1_fpn, ssd640_resnet50_fpn
 from ssd_core.recipes.ssd_vgg16_voc import ssd300_vgg16_voc, ssd512_vgg16_voc
+from ssd_core.recipes.ssdlite320_mobilenet_v2 import ssdlite320_mobilenet_v2
 from ssd_core.recipes.ssdlite320_mobilenet_v3 import ssdlite320_mobilenet_v3
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
@@ -32,6 +33,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "ssd300_mobilenet_v1": ssd300_mobilenet_v1,
     "ssd300_mobilenet_v2": ssd300_mobilenet_v2,
     "ssd300_resnet50": ssd300_resnet50,
+    "ssdlite320_mobilenet_v2": ssdlite320_mobilenet_v2,
     "ssdlite320_mobilenet_v3": ssdlite320_mobilenet_v3,
     "ssd640_mobilenet_v1_fpn": ssd640_mobilenet_v1_fpn,
     "ssd640_resnet50_fpn": ssd640_resnet50_fpn,

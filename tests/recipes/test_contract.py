@@ -43,6 +43,7 @@ SOURCES = {
     "ssd300_mobilenet_v1": Source(1917, 11_294_517),
     "ssd300_mobilenet_v2": Source(1917, 4_393_461),
     "ssd300_resnet50": Source(8732, 22_894_902),  # built in tests/layouts/test_nvidia.py
+    "ssdlite320_mobilenet_v2": Source(3234, 4_228_788),
     "ssdlite320_mobilenet_v3": Source(3234, 3_440_060, num_classes=90),  # torchvision
     "ssd640_mobilenet_v1_fpn": Source(51150, 12_534_846, training_size=128),
     "ssd640_resnet50_fpn": Source(51150, 33_294_654, training_size=128),

@@ -4,6 +4,7 @@ The names of cells are the names of the weights on disk, see `docs/file-formats.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from ssd_core.backends.mindspore.backbones.layers import Backbone
 from ssd_core.backends.mindspore.backbones.mobilenet_v1 import HalvingLayer, build_mobilenet_v1
@@ -20,7 +21,8 @@ BACKBONES: dict[str, Callable[[Design], tuple[Backbone, _Extras]]] = {
     "vgg16_linear": lambda _: build_vgg16("vgg16_linear"),
     "residual": lambda design: (Residual(design.backbone), []),
     "mobilenet_v1": build_mobilenet_v1,
-    "mobilenet_v2": build_mobilenet_v2,
+    "mobilenet_v2": partial(build_mobilenet_v2, has_branch=True),
+    "mobilenet_v2_plain": partial(build_mobilenet_v2, has_branch=False),
     "resnet50_conv5": lambda design: (ResNet50(design.backbone), []),
 }
 """Each returns a backbone and its extra layers."""

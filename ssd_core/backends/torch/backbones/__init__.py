@@ -4,6 +4,7 @@ The names of modules are the names of the weights on disk, see `docs/file-format
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from ssd_core.backends.torch.backbones.layers import Backbone
 from ssd_core.backends.torch.backbones.mobilenet_v1 import HalvingLayer, build_mobilenet_v1
@@ -21,7 +22,8 @@ BACKBONES: dict[str, Callable[[Design], tuple[Backbone, _Extras]]] = {
     "vgg16_linear": lambda _: build_vgg16("vgg16_linear"),
     "residual": lambda design: (Residual(design.backbone), []),
     "mobilenet_v1": build_mobilenet_v1,
-    "mobilenet_v2": build_mobilenet_v2,
+    "mobilenet_v2": partial(build_mobilenet_v2, has_branch=True),
+    "mobilenet_v2_plain": partial(build_mobilenet_v2, has_branch=False),
     "mobilenet_v3": build_mobilenet_v3,
     "resnet50": build_resnet50,
     "resnet50_conv5": lambda design: (ResNet50(design.backbone, is_whole=True), []),

@@ -20,18 +20,20 @@ class MobileNetV2(Backbone):
     """MobileNetV2 (Sandler et al. 2018, table 2), with the levels of TensorFlow's SSD.
 
     The first level is the output of block 12 after a 1x1 convolution to 576 channels, the second
-    one that of the last convolution; at 300 px they have 19 and 10 cells per side.
+    one that of the last convolution; at 300 px they have 19 and 10 cells per side. Without that
+    branch (mmdetection) the first level is the output of block 12 itself.
     """
 
-    channels = (576, 1280)
-
-    def __init__(self, style: Style) -> None:
+    def __init__(self, style: Style, *, has_branch: bool) -> None:
         super().__init__()
+        self.channels = (576 if has_branch else 96, 1280)
+        self._has_branch = has_branch
         self.stem = ConvNorm(3, 32, style, kernel_size=3, stride=2)
         self.blocks = nn.ModuleList(
             InvertedResidual(block, style) for block in mobilenet_v2_blocks()
         )
-        self.branch = ConvNorm(96, 576, style, kernel_size=1, stride=1)
+        if has_branch:
+            self.branch = ConvNorm(96, 576, style, kernel_size=1, stride=1)
         self.last = ConvNorm(320, 1280, style, kernel_size=1, stride=1)
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -40,8 +42,8 @@ class MobileNetV2(Backbone):
         for index, block in enumerate(self.blocks):
             features = block(features)
             if index == MOBILENET_V2_BRANCH:
-                branch = functional.relu6(self.branch(features))
-        return [branch, functional.relu6(self.last(features))]
+                first = functional.relu6(self.branch(features)) if self._has_branch else features
+        return [first, functional.relu6(self.last(features))]
 
 
 class InvertedResidual(nn.Module):
@@ -94,10 +96,12 @@ class ExtraResidual(InvertedResidual):
         return functional.relu6(super().forward(features))
 
 
-def build_mobilenet_v2(design: Design) -> tuple[MobileNetV2, list[ExtraResidual]]:
-    """Return the network of TensorFlow's SSDLite and of its port to MindSpore.
+def build_mobilenet_v2(
+    design: Design, *, has_branch: bool
+) -> tuple[MobileNetV2, list[ExtraResidual]]:
+    """Return the network of TensorFlow's SSDLite and of its port to MindSpore, or mmdetection's.
 
     At 300 px the extra levels have 5, 3, 2 and 1 cells per side.
     """
     extras = [ExtraResidual(block, design.heads) for block in MOBILENET_V2_EXTRAS]
-    return MobileNetV2(design.backbone), extras
+    return MobileNetV2(design.backbone, has_branch=has_branch), extras
