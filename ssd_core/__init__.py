@@ -34,18 +34,20 @@ def load_detector(
     score: float | None = None,
     tile: int | None = None,
     batch_size: int | None = None,
-    framework: str = "torch",
+    framework: str | None = None,
     device: str = "auto",
 ) -> "LoadedDetector":
     """Open a trained model; call the result with an image, or a list, to detect objects in it.
 
     Args:
-        model: output of `ssd train`, or its `model` folder: a path or `s3://bucket/prefix`.
+        model: output of `ssd train`, its `model` folder, or a file of `ssd export --format onnx`:
+            a path or `s3://bucket/prefix`.
         score: lowest score of a detection, in (0, 1); None takes that of `ssd predict`, 0.5.
         tile: side in pixels of the overlapping tiles in which a larger image is searched besides
             the whole; None for the whole alone.
         batch_size: images, or tiles, per forward pass; None takes that of `ssd predict`, 8.
-        framework: `torch` or `mindspore`; the other one may have trained the model.
+        framework: `torch` (default) or `mindspore`, whichever of them trained the model; for an
+            exported file `onnxruntime` (default) or `openvino`.
         device: `auto`, `cpu`, `cuda` or `npu`; `auto` takes the fastest.
 
     Raises:
@@ -54,6 +56,7 @@ def load_detector(
         ModuleNotFoundError: the framework is not installed.
     """
     from ssd_core.config import PredictConfig, parse_section
+    from ssd_core.stages.detector import choose_framework
     from ssd_core.stages.prediction.detector import open_detector
     from ssd_core.store import Location
 
@@ -61,4 +64,5 @@ def load_detector(
     values = {name: value for name, value in given.items() if value is not None}
     config = parse_section(PredictConfig, values, "predict")
     location = Location.parse(os.fspath(model))
-    return open_detector(location, config, framework=framework, device=device)
+    chosen = choose_framework(location, framework)
+    return open_detector(location, config, framework=chosen, device=device)

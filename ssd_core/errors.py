@@ -140,6 +140,7 @@ EXTRAS = {
     "onnx": "export",
     "onnxruntime": "export",
     "onnxscript": "export",
+    "openvino": "openvino",
     "pycocotools": "check",
     "tensorboard": "tensorboard",
     "torch": "torch",

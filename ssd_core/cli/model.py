@@ -9,13 +9,13 @@ from ssd_core.cli.options import (
     Assignments,
     Device,
     Devices,
-    Framework,
     Json,
     Model,
     NumDevices,
     OptionalData,
     OptionalModel,
     Out,
+    Runtime,
     Step,
     count_devices,
     finish,
@@ -68,7 +68,7 @@ def evaluate(
         bool, typer.Option("--check", help="Compare the 12 metrics with those of pycocotools.")
     ] = False,
     assignments: Assignments = None,
-    framework: Framework = "torch",
+    framework: Runtime = None,
     device: Device = "auto",
     num_devices: NumDevices = None,
     devices: Devices = None,
@@ -84,6 +84,7 @@ def evaluate(
     from ssd_core.backends import launch_ranks
     from ssd_core.backends.ranks import Nodes, read_rank_env
     from ssd_core.stages import evaluate as stage
+    from ssd_core.stages.detector import choose_framework
     from ssd_core.stages.frame import RESULTS_FILE
     from ssd_core.training.checkpoints import find_checkpoint
 
@@ -98,11 +99,13 @@ def evaluate(
             words = ["evaluate", "--model", model.uri, "--data", data.uri, "--out", out.uri]
             words += [word for each in assignments or () for word in ("--set", each)]
             words += ["--check"] * is_checked + ["--json"] * as_json
+            framework = choose_framework(model, framework)
             words += ["--framework", framework, "--device", device]
             raise typer.Exit(launch_ranks(framework, words, nodes))
         config = _model_recipe(model, "evaluate", assignments).evaluate
-        choices = {"framework": framework, "device": device}
-        result = stage.run(config, model, data, out, is_checked=is_checked, **choices)
+        result = stage.run(
+            config, model, data, out, framework=framework, device=device, is_checked=is_checked
+        )
     elif detections and ground_truth and not (model or step or data):
         values = assign("evaluate", {}, assignments or ())
         config = parse_section(EvaluateConfig, values, "evaluate")
@@ -141,7 +144,7 @@ def benchmark(
         ),
     ] = None,
     assignments: Assignments = None,
-    framework: Framework = "torch",
+    framework: Runtime = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -219,13 +222,13 @@ def publish(
 
 def _model_recipe(model_dir: Location, stage: str, assignments: list[str] | None) -> Recipe:
     """Return the recipe of a model with changes to the one section that the command uses."""
-    from ssd_core.model_dir import read_description
+    from ssd_core.stages.detector import describe_model
 
     for assignment in assignments or ():
         section = assignment.partition(".")[0].strip()
         if section != stage and section in Recipe.model_fields:
             raise unlisted_name("section", section, [stage])
-    return override(read_description(model_dir).recipe, assignments or ())
+    return override(describe_model(model_dir).recipe, assignments or ())
 
 
 def _outputs_recipe(

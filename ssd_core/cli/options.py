@@ -6,7 +6,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from ssd_core.config import DeviceName, FrameworkName, Recipe, ResumeRule
+from ssd_core.config import DeviceName, FrameworkName, Recipe, ResumeRule, RuntimeName
 from ssd_core.errors import UsageError, one_line, unknown_name
 from ssd_core.logs import set_up_logging
 from ssd_core.process.machine import show_devices
@@ -54,6 +54,15 @@ def one_of(kind: str, names: tuple[str, ...], text: str) -> Any:
 
 
 Framework = Annotated[str, one_of("framework", get_args(FrameworkName), "Framework that computes.")]
+Runtime = Annotated[
+    str | None,
+    one_of(
+        "framework",
+        (*get_args(FrameworkName), *get_args(RuntimeName)),
+        "Framework that computes a model, by default torch, or an exported .onnx file, by default "
+        "onnxruntime.",
+    ),
+]
 Resume = Annotated[
     str,
     one_of(

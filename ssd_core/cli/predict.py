@@ -5,7 +5,7 @@ from typing import Annotated, get_args
 
 import typer
 
-from ssd_core.cli.options import Device, Framework, Json, Model, Out, Step, finish, one_of
+from ssd_core.cli.options import Device, Json, Model, Out, Runtime, Step, finish, one_of
 from ssd_core.config import PredictConfig, PredictionFormat, parse_section
 
 _DEFAULT = PredictConfig()
@@ -57,7 +57,7 @@ def predict(
         bool, typer.Option("--pictures/--no-pictures", help="Write copies with the boxes drawn.")
     ] = _DEFAULT.has_pictures,
     step: Step = None,
-    framework: Framework = "torch",
+    framework: Runtime = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:

@@ -37,11 +37,25 @@ def select_detections(
         spec: scores, thresholds and limits.
         size: width and height of the original image in pixels, which the boxes refer to.
     """
-    decoded, scores = decode_outputs(
+    boxes, scores = decode_outputs(
         cls_logits, bbox_regression, anchors_cxcywh, coder=coder, spec=spec
     )
+    return select_decoded(boxes, scores, spec=spec, size=size)
+
+
+def select_decoded(
+    boxes: FloatArray, scores: FloatArray, *, spec: PostprocessSpec, size: tuple[int, int]
+) -> Detections:
+    """Return the detections among decoded outputs, as `select_detections`.
+
+    Args:
+        boxes: [N, 4] xyxy in [0, 1].
+        scores: [N, K] without the background.
+        spec: thresholds and limits.
+        size: width and height of the original image in pixels, which the detections refer to.
+    """
     classes, rows = _choose_candidates(scores, spec)
-    boxes, scores = decoded[rows], scores[rows, classes]
+    boxes, scores = boxes[rows], scores[rows, classes]
     scale = np.array([*size, *size], np.float32)
     # The overlap of true areas does not change with the scale of an axis: units of the image do.
     compared = boxes * scale + _ONE_PIXEL if spec.plus_one_areas else boxes

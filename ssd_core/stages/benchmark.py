@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ssd_core import __version__
+from ssd_core.backends import find_framework
 from ssd_core.backends.base import Detector
 from ssd_core.backends.ranks import Nodes
 from ssd_core.benchmark import history
@@ -18,7 +19,7 @@ from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import DataError, GateError, located
 from ssd_core.logs import announce, logger
 from ssd_core.metrics import END_TO_END, METRICS, PARTS
-from ssd_core.stages.detector import OpenedModel, open_model
+from ssd_core.stages.detector import OpenedModel, choose_framework, open_model
 from ssd_core.stages.frame import Input, Invocation, Results, check_owner, run_stage
 from ssd_core.stages.perf import bounded, measure, write_generated_data
 from ssd_core.stages.train import Training
@@ -39,7 +40,7 @@ def run(
     data_dir: Location | None = None,
     series: Location | None = None,
     run_id: str | None = None,
-    framework: str = "torch",
+    framework: str | None = None,
     device: str = "auto",
 ) -> StageResult:
     """Measure the speed of a model at each configured batch size.
@@ -57,10 +58,13 @@ def run(
         data_dir: output of `convert`, whose val images are the input; None generates images.
         series: directory of earlier results to compare with and to append to.
         run_id: name of this result in the series, unique within it; None generates one.
-        framework: framework to run in.
+        framework: framework to run in; None takes the usual one, see `choose_framework`.
         device: device to run on.
     """
     check_owner("benchmark", out_dir)
+    framework = choose_framework(model_dir, framework)
+    if config.train_steps:
+        find_framework(framework)  # a runtime of exported files does not train
     inputs = {}
     if data_dir is None:
         images, origin = generate_images(_GENERATED_IMAGES), "generated"

@@ -3,13 +3,26 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import get_args
 
 from ssd_core.backends import open_backend
 from ssd_core.backends.base import Detector, DeviceInfo
+from ssd_core.backends.exported import (
+    ExportedDetector,
+    is_exported,
+    open_file,
+    read_certificate,
+)
 from ssd_core.backends.ranks import ALONE, Ranks
-from ssd_core.config import PostprocessOverrides, PostprocessSpec, Precision
-from ssd_core.errors import DataError, located
-from ssd_core.model_dir import WEIGHTS_FILE, ModelDescription, read_model
+from ssd_core.config import (
+    FrameworkName,
+    PostprocessOverrides,
+    PostprocessSpec,
+    Precision,
+    RuntimeName,
+)
+from ssd_core.errors import DataError, UsageError, located
+from ssd_core.model_dir import WEIGHTS_FILE, ModelDescription, read_description, read_model
 from ssd_core.stages.frame import Input
 from ssd_core.store import Location
 from ssd_core.structures import ClassInfo
@@ -40,13 +53,15 @@ def open_model(
     device: str,
     ranks: Ranks = ALONE,
 ) -> OpenedModel:
-    """Read a model directory and build its detector.
+    """Read a model directory, or an exported ONNX file, and build its detector.
 
     The files are checked before a framework is imported, which takes seconds.
 
     Raises:
         DataError: the model is not complete, or its classes are not `data_classes`.
     """
+    if is_exported(model_dir):
+        return _open_exported(model_dir, postprocess, data_classes, framework, device)
     model = read_model(model_dir)
     if data_classes is not None:
         check_classes(model.classes, data_classes)
@@ -65,6 +80,54 @@ def open_model(
         postprocess=applied,
         source=Input(model_dir.uri, model.description.file(WEIGHTS_FILE).sha256),
     )
+
+
+def _open_exported(
+    file: Location,
+    postprocess: PostprocessOverrides,
+    data_classes: Sequence[ClassInfo] | None,
+    runtime: str,
+    device: str,
+) -> OpenedModel:
+    certificate = read_certificate(file)
+    classes = certificate.class_list()
+    if data_classes is not None:
+        check_classes(classes, data_classes)
+    network = certificate.description.model
+    content = certificate.file.read(file.parent)
+    applied = postprocess.apply(network.postprocess)
+    run, info = open_file(content, certificate.precision, runtime, device)
+    return OpenedModel(
+        detector=ExportedDetector(run, network, applied),
+        description=certificate.description,
+        classes=classes,
+        device=info,
+        postprocess=applied,
+        source=Input(file.uri, certificate.file.sha256),
+    )
+
+
+def describe_model(model: Location) -> ModelDescription:
+    """Return the description of a model directory, or of the model behind an exported file."""
+    return read_certificate(model).description if is_exported(model) else read_description(model)
+
+
+def choose_framework(model: Location, framework: str | None) -> str:
+    """Return the framework or runtime that computes a model: the given one, else the usual one.
+
+    Raises:
+        UsageError: it does not compute such a model.
+    """
+    known, kind = get_args(FrameworkName), "a model"
+    if is_exported(model):
+        known, kind = get_args(RuntimeName), "an exported file"
+    if framework is None:
+        return str(known[0])
+    if framework not in known:
+        raise UsageError(
+            f"'{framework}' does not compute {kind} ({model}); use --framework {' or '.join(known)}"
+        )
+    return framework
 
 
 def check_classes(of_model: Sequence[ClassInfo], of_data: Sequence[ClassInfo]) -> None:

@@ -17,7 +17,7 @@ from ssd_core.evaluation.files import GROUND_TRUTH_FILE, format_ground_truth, jo
 from ssd_core.evaluation.run import EvaluatedImage, check_image_set, detect_split, is_counted
 from ssd_core.logs import announce
 from ssd_core.report.figures import format_figures
-from ssd_core.stages.detector import open_model
+from ssd_core.stages.detector import choose_framework, open_model
 from ssd_core.stages.frame import Input, Invocation, Results, check_owner, run_stage
 from ssd_core.store import Location
 from ssd_core.store.local import write_file
@@ -34,7 +34,7 @@ def run(
     data_dir: Location,
     out_dir: Location,
     *,
-    framework: str = "torch",
+    framework: str | None = None,
     device: str = "auto",
     is_checked: bool = False,
 ) -> StageResult:
@@ -47,7 +47,7 @@ def run(
         model_dir: output of `train`, or its `model` folder.
         data_dir: output of `convert`.
         out_dir: directory of the results.
-        framework: framework to run in.
+        framework: framework to run in; None takes the usual one, see `choose_framework`.
         device: device to run on.
         is_checked: whether to compare the COCO metrics with those of pycocotools.
 
@@ -58,6 +58,7 @@ def run(
     check_owner("evaluate", out_dir)
     if is_checked:
         load_pycocotools()
+    framework = choose_framework(model_dir, framework)
     reader = open_split(data_dir, config.split)
     check_image_set(config.images, reader.manifest)
     with open_ranks(framework) as ranks:

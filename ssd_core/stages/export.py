@@ -1,7 +1,7 @@
 """Write a model as one file for other programs, with a certificate of what it computes."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,9 @@ import numpy as np
 
 from ssd_core import __version__
 from ssd_core.backends import find_framework, open_backend
+from ssd_core.backends.exported import Outputs, certificate_name
 from ssd_core.backends.formats import FORMATS, INPUT, OUTPUTS, choose_framework
+from ssd_core.backends.onnx_file import REDUCERS
 from ssd_core.benchmark.speed import generate_images
 from ssd_core.config import ModelConfig
 from ssd_core.data.batches.resize import resize_image
@@ -18,17 +20,25 @@ from ssd_core.data.decode import decode_image
 from ssd_core.detection.anchors import generate_anchors
 from ssd_core.detection.boxes import BoxCoder
 from ssd_core.detection.postprocess import decode_outputs
-from ssd_core.errors import GateError, located
+from ssd_core.errors import GateError, UsageError, located
 from ssd_core.logs import announce
 from ssd_core.model_dir import WEIGHTS_FILE, Model, read_model
 from ssd_core.stages.frame import Input, Invocation, Results, check_owner, run_stage
 from ssd_core.stages.prediction.images import find_images, read_image
+from ssd_core.stages.serving import (
+    KSERVE_FILE,
+    TRITON_FILE,
+    check_service_name,
+    kserve_manifest,
+    triton_config,
+)
 from ssd_core.store import Location
 from ssd_core.store.known_file import KnownFile
 from ssd_core.store.local import write_file
-from ssd_core.structures import FloatArray, ImageArray, StageResult
+from ssd_core.structures import ImageArray, StageResult
 
 _MAX_IMAGES = 8
+_MAX_CALIBRATION_IMAGES = 256
 _MAX_BOX_DIFFERENCE = 1e-2
 """Pixels of the network's input; both limits are those between the frameworks, docs/parity.md."""
 _MAX_SCORE_DIFFERENCE = 1e-4
@@ -39,8 +49,10 @@ def run(
     out: Location,
     *,
     format_name: str,
+    precision: str = "fp32",
     images: Sequence[Location] = (),
     framework: str | None = None,
+    triton: str | None = None,
 ) -> StageResult:
     """Export a model, and compare what the file computes with the model's own detector.
 
@@ -50,54 +62,88 @@ def run(
         model_dir: output of `train`, or its `model` folder.
         out: directory of the results, or the file in it, with the suffix of the format.
         format_name: one of FORMATS.
+        precision: fp32, or for ONNX fp16 or int8, in which the network computes.
         images: image files, and folders that are searched for them, of which the first 8 are
-            compared; without any, generated images.
+            compared, and the first 256 calibrate int8; without any, generated images.
         framework: framework that writes the file; None takes one that is installed.
+        triton: name under which Triton serves the ONNX file; `out` becomes its repository.
 
     Returns:
         Metrics `max_box_difference`, in pixels of the network's input, and `max_score_difference`,
         if the file is a program that runs here. Metadata: the `file`.
 
     Raises:
-        UsageError: the framework does not write the format, or lacks a package.
+        UsageError: the framework does not write the format, or lacks a package; the format has
+            no such precision, or there are no images to calibrate int8.
         GateError: the file computes something else than the model.
     """
     framework = choose_framework(format_name, framework)
+    _check_precision(precision, format_name, images)
     out_dir, file_name = _split(out, FORMATS[format_name].suffix)
+    if triton is not None:
+        file_name = _repository_key(triton, format_name, out, out_dir)
     check_owner("export", out_dir)
     model = read_model(model_dir)
-    compared = _read_images(images, out_dir, model.description.model)
+    pixels = _read_images(images, out_dir, model.description.model)
     source = Input(model_dir.uri, model.description.file(WEIGHTS_FILE).sha256)
     uris = [location.uri for location in images]
-    options = {"format": format_name, "framework": framework, "images": uris}
+    options = {"format": format_name, "framework": framework, "images": uris, "triton": triton}
+    options["precision"] = precision
     invocation = Invocation(stage="export", config={}, inputs={"model": source}, options=options)
     exporter = find_framework(framework).exporters[format_name]
 
     def work(folder: Path) -> Results:
         path = folder / file_name
+        path.parent.mkdir(parents=True, exist_ok=True)
         with located(str(model_dir)):
             facts = exporter.write(model, path)
-        metrics, tested = {}, {}
+        if precision != "fp32":
+            REDUCERS[precision](path, np.stack([*pixels.values()]))
+        metrics: dict[str, float] = {}
+        interface: dict[str, Any] = {}
         if exporter.run is not None:
-            pixels = np.stack([*compared.values()])
-            found = exporter.run(path, pixels)
-            metrics = _compare(found, _compute(model, framework, pixels), pixels.shape[1])
-            tested = {"compared_on": [*compared], **metrics, **_describe_interface(model)}
+            names = [*pixels][:_MAX_IMAGES]
+            compared = np.stack([pixels[name] for name in names])
+            found = exporter.run(path, compared)
+            expected = _compute(model, framework, compared)
+            is_exact = precision == "fp32"
+            metrics = _compare(found, expected, compared.shape[1], is_exact=is_exact)
+            interface = {"compared_on": names, **_describe_interface(model)}
         certificate = {
             "format": format_name,
+            "precision": precision,
             **facts,
-            "file": KnownFile.of(file_name, path).model_dump(),
+            "file": KnownFile.of(path.name, path).model_dump(),
             "model": {"uri": source.uri, "sha256": source.digest, **model.description.summary()},
+            "description": model.description.model_dump(mode="json", exclude={"files", "digest"}),
             "versions": _versions(format_name, framework),
             "classes": [info.name for info in model.classes],
             "postprocess": model.description.model.postprocess.model_dump(mode="json"),
-            **tested,
+            **metrics,
+            **interface,
         }
-        write_file(folder / f"{file_name}.json", json.dumps(certificate, indent=2) + "\n")
+        content = json.dumps(certificate, indent=2) + "\n"
+        write_file(folder / certificate_name(file_name), content)
+        if triton is not None:
+            _write_server_files(folder, triton, certificate, out_dir)
         return {"metrics": metrics}
 
     results = run_stage(invocation, out_dir, work)
     return StageResult(metrics=results["metrics"], metadata={"file": f"{out_dir}/{file_name}"})
+
+
+def _check_precision(precision: str, format_name: str, images: Sequence[Location]) -> None:
+    """Refuse a precision that the format lacks, and int8 without images."""
+    if precision != "fp32" and format_name != "onnx":
+        raise UsageError(
+            f"format '{format_name}' has no precision '{precision}'; use --format onnx, or leave "
+            "--precision out"
+        )
+    if precision == "int8" and not images:
+        raise UsageError(
+            "int8 is calibrated on photographs: name up to 256 of the kind that the model will "
+            "see, not those of an evaluation, with --images"
+        )
 
 
 def _split(out: Location, suffix: str) -> tuple[Location, str]:
@@ -105,23 +151,42 @@ def _split(out: Location, suffix: str) -> tuple[Location, str]:
     return (out.parent, out.name) if out.name.endswith(suffix) else (out, f"model{suffix}")
 
 
+def _repository_key(name: str, format_name: str, out: Location, out_dir: Location) -> str:
+    """Return the key of a model's file in a repository of Triton."""
+    check_service_name(name)
+    if format_name != "onnx" or out != out_dir:
+        raise UsageError(
+            "--triton expects --format onnx, and in --out the directory of a repository"
+        )
+    return f"{name}/1/model.onnx"
+
+
+def _write_server_files(
+    folder: Path, name: str, certificate: Mapping[str, Any], out_dir: Location
+) -> None:
+    """Write what the servers read beside the file; KServe reads a repository in a store only."""
+    write_file(folder / name / TRITON_FILE, triton_config(name, certificate))
+    if out_dir.local is None:
+        write_file(folder / KSERVE_FILE, kserve_manifest(name, out_dir.uri))
+
+
 def _read_images(
     places: Sequence[Location], out_dir: Location, network: ModelConfig
 ) -> dict[str, ImageArray]:
-    """Return the images to compare on, scaled for the network, by name."""
+    """Return the images to compare and calibrate on, scaled for the network, by name."""
     if not places:
         generated = enumerate(generate_images(_MAX_IMAGES))
         return {
             f"generated {n}": resize_image(decode_image(each), network) for n, each in generated
         }
     found = {}
-    for path in find_images(places, out_dir)[:_MAX_IMAGES]:
+    for path in find_images(places, out_dir)[:_MAX_CALIBRATION_IMAGES]:
         with located(str(path)):
             found[str(path)] = resize_image(read_image(path), network)
     return found
 
 
-def _compute(model: Model, framework: str, pixels: ImageArray) -> tuple[FloatArray, FloatArray]:
+def _compute(model: Model, framework: str, pixels: ImageArray) -> Outputs:
     """Return boxes [B, A, 4] and scores [B, A, K] of the model's own detector."""
     network = model.description.model
     spec = network.postprocess
@@ -133,19 +198,19 @@ def _compute(model: Model, framework: str, pixels: ImageArray) -> tuple[FloatArr
 
 
 def _compare(
-    found: tuple[FloatArray, FloatArray], expected: tuple[FloatArray, FloatArray], size: int
+    found: Outputs, expected: Outputs, size: int, *, is_exact: bool = True
 ) -> dict[str, float]:
     """Return the largest differences of boxes, in pixels of an input of `size`, and of scores.
 
     Raises:
-        GateError: they are larger than rounding.
+        GateError: they are larger than rounding, but should not be.
     """
     boxes, scores = (
         float(np.abs(ours - theirs).max()) for ours, theirs in zip(found, expected, strict=True)
     )
     boxes *= size
     text = f"boxes differ by up to {boxes:.1e} pixels and scores by up to {scores:.1e}"
-    if not (boxes <= _MAX_BOX_DIFFERENCE and scores <= _MAX_SCORE_DIFFERENCE):
+    if is_exact and not (boxes <= _MAX_BOX_DIFFERENCE and scores <= _MAX_SCORE_DIFFERENCE):
         raise GateError(
             f"the exported file computes something else than the model: {text}; allowed are "
             f"{_MAX_BOX_DIFFERENCE:g} and {_MAX_SCORE_DIFFERENCE:g}; try another --format"

@@ -11,6 +11,7 @@ from ssd_core.config import PredictConfig
 from ssd_core.data.ahead import map_batches_ahead
 from ssd_core.errors import DataError
 from ssd_core.logs import Progress, announce, format_count
+from ssd_core.stages.detector import choose_framework
 from ssd_core.stages.frame import RESULTS_FILE, Invocation, Results, run_stage
 from ssd_core.stages.prediction.detector import LoadedDetector, open_detector
 from ssd_core.stages.prediction.formats import WRITERS, Outcome
@@ -51,7 +52,7 @@ def run(
     images: Sequence[Location],
     out_dir: Location,
     *,
-    framework: str = "torch",
+    framework: str | None = None,
     device: str = "auto",
 ) -> StageResult:
     """Detect objects in images and in the frames of videos.
@@ -65,7 +66,7 @@ def run(
         model_dir: output of `train`, or its `model` folder.
         images: images and videos, and folders that are searched for images.
         out_dir: directory of the results.
-        framework: framework to run in.
+        framework: framework to run in; None takes the usual one, see `choose_framework`.
         device: device to run on.
 
     Raises:
@@ -73,6 +74,7 @@ def run(
         DataError: some files are not readable images, after the results of all others.
     """
     paths = find_images(images, out_dir)
+    framework = choose_framework(model_dir, framework)
     detector = open_detector(model_dir, config, framework=framework, device=device)
     invocation = Invocation(
         stage="predict",

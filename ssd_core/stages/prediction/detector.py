@@ -12,8 +12,7 @@ from ssd_core.data.ahead import batched, map_batches_ahead
 from ssd_core.data.batches.resize import resize_image
 from ssd_core.detection.tiles import Window, list_windows, merge_windows
 from ssd_core.errors import DataError
-from ssd_core.model_dir import read_description
-from ssd_core.stages.detector import OpenedModel, open_model
+from ssd_core.stages.detector import OpenedModel, describe_model, open_model
 from ssd_core.stages.prediction.images import ImageLike, to_pixels
 from ssd_core.stages.prediction.result import Prediction
 from ssd_core.store import Location
@@ -130,7 +129,7 @@ def open_detector(
     Raises:
         DataError: the model is not complete.
     """
-    postprocess = read_description(model_dir).recipe.evaluate.postprocess
+    postprocess = describe_model(model_dir).recipe.evaluate.postprocess
     changed = postprocess.model_copy(update={"score_threshold": config.score})
     return LoadedDetector(
         open_model(model_dir, changed, framework=framework, device=device), config

@@ -1,0 +1,161 @@
+"""Exported ONNX files as detectors, run by onnxruntime or OpenVINO instead of a framework."""
+
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ssd_core.backends.base import DeviceInfo, missing_device
+from ssd_core.backends.formats import INPUT, OUTPUTS
+from ssd_core.config import ModelConfig, PostprocessSpec, first_problem
+from ssd_core.detection.postprocess import select_decoded
+from ssd_core.errors import DataError, require_package
+from ssd_core.model_dir import ModelDescription
+from ssd_core.process.processor import count_processors, read_processor_name
+from ssd_core.store import Location
+from ssd_core.store.known_file import KnownFile
+from ssd_core.structures import ClassInfo, Detections, FloatArray, ImageArray
+
+SUFFIX = ".onnx"
+Outputs = tuple[FloatArray, FloatArray]
+Run = Callable[[ImageArray], Outputs]
+"""From [B, S, S, 3] RGB to boxes [B, A, 4] in [0, 1] and scores [B, A, K]."""
+
+
+class Certificate(BaseModel):
+    """The keys of a certificate that a detector needs; docs/export.md lists all."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    file: KnownFile
+    description: ModelDescription
+    """Of the model, without its files."""
+    classes: tuple[str, ...]
+    """In label order."""
+    precision: str
+
+    def class_list(self) -> tuple[ClassInfo, ...]:
+        """Return the classes; the ids of their source stay behind at the export."""
+        named = enumerate(self.classes, start=1)
+        return tuple(ClassInfo(label=n, name=name, category_id=n) for n, name in named)
+
+
+def certificate_name(file_name: str) -> str:
+    """Return the name of the certificate beside an exported file."""
+    return f"{file_name}.json"
+
+
+def is_exported(model: Location) -> bool:
+    """Return whether the name is that of an exported file, not of a model directory."""
+    return model.name.endswith(SUFFIX)
+
+
+def read_certificate(file: Location) -> Certificate:
+    """Read the certificate of an exported file.
+
+    Raises:
+        DataError: it is missing, damaged, or of a version of this package without all keys.
+    """
+    path = file.parent / certificate_name(file.name)
+    try:
+        return Certificate.model_validate_json(file.parent.get(path.name))
+    except FileNotFoundError:
+        problem = f"{path} is missing"
+    except ValidationError as error:
+        problem = f"{path}: {first_problem(error)}"
+    raise DataError(f"{problem}; write both files again with 'ssd export'")
+
+
+class ExportedDetector:
+    """An exported file with the post-processing that it leaves to its reader."""
+
+    def __init__(self, run: Run, config: ModelConfig, postprocess: PostprocessSpec) -> None:
+        self.config = config
+        self.forward = run
+        self._postprocess = postprocess
+
+    def preprocess(self, images: ImageArray) -> ImageArray:
+        """Return the images: the file normalises them."""
+        return images
+
+    def postprocess(self, outputs: Outputs, sizes: Sequence[tuple[int, int]]) -> list[Detections]:
+        """Turn outputs into detections, for original images of `sizes` (width, height)."""
+        return [
+            select_decoded(boxes, scores, spec=self._postprocess, size=size)
+            for boxes, scores, size in zip(*outputs, sizes, strict=True)
+        ]
+
+    def synchronize(self) -> None:
+        """Return at once: both runtimes wait for their result."""
+
+    def detect(self, images: ImageArray, sizes: Sequence[tuple[int, int]]) -> list[Detections]:
+        """Return the detections of [B, S, S, 3] RGB uint8 images; `sizes` as in `postprocess`."""
+        return self.postprocess(self.forward(images), sizes)
+
+
+class LoadedFile(NamedTuple):
+    """A file that a runtime has loaded."""
+
+    run: Run
+    precision: str = "fp32"
+    """In which the runtime computes what the file has in fp32."""
+
+
+def load_onnxruntime(content: bytes) -> LoadedFile:
+    """Load an ONNX file in onnxruntime."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = count_processors()  # it would count those of the machine
+    providers = ["CPUExecutionProvider"]
+    session = onnxruntime.InferenceSession(content, options, providers=providers)
+
+    def run(images: ImageArray) -> Outputs:
+        boxes, scores = session.run(OUTPUTS, {INPUT: images})
+        return boxes, scores
+
+    return LoadedFile(run)
+
+
+def _load_openvino(content: bytes) -> LoadedFile:
+    """Load an ONNX file in OpenVINO, which computes in bf16 where the processor does."""
+    import openvino
+
+    core = openvino.Core()
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": count_processors()}
+    compiled = core.compile_model(core.read_model(content), "CPU", settings)
+
+    def run(images: ImageArray) -> Outputs:
+        found = compiled({INPUT: images})
+        boxes, scores = (found[name] for name in OUTPUTS)
+        return boxes, scores
+
+    hint = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+    return LoadedFile(run, {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}[hint])
+
+
+RUNTIMES: dict[str, Callable[[bytes], LoadedFile]] = {
+    "onnxruntime": load_onnxruntime,
+    "openvino": _load_openvino,
+}
+"""By the name of their package; the first one is the default."""
+
+
+def open_file(content: bytes, precision: str, runtime: str, device: str) -> tuple[Run, DeviceInfo]:
+    """Load the content of an exported file, whose network has this precision, on a device.
+
+    Raises:
+        UsageError: the runtime is not installed, or the device is not a processor.
+    """
+    if device not in ("auto", "cpu"):
+        raise missing_device(device, f"{runtime} runs exported files on the processor here")
+    require_package(runtime)
+    loaded = RUNTIMES[runtime](content)
+    info = DeviceInfo(
+        framework=f"{runtime} {version(runtime)}",
+        device="cpu",
+        name=read_processor_name(),
+        precision=loaded.precision if precision == "fp32" else precision,
+    )
+    return loaded.run, info
