@@ -23,17 +23,6 @@ class SeparableHead(nn.Cell):
         return self.conv(ops.relu6(self.depthwise(features)))
 
 
-class LevelHeads(nn.CellList):
-    """A head per level."""
-
-    def construct(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Return [B, out_channels, H, W] of each level."""
-        outputs: tuple[Tensor, ...] = ()
-        for index, level in enumerate(features):
-            outputs = (*outputs, self[index](level))
-        return outputs
-
-
 class SharedHead(nn.Cell):
     """A tower of convolutions that all levels share, with batch normalisation for each level.
 
@@ -64,15 +53,15 @@ class SharedHead(nn.Cell):
 
 
 def build_head(config: ModelConfig, channels: tuple[int, ...], num_outputs: int) -> nn.Cell:
-    """Return a head with `num_outputs` for each anchor of the levels."""
+    """Return a head with `num_outputs` for each anchor, shared by the levels or a list of them."""
     style = Design.of(config).heads
     widths = [len(level.shapes) * num_outputs for level in config.anchors]
     if config.head == "shared":
         return SharedHead(channels[0], widths[0], len(channels), style)
     pairs = zip(channels, widths, strict=True)
     if config.head == "separable":
-        return LevelHeads([SeparableHead(*pair, style) for pair in pairs])
-    return LevelHeads([convolution(*pair, 3, padding=1) for pair in pairs])
+        return nn.CellList([SeparableHead(*pair, style) for pair in pairs])
+    return nn.CellList([convolution(*pair, 3, padding=1) for pair in pairs])
 
 
 def join_levels(outputs: tuple[Tensor, ...], num_outputs: int) -> Tensor:

@@ -92,14 +92,20 @@ class Heads(nn.Cell):
 
     def __init__(self, config: ModelConfig, channels: tuple[int, ...], num_classes: int) -> None:
         super().__init__()
-        self._num_outputs = num_classes + 1
+        self._num_outputs, self._is_shared = num_classes + 1, config.head == "shared"
         self.cls = build_head(config, channels, self._num_outputs)
         self.bbox = build_head(config, channels, 4)
 
     def construct(self, features: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Return the outputs of all levels, rows and columns, one anchor after the other."""
-        logits = join_levels(self.cls(features), self._num_outputs)
-        return logits, join_levels(self.bbox(features), 4)
+        if self._is_shared:
+            logits, offsets = self.cls(features), self.bbox(features)
+        else:  # a graph cannot call a list of cells
+            logits, offsets = (), ()
+            for index, level in enumerate(features):
+                logits = (*logits, self.cls[index](level))
+                offsets = (*offsets, self.bbox[index](level))
+        return join_levels(logits, self._num_outputs), join_levels(offsets, 4)
 
 
 def load_network(
