@@ -116,14 +116,30 @@ def _confusion(matrix: IntArray, classes: Sequence[ClassInfo]) -> dict[str, Any]
 
     Of very many classes those with most errors are kept, and the others share one row.
     """
-    names = [info.name for info in classes]
+    names, among_others = [info.name for info in classes], 0
     if len(classes) > _MAX_CONFUSED:
         errors = (matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * matrix.diagonal())[:-1]
         kept = np.sort(np.argsort(-errors, kind="stable")[:_NUM_CONDENSED])
-        rows = np.full(len(matrix), _NUM_CONDENSED)
-        rows[kept], rows[-1] = range(_NUM_CONDENSED), _NUM_CONDENSED + 1
-        condensed = np.zeros((_NUM_CONDENSED + 2,) * 2, np.int64)
-        np.add.at(condensed, (rows[:, None], rows[None]), matrix)
         names = [*(names[k] for k in kept), f"{len(names) - _NUM_CONDENSED} others"]
-        matrix = condensed
-    return {"classes": [*names, "background"], "matrix": matrix.tolist()}
+        matrix, among_others = _condense(matrix, kept)
+    return {
+        "classes": [*names, "background"],
+        "matrix": matrix.tolist(),
+        "among_others": among_others,
+    }
+
+
+def _condense(matrix: IntArray, kept: IntArray) -> tuple[IntArray, int]:
+    """Add up the rows and columns of the classes that are not kept.
+
+    Their confusions with one another would land on the diagonal, which has only matches, so they
+    are counted separately.
+    """
+    others, background = len(kept), len(kept) + 1
+    rows = np.full(len(matrix), others)
+    rows[kept], rows[-1] = range(others), background
+    condensed = np.zeros((background + 1,) * 2, np.int64)
+    np.add.at(condensed, (rows[:, None], rows[None]), matrix)
+    all_among_others = condensed[others, others]
+    condensed[others, others] = matrix.diagonal()[rows == others].sum()
+    return condensed, int(all_among_others - condensed[others, others])

@@ -209,6 +209,7 @@ def _confusion(confusion: Mapping[str, Any]) -> dict[str, Any]:
             for row, counts in enumerate(matrix)
         ],
         "pairs": _confused_pairs(names, matrix),
+        "among_others": confusion.get("among_others", 0),
     }
 
 

@@ -111,6 +111,7 @@ class _WorstImage(_Shape):
 class _Confusion(_Shape):
     classes: Annotated[list[str], Field(min_length=1)]
     matrix: list[list[_Count]]
+    among_others: _Count = 0
 
     @model_validator(mode="after")
     def _is_square(self) -> "_Confusion":

@@ -108,6 +108,18 @@ def test_of_very_many_classes_those_with_most_errors_have_a_row():
     assert matrix[table["classes"].index("c1"), table["classes"].index("c119")] == 1
 
 
+@pytest.mark.parametrize(("shift", "num_right"), [(0, 150), (1, 0)])
+def test_only_matches_are_on_the_diagonal_of_very_many_classes(shift, num_right):
+    classes = [ClassInfo(label=k, name=f"c{k}", category_id=k) for k in range(1, 151)]
+    truths = [truth((LEFT, label)) for label in range(1, 151)]
+    detections = [found((LEFT, 0.9, 1 + (label + shift) % 150)) for label in range(150)]
+    table = measure(truths, detections, classes)["confusion"]
+    matrix = np.array(table["matrix"])
+    assert matrix.trace() == num_right
+    assert matrix.sum() + table["among_others"] == 150
+    assert (table["among_others"] > 0) == (shift > 0)
+
+
 def pycocotools_rows(truths, found, classes):
     """Return image, class, score and whether it is right per detection that counts at IoU .5."""
     names = ("image_id", "category_id", "score", "bbox")
