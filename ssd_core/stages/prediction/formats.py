@@ -1,7 +1,7 @@
 """The files of a prediction, by format: each writer reads the outcomes of all images once."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,9 @@ PREDICTIONS_FILE = "predictions.jsonl"
 IMAGES_FILE = "images.json"
 LABELS_DIR = "labels"
 CLASSES_FILE = "classes.txt"
+
+_MAX_DIGITS = 18
+"""Of an image id, which fits 64 bits."""
 
 
 class Outcome(NamedTuple):
@@ -56,24 +59,32 @@ def _line(outcome: Outcome) -> dict[str, Any]:
 def _write_coco(folder: Path, outcomes: Iterable[Outcome], classes: Sequence[ClassInfo]) -> None:
     """Write the detections in the COCO results format, and the images with their ids.
 
-    An image id is the number that is the file's name, as in COCO, or else the running number of
-    the image from 1; `images.json` has the keys of COCO's lists of test images.
+    `images.json` has the keys of COCO's lists of test images.
     """
     images: list[dict[str, Any]] = []
-
-    def detections() -> Iterator[tuple[int, Detections]]:
-        for number, each in enumerate(outcomes, 1):
-            if isinstance(each.result, Prediction):
-                height, width = each.result.pixels.shape[:2]
-                stem = Path(each.image).stem
-                image_id = int(stem) if each.frame is None and stem.isdecimal() else number
-                image = {"id": image_id, "file_name": each.image, "width": width, "height": height}
-                images.append(image if each.frame is None else image | {"frame": each.frame})
-                yield image_id, each.result.found
-
-    write_detections(folder / DETECTIONS_FILE, detections(), classes)
+    found: list[Detections] = []
+    for each in outcomes:
+        if isinstance(each.result, Prediction):
+            height, width = each.result.pixels.shape[:2]
+            image = {"file_name": each.image, "width": width, "height": height}
+            images.append(image if each.frame is None else image | {"frame": each.frame})
+            found.append(each.result.found)
+    image_ids = _number_images([Path(image["file_name"]).stem for image in images])
+    write_detections(folder / DETECTIONS_FILE, zip(image_ids, found, strict=True), classes)
+    numbered = [
+        {"id": image_id, **image} for image_id, image in zip(image_ids, images, strict=True)
+    ]
     categories = [{"id": info.category_id, "name": info.name} for info in classes]
-    write_file(folder / IMAGES_FILE, json.dumps({"images": images, "categories": categories}))
+    write_file(folder / IMAGES_FILE, json.dumps({"images": numbered, "categories": categories}))
+
+
+def _number_images(stems: Sequence[str]) -> Sequence[int]:
+    """Return the numbers that are the file names, as in COCO, if all differ; else 1, 2, 3, ..."""
+    if all(stem.isdecimal() and len(stem) <= _MAX_DIGITS for stem in stems):
+        numbers = [int(stem) for stem in stems]
+        if len(set(numbers)) == len(numbers):
+            return numbers
+    return range(1, len(stems) + 1)
 
 
 def _write_yolo(folder: Path, outcomes: Iterable[Outcome], classes: Sequence[ClassInfo]) -> None:
