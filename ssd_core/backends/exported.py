@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from ssd_core.backends.base import DeviceInfo, missing_device
 from ssd_core.backends.formats import INPUT, OUTPUTS
@@ -33,12 +33,23 @@ class Certificate(BaseModel):
     """Of the model, without its files."""
     classes: tuple[str, ...]
     """In label order."""
+    category_ids: tuple[int, ...]
+    """In label order."""
     precision: str
 
+    @model_validator(mode="after")
+    def _check_classes(self) -> "Certificate":
+        if not len(self.classes) == len(self.category_ids) == self.description.num_classes:
+            raise ValueError(f"expected {self.description.num_classes} classes and category_ids")
+        return self
+
     def class_list(self) -> tuple[ClassInfo, ...]:
-        """Return the classes; the ids of their source stay behind at the export."""
-        named = enumerate(self.classes, start=1)
-        return tuple(ClassInfo(label=n, name=name, category_id=n) for n, name in named)
+        """Return the classes in label order."""
+        pairs = zip(self.classes, self.category_ids, strict=True)
+        return tuple(
+            ClassInfo(label=label, name=name, category_id=category_id)
+            for label, (name, category_id) in enumerate(pairs, start=1)
+        )
 
 
 def certificate_name(file_name: str) -> str:

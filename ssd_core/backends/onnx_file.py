@@ -4,13 +4,16 @@ Both are optional and are imported when a file is written.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ssd_core.backends.exported import Outputs, load_onnxruntime
 from ssd_core.backends.formats import INPUT
+from ssd_core.data.ahead import batched
 from ssd_core.structures import ImageArray
 
 _CALIBRATION_BATCH = 8
@@ -34,8 +37,8 @@ def run_onnx(path: Path, images: ImageArray) -> Outputs:
     return load_onnxruntime(path.read_bytes()).run(images)
 
 
-def _write_fp16(path: Path, images: ImageArray) -> None:
-    """Rewrite a file so that its network computes in fp16; the images are not needed."""
+def _write_fp16(path: Path, _: Sequence[ImageArray]) -> None:
+    """Rewrite a file so that its network computes in fp16, which needs no images."""
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
@@ -45,8 +48,8 @@ def _write_fp16(path: Path, images: ImageArray) -> None:
     onnx.save(convert_float_to_float16(model, keep_io_types=True, node_block_list=others), path)
 
 
-def _write_int8(path: Path, images: ImageArray) -> None:
-    """Rewrite a file so that its network computes in int8, calibrated on [N, S, S, 3] images.
+def _write_int8(path: Path, images: Sequence[ImageArray]) -> None:
+    """Rewrite a file so that its network computes in int8, calibrated on [S, S, 3] images.
 
     Weights have a scale per channel. Static quantisation: the scale of each activation is that of
     the extremes on the images.
@@ -108,9 +111,8 @@ def _reach(
 class _Calibration:
     """The images in batches, as onnxruntime expects them."""
 
-    def __init__(self, images: ImageArray) -> None:
-        starts = range(0, len(images), _CALIBRATION_BATCH)
-        self._batches = (images[start : start + _CALIBRATION_BATCH] for start in starts)
+    def __init__(self, images: Sequence[ImageArray]) -> None:
+        self._batches = map(np.stack, batched(images, _CALIBRATION_BATCH))
 
     def get_next(self) -> dict[str, ImageArray] | None:
         """Return the next batch as the input of the file, None at the end."""

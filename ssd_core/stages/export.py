@@ -37,8 +37,8 @@ from ssd_core.store.known_file import KnownFile
 from ssd_core.store.local import write_file
 from ssd_core.structures import ImageArray, StageResult
 
-_MAX_IMAGES = 8
-_MAX_CALIBRATION_IMAGES = 256
+_NUM_COMPARED = 8
+_NUM_CALIBRATING = 256
 _MAX_BOX_DIFFERENCE = 1e-2
 """Pixels of the network's input; both limits are those between the frameworks, docs/parity.md."""
 _MAX_SCORE_DIFFERENCE = 1e-4
@@ -64,7 +64,7 @@ def run(
         format_name: one of FORMATS.
         precision: fp32, or for ONNX fp16 or int8, in which the network computes.
         images: image files, and folders that are searched for them, of which the first 8 are
-            compared, and the first 256 calibrate int8; without any, generated images.
+            compared, and the next 256 calibrate int8; without any, generated images.
         framework: framework that writes the file; None takes one that is installed.
         triton: name under which Triton serves the ONNX file; `out` becomes its repository.
 
@@ -74,21 +74,25 @@ def run(
 
     Raises:
         UsageError: the framework does not write the format, or lacks a package; the format has
-            no such precision, or there are no images to calibrate int8.
+            no such precision, or there are too few images to calibrate int8.
         GateError: the file computes something else than the model.
     """
     framework = choose_framework(format_name, framework)
-    _check_precision(precision, format_name, images)
+    _check_precision(precision, format_name)
     out_dir, file_name = _split(out, FORMATS[format_name].suffix)
     if triton is not None:
         file_name = _repository_key(triton, format_name, out, out_dir)
     check_owner("export", out_dir)
     model = read_model(model_dir)
-    pixels = _read_images(images, out_dir, model.description.model)
+    pixels = _read_images(images, out_dir, model.description.model, precision)
     source = Input(model_dir.uri, model.description.file(WEIGHTS_FILE).sha256)
-    uris = [location.uri for location in images]
-    options = {"format": format_name, "framework": framework, "images": uris, "triton": triton}
-    options["precision"] = precision
+    options = {
+        "format": format_name,
+        "precision": precision,
+        "framework": framework,
+        "images": [location.uri for location in images],
+        "triton": triton,
+    }
     invocation = Invocation(stage="export", config={}, inputs={"model": source}, options=options)
     exporter = find_framework(framework).exporters[format_name]
 
@@ -97,18 +101,17 @@ def run(
         path.parent.mkdir(parents=True, exist_ok=True)
         with located(str(model_dir)):
             facts = exporter.write(model, path)
+        compared, others = [*pixels][:_NUM_COMPARED], [*pixels][_NUM_COMPARED:]
         if precision != "fp32":
-            REDUCERS[precision](path, np.stack([*pixels.values()]))
+            REDUCERS[precision](path, [pixels[name] for name in others])
         metrics: dict[str, float] = {}
         interface: dict[str, Any] = {}
         if exporter.run is not None:
-            names = [*pixels][:_MAX_IMAGES]
-            compared = np.stack([pixels[name] for name in names])
-            found = exporter.run(path, compared)
-            expected = _compute(model, framework, compared)
+            stacked = np.stack([pixels[name] for name in compared])
+            found, expected = exporter.run(path, stacked), _compute(model, framework, stacked)
             is_exact = precision == "fp32"
-            metrics = _compare(found, expected, compared.shape[1], is_exact=is_exact)
-            interface = {"compared_on": names, **_describe_interface(model)}
+            metrics = _compare(found, expected, stacked.shape[1], is_exact=is_exact)
+            interface = {"compared_on": compared, **_describe_interface(model)}
         certificate = {
             "format": format_name,
             "precision": precision,
@@ -118,6 +121,7 @@ def run(
             "description": model.description.model_dump(mode="json", exclude={"files", "digest"}),
             "versions": _versions(format_name, framework),
             "classes": [info.name for info in model.classes],
+            "category_ids": [info.category_id for info in model.classes],
             "postprocess": model.description.model.postprocess.model_dump(mode="json"),
             **metrics,
             **interface,
@@ -132,17 +136,12 @@ def run(
     return StageResult(metrics=results["metrics"], metadata={"file": f"{out_dir}/{file_name}"})
 
 
-def _check_precision(precision: str, format_name: str, images: Sequence[Location]) -> None:
-    """Refuse a precision that the format lacks, and int8 without images."""
+def _check_precision(precision: str, format_name: str) -> None:
+    """Refuse a precision that the format lacks."""
     if precision != "fp32" and format_name != "onnx":
         raise UsageError(
             f"format '{format_name}' has no precision '{precision}'; use --format onnx, or leave "
             "--precision out"
-        )
-    if precision == "int8" and not images:
-        raise UsageError(
-            "int8 is calibrated on photographs: name up to 256 of the kind that the model will "
-            "see, not those of an evaluation, with --images"
         )
 
 
@@ -171,16 +170,28 @@ def _write_server_files(
 
 
 def _read_images(
-    places: Sequence[Location], out_dir: Location, network: ModelConfig
+    places: Sequence[Location], out_dir: Location, network: ModelConfig, precision: str
 ) -> dict[str, ImageArray]:
-    """Return the images to compare and calibrate on, scaled for the network, by name."""
+    """Return the images to compare on, then those to calibrate on, scaled, by name.
+
+    Raises:
+        UsageError: there are too few to calibrate on.
+    """
+    is_calibrated = precision == "int8"
+    paths = find_images(places, out_dir) if places else []
+    if is_calibrated and len(paths) <= _NUM_COMPARED:
+        raise UsageError(
+            f"int8 is calibrated on photographs, of which --images has {len(paths)}: name more "
+            f"than {_NUM_COMPARED} of the kind that the model will see, up to "
+            f"{_NUM_COMPARED + _NUM_CALIBRATING}, and none of an evaluation"
+        )
     if not places:
-        generated = enumerate(generate_images(_MAX_IMAGES))
+        generated = enumerate(generate_images(_NUM_COMPARED))
         return {
             f"generated {n}": resize_image(decode_image(each), network) for n, each in generated
         }
     found = {}
-    for path in find_images(places, out_dir)[:_MAX_CALIBRATION_IMAGES]:
+    for path in paths[: _NUM_COMPARED + is_calibrated * _NUM_CALIBRATING]:
         with located(str(path)):
             found[str(path)] = resize_image(read_image(path), network)
     return found
@@ -203,7 +214,7 @@ def _compare(
     """Return the largest differences of boxes, in pixels of an input of `size`, and of scores.
 
     Raises:
-        GateError: they are larger than rounding, but should not be.
+        GateError: they are not finite, or larger than rounding where the file has to be exact.
     """
     boxes, scores = (
         float(np.abs(ours - theirs).max()) for ours, theirs in zip(found, expected, strict=True)
@@ -215,6 +226,8 @@ def _compare(
             f"the exported file computes something else than the model: {text}; allowed are "
             f"{_MAX_BOX_DIFFERENCE:g} and {_MAX_SCORE_DIFFERENCE:g}; try another --format"
         )
+    if not np.isfinite([boxes, scores]).all():
+        raise GateError(f"the exported file overflows: {text}; try another --precision")
     announce("compared with the model on %d images: %s", len(found[0]), text)
     return {"max_box_difference": boxes, "max_score_difference": scores}
 

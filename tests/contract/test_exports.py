@@ -134,6 +134,12 @@ def test_a_file_that_computes_something_else_is_refused(difference):
         export._compare((same[0], same[1] + np.float32(difference)), same, 300)
 
 
+def test_a_file_that_overflows_is_refused():
+    boxes, scores = np.zeros((1, 5, 4), np.float32), np.zeros((1, 5, 2), np.float32)
+    with pytest.raises(GateError, match="overflows: boxes differ by up to inf"):
+        export._compare((boxes + np.inf, scores), (boxes, scores), 300, is_exact=False)
+
+
 def test_files_of_others_are_not_overwritten(sure_model, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     for out in (tmp_path, tmp_path / "cells.onnx"):

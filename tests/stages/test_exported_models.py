@@ -12,13 +12,14 @@ import pytest
 from ssd_core import load_detector
 from ssd_core.config import BenchmarkConfig, EvaluateConfig
 from ssd_core.data.batches.resize import load_image
+from ssd_core.detection.boxes import compute_iou
 from ssd_core.errors import DataError, UsageError
 from ssd_core.stages import benchmark, evaluate, export
 from ssd_core.stages.serving import kserve_manifest
 from ssd_core.store import LocalDirectory
 from tests.processes import run_ssd
 
-PHOTOGRAPHS = sorted((Path(__file__).parents[2] / "examples/bccd/JPEGImages").glob("*.jpg"))[:6]
+PHOTOGRAPHS = sorted((Path(__file__).parents[2] / "examples/bccd/JPEGImages").glob("*.jpg"))[:16]
 RUNTIMES = ("onnxruntime", "openvino")
 PRECISIONS = ("fp32", "fp16", "int8")
 FEW = EvaluateConfig.model_validate({"postprocess": {"score_threshold": 0.2}})
@@ -49,16 +50,18 @@ def read_ap50(model, shards, out, framework):
 def test_a_file_detects_what_its_model_detects(runtime, exported, trained_dir):
     expected = load_detector(trained_dir, score=0.3, device="cpu")
     detector = load_detector(exported["fp32"], score=0.3, framework=runtime, device="cpu")
-    has_rounded = (
-        detector.model.device.precision != "fp32"
-    )  # OpenVINO takes bf16 where it is faster
-    for photograph in PHOTOGRAPHS:
+    has_rounded = detector.model.device.precision != "fp32"  # OpenVINO, where that is faster
+    least_iou, tolerance = (0.8, 0.05) if has_rounded else (0.999, 1e-3)
+    for photograph in PHOTOGRAPHS[:6]:
         ours, theirs = detector(photograph), expected(photograph)
-        assert len(theirs.scores) > 0
-        if not has_rounded:
-            np.testing.assert_allclose(ours.boxes, theirs.boxes, atol=0.05)
-            np.testing.assert_allclose(ours.scores, theirs.scores, atol=1e-3)
-            assert ours.names == theirs.names
+        sure = np.flatnonzero(theirs.scores > 0.35)  # rounding moves scores across the threshold
+        assert len(sure) > 0
+        overlaps = compute_iou(theirs.boxes[sure], ours.boxes)
+        twins = overlaps.argmax(axis=1)
+        assert overlaps.max(axis=1).min() > least_iou
+        np.testing.assert_allclose(ours.scores[twins], theirs.scores[sure], atol=tolerance)
+        assert [ours.names[twin] for twin in twins] == [theirs.names[row] for row in sure]
+    assert detector.model.classes == expected.model.classes  # with the ids of their source
 
 
 @pytest.mark.parametrize(
@@ -66,9 +69,9 @@ def test_a_file_detects_what_its_model_detects(runtime, exported, trained_dir):
     [
         ("onnxruntime", "fp32", 1e-4),
         ("onnxruntime", "fp16", 0.02),
-        ("onnxruntime", "int8", 0.1),
+        ("onnxruntime", "int8", 0.05),
         ("openvino", "fp32", 0.02),
-        ("openvino", "int8", 0.1),
+        ("openvino", "int8", 0.05),
     ],
 )
 def test_a_file_is_as_accurate_as_its_model(
