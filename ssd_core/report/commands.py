@@ -5,10 +5,10 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ssd_core.config import BenchmarkConfig, EvaluateConfig, Section
+from ssd_core.backends.exported import is_exported
 from ssd_core.recipes import RECIPES, load_recipe
+from ssd_core.store import Location
 
-_DEFAULTS: Mapping[str, type[Section]] = {"evaluate": EvaluateConfig, "benchmark": BenchmarkConfig}
 _OPTIONS = {"dataset": "--data", "model": "--model"}
 _CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL")
 _OUTPUTS = {"train": "trained", "evaluate": "evaluation", "benchmark": "speed"}
@@ -17,7 +17,10 @@ _OUTPUTS = {"train": "trained", "evaluate": "evaluation", "benchmark": "speed"}
 def next_steps(
     model: str, results: Mapping[str, Mapping[str, Any]], invocations: Mapping[str, Any]
 ) -> list[tuple[str, str]]:
-    """Return titles and commands for the model at a path or URI."""
+    """Return titles and commands for the model at a path or URI.
+
+    An exported file is complete: it needs no container and is not exported again.
+    """
     measured = results.get("evaluate", {}).get("metrics", {}).get("f1_threshold")
     score = [] if measured is None else ["--score", f"{max(measured - 5e-4, 1e-3):.3f}"]
     invocation = next(iter(invocations.values()))
@@ -30,10 +33,20 @@ def next_steps(
         f"detector = load_detector({json.dumps(model)}{named})",
         'found = detector("photo.jpg")  # found.boxes, found.scores, found.names',
     )
-    return [
+    steps = [
         ("Detect objects in a folder of images", shlex.join(predict)),
         ("In Python", "\n".join(python)),
-        ("In a container", f"{_docker(model, invocation)} \\\n    {shlex.join(predict)}"),
+    ]
+    if is_exported(Location.parse(model)):
+        return steps
+    devices = [
+        each["environment"].get("device") for each in results.values() if "environment" in each
+    ]
+    has_gpu = devices[:1] == ["cuda"]
+    container = _docker(model, invocation, has_gpu=has_gpu)
+    return [
+        *steps,
+        ("In a container", f"{container} \\\n    {shlex.join(predict)}"),
         ("For other programs", shlex.join([*export, "--out", "exported"])),
     ]
 
@@ -41,9 +54,7 @@ def next_steps(
 def repeat_commands(invocations: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return a command per stage that measures the same again."""
     return [
-        shlex.join(_repeat(stage, invocation))
-        for stage, invocation in invocations.items()
-        if stage in _OUTPUTS
+        _repeat(stage, invocation) for stage, invocation in invocations.items() if stage in _OUTPUTS
     ]
 
 
@@ -54,40 +65,50 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]
         if isinstance(value, Mapping):
             rows += flatten(value, f"{prefix}{name}.")
         else:
-            rows.append(
-                (
-                    prefix + name,
-                    value if isinstance(value, str) else json.dumps(value, sort_keys=True),
-                )
-            )
+            rows.append((prefix + name, _format(value)))
     return rows
 
 
-def _repeat(stage: str, invocation: Mapping[str, Any]) -> list[str]:
-    inputs = invocation["inputs"]
+def _format(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def _repeat(stage: str, invocation: Mapping[str, Any]) -> str:
+    inputs, config, options = (invocation[name] for name in ("inputs", "config", "options"))
     words = ["ssd", stage]
     for name, option in _OPTIONS.items():
         if name in inputs:
             words += [option, inputs[name]["uri"]]
-    words += [*_settings(stage, invocation["config"]), "--out", _OUTPUTS[stage]]
-    return [*words, *_framework(invocation["options"])]
-
-
-def _settings(stage: str, config: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the options that turn the defaults, or the named recipe, into this configuration."""
-    if stage == "train":
-        if config["name"] not in RECIPES:
-            yield from ("--config", "recipe.json")
-            return
-        yield from ("--recipe", config["name"])
-        defaults: Section = load_recipe(config["name"]).train
-        config = config["train"]
+    first = ""
+    if stage != "train":
+        # The recipe of the model has values of its own, so every value is stated.
+        words += _assign({stage: config}, {stage: {}})
+    elif (name := config["name"]) in RECIPES:
+        words += ["--recipe", name, *_assign(config, load_recipe(name).model_dump(mode="json"))]
     else:
-        defaults = _DEFAULTS[stage]()
-    usual = dict(flatten(defaults.model_dump(mode="json")))
-    for name, value in flatten(config):
-        if usual.get(name) != value:
-            yield from ("--set", f"{stage}.{name}={value}")
+        first = "jq .train.invocation.config report.json > recipe.json\n"
+        words += ["--config", "recipe.json"]
+    words += ["--out", _OUTPUTS[stage], *_framework(options)]
+    if (device := options.get("device", "auto")) != "auto":
+        words += ["--device", device]
+    return first + shlex.join(words)
+
+
+def _assign(values: Mapping[str, Any], usual: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield the options that turn `usual` into `values`, key by key below the sections.
+
+    A part that lacks keys of the usual one, for example of another kind, is replaced as a whole.
+    """
+    for name, value in values.items():
+        other = usual.get(name)
+        if (
+            isinstance(value, Mapping)
+            and isinstance(other, Mapping)
+            and (not prefix or other.keys() <= value.keys())
+        ):
+            yield from _assign(value, other, f"{prefix}{name}.")
+        elif prefix and (name not in usual or value != other):
+            yield from ("--set", f"{prefix}{name}={_format(value)}")
 
 
 def _framework(options: Mapping[str, Any]) -> list[str]:
@@ -95,19 +116,19 @@ def _framework(options: Mapping[str, Any]) -> list[str]:
     return [] if framework == "torch" else ["--framework", framework]
 
 
-def _docker(model: str, invocation: Mapping[str, Any]) -> str:
+def _docker(model: str, invocation: Mapping[str, Any], *, has_gpu: bool) -> str:
     """Return the line that runs a command in the image of a stage, with this folder and the model.
 
     Credentials of a store are passed by name, so that no line holds a value.
     """
     framework = invocation["options"].get("framework", "torch")
-    device = "cuda" if invocation["options"].get("device") == "cuda" else "cpu"
-    image = invocation["image"] or f"ssd-on-kubeflow/{framework}-{device}:{invocation['version']}"
+    kind = f"{framework}-{'cuda' if has_gpu else 'cpu'}"
+    image = invocation["image"] or f"ssd-on-kubeflow/{kind}:{invocation['version']}"
     access = ["--volume", f"{model}:{model}:ro"]
     if not model.startswith("/"):
         access = [word for name in _CREDENTIALS for word in ("--env", name)]
     lines = (
-        f'docker run --rm{" --gpus all" if device == "cuda" else ""} --user "$(id -u):$(id -g)"',
+        f'docker run --rm{" --gpus all" if has_gpu else ""} --user "$(id -u):$(id -g)"',
         shlex.join(access),
         '--volume "$PWD:/work" --workdir /work',
         shlex.quote(image),
