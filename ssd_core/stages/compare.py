@@ -11,6 +11,7 @@ from ssd_core.report.page import render_page
 from ssd_core.stages.frame import INVOCATION_FILE, Invocation, Results, run_stage
 from ssd_core.stages.outputs import StageOutput, read_output
 from ssd_core.store import Location
+from ssd_core.store.layout import step_of
 from ssd_core.store.local import write_file
 
 PAGE_FILE = "compare.html"
@@ -50,7 +51,7 @@ def run(a: Location, b: Location, out_dir: Location | None = None) -> Results:
 
 def _open(directory: Location) -> StageOutput:
     """Open an evaluation, or that of a pipeline run."""
-    step = directory / "evaluate"
+    step = step_of(directory, "evaluate")
     if directory.head(INVOCATION_FILE) is None and step.head(INVOCATION_FILE) is not None:
         directory = step
     output = read_output(directory)

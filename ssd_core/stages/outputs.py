@@ -44,9 +44,16 @@ class StageOutput:
         """Return the content of one of its files.
 
         Raises:
-            DataError: the file does not exist or is damaged.
+            DataError: the file is damaged or missing, perhaps since an earlier version did not
+                write it.
         """
-        if (known := self.files.get(name)) is None:
+        known = self.files.get(name)
+        if known is None and self.files:
+            raise DataError(
+                f"{self.directory} has no {name}, since an earlier version of ssd-core wrote it; "
+                "run the stage again"
+            )
+        if known is None:
             return _get(self.directory, name)
         with remedied("run the stage again"):
             return known.read(self.directory)

@@ -1,6 +1,7 @@
 """The layout of directories below a root, which no other module knows, and of a data set."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -28,7 +29,7 @@ class Layout:
 
     def run(self, run_id: str, step: str) -> Location:
         """Return the output directory of one step of a pipeline run."""
-        return self._join("runs", run_id, step)
+        return step_of(self._join("runs", run_id), step)
 
     def has_run(self, run_id: str) -> bool:
         """Return whether a step of this pipeline run has begun."""
@@ -58,13 +59,20 @@ class Layout:
         return Location.parse(self.root)
 
     def _join(self, *names: str) -> Location:
-        for name in names:
-            if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", name):
-                raise UsageError(
-                    f"'{name[:200]}' is not a valid name; expected at most 128 letters, digits, "
-                    "'-', '_' and '.', which is not the first"
-                )
-        location = self._location
-        for name in names:
-            location /= name
-        return location
+        return _descend(self._location, names)
+
+
+def step_of(run: Location, step: str) -> Location:
+    """Return the output directory of one step, given the directory of a pipeline run."""
+    return _descend(run, [step])
+
+
+def _descend(location: Location, names: Sequence[str]) -> Location:
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", name):
+            raise UsageError(
+                f"'{name[:200]}' is not a valid name; expected at most 128 letters, digits, "
+                "'-', '_' and '.', which is not the first"
+            )
+        location /= name
+    return location

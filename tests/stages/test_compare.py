@@ -1,10 +1,12 @@
 """`ssd compare` on evaluations of files, which need no model."""
 
 import json
+import shutil
 
 import pytest
 
 from tests.processes import run_ssd
+from tests.stage_outputs import change_output
 
 NUM_IMAGES = 12
 TRUTH = {
@@ -62,10 +64,25 @@ def test_a_run_is_compared_on_a_page_and_as_json(root, tmp_path):
         ("comparison", "is of stage 'compare'; expected the output of ssd evaluate"),
     ],
 )
-def test_what_is_no_evaluation_is_refused(root, other, problem):
+def test_a_directory_without_an_evaluation_to_compare_is_refused(root, other, problem):
     if other == "comparison":
         run_ssd("compare", root / "all", root / "all", "--out", root / other)
     done = run_ssd("compare", root / "all", root / other)
     assert done.returncode == 2
     assert problem in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_an_evaluation_of_an_earlier_version_has_to_be_repeated(root, tmp_path):
+    def drop(results):
+        results["files"] = [row for row in results["files"] if row["name"] != "ground_truth.json"]
+
+    earlier = shutil.copytree(root / "all", tmp_path / "earlier")
+    (earlier / "ground_truth.json").unlink()
+    change_output(earlier, results=drop)
+    done = run_ssd("compare", root / "all", earlier)
+    assert done.returncode == 3
+    assert done.stderr.endswith(
+        "has no ground_truth.json, since an earlier version of ssd-core wrote it; run the stage "
+        "again\n"
+    )
