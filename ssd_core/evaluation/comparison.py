@@ -67,10 +67,13 @@ def compare_evaluations(a: Evaluated, b: Evaluated) -> dict[str, Any]:
 
 def _find_difference(a: Evaluated, b: Evaluated) -> str | None:
     (images_a, classes_a), (images_b, classes_b) = a, b
-    names_a, names_b = ({c.category_id: c.name for c in each} for each in (classes_a, classes_b))
-    if names_a != names_b:
-        name = min(set(names_a.items()) ^ set(names_b.items()))[1]
-        return f"only one of them has the class '{name}'"
+    named_a, named_b = ({(c.name, c.category_id) for c in each} for each in (classes_a, classes_b))
+    if named_a != named_b:
+        only_a, only_b = dict(named_a - named_b), dict(named_b - named_a)
+        name, number = min((only_a | only_b).items())
+        if name in only_a and name in only_b:
+            return f"class '{name}' has category id {only_a[name]} in A and {only_b[name]} in B"
+        return f"only one of them has the class '{name}' with category id {number}"
     ids_a, ids_b = ({each.image_id for each in images} for images in (images_a, images_b))
     if others := ids_a ^ ids_b:
         return f"only one of them has the image {min(others)} ({len(others):,} such images)"

@@ -7,10 +7,11 @@ from ssd_core.errors import UsageError
 from ssd_core.evaluation.coco import evaluate_coco
 from ssd_core.evaluation.comparison import check_comparable, compare_evaluations
 from ssd_core.evaluation.run import EvaluatedImage
-from ssd_core.structures import Detections, make_annotations
+from ssd_core.structures import ClassInfo, Detections, make_annotations
 from tests.detections import NOTHING_FOUND, make_detections
 from tests.evaluation.random_sets import make_classes, random_set
 
+OTHER_ID = [ClassInfo(label=1, name="class 1", category_id=77)]
 BOX, FAR = [0, 0, 100, 100], [200, 200, 260, 260]
 
 
@@ -78,7 +79,8 @@ def test_images_that_changed_most_come_first():
 @pytest.mark.parametrize(
     ("images", "objects", "classes", "problem"),
     [
-        (3, [BOX], make_classes(2), "only one of them has the class 'class 2'"),
+        (3, [BOX], make_classes(2), "only one of them has the class 'class 2' with category id 4"),
+        (3, [BOX], OTHER_ID, "class 'class 1' has category id 1 in A and 77 in B"),
         (4, [BOX], make_classes(1), r"only one of them has the image 13 \(1 such images\)"),
         (3, [FAR], make_classes(1), "their ground truth has other objects in the same images"),
     ],
