@@ -97,7 +97,7 @@ def run(
             results["verdict"] = verdict.content()
         return results
 
-    results = run_stage(invocation, out_dir, work)
+    results = run_stage(invocation, out_dir, work, is_measurement=True)
     metadata: dict[str, str | float] = {"device": model.device.name}
     if verdict := results.get("verdict"):
         metadata["verdict"] = verdict["word"]

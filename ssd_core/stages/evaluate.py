@@ -91,7 +91,7 @@ def run(
 
             return ranks.on_first(measure)
 
-        results = run_stage(invocation, out_dir, work, ranks=ranks)
+        results = run_stage(invocation, out_dir, work, ranks=ranks, is_measurement=True)
     return _summary(results, split=config.split)
 
 

@@ -79,6 +79,7 @@ def run_stage(
     *,
     ranks: Ranks = ALONE,
     in_place: bool = False,
+    is_measurement: bool = False,
 ) -> Results:
     """Write the invocation, do the work, and write its results.
 
@@ -92,6 +93,8 @@ def run_stage(
             outputs move to `out_dir` at the end, so of two runs the later one gets it.
         ranks: the processes that work together; only the first one writes here.
         in_place: `work` writes to a local `out_dir` itself, which the stage has claimed.
+        is_measurement: whether the results depend on the machine, so that they state where and when
+            they were measured; other results are reproducible.
 
     Raises:
         UsageError: `out_dir` is inside the data set, or other ranks, which do not work together
@@ -110,10 +113,7 @@ def run_stage(
     ranks.on_first(lambda: _begin(invocation.stage, request, out_dir, in_place=in_place))
     with _work_folder(out_dir, ranks, in_place=in_place) as folder:
         results = work(folder)
-        # A measurement depends on the machine, so it states where and when it was made. Results of
-        # other stages are reproducible; a training may be a continued one and has times in its log.
-        is_measured = "environment" in results and not in_place
-        run = {"run": _describe_run(begun)} if is_measured else {}
+        run = {"run": _describe_run(begun)} if is_measurement else {}
         ranks.on_first(
             lambda: _finish({**run, **results}, request, folder, out_dir, in_place=in_place)
         )

@@ -59,7 +59,7 @@ def run(training: train.Training, out_dir: Location, nodes: Nodes) -> StageResul
         return results
 
     check_machine(nodes)
-    results = run_stage(invocation, out_dir, work)
+    results = run_stage(invocation, out_dir, work, is_measurement=True)
     return StageResult(metrics=results["metrics"], metadata={"uri": out_dir.uri})
 
 

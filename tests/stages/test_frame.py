@@ -42,6 +42,16 @@ def test_invocation_and_results_are_written(
     assert output.results == RESULTS
 
 
+@pytest.mark.parametrize("options", [{}, {"is_measurement": True}])
+def test_only_a_measurement_has_host_and_time(tmp_path: Path, options: dict[str, bool]) -> None:
+    """Other results are reproducible, whatever they contain."""
+    results = {"environment": {"device": "cpu"}}
+    run_stage(TRAIN, LocalDirectory(tmp_path), lambda _: results, **options)
+    found = dict(read_output(LocalDirectory(tmp_path)).results)
+    assert set(found.pop("run", ())) == ({"host", "begun", "seconds"} if options else set())
+    assert found == results
+
+
 def test_ranks_do_not_repeat_the_work_of_one_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
