@@ -87,10 +87,9 @@ def class_metrics(results: Mapping[str, Any]) -> list[Metric]:
 
 def _count_objects(metric: Metric, sizes: Mapping[str, int]) -> Metric:
     """Return a metric of one size with the number of objects behind it in its description."""
-    size = metric.name.rpartition("_")[2]
-    if size not in sizes:
+    if metric.size is None or metric.size not in sizes:
         return metric
-    return replace(metric, description=f"{sizes[size]:,} {metric.description}")
+    return replace(metric, description=f"{sizes[metric.size]:,} {metric.description}")
 
 
 def _summary(results: Mapping[str, Any], classes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
