@@ -18,7 +18,7 @@ class Style(NamedTuple):
 
 
 class Design(NamedTuple):
-    """What a model asks of its backbone, its extra layers and its heads."""
+    """The requirements of a model on its backbone, its extra layers and its heads."""
 
     backbone: Style
     heads: Style
@@ -168,6 +168,9 @@ MOBILENET_V1_EXTRAS = (512, 256, 256, 128)
 PYRAMIDS = ("mobilenet_v1", "resnet50_conv5")
 """Backbones whose levels of strides 8, 16 and 32 feed a pyramid."""
 
+PYRAMID_INPUTS = 3
+"""Levels of these backbones; coarser ones follow from the last."""
+
 TOWER_DEPTH = 4
 """Convolutions of a shared head before its last one (Lin et al. 2017, section 4)."""
 
@@ -270,6 +273,11 @@ def _check_pyramid(config: ModelConfig) -> None:
     if config.pyramid is None and config.backbone == "resnet50_conv5":
         raise UsageError(
             "model.backbone: 'resnet50_conv5' has no extra layers; set model.pyramid={}"
+        )
+    if config.pyramid and len(config.anchors) < PYRAMID_INPUTS:
+        raise UsageError(
+            f"model.anchors: a pyramid has at least {PYRAMID_INPUTS} levels, got "
+            f"{len(config.anchors)}; add levels, or set model.pyramid null"
         )
     counts = {len(level.shapes) for level in config.anchors}
     if config.head == "shared" and (config.pyramid is None or len(counts) > 1):
