@@ -199,9 +199,14 @@ class BenchmarkConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _read_earlier_models(cls, values: Any) -> Any:
-        """Replace the two keys that models of an earlier format of this section have."""
-        if not isinstance(values, Mapping) or not values.keys() >= _EARLIER_KEYS:
+        """Replace the two keys that models of an earlier format have, always together."""
+        if not isinstance(values, Mapping) or not (found := values.keys() & _EARLIER_KEYS):
             return values
+        if found != _EARLIER_KEYS:  # of a recipe file or an option, not of a model
+            raise ValueError(
+                f"'{found.pop()}' no longer exists; set benchmark.fail_on_regression to the "
+                "percent by which a speed may be lower than the median of its series"
+            )
         limit = 0.0 if values["fail_if_slower"] else None
         kept = {name: value for name, value in values.items() if name not in _EARLIER_KEYS}
         return {"fail_on_regression": limit, **kept}

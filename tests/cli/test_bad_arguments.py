@@ -198,7 +198,7 @@ COMMANDS = [
         2,
         f"--fail-on-regression and --set {REGRESSION} both set",
     ),
-    ([*BENCHMARK, "--set", "benchmark.tolerance=1"], 2, "unknown key 'benchmark.tolerance'"),
+    ([*BENCHMARK, "--set", "benchmark.tolerance=1"], 2, "set benchmark.fail_on_regression to"),
     (["inspect", "--data", "DATA", "--out", "o", "--recipe", "x"], 2, "unknown recipe 'x'"),
     (["inspect", "--data", "DATA", "--out", "o", "--set", "a.b=1"], 2, "has no recipe to change"),
     (["export", "MODEL", "--out", "o"], 2, "missing option '--format'"),
