@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from contextlib import nullcontext, suppress
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
+from ssd_core.backends import open_backend
 from ssd_core.backends.ranks import Nodes
 from ssd_core.config import Recipe
-from ssd_core.errors import ProcessFailedError, UsageError
+from ssd_core.errors import OwnershipError, ProcessFailedError, UsageError
 from ssd_core.logs import logger, quiet
 from ssd_core.process.memory import read_memory_limit
 from ssd_core.stages.perf import bounded, measure
@@ -109,18 +111,32 @@ def check_budget(training: Training, plan: Plan, hours: float) -> None:
 
 
 def take_largest_batch(training: Training, out_dir: Location, nodes: Nodes) -> Training:
-    """Return a training with the largest batch that fits; one in `out_dir` keeps its batch.
+    """Return a training with the largest batch that fits; one that continues keeps its batch.
 
     Raises:
         UsageError: the devices have no memory of their own, a batch of two images per device does
             not fit, or there are several machines.
     """
-    if (size := find_batch_size(out_dir)) is not None:
+    if (continued := _find_continued(training, out_dir)) is not None:
+        size = continued.recipe.train.batch_size
         logger.info("the training in %s has batches of %d images", out_dir, size)
-    else:
-        size = _find_largest_batch(training, nodes)
-        logger.info("the largest batch that fits has %d images", size)
+        return continued
+    size = _find_largest_batch(training, nodes)
+    logger.info("the largest batch that fits has %d images", size)
     return replace(training, recipe=_with_train(training.recipe, batch_size=size))
+
+
+def _find_continued(training: Training, out_dir: Location) -> Training | None:
+    """Return the training with the batch of that in `out_dir`, None where it starts again."""
+    is_fresh = training.resume == "fresh"
+    with suppress(OwnershipError) if is_fresh else nullcontext():
+        if (size := find_batch_size(out_dir)) is not None:
+            recipe = _with_train(training.recipe, batch_size=size)
+            continued = replace(training, recipe=recipe)
+            # A fresh one continues only itself, and replaces any other.
+            if not is_fresh or continued.check_out(out_dir) is not None:
+                return continued
+    return None
 
 
 def _find_largest_batch(training: Training, nodes: Nodes) -> int:
@@ -131,13 +147,11 @@ def _find_largest_batch(training: Training, nodes: Nodes) -> int:
             "--batch-size auto has no limit with train.micro_batch_size, which bounds the memory; "
             "choose --batch-size N"
         )
+    if world == 1 or training.device == "cpu":  # else only a rank may open its device
+        _check_has_memory(asdict(open_backend(training.framework, training.device).info))
     with quiet():
         smallest = _probe(training, nodes, _LEAST_IMAGES * world, _FEW_STEPS)
-    if smallest.start["device"]["memory"] is None:
-        raise UsageError(
-            f"--batch-size auto needs the memory of a GPU or NPU, not that of "
-            f"{smallest.start['device']['name']}; choose --batch-size N, `ssd plan` estimates it"
-        )
+    _check_has_memory(smallest.start["device"])
     too_large = training.manifest.splits["train"].images // world + 1
     fitting, tried = _LEAST_IMAGES, 2 * _LEAST_IMAGES
     while tried < too_large:
@@ -152,6 +166,15 @@ def _find_largest_batch(training: Training, nodes: Nodes) -> int:
         else:
             too_large = tried
     return fitting * world
+
+
+def _check_has_memory(device: Mapping[str, Any]) -> None:
+    """Raise UsageError for a processor."""
+    if device["memory"] is None:
+        raise UsageError(
+            f"--batch-size auto needs the memory of a GPU or NPU, not that of {device['name']}; "
+            "choose --batch-size N, `ssd plan` estimates it"
+        )
 
 
 def _fits(training: Training, nodes: Nodes, batch_size: int) -> bool:

@@ -77,6 +77,13 @@ def test_a_budget_names_the_length_that_fits(
     assert str(caught.value).endswith(f"250 steps of 14.4 s, of which 125 fit; use {remedy}")
 
 
+def test_a_processor_is_refused_before_a_probe(tmp_path: Path) -> None:
+    missing, out_dir = make_training(tmp_path / "missing"), LocalDirectory(tmp_path / "out")
+    for world in (1, 2):
+        with pytest.raises(UsageError, match="--batch-size auto needs the memory of a GPU or NPU"):
+            plan.take_largest_batch(missing, out_dir, Nodes(world))
+
+
 def test_a_training_over_the_budget_is_refused_before_it_begins(
     bccd_shards: Path,
     tmp_path: Path,

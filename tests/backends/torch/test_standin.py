@@ -75,8 +75,16 @@ def test_the_largest_batch_that_fits_is_found_once(
     install_torch_npu(monkeypatch, tmp_path, FULL.replace("MOST", "9"))
     done = run_ssd(*words, *out, "--set=train.steps=2", "--extend")
     assert done.returncode == 0, done.stderr
-    starts = [line for line in read_log(tmp_path / "out" / "train_log.jsonl") if "images" in line]
-    assert [line["batch_size"] for line in starts] == [5, 5]
+
+    def batch_sizes() -> list[int]:
+        lines = read_log(tmp_path / "out" / "train_log.jsonl")
+        return [line["batch_size"] for line in lines if "images" in line]
+
+    assert batch_sizes() == [5, 5]
+    for limit in ("9", "5"):  # the second time it continues what it has begun
+        install_torch_npu(monkeypatch, tmp_path, FULL.replace("MOST", limit))
+        run_checked(*words, *out, "--set=train.steps=1", "--resume=fresh")
+        assert batch_sizes() == [9]
     done = run_ssd(*words, "--device", "cpu", "--out", tmp_path / "other", "--quiet")
     assert done.returncode == 2
     assert done.stderr.startswith("error: --batch-size auto needs the memory of a GPU or NPU")
