@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ def open_tracker(log_path: Path, training_ids: Sequence[str]) -> Iterator[Send]:
     """Yield the function that writes lines.
 
     Each attempt writes the whole log again, in a file that replaces those of earlier attempts, so
-    what a rewind has removed is removed from the curves too, also in a TensorBoard that runs.
+    what a rewind has removed is removed from the curves too, also in a TensorBoard that runs. So
+    does the call that follows an error.
     """
     from tensorboard.compat.proto.event_pb2 import Event, SessionLog
     from tensorboard.compat.proto.summary_pb2 import Summary
@@ -26,28 +27,35 @@ def open_tracker(log_path: Path, training_ids: Sequence[str]) -> Iterator[Send]:
     writer: Any = None
     last_steps = dict[str, int]()
 
-    def write(line: Line) -> None:
+    def close(opened: EventFileWriter) -> None:
+        with suppress(OSError):  # of a full disk, which must not end the training
+            opened.close()
+
+    def write(opened: EventFileWriter, line: Line) -> None:
         points = take_new_points(line, last_steps).items()
         values = [Summary.Value(tag=name, simple_value=value) for name, value in points]
         if values:
             summary = Summary(value=values)
-            writer.add_event(Event(wall_time=line["time"], step=line["step"], summary=summary))
+            opened.add_event(Event(wall_time=line["time"], step=line["step"], summary=summary))
 
     def send(lines: Sequence[Line]) -> None:
         nonlocal writer
-        earlier = []
-        if writer is None:
+        opened, writer, earlier = writer, None, []
+        if opened is None:
+            files.close()
+            last_steps.clear()
             earlier = list(folder.glob("events.*"))
-            writer = EventFileWriter(str(folder))
-            files.callback(writer.close)
+            opened = EventFileWriter(str(folder))
+            files.callback(close, opened)
             start = SessionLog(status=SessionLog.START)  # removes all steps from 0
-            writer.add_event(Event(wall_time=time.time(), step=0, session_log=start))
+            opened.add_event(Event(wall_time=time.time(), step=0, session_log=start))
             lines = parse_log(log_path.read_bytes(), log_path)
         for line in lines:
-            write(line)
-        writer.flush()
+            write(opened, line)
+        opened.flush()
         for path in earlier:
             path.unlink()
+        writer = opened
 
     with files:
         yield send

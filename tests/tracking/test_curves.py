@@ -3,12 +3,15 @@
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ssd_core.errors import DataError
 from ssd_core.structures import Batch
 from ssd_core.tracking import follow_training
 from ssd_core.tracking.background import in_background
@@ -115,6 +118,25 @@ def test_a_tracker_that_has_failed_gets_what_it_lacks(
     [warning] = warnings()
     assert warning.startswith(f"{tracker} gets no figures at present: ")
     assert_curves_are_those_of_the_log(tracker, run)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_the_call_after_an_error_writes_the_whole_log(tracker: str, tmp_path: Path) -> None:
+    run = make_run(tmp_path, make_config(evaluate_every=4))
+    train(run)
+    content = run.log_path.read_bytes()
+    start, *lines, end = read_log(run.log_path)
+    module = import_module(f"ssd_core.tracking.{tracker}")
+    with module.open_tracker(run.log_path, ["0123"]) as send:
+        for whole in (b"nonsense\n", content):
+            run.log_path.write_bytes(whole)
+            with nullcontext() if whole == content else pytest.raises(DataError):
+                send([start])
+        with pytest.raises((TypeError, ValueError)):
+            send([{**lines[0], "step": 10**6, "time": "noon"}])
+        send([end])
+    assert_curves_are_those_of_the_log(tracker, run)
+    assert len([*tmp_path.glob("tensorboard/*")]) == (tracker == "tensorboard")
 
 
 def test_no_step_waits_for_a_receiver(tmp_path: Path) -> None:
