@@ -172,9 +172,9 @@ class PredictConfig(Section):
     tile: PositiveInt | None = None
     """Side in pixels of the tiles in which a larger image is searched besides the whole; None for
     the whole alone."""
-    tile_overlap: float = Field(default=0.2, ge=0, lt=1)
-    """Least share of a tile that its neighbour covers, too: an object of that size is whole in one
-    of them."""
+    tile_overlap: float = Field(default=0.2, ge=0, le=0.5)
+    """Least fraction of a tile that its neighbour shares: an object of that size is whole in one of
+    them."""
     format: PredictionFormat = "jsonl"
     """`jsonl`: `predictions.jsonl`, a line per image; `coco`: `detections.json` in the COCO results
     format, and `images.json` with the ids; `yolo`: `labels/`, a text file per image."""

@@ -12,7 +12,7 @@ from ssd_core.structures import BoolArray, Detections, FloatArray, IntArray
 _ROUNDING = 1e-3
 """Tolerance in units of a logit: rounding on a device must not reject a candidate."""
 
-_ONE_PIXEL = np.array([0, 0, 1, 1], np.float32)
+ONE_PIXEL = np.array([0, 0, 1, 1], np.float32)
 """Added to xyxy boxes, makes each side a pixel longer."""
 
 
@@ -58,16 +58,31 @@ def select_decoded(
     boxes, scores = boxes[rows], scores[rows, classes]
     scale = np.array([*size, *size], np.float32)
     # The overlap of true areas does not change with the scale of an axis: units of the image do.
-    compared = boxes * scale + _ONE_PIXEL if spec.plus_one_areas else boxes
+    compared = boxes * scale + ONE_PIXEL if spec.plus_one_areas else boxes
     kept = np.flatnonzero(suppress(compared, classes, spec.nms_iou_threshold))
-    kept = kept[_lead_their_class(classes[kept], spec.max_detections_per_class)]
-    kept = kept[np.argsort(-scores[kept], kind="stable")][: spec.max_detections_per_image or None]
+    kept = limit_detections(kept, scores, classes, spec)
     return Detections(
         boxes=boxes[kept] * scale,
         scores=scores[kept],
         labels=classes[kept] + 1,
         candidates=len(rows),
     )
+
+
+def limit_detections(
+    rows: IntArray, scores: FloatArray, classes: IntArray, spec: PostprocessSpec
+) -> IntArray:
+    """Return the rows within the limits per class and per image, best first.
+
+    Args:
+        rows: [M] of N detections, by class; those of a class are best first.
+        scores: [N].
+        classes: [N].
+        spec: the limits.
+    """
+    rows = rows[_lead_their_class(classes[rows], spec.max_detections_per_class)]
+    best_first = np.argsort(-scores[rows], kind="stable")
+    return rows[best_first][: spec.max_detections_per_image or None]
 
 
 def decode_outputs(

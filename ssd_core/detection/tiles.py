@@ -5,8 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ssd_core.config import PostprocessSpec
 from ssd_core.detection.boxes import compute_areas, compute_shared_areas
 from ssd_core.detection.nms import suppress
+from ssd_core.detection.postprocess import ONE_PIXEL, limit_detections
 from ssd_core.structures import BoolArray, Detections, FloatArray
 
 Window = tuple[int, int, int, int]
@@ -24,7 +26,7 @@ def list_windows(size: tuple[int, int], tile: int | None, overlap: float) -> lis
     Args:
         size: width and height of the image in pixels.
         tile: side of a tile in pixels; None for the whole image alone.
-        overlap: share of a tile that its neighbour covers, too, at least; below 1.
+        overlap: least fraction of a tile that its neighbour shares, in [0, 0.5].
     """
     whole = [(0, 0, *size)]
     if tile is None or max(size) <= tile:
@@ -42,7 +44,7 @@ def _spans(length: int, tile: int, overlap: float) -> list[tuple[int, int]]:
 
 
 def merge_windows(
-    found: Sequence[Detections], windows: Sequence[Window], iou_threshold: float
+    found: Sequence[Detections], windows: Sequence[Window], spec: PostprocessSpec
 ) -> Detections:
     """Join the detections of the windows of one image, best first.
 
@@ -52,7 +54,7 @@ def merge_windows(
     Args:
         found: of each window, in pixels of the window.
         windows: the whole image first, as `list_windows` returns them.
-        iou_threshold: largest IoU of two boxes of a class that both stay.
+        spec: NMS and the limits, as for the detections of one window.
     """
     if len(windows) == 1:
         return found[0]
@@ -67,9 +69,10 @@ def merge_windows(
     scores = np.concatenate([each.scores for each in found])
     labels = np.concatenate([each.labels for each in found])
     order = np.lexsort((-scores, labels))
-    kept = order[suppress(boxes[order], labels[order], iou_threshold)]
+    compared = boxes[order] + ONE_PIXEL if spec.plus_one_areas else boxes[order]
+    kept = order[suppress(compared, labels[order], spec.nms_iou_threshold)]
     kept = kept[~_is_part(boxes[kept], labels[kept], is_cut[kept])]
-    kept = kept[np.argsort(-scores[kept], kind="stable")]
+    kept = limit_detections(kept, scores, labels, spec)
     return Detections(boxes=boxes[kept], scores=scores[kept], labels=labels[kept])
 
 

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
+from ssd_core.config import PostprocessSpec
 from ssd_core.detection.tiles import list_windows, merge_windows
 from tests.detections import make_detections
 
 
-@pytest.mark.parametrize("overlap", [0, 0.2, 0.9])
+@pytest.mark.parametrize("overlap", [0, 0.2, 0.5])
 @pytest.mark.parametrize("size", [(641, 30), (2000, 1499), (640, 5000)])
 def test_tiles_cover_the_image_and_overlap(size, overlap):
     whole, *tiles = list_windows(size, 640, overlap)
@@ -28,13 +29,14 @@ def test_an_image_that_fits_in_a_tile_stays_whole(tile):
     assert list_windows((640, 480), tile, 0.2) == [(0, 0, 640, 480)]
 
 
+SPEC = PostprocessSpec(score_threshold=0.1, nms_iou_threshold=0.45)
 WINDOWS = [(0, 0, 200, 100), (0, 0, 100, 100), (80, 0, 180, 100)]
 
 
-def merged(*found):
+def merged(*found, spec=SPEC):
     """Merge the (box, score, label) of each window."""
     parts = [make_detections(*(zip(*each, strict=True) if each else ((),) * 3)) for each in found]
-    merged = merge_windows(parts, WINDOWS, 0.45)
+    merged = merge_windows(parts, WINDOWS, spec)
     columns = merged.boxes.tolist(), merged.scores.astype(float).round(2), merged.labels
     return list(zip(*columns, strict=True))
 
@@ -57,3 +59,20 @@ def test_what_a_tile_cuts_off_is_dropped_where_the_object_is_whole():
     assert merged([], [cut], [whole]) == [([85, 10, 125, 50], 0.6, 1)]
     assert merged([], [cut], []) == [([85, 10, 99, 50], 0.9, 1)]
     assert len(merged([], [(*cut[:2], 2)], [whole])) == 2  # of another class
+
+
+@pytest.mark.parametrize(
+    ("limits", "scores"),
+    [
+        ({}, [0.9, 0.8, 0.7, 0.6]),
+        ({"max_detections_per_image": 2}, [0.9, 0.8]),
+        ({"max_detections_per_class": 1}, [0.9, 0.6]),
+        ({"plus_one_areas": True}, [0.9, 0.7, 0.6]),
+    ],
+)
+def test_the_post_processing_of_the_model_applies_to_all_tiles_together(limits, scores):
+    left = [([10, 10, 14, 14], 0.9, 1), ([40, 10, 44, 14], 0.7, 1)]
+    right = [([32, 12, 36, 16], 0.6, 2)]
+    whole = [([10, 12, 14, 15], 0.8, 1)]  # IoU with the first: 8 / 20, and 15 / 30 a pixel larger
+    found = merged(whole, left, right, spec=SPEC.model_copy(update=limits))
+    assert [score for _, score, _ in found] == scores

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -20,6 +22,7 @@ from ssd_core.model_dir import read_model
 from ssd_core.stages.prediction.images import find_images
 from ssd_core.store import LocalDirectory
 from tests.datasets import split_of
+from tests.detections import NOTHING_FOUND
 
 IMAGES = Path(__file__).parents[2] / "examples" / "bccd" / "JPEGImages"
 
@@ -160,3 +163,23 @@ def test_tiles_find_what_is_too_small_in_the_whole_image(trained_dir, bccd_shard
         return int((compute_iou(truth, found.boxes) >= 0.5).any(axis=1).sum())
 
     assert count_found(640) > 3 * count_found(None) + 20
+
+
+def test_tiles_are_scaled_batch_by_batch(trained_dir):
+    """A blind network, because only the memory in front of it counts."""
+
+    class Blind:
+        config = read_model(LocalDirectory(trained_dir)).description.model
+
+        def detect(self, pixels, sizes):
+            assert len(pixels) == len(sizes) <= 4
+            return [NOTHING_FOUND] * len(sizes)
+
+    opened = load_detector(trained_dir, tile=64, batch_size=4, device="cpu")
+    blind = replace(opened, model=replace(opened.model, detector=Blind()))
+    image = np.zeros((1500, 1500, 3), np.uint8)
+    tracemalloc.start()
+    blind(image)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100 * 3 * Blind.config.image_size**2  # of 842 inputs

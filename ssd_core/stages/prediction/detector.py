@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar, overload
 import numpy as np
 
 from ssd_core.config import PredictConfig
-from ssd_core.data.ahead import batched, map_batches_ahead
+from ssd_core.data.ahead import map_batches_ahead
 from ssd_core.data.batches.resize import resize_image
 from ssd_core.detection.tiles import Window, list_windows, merge_windows
 from ssd_core.errors import DataError
@@ -22,12 +22,12 @@ ItemT = TypeVar("ItemT")
 
 
 class _Image(NamedTuple):
-    """An image, cut and scaled to the input of the network."""
+    """An image and its windows: the whole, which is scaled, and tiles."""
 
     pixels: ImageArray
     windows: list[Window]
-    inputs: list[ImageArray]
-    """One per window, [S, S, 3]."""
+    whole: ImageArray
+    """[S, S, 3], the input of the network for the first window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,21 +95,23 @@ class LoadedDetector:
         height, width = pixels.shape[:2]
         windows = list_windows((width, height), self.config.tile, self.config.tile_overlap)
         network = self.model.detector.config
-        inputs = [resize_image(pixels[y0:y1, x0:x1], network) for x0, y0, x1, y1 in windows]
-        return _Image(pixels, windows, inputs)
+        return _Image(pixels, windows, resize_image(pixels, network))
 
     def _detect(self, images: Sequence[_Image | DataError]) -> Iterator[Prediction | DataError]:
         """Yield the detections of prepared images; an error stands for itself."""
         views = (
-            (pixels, (x1 - x0, y1 - y0))
+            (image, window)
             for image in images
             if isinstance(image, _Image)
-            for pixels, (x0, y0, x1, y1) in zip(image.inputs, image.windows, strict=True)
+            for window in image.windows
         )
         found: list[Detections] = []
-        for batch in batched(views, self.config.batch_size):
-            pixels, sizes = zip(*batch, strict=True)
-            found += self.model.detector.detect(np.stack(pixels), sizes)
+        # Tiles are scaled a batch ahead: those of a large image together fill gigabytes.
+        size = self.config.batch_size
+        with closing(map_batches_ahead(self._scale, views, batch_size=size)) as batches:
+            for batch in batches:
+                pixels, sizes = zip(*batch, strict=True)
+                found += self.model.detector.detect(np.stack(pixels), sizes)
         done = 0
         for image in images:
             if isinstance(image, DataError):
@@ -117,8 +119,16 @@ class LoadedDetector:
                 continue
             parts = found[done : done + len(image.windows)]
             done += len(parts)
-            merged = merge_windows(parts, image.windows, self.model.postprocess.nms_iou_threshold)
+            merged = merge_windows(parts, image.windows, self.model.postprocess)
             yield Prediction(image.pixels, merged, self.model.classes)
+
+    def _scale(self, view: tuple[_Image, Window]) -> tuple[ImageArray, tuple[int, int]]:
+        """Return the input of the network for a window, and the size of the window in pixels."""
+        image, (x0, y0, x1, y1) = view
+        size = (x1 - x0, y1 - y0)
+        if view[1] == image.windows[0]:
+            return image.whole, size
+        return resize_image(image.pixels[y0:y1, x0:x1], self.model.detector.config), size
 
 
 def open_detector(
