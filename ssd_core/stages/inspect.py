@@ -135,13 +135,14 @@ def _results(
 def _propose(
     manifest: Manifest, tables: Mapping[str, SplitTable], section: TrainConfig | None
 ) -> dict[str, Any] | None:
-    """Return anchors that reach more objects than those of the recipe, as a word for `--set`."""
-    objects = join_objects(list(tables.values()))
-    if section is None:
+    """Return anchors that reach more training objects than the recipe's, as a word for `--set`."""
+    if section is None or "train" not in tables:
         return None
-    levels = propose_anchors(objects.boxes, section.model, section.matching)
+    boxes = tables["train"].objects.boxes
+    levels = propose_anchors(boxes, section.model, section.matching)
     if levels is None:
         return None
+    objects = join_objects(list(tables.values()))
     model = section.model.model_copy(update={"anchors": levels})
     reach = describe_reach(objects, model, section.matching, num_classes=len(manifest.classes))
     return {"assignment": to_assignment(levels), "unreached": reach["unreached"]}

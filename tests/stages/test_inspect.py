@@ -10,12 +10,15 @@ import pytest
 from PIL import Image
 
 from ssd_core.config import ConvertConfig
+from ssd_core.data.inspection.proposal import propose_anchors, to_assignment
+from ssd_core.data.inspection.table import join_objects, read_table
 from ssd_core.errors import DataError, UsageError
 from ssd_core.metrics import METRICS
 from ssd_core.recipes import RECIPES, load_recipe
 from ssd_core.recipes.overrides import override
 from ssd_core.stages import convert, inspect
 from ssd_core.store import LocalDirectory
+from tests.datasets import split_of
 from tests.report.outline import Outline, assert_self_contained, parts_of
 
 PARTS = ["Images and objects", "Classes", "Sizes", "Anchors", "Sample images"]
@@ -118,6 +121,18 @@ def test_proposed_anchors_can_be_pasted_and_reach_more_objects(bccd_shards, tmp_
     assert after == results["proposal"]["unreached"] < before
     assert assignment[:40] in html.unescape(page)
     assert assignment[:80] not in html.unescape(page)  # not in the subtitle, once it is applied
+
+
+def test_anchors_are_proposed_for_the_training_split_alone(bccd_shards, tmp_path):
+    tables = [read_table(split_of(bccd_shards, split)) for split in ("train", "val")]
+    _, _, results = run(bccd_shards, tmp_path, recipe="ssd300_vgg16")
+    section = load_recipe("ssd300_vgg16").train
+    both = join_objects(tables).boxes
+    for_train, for_both = (
+        to_assignment(propose_anchors(boxes, section.model, section.matching))
+        for boxes in (tables[0].objects.boxes, both)
+    )
+    assert results["proposal"]["assignment"] == for_train != for_both
 
 
 BOTH = {"train": ["train2017/train1.jpg"], "val": ["val2017/val2.jpg"]}

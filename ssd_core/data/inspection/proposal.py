@@ -26,10 +26,10 @@ def propose_anchors(
     They have the same levels with the same number of shapes each. The shapes are the centres of
     k-means on the IoU of objects around one centre (Redmon and Farhadi 2017, section 2), from two
     starts: the shapes of the model, and objects of evenly spaced ranks by area. The smallest shapes
-    belong to the finest level.
+    belong to the finest level. Few objects can repeat a shape: such anchors do not count.
 
     Args:
-        boxes: [N, 4] xyxy in [0, 1] of the image.
+        boxes: [N, 4] xyxy in [0, 1] of the image, of the training split.
         model: its anchors and the side of its input.
         matching: when an anchor reaches an object.
     """
@@ -46,8 +46,9 @@ def propose_anchors(
         iou, _ = find_best_anchors(boxes, levels, model.image_size)
         return int(reaches_threshold(iou, matching).sum()), float(iou.mean())
 
-    best = max(proposals, key=count_reached)
-    return best if count_reached(best)[0] > count_reached(model.anchors)[0] else None
+    best = max(filter(_is_varied, proposals), key=count_reached, default=None)
+    is_better = best is not None and count_reached(best)[0] > count_reached(model.anchors)[0]
+    return best if is_better else None
 
 
 def to_assignment(levels: Sequence[AnchorLevel]) -> str:
@@ -70,6 +71,12 @@ def _cluster(sides: Array, centres: Array) -> Array:
         centres = centres.copy()
         centres[present] = moved
     return centres
+
+
+def _is_varied(levels: Sequence[AnchorLevel]) -> bool:
+    """Return whether all shapes of all levels differ."""
+    shapes = [shape for level in levels for shape in level.shapes]
+    return len(set(shapes)) == len(shapes)
 
 
 def _to_levels(shapes: Array, model: ModelConfig) -> tuple[AnchorLevel, ...]:

@@ -34,3 +34,8 @@ def test_small_objects_come_within_reach(count):
 def test_anchors_that_reach_everything_stay():
     assert propose_anchors(squares(0.5), MODEL, MatchingSpec()) is None
     assert propose_anchors(np.zeros((0, 4), np.float32), MODEL, MatchingSpec()) is None
+
+
+def test_anchors_with_a_repeated_shape_are_not_proposed():
+    boxes = squares(0.03, 10)  # fewer than shapes
+    assert propose_anchors(boxes, MODEL, MatchingSpec()) is None
