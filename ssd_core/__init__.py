@@ -62,7 +62,7 @@ def load_detector(
 
     given = {"score": score, "tile": tile, "batch_size": batch_size}
     values = {name: value for name, value in given.items() if value is not None}
-    config = parse_section(PredictConfig, values, "predict")
+    config = parse_section(PredictConfig, values, "")
     location = Location.parse(os.fspath(model))
     chosen = choose_framework(location, framework)
     return open_detector(location, config, framework=chosen, device=device)

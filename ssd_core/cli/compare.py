@@ -27,7 +27,7 @@ def compare(
     """Compare two evaluations of the same images: is B better, worse or not distinguishable?
 
     Prints AP with the interval of the difference, for all classes and for each, and the images
-    that changed most; --out writes a page and results.json, too. No model is needed.
+    that changed most; --out also writes a page and results.json. No model is needed.
 
     Example: ssd compare evaluation evaluation-2 --out comparison
     """

@@ -1,20 +1,27 @@
 """The command that detects objects in images and videos."""
 
 import sys
-from typing import Annotated, get_args
+from collections.abc import Mapping
+from typing import Annotated, Any, get_args
 
 import typer
+from pydantic import ValidationError
 
 from ssd_core.cli.options import Device, Json, Model, Out, Runtime, Step, finish, one_of
-from ssd_core.config import PredictConfig, PredictionFormat, parse_section
+from ssd_core.config import PredictConfig, PredictionFormat
+from ssd_core.config.section import first_problem
 
 _DEFAULT = PredictConfig()
 
 
-def _check_score(score: float) -> float:
-    if not 0 < score < 1:
-        raise typer.BadParameter(f"{score:g} is not between 0 and 1")
-    return score
+def _parse(values: Mapping[str, Any]) -> PredictConfig:
+    """Return the configuration; an error names the option, which is the field in kebab case."""
+    try:
+        return PredictConfig.model_validate(values)
+    except ValidationError as error:
+        name, _, problem = first_problem(error).partition(": ")
+        option = f"'--{name.replace('_', '-')}'"
+        raise typer.BadParameter(problem, param_hint=option) from None
 
 
 def predict(
@@ -30,17 +37,20 @@ def predict(
     out: Out,
     score: Annotated[
         float,
-        typer.Option(metavar="SCORE", callback=_check_score, help="Lowest score of a detection."),
+        typer.Option(metavar="SCORE", help="Lowest score of a detection."),
     ] = _DEFAULT.score,
     tile: Annotated[
         int | None,
         typer.Option(
             metavar="PIXELS",
-            help="Search larger images in tiles of this side, too, which finds smaller objects.",
+            help="Also search larger images in square tiles of this side, to find smaller objects.",
         ),
     ] = None,
     tile_overlap: Annotated[
-        float, typer.Option(metavar="SHARE", help="Share of a tile that its neighbour covers, too.")
+        float,
+        typer.Option(
+            metavar="FRACTION", help="Least overlap of neighbouring tiles, as a fraction of a tile."
+        ),
     ] = _DEFAULT.tile_overlap,
     batch_size: Annotated[
         int, typer.Option(metavar="N", help="Images or tiles per forward pass.")
@@ -78,7 +88,7 @@ def predict(
         "format": format,
         "has_pictures": has_pictures,
     }
-    config = parse_section(PredictConfig, values, "predict")
+    config = _parse(values)
     places = list(list_places(images, sys.stdin))
     model = find_checkpoint(model, step)
     result = stage.run(config, model, places, out, framework=framework, device=device)

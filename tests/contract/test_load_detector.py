@@ -96,7 +96,7 @@ def test_anything_else_is_refused_in_one_line(detector, image, error, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"score": 2}, "predict.score: input should be less than 1"),
+        ({"score": 2}, "^score: input should be less than 1"),
         ({"framework": "torhc"}, "did you mean 'torch'"),
     ],
 )

@@ -35,7 +35,7 @@ def read_rate(path: Path) -> float:
 
 
 def read_frames(path: Path) -> Iterator[ImageArray]:
-    """Yield the frames of a video, [H, W, 3] RGB, as a player shows them: rotated if it says so.
+    """Yield the frames of a video, [H, W, 3] RGB, rotated as their metadata states.
 
     Raises:
         DataError: OpenCV cannot decode a single frame.
@@ -58,7 +58,7 @@ def open_video(path: Path, rate: float) -> Iterator[Callable[[Image.Image], None
     All frames have one size; `rate` is in frames per second.
     """
     make_directory(path.parent)
-    # OpenCV takes the format from the suffix, which a temporary name must have, too.
+    # OpenCV takes the format from the suffix, so a temporary name has to have it.
     with tempfile.TemporaryDirectory(prefix=PARTIAL_PREFIX, dir=path.parent) as folder:
         partial_path, writer = Path(folder) / path.name, cv2.VideoWriter()
 
