@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from functools import partial
 from itertools import chain, groupby
 from pathlib import Path
 from typing import NamedTuple, TypeGuard
@@ -12,7 +11,7 @@ from ssd_core.data.ahead import map_batches_ahead
 from ssd_core.errors import DataError
 from ssd_core.logs import Progress, announce, format_count
 from ssd_core.stages.detector import choose_framework
-from ssd_core.stages.frame import RESULTS_FILE, Invocation, Results, run_stage
+from ssd_core.stages.frame import RESULTS_FILE, Invocation, Results, parse_json, run_stage
 from ssd_core.stages.prediction.detector import LoadedDetector, open_detector
 from ssd_core.stages.prediction.formats import WRITERS, Outcome
 from ssd_core.stages.prediction.images import (
@@ -59,7 +58,7 @@ def run(
 
     Writes the detections in the format of the configuration, and `pictures/`, copies with the boxes
     drawn. A file that is not a readable image does not stop the rest; `results.json` has all
-    errors.
+    errors, and the files that were written, which the next run removes.
 
     Args:
         config: thresholds, tiles and formats.
@@ -86,9 +85,26 @@ def run(
             "device": device,
         },
     )
-    results = run_stage(invocation, out_dir, partial(_predict_all, detector, paths), in_place=True)
+    earlier = _list_earlier_outputs(out_dir)
+
+    def work(folder: Path) -> Results:
+        for name in earlier:
+            out_dir.delete(name)
+        return _predict_all(detector, paths, folder)
+
+    results = run_stage(invocation, out_dir, work, in_place=True)
     _announce(results, out_dir, out_dir / PICTURES_DIR if config.has_pictures else out_dir)
     return StageResult(metadata={name: float(results[name]) for name in ("images", "detections")})
+
+
+def _list_earlier_outputs(out_dir: Location) -> list[str]:
+    """Return the files that a complete run has written to this directory."""
+    try:
+        results = parse_json(out_dir.get(RESULTS_FILE), out_dir / RESULTS_FILE)
+    except (FileNotFoundError, DataError):
+        return []
+    outputs: list[str] = results.get("outputs", [])
+    return outputs
 
 
 def _predict_all(
@@ -96,6 +112,7 @@ def _predict_all(
 ) -> Results:
     counts = {"images": 0, "detections": 0}
     errors: list[str] = []
+    pictures: dict[str, None] = {}  # in order; all frames of a video have one
 
     def outcomes() -> Iterator[Outcome]:
         total = sum(map(_count, paths))
@@ -106,12 +123,14 @@ def _predict_all(
                 else:
                     counts["images"] += 1
                     counts["detections"] += len(outcome.result.found)
+                if outcome.picture is not None:
+                    pictures[outcome.picture] = None
                 yield outcome
                 progress.update(done)
 
     _, write = WRITERS[detector.config.format]
-    write(folder, outcomes(), detector.model.classes)
-    return {**counts, "errors": errors}
+    files = write(folder, outcomes(), detector.model.classes)
+    return {**counts, "errors": errors, "outputs": [*files, *pictures]}
 
 
 def _list_items(paths: Sequence[Path | StoredImage]) -> Iterator[_Item]:
@@ -171,11 +190,18 @@ def _video_of(outcome: Outcome) -> tuple[str, str] | None:
 
 
 def _draw_video(outcomes: Iterable[Outcome], path: Path, rate: float) -> Iterator[Outcome]:
-    with open_video(path, rate) as write:
-        for each in outcomes:
-            if isinstance(each.result, Prediction):
-                write(each.result.draw())
-            yield each
+    """Yield the outcomes of all frames; without a picture, and then the error, if none is drawn."""
+    outcomes = iter(outcomes)
+    try:
+        with open_video(path, rate) as write:
+            for each in outcomes:
+                if isinstance(each.result, Prediction):
+                    write(each.result.draw())
+                yield each
+    except DataError as error:  # of the first frame
+        for frame in chain([each], outcomes):
+            yield frame._replace(picture=None)
+        yield Outcome(each.image, each.name, None, None, error)
 
 
 def _announce(results: Results, out_dir: Location, shown: Location) -> None:

@@ -1,6 +1,7 @@
 """The formats of a prediction, videos, and large images in tiles."""
 
 import json
+import re
 import shutil
 import tracemalloc
 from dataclasses import replace
@@ -70,6 +71,56 @@ def test_a_video_that_cannot_be_decoded_does_not_stop_the_rest(trained_dir, tmp_
     done = predict(trained_dir, *words)
     assert "bad.mp4: the video cannot be decoded; convert it to MP4" in str(done.exception)
     assert "the results of the other 1 image are complete" in str(done.exception)
+
+
+def write_video(path, frames, size):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, size)
+    rng = np.random.default_rng(0)
+    for _ in range(frames):
+        writer.write(rng.integers(0, 255, (*size[::-1], 3), np.uint8))
+    writer.release()
+
+
+def test_a_video_that_cannot_be_drawn_keeps_its_detections(trained_dir, tmp_path):
+    write_video(tmp_path / "wide.avi", 3, (8200, 16))  # MPEG-4 ends at 8191
+    words = [tmp_path / "wide.avi", next(IMAGES.glob("*.jpg")), "--out", tmp_path / "out"]
+    message = str(predict(trained_dir, *words).exception)
+    assert "wide.avi: OpenCV cannot write a video of 8200 x 16 px; add --no-pictures" in message
+    lines = (tmp_path / "out/predictions.jsonl").read_text().splitlines()
+    *frames, error, image = map(json.loads, lines)
+    assert [frame["frame"] for frame in frames] == [0, 1, 2]
+    assert all("detections" in frame and "picture" not in frame for frame in frames)
+    assert error["error"] in message
+    assert (tmp_path / "out" / image["picture"]).exists()
+    done = predict(trained_dir, *words, "--no-pictures")
+    assert done.exit_code == 0, done.exception
+
+
+def test_a_video_that_breaks_off_is_reported_after_its_frames(trained_dir, tmp_path):
+    write_video(tmp_path / "clip.avi", 10, (640, 480))
+    content = (tmp_path / "clip.avi").read_bytes()
+    (tmp_path / "clip.avi").write_bytes(content[: len(content) // 2])
+    done = predict(trained_dir, tmp_path / "clip.avi", "--out", tmp_path / "out")
+    assert re.search(r"clip\.avi: the video breaks off after \d of 10 frames;", str(done.exception))
+    *frames, _ = (tmp_path / "out/predictions.jsonl").read_text().splitlines()
+    assert len(frames) == cv2.VideoCapture(str(tmp_path / "out/pictures/clip.mp4")).get(
+        cv2.CAP_PROP_FRAME_COUNT
+    )
+
+
+@pytest.mark.parametrize("format", ["jsonl", "coco", "yolo"])
+def test_another_run_removes_the_files_of_the_one_before(trained_dir, clip, tmp_path, format):
+    first, second = sorted(IMAGES.glob("*.jpg"))[:2]
+    out = tmp_path / "out"
+    assert predict(trained_dir, first, clip, "--format", format, "--out", out).exit_code == 0
+    mine = [out / "pictures/mine.jpg", out / "labels/mine.txt"]
+    for path in mine:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    assert predict(trained_dir, second, "--out", out).exit_code == 0
+    names = ["invocation.json", "predictions.jsonl", "results.json", f"pictures/{second.stem}.jpg"]
+    files = {path for path in out.rglob("*") if path.is_file()}
+    assert files == {*mine, *(out / name for name in names)}
 
 
 def test_a_stored_video_is_refused(tmp_path, monkeypatch):

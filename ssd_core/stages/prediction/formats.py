@@ -1,4 +1,7 @@
-"""The files of a prediction, by format: each writer reads the outcomes of all images once."""
+"""The files of a prediction, by format.
+
+Each writer reads the outcomes of all images once, and returns the paths below the output directory.
+"""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -38,11 +41,14 @@ class Outcome(NamedTuple):
     result: Prediction | DataError
 
 
-def _write_jsonl(folder: Path, outcomes: Iterable[Outcome], classes: Sequence[ClassInfo]) -> None:
+def _write_jsonl(
+    folder: Path, outcomes: Iterable[Outcome], classes: Sequence[ClassInfo]
+) -> list[str]:
     """Write a line per image, with its detections or its error."""
     with replace_file(folder / PREDICTIONS_FILE) as path, path.open("w") as file:
         for each in outcomes:
             file.write(json.dumps(_line(each)) + "\n")
+    return [PREDICTIONS_FILE]
 
 
 def _line(outcome: Outcome) -> dict[str, Any]:
@@ -56,7 +62,9 @@ def _line(outcome: Outcome) -> dict[str, Any]:
     return line | outcome.result.to_dict()
 
 
-def _write_coco(folder: Path, outcomes: Iterable[Outcome], classes: Sequence[ClassInfo]) -> None:
+def _write_coco(
+    folder: Path, outcomes: Iterable[Outcome], classes: Sequence[ClassInfo]
+) -> list[str]:
     """Write the detections in the COCO results format, and the images with their ids.
 
     `images.json` has the keys of COCO's lists of test images.
@@ -76,6 +84,7 @@ def _write_coco(folder: Path, outcomes: Iterable[Outcome], classes: Sequence[Cla
     ]
     categories = [{"id": info.category_id, "name": info.name} for info in classes]
     write_file(folder / IMAGES_FILE, json.dumps({"images": numbered, "categories": categories}))
+    return [DETECTIONS_FILE, IMAGES_FILE]
 
 
 def _number_images(stems: Sequence[str]) -> Sequence[int]:
@@ -87,13 +96,18 @@ def _number_images(stems: Sequence[str]) -> Sequence[int]:
     return range(1, len(stems) + 1)
 
 
-def _write_yolo(folder: Path, outcomes: Iterable[Outcome], classes: Sequence[ClassInfo]) -> None:
+def _write_yolo(
+    folder: Path, outcomes: Iterable[Outcome], classes: Sequence[ClassInfo]
+) -> list[str]:
     """Write a text file per image: class from 0, centre, size and score per line, in [0, 1]."""
+    written = [CLASSES_FILE]
     for each in outcomes:
         if isinstance(each.result, Prediction):
             name = each.name if each.frame is None else f"{each.name}/{each.frame:06}"
-            write_file(folder / LABELS_DIR / f"{name}.txt", _yolo_lines(each.result))
+            written.append(f"{LABELS_DIR}/{name}.txt")
+            write_file(folder / written[-1], _yolo_lines(each.result))
     write_file(folder / CLASSES_FILE, "".join(f"{info.name}\n" for info in classes))
+    return written
 
 
 def _yolo_lines(result: Prediction) -> str:
@@ -106,7 +120,7 @@ def _yolo_lines(result: Prediction) -> str:
     )
 
 
-Writer = Callable[[Path, Iterable[Outcome], Sequence[ClassInfo]], None]
+Writer = Callable[[Path, Iterable[Outcome], Sequence[ClassInfo]], list[str]]
 WRITERS: Mapping[PredictionFormat, tuple[str, Writer]] = {
     "jsonl": (PREDICTIONS_FILE, _write_jsonl),
     "coco": (DETECTIONS_FILE, _write_coco),

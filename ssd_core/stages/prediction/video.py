@@ -19,6 +19,8 @@ VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpe
 
 _CODEC = "mp4v"
 """MPEG-4 part 2: every build of OpenCV can write it; the usual players open it."""
+_COMPLETE = 0.9
+"""Fraction of the stated frames from which a video counts as complete; some headers estimate."""
 _DEFAULT_FPS = 25.0
 """Of a video that does not state its own."""
 
@@ -38,7 +40,7 @@ def read_frames(path: Path) -> Iterator[ImageArray]:
     """Yield the frames of a video, [H, W, 3] RGB, rotated as their metadata states.
 
     Raises:
-        DataError: OpenCV cannot decode a single frame.
+        DataError: at the end, if OpenCV decodes no frame or the video breaks off.
     """
     video, number = cv2.VideoCapture(str(path)), 0
     while True:
@@ -49,13 +51,16 @@ def read_frames(path: Path) -> Iterator[ImageArray]:
         number += 1
     if number == 0:
         raise DataError("the video cannot be decoded; convert it to MP4 with H.264")
+    if number < _COMPLETE * (stated := int(video.get(cv2.CAP_PROP_FRAME_COUNT))):
+        raise DataError(f"the video breaks off after {number} of {stated} frames; copy it again")
 
 
 @contextmanager
 def open_video(path: Path, rate: float) -> Iterator[Callable[[Image.Image], None]]:
     """Yield a function that adds an RGB frame to `path`, an MP4 that is complete at the end.
 
-    All frames have one size; `rate` is in frames per second.
+    All frames have one size; `rate` is in frames per second. The first frame raises a DataError if
+    OpenCV cannot write such a video.
     """
     make_directory(path.parent)
     # OpenCV takes the format from the suffix, so a temporary name has to have it.
@@ -65,7 +70,9 @@ def open_video(path: Path, rate: float) -> Iterator[Callable[[Image.Image], None
         def write(frame: Image.Image) -> None:
             if not writer.isOpened():
                 codec = cv2.VideoWriter.fourcc(*_CODEC)
-                writer.open(str(partial_path), codec, rate, frame.size)
+                if not writer.open(str(partial_path), codec, rate, frame.size):
+                    size = "{} x {} px".format(*frame.size)
+                    raise DataError(f"OpenCV cannot write a video of {size}; add --no-pictures")
             writer.write(cv2.cvtColor(np.asarray(frame), cv2.COLOR_RGB2BGR))
 
         yield write
