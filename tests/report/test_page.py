@@ -141,3 +141,21 @@ def test_a_forgotten_part_is_a_bug_and_not_a_gap(name):
     del content[name]
     with pytest.raises(Exception, match=name):
         render_page("report.html", content)
+
+
+def test_commands_of_two_lines_stay_code_in_markdown():
+    content = empty_content(next_steps=[("Use", "a\nb")], repeat=["c\nd"])
+    page = render_page("report.md", content)
+    assert "    a\n    b\n" in page
+    assert "    c\n    d\n" in page
+
+
+def test_confusions_outside_the_matrix_are_stated():
+    evaluated = evaluation([class_row(1, 0.5)])
+    evaluated["confusion"] = {
+        "classes": ["100 others", "background"],
+        "matrix": [[2, 1], [1, 0]],
+        "among_others": 1234,
+    }
+    page = render_page("report.html", empty_content(accuracy=accuracy(evaluated)))
+    assert "1,234 confusions of the 100 others with one another are in no cell." in page
