@@ -69,6 +69,13 @@ def test_a_network_that_cannot_be_built_is_refused(config, change, message):
         Ssd(config.model_copy(update=change), 3)
 
 
+@pytest.mark.parametrize(("config", "scale"), [(RESNET50, 1.0), (PYRAMID, 0.0)])
+def test_blocks_of_the_resnet50_for_a_pyramid_begin_as_the_identity(config, scale):
+    state = Ssd(config, 3).backbone.state_dict()
+    scales = [weights for name, weights in state.items() if name.endswith("third.norm.scale")]
+    assert {float(value) for each in scales for value in each} == {scale}
+
+
 def test_weights_are_refused_before_their_network_takes_memory():
     with pytest.raises(DataError, match="weights: 'backbone.* is missing"):
         TorchBackend("cpu").detector(VGG16, 10**9, {}, VGG16.postprocess)

@@ -11,7 +11,11 @@ from ssd_core.backends.torch.backbones.mobilenet_v1 import HalvingLayer, build_m
 from ssd_core.backends.torch.backbones.mobilenet_v2 import ExtraResidual, build_mobilenet_v2
 from ssd_core.backends.torch.backbones.mobilenet_v3 import build_mobilenet_v3
 from ssd_core.backends.torch.backbones.residual import Residual
-from ssd_core.backends.torch.backbones.resnet50 import ExtraBottleneck, ResNet50, build_resnet50
+from ssd_core.backends.torch.backbones.resnet50 import (
+    ExtraBottleneck,
+    build_resnet50,
+    build_resnet50_conv5,
+)
 from ssd_core.backends.torch.backbones.vgg16 import ExtraLayer, build_vgg16
 from ssd_core.networks import Design
 
@@ -26,6 +30,6 @@ BACKBONES: dict[str, Callable[[Design], tuple[Backbone, _Extras]]] = {
     "mobilenet_v2_plain": partial(build_mobilenet_v2, has_branch=False),
     "mobilenet_v3": build_mobilenet_v3,
     "resnet50": build_resnet50,
-    "resnet50_conv5": lambda design: (ResNet50(design.backbone, is_whole=True), []),
+    "resnet50_conv5": build_resnet50_conv5,
 }
 """Each returns a backbone and its extra layers."""

@@ -10,23 +10,20 @@ from ssd_core.networks import EXTRAS, RESNET50, Design, Extra, Style
 class ResNet50(Backbone):
     """ResNet-50 (He et al. 2015, table 1) up to its stage conv4, which has stride 1 here.
 
-    The only level has 38 cells per side at 300 px. If it `is_whole`, conv4 has stride 2, conv5
-    follows, and the outputs of conv3 to conv5 are the levels.
+    The only level has 38 cells per side at 300 px. With conv5, conv4 has stride 2, and the outputs
+    of conv3 to conv5 are the levels.
     """
 
-    def __init__(self, style: Style, *, is_whole: bool) -> None:
+    def __init__(self, style: Style, *, has_conv5: bool) -> None:
         super().__init__()
-        self.channels = (512, 1024, 2048) if is_whole else (1024,)
-        self._is_whole, self._is_symmetric = is_whole, style.padding == "symmetric"
+        self.channels = (512, 1024, 2048) if has_conv5 else (1024,)
+        self._has_conv5, self._is_symmetric = has_conv5, style.padding == "symmetric"
         self.stem = ConvNorm(3, 64, style, kernel_size=7, stride=2)
         self.conv2 = _stage(64, *RESNET50[2], style, stride=1)
         self.conv3 = _stage(256, *RESNET50[3], style, stride=2)
-        self.conv4 = _stage(512, *RESNET50[4], style, stride=2 if is_whole else 1)
-        if is_whole:
+        self.conv4 = _stage(512, *RESNET50[4], style, stride=2 if has_conv5 else 1)
+        if has_conv5:
             self.conv5 = _stage(1024, *RESNET50[5], style, stride=2)
-            for layer in self.modules():
-                if isinstance(layer, Bottleneck):  # begins as the identity (Goyal et al. 2017, 5.1)
-                    nn.init.zeros_(layer.third.norm.scale)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the feature map at stride 8, or those at strides 8, 16 and 32."""
@@ -35,7 +32,7 @@ class ResNet50(Backbone):
         padded = functional.pad(stem, (1, 1, 1, 1)) if self._is_symmetric else pad_same(stem, 3, 2)
         conv3 = self.conv3(self.conv2(functional.max_pool2d(padded, 3, 2)))
         conv4 = self.conv4(conv3)
-        return [conv3, conv4, self.conv5(conv4)] if self._is_whole else [conv4]
+        return [conv3, conv4, self.conv5(conv4)] if self._has_conv5 else [conv4]
 
 
 class Bottleneck(nn.Module):
@@ -87,12 +84,24 @@ def build_resnet50(design: Design) -> tuple[ResNet50, list[ExtraBottleneck]]:
 
     At 300 px the extra levels have 19, 10, 5, 3 and 1 cells per side.
     """
-    backbone, extras = ResNet50(design.backbone, is_whole=False), EXTRAS["resnet50"]
+    backbone, extras = ResNet50(design.backbone, has_conv5=False), EXTRAS["resnet50"]
     widths = (*backbone.channels, *(extra.out_channels for extra in extras))
     return backbone, [
         ExtraBottleneck(width, extra, design.heads)
         for width, extra in zip(widths, extras, strict=False)
     ]
+
+
+def build_resnet50_conv5(design: Design) -> tuple[ResNet50, list[ExtraBottleneck]]:
+    """Return the backbone of MindSpore's detector; its blocks begin as the identity.
+
+    That is section 5.1 of Goyal et al. 2017; NVIDIA's network begins with a scale of 1.
+    """
+    backbone = ResNet50(design.backbone, has_conv5=True)
+    for layer in backbone.modules():
+        if isinstance(layer, Bottleneck):
+            nn.init.zeros_(layer.third.norm.scale)
+    return backbone, []
 
 
 def _stage(
