@@ -8,7 +8,7 @@ from tests.faults.training_process import run, train_command
 from tests.train_logs import read_log
 
 SETTINGS = {
-    "batch_size": 8,
+    "batch_size": 2,
     "steps": 2,
     "log_interval": 1,
     "precision": "fp32",

@@ -71,7 +71,7 @@ def test_anchors_parameters_and_outputs_are_those_of_the_source(name):
 
 @pytest.mark.parametrize("name", NETWORKS.values())
 def test_a_recipe_learns_from_random_weights_and_detects(name, bccd_shards):
-    """At half its rate, without a warm-up; its state travels, and the detections are full size."""
+    """At half its rate, without a warm-up; its state travels."""
     recipe = load_recipe(name)
     side = SOURCES[name].training_size or recipe.train.model.image_size
     config = override(recipe, ["train.batch_size=2", f"train.model.image_size={side}"]).train
@@ -88,7 +88,7 @@ def test_a_recipe_learns_from_random_weights_and_detects(name, bccd_shards):
     for key, array in learner.state().items():
         np.testing.assert_array_equal(state[key], array, err_msg=key)
 
-    model = recipe.train.model
+    model = config.model
     limits = PostprocessOverrides(score_threshold=1e-3, topk_candidates=50)
     detector = backend.detector(model, NUM_CLASSES, weights, limits.apply(model.postprocess))
     images = np.random.default_rng(0).integers(0, 256, (1, *[model.image_size] * 2, 3), np.uint8)
