@@ -100,7 +100,12 @@ _ROWS = (
     _point("f1", "F1", "best of all score thresholds, IoU .50"),
     _point("f1_threshold", "score of F1", "threshold of the best F1", direction="neutral"),
     _point("recall_at_precision_90", "R at P .9", "recall at precision .90"),
-    _point("threshold_at_precision_90", "score of P .9", "threshold of that", direction="neutral"),
+    _point(
+        "threshold_at_precision_90",
+        "score of P .9",
+        "threshold of recall at precision .90",
+        direction="neutral",
+    ),
     _point(
         "calibration_error",
         "calibration",

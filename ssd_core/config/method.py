@@ -147,8 +147,8 @@ class ModelConfig(Section):
     of it but the classifier."""
     pyramid: PyramidSpec | None = None
     """Merges the levels of the backbone, of strides 8, 16 and 32, from the coarsest one down and
-    takes the place of the extra layers, for `mobilenet_v1` and
-    `resnet50_conv5`."""
+    takes the place of the extra layers; for `mobilenet_v1` and `resnet50_conv5`, with at least 3
+    levels of anchors."""
     head: Literal["convolution", "separable", "shared"] = "convolution"
     """The layers that classify and place the anchors of a level: a 3x3 convolution, or, as in
     SSDLite, a depthwise 3x3 convolution with batch normalisation and a 1x1 convolution; or, for a

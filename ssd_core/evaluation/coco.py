@@ -232,7 +232,7 @@ def calibrate(evaluator: Any) -> tuple[float | None, list[dict[str, float]]]:
 
 
 def count_confusions(arrays: CocoArrays, classes: Sequence[ClassInfo]) -> IntArray:
-    """Return the confusion matrix of the evaluator, which matches boxes whatever their class."""
+    """Return the confusion matrix of the evaluator, which matches boxes of any class."""
     evaluator = _evaluator(arrays, classes)
     found = evaluator.confusion_matrix(iou_thr=0.5, max_det=len(arrays.detections) + 1)
     matrix: IntArray = found["matrix"].astype(np.int64)

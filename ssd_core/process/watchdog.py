@@ -1,6 +1,6 @@
 """A watchdog: a process that stalls writes the stacks of its threads and ends with exit code 75.
 
-A hanging device, disk or library raises no error, and its process would occupy a machine for ever.
+A hanging device, disk or library raises no error, and its process would occupy a machine forever.
 """
 
 import faulthandler

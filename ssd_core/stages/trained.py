@@ -48,7 +48,7 @@ def keep_model(
 
 
 def report(outcome: str, results: Mapping[str, Any], out_dir: Location) -> StageResult:
-    """Print what came of a training, and return it; `outcome` is the verb of the sentence."""
+    """Print the result of a training, and return it; `outcome` is the verb of the sentence."""
     metrics = results["metrics"]
     kept = "the last step"
     if step := results["best_step"]:

@@ -168,8 +168,8 @@ def _compare(there: ModelConfig, here: ModelConfig, config: InitConfig) -> None:
     if changes := differences(before, now, "train.model."):
         more = len(changes) - _NUM_NAMED
         logger.warning(
-            "%s was trained with other values (%s%s); set them as there, unless the training shall "
-            "adapt its weights",
+            "%s was trained with other values (%s%s); use the same values, unless the training is "
+            "meant to adapt the weights",
             config.source,
             "; ".join(changes[:_NUM_NAMED]),
             f" and {more} more" if more > 0 else "",

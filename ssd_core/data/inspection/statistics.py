@@ -176,7 +176,7 @@ def describe_reach(
     """Return how well the anchors of a model fit the objects without augmentation.
 
     An object is unreached if the IoU with its best anchor does not reach the threshold; it then
-    trains only this anchor, whatever the IoU (`detection/matcher.py`).
+    trains only this anchor, at any IoU (`detection/matcher.py`).
     """
     levels, image_size = model.anchors, model.image_size
     iou, best_levels = find_best_anchors(objects.boxes, levels, image_size)
