@@ -146,15 +146,6 @@ def test_stems_of_images_and_labels(tmp_path: Path, files: str, expected: list[s
     assert len(dataset.splits["train"].annotations) == len(expected)
 
 
-def test_a_list_of_images_without_labels_is_no_split(tmp_path: Path) -> None:
-    put(tmp_path, LAYOUTS["lists of images"])
-    (tmp_path / "val.txt").rename(tmp_path / "all.txt")
-    put(
-        tmp_path, {"test.txt": "images/c.jpg\nimages/d.jpg", "images/c.jpg": "", "images/d.jpg": ""}
-    )
-    assert sorted(yolo.find_places(FolderSource(tmp_path))) == ["all.txt", "train.txt"]
-
-
 def test_rows_become_boxes(tmp_path: Path) -> None:
     text = "\ufeff1\t0.5 0.5 0.2 0.4\r\n\n# note\n0 .25 0.5 0.5 1\n0 1e-1 0.5 0.2 0.500001"
     put(tmp_path, {"images/a.jpg": "", "labels/a.txt": text, "classes.txt": "cat\ndog\n"})
@@ -387,28 +378,6 @@ def test_names_must_agree(tmp_path: Path) -> None:
     put(tmp_path, {"labels/train/classes.txt": "cat\n\ndog"})
     with pytest.raises(DataError, match="classes.txt: line 2 is empty"):
         read(tmp_path)
-
-
-def test_images_may_be_elsewhere(tmp_path: Path) -> None:
-    put(tmp_path, {"photos/a.jpg": "", "marks/a.txt": ROW, "list.txt": "a.jpg\n"})
-    dataset, findings = read(tmp_path, train="marks", val="list.txt", images="photos")
-    assert pairs(dataset) == {"train": ["photos/a.jpg"], "val": ["photos/a.jpg"]}
-    put(tmp_path, {"other/a.jpg": "", "other/a.txt": ROW})
-    dataset, _ = read(tmp_path, train="list.txt", val="list.txt", images="other")
-    assert pairs(dataset)["val"] == ["other/a.jpg"]
-
-
-def test_all_lines_of_a_list_are_listed(tmp_path: Path) -> None:
-    lines = "images/a.jpg\n\n./images/a.jpg\n/etc/passwd.jpg\n"
-    put(tmp_path, LAYOUTS["lists of images"] | {"train.txt": lines})
-    dataset, findings = read(tmp_path)
-    assert pairs(dataset)["train"] == ["images/a.jpg"]
-    assert dataset.splits["train"].num_listed == 3
-    assert [(finding.code, finding.place) for finding in findings.listed] == [
-        ("labels_missing", "train.txt: line 4"),
-        ("image_twice", "train.txt: line 3"),
-        ("image_path_unsafe", "train.txt: line 4"),
-    ]
 
 
 def test_other_text_is_not_yolo(tmp_path: Path) -> None:
