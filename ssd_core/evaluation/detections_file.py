@@ -12,6 +12,8 @@ from ssd_core.store.local import replace_file
 from ssd_core.structures import ClassInfo, Detections
 
 DETECTIONS_FILE = "detections.json"
+IMAGES_FILE = "images.json"
+"""Lists the images of the detections of `ssd predict`, with their ids."""
 
 _Pixels = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePath
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -10,12 +11,14 @@ from msgspec import Meta, Struct
 
 from ssd_core.data.formats.coco.file import describe_problem
 from ssd_core.errors import DataError
+from ssd_core.evaluation.detections_file import IMAGES_FILE
 from ssd_core.evaluation.run import EvaluatedImage
 from ssd_core.logs import format_count, logger
 from ssd_core.structures import Annotations, ClassInfo, Detections
 
 GROUND_TRUTH_FILE = "ground_truth.json"
 
+_REMEDY = f"if the ids are those of the ground truth, delete {IMAGES_FILE}"
 _Id = Annotated[int, Meta(ge=-(2**53), le=2**53)]
 _Position = Annotated[float, Meta(ge=-1e9, le=1e9)]
 _Side = Annotated[float, Meta(ge=0, le=1e9)]
@@ -46,8 +49,11 @@ class _Detection(_Row, gc=False):
     score: float
 
 
-class _GroundTruth(Struct):
+class _Images(Struct):
     images: list[_Image]
+
+
+class _GroundTruth(_Images):
     categories: Annotated[list[_Category], Meta(min_length=1)]
     annotations: list[_Object]
 
@@ -57,19 +63,29 @@ RowT = TypeVar("RowT", bound=_Row)
 
 
 def join_files(
-    ground_truth: bytes, detections: bytes, *, truth_name: str, found_name: str
+    ground_truth: bytes,
+    detections: bytes,
+    images: bytes | None = None,
+    *,
+    truth_name: str,
+    found_name: str,
 ) -> tuple[list[EvaluatedImage], tuple[ClassInfo, ...]]:
     """Return the images and the classes of a COCO annotation file, in the order of their ids.
 
     `detections` are in the COCO results format. Those of categories that the ground truth lacks do
-    not count, as in pycocotools. The names are those of the files, for messages. Boxes and scores
-    are float64: rounded to float32, different ones could become equal.
+    not count, as in pycocotools. `images` is the list of `ssd predict`: its ids follow the order of
+    prediction, so its file names identify the images of the ground truth. The names are those of
+    the files, for messages. Boxes and scores are float64: rounded to float32, different ones could
+    become equal.
 
     Raises:
-        DataError: a file has another format, or names an image that the ground truth lacks.
+        DataError: a file has another format, or an image that the ground truth lacks, or
+            file names are not unique.
     """
     truth = _decode(ground_truth, _GroundTruth, truth_name)
     found = _decode(detections, list[_Detection], found_name)
+    if images is not None:
+        _renumber(found, _decode(images, _Images, IMAGES_FILE), truth, found_name)
     names = {each.id: each.name for each in truth.categories}
     classes = tuple(
         ClassInfo(label=label, name=names[key], category_id=key)
@@ -80,7 +96,7 @@ def join_files(
     image_ids = sorted(paths)
     objects = _by_image(truth.annotations, image_ids, labels, truth_name)
     by_image = _by_image(found, image_ids, labels, found_name)
-    images = [
+    evaluated = [
         EvaluatedImage(
             row,
             key,
@@ -90,7 +106,7 @@ def join_files(
         )
         for row, key in enumerate(image_ids)
     ]
-    return images, classes
+    return evaluated, classes
 
 
 def format_ground_truth(images: Iterable[EvaluatedImage], classes: Sequence[ClassInfo]) -> bytes:
@@ -130,6 +146,30 @@ def _decode(content: bytes, kind: type[ContentT], name: str) -> ContentT:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         problem = "not valid JSON"
     raise DataError(f"{name}: {problem}; expected COCO's format")
+
+
+def _renumber(rows: Iterable[_Detection], listed: _Images, truth: _GroundTruth, name: str) -> None:
+    """Replace the ids of `ssd predict` by those of the ground truth, if that has file names."""
+    truth_ids = _ids_by_name(truth, "the ground truth")
+    if not truth_ids:
+        return
+    file_names = {image_id: key for key, image_id in _ids_by_name(listed, IMAGES_FILE).items()}
+    for row in rows:
+        file_name = file_names.get(row.image_id, f"image {row.image_id}")
+        if file_name not in truth_ids:
+            raise DataError(f"{name}: {file_name} is not listed in the ground truth; {_REMEDY}")
+        row.image_id = truth_ids[file_name]
+
+
+def _ids_by_name(listed: _Images, name: str) -> dict[str, int]:
+    """Return the ids of the images that have a file name, by its last part."""
+    ids: dict[str, int] = {}
+    for image in listed.images:
+        if image.file_name:
+            key = PurePath(image.file_name).name
+            if ids.setdefault(key, image.id) != image.id:
+                raise DataError(f"{name}: two images are named {key}; {_REMEDY}")
+    return ids
 
 
 def _by_image(

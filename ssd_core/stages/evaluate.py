@@ -12,7 +12,7 @@ from ssd_core.errors import UsageError
 from ssd_core.evaluation.accuracy import measure_accuracy
 from ssd_core.evaluation.check import check_metrics, load_pycocotools
 from ssd_core.evaluation.coco import join_images
-from ssd_core.evaluation.detections_file import DETECTIONS_FILE, write_detections
+from ssd_core.evaluation.detections_file import DETECTIONS_FILE, IMAGES_FILE, write_detections
 from ssd_core.evaluation.files import GROUND_TRUTH_FILE, format_ground_truth, join_files
 from ssd_core.evaluation.run import EvaluatedImage, check_image_set, detect_split, is_counted
 from ssd_core.logs import announce
@@ -107,7 +107,8 @@ def run_files(
 
     Args:
         config: the `evaluate` section; only the keys that do not belong to a model may be set.
-        detections: the file of another program, or of `run`.
+        detections: the file of another program, of `run`, or of `ssd predict`, whose ids
+            `images.json` beside it relates to file names.
         ground_truth: the annotation file.
         out_dir: directory of the same files as those of `run`.
         is_checked: whether to compare the COCO metrics with those of pycocotools.
@@ -122,6 +123,8 @@ def run_files(
     if others := config.model_fields_set - _FOREIGN_KEYS:
         raise UsageError(f"evaluate.{min(others)} has no effect on --detections; leave it out")
     files = {"detections": detections, "ground_truth": ground_truth}
+    if detections.parent.head(IMAGES_FILE):
+        files["images"] = detections.parent / IMAGES_FILE
     contents = {
         name: read_input(file, "a JSON file in COCO's format") for name, file in files.items()
     }

@@ -98,3 +98,18 @@ def test_boxes_of_categories_without_ground_truth_are_counted(caplog):
     join(TRUTH, [ROW, ROW | {"category_id": 5}])
     expected = "det.json: left out 1 box of categories that the ground truth does not list"
     assert caplog.messages == [f"{expected}, the first is 5"]
+
+
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [
+        (["a.jpg", "new.jpg"], "det.json: new.jpg is not listed in the ground truth"),
+        (["x/a.jpg", "y/a.jpg"], "images.json: two images are named a.jpg"),
+    ],
+)
+def test_images_of_a_prediction_need_names_of_the_ground_truth(names, problem):
+    images = [{"id": 0, "file_name": "a.jpg"}, {"id": 9, "file_name": "b.jpg"}]
+    listed = [{"id": row, "file_name": name} for row, name in enumerate(names, start=1)]
+    contents = (TRUTH | {"images": images}, [ROW | {"image_id": 2}], {"images": listed})
+    with pytest.raises(DataError, match=f"{problem}; if the ids are .* delete images.json"):
+        join_files(*(json.dumps(content).encode() for content in contents), **NAMES)

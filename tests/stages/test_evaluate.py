@@ -78,6 +78,31 @@ def test_files_without_a_model_have_the_same_figures(evaluation_dir, ground_trut
         assert results[name] == ours[name]
 
 
+def test_file_names_identify_the_images_of_a_prediction(evaluation_dir, tmp_path):
+    """`ssd predict` numbers images in the order in which it gets them."""
+    images = read(evaluation_dir / "ground_truth.json")["images"]
+    numbers = {image["id"]: len(images) - row for row, image in enumerate(images)}
+    listed = [
+        {"id": numbers[image["id"]], "file_name": f"photos/{image['file_name']}"}
+        for image in images
+    ]
+    rows = [
+        row | {"image_id": numbers[row["image_id"]]}
+        for row in read(evaluation_dir / "detections.json")
+    ]
+    found = tmp_path / "detections.json"
+    found.write_text(json.dumps(rows))
+    (tmp_path / "images.json").write_text(json.dumps({"images": listed, "categories": []}))
+    truth = evaluation_dir / "ground_truth.json"
+    words = ["--detections", found, "--ground-truth", truth, "--out", tmp_path / "out"]
+    assert (done := run_ssd("evaluate", *words)).returncode == 0, done.stderr
+    metrics = [
+        read(folder / "results.json")["metrics"] for folder in (tmp_path / "out", evaluation_dir)
+    ]
+    assert metrics[0]["ap"] == pytest.approx(metrics[1]["ap"], abs=1e-9)
+    assert set(read(tmp_path / "out/invocation.json")["inputs"]) > {"images"}
+
+
 def test_results_and_invocation_describe_model_and_data(evaluation_dir, trained_dir, bccd_shards):
     results = read(evaluation_dir / "results.json")
     invocation = read(evaluation_dir / "invocation.json")

@@ -13,13 +13,12 @@ import numpy as np
 from ssd_core.config import PredictionFormat
 from ssd_core.detection.boxes import to_cxcywh
 from ssd_core.errors import DataError
-from ssd_core.evaluation.detections_file import DETECTIONS_FILE, write_detections
+from ssd_core.evaluation.detections_file import DETECTIONS_FILE, IMAGES_FILE, write_detections
 from ssd_core.stages.prediction.result import Prediction
 from ssd_core.store.local import replace_file, write_file
 from ssd_core.structures import ClassInfo, Detections
 
 PREDICTIONS_FILE = "predictions.jsonl"
-IMAGES_FILE = "images.json"
 LABELS_DIR = "labels"
 CLASSES_FILE = "classes.txt"
 
