@@ -166,7 +166,7 @@ def _compare(
     return TrainingSpeed(
         log=log,
         images_per_second=speed,
-        reference="calc_fps.py",
+        reference="Ascend's calc_fps.py",
         reference_value=reference,
         reference_unit="images/s",
         difference=f"{why}; the true figure {left_out}",

@@ -15,7 +15,8 @@ def fps(
         typer.Argument(
             metavar="LOG",
             parser=Location.parse,
-            help="A train_log.jsonl, a .log.json of mmcv 1, or the printed lines of MindSpore.",
+            help="The --out of `ssd train`, its train_log.jsonl, a .log.json of mmcv 1, or the "
+            "printed lines of MindSpore.",
         ),
     ],
     devices: Annotated[
@@ -26,15 +27,18 @@ def fps(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Compute the images per second of a training: as the reference tool does, and the true figure.
+    """Compute the images per second of a training: the true figure, and that of the reference tool.
 
     The true figure divides images by seconds, data loading included and warm-up left out.
 
     Example: ssd fps 20221014_120000.log.json --devices 8 --batch 8
     """
     from ssd_core.benchmark.fps import measure_log
-    from ssd_core.store.location import read_input
+    from ssd_core.store.location import is_empty, read_input
+    from ssd_core.train_log import LOG_FILE
 
+    if not is_empty(log):
+        log = log / LOG_FILE
     content = read_input(log, "the log of a training")
     speed = measure_log(content, log, devices=devices, batch=batch)
     if as_json:
@@ -43,6 +47,6 @@ def fps(
     value = speed.reference_value
     figure = "no figure" if value is None else f"{value:,.2f} {speed.reference_unit}"
     width = len(speed.reference)
-    print(f"{speed.reference}  {figure}")
     print(f"{'true':{width}}  {speed.images_per_second:,.2f} images/s")
+    print(f"{speed.reference}  {figure}")
     print(f"{speed.reference}: {speed.difference}")

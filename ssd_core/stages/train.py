@@ -26,6 +26,7 @@ from ssd_core.model_dir import (
     read_description,
     write_description,
 )
+from ssd_core.recipes import RECIPES
 from ssd_core.stages.feed import open_evaluation, open_loader
 from ssd_core.stages.frame import Input, Invocation, Results, check_outside, run_stage
 from ssd_core.stages.outputs import read_output
@@ -212,12 +213,24 @@ def run(training: Training, out_dir: Location) -> StageResult:
                     evaluate=evaluate,
                 )
                 logger.info("%s, %s", loop.describe(), backend.info.name)
-                logger.info("%s", loop.describe_step())
+                _log_step(loop, training.recipe)
                 state = _train(loop, log)
                 return ranks.on_first(lambda: _keep(training, out_dir, loop, state, backend.info))
 
         results = run_stage(request(training), out_dir, work, ranks=ranks, in_place=True)
         return report("trained", results, out_dir)
+
+
+def _log_step(loop: Run, recipe: Recipe) -> None:
+    """Log batch and learning rate, and the batch that the rate is for if the recipe has another."""
+    logger.info("%s", loop.describe_step())
+    named, given = RECIPES.get(recipe.name), recipe.train
+    if named is None or given.optimizer.rate_batch_size is not None:
+        return
+    theirs = named().train
+    rate, size = theirs.optimizer.learning_rate, theirs.batch_size
+    if rate == given.optimizer.learning_rate and size != given.batch_size:
+        logger.info("the recipe's %g is for %d images; add --scale-lr to scale it", rate, size)
 
 
 def run_on_devices(training: Training, out_dir: Location, *, num_devices: int) -> StageResult:

@@ -134,10 +134,13 @@ def test_the_command_prints_both_figures(tmp_path: Path) -> None:
     log.write_bytes(written(mmcv_log()))
     done = run_ssd("fps", log, "--devices", "8", "--batch", "64")
     assert done.stdout.splitlines()[:2] == [
-        "calc_fps.py  2,048.00 images/s",
-        "true         170.67 images/s",
+        "true                  170.67 images/s",
+        "Ascend's calc_fps.py  2,048.00 images/s",
     ]
     found = json.loads(run_ssd("fps", log, "--devices", "8", "--json").stdout)
     assert found["reference_value"] == pytest.approx(CALC_FPS)
+    log.rename(tmp_path / "train_log.jsonl")
+    of_folder = run_ssd("fps", tmp_path, "--devices", "8", "--json").stdout
+    assert json.loads(of_folder) == found
     done = run_ssd("fps", tmp_path / "none")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)

@@ -35,8 +35,22 @@ def test_a_printed_recipe_can_be_edited_and_trained(
         f"a step takes 2 images at a learning rate of {peak:g} (in proportion to "
         f"{optimizer.learning_rate:g} for {demo.batch_size} images)"
     ) in done.stderr
+    assert "add --scale-lr" not in done.stderr
     last = [line for line in read_log(tmp_path / "out" / "train_log.jsonl") if "loss" in line][-1]
     assert last["learning_rate"] == learning_rate(1, 2, peak, demo.schedule)
+
+
+def test_another_batch_than_the_recipe_has_suggests_scaling(
+    bccd_shards: Path, tmp_path: Path
+) -> None:
+    words = ["train", "--recipe", "demo", "--batch-size", "2", "--device", "cpu"]
+    words += ["--set", "train.steps=1", "--set", "train.model.image_size=64"]
+    done = run_ssd(*words, "--data", bccd_shards, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    demo = load_recipe("demo").train
+    rate, size = demo.optimizer.learning_rate, demo.batch_size
+    line = f"the recipe's {rate:g} is for {size} images; add --scale-lr to scale it\n"
+    assert done.stderr.count(line) == 1
 
 
 def test_a_model_with_an_unlisted_recipe_is_usable(
