@@ -26,6 +26,8 @@ CLASSES_FILE = "classes.json"
 WEIGHTS_FILE = "weights.safetensors"
 FILES = (CONFIG_FILE, WEIGHTS_FILE, CLASSES_FILE)
 MODEL_DIR = "model"
+_EXPORTED_FILE = "model.onnx"
+"""The name that `ssd export` gives an ONNX file by default."""
 
 _REMEDY = "the model is incomplete: repeat the command that wrote it, or copy it again"
 _CLASSES = TypeAdapter(tuple[ClassInfo, ...])
@@ -152,6 +154,11 @@ def _find(location: Location) -> Location:
     problem = f"holds no model: {CONFIG_FILE} is missing"
     if location.head(MANIFEST_FILE) is not None:
         problem = "is a converted data set, not a model"
+    elif location.head(_EXPORTED_FILE) is not None:
+        raise DataError(
+            f"{location} holds an exported file, not a model; to run it, use "
+            f"--model {location / _EXPORTED_FILE}"
+        )
     elif location.local is not None and location.local.is_file():
         raise DataError(
             f"{location} is a file, not a model; 'ssd import-weights' makes a model of weights"

@@ -67,6 +67,9 @@ def test_a_missing_file_is_named_with_the_remedy(model_dir: LocalDirectory, name
 def test_a_directory_without_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds no model: config.json is missing"):
         read_model(LocalDirectory(tmp_path))
+    (tmp_path / "model.onnx").write_bytes(b"")
+    with pytest.raises(DataError, match=r"an exported file.*--model .*/model\.onnx$"):
+        read_model(LocalDirectory(tmp_path))
     for read in (read_model, read_description):
         with pytest.raises(
             DataError, match="nowhere does not exist; expected the output of 'ssd train'"

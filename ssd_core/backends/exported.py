@@ -66,12 +66,15 @@ def read_certificate(file: Location) -> Certificate:
     """Read the certificate of an exported file.
 
     Raises:
-        DataError: it is missing, damaged, or of a version of this package without all keys.
+        DataError: the file or its certificate is missing, or the certificate is damaged, or of a
+            version of this package without all keys.
     """
     path = file.parent / certificate_name(file.name)
     try:
         return Certificate.model_validate_json(file.parent.get(path.name))
     except FileNotFoundError:
+        if file.parent.head(file.name) is None:
+            raise DataError(f"{file} does not exist; expected a file of 'ssd export'") from None
         problem = f"{path} is missing"
     except ValidationError as error:
         problem = f"{path}: {first_problem(error)}"

@@ -128,7 +128,12 @@ _data_option = typer.Option(
 Data = Annotated[Location, _data_option]
 OptionalData = Annotated[Location | None, _data_option]
 MODEL_HELP = "Output of `ssd train`, its `model` folder or one of its checkpoints."
-_model_option = typer.Option("--model", metavar="DIR", parser=Location.parse, help=MODEL_HELP)
+_model_option = typer.Option(
+    "--model",
+    metavar="DIR",
+    parser=Location.parse,
+    help=f"{MODEL_HELP[:-1]}; or an ONNX file of `ssd export`.",
+)
 Model = Annotated[Location, _model_option]
 OptionalModel = Annotated[Location | None, _model_option]
 Step = Annotated[

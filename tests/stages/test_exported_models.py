@@ -137,6 +137,7 @@ def _flip(path):
         (lambda file: file.with_name("model.onnx.json").write_text("{}"), "json: .*; write both"),
         (_flip, "is damaged"),
         (lambda file: file.unlink(), "is missing"),
+        (lambda file: shutil.rmtree(file.parent), "model.onnx does not exist; expected a file of"),
     ],
 )
 def test_a_damaged_file_is_refused(damage, problem, exported, tmp_path):
