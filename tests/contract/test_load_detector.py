@@ -29,7 +29,7 @@ def detector(framework, sure_model):
     return load_detector(sure_model, framework=framework, device="cpu")
 
 
-def test_a_photograph_gives_boxes_scores_and_names(detector):
+def test_a_photograph_gives_boxes_scores_and_names(framework, detector):
     found = detector(str(PHOTOGRAPH))
     assert len(found.names) > 0
     assert set(found.names) == {"cell"}
@@ -38,6 +38,10 @@ def test_a_photograph_gives_boxes_scores_and_names(detector):
     assert (found.boxes <= [640, 480, 640, 480]).all()
     assert (np.diff(found.scores) <= 0).all()
     assert found.scores[-1] > SCORE_THRESHOLD
+    assert repr(found).startswith(f"{len(found.names)} object")
+    assert f": cell {found.scores[0]:.2f}" in repr(found)
+    assert len(repr(found)) < 100
+    assert f": 1 class, {framework}" in repr(detector)
     assert found.draw().size == (640, 480)
     plain = json.loads(found.to_json())
     assert (plain["width"], plain["height"]) == (640, 480)
@@ -48,7 +52,9 @@ def test_a_photograph_gives_boxes_scores_and_names(detector):
 def test_every_kind_of_image_gives_the_same(detector):
     content, expected = PHOTOGRAPH.read_bytes(), detector(PHOTOGRAPH).boxes
     pixels = decode_image(content)
-    images = [PHOTOGRAPH.as_uri(), content, pixels, Image.fromarray(pixels), Path(PHOTOGRAPH)]
+    picture = Image.fromarray(pixels)
+    images = [PHOTOGRAPH.as_uri(), content, pixels, picture, np.asarray(picture), Path(PHOTOGRAPH)]
+    assert not images[4].flags.writeable
     for image, of_list in zip(images, detector(images), strict=True):
         np.testing.assert_array_equal(detector(image).boxes, expected)
         np.testing.assert_allclose(of_list.boxes, expected, atol=1e-3)
@@ -84,8 +90,11 @@ def test_the_help_teaches_it(framework, sure_model, tmp_path, monkeypatch):
     [
         ("nowhere.jpg", DataError, "nowhere.jpg: the image does not exist"),
         (__file__, DataError, "not an image"),
+        (None, UsageError, "None is not an image; expected a path, the content of a file, a PIL"),
+        (PHOTOGRAPH.parent, UsageError, "is a folder; pass a list of paths, or detector.stream"),
+        ("few/*.jpg", UsageError, r"few/\*.jpg is a glob; .*\(Path\('.*few'\).glob\('\*.jpg'\)\)"),
         (np.zeros((4, 4), np.uint8), UsageError, r"pixels are \[4, 4\] uint8; expected"),
-        (np.zeros((4, 4, 3)), UsageError, r"float64; expected \[H, W, 3\] uint8"),
+        (np.zeros((4, 4, 3)), UsageError, r"float64; expected .*\[H, W, 3\] uint8"),
     ],
 )
 def test_anything_else_is_refused_in_one_line(detector, image, error, message):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar, overload
 
 import numpy as np
@@ -12,6 +12,7 @@ from ssd_core.data.ahead import map_batches_ahead
 from ssd_core.data.batches.resize import resize_image
 from ssd_core.detection.tiles import Window, list_windows, merge_windows
 from ssd_core.errors import DataError
+from ssd_core.logs import format_count
 from ssd_core.stages.detector import OpenedModel, describe_model, open_model
 from ssd_core.stages.prediction.images import ImageLike, to_pixels
 from ssd_core.stages.prediction.result import Prediction
@@ -30,12 +31,18 @@ class _Image(NamedTuple):
     """[S, S, 3], the input of the network for the first window."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class LoadedDetector:
     """A trained model; call it with an image, or with a list of images."""
 
     model: OpenedModel
-    config: PredictConfig = field(repr=False)
+    config: PredictConfig
+
+    def __repr__(self) -> str:
+        """Return recipe, classes, framework and device: `detector demo: 3 classes, torch, cpu`."""
+        recipe, device = self.model.description.recipe.name, self.model.device
+        classes = format_count(len(self.model.classes), "class")
+        return f"detector {recipe}: {classes}, {device.framework}, {device.device}"
 
     @overload
     def __call__(self, image: ImageLike) -> Prediction: ...
@@ -54,7 +61,7 @@ class LoadedDetector:
 
         Raises:
             DataError: a file cannot be read, or is not an image.
-            UsageError: the pixels have another shape or type.
+            UsageError: the pixels have another shape or type, or the path is a folder or a glob.
         """
         if isinstance(image, list | tuple):
             return list(self.stream(image))

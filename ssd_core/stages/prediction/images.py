@@ -184,18 +184,34 @@ def to_pixels(image: ImageLike) -> ImageArray:
 
     Raises:
         DataError: the file cannot be read, or is not an image.
-        UsageError: pixels that are not [H, W, 3] uint8.
+        UsageError: pixels that are not [H, W, 3] uint8, or a path of several images.
     """
     if isinstance(image, bytes):
         return decode_image(image)
     if isinstance(image, str | os.PathLike):
         place = Location.parse(os.fspath(image))
+        _check_single(place)
         path = place.local or StoredImage(place.parent, place.name)
         with located(str(path)):
             return read_image(path)
     pixels = np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        shape = f"pixels are {list(pixels.shape)} {pixels.dtype}"
         raise UsageError(
-            f"pixels are {list(pixels.shape)} {pixels.dtype}; expected [H, W, 3] uint8 in RGB"
+            f"{shape if pixels.ndim else f'{image!r} is not an image'}; expected a path, the "
+            "content of a file, a PIL image, or pixels, [H, W, 3] uint8 in RGB"
         )
     return pixels
+
+
+def _check_single(place: Location) -> None:
+    path = place.local
+    if path is None:
+        return
+    is_glob = glob.has_magic(str(path)) and not os.path.lexists(path)
+    if is_glob or path.is_dir():
+        folder, pattern = (path.parent, path.name) if is_glob else (path, "*.jpg")
+        raise UsageError(
+            f"{path} is a {'glob' if is_glob else 'folder'}; pass a list of paths, or "
+            f"detector.stream(Path({str(folder)!r}).glob({pattern!r}))"
+        )

@@ -1,27 +1,29 @@
 """What a detector finds in one image."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import simplejpeg
 from PIL import Image
 
+from ssd_core.logs import format_count
 from ssd_core.report.drawing import draw_detections
 from ssd_core.structures import ClassInfo, Detections, FloatArray, ImageArray
 
 _QUALITY = 90
+_MAX_PRINTED = 5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Prediction:
     """The objects in one image, best score first; N may be 0."""
 
-    pixels: ImageArray = field(repr=False)
+    pixels: ImageArray
     """[H, W, 3] RGB."""
     found: Detections
-    classes: tuple[ClassInfo, ...] = field(repr=False)
+    classes: tuple[ClassInfo, ...]
     """All classes of the model, in label order."""
 
     @property
@@ -38,6 +40,13 @@ class Prediction:
     def names(self) -> list[str]:
         """[N] names of the classes."""
         return [self.classes[label - 1].name for label in self.found.labels]
+
+    def __repr__(self) -> str:
+        """Return the number of objects, and the best ones: `2 objects: cat 0.88, dog 0.71`."""
+        best = [f"{name} {score:.2f}" for name, score in zip(self.names, self.scores, strict=True)]
+        more = ["…"] * (len(best) > _MAX_PRINTED)
+        count = format_count(len(best), "object")
+        return f"{count}: {', '.join(best[:_MAX_PRINTED] + more)}" if best else count
 
     def draw(self) -> Image.Image:
         """Return the image with the boxes, their classes and scores drawn into it."""
