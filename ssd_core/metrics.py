@@ -98,11 +98,11 @@ _ROWS = (
     _recall("ar_medium", "AR medium", "medium objects", size="medium"),
     _recall("ar_large", "AR large", "large objects", size="large"),
     _point("f1", "F1", "best of all score thresholds, IoU .50"),
-    _point("f1_threshold", "score of F1", "threshold of the best F1", direction="neutral"),
+    _point("f1_threshold", "F1 at score", "threshold of the best F1", direction="neutral"),
     _point("recall_at_precision_90", "R at P .9", "recall at precision .90"),
     _point(
         "threshold_at_precision_90",
-        "score of P .9",
+        "P .9 at score",
         "threshold of recall at precision .90",
         direction="neutral",
     ),

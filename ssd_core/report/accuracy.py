@@ -22,6 +22,15 @@ _MAX_CURVES = 60
 _MUTED = "var(--faint)"
 _SHARE = (0.0, 1.0)
 
+_ERRORS = {
+    "localisation": "imprecise boxes",
+    "classification": "wrong classes",
+    "duplicate": "second detections of one object",
+    "background": "detections of no object",
+    "both": "imprecise boxes of wrong classes",
+    "missed": "missed objects",
+}
+"""The types of errors in running text."""
 _MAX_COUNTED = 40
 """Rows of a confusion matrix up to which its cells have room for numbers."""
 
@@ -120,7 +129,8 @@ def _summary(results: Mapping[str, Any], classes: Sequence[Mapping[str, Any]]) -
         key=lambda each: each[1],
     )
     if cost > 0:
-        yield f"The errors that cost most are of type {kind}: {cost:.3f} AP50."
+        errors = _ERRORS.get(kind, "errors")
+        yield f"AP50 would rise most, by {cost:.3f}, without {errors} ({kind})."
 
 
 def _charts(results: Mapping[str, Any]) -> Iterator[Chart]:

@@ -85,7 +85,7 @@ def annotate_image(
     )
     return AnnotatedImage(
         name=name,
-        note=f"{note}, {num_bare} without a label" if num_bare > 0 else note,
+        note=f"{note}, {num_bare} names not drawn" if num_bare > 0 else note,
         width=width,
         height=height,
         data=base64.b64encode(encoded).decode(),

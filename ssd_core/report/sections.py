@@ -71,7 +71,11 @@ def speed(results: Mapping[str, Any]) -> dict[str, Any]:
     A bar holds the median milliseconds per image of each part.
     """
     return {
-        "metrics": [row for rows in group_metrics(results["metrics"]).values() for row in rows],
+        "metrics": [
+            (metric.title, metric.format(value), _batch_note(metric, results["batches"]))
+            for rows in group_metrics(results["metrics"]).values()
+            for metric, value in rows
+        ],
         "rate": METRICS["images_per_second"],
         "columns": {part: part.replace("_", " ") for part in (*PARTS, END_TO_END)},
         "batches": results["batches"],
@@ -146,15 +150,22 @@ def _headline(results: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, 
 def _note(metric: Metric, results: Mapping[str, Any]) -> str:
     """Return the conditions under which a key metric was measured."""
     batches = results.get("batches", ())
+    batch = _batch_note(metric, batches)
     if metric.name == "images_per_second":
-        best = max(batches, key=lambda batch: batch["images_per_second"])
-        return f"batch {best['batch_size']}, {_shorten(results['environment']['device_name'])}"
+        return f"{batch}, {_shorten(results['environment']['device_name'])}"
     if metric.name == "latency_ms_p50":
         worst = METRICS["latency_ms_p99"]
-        p99 = worst.format(results["metrics"].get(worst.name))
-        return f"batch {batches[0]['batch_size']}, p99 {p99}"
+        return f"{batch}, p99 {worst.format(results['metrics'].get(worst.name))}"
     images = "" if batches else f", {describe_images(results)}"
     return f"{_interval(results, metric)}{metric.description}{images}"
+
+
+def _batch_note(metric: Metric, batches: Sequence[Mapping[str, Any]]) -> str:
+    """Return the batch size of a speed of detection; nothing for other metrics."""
+    if metric.name == "images_per_second":
+        best = max(batches, key=lambda batch: batch["images_per_second"])
+        return f"batch {best['batch_size']}"
+    return f"batch {batches[0]['batch_size']}" if metric.name.startswith("latency") else ""
 
 
 def _describe_run(run: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ def test_the_summary_names_what_fails():
         "At score 0.5, 6 of 9 objects are found and 6 detections are false.",
         "Score 0.300 gives the best balance of precision and recall, F1 0.500.",
         "Best by AP: c2 (0.600). Worst: c1 (0.200).",
-        "The errors that cost most are of type missed: 0.125 AP50.",
+        "AP50 would rise most, by 0.125, without missed objects (missed).",
     ]
     [nothing] = accuracy(evaluation(rows) | {"objects": 0})["summary"]
     assert nothing.startswith("There are no objects")

@@ -15,7 +15,10 @@ def invocation():
 
 
 def test_bars_hold_the_median_time_per_image():
-    bars = sections.speed(benchmark())["bars"]
+    found = sections.speed(benchmark())
+    notes = {title: note for title, _, note in found["metrics"]}
+    assert notes == {"images/s": "batch 4", "latency": "batch 1", "latency p99": "batch 1"}
+    bars = found["bars"]
     assert {size: sum(parts.values()) for size, parts in bars.items()} == {1: 8.0, 4: 8.0}
     assert list(bars[4].values()) == [2.0] * 4
 

@@ -174,7 +174,7 @@ def test_the_twelve_lines_and_a_table_of_classes_are_printed(
     assert twelve[0].endswith(f"{result.metrics['ap']:.3f}")
     assert re.split(" {2,}", titles) == [
         *("class", "objects", "AP", "AP50", "AP small", "AP medium", "AP large"),
-        *("F1", "score of F1"),
+        *("F1", "F1 at score"),
     ]
     low, high = read(tmp_path / "results.json")["intervals"]["ap"]
     assert intervals.startswith(f"AP {result.metrics['ap']:.3f} [{low:.3f}, {high:.3f}], AP50 ")
