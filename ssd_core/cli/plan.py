@@ -1,6 +1,8 @@
 """`ssd plan`: how long a training would take, and what it needs."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from ssd_core.cli.options import (
     Assignments,
@@ -19,6 +21,9 @@ from ssd_core.cli.options import (
 from ssd_core.logs import format_count
 from ssd_core.process.signals import exit_on_sigterm
 from ssd_core.recipes.overrides import override
+
+if TYPE_CHECKING:
+    from ssd_core.stages.plan import Plan
 
 
 def plan(
@@ -54,11 +59,18 @@ def plan(
     if as_json:
         print_json(asdict(found) | {"hours": found.hours})
         return
-    evaluations = format_count(found.evaluations, "evaluation")
+    for line in _lines(found):
+        print(line)
+
+
+def _lines(found: "Plan") -> Iterator[str]:
+    time = f"{found.hours:.3g} h" if found.hours >= 1 else f"{60 * found.hours:.3g} min"
     steps = f"{format_count(found.steps, 'step')} of {found.seconds_per_step:.3g} s"
-    print(f"time           {found.hours:.3g} h: {steps}, without {evaluations}")
+    evaluations = format_count(found.evaluations, "evaluation")
+    without = f", without {evaluations}" if found.evaluations else ""
+    yield f"time           {time}: {steps}{without}"
     peak, limit = found.peak_memory / 1e9, found.memory_limit / 1e9
-    print(f"peak memory    {peak:.1f} of {limit:.1f} GB of the {found.memory}, per process")
-    print(f"bytes read     {found.bytes_read / 1e9:.3g} GB")
+    yield f"peak memory    {peak:.1f} of {limit:.1f} GB of the {found.memory}, per process"
+    yield f"bytes read     {found.bytes_read / 1e9:.3g} GB"
     batch = found.largest_batch or "not known: the memory did not grow with the batch"
-    print(f"largest batch  {batch}{' by estimate' if found.largest_batch else ''}")
+    yield f"largest batch  {batch}{' by estimate' if found.largest_batch else ''}"

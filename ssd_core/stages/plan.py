@@ -10,7 +10,7 @@ from ssd_core.backends import open_backend
 from ssd_core.backends.ranks import Nodes
 from ssd_core.config import Recipe
 from ssd_core.errors import OwnershipError, ProcessFailedError, UsageError
-from ssd_core.logs import logger, quiet
+from ssd_core.logs import format_count, logger, quiet
 from ssd_core.process.memory import read_memory_limit
 from ssd_core.stages.perf import bounded, measure
 from ssd_core.stages.train import Training
@@ -44,7 +44,8 @@ class Plan:
     memory_limit: int
     """Bytes that a process may take."""
     largest_batch: int | None
-    """Over all devices, extrapolated from the memory at two sizes; None if it did not grow."""
+    """Over all devices, extrapolated from the memory at two sizes, at most the training images;
+    None if the memory did not grow."""
     bytes_read: int
     """Of shards, with one pass per epoch."""
 
@@ -71,15 +72,16 @@ def make_plan(training: Training, nodes: Nodes) -> Plan:
     config, split = training.recipe.train, training.manifest.splits["train"]
     world = nodes.num_devices
     half_size = max(1, config.batch_size // world // 2) * world
-    half = _probe(training, nodes, half_size, _FEW_STEPS)
+    half = _try(1, training, nodes, half_size, _FEW_STEPS)
     pace = half.seconds_per_step * config.batch_size / half_size
     num_steps = min(_MAX_STEPS, max(_MIN_STEPS, int(_SECONDS / pace)))
-    whole = _probe(training, nodes, config.batch_size, num_steps)
+    whole = _try(2, training, nodes, config.batch_size, num_steps)
     memory = "host" if whole.last["device_memory"] is None else "device"
     limit = read_memory_limit() // world
     if memory == "device":
         limit = whole.start["device"]["memory"]
     steps = count_steps(config, split.images)
+    largest = _extrapolate(half, whole, f"{memory}_memory", limit, world)
     return Plan(
         steps=steps,
         seconds_per_step=whole.seconds_per_step,
@@ -87,7 +89,7 @@ def make_plan(training: Training, nodes: Nodes) -> Plan:
         memory=memory,
         peak_memory=whole.last[f"{memory}_memory"],
         memory_limit=limit,
-        largest_batch=_extrapolate(half, whole, f"{memory}_memory", limit, world),
+        largest_batch=largest and min(largest, split.images // world * world),
         bytes_read=round(
             sum(shard.num_bytes for shard in split.shards)
             * (steps * config.batch_size / split.images)
@@ -193,6 +195,14 @@ def _fits(training: Training, nodes: Nodes, batch_size: int) -> bool:
 
 def _with_train(recipe: Recipe, **changes: Any) -> Recipe:
     return recipe.model_copy(update={"train": recipe.train.model_copy(update=changes)})
+
+
+def _try(number: int, training: Training, nodes: Nodes, batch_size: int, steps: int) -> _Probe:
+    """Probe for a plan; only the trial is announced, not the training inside it."""
+    size = format_count(batch_size, "image")
+    logger.info("trial %d of 2: %s of %s", number, format_count(steps, "step"), size)
+    with quiet():
+        return _probe(training, nodes, batch_size, steps)
 
 
 def _probe(training: Training, nodes: Nodes, batch_size: int, steps: int) -> _Probe:

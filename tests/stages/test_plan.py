@@ -10,6 +10,7 @@ import pytest
 
 from ssd_core.backends.ranks import Nodes
 from ssd_core.cli.app import main
+from ssd_core.cli.plan import _lines
 from ssd_core.errors import UsageError
 from ssd_core.process.memory import read_memory_limit
 from ssd_core.recipes import load_recipe
@@ -17,6 +18,17 @@ from ssd_core.recipes.overrides import override
 from ssd_core.stages import plan
 from ssd_core.stages.train import Training, run
 from ssd_core.store import LocalDirectory
+
+PLAN = plan.Plan(
+    steps=250,
+    seconds_per_step=14.4,
+    evaluations=0,
+    memory="host",
+    peak_memory=1,
+    memory_limit=2,
+    largest_batch=None,
+    bytes_read=1,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +50,7 @@ def test_a_plan_counts_all_steps(bccd_shards: Path) -> None:
     assert 1e8 < found.peak_memory < found.memory_limit == read_memory_limit()
     size = sum(path.stat().st_size for path in bccd_shards.glob("train-*"))
     assert found.bytes_read == pytest.approx(2 * size)
-    assert found.largest_batch is None or found.largest_batch > 4
+    assert found.largest_batch is None or 4 < found.largest_batch <= 100
     with pytest.raises(UsageError, match="one machine"):
         plan.make_plan(training, Nodes(1, 2))
 
@@ -61,20 +73,24 @@ def test_a_budget_names_the_length_that_fits(
     bccd_shards: Path, changes: list[str], remedy: str
 ) -> None:
     training = make_training(bccd_shards, *changes)
-    found = plan.Plan(
-        steps=250,
-        seconds_per_step=14.4,
-        evaluations=0,
-        memory="host",
-        peak_memory=1,
-        memory_limit=2,
-        largest_batch=None,
-        bytes_read=1,
-    )
-    plan.check_budget(training, found, 1.0)
+    plan.check_budget(training, PLAN, 1.0)
     with pytest.raises(UsageError) as caught:
-        plan.check_budget(training, found, 0.5)
+        plan.check_budget(training, PLAN, 0.5)
     assert str(caught.value).endswith(f"250 steps of 14.4 s, of which 125 fit; use {remedy}")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "evaluations", "line"),
+    [
+        (2.0, 0, "8.33 min: 250 steps of 2 s"),
+        (14.4, 1, "1 h: 250 steps of 14.4 s, without 1 evaluation"),
+    ],
+)
+def test_the_time_of_a_plan_has_the_fitting_unit(
+    seconds: float, evaluations: int, line: str
+) -> None:
+    found = replace(PLAN, seconds_per_step=seconds, evaluations=evaluations)
+    assert next(_lines(found)) == f"time           {line}"
 
 
 def test_a_processor_is_refused_before_a_probe(tmp_path: Path) -> None:
@@ -118,6 +134,8 @@ def test_the_command_prints_the_plan(
     monkeypatch.setattr(sys, "argv", ["ssd", *words.split(), "--json"])
     with pytest.raises(SystemExit):
         main()
-    found = json.loads(capfd.readouterr().out)
+    out, err = capfd.readouterr()
+    assert [line[:12] for line in err.splitlines()] == ["trial 1 of 2", "trial 2 of 2"]
+    found = json.loads(out)
     assert found["hours"] > 0
     assert found.keys() == {*plan.Plan.__dataclass_fields__, "hours"}
