@@ -38,7 +38,7 @@ def test_a_photograph_gives_boxes_scores_and_names(framework, detector):
     assert (found.boxes <= [640, 480, 640, 480]).all()
     assert (np.diff(found.scores) <= 0).all()
     assert found.scores[-1] > SCORE_THRESHOLD
-    assert repr(found).startswith(f"{len(found.names)} object")
+    assert repr(found).startswith(f"<{len(found.names)} object")
     assert f": cell {found.scores[0]:.2f}" in repr(found)
     assert len(repr(found)) < 100
     assert f": 1 class, {framework}" in repr(detector)

@@ -39,10 +39,10 @@ class LoadedDetector:
     config: PredictConfig
 
     def __repr__(self) -> str:
-        """Return recipe, classes, framework and device: `detector demo: 3 classes, torch, cpu`."""
+        """Return recipe, number of classes, framework and device."""
         recipe, device = self.model.description.recipe.name, self.model.device
         classes = format_count(len(self.model.classes), "class")
-        return f"detector {recipe}: {classes}, {device.framework}, {device.device}"
+        return f"<detector {recipe}: {classes}, {device.framework}, {device.device}>"
 
     @overload
     def __call__(self, image: ImageLike) -> Prediction: ...

@@ -42,11 +42,11 @@ class Prediction:
         return [self.classes[label - 1].name for label in self.found.labels]
 
     def __repr__(self) -> str:
-        """Return the number of objects, and the best ones: `2 objects: cat 0.88, dog 0.71`."""
+        """Return the number of objects, and the best ones: `<2 objects: cat 0.88, dog 0.71>`."""
         best = [f"{name} {score:.2f}" for name, score in zip(self.names, self.scores, strict=True)]
         more = ["…"] * (len(best) > _MAX_PRINTED)
         count = format_count(len(best), "object")
-        return f"{count}: {', '.join(best[:_MAX_PRINTED] + more)}" if best else count
+        return f"<{count}{': ' if best else ''}{', '.join(best[:_MAX_PRINTED] + more)}>"
 
     def draw(self) -> Image.Image:
         """Return the image with the boxes, their classes and scores drawn into it."""
