@@ -15,7 +15,8 @@ def _input(name: str, text: str) -> Any:
 
 def compare(
     a: Annotated[
-        Location, _input("A", "Output of `ssd evaluate`, or of a pipeline run: ROOT/runs/RUN.")
+        Location,
+        _input("A", "Output of `ssd evaluate` or its file, or of a pipeline run: ROOT/runs/RUN."),
     ],
     b: Annotated[Location, _input("B", "Another one of the same images.")],
     out: OptionalOut = None,

@@ -8,7 +8,13 @@ from ssd_core.evaluation.detections_file import DETECTIONS_FILE
 from ssd_core.evaluation.files import GROUND_TRUTH_FILE, join_files
 from ssd_core.report import comparison
 from ssd_core.report.page import render_page
-from ssd_core.stages.frame import INVOCATION_FILE, Invocation, Results, run_stage
+from ssd_core.stages.frame import (
+    INVOCATION_FILE,
+    RESULTS_FILE,
+    Invocation,
+    Results,
+    run_stage,
+)
 from ssd_core.stages.outputs import StageOutput, read_output
 from ssd_core.store import Location
 from ssd_core.store.layout import step_of
@@ -16,13 +22,15 @@ from ssd_core.store.local import write_file
 
 PAGE_FILE = "compare.html"
 _STAGES = ("evaluate", "evaluate_files")
+_EXPECTED = "the output of ssd evaluate"
 
 
 def run(a: Location, b: Location, out_dir: Location | None = None) -> Results:
     """Return how the evaluation B differs from A.
 
     Args:
-        a: output of `evaluate`, or the directory of a pipeline run, which contains one.
+        a: output of `evaluate`, its `results.json`, or the directory of a pipeline run, which
+            contains one.
         b: another one of the same images.
         out_dir: directory for `compare.html` and `results.json`; None writes nothing.
 
@@ -50,13 +58,15 @@ def run(a: Location, b: Location, out_dir: Location | None = None) -> Results:
 
 
 def _open(directory: Location) -> StageOutput:
-    """Open an evaluation, or that of a pipeline run."""
+    """Open an evaluation by its directory, its `results.json` or its pipeline run."""
+    if directory.name == RESULTS_FILE:
+        directory = directory.parent
     step = step_of(directory, "evaluate")
     if directory.head(INVOCATION_FILE) is None and step.head(INVOCATION_FILE) is not None:
         directory = step
-    output = read_output(directory)
+    output = read_output(directory, _EXPECTED)
     if (stage := output.invocation["stage"]) not in _STAGES:
-        raise UsageError(f"{directory} is of stage '{stage}'; expected the output of ssd evaluate")
+        raise UsageError(f"{directory} is of stage '{stage}'; expected {_EXPECTED}")
     return output
 
 

@@ -22,6 +22,7 @@ from ssd_core.store import Location
 from ssd_core.store.known_file import KnownFile
 
 ShapeT = TypeVar("ShapeT", bound=BaseModel)
+_ANY_OUTPUT = "the output directory of a stage"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,14 +60,18 @@ class StageOutput:
             return known.read(self.directory)
 
 
-def read_output(directory: Location) -> StageOutput:
+def read_output(directory: Location, expected: str = _ANY_OUTPUT) -> StageOutput:
     """Read the output directory of a finished stage.
+
+    Args:
+        directory: the output of the stage.
+        expected: the kind of output, for the message.
 
     Raises:
         UsageError: the directory is not the output of a stage.
         DataError: the stage has not finished, or a file is damaged, of another run or version.
     """
-    request = _get_request(directory)
+    request = _get_request(directory, expected)
     invocation = parse_json(request, directory / INVOCATION_FILE)
     path, content = directory / RESULTS_FILE, _get(directory, RESULTS_FILE)
     results = parse_json(content, path)
@@ -96,7 +101,7 @@ def read_invocation(directory: Location) -> dict[str, Any]:
         DataError: the file is damaged.
     """
     path = directory / INVOCATION_FILE
-    invocation = parse_json(_get_request(directory), path)
+    invocation = parse_json(_get_request(directory, _ANY_OUTPUT), path)
     _check_shape(Request, invocation, path)
     return invocation
 
@@ -134,11 +139,11 @@ def _check_measurement(stage: str, output: StageOutput) -> None:
     _check_shape(results, output.results, output.directory / RESULTS_FILE)
 
 
-def _get_request(directory: Location) -> bytes:
+def _get_request(directory: Location, expected: str) -> bytes:
     if directory.head(INVOCATION_FILE) is None:
         is_missing = directory.local is not None and not directory.local.exists()
         problem = "does not exist" if is_missing else f"has no {INVOCATION_FILE}"
-        raise UsageError(f"{directory} {problem}; expected the output directory of a stage")
+        raise UsageError(f"{directory} {problem}; expected {expected}")
     return _get(directory, INVOCATION_FILE)
 
 

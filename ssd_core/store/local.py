@@ -15,6 +15,7 @@ from ssd_core.errors import SHORTAGES, TransientError, UsageError
 from ssd_core.process import watchdog
 from ssd_core.store.location import PARTIAL_PREFIX, Location, StoredObject, check_key
 
+_REMOTE = {"s3", "gs", "http", "https"}
 _HASH_BLOCK = 2**22
 _UNUSABLE = {
     errno.EACCES,
@@ -191,12 +192,13 @@ def local_path(text: str, *, expected: str = "a path or file://") -> Path:
     """Return the path that a plain path or a `file://` URI names.
 
     Raises:
-        UsageError: the text is empty, has another scheme, or names another machine.
+        UsageError: the text is empty, has another or a mistyped scheme, or names another machine.
     """
     if not text:
         raise UsageError(f"the path is empty; expected {expected}")
     scheme, is_uri, rest = text.partition("://")
     if not is_uri:
+        _check_slashes(text)
         return Path(text)
     if scheme != "file":
         raise UsageError(f"'{scheme}://…' is not supported here; expected {expected}")
@@ -204,6 +206,12 @@ def local_path(text: str, *, expected: str = "a path or file://") -> Path:
     if host not in {"", "localhost"} or not path:
         raise UsageError(f"'{text}' is not a path on this machine; expected file:///path")
     return Path("/", unquote(path))
+
+
+def _check_slashes(path: str) -> None:
+    scheme, _, rest = path.partition(":/")
+    if rest and scheme in _REMOTE:
+        raise UsageError(f"'{path}' lacks a slash; did you mean {scheme}://{rest}?")
 
 
 class LocalDirectory(Location):

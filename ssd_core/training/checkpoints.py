@@ -43,9 +43,13 @@ def find_checkpoint(training_dir: Location, step: int | None) -> Location:
     if directory.head(f"{_step_name(step)}/{_COMMIT_FILE}") is None:
         keys = (found.key.partition("/") for found in directory.list(_STEP))
         steps = ", ".join(str(_step_of(name)) for name, _, file in keys if file == _COMMIT_FILE)
+        if not steps:
+            raise DataError(
+                f"{training_dir} contains no checkpoints for --step to choose from; leave --step "
+                "out, or use the output directory of 'ssd train'"
+            )
         raise DataError(
-            f"{training_dir} has no checkpoint after step {step}; expected one of: "
-            f"{steps or 'none yet'}"
+            f"{training_dir} has no checkpoint after step {step}; expected one of: {steps}"
         )
     return directory / _step_name(step)
 

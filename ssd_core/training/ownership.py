@@ -4,6 +4,7 @@ training.json    the identity of the training, and as `continues` those that it 
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ IDENTITY_FILE = "training.json"
 
 _LENGTH = {"train.epochs", "train.steps"}
 _CONTINUES = "continues"
+_MOST_CHARACTERS = 80
 
 
 def claim_directory(
@@ -75,10 +77,17 @@ def check_directory(
             "--extend trains it longer" if is_longer else "--resume auto continues it nevertheless"
         )
         raise OwnershipError(
-            f"{out_dir} holds another training ({'; '.join(changes)}); choose another --out; "
-            f"{way}, --resume fresh starts again in its place"
+            f"{out_dir} holds another training; choose another --out; {way}, --resume fresh starts "
+            f"again in its place; differences: {'; '.join(dict.fromkeys(map(_shorten, changes)))}"
         )
     return [*earlier, {"training_id": digest_identity(owner), "changes": changes}]
+
+
+def _shorten(change: str) -> str:
+    """Leave out long values, and the position in a list such as that of anchors."""
+    if len(change) <= _MOST_CHARACTERS:
+        return change
+    return f"{re.split(r'[.][0-9]|:', change)[0]} differs"
 
 
 def find_batch_size(out_dir: Location) -> int | None:

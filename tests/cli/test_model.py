@@ -76,6 +76,11 @@ def test_a_step_means_the_checkpoint_after_it(
     refused = run_ssd(*words, "--step", "7")
     assert refused.returncode == 3
     assert "no checkpoint after step 7; expected one of: 20, 40" in refused.stderr
+    words[2] = trained_dir / "model"
+    refused = run_ssd(*words, "--step", "7")
+    assert refused.returncode == 3
+    assert "contains no checkpoints for --step to choose from; leave --step out" in refused.stderr
+    words[2] = trained_dir
     done = run_ssd(*words, "--step", "40")
     assert done.returncode == 0, done.stderr
     invocation = json.loads((tmp_path / "out" / "invocation.json").read_text())

@@ -38,7 +38,14 @@ def root(tmp_path_factory):
 
 def test_a_run_is_compared_on_a_page_and_as_json(root, tmp_path):
     out = tmp_path / "comparison"
-    words = ("compare", root / "all", root / "runs/night", "--out", out, "--fail-if-worse")
+    words = (
+        "compare",
+        root / "all/results.json",
+        root / "runs/night",
+        "--out",
+        out,
+        "--fail-if-worse",
+    )
     done = run_ssd(*words)
     assert done.returncode == 3
     verdict = "B is worse: AP 1.000 → 0.000, -1.000 [-1.000, -1.000]"
@@ -60,7 +67,7 @@ def test_a_run_is_compared_on_a_page_and_as_json(root, tmp_path):
 @pytest.mark.parametrize(
     ("other", "problem"),
     [
-        ("missing", "missing does not exist"),
+        ("missing", "missing does not exist; expected the output of ssd evaluate"),
         ("comparison", "is of stage 'compare'; expected the output of ssd evaluate"),
     ],
 )

@@ -31,6 +31,12 @@ def test_another_scheme(uri: str) -> None:
         local_path(uri)
 
 
+@pytest.mark.parametrize("scheme", ["s3", "gs", "http", "https"])
+def test_a_scheme_with_one_slash_is_not_a_folder(scheme: str) -> None:
+    with pytest.raises(UsageError, match=f"lacks a slash; did you mean {scheme}://bucket/a\\?"):
+        Location.parse(f"{scheme}:/bucket/a")
+
+
 @pytest.mark.parametrize("uri", ["file://data/set", "file://", "file:///"])
 def test_a_file_uri_of_another_machine_or_without_a_path(uri: str) -> None:
     with pytest.raises(UsageError, match="is not a path on this machine; expected file:///path"):

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from ssd_core.store import LocalDirectory
 from ssd_core.training.identity import digest_identity
 from ssd_core.training.ownership import claim_directory, record_owner
 
-FIRST = {"dataset": "ab", "train": {"seed": 1, "epochs": 2.0, "batch_size": 4}}
+FIRST: dict[str, Any] = {"dataset": "ab", "train": {"seed": 1, "epochs": 2.0, "batch_size": 4}}
 LONGER = {"dataset": "ab", "train": {"seed": 1, "epochs": 3.0, "batch_size": 4}}
 IN_STEPS = {"dataset": "ab", "train": {"seed": 1, "epochs": 2.0, "batch_size": 4, "steps": 900}}
 OTHER = {"dataset": "cd", "train": {"seed": 9, "epochs": 3.0, "batch_size": 4}}
@@ -30,11 +31,23 @@ def test_a_directory_belongs_to_its_first_training(tmp_path: Path) -> None:
     with pytest.raises(OwnershipError) as error:
         claim_directory(out_dir, OTHER)
     message = str(error.value)
-    assert '(dataset: "ab" -> "cd"; train.epochs: 2.0 -> 3.0; train.seed: 1 -> 9)' in message
+    changes = 'dataset: "ab" -> "cd"; train.epochs: 2.0 -> 3.0; train.seed: 1 -> 9'
+    assert message.endswith(f"; differences: {changes}")
     assert "choose another --out; --resume auto continues it nevertheless" in message
     assert "batch_size" not in message
     assert owner(tmp_path / "out") == FIRST
     assert (tmp_path / "out" / "training.json").stat().st_mode & 0o777 == 0o644
+
+
+def test_long_values_are_left_out_of_the_message(tmp_path: Path) -> None:
+    out_dir = LocalDirectory(tmp_path / "out")
+    claim_directory(out_dir, FIRST | {"anchors": [{"shapes": [n] * 40} for n in range(2)]})
+    changed = {
+        "anchors": [{"shapes": [n] * 40} for n in range(5, 7)],
+        "train": FIRST["train"] | {"seed": 2},
+    }
+    with pytest.raises(OwnershipError, match="differences: anchors differs; train.seed: 1 -> 2$"):
+        claim_directory(out_dir, FIRST | changed)
 
 
 @pytest.mark.parametrize("longer", [LONGER, IN_STEPS])
