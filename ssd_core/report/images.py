@@ -9,6 +9,7 @@ import simplejpeg
 from PIL import Image
 
 from ssd_core.evaluation.diagnosis import judge_image
+from ssd_core.logs import format_count
 from ssd_core.report.charts import NUM_COLOURS, class_colour
 from ssd_core.structures import Annotations, ClassInfo, Detections, ImageArray
 
@@ -79,13 +80,13 @@ def annotate_image(
     # The colours of few classes are distinct, so only errors need a caption.
     is_clear = len(classes) <= NUM_COLOURS
     captioned = [box for box in boxes if not is_clear or box.kind in {"false", "missed"}]
-    num_bare = len(captioned) - _MAX_CAPTIONS
+    num_unnamed = len(captioned) - _MAX_CAPTIONS
     encoded = simplejpeg.encode_jpeg(
         np.asarray(small), quality=_QUALITY, colorspace="RGB", colorsubsampling="420"
     )
     return AnnotatedImage(
         name=name,
-        note=f"{note}, {num_bare} names not drawn" if num_bare > 0 else note,
+        note=f"{note}, {format_count(num_unnamed, 'name')} not drawn" if num_unnamed > 0 else note,
         width=width,
         height=height,
         data=base64.b64encode(encoded).decode(),

@@ -50,7 +50,9 @@ def test_pixels_and_boxes_are_scaled_alike_but_never_enlarged():
     assert (small_image.width, small_image.height) == (20, 30)
 
 
-@pytest.mark.parametrize(("count", "note"), [(12, ""), (15, ", 3 names not drawn")])
+@pytest.mark.parametrize(
+    ("count", "note"), [(12, ""), (13, ", 1 name not drawn"), (15, ", 3 names not drawn")]
+)
 def test_captions_need_room(count, note):
     counts = f"0 of 0 missed, {count} false"
     for image, start in (
