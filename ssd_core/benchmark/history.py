@@ -94,7 +94,7 @@ class Verdict:
         metric = METRICS[self.metric]
         ours = f"{metric.describe(self.value)}: {self.word}"
         if self.word == "not stable":
-            return f"{ours} in the warm-up, so not compared; raise benchmark.seconds"
+            return f"{ours} in the warm-up, so not compared"
         if self.median is None or self.margin is None:
             found = f"{len(self.earlier)} of {MIN_RUNS} runs"
             return f"{ours} on this device and configuration ({found})"

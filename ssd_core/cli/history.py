@@ -48,7 +48,16 @@ def history(
 def _table(reviewed: "Sequence[tuple[Measurement, Verdict]]") -> Iterator[str]:
     fastest = max(each.metrics["images_per_second"] for each, _ in reviewed)
     rows = [_row(each, found, fastest) for each, found in reviewed]
-    titles = ("time", "run", "model", "images/s", "latency", "noise band", "", "verdict")
+    titles = (
+        "time",
+        "run",
+        "model",
+        "images/s (fastest batch)",
+        "latency (smallest batch)",
+        "noise band",
+        "",
+        "verdict",
+    )
     widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
     before = reviewed[0][0]
     yield _align(titles, widths)

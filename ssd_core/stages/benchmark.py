@@ -93,7 +93,6 @@ def run(
             results["metrics"]["train_images_per_second"] = speed
         if series is not None:
             verdict = _compare(config, model, results, series, run_id or secrets.token_hex(8))
-            announce("%s", verdict.describe())
             results["verdict"] = verdict.content()
         return results
 
@@ -124,7 +123,7 @@ def _results(
 def _compare(
     config: BenchmarkConfig, model: OpenedModel, results: Results, series: Location, run_id: str
 ) -> history.Verdict:
-    """Append a result to a series and compare it with the earlier ones."""
+    """Append a result to a series, and announce how it compares with the earlier ones."""
     earlier = history.read_series(series)
     new = history.Measurement(
         run=run_id,
@@ -142,7 +141,14 @@ def _compare(
         is_stable=all(row["warm_up"]["is_stable"] for row in results["batches"]),
     )
     history.append(series, new, earlier)
-    return history.judge(new, earlier)
+    verdict = history.judge(new, earlier)
+    announce("%s", verdict.describe())
+    if not new.is_stable:
+        seconds = config.seconds
+        announce(
+            "for a longer warm-up, add --set benchmark.seconds=%g (now %g)", 2 * seconds, seconds
+        )
+    return verdict
 
 
 def _digest_network(model: OpenedModel, config: BenchmarkConfig) -> str:

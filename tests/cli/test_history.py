@@ -34,6 +34,7 @@ def test_a_line_per_measurement_ends_with_its_verdict(series: Path) -> None:
     assert done.returncode == 0, done.stderr
     titles, *lines, slow, change = done.stdout.splitlines()
     assert titles.split()[:4] == ["time", "run", "model", "images/s"]
+    assert "images/s (fastest batch)  latency (smallest batch)" in titles
     assert lines[0].startswith("2026-11-21 03:00:12  a1b2c3d4e5f60718  demo, 600 steps  101.3")
     assert lines[0].endswith("not stable")
     assert all(line.endswith("not enough history") for line in lines[1:])

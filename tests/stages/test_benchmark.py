@@ -69,10 +69,12 @@ def test_an_image_that_cannot_be_decoded_is_reported_with_its_data_set(
         run(trained_dir, tmp_path, data_dir=LocalDirectory(undecodable_shards))
 
 
-def test_a_series_grows_by_one_measurement_per_run(trained_dir, tmp_path):
+def test_a_series_grows_by_one_measurement_per_run(trained_dir, tmp_path, caplog):
     """The first one is made a million times faster than it was, and is multiplied."""
     out_dir, series = tmp_path / "out", tmp_path / "series"
     for number in (1, 6):
+        caplog.clear()
+        caplog.set_level("INFO", logger="ssd")
         result = run(trained_dir, out_dir, series=LocalDirectory(series), run_id=f"run-{number}")
         results = read(out_dir / "results.json")
         measured = read_series(LocalDirectory(series))
@@ -81,6 +83,7 @@ def test_a_series_grows_by_one_measurement_per_run(trained_dir, tmp_path):
         assert measured[-1].metrics == result.metrics
         is_stable = all(row["warm_up"]["is_stable"] for row in results["batches"])
         assert measured[-1].is_stable == is_stable
+        assert ("add --set benchmark.seconds=" in caplog.text) == (not is_stable)
         verdict = judge(measured[-1], measured[:-1])
         assert results["verdict"] == json.loads(json.dumps(verdict.content()))
         assert result.metadata["verdict"] == verdict.word
