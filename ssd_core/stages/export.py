@@ -21,7 +21,7 @@ from ssd_core.detection.anchors import generate_anchors
 from ssd_core.detection.boxes import BoxCoder
 from ssd_core.detection.postprocess import decode_outputs
 from ssd_core.errors import GateError, UsageError, located
-from ssd_core.logs import announce
+from ssd_core.logs import announce, logger
 from ssd_core.model_dir import WEIGHTS_FILE, Model, read_model
 from ssd_core.stages.frame import Input, Invocation, Results, check_owner, run_stage
 from ssd_core.stages.prediction.images import find_images, read_image
@@ -99,18 +99,18 @@ def run(
     def work(folder: Path) -> Results:
         path = folder / file_name
         path.parent.mkdir(parents=True, exist_ok=True)
+        logger.info("writing %s with %s", file_name, framework)
         with located(str(model_dir)):
             facts = exporter.write(model, path)
         compared, others = [*pixels][:_NUM_COMPARED], [*pixels][_NUM_COMPARED:]
-        if precision != "fp32":
-            REDUCERS[precision](path, [pixels[name] for name in others])
+        _reduce(path, precision, [pixels[name] for name in others])
         metrics: dict[str, float] = {}
         interface: dict[str, Any] = {}
         if exporter.run is not None:
+            logger.info("comparing with the model on %d images", len(compared))
             stacked = np.stack([pixels[name] for name in compared])
             found, expected = exporter.run(path, stacked), _compute(model, framework, stacked)
-            is_exact = precision == "fp32"
-            metrics = _compare(found, expected, stacked.shape[1], is_exact=is_exact)
+            metrics = _compare(found, expected, stacked.shape[1], is_exact=precision == "fp32")
             interface = {"compared_on": compared, **_describe_interface(model)}
         certificate = {
             "format": format_name,
@@ -132,8 +132,9 @@ def run(
             _write_server_files(folder, triton, certificate, out_dir)
         return {"metrics": metrics}
 
-    results = run_stage(invocation, out_dir, work)
-    return StageResult(metrics=results["metrics"], metadata={"file": f"{out_dir}/{file_name}"})
+    results, file = run_stage(invocation, out_dir, work), f"{out_dir}/{file_name}"
+    _advise(precision, file)
+    return StageResult(metrics=results["metrics"], metadata={"file": file})
 
 
 def _check_precision(precision: str, format_name: str) -> None:
@@ -197,6 +198,22 @@ def _read_images(
     return found
 
 
+def _reduce(path: Path, precision: str, images: Sequence[ImageArray]) -> None:
+    """Reduce the precision of an exported file in place; int8 is calibrated on the images."""
+    if precision == "fp32":
+        return
+    if precision == "int8":
+        logger.info("calibrating int8 on %d images", len(images))
+    REDUCERS[precision](path, images)
+
+
+def _advise(precision: str, file: str) -> None:
+    """Print how to measure the cost of a reduced precision."""
+    if precision != "fp32":
+        command = f"ssd evaluate --model {file} --data DATA --out evaluation"
+        announce("measure the cost in AP with %s", command)
+
+
 def _compute(model: Model, framework: str, pixels: ImageArray) -> Outputs:
     """Return boxes [B, A, 4] and scores [B, A, K] of the model's own detector."""
     network = model.description.model
@@ -220,7 +237,7 @@ def _compare(
         float(np.abs(ours - theirs).max()) for ours, theirs in zip(found, expected, strict=True)
     )
     boxes *= size
-    text = f"boxes differ by up to {boxes:.1e} pixels and scores by up to {scores:.1e}"
+    text = f"boxes differ by up to {_format(boxes)} pixels and scores by up to {_format(scores)}"
     if is_exact and not (boxes <= _MAX_BOX_DIFFERENCE and scores <= _MAX_SCORE_DIFFERENCE):
         raise GateError(
             f"the exported file computes something else than the model: {text}; allowed are "
@@ -230,6 +247,11 @@ def _compare(
         raise GateError(f"the exported file overflows: {text}; try another --precision")
     announce("compared with the model on %d images: %s", len(found[0]), text)
     return {"max_box_difference": boxes, "max_score_difference": scores}
+
+
+def _format(difference: float) -> str:
+    """Return a difference with two digits and without an exponent."""
+    return np.format_float_positional(difference, precision=2, fractional=False, trim="-")
 
 
 def _versions(format_name: str, framework: str) -> dict[str, str]:

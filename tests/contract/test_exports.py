@@ -134,6 +134,16 @@ def test_a_file_that_computes_something_else_is_refused(difference):
         export._compare((same[0], same[1] + np.float32(difference)), same, 300)
 
 
+def test_differences_are_printed_without_an_exponent(caplog):
+    same = np.zeros((1, 5, 4), np.float32), np.zeros((1, 5, 2), np.float32)
+    caplog.set_level("INFO", "ssd")
+    export._compare((same[0], same[1] + np.float32(2e-5)), same, 300)
+    assert caplog.messages == [
+        "compared with the model on 1 images: boxes differ by up to 0 pixels and scores by up to "
+        "0.00002"
+    ]
+
+
 def test_a_file_that_overflows_is_refused():
     boxes, scores = np.zeros((1, 5, 4), np.float32), np.zeros((1, 5, 2), np.float32)
     with pytest.raises(GateError, match="overflows: boxes differ by up to inf"):

@@ -38,14 +38,8 @@ def root(tmp_path_factory):
 
 def test_a_run_is_compared_on_a_page_and_as_json(root, tmp_path):
     out = tmp_path / "comparison"
-    words = (
-        "compare",
-        root / "all/results.json",
-        root / "runs/night",
-        "--out",
-        out,
-        "--fail-if-worse",
-    )
+    inputs = (root / "all/results.json", root / "runs/night")
+    words = ("compare", *inputs, "--out", out, "--fail-if-worse")
     done = run_ssd(*words)
     assert done.returncode == 3
     verdict = "B is worse: AP 1.000 → 0.000, -1.000 [-1.000, -1.000]"
