@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,9 @@ _IMAGE_TITLES = {
     "augmented": "The first of the training, as the network sees them",
 }
 _SPLIT_COLOURS = {"train": "var(--part-3)", "val": "var(--part-4)"}
+_GREY = "var(--faint)"
+_NUM_BEST = 3
+"""Recipes with a colour besides the chosen one."""
 _MAX_BARS = 26
 _MAX_CHANGE = 60
 """Characters of a changed value below the title; a list of anchors has thousands."""
@@ -74,6 +78,7 @@ def content(
         "classes": sorted(classes, key=lambda row: -counts[row["name"]]),
         "colours": colours,
         "sizes": SIZES,
+        "unit": _unit(reach),
         "objects_chart": _objects_chart(results),
         "size_charts": [_side_chart(results, reach), _shape_chart(shapes, reach)],
         "anchor_charts": [
@@ -174,21 +179,38 @@ def _reach_chart(results: Mapping[str, Any], reach: Mapping[str, Any]) -> Chart:
 
 
 def _recipes_chart(results: Mapping[str, Any]) -> Chart:
-    """Return one curve per recipe: the share of objects with an anchor of at least some IoU."""
-    lines = []
-    for row, (name, reach) in enumerate(results["anchors"].items()):
-        is_chosen = name == results["recipe"]
-        colour = INK if is_chosen else class_colour(row + 2)
-        shares = _percent_above(reach["best_iou_histogram"])
-        lines.append(Line(name, IOU_EDGES, shares, colour, is_chosen))
-    lines.sort(key=lambda line: line.is_strong)  # the chosen recipe last, on top of the others
-    return line_chart(
+    """Return one curve per recipe: the share of objects with an anchor of at least some IoU.
+
+    The chosen recipe and those with the best median have colours; the others are grey.
+    """
+    chosen, anchors = results["recipe"], results["anchors"]
+    others = sorted(anchors.keys() - {chosen}, key=lambda name: (-_median_iou(anchors, name), name))
+    colours = {chosen: INK} if chosen else {}
+    colours |= {name: class_colour(row) for row, name in enumerate(others[:_NUM_BEST], 1)}
+    curves = {
+        name: Line(
+            name,
+            IOU_EDGES,
+            _percent_above(anchors[name]["best_iou_histogram"]),
+            colours.get(name, _GREY),
+            is_strong=name == chosen,
+        )
+        for name in [*reversed(others), *([chosen] if chosen else [])]  # the chosen one on top
+    }
+    drawn = line_chart(
         "Objects with an anchor of at least this IoU, %",
-        lines,
+        list(curves.values()),
         x_label="IoU",
         x_range=(0, 1),
         y_range=(0, 100),
     )
+    rest = [Line("other recipes", [], [], _GREY)] if len(curves) > len(colours) else []
+    return replace(drawn, legend=(*(curves[name] for name in colours), *rest))
+
+
+def _median_iou(anchors: Mapping[str, Any], name: str) -> float:
+    median: float = anchors[name]["best_iou"]["median"]
+    return median
 
 
 def _unit(reach: _Reach) -> str:

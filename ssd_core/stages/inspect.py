@@ -30,7 +30,7 @@ from ssd_core.recipes.overrides import override
 from ssd_core.report import inspection
 from ssd_core.report.findings import find_remarks
 from ssd_core.report.images import AnnotatedImage, annotate_image, take_while_small
-from ssd_core.report.page import render_page
+from ssd_core.report.page import percent, render_page
 from ssd_core.stages.frame import Input, Invocation, Results, run_stage
 from ssd_core.store import Location
 from ssd_core.store.local import write_file
@@ -87,6 +87,10 @@ def run(
         write_file(folder / INSPECT_FILE, page)
         for remark in results["remarks"]:
             announce("worth a look: %s", remark)
+        if proposal := results["proposal"]:
+            reach = results["anchors"][recipe]
+            shares = [percent(each["unreached"], reach["objects"]) for each in (reach, proposal)]
+            announce("objects out of reach: %s, with the anchors proposed on the page %s", *shares)
         return results | {"title": content["title"]}
 
     results = run_stage(invocation, out_dir, work)

@@ -109,8 +109,10 @@ def test_a_recipe_may_be_changed(bccd_shards, tmp_path):
 def test_proposed_anchors_can_be_pasted_and_reach_more_objects(bccd_shards, tmp_path, recipe):
     _, page, results = run(bccd_shards, tmp_path / "a", recipe=recipe)
     [words] = re.findall(r'<pre class="words"><code>(.*)</code>', page)
-    *_, assignment = shlex.split(html.unescape(words))
-    assert shlex.split(html.unescape(words)) == ["--recipe", recipe, "--set", assignment]
+    command = shlex.split(html.unescape(words))
+    assert command[:5] == ["ssd", "train", "--data", str(bccd_shards), "--recipe"]
+    assert command[5:7] + command[8:] == [recipe, "--set", "--out", "trained"]
+    assignment = command[7]
     own = load_recipe(recipe).train.model.anchors
     proposed = override(load_recipe(recipe), [assignment]).train.model.anchors
     assert [(each.stride, len(each.shapes)) for each in proposed] == [
