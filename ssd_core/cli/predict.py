@@ -1,7 +1,6 @@
 """The command that detects objects in images and videos."""
 
 import sys
-from collections.abc import Mapping
 from typing import Annotated, Any, get_args
 
 import typer
@@ -11,10 +10,19 @@ from ssd_core.cli.options import Device, Json, Model, Out, Runtime, Step, finish
 from ssd_core.config import PredictConfig, PredictionFormat
 from ssd_core.config.section import first_problem
 
+Images = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="IMAGE",
+        help="Images, folders to search for them, 'quoted globs', or videos; - reads a list of "
+        "paths from standard input. Images may be s3://bucket/prefix.",
+    ),
+]
+
 _DEFAULT = PredictConfig()
 
 
-def _parse(values: Mapping[str, Any]) -> PredictConfig:
+def _parse(**values: Any) -> PredictConfig:
     """Return the configuration; an error names the option, which is the field in kebab case."""
     try:
         return PredictConfig.model_validate(values)
@@ -26,18 +34,10 @@ def _parse(values: Mapping[str, Any]) -> PredictConfig:
 
 def predict(
     model: Model,
-    images: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="IMAGE",
-            help="Images, folders to search for them, 'quoted globs', or videos; - reads a list of "
-            "paths from standard input. Images may be s3://bucket/prefix.",
-        ),
-    ],
+    images: Images,
     out: Out,
     score: Annotated[
-        float,
-        typer.Option(metavar="SCORE", help="Lowest score of a detection."),
+        float, typer.Option(metavar="SCORE", help="Lowest score of a detection.")
     ] = _DEFAULT.score,
     tile: Annotated[
         int | None,
@@ -80,15 +80,14 @@ def predict(
     from ssd_core.stages.prediction.images import list_places
     from ssd_core.training.checkpoints import find_checkpoint
 
-    values = {
-        "score": score,
-        "batch_size": batch_size,
-        "tile": tile,
-        "tile_overlap": tile_overlap,
-        "format": format,
-        "has_pictures": has_pictures,
-    }
-    config = _parse(values)
+    config = _parse(
+        score=score,
+        batch_size=batch_size,
+        tile=tile,
+        tile_overlap=tile_overlap,
+        format=format,
+        has_pictures=has_pictures,
+    )
     places = list(list_places(images, sys.stdin))
     model = find_checkpoint(model, step)
     result = stage.run(config, model, places, out, framework=framework, device=device)

@@ -105,26 +105,21 @@ def run(
         compared, others = [*pixels][:_NUM_COMPARED], [*pixels][_NUM_COMPARED:]
         _reduce(path, precision, [pixels[name] for name in others])
         metrics: dict[str, float] = {}
-        interface: dict[str, Any] = {}
+        tested: dict[str, Any] = {}
         if exporter.run is not None:
             logger.info("comparing with the model on %d images", len(compared))
             stacked = np.stack([pixels[name] for name in compared])
             found, expected = exporter.run(path, stacked), _compute(model, framework, stacked)
             metrics = _compare(found, expected, stacked.shape[1], is_exact=precision == "fp32")
-            interface = {"compared_on": compared, **_describe_interface(model)}
+            tested = {**metrics, "compared_on": compared, **_describe_interface(model)}
         certificate = {
             "format": format_name,
             "precision": precision,
             **facts,
             "file": KnownFile.of(path.name, path).model_dump(),
-            "model": {"uri": source.uri, "sha256": source.digest, **model.description.summary()},
-            "description": model.description.model_dump(mode="json", exclude={"files", "digest"}),
+            **_describe_model(model, source),
             "versions": _versions(format_name, framework),
-            "classes": [info.name for info in model.classes],
-            "category_ids": [info.category_id for info in model.classes],
-            "postprocess": model.description.model.postprocess.model_dump(mode="json"),
-            **metrics,
-            **interface,
+            **tested,
         }
         content = json.dumps(certificate, indent=2) + "\n"
         write_file(folder / certificate_name(file_name), content)
@@ -135,6 +130,18 @@ def run(
     results, file = run_stage(invocation, out_dir, work), f"{out_dir}/{file_name}"
     _advise(precision, file)
     return StageResult(metrics=results["metrics"], metadata={"file": file})
+
+
+def _describe_model(model: Model, source: Input) -> dict[str, Any]:
+    """Return the keys of a certificate that describe the model."""
+    description = model.description
+    return {
+        "model": {"uri": source.uri, "sha256": source.digest, **description.summary()},
+        "description": description.model_dump(mode="json", exclude={"files", "digest"}),
+        "classes": [info.name for info in model.classes],
+        "category_ids": [info.category_id for info in model.classes],
+        "postprocess": description.model.postprocess.model_dump(mode="json"),
+    }
 
 
 def _check_precision(precision: str, format_name: str) -> None:

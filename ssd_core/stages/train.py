@@ -186,7 +186,6 @@ def run(training: Training, out_dir: Location) -> StageResult:
             is_mirrored = out_dir.local is None and ranks.rank == 0
             log = MirroredFile(folder / LOG_FILE, out_dir) if is_mirrored else None
             checkpoints = _open_checkpoints(training, out_dir, continues, log)
-            trackers = training.recipe.train.log
             facts = {
                 "training_id": training.id,
                 "world_size": ranks.world_size,
@@ -194,7 +193,7 @@ def run(training: Training, out_dir: Location) -> StageResult:
                 **({"continues": continues} if continues else {}),
             }
             ids = [training.id, *(each["training_id"] for each in continues or ())]
-            following = follow_training(trackers, folder / LOG_FILE, ids)
+            following = follow_training(training.recipe.train.log, folder / LOG_FILE, ids)
             with following if ranks.rank == 0 else nullcontext(()) as listeners:
                 loop = Run(
                     config=training.recipe.train,
