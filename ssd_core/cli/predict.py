@@ -63,9 +63,9 @@ def predict(
             "predictions.jsonl, detections.json as COCO results, or labels/ as YOLO text files.",
         ),
     ] = _DEFAULT.format,
-    has_pictures: Annotated[
-        bool, typer.Option("--pictures/--no-pictures", help="Write copies with the boxes drawn.")
-    ] = _DEFAULT.has_pictures,
+    leaves_out_pictures: Annotated[
+        bool, typer.Option("--no-pictures", help="Write no copies with the boxes drawn.")
+    ] = False,
     step: Step = None,
     framework: Runtime = None,
     device: Device = "auto",
@@ -86,7 +86,7 @@ def predict(
         tile=tile,
         tile_overlap=tile_overlap,
         format=format,
-        has_pictures=has_pictures,
+        has_pictures=not leaves_out_pictures,
     )
     places = list(list_places(images, sys.stdin))
     model = find_checkpoint(model, step)
