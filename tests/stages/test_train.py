@@ -198,7 +198,8 @@ def test_without_evaluation_the_last_weights_are_the_model(
 
 def test_another_training_is_refused_with_the_difference(copy_dir: Path, bccd_shards: Path) -> None:
     before = snapshot(copy_dir)
-    with pytest.raises(OwnershipError, match=r"\(train\.seed: 1 -> 7\); choose another --out"):
+    problem = r"choose another --out; .*; differences: train\.seed: 1 -> 7$"
+    with pytest.raises(OwnershipError, match=problem):
         run(bccd_shards, copy_dir, "evaluate_every=3", "seed=7")
     assert snapshot(copy_dir) == before
 
