@@ -102,15 +102,14 @@ def run(
         logger.info("writing %s with %s", file_name, framework)
         with located(str(model_dir)):
             facts = exporter.write(model, path)
-        compared, others = [*pixels][:_NUM_COMPARED], [*pixels][_NUM_COMPARED:]
-        _reduce(path, precision, [pixels[name] for name in others])
-        metrics: dict[str, float] = {}
-        tested: dict[str, Any] = {}
+        compared = [*pixels][:_NUM_COMPARED]
+        _reduce(path, precision, [*pixels.values()][_NUM_COMPARED:])
+        metrics, tested = {}, {}
         if exporter.run is not None:
             logger.info("comparing with the model on %d images", len(compared))
-            stacked = np.stack([pixels[name] for name in compared])
-            found, expected = exporter.run(path, stacked), _compute(model, framework, stacked)
-            metrics = _compare(found, expected, stacked.shape[1], is_exact=precision == "fp32")
+            stacked = np.stack([*pixels.values()][:_NUM_COMPARED])
+            pair = exporter.run(path, stacked), _compute(model, framework, stacked)
+            metrics = _compare(*pair, stacked.shape[1], is_exact=precision == "fp32")
             tested = {**metrics, "compared_on": compared, **_describe_interface(model)}
         certificate = {
             "format": format_name,
@@ -121,10 +120,8 @@ def run(
             "versions": _versions(format_name, framework),
             **tested,
         }
-        content = json.dumps(certificate, indent=2) + "\n"
-        write_file(folder / certificate_name(file_name), content)
-        if triton is not None:
-            _write_server_files(folder, triton, certificate, out_dir)
+        write_file(folder / certificate_name(file_name), json.dumps(certificate, indent=2) + "\n")
+        _write_server_files(folder, triton, certificate, out_dir)
         return {"metrics": metrics}
 
     results, file = run_stage(invocation, out_dir, work), f"{out_dir}/{file_name}"
@@ -169,9 +166,11 @@ def _repository_key(name: str, format_name: str, out: Location, out_dir: Locatio
 
 
 def _write_server_files(
-    folder: Path, name: str, certificate: Mapping[str, Any], out_dir: Location
+    folder: Path, name: str | None, certificate: Mapping[str, Any], out_dir: Location
 ) -> None:
     """Write what the servers read beside the file; KServe reads a repository in a store only."""
+    if name is None:
+        return
     write_file(folder / name / TRITON_FILE, triton_config(name, certificate))
     if out_dir.local is None:
         write_file(folder / KSERVE_FILE, kserve_manifest(name, out_dir.uri))
