@@ -32,8 +32,8 @@ class Metric:
     """Which of two values is better."""
     group: str
     """Heading of the table that lists the metric."""
-    size: Literal["small", "medium", "large"] | None = None
-    """The only objects that it measures, by their area; None for all."""
+    objects: Literal["small", "medium", "large", "tall", "square", "wide"] | None = None
+    """The only objects that it measures, by their area or aspect; None for all."""
     key_of: tuple[str, ...] = ()
     """Stages that show the metric in their summaries; all others appear in tables only."""
 
@@ -86,17 +86,20 @@ _ROWS = (
     _precision("ap", "AP", "IoU .50 to .95", key_of=("evaluate",)),
     _precision("ap50", "AP50", "IoU .50", key_of=("evaluate",)),
     _precision("ap75", "AP75", "IoU .75"),
-    _precision("ap_small", "AP small", "small objects", size="small"),
-    _precision("ap_medium", "AP medium", "medium objects", size="medium"),
-    _precision("ap_large", "AP large", "large objects", size="large"),
+    _precision("ap_small", "AP small", "small objects", objects="small"),
+    _precision("ap_medium", "AP medium", "medium objects", objects="medium"),
+    _precision("ap_large", "AP large", "large objects", objects="large"),
+    _precision("ap_tall", "AP tall", "tall objects: height over 1.5 × width", objects="tall"),
+    _precision("ap_square", "AP square", "square objects: sides within 1.5 ×", objects="square"),
+    _precision("ap_wide", "AP wide", "wide objects: width over 1.5 × height", objects="wide"),
     _precision("voc_ap_07", "VOC AP 07", "VOC 2007: IoU .50, 11 recalls"),
     _precision("voc_ap_12", "VOC AP 12", "VOC 2010 to 2012: IoU .50, all recalls"),
     _recall("ar_1", "AR1", "1 detection per image"),
     _recall("ar_10", "AR10", "10 detections per image"),
     _recall("ar_100", "AR100", "100 detections per image"),
-    _recall("ar_small", "AR small", "small objects", size="small"),
-    _recall("ar_medium", "AR medium", "medium objects", size="medium"),
-    _recall("ar_large", "AR large", "large objects", size="large"),
+    _recall("ar_small", "AR small", "small objects", objects="small"),
+    _recall("ar_medium", "AR medium", "medium objects", objects="medium"),
+    _recall("ar_large", "AR large", "large objects", objects="large"),
     _point("f1", "F1", "best of all score thresholds, IoU .50"),
     _point("f1_threshold", "F1 at score", "threshold of the best F1", direction="neutral"),
     _point("recall_at_precision_90", "R at P .9", "recall at precision .90"),

@@ -15,6 +15,7 @@ from ssd_core.evaluation.coco import (
     count_sizes,
     join_images,
     match_arrays,
+    score_aspects,
     score_classes,
     split_errors,
 )
@@ -50,16 +51,19 @@ def measure_accuracy(
     scores = score_classes(evaluator, arrays, classes)
     matches = find_matches(arrays, evaluator)
     sizes = count_sizes(arrays, len(classes))
+    aspects = score_aspects(arrays, classes)
     num_objects = sum(scored.num_objects for scored in scores.classes)
     calibration_error, bins = calibrate(evaluator)
     results: dict[str, Any] = {
         "metrics": scores.values
+        | {f"ap_{aspect}": ap for aspect, (_, ap) in aspects.items()}
         | operating_points(matches, num_objects)
         | {"calibration_error": calibration_error},
         "intervals": measure_intervals(match_at_ious(arrays, classes)),
         "images": len(images),
         "objects": num_objects,
         "sizes": {size: int(counts.sum()) for size, counts in sizes.items()},
+        "aspects": {aspect: count for aspect, (count, _) in aspects.items()},
         "detections": sum(map(len, found)),
         "classes": [
             _class_results(scored, own, sizes)

@@ -1,7 +1,7 @@
 """The twelve COCO metrics, from arrays; no other module imports the evaluator library."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,8 @@ COCO_METRICS = {
 IOUS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
 """Smallest and largest area of an object in square pixels; a border belongs to both sizes."""
+ASPECTS = {"tall": (0.0, 2 / 3), "square": (2 / 3, 1.5), "wide": (1.5, 1e10)}
+"""Smallest and largest width of an object, relative to its height; a border belongs to both."""
 _AREAS = ("all", *SIZES)
 _MAX_DETECTIONS = (1, 10, 100)
 
@@ -167,6 +169,28 @@ def count_sizes(arrays: CocoArrays, num_classes: int) -> dict[str, IntArray]:
     }
 
 
+def score_aspects(
+    arrays: CocoArrays, classes: Sequence[ClassInfo]
+) -> dict[str, tuple[int, float | None]]:
+    """Return the number of objects of each of ASPECTS, without crowds, and their AP.
+
+    As for sizes, a detection without an object counts if its own aspect is in the range.
+    """
+    # The evaluator selects by area alone, so it gets the aspect in its place.
+    aspects, found = _aspects(arrays.boxes), _aspects(arrays.detections[:, 1:5])
+    evaluator = _evaluator(replace(arrays, areas=aspects), classes, found_areas=found)
+    evaluator.params.area_rng = list(ASPECTS.values())
+    evaluator.params.area_rng_lbl = list(ASPECTS)
+    evaluator.params.max_dets = [_MAX_DETECTIONS[-1]]
+    evaluator.evaluate()
+    evaluator.accumulate()
+    precision, objects = evaluator.eval["precision"], aspects[~arrays.is_crowd]
+    return {
+        name: (_count_between(objects, low, high), _mean(precision[:, :, :, column]))
+        for column, (name, (low, high)) in enumerate(ASPECTS.items())
+    }
+
+
 def join_images(truths: Sequence[Annotations], found: Sequence[Detections]) -> CocoArrays:
     """Join the objects and the detections of images, given in the same order."""
     return CocoArrays(
@@ -262,7 +286,9 @@ def match_cells(arrays: CocoArrays, classes: Sequence[ClassInfo]) -> Iterator[di
     yield from filter(None, evaluator.eval_imgs)
 
 
-def _evaluator(arrays: CocoArrays, classes: Sequence[ClassInfo]) -> Any:
+def _evaluator(
+    arrays: CocoArrays, classes: Sequence[ClassInfo], found_areas: Array | None = None
+) -> Any:
     from hotcoco import COCO, COCOeval
 
     numbers = (arrays.boxes, arrays.areas, arrays.detections)
@@ -278,7 +304,10 @@ def _evaluator(arrays: CocoArrays, classes: Sequence[ClassInfo]) -> Any:
         area=arrays.areas,
         iscrowd=arrays.is_crowd,
     )
-    return COCOeval(truth, truth.load_res(arrays.detections), "bbox")
+    found = truth.load_res(arrays.detections)
+    if found_areas is not None:
+        found.update_anns(ids=np.arange(1, len(found_areas) + 1), area=found_areas)
+    return COCOeval(truth, found, "bbox")
 
 
 def _detection_rows(found: Sequence[Detections]) -> Array:
@@ -297,6 +326,17 @@ def _xywh(boxes: Sequence[Array]) -> Array:
     stacked = np.concatenate([np.zeros((0, 4)), *boxes])
     stacked[:, 2:] -= stacked[:, :2]
     return stacked
+
+
+def _aspects(boxes: Array) -> Array:
+    """Return width by height of xywh boxes; one without height is as wide as the limit."""
+    width, height = boxes[:, 2], boxes[:, 3]
+    aspects: Array = np.minimum(width / np.maximum(height, 1e-9), ASPECTS["wide"][1])
+    return aspects
+
+
+def _count_between(values: Array, low: float, high: float) -> int:
+    return int(((values >= low) & (values <= high)).sum())
 
 
 def _join(arrays: Sequence[Array], dtype: type[np.generic]) -> Array:

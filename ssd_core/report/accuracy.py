@@ -39,10 +39,11 @@ def accuracy(results: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of the section, from the `results.json` of an evaluation."""
     classes = sorted(results["classes"], key=lambda row: (row["ap"] is None, -(row["ap"] or 0)))
     has_colours = len(classes) <= NUM_COLOURS
+    counts = results["sizes"] | results.get("aspects", {})
     return {
         "summary": list(_summary(results, classes)),
         "groups": {
-            group: [(_count_objects(metric, results["sizes"]), value) for metric, value in rows]
+            group: [(_count_objects(metric, counts), value) for metric, value in rows]
             for group, rows in group_metrics(results["metrics"]).items()
         },
         "class_metrics": class_metrics(results),
@@ -94,11 +95,11 @@ def class_metrics(results: Mapping[str, Any]) -> list[Metric]:
     ]
 
 
-def _count_objects(metric: Metric, sizes: Mapping[str, int]) -> Metric:
-    """Return a metric of one size with the number of objects behind it in its description."""
-    if metric.size is None or metric.size not in sizes:
+def _count_objects(metric: Metric, counts: Mapping[str, int]) -> Metric:
+    """Return a metric of some objects with their number in its description."""
+    if metric.objects is None or metric.objects not in counts:
         return metric
-    return replace(metric, description=f"{sizes[metric.size]:,} {metric.description}")
+    return replace(metric, description=f"{counts[metric.objects]:,} {metric.description}")
 
 
 def _summary(results: Mapping[str, Any], classes: Sequence[Mapping[str, Any]]) -> Iterator[str]:

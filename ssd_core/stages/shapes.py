@@ -135,6 +135,7 @@ class _Evaluated(_Measured):
     detections: _Count
     classes: list[_Class]
     sizes: dict[str, _Count]
+    aspects: dict[str, _Count] = {}
     errors: dict[str, _Error]
     thresholds: _Curves
     calibration: list[_Bin]

@@ -6,10 +6,11 @@ from ssd_core.structures import ClassInfo, make_annotations
 from tests.detections import make_detections
 
 
-def make_classes(count):
-    """Category ids with gaps, as COCO has them."""
+def make_classes(count, gap=3):
+    """Category ids with gaps, as COCO has them; with a gap of 1 they are the labels."""
     return [
-        ClassInfo(label=k, name=f"class {k}", category_id=3 * k - 2) for k in range(1, count + 1)
+        ClassInfo(label=k, name=f"class {k}", category_id=gap * (k - 1) + 1)
+        for k in range(1, count + 1)
     ]
 
 

@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 
 from ssd_core.errors import DataError
 from ssd_core.evaluation.check import check_metrics, run_pycocotools
-from ssd_core.evaluation.coco import evaluate_coco, format_summary, join_images
+from ssd_core.evaluation.coco import (
+    ASPECTS,
+    evaluate_coco,
+    format_summary,
+    join_images,
+    score_aspects,
+)
 from ssd_core.structures import make_annotations
 from tests.detections import NOTHING_FOUND, make_detections
 from tests.evaluation.oracle import make_ground_truth
@@ -47,6 +53,34 @@ def assert_equal_to_pycocotools(truths, found, classes):
 def test_random_sets_equal_pycocotools(seed):
     scores = assert_equal_to_pycocotools(*random_set(seed))
     assert scores.values["ap"] > 0.05
+
+
+@pytest.mark.parametrize("crowd", [0.0, 0.3])
+def test_ap_by_aspect_is_that_of_pycocotools_with_the_aspect_as_area(crowd):
+    truths, found, classes = random_set(7, num_images=30, crowd=crowd)
+    arrays = join_images(truths, found)
+    oracle, _ = run_pycocotools(
+        make_ground_truth(range(1, 31), truths, make_classes(4, gap=1)), arrays.detections
+    )
+    rows = [*oracle.cocoGt.anns.values(), *oracle.cocoDt.anns.values()]
+    for row in rows:
+        row["area"] = row["bbox"][2] / row["bbox"][3]
+    oracle.params.areaRng = list(ASPECTS.values())
+    oracle.evaluate()
+    oracle.accumulate()
+    objects = [row["area"] for row in rows if not row.get("iscrowd", 0) and "score" not in row]
+    for column, (name, (count, ap)) in enumerate(score_aspects(arrays, classes).items()):
+        cells = oracle.eval["precision"][:, :, :, column, -1]
+        assert ap == pytest.approx(cells[cells > -1].mean(), abs=1e-9)
+        low, high = ASPECTS[name]
+        assert count == sum(low <= aspect <= high for aspect in objects) > 5
+
+
+def test_aspects_without_objects_or_with_flat_boxes_measure_nothing():
+    flat = make_detections([[0, 5, 9, 5]], [0.9], [1])
+    for found in (NOTHING_FOUND, flat):
+        aspects = score_aspects(join_images([NO_OBJECTS], [found]), make_classes(1))
+        assert aspects == dict.fromkeys(ASPECTS, (0, None))
 
 
 @settings(max_examples=25, deadline=None)

@@ -29,10 +29,13 @@ def test_the_summary_names_what_fails():
     assert nothing.startswith("There are no objects")
 
 
-def test_a_metric_of_one_size_counts_the_objects_behind_it():
-    groups = accuracy(evaluation([class_row(1, 0.5)]))["groups"]
+def test_a_metric_of_one_size_or_aspect_counts_the_objects_behind_it():
+    results = evaluation([class_row(1, 0.5)]) | {"aspects": {"tall": 7}}
+    results["metrics"]["ap_tall"] = 0.4
+    groups = accuracy(results)["groups"]
     notes = {metric.name: metric.description for metric, _ in groups["Average precision"]}
     assert (notes["ap_small"], notes["ap50"]) == ("2 small objects", "IoU .50")
+    assert notes["ap_tall"].startswith("7 tall objects")
 
 
 def test_of_very_many_classes_the_most_frequent_are_drawn():
