@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ssd_core.config import ConvertConfig, parse_section
+from ssd_core.data.conversion.journal import Share
 from ssd_core.data.shards.manifest import (
     CONVERTER_VERSION,
     Manifest,
@@ -25,10 +26,14 @@ SSD = Path(sys.executable).with_name("ssd")
 
 
 def convert_into(
-    out_dir: Path, config: Mapping[str, Any], source: Path, workers: int = 1
+    out_dir: Path,
+    config: Mapping[str, Any],
+    source: Path,
+    workers: int = 1,
+    share: Share | None = None,
 ) -> StageResult:
     section = parse_section(ConvertConfig, config, "convert")
-    return convert.run(section, str(source), LocalDirectory(out_dir), workers=workers)
+    return convert.run(section, str(source), LocalDirectory(out_dir), workers=workers, share=share)
 
 
 def run_convert(

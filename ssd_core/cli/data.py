@@ -109,6 +109,14 @@ def convert(
             min=1, metavar="N", help="Writing processes; the output does not depend on it."
         ),
     ] = 1,
+    share: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Write only every N-th shard, on one of N machines; then the command without "
+            "--share completes the data set.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check a COCO, VOC, YOLO or TXT data set and pack it into shards.
@@ -119,10 +127,13 @@ def convert(
 
     Example: ssd convert images --train annotations/a.json:images --classes cat,dog --out shards
     """
+    from ssd_core.data.conversion.journal import Share
     from ssd_core.stages import convert as stage
 
     config = _parse(locals())
-    finish(stage.run(config, source, out, workers=workers), out, as_json=as_json)
+    own = Share.parse(share) if share is not None else None
+    result = stage.run(config, source, out, workers=workers, share=own)
+    finish(result, out, as_json=as_json)
 
 
 def check(

@@ -5,10 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from ssd_core.config import ConvertConfig, differences
+from ssd_core.data.conversion.journal import Share
 from ssd_core.data.conversion.ownership import find_strays, lock_dataset, remove
-from ssd_core.data.conversion.pack import pack_dataset
+from ssd_core.data.conversion.pack import pack_dataset, pack_share
 from ssd_core.data.conversion.part import Conversion
-from ssd_core.data.conversion.publish import check_writable, publish_dataset
+from ssd_core.data.conversion.publish import check_writable, publish_dataset, publish_share
 from ssd_core.data.shards.files import check_shard_sizes
 from ssd_core.data.shards.manifest import (
     Manifest,
@@ -30,6 +31,7 @@ from ssd_core.stages.frame import (
     Invocation,
     Results,
     check_outside,
+    check_owner,
     run_stage,
 )
 from ssd_core.store import LocalDirectory, Location
@@ -41,7 +43,14 @@ _BESIDE = (INVOCATION_FILE, RESULTS_FILE)
 """Files of a data set in a store beside its manifest and shards."""
 
 
-def run(config: ConvertConfig, source: str, out_dir: Location, *, workers: int = 1) -> StageResult:
+def run(
+    config: ConvertConfig,
+    source: str,
+    out_dir: Location,
+    *,
+    workers: int = 1,
+    share: Share | None = None,
+) -> StageResult:
     """Convert a data set, or return immediately if `out_dir` already holds the result.
 
     Writes the shards, `findings.json` if there are findings, and last `manifest.json`. A killed run
@@ -53,6 +62,8 @@ def run(config: ConvertConfig, source: str, out_dir: Location, *, workers: int =
         source: path or URI of the data set.
         out_dir: directory of the shards.
         workers: number of writing processes; does not affect the result.
+        share: write only the shards of this share, on as many machines as there are shares; a later
+            conversion without a share writes the manifest, and any shard that is still missing.
 
     Raises:
         UsageError: the source does not exist or is converted already, or `out_dir` is inside it.
@@ -60,14 +71,16 @@ def run(config: ConvertConfig, source: str, out_dir: Location, *, workers: int =
         DataError: the data set has errors; `findings.json` in `out_dir` lists all findings.
     """
     opened = open_source(source)
-    return _run(config, opened, _key(config, opened), out_dir, workers)
+    return _run(config, opened, _key(config, opened), out_dir, workers, share)
 
 
-def run_in(layout: Layout, config: ConvertConfig, source: str) -> StageResult:
+def run_in(
+    layout: Layout, config: ConvertConfig, source: str, share: Share | None = None
+) -> StageResult:
     """Convert a data set into the directory that its listing key names, shared by all runs."""
     opened = open_source(source)
     key = _key(config, opened)
-    return _run(config, opened, key, layout.dataset(key), workers=1)
+    return _run(config, opened, key, layout.dataset(key), workers=1, share=share)
 
 
 def _key(config: ConvertConfig, source: Source) -> str:
@@ -75,19 +88,31 @@ def _key(config: ConvertConfig, source: Source) -> str:
 
 
 def _run(
-    config: ConvertConfig, source: Source, key: str, out_dir: Location, workers: int
+    config: ConvertConfig,
+    source: Source,
+    key: str,
+    out_dir: Location,
+    workers: int,
+    share: Share | None,
 ) -> StageResult:
     check_source(source, out_dir)
     if config.shards == "mindrecord":
         check_version("mindspore")
-    folder = out_dir.local or own_temporary_directory("staging") / key
+    staging = own_temporary_directory("staging") / (f"{key}-{share}" if share else key)
     conversion = Conversion(
-        source=source, config=config, out_dir=folder, findings_dir=out_dir, listing_key=key
+        source=source,
+        config=config,
+        out_dir=out_dir.local or staging,
+        target=out_dir,
+        listing_key=key,
+        share=share,
     )
-    make_directory(folder)
-    with lock_dataset(folder):
+    make_directory(conversion.out_dir)
+    with lock_dataset(conversion.out_dir, shared=share is not None and out_dir.local is not None):
+        if share is not None:
+            return _convert_share(conversion, share, workers)
         if out_dir.local is None:
-            manifest = _convert_into_store(conversion, out_dir, workers)
+            manifest = _convert_into_store(conversion, workers)
         else:
             manifest = _convert(conversion, workers)
     return StageResult(
@@ -96,8 +121,37 @@ def _run(
     )
 
 
-def _convert_into_store(conversion: Conversion, out_dir: Location, workers: int) -> Manifest:
+def _convert_share(conversion: Conversion, share: Share, workers: int) -> StageResult:
+    """Write the shards of a share, and what the conversion of the whole needs of their images."""
+    target = conversion.target
+    existing = _existing_manifest(target, conversion.config)
+    if existing is not None and _is_current(existing, conversion.listing_key, target):
+        announce("%s: already converted, unchanged", target)
+        return StageResult(metadata={"uri": target.uri})
+    if target.local is None:
+        check_writable(target)
+    elif target.head(INVOCATION_FILE) is not None:
+        check_owner("convert", target)
+    packed = pack_share(replace(conversion, existing=existing), workers=workers)
+    if target.local is None:
+        publish_share(conversion, packed)
+        _empty(conversion.out_dir)
+    shards = [shard for part in packed for shard in part.shards]
+    images, boxes = sum(shard.rows for shard in shards), sum(part.boxes for part in packed)
+    announce(
+        "share %d of %d: %s, %s, %s",
+        share.index,
+        share.count,
+        format_count(images, "image"),
+        format_count(boxes, "box"),
+        format_count(len(shards), "shard"),
+    )
+    return StageResult(metrics={"images": images, "boxes": boxes}, metadata={"uri": target.uri})
+
+
+def _convert_into_store(conversion: Conversion, workers: int) -> Manifest:
     """Convert in a temporary folder named by the listing key, so a rerun continues; then upload."""
+    out_dir = conversion.target
     manifest = _existing_manifest(out_dir, conversion.config)
     if manifest is not None and _is_current(manifest, conversion.listing_key, out_dir):
         announce("%s: already converted, unchanged", out_dir)
@@ -105,10 +159,14 @@ def _convert_into_store(conversion: Conversion, out_dir: Location, workers: int)
         check_writable(out_dir)
         _convert(conversion, workers)
         manifest = publish_dataset(conversion.out_dir, out_dir, beside=_BESIDE)
-    # The folder stays: another process may wait for its lock.
-    for path in conversion.out_dir.iterdir():
-        remove(path)
+    _empty(conversion.out_dir)
     return manifest
+
+
+def _empty(folder: Path) -> None:
+    """Remove the content of a folder, which stays: another process may wait for its lock."""
+    for path in folder.iterdir():
+        remove(path)
 
 
 def _convert(conversion: Conversion, workers: int) -> Manifest:

@@ -241,7 +241,7 @@ FILES = JSON_FILES | {
         "model/weights.safetensors", lambda at: read_model(LocalDirectory(at / "model")), seal_model
     ),
     "state": Target(f"{STEP}/state.safetensors", open_checkpoints, seal_checkpoint),
-    "journal": Target("journal.jsonl", journalled_shards),
+    "journal": Target("journal.jsonl", lambda folder: journalled_shards(folder, "journal.jsonl")),
     "placements": Target("placements.yaml", read_placements),
     "credentials": Target("credentials", read_credentials),
     "frozen graph": Target("graph.pb", lambda at: read_graph((at / "graph.pb").read_bytes())),

@@ -12,6 +12,7 @@ import pytest
 from ssd_core.config import AugmentConfig, ConvertConfig
 from ssd_core.data.batches.loader import Loader
 from ssd_core.data.batches.order import SHARDS_PER_GROUP
+from ssd_core.data.conversion.journal import Share
 from ssd_core.data.conversion.publish import publish_dataset
 from ssd_core.data.shards.arrow.rows import ArrowRows
 from ssd_core.data.shards.manifest import read_manifest
@@ -24,7 +25,7 @@ from ssd_core.structures import Record
 from tests.faults.fault_proxy import FaultProxy
 from tests.processes import SSD, run_ssd
 from tests.small_model import describe_input
-from tests.store.conftest import keys, new_location, refusal, run_killed, use_server
+from tests.store.conftest import content_of, keys, new_location, refusal, run_killed, use_server
 from tests.store.servers import S3Server, wait_until
 
 pytestmark = pytest.mark.usefixtures("user_environment")
@@ -89,6 +90,28 @@ def test_a_conversion_into_a_store_equals_a_local_one(
     user_proxy.heal()
     convert.run(CONFIG, str(few_images), location)
     assert not [request for request in user_proxy.seen if request.method == "PUT"]
+
+
+def test_shares_in_a_store_equal_one_conversion(
+    few_images: Path, location: Location, user_proxy: FaultProxy, tmp_path: Path
+) -> None:
+    """The last step sends no shard again, nor reads one; a share that is repeated does neither."""
+    convert.run(CONFIG, str(few_images), location / "whole")
+    shared = location / "shared"
+    words = [SSD, "convert", few_images, "--out", shared.uri, "--set", "convert.shard_bytes=50000"]
+    run_killed([*words, "--share", "1/2"], user_proxy, "journal-1-of-2", after=lambda: True)
+    user_proxy.heal()
+    for share in (Share(1, 2), Share(2, 2), Share(2, 2)):
+        convert.run(CONFIG, str(few_images), shared, share=share)
+    assert shared.head("manifest.json") is None
+    sent = [r.target for r in user_proxy.seen if r.method == "PUT" and ".arrow" in r.target]
+    num_seen = len(user_proxy.seen)
+    convert.run(CONFIG, str(few_images), shared)
+    moved = [r for r in user_proxy.seen[num_seen:] if r.method != "HEAD" and ".arrow" in r.target]
+    assert moved == []
+    assert len(sent) == len(set(sent))
+    assert content_of(shared) == content_of(location / "whole")
+    assert [path for path in (tmp_path / "tmp").rglob("*") if path.is_file()] == []
 
 
 @pytest.mark.parametrize("moment", ["val-00000", "invocation.json", "manifest.json"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ssd_core.config import ConvertConfig
-from ssd_core.data.shards.manifest import read_manifest
+from ssd_core.data.shards.manifest import read_manifest, store_folder
 from ssd_core.data.shards.mindrecord.format import FILE_NAMES
 from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import DataError
@@ -59,7 +59,7 @@ def test_a_conversion_into_a_store_is_read_from_there(
 ) -> None:
     there, here = read_manifest(remote_dir), read_manifest(local_dir)
     assert there.digest == here.digest
-    folder = f"shards-{here.digest[:16]}"
+    folder = store_folder(there.listing_key)
     assert [shard.name for shard in there.shards()] == [
         f"{folder}/{shard.name}" for shard in here.shards()
     ]

@@ -11,7 +11,7 @@ import pytest
 
 from ssd_core.config import ConvertConfig
 from ssd_core.data.conversion.publish import publish_dataset
-from ssd_core.data.shards.manifest import read_manifest
+from ssd_core.data.shards.manifest import read_manifest, store_folder
 from ssd_core.data.shards.reader import open_split
 from ssd_core.errors import DataError
 from ssd_core.stages import convert, gc, verify
@@ -305,8 +305,8 @@ def test_an_upload_replaces_shards_that_gc_may_soon_remove(
 def test_a_shard_removed_before_the_manifest_is_put_again(
     ageing: AgeingStore, versitygw: S3Server, local_dir: Path
 ) -> None:
-    digest = read_manifest(LocalDirectory(local_dir)).digest[:16]
-    key = f"shards-{digest}/train-00000.arrow"
+    folder = store_folder(read_manifest(LocalDirectory(local_dir)).listing_key)
+    key = f"{folder}/train-00000.arrow"
     with FaultProxy(versitygw.port) as proxy:
         proxied = open_s3(versitygw, ageing.store._prefix, endpoint=proxy.endpoint)
         proxy.fail(

@@ -69,9 +69,9 @@ def adopt_source(conversion: Conversion, findings: Findings) -> Manifest:
         seen,
         findings,
     )
-    findings.write(conversion.findings_dir)
-    findings.log(conversion.findings_dir)
-    findings.check(conversion.findings_dir, dropped=0, listed=0, objects=0, max_skipped=0)
+    findings.write(conversion.target)
+    findings.log(conversion.target)
+    findings.check(conversion.target, dropped=0, listed=0, objects=0, max_skipped=0)
     return make_manifest(
         config,
         source={"uri": conversion.source.uri, "format": "mindrecord"} | dict(places),

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
-from ssd_core.data.conversion.journal import JOURNAL_FILE, journalled_shards
+from ssd_core.data.conversion.journal import JOURNAL_NAME, journalled_shards
 from ssd_core.data.shards.manifest import SHARD_NAME, Manifest, dataset_of, read_if_any
 from ssd_core.errors import DataError
 from ssd_core.logs import logger
@@ -29,13 +29,17 @@ Held = Literal["held", "busy", "unknown"]
 
 
 @contextmanager
-def lock_dataset(data_dir: Path) -> Iterator[None]:
-    """Lock an existing directory exclusively, waiting for its present holder."""
+def lock_dataset(data_dir: Path, *, shared: bool = False) -> Iterator[None]:
+    """Lock an existing directory, waiting for its present holders.
+
+    Shared holders, the shares of one conversion, write files of different names.
+    """
+    mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     with _open_directory(data_dir) as descriptor:
-        if _try_lock(descriptor, data_dir) == "busy":
+        if _try_lock(descriptor, data_dir, mode) == "busy":
             logger.info("%s: waiting for another conversion in this directory", data_dir)
             with watchdog.waiting():
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                fcntl.flock(descriptor, mode)
         yield
 
 
@@ -43,7 +47,7 @@ def lock_dataset(data_dir: Path) -> Iterator[None]:
 def try_lock(data_dir: Path) -> Iterator[Held]:
     """Lock an existing directory if it is free, without waiting; yield the state of the lock."""
     with _open_directory(data_dir) as descriptor:
-        yield _try_lock(descriptor, data_dir)
+        yield _try_lock(descriptor, data_dir, fcntl.LOCK_EX)
 
 
 @contextmanager
@@ -56,9 +60,9 @@ def _open_directory(data_dir: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _try_lock(descriptor: int, data_dir: Path) -> Held:
+def _try_lock(descriptor: int, data_dir: Path, mode: int) -> Held:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
     except BlockingIOError:
         return "busy"
     except OSError as error:  # some network file systems cannot lock a directory
@@ -68,33 +72,40 @@ def _try_lock(descriptor: int, data_dir: Path) -> Held:
 
 
 def find_strays(data_dir: Path, manifest: Manifest) -> list[Path]:
-    """Return the journal, half-written files and shards that `manifest` does not name, sorted.
+    """Return the journals, half-written files and shards that `manifest` does not name, sorted.
 
     The caller has just written the manifest: here every file with the name of a shard is ours.
     """
     paths = {path for path in data_dir.iterdir() if _is_own_name(path.name)}
-    paths |= {data_dir / shard.name for shard in journalled_shards(data_dir) or ()}
+    for name in _journals_in(data_dir):
+        paths |= {data_dir / shard.name for shard in journalled_shards(data_dir, name) or ()}
     paths -= {data_dir / shard.name for shard in manifest.shards()}
     return sorted(path for path in paths if path.exists())
 
 
 def _is_own_name(name: str) -> bool:
-    is_shard = SHARD_NAME.fullmatch(name) is not None
-    return is_shard or name == JOURNAL_FILE or name.startswith(PARTIAL_PREFIX)
+    patterns = (SHARD_NAME, JOURNAL_NAME)
+    return name.startswith(PARTIAL_PREFIX) or any(p.fullmatch(name) for p in patterns)
+
+
+def _journals_in(data_dir: Path) -> list[str]:
+    return [path.name for path in data_dir.iterdir() if JOURNAL_NAME.fullmatch(path.name)]
 
 
 def find_abandoned(data_dir: Path, manifest: Manifest | None) -> list[Path]:
-    """Return the journal of a killed conversion and the shards that only it names, sorted.
+    """Return the journals of a killed conversion and the shards that only they name, sorted.
 
     A file of the same name with other content is not returned: another program stored it there.
     """
-    shards = journalled_shards(data_dir)
-    if shards is None:
-        return []
     owned = {shard.name for shard in manifest.shards()} if manifest else set()
     directory = LocalDirectory(data_dir)
-    names = {shard.name for shard in shards if shard.name not in owned and shard.is_in(directory)}
-    return sorted(data_dir / name for name in {*names, JOURNAL_FILE})
+    names = set()
+    for journal in _journals_in(data_dir):
+        shards = journalled_shards(data_dir, journal)
+        if shards is not None:
+            found = {s.name for s in shards if s.name not in owned and s.is_in(directory)}
+            names |= {journal, *found}
+    return sorted(data_dir / name for name in names)
 
 
 def find_unowned(root: Location, objects: Iterable[StoredObject]) -> dict[str, list[StoredObject]]:

@@ -41,21 +41,45 @@ def pack_dataset(conversion: Conversion, *, workers: int = 1) -> Manifest:
     return manifest
 
 
+def pack_share(conversion: Conversion, *, workers: int = 1) -> list[PackedPart]:
+    """Write the shards of `conversion.share` and its journal; `pack_dataset` takes them from there.
+
+    Adopted MindRecord files are not divided, so no share has any.
+
+    Raises:
+        DataError: a finding stops the conversion; `findings.json` has those of this share.
+    """
+    if is_mindrecord(conversion.source, conversion.config):
+        return []
+    findings = Findings(conversion.config.policy)
+    _, _, packed = _pack_images(conversion, findings, workers)
+    if findings.stops:
+        findings.write(conversion.target)
+        findings.check(conversion.target, dropped=0, listed=0, objects=1, max_skipped=1)
+    return packed
+
+
+def _pack_images(
+    conversion: Conversion, findings: Findings, workers: int
+) -> tuple[SourceDataset, list[Part], list[PackedPart]]:
+    dataset = read_dataset(conversion.source, conversion.config, findings)
+    check_listing(conversion.source, dataset, findings)
+    parts = plan_parts(conversion, dataset)
+    return dataset, parts, list(_pack_parts(conversion, dataset, parts, findings, workers))
+
+
 def _pack_source(conversion: Conversion, findings: Findings, workers: int) -> Manifest:
     source = conversion.source
-    dataset = read_dataset(source, conversion.config, findings)
-    check_listing(source, dataset, findings)
-    parts = plan_parts(conversion, dataset)
-    packed = list(_pack_parts(conversion, dataset, parts, findings, workers))
+    dataset, parts, packed = _pack_images(conversion, findings, workers)
     seen = _seen_images(dataset, parts, packed)
     report_equal_images(lambda image: source.read(image.path), seen, findings)
     splits = {name: _join(name, packed) for name in dataset.splits}
-    findings.write(conversion.findings_dir)
-    findings.log(conversion.findings_dir)
+    findings.write(conversion.target)
+    findings.log(conversion.target)
     listed = sum(split.num_listed for split in dataset.splits.values())
     written = sum(split.images for split in splits.values())
     findings.check(
-        conversion.findings_dir,
+        conversion.target,
         dropped=listed - written,
         listed=listed,
         objects=sum(len(split.annotations) for split in dataset.splits.values()),
@@ -84,7 +108,12 @@ def _pack_parts(
     workers: int,
 ) -> Iterator[PackedPart]:
     """Yield the result of each part, in order; finished parts of an interrupted run are kept."""
-    journal = Journal(conversion.out_dir, conversion.listing_key)
+    journal = Journal(
+        conversion.out_dir,
+        conversion.listing_key,
+        share=conversion.share,
+        shares_dir=conversion.shares_dir,
+    )
     finished = [journal.find(part.split, part.index) for part in parts]
     missing = [part for part, found in zip(parts, finished, strict=True) if found is None]
     total = sum(len(part.positions) for part in parts)

@@ -11,11 +11,11 @@ from typing import Protocol
 from ssd_core.config import ConvertConfig, ShardFormat, SplitName
 from ssd_core.data.checking.duplicates import take_fingerprint
 from ssd_core.data.checking.samples import check_image
-from ssd_core.data.conversion.journal import PackedPart
+from ssd_core.data.conversion.journal import PackedPart, Share
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats.dataset import SourceDataset, SourceSplit
 from ssd_core.data.shards.arrow.writer import ArrowWriter
-from ssd_core.data.shards.manifest import Manifest, Shard, other_dataset
+from ssd_core.data.shards.manifest import Manifest, Shard, other_dataset, store_folder
 from ssd_core.data.shards.mindrecord.files import MindRecordWriter
 from ssd_core.data.sources.base import Source
 from ssd_core.errors import DataError
@@ -31,11 +31,19 @@ class Conversion:
     source: Source
     config: ConvertConfig
     out_dir: Path
-    findings_dir: Location
-    """Where `findings.json` is written: `out_dir`, or the store that the data set is for."""
+    target: Location
+    """What the data set is for, where `findings.json` is written: `out_dir`, or a store."""
     listing_key: str
+    share: Share | None = None
+    """The share that is packed; None for all parts, and the manifest."""
     existing: Manifest | None = None
     """Of a complete data set in `out_dir`; the result must be equal to it."""
+
+    @property
+    def shares_dir(self) -> Location:
+        """The directory that the shares of this conversion put their shards and journals in."""
+        in_store = self.target / store_folder(self.listing_key)
+        return self.target if self.target.local is not None else in_store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +80,8 @@ bytes according to the listing."""
 def plan_parts(conversion: Conversion, dataset: SourceDataset) -> list[Part]:
     """Divide the images of all splits: a part ends when its files reach `shard_bytes`.
 
-    The files of a MindRecord split refer to each other, so there a split is one part.
+    The files of a MindRecord split refer to each other, so there a split is one part. A share has
+    only its own.
     """
     limit = conversion.config.shard_bytes if conversion.config.shards == "arrow" else math.inf
     parts = []
@@ -83,7 +92,7 @@ def plan_parts(conversion: Conversion, dataset: SourceDataset) -> list[Part]:
             if num_bytes >= limit or end == len(split):
                 parts.append(Part(split=name, index=index, positions=range(first, end)))
                 first, num_bytes, index = end, 0, index + 1
-    return parts
+    return parts[conversion.share.slice] if conversion.share else parts
 
 
 def pack_part(

@@ -1,23 +1,29 @@
 """Copy a converted data set into a store: first the shards, last the manifest that names them.
 
-In a store, the shards are in a folder whose name contains part of the digest. So conversions that
-race for one location cannot mix their files: the first to commit its manifest wins, and all its
-shards are there. The shards keep their file names, because MindRecord files contain them.
+In a store, the shards are in a folder whose name contains part of the listing key. So conversions
+of different sources that race for one location cannot mix their files: the first to commit its
+manifest wins, and all its shards are there. Shares of one conversion put theirs, and then their
+journals, into the same folder. The shards keep their file names, which MindRecord files contain.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from ssd_core.data.ahead import map_ahead
+from ssd_core.data.conversion.journal import PackedPart, journal_name
 from ssd_core.data.conversion.ownership import ABANDONED_SECONDS
+from ssd_core.data.conversion.part import Conversion
 from ssd_core.data.shards.manifest import (
     Manifest,
     Shard,
     format_manifest,
     other_dataset,
     read_manifest,
+    store_folder,
 )
+from ssd_core.errors import TransientError
 from ssd_core.logs import Progress, logger
 from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.layout import MANIFEST_FILE
@@ -37,7 +43,8 @@ def publish_dataset(data_dir: Path, location: Location, *, beside: Sequence[str]
     manifest = read_manifest(LocalDirectory(data_dir))
     paths = [data_dir / shard.name for shard in manifest.shards()]
     if location.head(MANIFEST_FILE) is None:
-        renamed = manifest.rename_shards(lambda name: f"{manifest.store_folder}/{name}")
+        folder = store_folder(manifest.listing_key)
+        renamed = manifest.rename_shards(lambda name: f"{folder}/{name}")
         _upload(location, paths, renamed.shards(), max_age=_REUSED_SECONDS)
         for name in beside:
             _mirror(location, data_dir, name)
@@ -46,8 +53,20 @@ def publish_dataset(data_dir: Path, location: Location, *, beside: Sequence[str]
     if published.digest != manifest.digest:
         raise other_dataset(location, f"its digest is {published.digest[:12]}…")
     # Now the manifest owns the shards; this restores any that were removed before that.
-    _upload(location, paths, published.shards(), max_age=float("inf"))
+    _upload(location, paths, published.shards(), max_age=math.inf)
+    shares_dir = location / store_folder(manifest.listing_key)
+    for found in shares_dir.list("journal"):
+        shares_dir.delete(found.key)
     return published
+
+
+def publish_share(conversion: Conversion, packed: Sequence[PackedPart]) -> None:
+    """Copy the shards of a share to the store of the data set, and last its journal."""
+    shards = [shard for part in packed for shard in part.shards]
+    paths = [conversion.out_dir / shard.name for shard in shards]
+    _upload(conversion.shares_dir, paths, shards, max_age=_REUSED_SECONDS)
+    name = journal_name(conversion.share)
+    conversion.shares_dir.put(name, conversion.out_dir / name)
 
 
 def check_writable(location: Location) -> None:
@@ -65,8 +84,13 @@ def _upload(
     def upload(file: tuple[Path, Shard]) -> bool:
         path, shard = file
         stored = location.head(shard.name)
-        if stored is not None and _is_usable(stored, shard, max_age):
+        is_here = path.exists()  # a share on another machine has no file here
+        if stored is not None and _is_usable(stored, shard, max_age if is_here else math.inf):
             return False
+        if not is_here:
+            raise TransientError(
+                f"{location}/{shard.name} was removed or replaced meanwhile; repeat the command"
+            )
         location.put(shard.name, path)
         return True
 
@@ -82,8 +106,9 @@ def _upload(
 
 
 def _is_usable(stored: StoredObject, shard: Shard, max_age: float) -> bool:
-    """Return whether an object can be reused; its name already identifies its content."""
-    return stored.num_bytes == shard.num_bytes and time.time() - stored.changed < max_age
+    """Return whether an object can be reused; without a hash its name identifies its content."""
+    is_equal = stored.num_bytes == shard.num_bytes and stored.sha256 in {"", shard.sha256}
+    return is_equal and time.time() - stored.changed < max_age
 
 
 def _mirror(location: Location, data_dir: Path, name: str) -> None:

@@ -89,11 +89,6 @@ class Manifest(_Model):
         """Last part of the URI of the source."""
         return PurePosixPath(str(self.source.get("uri", ""))).name
 
-    @property
-    def store_folder(self) -> str:
-        """Name of the folder of the shards in a store."""
-        return f"shards-{self.digest[:16]}"
-
     def rename_shards(self, rename: Callable[[str], str]) -> "Manifest":
         """Return the manifest with other names of the shards."""
 
@@ -131,8 +126,13 @@ def make_manifest(
 
 SHARD_NAME = re.compile(r"(train|val)-\d{5,}\.arrow")
 """Names that `shard_name` returns."""
-_IN_STORE = re.compile(r"(?:(.*)/)?shards-[0-9a-f]{16}/.+")
-"""A shard in a store, after the folder of its data set; see `Manifest.store_folder`."""
+_IN_STORE = re.compile(r"(?:(.*)/)?shards-[0-9a-f]{16}/(.+)")
+"""A shard in a store, after the folder of its data set; see `store_folder`."""
+
+
+def store_folder(listing_key: str) -> str:
+    """Return the name of the folder of the shards of a conversion in a store."""
+    return f"shards-{listing_key[:16]}"
 
 
 def shard_name(split: str, index: int) -> str:
@@ -230,12 +230,17 @@ def _gives_its_digest(manifest: Manifest) -> bool:
     """
     if manifest.options.get("shards", manifest.format) != manifest.format:
         return False
-    local = manifest.rename_shards(lambda name: name.removeprefix(f"{manifest.store_folder}/"))
+    local = manifest.rename_shards(_local_name)
     return any(
         manifest.digest
         == content_digest(local.classes, local.splits, local.options, version=version)
         for version in range(CONVERTER_VERSION, 0, -1)
     )
+
+
+def _local_name(name: str) -> str:
+    match = _IN_STORE.fullmatch(name)
+    return match[2] if match and not match[1] else name
 
 
 def read_if_any(place: Location) -> Manifest | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ssd_core.config import SplitName
-from ssd_core.data.conversion.journal import JOURNAL_FILE, Journal, PackedPart
+from ssd_core.data.conversion.journal import Journal, PackedPart, journal_name
 from ssd_core.data.findings import Findings
 from ssd_core.data.shards.manifest import Shard
 from ssd_core.store.local import file_sha256
@@ -72,7 +72,7 @@ def test_a_part_whose_images_were_all_dropped_is_kept(tmp_path: Path) -> None:
 def test_a_journal_cut_anywhere_keeps_its_whole_lines_and_can_be_continued(
     tmp_path: Path, parts: list[PackedPart]
 ) -> None:
-    path = tmp_path / JOURNAL_FILE
+    path = tmp_path / journal_name(None)
     content = path.read_bytes()
     for size in range(len(content), -1, -61):
         path.write_bytes(content[:size])
@@ -87,5 +87,5 @@ def test_a_journal_cut_anywhere_keeps_its_whole_lines_and_can_be_continued(
 
 
 def test_a_journal_that_is_not_text_is_ignored(tmp_path: Path) -> None:
-    (tmp_path / JOURNAL_FILE).write_bytes(b"\xff\xfe\0")
+    (tmp_path / journal_name(None)).write_bytes(b"\xff\xfe\0")
     assert kept(tmp_path) == []

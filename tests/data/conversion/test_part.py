@@ -31,9 +31,9 @@ def make_dataset(names: Iterable[str] = SIZES) -> SourceDataset:
 
 def convert(source: FolderSource, out_dir: Path, **changes: object) -> Conversion:
     config = ConvertConfig.model_validate({"shard_bytes": 30, "policy": "repair"} | changes)
-    findings_dir = LocalDirectory(out_dir)
+    target = LocalDirectory(out_dir)
     return Conversion(
-        source=source, config=config, out_dir=out_dir, findings_dir=findings_dir, listing_key="key"
+        source=source, config=config, out_dir=out_dir, target=target, listing_key="key"
     )
 
 
