@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ssd_core.cli.options import Json, print_json
+from ssd_core.cli.options import Json, align, print_json
 from ssd_core.errors import UsageError
 from ssd_core.store import Location
 
@@ -58,11 +58,11 @@ def _table(reviewed: "Sequence[tuple[Measurement, Verdict]]") -> Iterator[str]:
         "",
         "verdict",
     )
-    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    heading, *lines = align([titles, *rows])
     before = reviewed[0][0]
-    yield _align(titles, widths)
-    for (each, _), row in zip(reviewed, rows, strict=True):
-        yield _align(row, widths)
+    yield heading
+    for (each, _), line in zip(reviewed, lines, strict=True):
+        yield line
         yield from (f"    {change}" for change in each.changes_since(before))
         before = each
 
@@ -85,8 +85,3 @@ def _row(each: "Measurement", found: "Verdict", fastest: float) -> tuple[str, ..
         "█" * max(1, round(_BAR_WIDTH * speed / fastest)),
         found.word + (f" ({METRICS[found.metric].title})" if is_other else ""),
     )
-
-
-def _align(cells: Sequence[str], widths: Sequence[int]) -> str:
-    pairs = zip(cells, widths, strict=True)
-    return "  ".join(f"{cell:{width}}" for cell, width in pairs).rstrip()

@@ -1,7 +1,7 @@
 """Options that several commands share, so that each has one meaning, and their common end."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, get_args
 
 import typer
@@ -196,6 +196,15 @@ def finish(result: StageResult, output: Location, *, as_json: bool) -> None:
         print_json({"metrics": result.metrics, **result.metadata, "output": output.uri})
     else:
         print(output)
+
+
+def align(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return one line per row, whose cells begin in the same columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
 
 
 def print_json(content: Any) -> None:

@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
-from ssd_core.cli.options import Assignments, Json, print_json
+from ssd_core.cli.options import Assignments, Json, align, print_json
 from ssd_core.config import explain
 from ssd_core.errors import UsageError
-from ssd_core.recipes import RECIPES, load_recipe
+from ssd_core.logs import announce
+from ssd_core.recipes import load_recipe
 from ssd_core.recipes.overrides import override
 
 _INDENT = " " * 4
@@ -22,7 +23,7 @@ def recipes(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """List the recipes, or print one of them as JSON with all its values.
+    """List the recipes with their figures, or print one of them as JSON with all its values.
 
     Example: ssd recipes demo --explain
     """
@@ -40,10 +41,15 @@ def recipes(
 
 
 def _list(*, as_json: bool) -> None:
-    listed = {name: load_recipe(name).description for name in RECIPES}
+    from ssd_core.recipes.facts import TITLES, describe_recipes, format_figures
+
+    described = [*describe_recipes()]
     if as_json:
-        print_json(listed)
+        print_json({each["recipe"]: each for each in described})
         return
-    width = max(map(len, listed))
-    for name, description in listed.items():
-        print(f"{name:{width}}  {description}")
+    for line in align([TITLES, *map(format_figures, described)]):
+        print(line)
+    announce(
+        "for 80 classes; a multiply-add counts as two operations; * without images with crowds"
+    )
+    announce("train one with 'ssd train --recipe NAME --data DIR --out DIR'")

@@ -13,11 +13,11 @@ from ssd_core.recipes.anchors import paper_levels
 
 
 def demo() -> Recipe:
-    """Return the recipe of `make demo`: a residual SSD of 0.9 M parameters at 256 px."""
+    """Return the recipe of `make demo`: a residual SSD at 256 px."""
     size = 256
     return Recipe(
         name="demo",
-        description="Residual SSD, 256 px, 0.9 M parameters: learns in minutes on two CPU cores;"
+        description="Residual SSD, 256 px: learns in minutes on two CPU cores;"
         " crops as in mmdetection",
         train=TrainConfig(
             model=ModelConfig(

@@ -14,7 +14,7 @@ def ssd300_mobilenet_v1() -> Recipe:
     return derive(
         base,
         name="ssd300_mobilenet_v1",
-        description="SSD300 with MobileNetV1, 300 px, 1,917 anchors; training of MindSpore",
+        description="SSD300 with MobileNetV1, 300 px; training of MindSpore",
         model={
             "backbone": "mobilenet_v1",
             "norm": NormSpec(),

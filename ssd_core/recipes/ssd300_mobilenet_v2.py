@@ -34,7 +34,7 @@ def ssd300_mobilenet_v2() -> Recipe:
     """Return MindSpore's `ssd300`: 500 epochs, batch size 256, focal loss, 4.4 M parameters."""
     return Recipe(
         name="ssd300_mobilenet_v2",
-        description="SSD300 with MobileNetV2, 300 px, 1,917 anchors; training of MindSpore",
+        description="SSD300 with MobileNetV2, 300 px; training of MindSpore",
         train=TrainConfig(
             model=ModelConfig(
                 backbone="mobilenet_v2",

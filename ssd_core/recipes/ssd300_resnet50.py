@@ -19,7 +19,7 @@ def ssd300_resnet50() -> Recipe:
     return derive(
         ssd300_vgg16(),
         name="ssd300_resnet50",
-        description="SSD300 with ResNet-50, 300 px, 8,732 anchors; training of NVIDIA",
+        description="SSD300 with ResNet-50 up to conv4, 300 px; training of NVIDIA; PyTorch only",
         model={
             "backbone": "resnet50",
             "std": (58.395, 57.12, 57.375),

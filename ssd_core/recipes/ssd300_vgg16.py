@@ -24,7 +24,7 @@ def ssd300_vgg16() -> Recipe:
     """Return the paper's SSD300: 120 epochs, batch size 64, learning rate / 10 after 80 and 110."""
     return Recipe(
         name="ssd300_vgg16",
-        description="SSD300 with VGG16, 300 px, 8,732 anchors; crops and training of mmdetection",
+        description="SSD300 with VGG16, 300 px; crops and training of mmdetection",
         train=TrainConfig(
             model=ModelConfig(
                 backbone="vgg16",

@@ -27,8 +27,8 @@ def _with_min_scale(name: str, min_scale: float, devices: str) -> Recipe:
     return derive(
         ssd300_mobilenet_v2(),
         name=name,
-        description="MindSpore's SSD300 with VGG16 without biases and L2Norm, 300 px, "
-        f"7,308 anchors; its configuration for {devices}",
+        description="MindSpore's SSD300 with VGG16 without biases and L2Norm, 300 px; "
+        f"its configuration for {devices}",
         model={"backbone": "vgg16_linear", "anchors": anchors},
         schedule={"warmup": 2 / _EPOCHS},
         epochs=_EPOCHS,

@@ -19,7 +19,7 @@ def ssd512_vgg16() -> Recipe:
     return derive(
         ssd300_vgg16(),
         name="ssd512_vgg16",
-        description="SSD512 with VGG16, 512 px, 24,564 anchors; crops and training of mmdetection",
+        description="SSD512 with VGG16, 512 px; crops and training of mmdetection",
         model={
             "backbone": "vgg16_512",
             "image_size": 512,

@@ -17,8 +17,7 @@ def ssd640_mobilenet_v1_fpn() -> Recipe:
     return derive(
         ssd300_mobilenet_v1(),
         name="ssd640_mobilenet_v1_fpn",
-        description="SSD640 with MobileNetV1 and a pyramid, 640 px, 51,150 anchors; training of "
-        "MindSpore",
+        description="SSD640 with MobileNetV1 and a pyramid, 640 px; training of MindSpore",
         model={
             "image_size": 640,
             "pyramid": PyramidSpec(),
@@ -38,8 +37,7 @@ def ssd640_resnet50_fpn() -> Recipe:
     return derive(
         ssd640_mobilenet_v1_fpn(),
         name="ssd640_resnet50_fpn",
-        description="SSD640 with ResNet-50 and a pyramid, 640 px, 51,150 anchors; training of "
-        "MindSpore",
+        description="SSD640 with ResNet-50 and a pyramid, 640 px; training of MindSpore",
         model={"backbone": "resnet50_conv5", "norm": NormSpec(epsilon=1e-3, momentum=0.003)},
         init={"expected": "a ResNet-50 that was trained on ImageNet"},
         optimizer={"weight_decay": 4e-4},

@@ -29,7 +29,7 @@ def _for_voc(base: Recipe, anchors: tuple[AnchorLevel, ...]) -> Recipe:
     recipe = derive(
         base,
         name=f"{base.name}_voc",
-        description=base.description.replace("anchors", "anchors for Pascal VOC"),
+        description=base.description.replace(" px", " px, for Pascal VOC"),
         model={"anchors": anchors},
         optimizer={"learning_rate": 1e-3},
         schedule={"milestones": (160 / 240, 200 / 240)},

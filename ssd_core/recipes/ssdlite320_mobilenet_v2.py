@@ -15,7 +15,7 @@ def ssdlite320_mobilenet_v2() -> Recipe:
     return derive(
         ssd300_vgg16(),
         name="ssdlite320_mobilenet_v2",
-        description="SSDLite with MobileNetV2, 320 px, 3,234 anchors; training of mmdetection",
+        description="SSDLite with MobileNetV2, 320 px; training of mmdetection",
         model={
             "backbone": "mobilenet_v2_plain",
             "head": "separable",

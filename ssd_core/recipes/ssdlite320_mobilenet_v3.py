@@ -17,7 +17,7 @@ def ssdlite320_mobilenet_v3() -> Recipe:
     return derive(
         ssd300_vgg16(),
         name="ssdlite320_mobilenet_v3",
-        description="SSDLite with MobileNetV3, 320 px, 3,234 anchors; training of torchvision",
+        description="SSDLite with MobileNetV3, 320 px; training of torchvision; PyTorch only",
         model={
             "backbone": "mobilenet_v3",
             "head": "separable",

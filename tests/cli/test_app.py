@@ -42,7 +42,9 @@ def test_the_help_has_an_example(command: str) -> None:
 
 
 def test_recipes_are_listed_and_shown() -> None:
-    assert re.search("^ssd300_vgg16 +SSD300 with VGG16", run_ssd("recipes").stdout, re.MULTILINE)
+    assert re.search(
+        r"^ssd300_vgg16 +34\.3 M +68\.7 +8,732 ", run_ssd("recipes").stdout, re.MULTILINE
+    )
     shown = json.loads(run_ssd("recipes", "demo", "--set", "train.steps=7").stdout)
     assert shown["train"]["steps"] == 7
 

@@ -1,11 +1,12 @@
 """Every recipe gives the network of its source, which learns, continues and detects."""
 
 import math
-from typing import NamedTuple
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from ssd_core.backends import open_backend
 from ssd_core.backends.torch.model import Ssd
@@ -13,41 +14,15 @@ from ssd_core.config import PostprocessOverrides
 from ssd_core.data.shards.reader import open_split
 from ssd_core.detection.anchors import generate_anchors
 from ssd_core.recipes import RECIPES, load_recipe
+from ssd_core.recipes.facts import FACTS, describe_recipes, format_figures
 from ssd_core.recipes.overrides import override
 from ssd_core.stages.feed import open_loader
 from ssd_core.store import LocalDirectory
 
 NUM_CLASSES = 3
 NUM_STEPS = 3
-
-
-class Source(NamedTuple):
-    """Figures of the network that a recipe takes over."""
-
-    anchors: int
-    parameters: int
-    num_classes: int = 80
-    """For which the parameters are counted, without the background."""
-    training_size: int | None = None
-    """Side of smaller images that the same layers can train on in less time."""
-
-
-SOURCES = {
-    "demo": Source(5440, 870_272, num_classes=3),
-    "ssd300_vgg16": Source(8732, 35_641_826, num_classes=90),  # torchvision
-    "ssd300_vgg16_voc": Source(8732, 35_641_826, num_classes=90),
-    "ssd512_vgg16": Source(24564, 36_038_196),
-    "ssd512_vgg16_voc": Source(24564, 36_038_196),
-    "ssd300_vgg16_mindspore": Source(7308, 24_305_589),
-    "ssd300_vgg16_mindspore_gpu": Source(7308, 24_305_589),
-    "ssd300_mobilenet_v1": Source(1917, 11_294_517),
-    "ssd300_mobilenet_v2": Source(1917, 4_393_461),
-    "ssd300_resnet50": Source(8732, 22_894_902),  # built in tests/layouts/test_nvidia.py
-    "ssdlite320_mobilenet_v2": Source(3234, 4_228_788),
-    "ssdlite320_mobilenet_v3": Source(3234, 3_440_060, num_classes=90),  # torchvision
-    "ssd640_mobilenet_v1_fpn": Source(51150, 12_534_846, training_size=128),
-    "ssd640_resnet50_fpn": Source(51150, 33_294_654, training_size=128),
-}
+TRAINING_SIZES = {"ssd640_mobilenet_v1_fpn": 128, "ssd640_resnet50_fpn": 128}
+"""Sides of smaller images that the same layers can train on in less time."""
 
 NETWORKS = {
     (model.backbone, model.image_size): name
@@ -57,23 +32,50 @@ NETWORKS = {
 """The first recipe of each network: what else differs is tested by itself."""
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_anchors_parameters_and_outputs_are_those_of_the_source(name):
-    model, source = load_recipe(name).train.model, SOURCES[name]
-    assert len(generate_anchors(model.anchors, model.image_size)) == source.anchors
+def count(name, num_classes):
+    """Return parameters, operations in 1e9 for one image, and shapes of the outputs."""
+    model = load_recipe(name).train.model
     with torch.device("meta"):
-        network = Ssd(model, source.num_classes)
-        logits, offsets = network(torch.empty(2, 3, model.image_size, model.image_size))
-    assert sum(math.prod(weights.shape) for weights in network.parameters()) == source.parameters
-    assert logits.shape == (2, source.anchors, source.num_classes + 1)
-    assert offsets.shape == (2, source.anchors, 4)
+        network = Ssd(model, num_classes).eval()
+        with FlopCounterMode(display=False) as counter:
+            outputs = network(torch.empty(1, 3, model.image_size, model.image_size))
+    parameters = sum(math.prod(weights.shape) for weights in network.parameters())
+    return parameters, counter.get_total_flops() / 1e9, [tuple(each.shape) for each in outputs]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_figures_are_those_of_the_network(name):
+    facts, model = FACTS[name], load_recipe(name).train.model
+    assert len(generate_anchors(model.anchors, model.image_size)) == facts.anchors
+    parameters, gflop, shapes = count(name, 80)
+    assert (parameters, round(gflop, 2)) == (facts.parameters, facts.gflop)
+    assert shapes == [(1, facts.anchors, 81), (1, facts.anchors, 4)]
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "operations"),
+    [("ssd300_vgg16", 35_641_826, 34.858), ("ssdlite320_mobilenet_v3", 3_440_060, 0.583)],
+)
+def test_torchvision_publishes_the_same_figures(name, parameters, operations):
+    """For its 90 classes; a multiply-add counts there as one operation."""
+    found, gflop, _ = count(name, 90)
+    assert found == parameters
+    assert gflop / 2 == pytest.approx(operations, abs=5e-4)
+
+
+def test_the_documented_table_is_that_of_the_facts():
+    page = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text()
+    for described in describe_recipes():
+        name, *figures = map(str.strip, format_figures(described))
+        cells = (f"`{name}`", described["description"], *figures, f"`{described['command']}`")
+        assert f"\n| {' | '.join(cells)} |\n" in page
 
 
 @pytest.mark.parametrize("name", NETWORKS.values())
 def test_a_recipe_learns_from_random_weights_and_detects(name, bccd_shards):
     """At half its rate, without a warm-up; its state travels."""
     recipe = load_recipe(name)
-    side = SOURCES[name].training_size or recipe.train.model.image_size
+    side = TRAINING_SIZES.get(name) or recipe.train.model.image_size
     config = override(recipe, ["train.batch_size=2", f"train.model.image_size={side}"]).train
     split = open_split(LocalDirectory(bccd_shards), "train")
     batch = next(iter(open_loader(config, split).batches(0, 1)))
