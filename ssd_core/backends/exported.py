@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -108,15 +107,7 @@ class ExportedDetector:
         return self.postprocess(self.forward(images), sizes)
 
 
-class LoadedFile(NamedTuple):
-    """A file that a runtime has loaded."""
-
-    run: Run
-    precision: str = "fp32"
-    """In which the runtime computes what the file has in fp32."""
-
-
-def load_onnxruntime(content: bytes) -> LoadedFile:
+def load_onnxruntime(content: bytes) -> Run:
     """Load an ONNX file in onnxruntime."""
     import onnxruntime
 
@@ -129,15 +120,20 @@ def load_onnxruntime(content: bytes) -> LoadedFile:
         boxes, scores = session.run(OUTPUTS, {INPUT: images})
         return boxes, scores
 
-    return LoadedFile(run)
+    return run
 
 
-def _load_openvino(content: bytes) -> LoadedFile:
-    """Load an ONNX file in OpenVINO, which computes in bf16 where the processor does."""
+def _load_openvino(content: bytes) -> Run:
+    """Load an ONNX file in OpenVINO."""
     import openvino
 
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": count_processors(),
+        # Its own choice may be bf16, for which it crashes on some processors (2026.4, AVX2).
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
     core = openvino.Core()
-    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": count_processors()}
     compiled = core.compile_model(core.read_model(content), "CPU", settings)
 
     def run(images: ImageArray) -> Outputs:
@@ -145,11 +141,10 @@ def _load_openvino(content: bytes) -> LoadedFile:
         boxes, scores = (found[name] for name in OUTPUTS)
         return boxes, scores
 
-    hint = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
-    return LoadedFile(run, {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}[hint])
+    return run
 
 
-RUNTIMES: dict[str, Callable[[bytes], LoadedFile]] = {
+RUNTIMES: dict[str, Callable[[bytes], Run]] = {
     "onnxruntime": load_onnxruntime,
     "openvino": _load_openvino,
 }
@@ -165,11 +160,10 @@ def open_file(content: bytes, precision: str, runtime: str, device: str) -> tupl
     if device not in ("auto", "cpu"):
         raise missing_device(device, f"{runtime} runs exported files on the processor here")
     require_package(runtime)
-    loaded = RUNTIMES[runtime](content)
     info = DeviceInfo(
         framework=f"{runtime} {version(runtime)}",
         device="cpu",
         name=read_processor_name(),
-        precision=loaded.precision if precision == "fp32" else precision,
+        precision=precision,
     )
-    return loaded.run, info
+    return RUNTIMES[runtime](content), info

@@ -34,7 +34,7 @@ def check_onnx(path: Path) -> dict[str, int]:
 
 def run_onnx(path: Path, images: ImageArray) -> Outputs:
     """Return the boxes and scores of [N, S, S, 3] images."""
-    return load_onnxruntime(path.read_bytes()).run(images)
+    return load_onnxruntime(path.read_bytes())(images)
 
 
 def _write_fp16(path: Path, _: Sequence[ImageArray]) -> None:

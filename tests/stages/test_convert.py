@@ -348,7 +348,7 @@ def test_the_output_of_the_command(all_formats: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "train: txt_list/train.txt" in done.stderr
-    assert "100 train + 40 val images, 1878 boxes, 3 classes, 2 shards, 3.0 MB" in done.stdout
+    assert "100 train + 40 val images, 1,878 boxes, 3 classes, 2 shards, 3.0 MB" in done.stdout
 
 
 def test_two_conversions_at_once_do_the_work_once(own_source: Path, tmp_path: Path) -> None:

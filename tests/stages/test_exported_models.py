@@ -50,16 +50,14 @@ def read_ap50(model, shards, out, framework):
 def test_a_file_detects_what_its_model_detects(runtime, exported, trained_dir):
     expected = load_detector(trained_dir, score=0.3, device="cpu")
     detector = load_detector(exported["fp32"], score=0.3, framework=runtime, device="cpu")
-    has_rounded = detector.model.device.precision != "fp32"  # OpenVINO, where that is faster
-    least_iou, tolerance = (0.8, 0.05) if has_rounded else (0.999, 1e-3)
     for photograph in PHOTOGRAPHS[:6]:
         ours, theirs = detector(photograph), expected(photograph)
         sure = np.flatnonzero(theirs.scores > 0.35)  # rounding moves scores across the threshold
         assert len(sure) > 0
         overlaps = compute_iou(theirs.boxes[sure], ours.boxes)
         twins = overlaps.argmax(axis=1)
-        assert overlaps.max(axis=1).min() > least_iou
-        np.testing.assert_allclose(ours.scores[twins], theirs.scores[sure], atol=tolerance)
+        assert overlaps.max(axis=1).min() > 0.999
+        np.testing.assert_allclose(ours.scores[twins], theirs.scores[sure], atol=1e-3)
         assert [ours.names[twin] for twin in twins] == [theirs.names[row] for row in sure]
     assert detector.model.classes == expected.model.classes  # with the ids of their source
 
@@ -70,7 +68,7 @@ def test_a_file_detects_what_its_model_detects(runtime, exported, trained_dir):
         ("onnxruntime", "fp32", 1e-4),
         ("onnxruntime", "fp16", 0.02),
         ("onnxruntime", "int8", 0.05),
-        ("openvino", "fp32", 0.02),
+        ("openvino", "fp32", 1e-4),
         ("openvino", "int8", 0.05),
     ],
 )
@@ -82,7 +80,7 @@ def test_a_file_is_as_accurate_as_its_model(
     assert found == pytest.approx(expected, abs=tolerance)
     results = json.loads((tmp_path / "file" / "results.json").read_text())
     assert results["environment"]["framework"].startswith(runtime)
-    assert results["environment"]["precision"] in (precision, "bf16", "fp16")
+    assert results["environment"]["precision"] == precision
 
 
 def test_int8_takes_a_quarter_of_the_bytes(exported):
@@ -100,10 +98,12 @@ def test_a_benchmark_measures_a_file(runtime, exported, tmp_path):
     assert conditions["framework"].partition(" ")[0] == runtime
 
 
-def test_predict_takes_a_file(exported, tmp_path):
-    done = run_ssd(
-        "predict", "--model", exported["fp32"], PHOTOGRAPHS[0], "--score", "0.3", "--out", tmp_path
-    )
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_predict_takes_a_file(runtime, exported, tmp_path, monkeypatch):
+    source = ("--model", exported["fp32"], "--framework", runtime, PHOTOGRAPHS[0])
+    options = ("--score", "0.3", "--out", tmp_path)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")  # where OpenVINO crashes in bf16
+    done = run_ssd("predict", *source, *options)
     assert done.returncode == 0, done.stderr
     [line] = (tmp_path / "predictions.jsonl").read_text().splitlines()
     assert "error" not in json.loads(line)
