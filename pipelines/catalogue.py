@@ -34,6 +34,7 @@ class StepInfo:
 STEPS = {
     "fetch_model": StepInfo("Fetch model", artifact="model"),
     "resolve_config": StepInfo("Resolve configuration"),
+    "convert_share": StepInfo("Convert a share of the shards", "convert"),
     "convert": StepInfo("Convert to shards", "convert", artifact="dataset"),
     "train": StepInfo("Train", "all_devices", artifact="model"),
     "train_distributed": StepInfo("Train", "launcher", artifact="model", stage="train"),

@@ -3,11 +3,11 @@
 from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
-from components.convert.component import convert
 from components.evaluate.component import evaluate
 from components.fetch_model.component import fetch_model
 from components.report.component import report
 from components.resolve_config.component import resolve_config
+from pipelines.conversion import add_conversion
 from pipelines.placement import Placement, place
 
 
@@ -35,7 +35,7 @@ def build(placement: Placement) -> BaseComponent:
         existing = {"model": fetched.outputs["model"]}
         resolved = resolve_config(recipe="", overrides=overrides, **existing, **step)
         step["recipe"] = resolved.outputs["recipe"]
-        converted = convert(source=dataset, **step)
+        converted = add_conversion(placement, source=dataset, **step)
         step["dataset"] = converted.outputs["dataset"]
         evaluated = evaluate(**existing, **on_device, **step)
         reported = report(evaluation=evaluated.outputs["evaluation"], **step)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from kfp import dsl, kubernetes
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from components import images
 from pipelines.catalogue import STEPS, step_name
@@ -43,6 +43,8 @@ class Placement(PodPlacement):
     """Image of the other steps."""
     convert_image: Image | None = None
     """Image of the conversion, which needs MindSpore to write MindRecord; None for tools_image."""
+    convert_pods: Annotated[int, Field(ge=1)] = 1
+    """Pods that write the shards of a data set beside each other."""
     launcher_image: Image = images.LAUNCHER
     """Image of the step that starts and follows a job on several nodes."""
     tools_resources: Resources = Resources(cpu_request="500m", memory_request="1Gi")

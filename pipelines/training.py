@@ -7,13 +7,13 @@ from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
 from components.benchmark.component import benchmark
-from components.convert.component import convert
 from components.evaluate.component import evaluate
 from components.publish.component import publish
 from components.report.component import report
 from components.resolve_config.component import resolve_config
 from components.train.component import train
 from components.train_distributed.component import train_distributed
+from pipelines.conversion import add_conversion
 from pipelines.placement import Placement, place
 
 
@@ -49,7 +49,7 @@ def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
         step = {"data_root": data_root, "run": dsl.PIPELINE_JOB_ID_PLACEHOLDER}
         resolved = resolve_config(recipe=recipe, overrides=overrides, **step)
         step["recipe"] = resolved.outputs["recipe"]
-        converted = convert(source=dataset, **step)
+        converted = add_conversion(placement, source=dataset, **step)
         inputs = {**step, "dataset": converted.outputs["dataset"]}
         trained = _train(placement, nodes, on_device | inputs)
         inputs["model"] = trained.outputs["model"]

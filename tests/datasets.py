@@ -17,7 +17,7 @@ from ssd_core.data.shards.manifest import (
     read_manifest,
 )
 from ssd_core.data.shards.reader import SplitReader, open_split
-from ssd_core.stages import convert
+from ssd_core.stages import convert, convert_share
 from ssd_core.store import LocalDirectory
 from ssd_core.store.layout import MANIFEST_FILE
 from ssd_core.structures import StageResult
@@ -33,7 +33,10 @@ def convert_into(
     share: Share | None = None,
 ) -> StageResult:
     section = parse_section(ConvertConfig, config, "convert")
-    return convert.run(section, str(source), LocalDirectory(out_dir), workers=workers, share=share)
+    place = LocalDirectory(out_dir)
+    if share is not None:
+        return convert_share.run(section, str(source), place, share)
+    return convert.run(section, str(source), place, workers=workers)
 
 
 def run_convert(

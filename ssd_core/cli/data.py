@@ -129,10 +129,13 @@ def convert(
     """
     from ssd_core.data.conversion.journal import Share
     from ssd_core.stages import convert as stage
+    from ssd_core.stages import convert_share
 
     config = _parse(locals())
-    own = Share.parse(share) if share is not None else None
-    result = stage.run(config, source, out, workers=workers, share=own)
+    if share is None:
+        result = stage.run(config, source, out, workers=workers)
+    else:
+        result = convert_share.run(config, source, out, Share.parse(share), workers=workers)
     finish(result, out, as_json=as_json)
 
 

@@ -1,15 +1,17 @@
 """Convert a source data set: from labelled images to checked shards."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from ssd_core.config import ConvertConfig, differences
 from ssd_core.data.conversion.journal import Share
 from ssd_core.data.conversion.ownership import find_strays, lock_dataset, remove
-from ssd_core.data.conversion.pack import pack_dataset, pack_share
+from ssd_core.data.conversion.pack import pack_dataset
 from ssd_core.data.conversion.part import Conversion
-from ssd_core.data.conversion.publish import check_writable, publish_dataset, publish_share
+from ssd_core.data.conversion.publish import check_writable, publish_dataset
 from ssd_core.data.shards.files import check_shard_sizes
 from ssd_core.data.shards.manifest import (
     Manifest,
@@ -31,7 +33,6 @@ from ssd_core.stages.frame import (
     Invocation,
     Results,
     check_outside,
-    check_owner,
     run_stage,
 )
 from ssd_core.store import LocalDirectory, Location
@@ -43,27 +44,18 @@ _BESIDE = (INVOCATION_FILE, RESULTS_FILE)
 """Files of a data set in a store beside its manifest and shards."""
 
 
-def run(
-    config: ConvertConfig,
-    source: str,
-    out_dir: Location,
-    *,
-    workers: int = 1,
-    share: Share | None = None,
-) -> StageResult:
+def run(config: ConvertConfig, source: str, out_dir: Location, *, workers: int = 1) -> StageResult:
     """Convert a data set, or return immediately if `out_dir` already holds the result.
 
-    Writes the shards, `findings.json` if there are findings, and last `manifest.json`. A killed run
-    leaves no manifest; a rerun keeps its finished shards. An output for a store is written to a
-    temporary folder first and then uploaded.
+    Writes the shards that no `convert_share` has written, `findings.json` if there are findings,
+    and last `manifest.json`. A killed run leaves no manifest; a rerun keeps its finished shards. An
+    output for a store is written to a temporary folder first and then uploaded.
 
     Args:
         config: the `convert` section.
         source: path or URI of the data set.
         out_dir: directory of the shards.
         workers: number of writing processes; does not affect the result.
-        share: write only the shards of this share, on as many machines as there are shares; a later
-            conversion without a share writes the manifest, and any shard that is still missing.
 
     Raises:
         UsageError: the source does not exist or is converted already, or `out_dir` is inside it.
@@ -71,30 +63,44 @@ def run(
         DataError: the data set has errors; `findings.json` in `out_dir` lists all findings.
     """
     opened = open_source(source)
-    return _run(config, opened, _key(config, opened), out_dir, workers, share)
+    return _run(config, opened, find_key(config, opened), out_dir, workers)
 
 
-def run_in(
-    layout: Layout, config: ConvertConfig, source: str, share: Share | None = None
-) -> StageResult:
+def run_in(layout: Layout, config: ConvertConfig, source: str) -> StageResult:
     """Convert a data set into the directory that its listing key names, shared by all runs."""
     opened = open_source(source)
-    key = _key(config, opened)
-    return _run(config, opened, key, layout.dataset(key), workers=1, share=share)
+    key = find_key(config, opened)
+    return _run(config, opened, key, layout.dataset(key), workers=1)
 
 
-def _key(config: ConvertConfig, source: Source) -> str:
+def find_key(config: ConvertConfig, source: Source) -> str:
+    """Return the listing key of a conversion."""
     return listing_key(source.files, config.model_dump(mode="json"))
 
 
 def _run(
+    config: ConvertConfig, source: Source, key: str, out_dir: Location, workers: int
+) -> StageResult:
+    with begin(config, source, key, out_dir) as conversion:
+        if out_dir.local is None:
+            manifest = _convert_into_store(conversion, workers)
+        else:
+            manifest = _convert(conversion, workers)
+    return StageResult(
+        metrics={"images": _total(manifest, "images"), "boxes": _total(manifest, "boxes")},
+        metadata={"uri": out_dir.uri, "digest": manifest.digest, "classes": len(manifest.classes)},
+    )
+
+
+@contextmanager
+def begin(
     config: ConvertConfig,
     source: Source,
     key: str,
     out_dir: Location,
-    workers: int,
-    share: Share | None,
-) -> StageResult:
+    share: Share | None = None,
+) -> Iterator[Conversion]:
+    """Check source and output, and hold the lock of the directory that the conversion writes to."""
     check_source(source, out_dir)
     if config.shards == "mindrecord":
         check_version("mindspore")
@@ -109,61 +115,24 @@ def _run(
     )
     make_directory(conversion.out_dir)
     with lock_dataset(conversion.out_dir, shared=share is not None and out_dir.local is not None):
-        if share is not None:
-            return _convert_share(conversion, share, workers)
-        if out_dir.local is None:
-            manifest = _convert_into_store(conversion, workers)
-        else:
-            manifest = _convert(conversion, workers)
-    return StageResult(
-        metrics={"images": _total(manifest, "images"), "boxes": _total(manifest, "boxes")},
-        metadata={"uri": out_dir.uri, "digest": manifest.digest, "classes": len(manifest.classes)},
-    )
-
-
-def _convert_share(conversion: Conversion, share: Share, workers: int) -> StageResult:
-    """Write the shards of a share, and what the conversion of the whole needs of their images."""
-    target = conversion.target
-    existing = _existing_manifest(target, conversion.config)
-    if existing is not None and _is_current(existing, conversion.listing_key, target):
-        announce("%s: already converted, unchanged", target)
-        return StageResult(metadata={"uri": target.uri})
-    if target.local is None:
-        check_writable(target)
-    elif target.head(INVOCATION_FILE) is not None:
-        check_owner("convert", target)
-    packed = pack_share(replace(conversion, existing=existing), workers=workers)
-    if target.local is None:
-        publish_share(conversion, packed)
-        _empty(conversion.out_dir)
-    shards = [shard for part in packed for shard in part.shards]
-    images, boxes = sum(shard.rows for shard in shards), sum(part.boxes for part in packed)
-    announce(
-        "share %d of %d: %s, %s, %s",
-        share.index,
-        share.count,
-        format_count(images, "image"),
-        format_count(boxes, "box"),
-        format_count(len(shards), "shard"),
-    )
-    return StageResult(metrics={"images": images, "boxes": boxes}, metadata={"uri": target.uri})
+        yield conversion
 
 
 def _convert_into_store(conversion: Conversion, workers: int) -> Manifest:
     """Convert in a temporary folder named by the listing key, so a rerun continues; then upload."""
     out_dir = conversion.target
-    manifest = _existing_manifest(out_dir, conversion.config)
-    if manifest is not None and _is_current(manifest, conversion.listing_key, out_dir):
+    manifest = existing_manifest(out_dir, conversion.config)
+    if manifest is not None and is_current(manifest, conversion.listing_key, out_dir):
         announce("%s: already converted, unchanged", out_dir)
     else:
         check_writable(out_dir)
         _convert(conversion, workers)
         manifest = publish_dataset(conversion.out_dir, out_dir, beside=_BESIDE)
-    _empty(conversion.out_dir)
+    clear(conversion.out_dir)
     return manifest
 
 
-def _empty(folder: Path) -> None:
+def clear(folder: Path) -> None:
     """Remove the content of a folder, which stays: another process may wait for its lock."""
     for path in folder.iterdir():
         remove(path)
@@ -171,7 +140,7 @@ def _empty(folder: Path) -> None:
 
 def _convert(conversion: Conversion, workers: int) -> Manifest:
     out_dir = LocalDirectory(conversion.out_dir)
-    existing = _existing_manifest(out_dir, conversion.config)
+    existing = existing_manifest(out_dir, conversion.config)
 
     def pack() -> Manifest:
         started = time.monotonic()
@@ -181,7 +150,7 @@ def _convert(conversion: Conversion, workers: int) -> Manifest:
         return manifest
 
     found = existing
-    if existing is not None and _is_current(existing, conversion.listing_key, out_dir):
+    if existing is not None and is_current(existing, conversion.listing_key, out_dir):
         announce("%s: already converted, unchanged", out_dir)
     elif existing is not None:  # before run_stage: a refusal must leave the old data set as it is
         try:
@@ -221,7 +190,7 @@ def check_source(source: Source, out_dir: Location | None) -> None:
         check_outside(out_dir, Location.parse(source.uri), "source")
 
 
-def _existing_manifest(out_dir: Location, config: ConvertConfig) -> Manifest | None:
+def existing_manifest(out_dir: Location, config: ConvertConfig) -> Manifest | None:
     """Return the manifest of the data set in `out_dir`, or None without one.
 
     Raises:
@@ -240,7 +209,7 @@ def _existing_manifest(out_dir: Location, config: ConvertConfig) -> Manifest | N
     return manifest
 
 
-def _is_current(manifest: Manifest, key: str, out_dir: Location) -> bool:
+def is_current(manifest: Manifest, key: str, out_dir: Location) -> bool:
     """Return whether the source is unchanged and all shards exist."""
     if manifest.listing_key != key:
         return False

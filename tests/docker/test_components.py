@@ -32,6 +32,7 @@ NODES = {"image": TORCH, "job": {"kind": "TrainJob", "runtime": "ssd-torch-cpu"}
 ON_NODES = ("--param", "nodes=2", "--param", f"placement={json.dumps(NODES)}")
 OUTPUTS = {
     "resolve_config": "executor_output.json",
+    "convert_share": "executor_output.json",
     "convert": "dataset",
     "train": "model/model/config.json",
     "train_distributed": "model/model/config.json",
@@ -67,6 +68,8 @@ def done(place: Path, few_images: Path) -> dict[str, Done]:
     model = ("--input", f"model={place / 'train' / 'model'}")
     found = ("--input", f"evaluation={place / 'evaluate' / 'evaluation'}")
     found += ("--input", f"speed={place / 'benchmark' / 'speed'}")
+    share = ("--param", "share=1/2")
+    run("convert_share", images.TOOLS, "--param", f"source={few_images}", *share, *root)
     run("convert", images.TOOLS, "--param", f"source={few_images}", *root)
     run("train", TORCH, *ON_CPU, *root, *dataset)
     # What has been trained there is returned at once, for which the launcher needs no cluster.

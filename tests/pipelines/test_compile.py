@@ -1,5 +1,6 @@
 """The compiled pipelines, as Kubeflow Pipelines reads them."""
 
+import json
 import os
 import subprocess
 import sys
@@ -174,6 +175,22 @@ def test_steps_under_volcano_take_its_devices(tmp_path: Path) -> None:
     labels = settings["podMetadata"]["labels"]
     assert labels == STEP_LABELS | {"ring-controller.atlas": "ascend-910b"}
     assert "fieldPathAsEnv" not in found.settings("fetch_model")
+
+
+@pytest.mark.parametrize("pipeline", ["training", "evaluation"])
+def test_shares_of_a_data_set_are_converted_in_parallel(pipeline: str, tmp_path: Path) -> None:
+    placement = load_placement("mindspore-cpu").model_copy(update={"convert_pods": 3})
+    write_package(pipeline, placement, tmp_path / "pipeline.yaml")
+    found = read_compiled((tmp_path / "pipeline.yaml").read_bytes())
+    (loop,) = (name for name, task in found.tasks.items() if "parameterIterator" in task)
+    iterator = found.tasks[loop]["parameterIterator"]
+    assert json.loads(iterator["items"]["raw"]) == ["1/3", "2/3", "3/3"]
+    assert loop.replace("_", "-") in found.tasks["convert"]["dependentTasks"]
+    body = found.pipeline["components"][found.tasks[loop]["componentRef"]["name"]]
+    share = body["dag"]["tasks"]["convert-share"]["inputs"]["parameters"]["share"]
+    assert share["componentInputParameter"] == iterator["itemInput"]
+    assert found.container("convert_share")["image"] == expected_image("convert", "mindspore-cpu")
+    assert found.settings("convert_share") == found.settings("convert")
 
 
 def test_the_catalogue_has_the_parameters_of_the_pipelines() -> None:

@@ -19,7 +19,7 @@ from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.data.shards.reader import SplitReader, open_split
 from ssd_core.errors import DataError, OwnershipError, TransientError, UsageError
 from ssd_core.process import watchdog
-from ssd_core.stages import convert, inspect, verify
+from ssd_core.stages import convert, convert_share, inspect, verify
 from ssd_core.store import LocalDirectory, Location
 from ssd_core.structures import Record
 from tests.faults.fault_proxy import FaultProxy
@@ -102,7 +102,7 @@ def test_shares_in_a_store_equal_one_conversion(
     run_killed([*words, "--share", "1/2"], user_proxy, "journal-1-of-2", after=lambda: True)
     user_proxy.heal()
     for share in (Share(1, 2), Share(2, 2), Share(2, 2)):
-        convert.run(CONFIG, str(few_images), shared, share=share)
+        convert_share.run(CONFIG, str(few_images), shared, share)
     assert shared.head("manifest.json") is None
     sent = [r.target for r in user_proxy.seen if r.method == "PUT" and ".arrow" in r.target]
     num_seen = len(user_proxy.seen)
