@@ -20,6 +20,7 @@ SCRIPTS = (
     "reading",
     "startup",
     "training_step",
+    "inference",
     "virtual_shards",
 )
 

@@ -17,7 +17,7 @@ from ssd_core.backends.torch.backend import TorchBackend
 from ssd_core.backends.weights import WEIGHTS
 from ssd_core.layouts.torchvision import TORCHVISION
 from ssd_core.recipes import load_recipe
-from ssd_core.structures import Batch
+from ssd_core.structures import Array, Batch
 
 _BATCH, _OBJECTS, _NUM_CLASSES, _SIDE = 8, 8, 90, 300
 _RATE = 1e-9  # the weights stay as they are, so that every step has the same loss
@@ -31,8 +31,7 @@ def measure(size: Size) -> Iterator[Row]:
     theirs = prepare_theirs(peer, batch)
     targets = {"fp32": 0.85}
     if (precision := TorchBackend("cpu").info.precision) != "fp32":
-        has_tiles = torch.cpu.get_capabilities().get("amx_bf16", False)
-        targets[precision] = 0.2 if has_tiles else 0.42
+        targets[precision] = 0.2 if has_tiles() else 0.42
     for precision, target in targets.items():
         ours = prepare_ours(peer, batch, precision)
         tolerance = 1e-3 if precision == "fp32" else 0.03
@@ -62,17 +61,29 @@ def make_batch() -> Batch:
 
 def prepare_ours(peer: torch.nn.Module, batch: Batch, precision: str) -> Callable[[], float]:
     """Return a step of ours from the weights of torchvision's network; it returns the loss."""
-    layout, config = TORCHVISION["vgg16"], load_recipe("ssd300_vgg16").train
-    model = config.model.model_copy(update=layout.model)
+    config = load_recipe("ssd300_vgg16").train
+    model = config.model.model_copy(update=TORCHVISION["vgg16"].model)
     backend = TorchBackend("cpu", precision)
     torch.set_num_threads(1)
     learner = backend.learner(config.model_copy(update={"model": model}), _NUM_CLASSES)
-    state, found = learner.state(), peer.state_dict()
-    for ours, theirs in layout.layers.items():
-        for end in (".weight", ".bias") if f"{theirs}.weight" in found else ("",):
-            state[WEIGHTS + ours + end] = found[theirs + end].numpy()
-    learner.load_state(state)
+    weights = {WEIGHTS + name: array for name, array in read_weights(peer).items()}
+    learner.load_state(learner.state() | weights)
     return lambda: learner.step(batch, _RATE)()["loss"]
+
+
+def read_weights(peer: torch.nn.Module) -> dict[str, Array]:
+    """Return the weights of torchvision's network by our names."""
+    found = peer.state_dict()
+    return {
+        ours + end: found[theirs + end].numpy()
+        for ours, theirs in TORCHVISION["vgg16"].layers.items()
+        for end in ((".weight", ".bias") if f"{theirs}.weight" in found else ("",))
+    }
+
+
+def has_tiles() -> bool:
+    """Return whether the processor multiplies tiles of bf16 (AMX)."""
+    return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
 
 
 def prepare_theirs(peer: torch.nn.Module, batch: Batch) -> Callable[[], float]:
