@@ -22,18 +22,15 @@ def test_a_missing_value_is_named():
     [
         ({"patience": 3}, "train: patience counts evaluations; set evaluate_every"),
         ({"best_metric": "val_loss"}, "train: best_metric 'val_loss' needs validation_loss"),
+        ({"all_reduce_fusion": [3, 2]}, "train.all_reduce_fusion: expected ascending indices"),
+        ({"all_reduce_fusion": [2, 2]}, "train.all_reduce_fusion: expected ascending indices"),
+        ({"virtual_shards": 2, "compile": True}, "train: virtual_shards computes in threads"),
+        ({"batch_size": "auto"}, "train.batch_size: .* find it there with `ssd train --batch-size"),
     ],
 )
-def test_what_evaluations_decide_must_be_measured(changes, message):
+def test_a_value_that_cannot_work_is_explained(changes, message):
     with pytest.raises(UsageError, match=message):
         parse_section(TrainConfig, load_recipe("demo").train.model_dump() | changes, "train")
-
-
-@pytest.mark.parametrize("indices", [[3, 2], [2, 2]])
-def test_messages_of_gradients_end_in_ascending_order(indices):
-    values = load_recipe("demo").train.model_dump() | {"all_reduce_fusion": indices}
-    with pytest.raises(UsageError, match="train.all_reduce_fusion: expected ascending indices"):
-        parse_section(TrainConfig, values, "train")
 
 
 class Item(Section):

@@ -145,6 +145,10 @@ class TrainConfig(Section):
     precision: Precision = "auto"
     """In which the network computes; its weights, the loss and the optimizer stay in fp32. `auto`
     selects bf16 if the device has instructions for it."""
+    compile: bool = False
+    """Whether the network is compiled by torch.compile, which takes a minute or more at each start;
+    where that fails, the training goes on without it and logs why. Compiled code rounds in another
+    way, so it is part of what identifies a training. PyTorch only."""
     seed: int = Field(default=1, ge=0, lt=2**64)
     """Seed of the initial weights, of the order of the images and of their augmentation."""
     checkpoint_interval: PositiveInt = 200
@@ -182,6 +186,16 @@ class TrainConfig(Section):
         base = self.optimizer.rate_batch_size or self.batch_size
         return self.optimizer.learning_rate * (self.batch_size / base)
 
+    @field_validator("batch_size", mode="before")
+    @classmethod
+    def _size_is_known(cls, size: object) -> object:
+        if size == "auto":
+            raise ValueError(
+                "the largest batch depends on the device; find it there with "
+                "`ssd train --batch-size auto`, then set its number"
+            )
+        return size
+
     @field_validator("all_reduce_fusion")
     @classmethod
     def _indices_ascend(cls, indices: tuple[int, ...]) -> tuple[int, ...]:
@@ -197,6 +211,8 @@ class TrainConfig(Section):
                 f"virtual_shards {shards} is not a power of 2 that divides batch_size "
                 f"{self.batch_size}"
             )
+        if shards is not None and self.compile:
+            raise ValueError("virtual_shards computes in threads, compile does not; leave one out")
         return self
 
     @model_validator(mode="after")

@@ -221,8 +221,9 @@ def test_virtual_shards_take_the_step_of_the_whole_batch(framework):
     plain = CONFIGS["adamw"].model_copy(update={"micro_batch_size": None})
     config = plain.model_copy(update={"virtual_shards": 2})
     if framework == "mindspore":
-        with pytest.raises(UsageError, match="virtual_shards is implemented in PyTorch only"):
-            new_learner(framework, config)
+        for option in ({"virtual_shards": 2}, {"compile": True}):
+            with pytest.raises(UsageError, match=f"{[*option][0]} is implemented in PyTorch only"):
+                new_learner(framework, plain.model_copy(update=option))
         return
     whole, parted = new_learner(framework, plain), new_learner(framework, config)
     figures = [learner.step(make_batch(0), 0.0)() for learner in (whole, parted)]

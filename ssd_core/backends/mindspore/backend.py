@@ -37,10 +37,9 @@ class MindSporeBackend:
 
     def learner(self, config: TrainConfig, num_classes: int) -> MindSporeLearner:
         """Build a freshly initialised network for `num_classes` classes without background."""
-        if config.virtual_shards is not None:
-            raise UsageError(
-                "train.virtual_shards is implemented in PyTorch only; leave it at null"
-            )
+        for name in ("virtual_shards", "compile"):
+            if getattr(config, name):
+                raise UsageError(f"train.{name} is implemented in PyTorch only; leave it out")
         return MindSporeLearner(
             config,
             num_classes,

@@ -9,6 +9,7 @@ from ssd_core.backends.base import ReadLosses, name_losses
 from ssd_core.backends.freezing import find_frozen
 from ssd_core.backends.ranks import ALONE, Ranks
 from ssd_core.backends.torch.averages import Averages
+from ssd_core.backends.torch.compilation import Network, compile_network
 from ssd_core.backends.torch.detector import TorchDetector
 from ssd_core.backends.torch.devices import Device
 from ssd_core.backends.torch.gradients import Gradients
@@ -66,6 +67,11 @@ class TorchLearner:
             self._ranks = shards = Shards(config.virtual_shards, ranks, device)
             self._gradients = ShardGradients(trained.values(), shards)
         share_statistics(model, self._ranks)
+        self._network: Network = model
+        if config.compile:
+            self._network = compile_network(
+                model, config, device=device, precision=precision, ranks=ranks
+            )
         self._optimizer = ScaledOptimizer(
             trained, config.optimizer, config.loss_scale, is_fused=device.has_fused_optimizers
         )
@@ -104,14 +110,15 @@ class TorchLearner:
 
     def _accumulate(self, images: Tensor, targets: Targets, divisor: Tensor) -> Tensor:
         """Add the gradients of a part of the batch; return [2] sums of its losses."""
-        cls, bbox = self._forward(self._model.train(), images, targets)
+        self._model.train()
+        cls, bbox = self._forward(self._network, images, targets)
         loss = (cls + bbox) / divisor
         self._gradients.add(loss * self._optimizer.loss_scale)
         return torch.stack([cls.detach(), bbox.detach()])
 
-    def _forward(self, model: Ssd, images: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
+    def _forward(self, network: Network, images: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
         with self._device.autocast(self._precision):
-            cls_logits, bbox_regression = model(model.normalize(images))
+            cls_logits, bbox_regression = network(self._model.normalize(images))
         return self._loss(cls_logits.float(), bbox_regression.float(), targets)
 
     def state(self) -> dict[str, Array]:
