@@ -74,8 +74,8 @@ _ROWS = (
     _count("objects", "objects", unit="objects", key_of=("inspect",)),
     _count(
         "images_in_both_splits",
-        "images in both splits",
-        unit="images in both splits",
+        "images in several splits",
+        unit="images in several splits",
         direction="lower",
         key_of=("inspect",),
     ),

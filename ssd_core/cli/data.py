@@ -47,6 +47,10 @@ CheckedFormat = Annotated[
 ]
 Train = Annotated[str | None, typer.Option(metavar="SPLIT", help=_SPLIT)]
 Val = Annotated[str | None, typer.Option(metavar="SPLIT", help="Evaluation split, likewise.")]
+Test = Annotated[
+    str | None,
+    typer.Option(metavar="SPLIT", help="Test split, for `ssd evaluate --split test`."),
+]
 Images = Annotated[
     str | None, typer.Option(metavar="DIR", help="Folder of the images inside SOURCE.")
 ]
@@ -82,6 +86,7 @@ def convert(
     format: Format = _DEFAULTS.format,
     train: Train = _DEFAULTS.train,
     val: Val = _DEFAULTS.val,
+    test: Test = _DEFAULTS.test,
     images: Images = _DEFAULTS.images,
     classes: Classes = None,
     policy: Annotated[
@@ -146,6 +151,7 @@ def check(
     format: CheckedFormat = _CHECKED_FORMAT,
     train: Train = _DEFAULTS.train,
     val: Val = _DEFAULTS.val,
+    test: Test = _DEFAULTS.test,
     images: Images = _DEFAULTS.images,
     classes: Classes = None,
     txt_order: Order = _DEFAULTS.txt_order,

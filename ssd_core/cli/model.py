@@ -19,13 +19,14 @@ from ssd_core.cli.options import (
     Step,
     count_devices,
     finish,
-    refuse_repeated,
+    join_changes,
 )
 from ssd_core.config import (
     EvaluateConfig,
     PublishConfig,
     Recipe,
     ReportConfig,
+    SplitName,
     parse_section,
 )
 from ssd_core.errors import UsageError, unlisted_name
@@ -57,11 +58,18 @@ GroundTruth = Annotated[
 ]
 
 
+_KEYS = {"split": "evaluate.split", "fail_on_regression": "benchmark.fail_on_regression"}
+
+
 def evaluate(
+    context: typer.Context,
     out: Out,
     model: OptionalModel = None,
     step: Step = None,
     data: OptionalData = None,
+    split: Annotated[
+        SplitName | None, typer.Option(help="Images of the data to evaluate.", show_default="val")
+    ] = None,
     detections: Detections = None,
     ground_truth: GroundTruth = None,
     is_checked: Annotated[
@@ -88,6 +96,7 @@ def evaluate(
     from ssd_core.stages.frame import RESULTS_FILE
     from ssd_core.training.checkpoints import find_checkpoint
 
+    changes = join_changes(context, _KEYS, {"split": split}, assignments)
     nodes = Nodes(count_devices(device, num_devices, devices))
     if detections and nodes.world_size > 1:
         raise UsageError(
@@ -97,17 +106,17 @@ def evaluate(
         model = find_checkpoint(model, step)
         if nodes.world_size > 1:
             words = ["evaluate", "--model", model.uri, "--data", data.uri, "--out", out.uri]
-            words += [word for each in assignments or () for word in ("--set", each)]
+            words += [word for each in changes for word in ("--set", each)]
             words += ["--check"] * is_checked + ["--json"] * as_json
             framework = choose_framework(model, framework)
             words += ["--framework", framework, "--device", device]
             raise typer.Exit(launch_ranks(framework, words, nodes))
-        config = _model_recipe(model, "evaluate", assignments).evaluate
+        config = _model_recipe(model, "evaluate", changes).evaluate
         result = stage.run(
             config, model, data, out, framework=framework, device=device, is_checked=is_checked
         )
     elif detections and ground_truth and not (model or step or data):
-        values = assign("evaluate", {}, assignments or ())
+        values = assign("evaluate", {}, changes)
         config = parse_section(EvaluateConfig, values, "evaluate")
         result = stage.run_files(config, detections, ground_truth, out, is_checked=is_checked)
     elif detections and not (ground_truth or model or data):
@@ -116,9 +125,6 @@ def evaluate(
         raise UsageError("expected --model and --data, or --detections and --ground-truth")
     if read_rank_env().rank == 0:
         finish(result, out / RESULTS_FILE, as_json=as_json)
-
-
-_KEYS = {"fail_on_regression": "benchmark.fail_on_regression"}
 
 
 def benchmark(
@@ -159,12 +165,10 @@ def benchmark(
     from ssd_core.stages import benchmark as stage
     from ssd_core.stages.frame import RESULTS_FILE
 
-    changes = list(assignments or ())
-    if fail_on_regression is not None:
-        if series is None:
-            raise UsageError("--fail-on-regression compares with earlier results; add --series DIR")
-        refuse_repeated(context, _KEYS, changes)
-        changes.append(f"benchmark.fail_on_regression={fail_on_regression}")
+    if fail_on_regression is not None and series is None:
+        raise UsageError("--fail-on-regression compares with earlier results; add --series DIR")
+    given = {"fail_on_regression": fail_on_regression}
+    changes = join_changes(context, _KEYS, given, assignments)
     config = _model_recipe(model, "benchmark", changes).benchmark
     result = stage.run(
         config, model, out, data_dir=data, series=series, framework=framework, device=device

@@ -42,6 +42,18 @@ def refuse_repeated(
             raise UsageError(f"{option} and --set {key} both set {key}; leave one of them out")
 
 
+def join_changes(
+    context: typer.Context,
+    keys: Mapping[str, str],
+    given: Mapping[str, object],
+    assignments: Sequence[str] | None,
+) -> list[str]:
+    """Return the values of --set, then those of the `given` options that set one of the `keys`."""
+    changes = list(assignments or ())
+    refuse_repeated(context, keys, changes)
+    return changes + [f"{keys[name]}={value}" for name, value in given.items() if value is not None]
+
+
 def one_of(kind: str, names: tuple[str, ...], text: str) -> Any:
     """Return an option that takes one of these names, and suggests the closest one."""
 

@@ -22,8 +22,8 @@ from ssd_core.cli.options import (
     choose_recipe,
     count_devices,
     finish,
+    join_changes,
     one_of,
-    refuse_repeated,
 )
 from ssd_core.config import Recipe
 from ssd_core.errors import UsageError
@@ -197,9 +197,7 @@ def _set(
     context: typer.Context, recipe: Recipe, given: Mapping[str, object], assignments: Sequence[str]
 ) -> Recipe:
     """Return a recipe with the values of --set and of the options that set a key."""
-    refuse_repeated(context, _KEYS, assignments)
-    changes = [f"{_KEYS[name]}={value}" for name, value in given.items() if value is not None]
-    return override(recipe, [*assignments, *changes])
+    return override(recipe, join_changes(context, _KEYS, given, assignments))
 
 
 def _run(

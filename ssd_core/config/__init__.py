@@ -94,7 +94,7 @@ Policy = Literal["strict", "repair", "skip"]
 Crowd = Literal["keep", "object"]
 ShardFormat = Literal["arrow", "mindrecord"]
 TxtOrder = Literal["xy", "yx"]
-SplitName = Literal["train", "val"]
+SplitName = Literal["train", "val", "test"]
 ImageSet = Literal["all", "mindspore"]
 FrameworkName = Literal["torch", "mindspore"]
 ExportPrecision = Literal["fp32", "fp16", "int8"]
@@ -117,6 +117,9 @@ class ConvertConfig(Section):
     val: str | None = None
     """Path of the evaluation split; None tries the usual names, else takes a fixed fifth of the
     images by hash."""
+    test: str | None = None
+    """Path of the test split, which only evaluation with `evaluate.split=test` reads; None takes
+    the one named `test` beside an evaluation split, if there is one."""
     images: str | None = None
     """Folder of the images inside the source, for annotations that do not name it."""
     classes: tuple[str, ...] | None = None

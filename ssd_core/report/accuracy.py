@@ -63,10 +63,11 @@ def accuracy(results: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describe_images(results: Mapping[str, Any]) -> str:
-    """Return the number of images behind the metrics, and which ones were left out."""
+    """Return the number of images behind the metrics, an unusual split, and those left out."""
     images, skipped = results["images"], results["skipped_images"]
+    split = results.get("data", {}).get("split", "val")
     if results["image_set"] == "all":
-        return f"{images:,} images"
+        return f"{images:,} images{'' if split == 'val' else f' of the {split} split'}"
     return (
         f"{results['image_set']}'s reduced set, {images:,} of {images + skipped:,} images, "
         "without those with a crowd or no objects"

@@ -15,7 +15,11 @@ _MANY_UNREACHED = 0.05
 _STEEP = 100
 """Ratio of the most to the least frequent class that is worth a remark."""
 _MAX_NAMES = 8
-_LACKS = {"train": "which cannot be learned", "val": "which cannot be measured"}
+_LACKS = {
+    "train": "which cannot be learned",
+    "val": "which cannot be measured",
+    "test": "which cannot be measured",
+}
 
 
 def content(uri: str, checked: CheckedDataset) -> dict[str, Any]:
@@ -65,14 +69,14 @@ def _group(code: str, findings: Findings) -> dict[str, Any]:
 
 def _about_images(repeated: Mapping[str, Any], near: Mapping[str, Any]) -> Iterator[str]:
     if count := repeated["in_both_splits"]:
-        yield f"Images in both train and val: {count:,}. The accuracy on val will be too high."
+        yield f"Images in several splits: {count:,}. The accuracy will be too high."
     for split, count in repeated["copies"].items():
         if count:
             yield f"Copies of other images within {split}: {count:,}."
     if count := near["in_both_splits"]:
         yield (
-            f"Images in both train and val, saved again or scaled: {count:,}. The accuracy on val "
-            "may be too high."
+            f"Images in several splits, saved again or scaled: {count:,}. The accuracy may be too "
+            "high."
         )
 
 

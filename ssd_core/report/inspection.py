@@ -33,7 +33,7 @@ _IMAGE_TITLES = {
     "fewest": "The fewest objects",
     "augmented": "The first of the training, as the network sees them",
 }
-_SPLIT_COLOURS = {"train": "var(--part-3)", "val": "var(--part-4)"}
+_SPLIT_COLOURS = {"train": "var(--part-3)", "val": "var(--part-4)", "test": "var(--part-2)"}
 _GREY = "var(--faint)"
 _NUM_BEST = 3
 """Recipes with a colour besides the chosen one."""

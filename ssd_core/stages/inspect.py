@@ -65,8 +65,9 @@ def run(
     """
     recipes = _recipes(recipe, assignments)
     manifest = read_manifest(data_dir)
-    splits: list[str] = sorted(manifest.splits)
-    readers = {split: open_split(data_dir, split) for split in splits}
+    readers: dict[str, SplitReader] = {
+        split: open_split(data_dir, split) for split in manifest.splits
+    }
     invocation = Invocation(
         stage="inspect",
         config={},
@@ -163,7 +164,7 @@ def _describe_data(data_dir: Location, manifest: Manifest) -> dict[str, str]:
 
 
 def _describe_groups(groups: Sequence[Mapping[str, Sequence[str]]]) -> dict[str, Any]:
-    """List the groups of repeated images, and count those with images of both splits."""
+    """List the groups of repeated images, and count those with images of several splits."""
     return {
         "in_both_splits": sum(len(group) > 1 for group in groups),
         "images": sorted(groups, key=len, reverse=True)[:_MAX_LISTED],

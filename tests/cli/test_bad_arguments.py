@@ -172,7 +172,7 @@ COMMANDS = [
     ([*TRAIN, "demo", "--devices", "0"], 2, "--devices numbers GPUs and NPUs, which --device auto"),
     ([*TRAIN, "demo", "--framework", "mindspore"], 2, "mindspore is not installed here"),
     ([*EVALUATE, "--set", "benchmark.seconds=1"], 2, "unknown section 'benchmark'"),
-    ([*EVALUATE, "--set", "evaluate.split=test"], 2, "evaluate.split: "),
+    ([*EVALUATE, "--set", "evaluate.split=all"], 2, "evaluate.split: "),
     ([*EVALUATE, "--device", "gpu"], 2, "'gpu'"),
     ([*EVALUATE, "--detections", "file"], 2, "or --detections and --ground-truth"),
     (["evaluate", "--model", "MODEL", "--out", "o"], 2, "expected --model and --data, or"),

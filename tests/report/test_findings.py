@@ -33,15 +33,14 @@ COUNTS = {"cat": (5, 5), "dog": (0, 0), "cow": (0, 2), "emu": (3, 0), "gnu": (1,
         (
             {"both": 1, "copies": 3},
             [
-                "Images in both train and val: 1. The accuracy on val will be too high.",
+                "Images in several splits: 1. The accuracy will be too high.",
                 "Copies of other images within train: 3.",
             ],
         ),
         (
             {"near": 2},
             [
-                "Images in both train and val, saved again or scaled: 2. "
-                "The accuracy on val may be too high."
+                "Images in several splits, saved again or scaled: 2. The accuracy may be too high."
             ],
         ),
         (

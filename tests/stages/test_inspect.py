@@ -148,7 +148,7 @@ def test_an_image_in_both_splits_is_reported(image_paths, tmp_path):
     assert result.metrics["images_in_both_splits"] == 1
     assert results["repeated"]["copies"] == {"train": 1, "val": 0}
     assert results["repeated"]["images"][0] == BOTH
-    assert "Images in both train and val: 1." in page
+    assert "Images in several splits: 1." in page
     assert BOTH_ON_PAGE in page
 
 
@@ -161,7 +161,7 @@ def test_an_image_saved_again_is_reported(image_paths, tmp_path):
     result, page, results = run(data_dir, tmp_path / "out")
     assert result.metrics["images_in_both_splits"] == 0
     assert results["near"] == {"in_both_splits": 1, "images": [BOTH]}
-    assert "Images in both train and val, saved again or scaled: 1." in page
+    assert "Images in several splits, saved again or scaled: 1." in page
     assert BOTH_ON_PAGE in page
 
 

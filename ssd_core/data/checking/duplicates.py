@@ -43,7 +43,7 @@ def report_equal_images(
 ) -> None:
     """Report equal images; `read` returns those with the same fingerprint, which are compared.
 
-    A file that is itself in both splits is reported by its name elsewhere.
+    A file that is itself in several splits is reported by its name elsewhere.
     """
     by_fingerprint: dict[int, list[SeenImage]] = {}
     for image in images:

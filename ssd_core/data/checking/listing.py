@@ -3,7 +3,9 @@
 import posixpath
 import shlex
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -128,8 +130,8 @@ def _report_corners(split: SourceSplit, findings: Findings) -> None:
 
 def _report_shared(dataset: SourceDataset, findings: Findings) -> None:
     paths = [{entry.image_path for entry in split.images} for split in dataset.splits.values()]
-    for path in sorted(set.intersection(*paths)) if len(paths) > 1 else []:
-        detail = "is in both splits, so accuracy will look too good"
+    for path in sorted(path for path, count in Counter(chain(*paths)).items() if count > 1):
+        detail = "is in several splits, so accuracy will look too good"
         findings.add("image_in_both_splits", path, detail, image=path)
 
 
@@ -140,7 +142,7 @@ def _report_unused(source: Source, dataset: SourceDataset, findings: Findings) -
     for name in source.files:
         is_image = name.lower().endswith(IMAGE_SUFFIXES)
         if is_image and name not in used and _stem(name) not in unclear:
-            findings.add("image_not_used", name, "is in neither split", image=name)
+            findings.add("image_not_used", name, "is in no split", image=name)
 
 
 def _stem(name: str) -> str:
@@ -149,8 +151,7 @@ def _stem(name: str) -> str:
 
 def _report_empty_classes(dataset: SourceDataset, findings: Findings) -> None:
     """Report classes without objects to learn from, or to measure in a lone split."""
-    split = dataset.splits.get("train", dataset.splits.get("val"))
-    assert split is not None
+    split = next(iter(dataset.splits.values()))  # train, if there is one
     names = [name for name, count in _count_objects(dataset, [split]).items() if not count]
     are_refused = findings.num_errors and not len(split.annotations)
     if names and not are_refused:

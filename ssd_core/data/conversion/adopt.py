@@ -125,16 +125,16 @@ def _find_sets(source: Source, folder: Path) -> dict[str, list[str]]:
 
 
 def _choose_splits(sets: Mapping[str, object], config: ConvertConfig) -> dict[SplitName, str]:
-    val = config.val or find_split(sets, "val")
-    others = [place for place in sets if place != val]
+    val = config.val or find_split([place for place in sets if place != config.test], "val")
+    others = [place for place in sets if place not in (val, config.test)]
     train = config.train or find_split(others, "train") or (others[0] if len(others) == 1 else None)
     if train is None:
         raise UsageError(
             f"the training split is ambiguous; set --train to one of {', '.join(sets)}"
         )
-    places: dict[SplitName, str] = {"train": train}
-    if val is not None:
-        places["val"] = val
+    test = config.test or find_split([place for place in others if place != train], "test")
+    found: dict[SplitName, str | None] = {"train": train, "val": val, "test": test}
+    places = {split: place for split, place in found.items() if place is not None}
     for split, place in places.items():
         if place not in sets:
             raise UsageError(f"--{split} {place}: no such set; there are: {', '.join(sets)}")

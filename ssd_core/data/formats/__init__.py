@@ -1,6 +1,6 @@
 """Readers of source data sets, one module per format, and the choice between them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -51,7 +51,8 @@ def read_dataset(source: Source, config: ConvertConfig, findings: Findings) -> S
     places = _find_splits(source, config, name, candidates)
     dataset = READERS[name].read(source, places, config, findings)
     dataset = resolve_names(source, dataset, findings)
-    if "val" not in dataset.splits:
+    dataset = _without_empty_test(dataset, config)
+    if "val" not in dataset.splits and "train" in dataset.splits:
         whole = dataset.splits["train"]
         train, val = hold_back_fifth(source, whole, findings)
         if len(whole):
@@ -60,11 +61,23 @@ def read_dataset(source: Source, config: ConvertConfig, findings: Findings) -> S
             logger.warning(
                 "few images are left to train with; choose the evaluation split: --val, convert.val"
             )
-        dataset = replace(dataset, splits={"train": train, "val": val})
+        divided: dict[SplitName, SourceSplit] = {"train": train, "val": val}
+        dataset = replace(dataset, splits={**divided, **dataset.splits, **divided})
     if config.crowd == "object" and "train" in dataset.splits:
         train = _without_crowds(dataset.splits["train"])
         dataset = replace(dataset, splits={**dataset.splits, "train": train})
     return dataset
+
+
+def _without_empty_test(dataset: SourceDataset, config: ConvertConfig) -> SourceDataset:
+    """Leave out a test split without objects, as competitions publish it, unless it is chosen."""
+    test = dataset.splits.get("test")
+    if test is None or config.test or len(test.annotations):
+        return dataset
+    logger.warning("%s: left out, because the test split has no objects", test.place)
+    splits = dict(dataset.splits)
+    del splits["test"]
+    return replace(dataset, splits=splits)
 
 
 def _without_crowds(split: SourceSplit) -> SourceSplit:
@@ -86,7 +99,8 @@ def _find_format(source: Source, config: ConvertConfig) -> tuple[str, list[str]]
             f"{source.uri}: no annotations of a known format in {_count_files(source)}; "
             f"expected: {', '.join(READERS)}, mindrecord (choose one: --format, convert.format)"
         )
-    given = [where for where in (config.train, config.val) if where is not None]
+    chosen = (config.train, config.val, config.test)
+    given = [where for where in chosen if where is not None]
     meant = [n for n, places in seen.items() if any(_is_at(g, p) for g in given for p in places)]
     name = [*meant, *seen][0]
     others = ", ".join(other for other in seen if other != name)
@@ -105,23 +119,31 @@ def _count_files(source: Source) -> str:
 def _find_splits(
     source: Source, config: ConvertConfig, name: str, candidates: list[str]
 ) -> dict[SplitName, str]:
-    """Return the place of each split: the one the user chose, else the usual one."""
+    """Return the place of each split: the one the user chose, else the usual one.
+
+    A place named `test` is the evaluation split of a source without another one.
+    """
     train = config.train or find_split(candidates, "train")
-    others = [place for place in candidates if train is None or not _is_at(train, place)]
-    val = config.val or find_split(others, "val")
+    val = config.val or find_split(_without(candidates, train, config.test), "val")
     if train is None and len(candidates) == 1 and candidates[0] != val:
         train = candidates[0]
-    if train is None and config.val is None:
+    test = config.test or find_split(_without(candidates, train, val), "test")
+    if train is None and config.val is None and config.test is None:
         shown = f"among {', '.join(candidates[:4])}" if candidates else f"in {_count_files(source)}"
         raise UsageError(
             f"{source.uri}: found no {name} training split {shown}; choose it: --train, "
             "convert.train"
         )
-    found: tuple[tuple[SplitName, str | None], ...] = (("train", train), ("val", val))
-    places = {split: place for split, place in found if place is not None}
+    found: dict[SplitName, str | None] = {"train": train, "val": val, "test": test}
+    places = {split: place for split, place in found.items() if place is not None}
     for split, place in places.items():
         logger.info("%s: %s", split, source.uri if place == "." else place)
     return places
+
+
+def _without(candidates: Sequence[str], *chosen: str | None) -> list[str]:
+    taken = [where for where in chosen if where is not None]
+    return [place for place in candidates if not any(_is_at(where, place) for where in taken)]
 
 
 def _is_at(where: str, place: str) -> bool:

@@ -14,6 +14,7 @@ from ssd_core.errors import DataError, UsageError
 SPLIT_WORDS = {
     "train": ("train", "training", "trainval"),
     "val": ("val", "valid", "validation", "eval", "test"),
+    "test": ("test",),
 }
 _NO_RANK = 4
 _SAMPLE = 50

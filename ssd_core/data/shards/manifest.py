@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 from pydantic_core import from_json
@@ -44,7 +44,7 @@ class Shard(KnownFile):
 
 
 class Split(_Model):
-    """The training or the evaluation images."""
+    """The images for training, for evaluation, or for the test."""
 
     images: int
     boxes: int
@@ -124,7 +124,7 @@ def make_manifest(
     )
 
 
-SHARD_NAME = re.compile(r"(train|val)-\d{5,}\.arrow")
+SHARD_NAME = re.compile(rf"({'|'.join(get_args(SplitName))})-\d{{5,}}\.arrow")
 """Names that `shard_name` returns."""
 _IN_STORE = re.compile(r"(?:(.*)/)?shards-[0-9a-f]{16}/(.+)")
 """A shard in a store, after the folder of its data set; see `store_folder`."""

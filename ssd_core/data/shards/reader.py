@@ -30,14 +30,15 @@ ROWS: Mapping[ShardFormat, Callable[[ShardFiles, Sequence[Shard], Limits], Rows]
 
 
 def open_split(data_dir: Location, split: str) -> "SplitReader":
-    """Open the split `train` or `val` of a converted data set.
+    """Open a split of a converted data set, `train`, `val` or `test`.
 
     The shards of a store are read through the cache of this node, see `open_cache`.
     """
     manifest = read_manifest(data_dir)
     if split not in manifest.splits:
         raise DataError(
-            f"{data_dir} has no split '{split}'; it has: {', '.join(sorted(manifest.splits))}"
+            f"{data_dir} has no split '{split}'; it has: {', '.join(sorted(manifest.splits))}; a "
+            f"conversion with --{split} adds one"
         )
     check_shard_sizes(data_dir, manifest)
     return SplitReader(ShardFiles(data_dir), manifest, split)

@@ -18,7 +18,6 @@ from ssd_core.data.formats.names import (
 )
 from ssd_core.data.formats.splits import sample_folders
 from ssd_core.data.formats.yolo.data_file import (
-    DataFile,
     is_data_file,
     is_names_file,
     read_data_file,
@@ -58,7 +57,7 @@ def find_places(source: Source) -> list[str]:
     described = [
         f"{name}:{split}"
         for name in filter(is_data_file, source.files)
-        for split in _read_quietly(source, name).places
+        for split in _list_splits(source, name)
     ]
     if not folders:  # all images may be without objects: their files are empty
         texts = (file for name, file in source.files.items() if name.lower().endswith(_LABELS))
@@ -80,11 +79,24 @@ def _first_line(source: Source, name: str) -> str:
     return next((line.strip() for line in read_head(source, name).split("\n") if line.strip()), "")
 
 
-def _read_quietly(source: Source, name: str) -> DataFile:
+def _list_splits(source: Source, name: str) -> list[str]:
+    """Return the splits of a data file; a test split that was not copied is none."""
     try:
-        return read_data_file(source, name)
+        described = read_data_file(source, name)
     except DataError:
-        return DataFile()
+        return []
+    return [
+        split
+        for split, paths in described.places.items()
+        if split != "test" or _exist(source, name, described.root, paths)
+    ]
+
+
+def _exist(source: Source, name: str, root: str, paths: Sequence[str]) -> bool:
+    try:
+        return all(_resolve(source, name, root, path) for path in paths)
+    except DataError:
+        return False
 
 
 def locate(source: Source, place: str, split: str, images: str | None) -> list[LabelledImage]:

@@ -20,7 +20,11 @@ from ssd_core.errors import DataError
 from ssd_core.store.local import file_sha256
 from ssd_core.structures import Annotations, Array, Sample, make_annotations
 
-FILE_NAMES: Mapping[SplitName, str] = {"train": "ssd.mindrecord0", "val": "ssd_eval.mindrecord0"}
+FILE_NAMES: Mapping[SplitName, str] = {
+    "train": "ssd.mindrecord0",
+    "val": "ssd_eval.mindrecord0",
+    "test": "ssd_test.mindrecord0",
+}
 """The first file of each split, as MindSpore's SSD expects it."""
 INDEX_SUFFIX = ".db"
 
