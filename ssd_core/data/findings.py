@@ -121,6 +121,8 @@ class Finding:
     detail: str
     action: str
     count: int = 1
+    box: tuple[float, float, float, float] | None = None
+    """Two opposite corners x, y, x, y in pixels of the image, if it is about one finite box."""
 
 
 class Findings:
@@ -148,7 +150,16 @@ class Findings:
         """True if nothing more may be written: a finding stops the conversion."""
         return any(action_of(code, self.policy) == STOP for code in self.counts)
 
-    def add(self, code: str, place: str, detail: str, *, image: str = "", count: int = 1) -> bool:
+    def add(
+        self,
+        code: str,
+        place: str,
+        detail: str,
+        *,
+        image: str = "",
+        count: int = 1,
+        box: tuple[float, float, float, float] | None = None,
+    ) -> bool:
         """Record a `Finding` and return whether the image must be dropped.
 
         `detail` is the problem and the expected state; a leading place is removed.
@@ -162,6 +173,7 @@ class Findings:
             detail=one_line(detail.removeprefix(f"{place}: ")),
             action=action,
             count=count,
+            box=box,
         )
         self.counts[code] += count
         self._list(finding)

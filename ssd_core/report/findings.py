@@ -1,14 +1,28 @@
 """Defects of a data set for the page of findings, and remarks about what stands out in it."""
 
 from collections.abc import Iterator, Mapping, Sequence, Sized
+from itertools import islice
 from typing import Any
+
+import numpy as np
 
 from ssd_core import __version__
 from ssd_core.data.checking.dataset import CheckedDataset
-from ssd_core.data.findings import RULES, Findings, action_of
+from ssd_core.data.decode import decode_image
+from ssd_core.data.findings import RULES, Finding, Findings, action_of
+from ssd_core.data.sources.base import Source
+from ssd_core.errors import DataError
+from ssd_core.report.images import AnnotatedImage, annotate_image, take_while_small
 from ssd_core.report.page import percent
+from ssd_core.structures import ClassInfo, make_annotations
 
 _SHOWN_EACH = 100
+_DRAWN_EACH = 3
+_THUMBNAIL_SIDE = 260
+_BEYOND = 128
+"""Grey of the surroundings of an image that a box leaves."""
+_LEAST_SHARE = 0.02
+"""Of the image, so that a box without area is visible."""
 
 _MANY_UNREACHED = 0.05
 """Share of objects out of reach that is worth a remark."""
@@ -22,14 +36,15 @@ _LACKS = {
 }
 
 
-def content(uri: str, checked: CheckedDataset) -> dict[str, Any]:
-    """Return the values of the page about the data set at `uri`, errors first."""
+def content(source: Source, checked: CheckedDataset) -> dict[str, Any]:
+    """Return the values of the page about a data set, errors first."""
     findings = checked.findings
+    pictures = _draw_boxes(source, findings)
     objects = sum(split.objects for split in checked.splits.values())
     listed = sum(split.listed for split in checked.splits.values())
     return {
         "title": "Findings",
-        "subtitle": [uri, f"format {checked.format}", f"ssd-core {__version__}"],
+        "subtitle": [source.uri, f"format {checked.format}", f"ssd-core {__version__}"],
         "headline": [
             (f"{findings.num_errors:,}", "errors", "stop a conversion, or are repaired or skipped"),
             (f"{findings.num_warnings:,}", "warnings", "worth a look"),
@@ -37,7 +52,7 @@ def content(uri: str, checked: CheckedDataset) -> dict[str, Any]:
         ],
         "splits": list(checked.splits.items()),
         "groups": [
-            _group(code, findings)
+            _group(code, findings) | {"pictures": pictures.get(code, [])}
             for severity in ("error", "warning")
             for code, count in findings.counts.most_common()
             if count and RULES[code].severity == severity
@@ -65,6 +80,46 @@ def _group(code: str, findings: Findings) -> dict[str, Any]:
         "rows": listed[:_SHOWN_EACH],
         "hidden": max(0, len(listed) - _SHOWN_EACH),
     }
+
+
+def _draw_boxes(source: Source, findings: Findings) -> dict[str, list[AnnotatedImage]]:
+    """Return pictures of the first faulty boxes of each code, as many as fit on the page."""
+    drawn = [
+        (code, picture)
+        for code in findings.counts
+        for finding in islice((f for f in findings.listed if f.code == code and f.box), _DRAWN_EACH)
+        if (picture := _draw_box(source, finding))
+    ]
+    pictures: dict[str, list[AnnotatedImage]] = {}
+    fitting = take_while_small(picture for _, picture in drawn)
+    for (code, _), picture in zip(drawn, fitting, strict=False):
+        pictures.setdefault(code, []).append(picture)
+    return pictures
+
+
+def _draw_box(source: Source, finding: Finding) -> AnnotatedImage | None:
+    """Return the image with the box, and grey where the box leaves it by up to its size."""
+    assert finding.box is not None
+    try:
+        pixels = decode_image(source.read(finding.image))
+    except DataError:  # a finding of its own
+        return None
+    size = np.array(pixels.shape[1::-1])
+    corners = np.sort(np.array(finding.box, np.float64).reshape(2, 2), axis=0)
+    corners[1] = np.maximum(corners[1], corners[0] + _LEAST_SHARE * size)
+    before, after = np.clip(np.ceil([-corners[0], corners[1] - size]), 0, size).astype(int)
+    margins = [*zip(before[::-1], after[::-1], strict=True), (0, 0)]
+    padded = np.pad(pixels, margins, constant_values=_BEYOND)
+    box = np.clip(corners + before, 0, padded.shape[1::-1]).ravel()
+    return annotate_image(
+        finding.image.rpartition("/")[2],
+        padded,
+        truth=make_annotations([box], [1]),
+        found=None,
+        classes=[ClassInfo(label=1, name="the box", category_id=1)],
+        note=finding.detail,
+        max_side=_THUMBNAIL_SIDE,
+    )
 
 
 def _about_images(repeated: Mapping[str, Any], near: Mapping[str, Any]) -> Iterator[str]:

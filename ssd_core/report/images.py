@@ -1,7 +1,7 @@
 """Images with boxes: overlays on small copies for pages."""
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,20 +63,34 @@ def annotate_image(
     found: Detections | None,
     classes: Sequence[ClassInfo],
     note: str = "",
+    max_side: int = _MAX_SIDE,
 ) -> AnnotatedImage:
     """Scale an image ([H, W, 3] RGB) down, and its boxes with it.
 
     Crowds are left out; without `found` only the truth is shown, else the detections and the
     objects that none of them found, which the note counts. The classes are in label order.
     """
-    scale = min(1.0, _MAX_SIDE / max(pixels.shape[:2]))
+    groups: dict[str, Annotations | Detections] = {"true": truth.select(~truth.is_crowd)}
+    if found is not None:
+        groups, note = _judge(truth, found, classes)
+    return draw_boxes(name, pixels, groups, classes, note=note, max_side=max_side)
+
+
+def draw_boxes(
+    name: str,
+    pixels: ImageArray,
+    groups: Mapping[str, Annotations | Detections],
+    classes: Sequence[ClassInfo],
+    *,
+    note: str = "",
+    max_side: int = _MAX_SIDE,
+) -> AnnotatedImage:
+    """Scale an image down, and with it the boxes of each of BOX_KINDS; the first have captions."""
+    scale = min(1.0, max_side / max(pixels.shape[:2]))
     height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
     small = Image.fromarray(pixels).resize((width, height), Image.Resampling.BOX)
     names = [info.name for info in classes]
-    if found is None:
-        boxes = _boxes(truth.select(~truth.is_crowd), names, "true", scale)
-    else:
-        boxes, note = _judged_boxes(truth, found, classes, scale)
+    boxes = tuple(box for kind, each in groups.items() for box in _boxes(each, names, kind, scale))
     # The colours of few classes are distinct, so only errors need a caption.
     is_clear = len(classes) <= NUM_COLOURS
     captioned = [box for box in boxes if not is_clear or box.kind in {"false", "missed"}]
@@ -107,20 +121,19 @@ def take_while_small(images: Iterable[AnnotatedImage]) -> list[AnnotatedImage]:
     return taken
 
 
-def _judged_boxes(
-    truth: Annotations, found: Detections, classes: Sequence[ClassInfo], scale: float
-) -> tuple[tuple[Box, ...], str]:
-    """Return the boxes, false ones first, each kind best first, and their counts."""
-    names = [info.name for info in classes]
+def _judge(
+    truth: Annotations, found: Detections, classes: Sequence[ClassInfo]
+) -> tuple[dict[str, Annotations | Detections], str]:
+    """Return the boxes by kind, false ones first, each kind best first, and their counts."""
     is_right, is_false, is_found = judge_image(truth, found, classes)
     missed = truth.select(~is_found & ~truth.is_crowd)
-    boxes = (
-        *_boxes(found.select(is_false), names, "false", scale),
-        *_boxes(missed, names, "missed", scale),
-        *_boxes(found.select(is_right), names, "right", scale),
-    )
     num_objects = int((~truth.is_crowd).sum())
-    return boxes, f"{len(missed)} of {num_objects} missed, {is_false.sum()} false"
+    groups: dict[str, Annotations | Detections] = {
+        "false": found.select(is_false),
+        "missed": missed,
+        "right": found.select(is_right),
+    }
+    return groups, f"{len(missed)} of {num_objects} missed, {is_false.sum()} false"
 
 
 def _boxes(

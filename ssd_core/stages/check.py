@@ -48,7 +48,7 @@ def run(config: ConvertConfig, source: str, out_dir: Location | None = None) -> 
     def work(folder: Path) -> Results:
         checked.append(check_dataset(opened, config))
         write_file(folder / FINDINGS_FILE, checked[0].findings.format())
-        page = render_page(PAGE_FILE, findings_page.content(opened.uri, checked[0]))
+        page = render_page(PAGE_FILE, findings_page.content(opened, checked[0]))
         write_file(folder / PAGE_FILE, page)
         return results(checked[0])
 

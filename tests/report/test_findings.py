@@ -1,8 +1,12 @@
-"""Remarks about what stands out in a data set."""
+"""Pictures of faulty boxes, and remarks about what stands out in a data set."""
 
 import pytest
 
-from ssd_core.report.findings import find_remarks
+from ssd_core.data.checking.dataset import CheckedDataset
+from ssd_core.data.findings import Findings
+from ssd_core.report.findings import content, find_remarks
+from tests.data.formats.small_sources import MemorySource
+from tests.data.image_corpus import PNG, SIZE
 
 
 def results(counts=None, *, both=0, copies=0, near=0, unreached=0, recipe="demo"):
@@ -18,6 +22,33 @@ def results(counts=None, *, both=0, copies=0, near=0, unreached=0, recipe="demo"
         "recipe": recipe,
         "anchors": {"demo": {"objects": 100, "unreached": unreached, "iou_threshold": 0.5}},
     }
+
+
+WIDTH, HEIGHT = SIZE
+
+
+@pytest.mark.parametrize(
+    ("box", "size", "drawn"),
+    [
+        ((2, 3, 9, 8), SIZE, (2, 3, 7, 5)),
+        ((9, 8, 2, 3), SIZE, (2, 3, 7, 5)),
+        ((-4, 3, 9, 8), (WIDTH + 4, HEIGHT), (0, 3, 13, 5)),
+        ((2, 3, 9e9, HEIGHT + 5), (2 * WIDTH, HEIGHT + 5), (2, 3, 2 * WIDTH - 2, HEIGHT + 2)),
+        ((5, 3, 5, 8), SIZE, (5, 3, round(0.02 * WIDTH, 1), 5)),
+    ],
+)
+def test_a_faulty_box_is_drawn_with_the_surroundings_of_its_image(box, size, drawn):
+    findings = Findings("strict")
+    findings.add("box_outside", "a.txt", "is outside", image="x/a.png", box=box)
+    findings.add("box_outside", "b.txt", "is outside", image="gone.png", box=box)
+    findings.add("box_not_finite", "a.txt", "is not finite", image="x/a.png")
+    checked = CheckedDataset(format="txt", classes=(), splits={}, findings=findings)
+    groups = content(MemorySource({"x/a.png": PNG}), checked)["groups"]
+    outside, infinite = (group["pictures"] for group in groups)
+    assert (len(outside), infinite) == (1, [])
+    [picture], [rectangle] = outside, outside[0].boxes
+    assert (picture.name, picture.width, picture.height) == ("a.png", *size)
+    assert (rectangle.x, rectangle.y, rectangle.width, rectangle.height) == drawn
 
 
 def test_a_good_data_set_needs_no_remark():
@@ -39,9 +70,7 @@ COUNTS = {"cat": (5, 5), "dog": (0, 0), "cow": (0, 2), "emu": (3, 0), "gnu": (1,
         ),
         (
             {"near": 2},
-            [
-                "Images in several splits, saved again or scaled: 2. The accuracy may be too high."
-            ],
+            ["Images in several splits, saved again or scaled: 2. The accuracy may be too high."],
         ),
         (
             {"counts": COUNTS},

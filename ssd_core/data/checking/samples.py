@@ -1,5 +1,6 @@
 """Checks of one image: its file, then the boxes against its true size."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -76,12 +77,16 @@ def _check_boxes(sample: Sample, findings: Findings) -> Sample | None:
         faults = _find_faults(ordered, size)
     is_dropped = False
     for index in np.flatnonzero((faults != _SOUND) | is_exchanged).tolist():
-        box = ", ".join(f"{value:g}" for value in annotations.boxes[index])
+        x0, y0, x1, y1 = annotations.boxes[index].tolist()
+        drawn = (x0, y0, x1, y1) if math.isfinite(x0 + y0 + x1 + y1) else None
         found = [_EXCHANGED] * bool(is_exchanged[index])
         found += [_FAULTS[faults[index]]] * bool(faults[index] != _SOUND)
         for code, description in found:
-            detail = f"{_describe(sample, index)} [{box}] {description.format(*size)}"
-            is_dropped |= findings.add(code, sample.place, detail, image=sample.image_path)
+            corners = f"[{x0:g}, {y0:g}, {x1:g}, {y1:g}]"
+            detail = f"{_describe(sample, index)} {corners} {description.format(*size)}"
+            is_dropped |= findings.add(
+                code, sample.place, detail, image=sample.image_path, box=drawn
+            )
     kept = replace(annotations, boxes=ordered).select(np.isin(faults, [_SOUND, *_KEPT]))
     if not len(kept) and np.isin(faults, _INVISIBLE, invert=True).any() and not is_dropped:
         is_dropped = findings.drop_emptied(sample.place, sample.image_path)
