@@ -94,7 +94,7 @@ class Verdict:
         metric = METRICS[self.metric]
         ours = f"{metric.describe(self.value)}: {self.word}"
         if self.word == "not stable":
-            return f"{ours} in the warm-up, so not compared"
+            return f"{ours} in the warm-up, so neither judged nor compared with"
         if self.median is None or self.margin is None:
             found = f"{len(self.earlier)} of {MIN_RUNS} runs"
             return f"{ours} on this device and configuration ({found})"

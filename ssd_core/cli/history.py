@@ -28,8 +28,9 @@ def history(
 ) -> None:
     """List the measurements of a series of benchmarks, each compared with those before it.
 
-    The noise band is the range of speeds that are not distinguishable. A line below a measurement
-    names a version, a model or a condition that differs from the one before.
+    The noise band is the range of speeds that are not distinguishable. AP is that of the training,
+    if it measured one. A line below a measurement names a version, a model or a condition that
+    differs from the one before.
 
     Example: ssd history nightly
     """
@@ -52,6 +53,7 @@ def _table(reviewed: "Sequence[tuple[Measurement, Verdict]]") -> Iterator[str]:
         "time",
         "run",
         "model",
+        "AP",
         "images/s (fastest batch)",
         "latency (smallest batch)",
         "noise band",
@@ -65,6 +67,8 @@ def _table(reviewed: "Sequence[tuple[Measurement, Verdict]]") -> Iterator[str]:
         yield line
         yield from (f"    {change}" for change in each.changes_since(before))
         before = each
+    if any(found.word == "not stable" for _, found in reviewed):
+        yield "not stable: the warm-up was too short; the run is neither judged nor compared with"
 
 
 def _row(each: "Measurement", found: "Verdict", fastest: float) -> tuple[str, ...]:
@@ -79,6 +83,7 @@ def _row(each: "Measurement", found: "Verdict", fastest: float) -> tuple[str, ..
         each.time.partition("+")[0].replace("T", " "),
         each.run[:16],
         f"{each.model.get('recipe', '')}, {each.model.get('step', '?')} steps",
+        METRICS["ap"].format(each.metrics.get("ap")),
         METRICS["images_per_second"].format(speed).partition(" ")[0],
         METRICS["latency_ms_p50"].format(each.metrics.get("latency_ms_p50")),
         band,

@@ -16,11 +16,12 @@ from ssd_core.benchmark.environment import comparable_conditions, describe_envir
 from ssd_core.benchmark.speed import BatchSpeed, generate_images, measure_speed
 from ssd_core.config import BenchmarkConfig
 from ssd_core.data.shards.reader import open_split
-from ssd_core.errors import DataError, GateError, located
+from ssd_core.errors import DataError, GateError, UsageError, located
 from ssd_core.logs import announce, logger
 from ssd_core.metrics import END_TO_END, METRICS, PARTS
 from ssd_core.stages.detector import OpenedModel, choose_framework, open_model
 from ssd_core.stages.frame import Input, Invocation, Results, check_owner, run_stage
+from ssd_core.stages.outputs import read_output
 from ssd_core.stages.perf import bounded, measure, write_generated_data
 from ssd_core.stages.train import Training
 from ssd_core.store import Location
@@ -134,7 +135,7 @@ def _compare(
             network=_digest_network(model, config),
             images=results["images"]["origin"],
         ),
-        metrics=results["metrics"],
+        metrics=results["metrics"] | _accuracy(model.source),
         model={name: str(value) for name, value in results["model"].items()},
         version=__version__,
         environment=results["environment"],
@@ -149,6 +150,15 @@ def _compare(
             "for a longer warm-up, add --set benchmark.seconds=%g (now %g)", 2 * seconds, seconds
         )
     return verdict
+
+
+def _accuracy(source: Input) -> dict[str, float]:
+    """Return the AP of the weights, if a model is the output of a training that measured it."""
+    try:
+        metrics = read_output(Location.parse(source.uri)).results.get("metrics", {})
+    except (UsageError, DataError):  # a model without its training, or while that continues
+        return {}
+    return {"ap": metrics["ap"]} if metrics.get("ap") is not None else {}
 
 
 def _digest_network(model: OpenedModel, config: BenchmarkConfig) -> str:

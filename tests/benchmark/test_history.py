@@ -75,7 +75,7 @@ def test_only_stable_runs_under_equal_conditions_count():
 def test_an_unstable_run_is_not_judged():
     verdict = judge(measurement(1.0, "new", is_stable=False), QUIET)
     assert (verdict.word, verdict.median) == ("not stable", None)
-    assert verdict.describe().endswith("so not compared")
+    assert verdict.describe().endswith("neither judged nor compared with")
 
 
 def test_a_lasting_change_becomes_the_normal_case():

@@ -22,7 +22,7 @@ def series(tmp_path: Path) -> Path:
         changes = {
             "run": f"night-{number}",
             "is_stable": True,
-            "metrics": {"images_per_second": speed},
+            "metrics": {"images_per_second": speed, "ap": 0.5},
             "environment": {"torch": "2.15.0" if speed == 80 else "2.14.0"},
         }
         append(location, first.model_copy(update=changes), read_series(location))
@@ -32,15 +32,20 @@ def series(tmp_path: Path) -> Path:
 def test_a_line_per_measurement_ends_with_its_verdict(series: Path) -> None:
     done = run_ssd("history", series)
     assert done.returncode == 0, done.stderr
-    titles, *lines, slow, change = done.stdout.splitlines()
-    assert titles.split()[:4] == ["time", "run", "model", "images/s"]
+    titles, *lines, slow, change, note = done.stdout.splitlines()
+    assert titles.split()[:5] == ["time", "run", "model", "AP", "images/s"]
     assert "images/s (fastest batch)  latency (smallest batch)" in titles
-    assert lines[0].startswith("2026-11-21 03:00:12  a1b2c3d4e5f60718  demo, 600 steps  101.3")
+    assert lines[0].startswith(
+        "2026-11-21 03:00:12  a1b2c3d4e5f60718  demo, 600 steps  –      101.3"
+    )
     assert lines[0].endswith("not stable")
     assert all(line.endswith("not enough history") for line in lines[1:])
     assert len(lines) == len(SPEEDS)
     assert "95.0 to 105.0" in slow
     assert slow.endswith("slower")
+    assert "  0.500  80.0" in slow
+    assert note.startswith("not stable: ")
+    assert note.endswith("neither judged nor compared with")
     assert change.strip() == 'torch: "2.14.0" -> "2.15.0"'
 
 
