@@ -3,7 +3,7 @@
 import os
 import shlex
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.execution.steps import Launch, Step, executor_arguments
@@ -13,14 +13,6 @@ from ssd_core.store.s3.settings import VARIABLES, find_files
 
 PLACE_PARAMETERS = frozenset({"data_root", "source", "uri"})
 """Parameters with a path or a URI; a component writes only to the first."""
-
-DEVICE_OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "auto": (),
-    "cpu": (),
-    "cuda": ("--gpus", "all"),
-    "npu": ("--runtime", "ascend", "--env", "ASCEND_VISIBLE_DEVICES=0"),
-}
-"""Options that give a container the accelerator; the last needs the Ascend Docker Runtime."""
 
 _RESTRICTIONS = (
     *("--read-only", "--tmpfs", "/tmp"),

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-from pipelines.execution.docker import DEVICE_OPTIONS, check_image, launch_container
+from pipelines.execution.docker import check_image, launch_container
 from pipelines.execution.live_list import LiveList, State
 from pipelines.execution.processes import Listener
 from pipelines.execution.spec import (
@@ -27,6 +27,7 @@ from ssd_core import __version__
 from ssd_core.config import parse_section
 from ssd_core.errors import SsdError, TransientError
 from ssd_core.metrics import summarize
+from ssd_core.process.machine import DEVICE_OPTIONS
 from ssd_core.process.packages import check_version
 from ssd_core.stages.doorway import PROGRESS_VARIABLE
 from ssd_core.store.layout import Layout

@@ -4,10 +4,18 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from ssd_core.errors import UsageError
+
+DEVICE_OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "auto": (),
+    "cpu": (),
+    "cuda": ("--gpus", "all"),
+    "npu": ("--runtime", "ascend", "--env", "ASCEND_VISIBLE_DEVICES=0"),
+}
+"""Of `docker run`, for a container with the device; the last needs the Ascend Docker Runtime."""
 
 _VISIBLE = {"cuda": "CUDA_VISIBLE_DEVICES", "npu": "ASCEND_RT_VISIBLE_DEVICES"}
 """The variable by which the driver of a kind of device hides all others."""

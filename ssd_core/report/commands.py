@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ssd_core.backends.exported import is_exported
+from ssd_core.process.machine import DEVICE_OPTIONS
 from ssd_core.recipes import RECIPES, load_recipe
 from ssd_core.store import Location
 
@@ -42,8 +43,7 @@ def next_steps(
     devices = [
         each["environment"].get("device") for each in results.values() if "environment" in each
     ]
-    has_gpu = devices[:1] == ["cuda"]
-    container = _docker(model, invocation, has_gpu=has_gpu)
+    container = _docker(model, invocation, next(filter(None, devices), "cpu"))
     return [
         *steps,
         ("In a container", f"{container} \\\n    {shlex.join(predict)}"),
@@ -116,19 +116,19 @@ def _framework(options: Mapping[str, Any]) -> list[str]:
     return [] if framework == "torch" else ["--framework", framework]
 
 
-def _docker(model: str, invocation: Mapping[str, Any], *, has_gpu: bool) -> str:
+def _docker(model: str, invocation: Mapping[str, Any], device: str) -> str:
     """Return the line that runs a command in the image of a stage, with this folder and the model.
 
     Credentials of a store are passed by name, so that no line holds a value.
     """
     framework = invocation["options"].get("framework", "torch")
-    kind = f"{framework}-{'cuda' if has_gpu else 'cpu'}"
-    image = invocation["image"] or f"ssd-on-kubeflow/{kind}:{invocation['version']}"
+    image = invocation["image"] or f"ssd-on-kubeflow/{framework}-{device}:{invocation['version']}"
+    run = ["docker", "run", "--rm", *DEVICE_OPTIONS.get(device, ())]
     access = ["--volume", f"{model}:{model}:ro"]
     if not model.startswith("/"):
         access = [word for name in _CREDENTIALS for word in ("--env", name)]
     lines = (
-        f'docker run --rm{" --gpus all" if has_gpu else ""} --user "$(id -u):$(id -g)"',
+        f'{shlex.join(run)} --user "$(id -u):$(id -g)"',
         shlex.join(access),
         '--volume "$PWD:/work" --workdir /work',
         shlex.quote(image),

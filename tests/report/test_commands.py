@@ -55,11 +55,12 @@ def test_the_python_lines_are_python(name):
     assert seen == {"words": (name,), "framework": "mindspore"}
 
 
-def test_credentials_are_passed_by_name_and_the_gpu_of_the_run():
-    words = shlex.split(steps("s3://bucket/m", "cuda")["In a container"])
-    assert words[3:5] == ["--gpus", "all"]
+@pytest.mark.parametrize(("device", "option"), [("cuda", "--gpus"), ("npu", "--runtime")])
+def test_credentials_are_passed_by_name_and_the_accelerator_of_the_run(device, option):
+    words = shlex.split(steps("s3://bucket/m", device)["In a container"])
+    assert words[3] == option
     assert words[words.index("AWS_ACCESS_KEY_ID") - 1] == "--env"
-    assert "ssd-on-kubeflow/torch-cuda:1.0" in words
+    assert f"ssd-on-kubeflow/torch-{device}:1.0" in words
 
 
 def test_an_exported_file_is_neither_exported_again_nor_mounted():
