@@ -48,6 +48,7 @@ def compare_evaluations(a: Evaluated, b: Evaluated) -> dict[str, Any]:
     arrays = [_join(images) for images, _ in (a, b)]
     matches = [match_at_ious(each, classes) for each in arrays]
     weights = draw_images(*matches)
+    changed = _rank_changes(a, arrays)
     ap_a, ap_b = (weighted_ap(each, weights) for each in matches)
     return {
         "images": len(a[0]),
@@ -61,7 +62,8 @@ def compare_evaluations(a: Evaluated, b: Evaluated) -> dict[str, Any]:
             for column, info in enumerate(classes)
         ],
         "min_score": MIN_SCORE,
-        "changed_images": _rank_changes(a, arrays),
+        "num_changed_images": len(changed),
+        "changed_images": changed[:_MAX_CHANGED],
     }
 
 
@@ -128,8 +130,9 @@ def _rank_changes(a: Evaluated, arrays: Sequence[CocoArrays]) -> list[dict[str, 
     ]
     order = sorted(range(len(images)), key=lambda number: -counts[number][0])
     return [
-        {"image_id": images[number].image_id, "path": images[number].path} | counts[number][1]
-        for number in order[:_MAX_CHANGED]
+        {"row": number, "image_id": images[number].image_id, "path": images[number].path}
+        | counts[number][1]
+        for number in order
         if counts[number][0]
     ]
 

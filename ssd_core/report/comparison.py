@@ -4,16 +4,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ssd_core import __version__
-from ssd_core.metrics import METRICS, Metric
+from ssd_core.metrics import METRICS, Metric, key_metrics
+from ssd_core.report.images import AnnotatedImage
 
 _HEADLINE = ("ap", "ap50")
+_LISTED = 10
+"""Changed images on a terminal."""
 
 
 def format_comparison(results: Mapping[str, Any]) -> str:
     """Return the metrics, the classes, the images that changed most, and the verdict."""
     lines = [*_table(results), ""]
     if changed := results["changed_images"]:
-        lines.append(f"objects that only one found, at score {results['min_score']:g}")
+        shown = f"{min(len(changed), _LISTED)} of {results['num_changed_images']:,} changed images"
+        lines.append(f"objects that only one found, at score {results['min_score']:g}, in {shown}")
         lines += [
             f"  {row['path'] or row['image_id']}: "
             + "; ".join(
@@ -21,9 +25,12 @@ def format_comparison(results: Mapping[str, Any]) -> str:
                 for name, key in (("A", "only_a"), ("B", "only_b"))
                 if row[key]
             )
-            for row in changed[:10]
+            for row in changed[:_LISTED]
         ]
         lines.append("")
+    if speeds := _speed_rows(results):
+        shown = "; ".join(f"{title} {a} → {b}, {change}" for title, a, b, change in speeds)
+        lines.append(f"speed, measured once each: {shown}")
     lines += [describe_verdict(results, name) for name in _HEADLINE]
     return "\n".join(lines)
 
@@ -42,7 +49,9 @@ def describe_objects(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in counts.items())
 
 
-def content(results: Mapping[str, Any], uris: Sequence[str]) -> dict[str, Any]:
+def content(
+    results: Mapping[str, Any], uris: Sequence[str], pictures: Sequence[AnnotatedImage]
+) -> dict[str, Any]:
     """Return the values of the page about the evaluations A and B at these URIs."""
     metric = METRICS["ap"]
     return {
@@ -67,8 +76,25 @@ def content(results: Mapping[str, Any], uris: Sequence[str]) -> dict[str, Any]:
             row | {key: describe_objects(row[key]) for key in ("only_a", "only_b")}
             for row in results["changed_images"]
         ],
+        "num_changed": results["num_changed_images"],
+        "pictures": pictures,
+        "speeds": _speed_rows(results),
+        "devices": [each["device"] for each in results["speeds"]],
         "min_score": results["min_score"],
     }
+
+
+def _speed_rows(results: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Return title, both values and the change of each speed that both runs measured."""
+    if not results["speeds"]:
+        return []
+    a, b = (each["metrics"] for each in results["speeds"])
+    metrics = [each for each in key_metrics("benchmark") if each.name in a and each.name in b]
+    return [
+        (metric.title, metric.format(a[metric.name]), metric.format(b[metric.name]))
+        + (f"{100 * (b[metric.name] / a[metric.name] - 1):+.1f} %",)
+        for metric in metrics
+    ]
 
 
 def _rows(results: Mapping[str, Any]) -> list[tuple[str, int, Mapping[str, Any]]]:

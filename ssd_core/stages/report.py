@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from ssd_core.config import ReportConfig, first_problem
 from ssd_core.data.decode import decode_image
 from ssd_core.data.shards.manifest import read_manifest
-from ssd_core.data.shards.reader import SplitReader, open_split
-from ssd_core.errors import DataError, UsageError, located
+from ssd_core.data.shards.reader import SplitReader
+from ssd_core.errors import DataError, located
 from ssd_core.evaluation.detections_file import DETECTIONS_FILE, parse_detections
 from ssd_core.logs import logger
 from ssd_core.metrics import key_metrics
@@ -21,11 +21,11 @@ from ssd_core.report.accuracy import accuracy
 from ssd_core.report.charts import NUM_COLOURS, class_colour
 from ssd_core.report.images import AnnotatedImage, annotate_image, take_while_small
 from ssd_core.report.page import render_page
+from ssd_core.stages.evaluated import open_evaluated
 from ssd_core.stages.frame import Input, Invocation, Results, run_stage
 from ssd_core.stages.outputs import StageOutput, read_outputs
 from ssd_core.stages.shapes import LogLine, StepLine
 from ssd_core.store import Location
-from ssd_core.store.layout import MANIFEST_FILE
 from ssd_core.store.local import write_file
 from ssd_core.structures import ClassInfo, Detections, Record, StageResult
 from ssd_core.train_log import LOG_FILE, parse_log
@@ -95,7 +95,8 @@ def _content(
     content["accuracy"] = accuracy(results["evaluate"]) if "evaluate" in outputs else None
     content["speed"] = sections.speed(results["benchmark"]) if "benchmark" in outputs else None
     content["training"] = _training(outputs)
-    reader = _open_images(outputs, data_dir) if section.images else None
+    is_illustrated = section.images and "evaluate" in outputs
+    reader = open_evaluated(outputs["evaluate"], data_dir) if is_illustrated else None
     content["images"] = _images(section, outputs["evaluate"], reader) if reader else []
     classes = reader.classes if reader and len(reader.classes) <= NUM_COLOURS else ()
     content["image_classes"] = [(info.name, class_colour(info.label)) for info in classes]
@@ -114,27 +115,6 @@ def _training(outputs: Mapping[str, StageOutput]) -> dict[str, Any] | None:
         except ValidationError as error:
             raise DataError(f"{path}: {first_problem(error)}; train again") from None
     return sections.training(log)
-
-
-def _open_images(
-    outputs: Mapping[str, StageOutput], data_dir: Location | None
-) -> SplitReader | None:
-    """Open the evaluated split; None without an evaluation, or if its data no longer exist."""
-    if "evaluate" not in outputs:
-        return None
-    invocation = outputs["evaluate"].invocation
-    evaluated = invocation["inputs"]["dataset"]
-    source = data_dir or Location.parse(evaluated["uri"])
-    if data_dir is None and source.head(MANIFEST_FILE) is None:
-        logger.info("the report has no images: %s no longer holds a data set", source)
-        return None
-    reader = open_split(source, invocation["config"]["split"])
-    if reader.manifest.digest == evaluated["digest"]:
-        return reader
-    if data_dir is not None:
-        raise UsageError(f"{source} is not the evaluated data set, {evaluated['uri']}")
-    logger.info("the report has no images: %s now holds another data set", source)
-    return None
 
 
 def _images(

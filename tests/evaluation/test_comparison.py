@@ -70,10 +70,13 @@ def test_images_that_changed_most_come_first():
     unsure = make_detections([BOX, FAR], [0.9, 0.4], [1, 2])
     a = evaluated(truths, [both, both, NOTHING_FOUND], make_classes(2))
     b = evaluated(truths, [unsure, both, both], make_classes(2))
-    assert compare_evaluations(a, b)["changed_images"] == [
-        {"image_id": 12, "path": "2.jpg", "only_a": {}, "only_b": {"class 1": 1, "class 2": 1}},
-        {"image_id": 10, "path": "0.jpg", "only_a": {"class 2": 1}, "only_b": {}},
+    results = compare_evaluations(a, b)
+    assert results["changed_images"] == [
+        {"row": 2, "image_id": 12, "path": "2.jpg"}
+        | {"only_a": {}, "only_b": {"class 1": 1, "class 2": 1}},
+        {"row": 0, "image_id": 10, "path": "0.jpg", "only_a": {"class 2": 1}, "only_b": {}},
     ]
+    assert results["num_changed_images"] == 2
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
-"""`ssd compare` on evaluations of files, which need no model."""
+"""`ssd compare` on evaluations of files, which need no model, and on pipeline runs."""
 
 import json
+import re
 import shutil
 
 import pytest
 
+from ssd_core.store.known_file import KnownFile
 from tests.processes import run_ssd
+from tests.report.outline import assert_self_contained
 from tests.stage_outputs import change_output
 
 NUM_IMAGES = 12
@@ -56,6 +59,52 @@ def test_a_run_is_compared_on_a_page_and_as_json(root, tmp_path):
     assert printed.pop("output") == str(out / "compare.html")
     assert {name: written[name] for name in printed} == printed
     assert len(printed["changed_images"]) == NUM_IMAGES
+
+
+def find_everything(evaluation):
+    """Replace the detections of an evaluation by its objects."""
+    truth = json.loads((evaluation / "ground_truth.json").read_text())["annotations"]
+    rows = [
+        {name: row[name] for name in ("image_id", "category_id", "bbox")} | {"score": 0.9}
+        for row in truth
+    ]
+    content = json.dumps(rows).encode()
+    (evaluation / "detections.json").write_bytes(content)
+
+    def rename(results):
+        known = KnownFile.of("detections.json", content).model_dump()
+        others = [row for row in results["files"] if row["name"] != "detections.json"]
+        results["files"] = [*others, known]
+
+    change_output(evaluation, results=rename)
+
+
+def test_pipeline_runs_show_images_and_speeds(evaluation_dir, speed_dir, tmp_path):
+    runs = [tmp_path / "a", tmp_path / "b"]
+    for run in runs:
+        shutil.copytree(evaluation_dir, run / "evaluate")
+        shutil.copytree(speed_dir, run / "benchmark")
+    find_everything(runs[0] / "evaluate")
+    change_output(
+        runs[1] / "benchmark",
+        results=lambda content: content["metrics"].update(
+            images_per_second=2 * content["metrics"]["images_per_second"]
+        ),
+    )
+    done = run_ssd("compare", *runs, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert re.search(
+        r"^speed, measured once each: images/s .* → .*, \+100.0 %; lat", done.stdout, re.M
+    )
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    assert f"in 10 of {results['num_changed_images']} changed images" in done.stdout
+    page = (tmp_path / "out/compare.html").read_text()
+    assert page.count("data:image/jpeg") == 6
+    drawn = len(re.findall("<rect [^>]*><title>missed: ", page))
+    first = results["changed_images"][:6]
+    assert drawn == sum(sum(row["only_a"].values()) for row in first) > 6
+    assert "+100.0 %" in page
+    assert_self_contained(page)
 
 
 @pytest.mark.parametrize(
