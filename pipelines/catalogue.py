@@ -23,8 +23,9 @@ class StepInfo:
 
     title: str
     """Name on the pages of Kubeflow."""
-    room: Literal["tools", "convert", "device", "all_devices", "launcher"] = "tools"
-    """Image and resources of the placement; a `device` step has one accelerator of the pod."""
+    room: Literal["tools", "convert", "framework", "device", "all_devices", "launcher"] = "tools"
+    """Image and resources of the placement; a `device` step has one accelerator of the pod, a
+    `framework` step the same image without one."""
     artifact: str = ""
     """Name of the input through which other steps read its output."""
     stage: str = ""
@@ -42,6 +43,7 @@ STEPS = {
     "benchmark": StepInfo("Benchmark speed", "device", artifact="speed"),
     "report": StepInfo("Report"),
     "publish": StepInfo("Publish"),
+    "export": StepInfo("Export", "framework"),
 }
 
 
@@ -67,7 +69,7 @@ class PipelineInfo:
 PIPELINES = {
     "training": PipelineInfo(
         required=("dataset", "recipe", "data_root"),
-        optional=("overrides", "model_name", "model_version"),
+        optional=("overrides", "model_name", "model_version", "export_format"),
     ),
     "evaluation": PipelineInfo(
         required=("model", "dataset", "data_root"),

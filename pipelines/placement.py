@@ -88,6 +88,7 @@ def place(placement: Placement, task: dsl.PipelineTask) -> None:
     image = {
         "tools": placement.tools_image,
         "convert": placement.convert_image or placement.tools_image,
+        "framework": placement.image,
         "device": placement.image,
         "all_devices": placement.image,
         "launcher": placement.launcher_image,

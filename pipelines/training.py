@@ -8,6 +8,7 @@ from kfp.dsl.base_component import BaseComponent
 
 from components.benchmark.component import benchmark
 from components.evaluate.component import evaluate
+from components.export.component import export
 from components.publish.component import publish
 from components.report.component import report
 from components.resolve_config.component import resolve_config
@@ -34,6 +35,7 @@ def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
         overrides: list[str] = [],  # noqa: B006
         model_name: str = "",
         model_version: str = "",
+        export_format: str = "",
     ) -> None:
         """Train an SSD object detector, measure accuracy and speed, and publish it.
 
@@ -45,10 +47,11 @@ def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
                 published model must reach are "publish.min_ap=0.2" and the like.
             model_name: Name to publish the model under; empty to only check the bars.
             model_version: Version to publish; empty for the id of the training.
+            export_format: Format of a file for other programs, for example "onnx"; empty for none.
         """
-        step = {"data_root": data_root, "run": dsl.PIPELINE_JOB_ID_PLACEHOLDER}
-        resolved = resolve_config(recipe=recipe, overrides=overrides, **step)
-        step["recipe"] = resolved.outputs["recipe"]
+        here = {"data_root": data_root, "run": dsl.PIPELINE_JOB_ID_PLACEHOLDER}
+        resolved = resolve_config(recipe=recipe, overrides=overrides, **here)
+        step = {**here, "recipe": resolved.outputs["recipe"]}
         converted = add_conversion(placement, source=dataset, **step)
         inputs = {**step, "dataset": converted.outputs["dataset"]}
         trained = _train(placement, nodes, on_device | inputs)
@@ -62,10 +65,16 @@ def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
         reported = report(**found, **inputs)
 
         label = {"name": model_name, "version": model_version}
-        published = publish(**label, **found, **step, model=trained.outputs["model"])
+        published = publish(**label, **found, **step, model=inputs["model"])
         published.after(reported)  # when a bar is missed, the report shows why
 
-        for task in (resolved, converted, trained, evaluated, measured, reported, published):
+        exported = export(
+            format=export_format, framework=placement.framework, model=inputs["model"], **here
+        )
+        exported.after(published)  # nor is a model exported that misses one
+
+        judged = (evaluated, measured, reported, published, exported)
+        for task in (resolved, converted, trained, *judged):
             place(placement, task)
 
     return training

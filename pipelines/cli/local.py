@@ -11,6 +11,7 @@ import typer
 from pipelines.catalogue import build
 from pipelines.cli.options import DEFAULT_ROOT, Pipeline, PipelineOptions, with_bundles
 from pipelines.results import format_figures, read_results
+from ssd_core.backends.formats import check_writer, choose_framework
 from ssd_core.cli.options import Device, Framework
 from ssd_core.errors import UsageError
 from ssd_core.model_dir import MODEL_DIR
@@ -38,6 +39,8 @@ def run(
     """
     arguments = given.arguments(pipeline, root)
     arguments |= _check_inputs(arguments)
+    if given.export_format:
+        (check_writer if docker else choose_framework)(given.export_format, framework)
     from pipelines.execution.run import choose_runner, run_pipeline
 
     placement, launcher = choose_runner(framework, device, docker=docker, stream=sys.stdout)

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from pipelines.catalogue import PIPELINES, check_pipeline
-from ssd_core.cli.options import Assignments
+from ssd_core.backends.formats import FORMATS
+from ssd_core.cli.options import Assignments, one_of
 from ssd_core.errors import UsageError
 from ssd_core.recipes import RECIPES
 from ssd_core.stages import resolve_config
@@ -39,6 +40,9 @@ _model = typer.Option(metavar="DIR", help="An existing model: a directory or s3:
 _series = typer.Option(metavar="NAME", help="Series of benchmarks to add to.")
 _model_name = typer.Option(metavar="NAME", help="Publish the model under this name.")
 _model_version = typer.Option(metavar="TEXT", help="Version; by default the id of the training.")
+_export_format = one_of(
+    "export-format", tuple(FORMATS), "Export the model in this format, if it reaches its bars."
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +55,7 @@ class PipelineOptions:
     series: Annotated[str | None, _series] = None
     model_name: Annotated[str | None, _model_name] = None
     model_version: Annotated[str | None, _model_version] = None
+    export_format: Annotated[str | None, _export_format] = None
     assignments: Assignments = None
 
     def arguments(self, pipeline: str, root: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from google.protobuf.json_format import MessageToDict
 from pipelines.catalogue import PIPELINES, build
 from pipelines.cluster.client import Client, RunState, Schedule
 from pipelines.placement import load_placement
+from ssd_core.backends.formats import check_writer
 from ssd_core.data.batches.loader import check_world_size
 from ssd_core.errors import TransientError, UsageError
 from ssd_core.logs import logger
@@ -64,8 +65,8 @@ def compile_package(
         nodes: machines that train together.
 
     Raises:
-        UsageError: an unknown placement, a path that only this machine can read, or a batch that
-            does not divide over the devices.
+        UsageError: an unknown placement, a path that only this machine can read, a batch that
+            does not divide over the devices, or a format that the framework does not write.
     """
     for name, flag in _PLACES.items():
         if name in arguments:
@@ -74,6 +75,8 @@ def compile_package(
     if PIPELINES[pipeline].trains:
         recipe = resolve_config.run(arguments["recipe"], arguments["overrides"])
         check_world_size(recipe.train, nodes * place.processes)
+        if "export_format" in arguments:
+            check_writer(arguments["export_format"], place.framework)
     built = build(pipeline, place, nodes=nodes)
     content = {
         "pipeline_spec": MessageToDict(built.pipeline_spec),

@@ -32,6 +32,16 @@ FORMATS = {
 }
 
 
+def check_writer(format_name: str, framework: str) -> None:
+    """Raise UsageError unless a framework writes a format."""
+    writers = FORMATS[format_name].packages
+    if framework not in writers:
+        raise UsageError(
+            f"framework '{framework}' does not write format '{format_name}'; use --framework "
+            f"{' or '.join(writers)}"
+        )
+
+
 def choose_framework(format_name: str, framework: str | None) -> str:
     """Return the framework that writes a format: the given one, else one that is installed.
 
@@ -43,11 +53,7 @@ def choose_framework(format_name: str, framework: str | None) -> str:
     writers = FORMATS[format_name].packages
     if framework is None:
         framework = next(filter(find_spec, writers), next(iter(writers)))
-    elif framework not in writers:
-        raise UsageError(
-            f"framework '{framework}' does not write format '{format_name}'; use --framework "
-            f"{' or '.join(writers)}"
-        )
+    check_writer(format_name, framework)
     for package in (*writers[framework], framework):
         require_package(package)
     return framework

@@ -15,6 +15,7 @@ from components.benchmark.component import benchmark
 from components.convert.component import convert
 from components.convert_share.component import convert_share
 from components.evaluate.component import evaluate
+from components.export.component import export
 from components.fetch_model.component import fetch_model
 from components.publish.component import publish
 from components.report.component import report
@@ -36,6 +37,7 @@ STEPS = {
     "benchmark": benchmark,
     "report": report,
     "publish": publish,
+    "export": export,
 }
 COMMON = {
     "framework": "torch",
@@ -46,6 +48,7 @@ COMMON = {
     "run": "run-1",
     "name": "cells",
     "version": "1",
+    "format": "torchscript",
 }
 
 Outputs = dict[str, Any]
@@ -148,7 +151,13 @@ def test_a_model_artifact_has_no_checkpoints(outputs: dict[str, Outputs], root: 
 
 
 @pytest.mark.parametrize(
-    ("step", "name"), [("train", "model"), ("evaluate", "evaluation"), ("benchmark", "speed")]
+    ("step", "name"),
+    [
+        ("train", "model"),
+        ("evaluate", "evaluation"),
+        ("benchmark", "speed"),
+        ("export", "exported"),
+    ],
 )
 def test_metrics_are_those_of_the_results(
     outputs: dict[str, Outputs], step: str, name: str
@@ -159,12 +168,25 @@ def test_metrics_are_those_of_the_results(
     assert outputs[step]["metrics"].metadata == measured
 
 
-@pytest.mark.parametrize(("step", "name"), [("evaluate", "evaluation"), ("benchmark", "speed")])
+@pytest.mark.parametrize(
+    ("step", "name"),
+    [("evaluate", "evaluation"), ("benchmark", "speed"), ("export", "exported")],
+)
 def test_results_are_also_kept_under_the_root(
     outputs: dict[str, Outputs], root: Path, step: str, name: str
 ) -> None:
     kept = read_results(root / "runs" / "run-1" / step)
     assert kept == read_results(Path(outputs[step][name].path))
+
+
+def test_an_export_without_a_format_writes_nothing(
+    outputs: dict[str, Outputs], root: Path, tmp_path: Path
+) -> None:
+    assert (root / "runs" / "run-1" / "export" / "model.pt").is_file()
+    arguments = {"data_root": str(tmp_path / "root"), "model": outputs["train"]["model"]}
+    empty = execute(export, tmp_path / "none", format="", **arguments)
+    assert list(Path(empty["exported"].path).iterdir()) == []
+    assert not (tmp_path / "root").exists()
 
 
 def test_the_report_is_one_page(outputs: dict[str, Outputs], root: Path) -> None:

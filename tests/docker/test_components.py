@@ -40,6 +40,7 @@ OUTPUTS = {
     "benchmark": "speed/results.json",
     "report": "page",
     "publish": "published/results.json",
+    "export": "exported/model.onnx",
     "fetch_model": "model/config.json",
 }
 
@@ -79,6 +80,7 @@ def done(place: Path, few_images: Path) -> dict[str, Done]:
     run("report", images.TOOLS, *root, *dataset, *model, *found)
     run("publish", images.TOOLS, "--param", "name=", "--param", "version=", *root, *model, *found)
     recipe = ()
+    run("export", TORCH, "--param", "format=onnx", "--param", "framework=torch", *root, *model)
     run("fetch_model", images.TOOLS, *root, "--param", f"uri={place / 'train' / 'model'}")
     return results
 

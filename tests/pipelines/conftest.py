@@ -34,6 +34,7 @@ STEPS = {
         "benchmark",
         "report",
         "publish",
+        "export",
     ),
     "evaluation": ("fetch_model", "resolve_config", "convert", "evaluate", "report"),
     "benchmark": ("fetch_model", "resolve_config", "benchmark"),

@@ -98,6 +98,8 @@ def test_evaluation_is_submitted_with_its_own_parameters(
         ([*TRAINING, "--nodes=3"], "train.batch_size 64 does not divide over 3 devices"),
         ([*TRAINING, "--nodes=two"], "invalid value for '--nodes'"),
         ([*TRAINING, "--model-version=2"], "--model-version without --model-name"),
+        ([*TRAINING, "--export-format=onxn"], "unknown export-format 'onxn'; did you mean 'onnx'?"),
+        ([*TRAINING, "--export-format=mindir"], "framework 'torch' does not write format"),
         ([*TRAINING, "--series=x"], "the pipeline 'training' does not take --series"),
         (["benchmark", "--root=s3://detectors"], "the pipeline 'benchmark' needs --model"),
         (
@@ -181,7 +183,7 @@ def test_waiting_prints_the_states_of_the_steps(pipelines: Command, kfp_server: 
         "convert: running",
         "convert: succeeded after 42 s",
     ]
-    assert lines[-2:] == ["publish: succeeded after 42 s", "succeeded"]
+    assert lines[-2:] == ["export: succeeded after 42 s", "succeeded"]
     assert not any("driver" in line for line in lines)
 
 

@@ -58,7 +58,7 @@ def begun(lines: list[str]) -> list[str]:
 @pytest.fixture(scope="module")
 def trained(work: Path, few_images: Path) -> list[str]:
     words = ["--recipe", "demo", "--dataset", str(few_images), "--model-name", "cells"]
-    words += ["--model-version", "1"]
+    words += ["--model-version", "1", "--export-format", "torchscript"]
     return run(work, "training", *words, *(w for change in QUICK for w in ("--set", change)))
 
 
@@ -69,10 +69,11 @@ def test_training_leaves_everything_in_the_store(trained: list[str]) -> None:
     assert b"<html" in Location.parse(report[1]).get("report.html")
     results = trained[-2].removeprefix("results ")
     assert results == report[1].rpartition("/")[0]
-    for step in ("train", "evaluate", "benchmark", "report", "publish"):
+    for step in ("train", "evaluate", "benchmark", "report", "publish", "export"):
         store = Location.parse(f"{results}/{step}")
         assert json.loads(store.get("results.json"))["metrics"] is not None
         assert json.loads(store.get("invocation.json"))["stage"] == step
+    assert Location.parse(f"{results}/export").head("model.pt") is not None
     published = {stored.key for stored in Location.parse(f"{ROOT}/models/cells/1").list()}
     assert "published.json" in published
 
