@@ -179,15 +179,6 @@ def test_a_missing_file_is_written_again(copy_dir: Path, bccd_shards: Path, name
     assert after["results.json"][1] == before["results.json"][1]
 
 
-def test_training_twice_gives_the_same_weights(
-    finished_dir: Path, bccd_shards: Path, tmp_path: Path
-) -> None:
-    run(bccd_shards, tmp_path, "evaluate_every=3")
-    first, second = (read_model(LocalDirectory(path)).weights for path in (finished_dir, tmp_path))
-    assert first.keys() == second.keys()
-    assert all(np.array_equal(first[name], second[name]) for name in first)
-
-
 def test_without_evaluation_the_last_weights_are_the_model(
     bccd_shards: Path, tmp_path: Path
 ) -> None:
@@ -380,24 +371,6 @@ def test_one_process_per_device(bccd_shards: Path, finished_dir: Path, tmp_path:
     # A finished training returns immediately, even for devices that do not divide the batch.
     assert train.run_on_devices(training, out_dir, num_devices=3) == result
     assert world_sizes(tmp_path) == [2]
-
-
-def test_one_device_uses_this_process(bccd_shards: Path, tmp_path: Path) -> None:
-    train.run_on_devices(make_training(bccd_shards, *FOUR), LocalDirectory(tmp_path), num_devices=1)
-    assert world_sizes(tmp_path) == [1]
-
-
-def test_a_batch_that_does_not_divide_is_refused(bccd_shards: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="batch_size 4 does not divide over 3 devices"):
-        train.run_on_devices(
-            make_training(bccd_shards, *FOUR), LocalDirectory(tmp_path / "out"), num_devices=3
-        )
-    assert not (tmp_path / "out").exists()
-    (tmp_path / "notes.txt").touch()
-    with pytest.raises(OwnershipError, match=r"holds files, but no training\.json"):
-        train.run_on_devices(
-            make_training(bccd_shards, *FOUR), LocalDirectory(tmp_path), num_devices=2
-        )
 
 
 def test_the_exit_code_of_a_failed_process_is_kept(
