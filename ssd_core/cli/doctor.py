@@ -7,13 +7,14 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import packages_distributions, version
+from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 
 from ssd_core import __version__
 from ssd_core.cli.options import Json, print_json
-from ssd_core.errors import EXTRAS, UsageError, one_line
+from ssd_core.errors import EXTRAS, UsageError, explain, one_line
 from ssd_core.logs import format_count
 from ssd_core.process.processor import count_processors, read_processor_name
 from ssd_core.recipes import RECIPES, load_recipe
@@ -51,7 +52,7 @@ def doctor(
         try:
             found[name] = describe()
         except Exception as error:  # a broken part is a result
-            found[name] = problems[name] = one_line(str(error))
+            found[name] = problems[name] = one_line(str(explain(error) or error))
     if as_json:
         print_json({"found": found, "problems": list(problems)})
     else:
@@ -90,9 +91,10 @@ def _packages() -> str:
 
 
 def _device() -> str:
-    from ssd_core.backends import open_backend
+    from ssd_core.backends import FRAMEWORKS, open_backend
 
-    info = open_backend("torch", "auto").info
+    framework = next(filter(find_spec, FRAMEWORKS), "torch")
+    info = open_backend(framework, "auto").info
     return f"{info.device} ({info.name}), {info.precision}, {info.framework}"
 
 

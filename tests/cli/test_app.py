@@ -65,7 +65,9 @@ def test_the_doctor_names_devices_and_problems(tmp_path: Path) -> None:
     command = [sys.executable, "-c", f"{code}; from ssd_core.cli.app import main; main()"]
     broken = subprocess.run(command, capture_output=True, text=True)
     assert broken.returncode == 2
-    assert json.loads(broken.stdout)["problems"] == ["device"]
+    report = json.loads(broken.stdout)
+    assert report["problems"] == ["device"]
+    assert "pip install --editable '.[torch]'" in report["found"]["device"]
     assert broken.stderr == "error: 1 problem: device\n"
 
 
