@@ -18,6 +18,7 @@ SCRIPTS = (
     "postprocessing",
     "checkpoint",
     "reading",
+    "report",
     "startup",
     "training_step",
     "inference",

@@ -1,6 +1,7 @@
 """Images with boxes: overlays on small copies for pages."""
 
 import base64
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -33,6 +34,8 @@ class Box:
     width: float
     height: float
     colour: str
+    name: str
+    """Of its class."""
     caption: str
     """Class, and score of a found box."""
     kind: str
@@ -94,6 +97,8 @@ def draw_boxes(
     # The colours of few classes are distinct, so only errors need a caption.
     is_clear = len(classes) <= NUM_COLOURS
     captioned = [box for box in boxes if not is_clear or box.kind in {"false", "missed"}]
+    if not is_clear:
+        captioned = _every_class_first(captioned)
     num_unnamed = len(captioned) - _MAX_CAPTIONS
     encoded = simplejpeg.encode_jpeg(
         np.asarray(small), quality=_QUALITY, colorspace="RGB", colorsubsampling="420"
@@ -139,16 +144,24 @@ def _judge(
 def _boxes(
     items: Annotations | Detections, names: Sequence[str], kind: str, scale: float
 ) -> tuple[Box, ...]:
-    captions = [names[label - 1] for label in items.labels]
+    own = [names[label - 1] for label in items.labels]
+    captions = own
     if isinstance(items, Detections):
-        captions = [
-            f"{name} {score:.2f}" for name, score in zip(captions, items.scores, strict=True)
-        ]
+        captions = [f"{name} {score:.2f}" for name, score in zip(own, items.scores, strict=True)]
     boxes = items.boxes * scale
     xywh = np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]]).astype(np.float64).round(1)
     return tuple(
-        Box(x, y, width, height, class_colour(int(label)), caption, kind)
-        for (x, y, width, height), label, caption in zip(
-            xywh.tolist(), items.labels, captions, strict=True
+        Box(x, y, width, height, class_colour(int(label)), name, caption, kind)
+        for (x, y, width, height), label, name, caption in zip(
+            xywh.tolist(), items.labels, own, captions, strict=True
         )
     )
+
+
+def _every_class_first(boxes: Sequence[Box]) -> list[Box]:
+    """Return the boxes so that every class comes once before any comes twice, in their order."""
+    seen, ranks = Counter[str](), []
+    for box in boxes:
+        ranks.append(seen[box.name])
+        seen[box.name] += 1
+    return [boxes[row] for row in sorted(range(len(boxes)), key=ranks.__getitem__)]

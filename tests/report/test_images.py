@@ -84,6 +84,12 @@ def test_true_boxes_have_captions_without_distinct_colours():
     assert annotated(400, 300, truth=[1], classes=CLASSES).captioned == ()
 
 
+def test_of_many_classes_each_is_named_before_one_is_named_twice():
+    image = annotated(400, 300, truth=[1] * 12 + [11, 2])
+    assert [box.caption for box in image.captioned] == ["c1", "c11", "c2", *["c1"] * 9]
+    assert image.note == ", 2 names not drawn"
+
+
 def test_images_end_before_the_page_grows_too_large(monkeypatch):
     many = [annotated(500, 400) for _ in range(5)]
     monkeypatch.setattr(images, "_MAX_BYTES", int(2.5 * len(many[0].data)))
