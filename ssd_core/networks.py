@@ -68,7 +68,7 @@ DROPOUT_ROUNDS = 3
 many times, all in 32 bits; a negative one drops the value. The seed is that of the image's pixels,
 so a mask depends on nothing else: not on the step, the batch, the ranks or the framework."""
 
-_MOBILENET_V2 = (
+MOBILENET_V2 = (
     (1, 16, 1, 1),
     (6, 24, 2, 2),
     (6, 32, 3, 2),
@@ -110,7 +110,7 @@ MOBILENET_V2_EXTRAS = (
 def mobilenet_v2_blocks() -> Iterator[Block]:
     """Yield the 17 inverted residuals that follow the stem of 32 channels."""
     in_channels = 32
-    for expansion, channels, count, stride in _MOBILENET_V2:
+    for expansion, channels, count, stride in MOBILENET_V2:
         for index in range(count):
             yield Block(in_channels, channels, in_channels * expansion, 1 if index else stride)
             in_channels = channels

@@ -42,7 +42,9 @@ FACTS = {
         "outputs of MindSpore; outputs and AP of TensorFlow",
     ),
     "ssd300_resnet50": Facts(8732, 22_894_902, 40.30, "0.258 to 0.274 NVIDIA", "outputs of NVIDIA"),
-    "ssdlite320_mobilenet_v2": Facts(3234, 4_228_788, 1.49, "0.213 mmdetection"),
+    "ssdlite320_mobilenet_v2": Facts(
+        3234, 4_228_788, 1.49, "0.213 mmdetection", "outputs of mmdetection"
+    ),
     "ssdlite320_mobilenet_v3": Facts(
         3234, 3_301_460, 1.13, "0.213 torchvision", "outputs of torchvision"
     ),

@@ -15,8 +15,12 @@ mmdetection_ssd = pytest.importorskip("tests.layouts.mmdetection_ssd")
 
 NUM_CLASSES = 3
 CLASSES = ["cat", "dog", "owl"]
-SIDES = {"ssd300_vgg16": 300, "ssd512_vgg16": 512}
-SHAPES = {
+NETWORKS = {
+    "ssd300_vgg16": lambda: mmdetection_ssd.Ssd(300, NUM_CLASSES + 1),
+    "ssd512_vgg16": lambda: mmdetection_ssd.Ssd(512, NUM_CLASSES + 1),
+    "ssdlite320_mobilenet_v2": lambda: mmdetection_ssd.SsdLite(NUM_CLASSES + 1),
+}
+SSD300_SHAPES = {
     "backbone.features.0.weight": (64, 3, 3, 3),
     "backbone.features.31.weight": (1024, 512, 3, 3),
     "backbone.features.33.bias": (1024,),
@@ -26,10 +30,24 @@ SHAPES = {
     "bbox_head.cls_convs.0.0.weight": (4 * (NUM_CLASSES + 1), 512, 3, 3),
     "bbox_head.reg_convs.5.0.bias": (4 * 4,),
 }
-"""As mmdetection prints them for 300 px."""
+SSDLITE_SHAPES = {
+    "backbone.conv1.conv.weight": (32, 3, 3, 3),
+    "backbone.layer1.0.depthwise_conv.conv.weight": (32, 1, 3, 3),
+    "backbone.layer5.2.linear_conv.bn.running_var": (96,),
+    "backbone.layer7.0.expand_conv.bn.weight": (960,),
+    "backbone.conv2.conv.weight": (1280, 320, 1, 1),
+    "neck.extra_layers.0.0.conv.weight": (256, 1280, 1, 1),
+    "neck.extra_layers.3.1.depthwise_conv.conv.weight": (64, 1, 3, 3),
+    "neck.extra_layers.3.1.pointwise_conv.conv.weight": (128, 64, 1, 1),
+    "bbox_head.cls_convs.0.0.conv.weight": (96, 1, 3, 3),
+    "bbox_head.cls_convs.0.1.weight": (6 * (NUM_CLASSES + 1), 96, 1, 1),
+    "bbox_head.reg_convs.5.1.bias": (6 * 4,),
+}
+SHAPES = {"ssd300_vgg16": SSD300_SHAPES, "ssdlite320_mobilenet_v2": SSDLITE_SHAPES}
+"""As mmdetection prints them."""
 
 
-@pytest.fixture(scope="module", params=SIDES)
+@pytest.fixture(scope="module", params=NETWORKS)
 def recipe(request):
     return load_recipe(request.param)
 
@@ -37,7 +55,7 @@ def recipe(request):
 @pytest.fixture(scope="module")
 def original(recipe):
     torch.manual_seed(0)
-    return mmdetection_ssd.Ssd(SIDES[recipe.name], NUM_CLASSES + 1).eval()
+    return NETWORKS[recipe.name]().eval()
 
 
 @pytest.fixture
@@ -70,10 +88,10 @@ def test_the_model_computes_the_same(original, run):
     torch.testing.assert_close(found[0], logits.roll(1, dims=2), atol=1e-3, rtol=1e-4)
     torch.testing.assert_close(found[1], offsets, atol=1e-3, rtol=1e-4)
     shapes = {name: tuple(array.shape) for name, array in original.state_dict().items()}
-    if config.image_size == 300:
-        assert SHAPES.items() <= shapes.items()
+    assert SHAPES.get(model.description.recipe.name, {}).items() <= shapes.items()
 
 
+@pytest.mark.parametrize("recipe", ["ssd300_vgg16", "ssd512_vgg16"], indirect=True)
 def test_names_before_version_2_14_are_read(original, run):
     state = original.state_dict()
     old = mmdetection_ssd.with_old_names(state)

@@ -27,6 +27,7 @@ def test_the_documented_names_are_those_of_the_table():
         ("mindspore", "ssd300_vgg16_mindspore"),
         ("mmdetection", "ssd300_vgg16"),
         ("mmdetection", "ssd512_vgg16"),
+        ("mmdetection", "ssdlite320_mobilenet_v2"),
         ("nvidia", "ssd300_resnet50"),
         ("torchvision", "ssd300_vgg16"),
         ("torchvision", "ssdlite320_mobilenet_v3"),
