@@ -42,6 +42,13 @@ def check_world_size(config: TrainConfig, world_size: int) -> None:
         )
 
 
+def positions_ahead(step: int, *, batch_size: int, rank: int, world_size: int) -> list[range]:
+    """Return the positions of a rank in the batches that its threads work on, up to this step's."""
+    rows = batch_size // world_size
+    firsts = range(max(step - _BATCHES_AHEAD, 0) * batch_size, (step + 1) * batch_size, batch_size)
+    return [range(first + rank * rows, first + (rank + 1) * rows) for first in firsts]
+
+
 @dataclass(frozen=True)
 class Loader:
     """Batches of augmented samples, the same for any number of threads, first step and ranks."""
@@ -115,11 +122,11 @@ class Loader:
 
     def _tasks(self, order: SampleOrder, step: int, batch: Batch) -> Iterator[_Task]:
         rows = len(batch.labels)
-        first = step * self.batch_size + self.rank * rows
-        # Threads may still work on earlier batches, so the shards of those are kept as well.
-        oldest = max(step - _BATCHES_AHEAD, 0) * self.batch_size
-        self.reader.expect(order.shards_from(oldest))
-        samples = [order.at(position) for position in range(first, first + rows)]
+        parts = positions_ahead(
+            step, batch_size=self.batch_size, rank=self.rank, world_size=self.world_size
+        )
+        self.reader.expect(order.shards_of(*parts))
+        samples = [order.at(position) for position in parts[-1]]
         for row in range(0, rows, _ROWS_PER_TASK):
             yield batch, row, samples[row : row + _ROWS_PER_TASK]
 

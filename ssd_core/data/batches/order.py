@@ -4,8 +4,9 @@ Philox is a counter-based generator: seed and purpose are its key, epoch and ind
 point. So no random state has to be kept, passed on or restored.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -64,14 +65,29 @@ class SampleOrder:
         use, index = divmod(int(self._epoch(epoch).samples[offset]), self.num_samples)
         return epoch, index, use
 
-    def shards_from(self, position: int) -> tuple[int, ...]:
-        """Return the shards of the group at a position, followed by those of the next group."""
-        epoch, offset = divmod(position, self.num_samples)
-        groups, ends, _ = self._epoch(epoch)
-        group = int(np.searchsorted(ends, offset, side="right"))
-        is_last = group + 1 == len(groups)
-        following = self._epoch(epoch + 1).groups[0] if is_last else groups[group + 1]
-        return tuple(dict.fromkeys([*groups[group].tolist(), *following.tolist()]))
+    def shards_of(self, *parts: range) -> tuple[int, ...]:
+        """Return the shards of the groups that these positions are in, parts in ascending order.
+
+        Those of a single group are followed by the shards of the next one, which can be fetched
+        meanwhile.
+        """
+        found = dict.fromkeys(group for part in parts for group in self._groups_of(part))
+        if len(found) == 1:
+            ((epoch, group),) = found
+            is_last = group + 1 == len(self._epoch(epoch).groups)
+            found[(epoch + 1, 0) if is_last else (epoch, group + 1)] = None
+        shards = (self._epoch(epoch).groups[group].tolist() for epoch, group in found)
+        return tuple(dict.fromkeys(chain.from_iterable(shards)))
+
+    def _groups_of(self, positions: range) -> Iterator[tuple[int, int]]:
+        """Yield epoch and number of each group."""
+        position = positions.start
+        while position < positions.stop:
+            epoch, offset = divmod(position, self.num_samples)
+            ends = self._epoch(epoch).ends
+            group = int(np.searchsorted(ends, offset, side="right"))
+            yield epoch, group
+            position += int(ends[group]) - offset
 
     def _shuffle(self, epoch: int) -> _Epoch:
         rng = order_stream(self._seed, epoch)

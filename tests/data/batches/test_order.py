@@ -104,13 +104,25 @@ def test_an_empty_split_is_a_data_error():
 def test_the_shards_read_next_are_known_one_group_ahead(shard_rows, seed, is_skewed):
     factors = np.random.default_rng(seed).lognormal(0, 2, sum(shard_rows)) if is_skewed else None
     order, ends = SampleOrder(shard_rows, seed, factors), np.cumsum(shard_rows)
-    near, last = order.shards_from(0), 2 * order.num_samples
+    near, last = order.shards_of(range(1)), 2 * order.num_samples
     assert len(near) <= 2 * SHARDS_PER_GROUP
     for position in range(last):
         shard = int(np.searchsorted(ends, order.at(position)[1], side="right"))
         assert shard in near  # known since the previous group
-        near = order.shards_from(position)
+        near = order.shards_of(range(position, position + 1))
         assert shard in near
+
+
+@given(
+    st.lists(st.integers(1, 3), min_size=1, max_size=80),
+    st.lists(st.tuples(st.integers(0, 300), st.integers(1, 40)), min_size=1, max_size=3),
+)
+def test_the_shards_of_positions_contain_them(shard_rows, parts):
+    order, ends = SampleOrder(shard_rows, seed=5), np.cumsum(shard_rows)
+    ranges = [range(first, first + count) for first, count in sorted(parts)]
+    positions = [position for part in ranges for position in part]
+    indices = [order.at(position)[1] for position in positions]
+    assert set(order.shards_of(*ranges)) >= set(np.searchsorted(ends, indices, side="right"))
 
 
 def test_every_seed_epoch_and_index_has_random_numbers_of_its_own():
