@@ -23,7 +23,7 @@ _URL = "http://images.example.org/train2017"
 
 
 def make_coco_folder(work_dir: Path, images: int) -> Path:
-    """Return a folder with `images/` and `annotations/{train,val}.json`; val is a twentieth.
+    """Return a folder with `images/` and `annotations/{train,val}.json`; val is one image in 25.
 
     The folder of an earlier run is reused.
     """
@@ -38,7 +38,7 @@ def make_coco_folder(work_dir: Path, images: int) -> Path:
     for number in range(images):
         path = partial / "images" / _file_name(number)
         path.write_bytes(image + number.to_bytes(8, "little"))
-    first = images - images // 20
+    first = images - images // 25
     for split, numbers in (("train", range(first)), ("val", range(first, images))):
         with (partial / "annotations" / f"{split}.json").open("w") as file:
             file.writelines(_content(numbers))

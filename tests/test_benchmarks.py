@@ -34,6 +34,18 @@ def test_quick_run(name: str, work_dir: Path) -> None:
     assert "time)" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("name", "unit"), [("scale", "x that of 25"), ("readers", "per byte used")]
+)
+def test_a_measurement_without_a_peer(name: str, unit: str, work_dir: Path) -> None:
+    command = [sys.executable, "-W", "error", "-m", f"benchmarks.{name}", "--images", "2"]
+    done = subprocess.run(
+        [*command, "--work", str(work_dir)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert unit in done.stdout
+
+
 def test_the_measurements_of_a_gpu_run_anywhere(work_dir: Path) -> None:
     command = [sys.executable, "-W", "error", "-m", "benchmarks.gpu", "--tiny"]
     done = subprocess.run(

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -60,5 +61,6 @@ def test_a_whole_command_parses(page: str, command: str) -> None:
 @pytest.mark.parametrize(("page", "command"), PARTS)
 def test_the_options_of_a_part_exist(page: str, command: str) -> None:
     parser, words = find_parser(command)
-    known = {option for parameter in parser.params for option in parameter.opts} | {"--help"}
+    options = (one.opts + one.secondary_opts for one in parser.params)
+    known = {"--help", *chain.from_iterable(options)}
     assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known
