@@ -165,45 +165,30 @@ def run(training: Training, out_dir: Location) -> StageResult:
         reader = open_split(training.data_dir, "train")
         training.share_identity(ranks)
         ranks.on_first(lambda: training.check_out(out_dir))
+        config, classes = training.recipe.train, training.manifest.classes
         backend = _open_backend(training, ranks)
-        loader = open_loader(training.recipe.train, reader, ranks)
-        learner = backend.learner(training.recipe.train, len(training.manifest.classes))
+        loader = open_loader(config, reader, ranks)
+        learner = backend.learner(config, len(classes))
         evaluate = open_evaluation(training.recipe, training.data_dir, learner)
-        initialize = cache(
-            lambda: training.initial_weights.load(
-                learner, training.recipe.train.model, training.manifest.classes
-            )
-        )
-
-        def claim() -> list[dict[str, Any]] | None:
-            if training.check_out(out_dir) is None or is_empty(out_dir):
-                initialize()  # weights that do not fit leave the directory as it is
-            return claim_directory(out_dir, training.identity, training.resume)
-
-        continues = ranks.on_first(claim)
+        initialize = cache(lambda: training.initial_weights.load(learner, config.model, classes))
+        continues = ranks.on_first(lambda: _claim(training, out_dir, initialize))
 
         def work(folder: Path) -> Results:
             is_mirrored = out_dir.local is None and ranks.rank == 0
             log = MirroredFile(folder / LOG_FILE, out_dir) if is_mirrored else None
             checkpoints = _open_checkpoints(training, out_dir, continues, log)
-            facts = {
-                "training_id": training.id,
-                "world_size": ranks.world_size,
-                "device": asdict(backend.info),
-                **({"continues": continues} if continues else {}),
-            }
             ids = [training.id, *(each["training_id"] for each in continues or ())]
-            following = follow_training(training.recipe.train.log, folder / LOG_FILE, ids)
+            following = follow_training(config.log, folder / LOG_FILE, ids)
             with following if ranks.rank == 0 else nullcontext(()) as listeners:
                 loop = Run(
-                    config=training.recipe.train,
+                    config=config,
                     num_images=reader.num_images,
                     learner=learner,
                     batches=loader.batches,
                     name_images=loader.name_images,
                     checkpoints=checkpoints,
                     log_path=folder / LOG_FILE,
-                    facts=facts,
+                    facts=_start_facts(training, ranks, backend.info, continues),
                     initialize=initialize,
                     take_over=lambda: record_owner(out_dir, training.identity, continues or []),
                     ranks=ranks,
@@ -218,6 +203,27 @@ def run(training: Training, out_dir: Location) -> StageResult:
 
         results = run_stage(request(training), out_dir, work, ranks=ranks, in_place=True)
         return report("trained", results, out_dir)
+
+
+def _claim(
+    training: Training, out_dir: Location, initialize: Callable[[], object]
+) -> list[dict[str, Any]] | None:
+    """Claim the directory; initial weights that do not fit leave it as it is."""
+    if training.check_out(out_dir) is None or is_empty(out_dir):
+        initialize()
+    return claim_directory(out_dir, training.identity, training.resume)
+
+
+def _start_facts(
+    training: Training, ranks: Ranks, device: DeviceInfo, continues: list[dict[str, Any]] | None
+) -> dict[str, Any]:
+    """Return the facts about this start for its line of the log."""
+    facts = {
+        "training_id": training.id,
+        "world_size": ranks.world_size,
+        "device": asdict(device),
+    }
+    return facts | ({"continues": continues} if continues else {})
 
 
 def _log_step(loop: Run, recipe: Recipe) -> None:
