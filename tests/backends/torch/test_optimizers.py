@@ -1,5 +1,8 @@
 """The update with and without the fused optimizers of torch, which NPUs lack."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -26,3 +29,20 @@ def test_only_updates_with_finite_gradients_are_made(name, is_fused):
         assert torch.equal(weight, before) == (not is_finite)
         if is_finite:
             assert norm == pytest.approx(6**0.5)
+
+
+def test_an_update_does_not_load_the_compiler_of_torch():
+    """It would take as long as torch itself, at each start of a training."""
+    code = """
+import sys, torch
+from ssd_core.backends.torch.optimizers import ScaledOptimizer
+from ssd_core.config import LossScaleConfig, OptimizerConfig
+
+weight = torch.nn.Parameter(torch.ones(2))
+weight.grad = torch.ones(2)
+for name in ("sgd", "adamw"):
+    config = OptimizerConfig(name=name, learning_rate=1, weight_decay=0)
+    ScaledOptimizer({"w": weight}, config, LossScaleConfig(), is_fused=True).update(0.1)
+assert "torch._dynamo" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
