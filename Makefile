@@ -69,8 +69,9 @@ setup-mindspore: .venv-mindspore/.ready ## create an environment with MindSpore 
 demo: $(DEMO) ## train, evaluate and benchmark a detector on the bundled images: 4 minutes
 	@$(BIN)/python -m pipelines run training --recipe demo --dataset examples/bccd
 
+# One thread per worker: more would compete for the processors.
 test: setup lint ## run all checks that need no accelerator
-	@$(BIN)/python -m pytest -n 2 --dist worksteal -q $(TESTS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -q $(TESTS)
 
 fuzz: setup ## read files of every kind with random changes: half an hour; FUZZ=10 is shorter
 	@ulimit -v 16000000; SSD_FUZZ=$(FUZZ) nice $(BIN)/python -m pytest -n 2 -q $(FUZZ_TESTS)

@@ -103,9 +103,8 @@ def test_kill_while_a_finished_training_is_extended(bccd_shards, whole_dir, tmp_
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_leaves_a_checkpoint(bccd_shards, whole_dir, tmp_path, number, code):
-    words = command(bccd_shards, tmp_path)
-    process = start(words)
+def test_a_signal_leaves_a_checkpoint(bccd_shards, tmp_path, number, code):
+    process = start(command(bccd_shards, tmp_path))
     wait_for_step(process, tmp_path, 11)
     process.send_signal(number)
     _, errors = process.communicate()
@@ -113,8 +112,6 @@ def test_a_signal_leaves_a_checkpoint(bccd_shards, whole_dir, tmp_path, number, 
     assert process.returncode == code
     assert f"stopped by {number.name} after step {last} of {STEPS}" in errors
     assert last == max(steps_in(tmp_path)) > 10
-    assert run(words)[0] == 0
-    assert_equal_models(LocalDirectory(tmp_path), LocalDirectory(whole_dir))
 
 
 def test_the_second_signal_ends_at_once(bccd_shards, tmp_path):

@@ -6,13 +6,11 @@ The devices of one machine are processes on its CPU.
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from ssd_core.backends import open_backend
 from ssd_core.config import PostprocessOverrides
@@ -39,15 +37,6 @@ def make_training(data_dir: Path, *changes: str, device: str = "cpu") -> train.T
 
 def run(data_dir: Path, out_dir: Path, *changes: str):
     return train.run(make_training(data_dir, *changes), LocalDirectory(out_dir))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Use one thread: more would only compete with tests that run at the same time."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
