@@ -20,7 +20,7 @@ def add_conversion(placement: Placement, **inputs: Any) -> dsl.PipelineTask:
     if count == 1:
         return convert(**inputs)
     shares = [f"{index}/{count}" for index in range(1, count + 1)]
-    with dsl.ParallelFor(shares, name="convert-shares") as share:
+    with dsl.ParallelFor(shares, name="convert_shares") as share:
         shared = convert_share(share=share, **inputs)
     place(placement, shared)
     return convert(**inputs).after(shared)

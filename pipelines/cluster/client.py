@@ -296,12 +296,17 @@ def _read_steps(run: Any, unstarted: str) -> Iterator[StepState]:
     for task in sorted(begun, key=lambda task: (task.state is None, task.start_time)):
         children = task.child_tasks or ()
         yield StepState(
-            name=step_name(task.display_name),
+            name=_name_step(task.display_name, tasks[task.display_name]),
             state=task.state.lower() if task.state else unstarted,
             seconds=_seconds(task.start_time, task.end_time) if task.state else None,
             error=_message(task.error),
             node=children[0].pod_name if children else "",
         )
+
+
+def _name_step(task: str, content: Mapping[str, Any]) -> str:
+    """Return the name of a task; that of a loop, a number for kfp, is in its content."""
+    return content["taskInfo"]["name"] if "parameterIterator" in content else step_name(task)
 
 
 def _specification(found: Any) -> Mapping[str, Any]:

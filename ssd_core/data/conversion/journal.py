@@ -32,9 +32,9 @@ _MINDRECORD = {name + suffix for name in FILE_NAMES.values() for suffix in ("", 
 class Share:
     """Every `count`-th part of a conversion, the first one being part `index` of all splits."""
 
-    index: int = 1
+    index: int
     """From 1 to `count`."""
-    count: int = 1
+    count: int
 
     @classmethod
     def parse(cls, text: str) -> "Share":

@@ -72,6 +72,17 @@ def test_options_of_a_submission(pipelines: Command, kfp_server: KfpServer) -> N
     assert "train-distributed" in compiled["root"]["dag"]["tasks"]
 
 
+def test_the_shares_of_a_conversion_are_a_step(pipelines: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "mine: {framework: torch, device: cpu, image: 'x:1', convert_pods: 4}\n"
+    )
+    words = ("--root=s3://detectors", "--placement=mine", "--placements=mine.yaml")
+    run = submitted(pipelines, *TRAINING[:3], *words)
+    lines = pipelines.lines("wait", run, "--interval=0.01")
+    steps = [line.partition(":")[0] for line in lines if "succeeded after" in line]
+    assert steps[:3] == ["resolve_config", "convert_shares", "convert"]
+
+
 def test_evaluation_is_submitted_with_its_own_parameters(
     pipelines: Command, kfp_server: KfpServer
 ) -> None:
