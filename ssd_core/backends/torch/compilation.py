@@ -30,7 +30,8 @@ def compile_network(
         precision: in which the network computes.
         ranks: that share a step.
     """
-    if ranks.world_size > 1 and any(isinstance(layer, BatchNorm) for layer in model.modules()):
+    norms = [layer for layer in model.modules() if isinstance(layer, BatchNorm)]
+    if ranks.world_size > 1 and not all(norm.keeps_statistics for norm in norms):
         return _give_up(model, "its norms sum statistics over the ranks")
     num_images, side = config.batch_size // ranks.world_size, config.model.image_size
     shape = (min(num_images, config.micro_batch_size or num_images), side, side, 3)
