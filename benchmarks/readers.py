@@ -5,22 +5,37 @@ what it used last, up to 200 GB. Nothing is read. The data set has 10,000 images
 `--images`.
 """
 
+import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from benchmarks.row import Row, Size, main
 from ssd_core.config import ConvertConfig
 from ssd_core.data.batches.loader import positions_ahead
 from ssd_core.data.batches.order import SampleOrder
+from ssd_core.data.shards.manifest import (
+    Shard,
+    Split,
+    make_manifest,
+    read_manifest,
+    shard_name,
+    write_manifest,
+)
 from ssd_core.process.memory import read_peak_memory
+from ssd_core.store import LocalDirectory
+from ssd_core.store.layout import MANIFEST_FILE
 
 _IMAGES = 10_000
 """Per unit of the size: at the default of 1,000 ten million."""
 _IMAGE_BYTES = 160_000
 _SHARD_BYTES = ConvertConfig().shard_bytes
-_NODES, _NODE_RANKS, _RANK_ROWS = (1, 8, 64, 1000), 8, 32
-_CACHE_SHARDS = 200 * 10**9 // _SHARD_BYTES
+_CASES = (*((nodes, _SHARD_BYTES) for nodes in (1, 8, 64, 1000)), (1000, _SHARD_BYTES // 8))
+"""Nodes and bytes of a shard."""
+_NODE_RANKS, _RANK_ROWS = 8, 32
+_CACHE_BYTES = 200 * 10**9
 _REQUEST_BYTES = 2**23
 """Of one GET."""
 _STEPS = 200
@@ -30,7 +45,8 @@ _STEPS = 200
 class Node:
     """The cache of a node, which counts what it fetches."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_shards: int) -> None:
+        self._max_shards = max_shards
         self._shards: OrderedDict[int, None] = OrderedDict()
         self.num_fetched = 0
 
@@ -40,48 +56,84 @@ class Node:
             self.num_fetched += shard not in self._shards
             self._shards[shard] = None
             self._shards.move_to_end(shard)
-            if len(self._shards) > _CACHE_SHARDS:
+            if len(self._shards) > self._max_shards:
                 self._shards.popitem(last=False)
 
 
-def simulate(order: SampleOrder, nodes: int) -> float:
+def simulate(images: int, nodes: int, shard_bytes: int) -> float:
     """Return the bytes that one node fetches per byte of the images that it trains on."""
+    order = order_shards(images, shard_bytes)
     world_size = nodes * _NODE_RANKS
     batch_size = world_size * _RANK_ROWS
     num_steps = max(1, min(_STEPS, order.num_samples // batch_size))
-    node = Node()
+    node = Node(_CACHE_BYTES // shard_bytes)
     for step in range(num_steps):
         for rank in range(_NODE_RANKS):
             parts = positions_ahead(step, batch_size=batch_size, rank=rank, world_size=world_size)
             node.use(order.shards_of(*parts))
     num_used = num_steps * _NODE_RANKS * _RANK_ROWS
-    return node.num_fetched * _SHARD_BYTES / (num_used * _IMAGE_BYTES)
+    return node.num_fetched * shard_bytes / (num_used * _IMAGE_BYTES)
+
+
+def order_shards(images: int, shard_bytes: int) -> SampleOrder:
+    """Return the order of so many images in shards of this size."""
+    rows = shard_bytes // _IMAGE_BYTES
+    return SampleOrder([rows] * (images // rows), seed=1)
 
 
 def measure(size: Size) -> Iterator[Row]:
     """Yield the order of an epoch and a row per number of nodes."""
     images = _IMAGES * size.images
-    rows = _SHARD_BYTES // _IMAGE_BYTES
     started = time.process_time()
-    order = SampleOrder([rows] * (images // rows), seed=1)
-    order.at(0)
+    order_shards(images, _SHARD_BYTES).at(0)
     yield Row(
-        work=f"order of an epoch of {images:,} images in {images // rows:,} shards",
+        work=f"order of an epoch of {images:,} images",
         value=time.process_time() - started,
         unit="s (CPU time) per rank",
         target=None,
         detail=f"peak of the process {(read_peak_memory() or 0) / 1e6:.0f} MB",
     )
-    for nodes in _NODES:
-        ratio = simulate(order, nodes)
+    rows = _SHARD_BYTES // _IMAGE_BYTES
+    yield measure_manifest(images // rows, rows)
+    for nodes, shard_bytes in _CASES:
+        ratio = simulate(images, nodes, shard_bytes)
         fetched = ratio * images * _IMAGE_BYTES
+        request_bytes = min(_REQUEST_BYTES, shard_bytes)
         yield Row(
-            work=f"{nodes} nodes of {_NODE_RANKS} ranks with {_RANK_ROWS} images each",
+            work=f"{nodes} nodes of {_NODE_RANKS} ranks, {_RANK_ROWS} images per rank and step, "
+            f"shards of {shard_bytes / 1e6:.0f} MB",
             value=ratio,
             unit="bytes fetched per byte used",
             target=None,
-            detail=f"{fetched / 1e12:.1f} TB and {fetched / _REQUEST_BYTES:,.0f} GETs per epoch",
+            detail=f"{fetched / 1e12:.1f} TB and {fetched / request_bytes:,.0f} GETs per epoch; "
+            f"{fetched / request_bytes / images:.2g} GETs per image",
         )
+
+
+def measure_manifest(num_shards: int, rows: int) -> Row:
+    """Return the size of a manifest that every rank reads at its start."""
+    sha256 = hashlib.sha256().hexdigest()
+    shards = tuple(
+        Shard(name=shard_name("train", number), num_bytes=_SHARD_BYTES, rows=rows, sha256=sha256)
+        for number in range(num_shards)
+    )
+    split = Split(images=rows * num_shards, boxes=rows * num_shards, max_boxes=1, shards=shards)
+    manifest = make_manifest(
+        ConvertConfig(), source={}, classes=(), splits={"train": split}, findings={}, listing_key=""
+    )
+    with TemporaryDirectory() as folder:
+        write_manifest(Path(folder), manifest)
+        num_bytes = Path(folder, MANIFEST_FILE).stat().st_size
+        started = time.process_time()
+        read_manifest(LocalDirectory(Path(folder)))
+        seconds = time.process_time() - started
+    return Row(
+        work=f"manifest of {num_shards:,} shards",
+        value=num_bytes / 1e6,
+        unit="MB per rank",
+        target=None,
+        detail=f"{seconds:.2g} s (CPU time) to read it, and {-(-num_shards // 1000)} listings",
+    )
 
 
 if __name__ == "__main__":
