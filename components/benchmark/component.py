@@ -49,8 +49,7 @@ def benchmark(
             find_input(model),
             out_dir,
             data_dir=find_input(dataset) if dataset else None,
-            series=layout.benchmarks(series) if series else None,
-            run_id=run,
+            series=stage.SpeedSeries(layout.benchmarks(series), run) if series else None,
             framework=framework,
             device=device,
         )

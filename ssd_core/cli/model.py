@@ -132,6 +132,15 @@ def benchmark(
     model: Model,
     out: Out,
     data: OptionalData = None,
+    evaluation: Annotated[
+        Location | None,
+        typer.Option(
+            metavar="DIR",
+            help="Output of `ssd evaluate` for the same model, framework and precision: its AP "
+            "stands beside the speed.",
+            parser=Location.parse,
+        ),
+    ] = None,
     series: Annotated[
         Location | None,
         typer.Option(
@@ -171,7 +180,14 @@ def benchmark(
     changes = join_changes(context, _KEYS, given, assignments)
     config = _model_recipe(model, "benchmark", changes).benchmark
     result = stage.run(
-        config, model, out, data_dir=data, series=series, framework=framework, device=device
+        config,
+        model,
+        out,
+        data_dir=data,
+        evaluation=evaluation,
+        series=stage.SpeedSeries(series) if series else None,
+        framework=framework,
+        device=device,
     )
     finish(result, out / RESULTS_FILE, as_json=as_json)
     stage.check_verdict(config, result)

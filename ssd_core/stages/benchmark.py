@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ssd_core import __version__
 from ssd_core.backends import find_framework
@@ -20,6 +20,7 @@ from ssd_core.errors import DataError, GateError, UsageError, located
 from ssd_core.logs import announce, logger
 from ssd_core.metrics import END_TO_END, METRICS, PARTS
 from ssd_core.stages.detector import OpenedModel, choose_framework, open_model
+from ssd_core.stages.evaluated import read_evaluation
 from ssd_core.stages.frame import Input, Invocation, Results, check_owner, run_stage
 from ssd_core.stages.outputs import read_output
 from ssd_core.stages.perf import bounded, measure, write_generated_data
@@ -33,14 +34,22 @@ _GENERATED_IMAGES = 8
 _PERCENTILES = (50, 90, 99)
 
 
+class SpeedSeries(NamedTuple):
+    """Earlier results, to compare with and to append to."""
+
+    directory: Location
+    run_id: str | None = None
+    """Name of the new result, unique within the series; None generates one."""
+
+
 def run(
     config: BenchmarkConfig,
     model_dir: Location,
     out_dir: Location,
     *,
     data_dir: Location | None = None,
-    series: Location | None = None,
-    run_id: str | None = None,
+    evaluation: Location | None = None,
+    series: SpeedSeries | None = None,
     framework: str | None = None,
     device: str = "auto",
 ) -> StageResult:
@@ -57,8 +66,9 @@ def run(
         model_dir: output of `train`, or its `model` folder.
         out_dir: directory of the results.
         data_dir: output of `convert`, whose val images are the input; None generates images.
-        series: directory of earlier results to compare with and to append to.
-        run_id: name of this result in the series, unique within it; None generates one.
+        evaluation: output of `evaluate` for the same model, framework and precision, whose AP
+            stands beside the speed.
+        series: earlier results to compare with and to append to.
         framework: framework to run in; None takes the usual one, see `choose_framework`.
         device: device to run on.
     """
@@ -74,6 +84,12 @@ def run(
         origin = "val split"
     model = open_model(model_dir, config.postprocess, framework=framework, device=device)
     inputs["model"] = model.source
+    accuracy = {}
+    if evaluation is not None:
+        evaluated = read_evaluation(evaluation, model)
+        inputs["evaluation"] = evaluated.described()
+        accuracy = {"ap": evaluated.results["metrics"]["ap"]}
+        announce("%s", METRICS["ap"].describe(accuracy["ap"]))
     invocation = Invocation(
         stage="benchmark",
         config=config,
@@ -86,6 +102,7 @@ def run(
         with located(str(data_dir or "generated images")):
             speeds = list(_measure(model.detector, images, config))
         results = _results(speeds, images, origin, model)
+        results["metrics"] |= accuracy
         if image := invocation.content()["image"]:
             results["environment"]["image"] = image
         if config.train_steps:
@@ -93,7 +110,7 @@ def run(
             announce("%s", METRICS["train_images_per_second"].describe(speed))
             results["metrics"]["train_images_per_second"] = speed
         if series is not None:
-            verdict = _compare(config, model, results, series, run_id or secrets.token_hex(8))
+            verdict = _compare(config, model, results, series)
             results["verdict"] = verdict.content()
         return results
 
@@ -122,12 +139,12 @@ def _results(
 
 
 def _compare(
-    config: BenchmarkConfig, model: OpenedModel, results: Results, series: Location, run_id: str
+    config: BenchmarkConfig, model: OpenedModel, results: Results, series: SpeedSeries
 ) -> history.Verdict:
     """Append a result to a series, and announce how it compares with the earlier ones."""
-    earlier = history.read_series(series)
+    earlier = history.read_series(series.directory)
     new = history.Measurement(
-        run=run_id,
+        run=series.run_id or secrets.token_hex(8),
         time=history.now(),
         conditions=comparable_conditions(
             results["environment"],
@@ -135,13 +152,13 @@ def _compare(
             network=_digest_network(model, config),
             images=results["images"]["origin"],
         ),
-        metrics=results["metrics"] | _accuracy(model.source),
+        metrics=_trained_accuracy(model.source) | results["metrics"],
         model={name: str(value) for name, value in results["model"].items()},
         version=__version__,
         environment=results["environment"],
         is_stable=all(row["warm_up"]["is_stable"] for row in results["batches"]),
     )
-    history.append(series, new, earlier)
+    history.append(series.directory, new, earlier)
     verdict = history.judge(new, earlier)
     announce("%s", verdict.describe())
     if not new.is_stable:
@@ -152,7 +169,7 @@ def _compare(
     return verdict
 
 
-def _accuracy(source: Input) -> dict[str, float]:
+def _trained_accuracy(source: Input) -> dict[str, float]:
     """Return the AP of the weights, if a model is the output of a training that measured it."""
     try:
         metrics = read_output(Location.parse(source.uri)).results.get("metrics", {})

@@ -10,6 +10,7 @@ from ssd_core.config import BenchmarkConfig, parse_section
 from ssd_core.errors import DataError, GateError, UsageError
 from ssd_core.metrics import METRICS
 from ssd_core.stages import benchmark
+from ssd_core.stages.benchmark import SpeedSeries
 from ssd_core.store import LocalDirectory
 from ssd_core.structures import StageResult
 from tests.benchmark.series import plant_history
@@ -75,7 +76,9 @@ def test_a_series_grows_by_one_measurement_per_run(trained_dir, tmp_path, caplog
     for number in (1, 6):
         caplog.clear()
         caplog.set_level("INFO", logger="ssd")
-        result = run(trained_dir, out_dir, series=LocalDirectory(series), run_id=f"run-{number}")
+        result = run(
+            trained_dir, out_dir, series=SpeedSeries(LocalDirectory(series), f"run-{number}")
+        )
         results = read(out_dir / "results.json")
         measured = read_series(LocalDirectory(series))
         assert len(measured) == number
@@ -97,7 +100,7 @@ def test_a_series_grows_by_one_measurement_per_run(trained_dir, tmp_path, caplog
 def test_networks_and_their_post_processing_are_not_compared_with_each_other(trained_dir, tmp_path):
     series = LocalDirectory(tmp_path / "series")
     for changes in ({}, {}, {"postprocess": {"score_threshold": 0.2}}):
-        run(trained_dir, tmp_path / "out", QUICK | changes, series=series)
+        run(trained_dir, tmp_path / "out", QUICK | changes, series=SpeedSeries(series))
     first, second, other = (each.conditions["network"] for each in read_series(series))
     assert first == second != other
 

@@ -98,6 +98,23 @@ def test_a_benchmark_measures_a_file(runtime, exported, tmp_path):
     assert conditions["framework"].partition(" ")[0] == runtime
 
 
+def test_the_accuracy_of_the_same_file_stands_beside_its_speed(exported, bccd_shards, tmp_path):
+    read_ap50(exported["int8"], bccd_shards, tmp_path / "evaluation", "onnxruntime")
+    ap = json.loads((tmp_path / "evaluation" / "results.json").read_text())["metrics"]["ap"]
+
+    def measure(precision, runtime):
+        section = BenchmarkConfig(batch_sizes=(1,), seconds=0.01)
+        file, out = LocalDirectory(exported[precision]), LocalDirectory(tmp_path / "speed")
+        evaluation = LocalDirectory(tmp_path / "evaluation")
+        return benchmark.run(section, file, out, evaluation=evaluation, framework=runtime)
+
+    assert measure("int8", "onnxruntime").metrics["ap"] == ap
+    with pytest.raises(UsageError, match="is not an evaluation of .*model.onnx"):
+        measure("fp32", "onnxruntime")
+    with pytest.raises(UsageError, match="was computed by onnxruntime .* would be by openvino"):
+        measure("int8", "openvino")
+
+
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_predict_takes_a_file(runtime, exported, tmp_path, monkeypatch):
     source = ("--model", exported["fp32"], "--framework", runtime, PHOTOGRAPHS[0])

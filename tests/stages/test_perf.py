@@ -69,7 +69,9 @@ def test_a_benchmark_tracks_the_speed_of_training(trained_dir: Path, tmp_path: P
     )
     model_dir, series = LocalDirectory(trained_dir), LocalDirectory(tmp_path / "series")
     out_dir = LocalDirectory(tmp_path / "speed")
-    result = benchmark.run(config, model_dir, out_dir, series=series, device="cpu")
+    result = benchmark.run(
+        config, model_dir, out_dir, series=benchmark.SpeedSeries(series), device="cpu"
+    )
     assert result.metrics["train_images_per_second"] > 0
     (measured,) = read_series(series)
-    assert measured.metrics == result.metrics
+    assert result.metrics.items() <= measured.metrics.items()
