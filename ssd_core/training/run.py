@@ -60,7 +60,7 @@ class Run:
 
     @property
     def total_steps(self) -> int:
-        """Optimizer steps of the whole run; `epochs` are rounded up to whole steps."""
+        """Optimizer steps of the whole run."""
         return count_steps(self.config, self.num_images)
 
     @property

@@ -37,6 +37,7 @@ def compile_network(
     shape = (min(num_images, config.micro_batch_size or num_images), side, side, 3)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     compiled: Network = torch.compile(model, dynamic=False)
+    logger.info("compiling the network, which takes a minute or more")
     model.train()
     try:
         inputs = model.normalize(torch.zeros(shape, device=device.torch_device))
