@@ -144,7 +144,7 @@ def exhausted_device(hardware: str) -> UsageError:
 class Exporter:
     """How a framework writes a format of `FORMATS`, and computes with a file of it."""
 
-    write: Callable[[Model, Path], Mapping[str, int]]
+    write: Callable[[Model, Path], Mapping[str, str | int]]
     """Returns facts about the file, for its certificate."""
     run: Callable[[Path, ImageArray], tuple[FloatArray, FloatArray]] | None
     """From [B, S, S, 3] RGB to boxes [B, A, 4] in [0, 1] and scores [B, A, K], on the processor;

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from ssd_core.config import ModelConfig
 from ssd_core.errors import require_package
-from ssd_core.layouts.base import OURS, WeightLayout
+from ssd_core.layouts.base import WeightLayout, choose_layout
 from ssd_core.layouts.ckpt import read_ckpt
 from ssd_core.layouts.graph_def import read_graph
 from ssd_core.layouts.mindspore import MINDSPORE
@@ -23,9 +24,9 @@ class OtherProgram(NamedTuple):
     networks: Mapping[str, WeightLayout]
     """Names and arrangement of the arrays, by backbone."""
 
-    def layout(self, backbone: str) -> WeightLayout:
+    def layout(self, model: ModelConfig) -> WeightLayout:
         """Return the layout of a network; one that the program does not have has our names."""
-        return self.networks.get(backbone, OURS)
+        return choose_layout(self.networks, model)
 
 
 def _read_mmdetection(content: bytes) -> dict[str, Array]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ssd_core.config import ModelConfig
 from ssd_core.structures import Array
 
 
@@ -54,3 +55,11 @@ def keep(_: str, array: Array) -> Array:
 
 OURS = WeightLayout(layers={}, roles={}, prefix="", arrange=keep)
 """Names and arrangement of docs/file-formats.md."""
+
+
+def choose_layout(networks: Mapping[str, WeightLayout], model: ModelConfig) -> WeightLayout:
+    """Return the layout of a network, by backbone; one that a program does not have has our names.
+
+    No layout has a feature pyramid.
+    """
+    return OURS if model.pyramid else networks.get(model.backbone, OURS)

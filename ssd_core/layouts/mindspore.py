@@ -1,12 +1,15 @@
-"""MindSpore's SSD, `official/cv/SSD` of its model zoo: the models `ssd300` and `ssd_vgg16`."""
+"""MindSpore's SSD, `official/cv/SSD` of its model zoo: its models for 300 px."""
 
 from pathlib import Path
 
-from ssd_core.layouts.base import OURS, WeightLayout, norm_pair
+from ssd_core.layouts.base import OURS, WeightLayout, choose_layout, norm_pair
 from ssd_core.layouts.ckpt import write_ckpt
+from ssd_core.logs import logger
 from ssd_core.model_dir import Model
 from ssd_core.networks import (
     EXTRAS,
+    MOBILENET_V1,
+    MOBILENET_V1_EXTRAS,
     MOBILENET_V2_BRANCH,
     MOBILENET_V2_EXTRAS,
     VGG16,
@@ -22,7 +25,7 @@ NORM_ROLES = {
 }
 """Of a norm, as in TensorFlow."""
 _LEVELS = 6
-"""Of both models."""
+"""Of all models."""
 
 
 def _residual(ours: str, theirs: str, *, expands: bool = True) -> dict[str, str]:
@@ -37,7 +40,7 @@ def _residual(ours: str, theirs: str, *, expands: bool = True) -> dict[str, str]
 
 
 def _heads() -> dict[str, str]:
-    """Return the names of the heads, which both models have in common."""
+    """Return the names of the heads, which all models have in common."""
     layers = {}
     for ours, theirs in (("cls", "multi_cls_layers"), ("bbox", "multi_loc_layers")):
         for level in range(_LEVELS):
@@ -58,6 +61,18 @@ def _mobilenet_v2() -> dict[str, str]:
     layers |= norm_pair("backbone.last", f"backbone.features_2.{len(blocks) - first}.features")
     for extra in range(len(MOBILENET_V2_EXTRAS)):
         layers |= _residual(f"extras.{extra}", f"multi_residual.{extra}")
+    return layers | _heads()
+
+
+def _mobilenet_v1() -> dict[str, str]:
+    """Return the names of `ssd_mobilenet_v1`, which numbers the convolutions of all blocks."""
+    theirs = "feature_extractor.mobilenet_v1.network"
+    layers = norm_pair("backbone.stem", f"{theirs}.0")
+    for index in range(len(MOBILENET_V1)):
+        layers |= norm_pair(f"backbone.blocks.{index}.depthwise", f"{theirs}.{2 * index + 1}")
+        layers |= norm_pair(f"backbone.blocks.{index}.pointwise", f"{theirs}.{2 * index + 2}")
+    for extra in range(len(MOBILENET_V1_EXTRAS)):
+        layers |= norm_pair(f"extras.{extra}", f"multi_residual.{extra}.features")
     return layers | _heads()
 
 
@@ -84,18 +99,28 @@ def _layout(layers: dict[str, str]) -> WeightLayout:
     return WeightLayout(layers=layers, roles=NORM_ROLES, prefix="network.", arrange=exchange_axes)
 
 
-MINDSPORE = {"mobilenet_v2": _layout(_mobilenet_v2()), "vgg16_linear": _layout(_vgg16())}
+MINDSPORE = {
+    "mobilenet_v1": _layout(_mobilenet_v1()),
+    "mobilenet_v2": _layout(_mobilenet_v2()),
+    "vgg16_linear": _layout(_vgg16()),
+}
 
 
-def write_checkpoint(model: Model, path: Path) -> dict[str, int]:
-    """Write the weights of a model as a checkpoint that MindSpore's SSD loads; return its counts.
+def write_checkpoint(model: Model, path: Path) -> dict[str, str | int]:
+    """Write the weights of a model as a checkpoint that MindSpore's SSD loads; return its facts.
 
-    A network that MindSpore's SSD does not have keeps our names.
+    Any other network keeps our names, which the facts and a warning state.
     """
-    layout = MINDSPORE.get(model.description.model.backbone, OURS)
+    layout = choose_layout(MINDSPORE, model.description.model)
+    if layout is OURS:
+        logger.warning(
+            "%s: the names are those of ssd-core (docs/file-formats.md), since no layout of "
+            "MindSpore's SSD has this network",
+            path.name,
+        )
     arrays = {
         layout.prefix + layout.name(ours): layout.arrange(ours, array)
         for ours, array in model.weights.items()
     }
     path.write_bytes(write_ckpt(arrays))
-    return {"arrays": len(arrays)}
+    return {"arrays": len(arrays), "names": "ssd-core" if layout is OURS else "mindspore"}

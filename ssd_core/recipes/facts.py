@@ -33,7 +33,9 @@ FACTS = {
     "ssd512_vgg16_voc": Facts(*_VGG16_512),
     "ssd300_vgg16_mindspore": _VGG16_MINDSPORE,
     "ssd300_vgg16_mindspore_gpu": _VGG16_MINDSPORE,
-    "ssd300_mobilenet_v1": Facts(1917, 11_294_517, 2.60, "0.215 MindSpore*"),
+    "ssd300_mobilenet_v1": Facts(
+        1917, 11_294_517, 2.60, "0.215 MindSpore*", "outputs of MindSpore"
+    ),
     "ssd300_mobilenet_v2": Facts(
         1917,
         4_393_461,

@@ -66,7 +66,7 @@ def run(
     content = _read(source)
     digest = hashlib.sha256(content).hexdigest()
     program = PROGRAMS[layout_name]
-    layout = program.layout(recipe.train.model.backbone)
+    layout = program.layout(recipe.train.model)
     recipe = _with_model(recipe, layout.model)
     with located(str(source)):
         arrays = program.read(content)

@@ -118,6 +118,7 @@ def test_weights_alone_are_written_by_either_framework(framework, sure_model, tm
     assert len(written) == len(expected)
     certificate = json.loads((tmp_path / "out" / "model.ckpt.json").read_text())
     assert (certificate["arrays"], "outputs" in certificate) == (len(expected), False)
+    assert certificate["names"] == "ssd-core"
 
 
 @pytest.mark.mindspore

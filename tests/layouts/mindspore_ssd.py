@@ -140,6 +140,57 @@ class Ssd300(nn.Cell):
         return self.multi_box(features)
 
 
+class MobileNetV1(nn.Cell):
+    def __init__(self):
+        super().__init__()
+        cells, channels = [self.convolution(3, 32, 3, 2)], 32
+        widths = (64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
+        for index, width in enumerate(widths):
+            stride = 2 if index in {1, 3, 5, 11} else 1
+            cells.append(self.convolution(channels, channels, 3, stride, group=channels))
+            cells.append(self.convolution(channels, width, 1))
+            channels = width
+        self.network = nn.CellList(cells)
+
+    @staticmethod
+    def convolution(channels, width, size, stride=1, **options):
+        cells = same(channels, width, size, stride, **options), nn.BatchNorm2d(width), nn.ReLU6()
+        return sequence(*cells)
+
+    def construct(self, x):
+        features = ()
+        for cell in self.network:
+            x = cell(x)
+            features += (x,)
+        return features[14], features[26]
+
+
+class FeatureExtractor(nn.Cell):
+    def __init__(self):
+        super().__init__()
+        self.mobilenet_v1 = MobileNetV1()
+
+    def construct(self, x):
+        return self.mobilenet_v1(x)
+
+
+class Ssd300MobileNetV1(nn.Cell):
+    """`ssd_mobilenet_v1`, likewise."""
+
+    def __init__(self, num_outputs):
+        super().__init__()
+        self.feature_extractor = FeatureExtractor()
+        channels = (1024, 512, 256, 256, 128)
+        self.multi_residual = nn.CellList([ConvBNReLU(*pair, 3, 2) for pair in pairwise(channels)])
+        self.multi_box = MultiBox((512, *channels), num_outputs)
+
+    def construct(self, x):
+        features = self.feature_extractor(x)
+        for extra in self.multi_residual:
+            features += (extra(features[-1]),)
+        return self.multi_box(features)
+
+
 class Ssd300Vgg16(nn.Cell):
     """`ssd_vgg16`, likewise, without its dropout."""
 

@@ -15,7 +15,11 @@ from tests.contract.compute import make_batch
 pytestmark = pytest.mark.mindspore
 
 NUM_CLASSES = 5
-MODELS = {"ssd300_mobilenet_v2": "Ssd300", "ssd300_vgg16_mindspore": "Ssd300Vgg16"}
+MODELS = {
+    "ssd300_mobilenet_v1": "Ssd300MobileNetV1",
+    "ssd300_mobilenet_v2": "Ssd300",
+    "ssd300_vgg16_mindspore": "Ssd300Vgg16",
+}
 
 
 @pytest.fixture(scope="module", params=MODELS)

@@ -23,6 +23,7 @@ def test_the_documented_names_are_those_of_the_table():
 @pytest.mark.parametrize(
     ("program", "recipe"),
     [
+        ("mindspore", "ssd300_mobilenet_v1"),
         ("mindspore", "ssd300_mobilenet_v2"),
         ("mindspore", "ssd300_vgg16_mindspore"),
         ("mmdetection", "ssd300_vgg16"),
@@ -37,7 +38,7 @@ def test_every_array_of_a_network_has_a_name_of_its_own(program, recipe):
     pytest.importorskip("torch", reason="MindSpore does not have every network")
     model = load_recipe(recipe).train.model
     arrays = open_backend("torch", "cpu").arrays(model, 80)
-    layout = PROGRAMS[program].layout(model.backbone)
+    layout = PROGRAMS[program].layout(model)
     names = {layout.name(ours) for ours in arrays}
     assert len(names) == len(arrays)
     layers = {ours if ours in layout.layers else ours.rpartition(".")[0] for ours in arrays}
