@@ -1,6 +1,7 @@
 """Anchors, against the definitions of the reference systems, and the best anchor of an object."""
 
 import math
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -215,10 +216,15 @@ def test_iou_and_level_of_the_best_anchor():
     assert iou.shape == level.shape == (0,)
 
 
+@cache
+def network_of(recipe):
+    model = load_recipe(recipe).train.model
+    return model, to_xyxy(generate_anchors(model.anchors, model.image_size))
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 @given(boxes=boxes_in_image)
 def test_no_anchor_overlaps_more(recipe, boxes):
-    model = load_recipe(recipe).train.model
-    anchors = to_xyxy(generate_anchors(model.anchors, model.image_size))
+    model, anchors = network_of(recipe)
     iou, _ = find_best_anchors(boxes, model.anchors, model.image_size)
     np.testing.assert_allclose(iou, compute_iou(boxes, anchors).max(axis=1), atol=2e-6)

@@ -20,6 +20,7 @@ from pipelines.execution.component import (
 from pipelines.execution.docker import PLACE_PARAMETERS, find_mounts, launch_container
 from ssd_core.errors import UsageError
 from ssd_core.store import LocalDirectory
+from tests.pipelines.conftest import Command
 
 ROOT = Path(__file__).parents[3]
 ON_CPU = {"framework": "torch", "device": "cpu", "recipe": "{}"}
@@ -44,14 +45,11 @@ def prepare(name: str, out_dir: Path, record: Any = None, **words: Any) -> Any:
         (("evaluate", "--from-run", "/nowhere"), "no invocation.json of 'evaluate' here"),
     ],
 )
-def test_wrong_arguments_are_one_line_and_exit_2(
-    words: tuple[str, ...], message: str, tmp_path: Path
+def test_wrong_arguments_are_refused(
+    pipelines: Command, words: tuple[str, ...], message: str, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "pipelines", "component", *words]
-    command += ["--image", "tools:1", "--out", str(tmp_path / "out")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-    assert message in done.stderr
+    where = ("--image", "tools:1", "--out", str(tmp_path / "out"))
+    assert message in pipelines.fails(2, "component", *words, *where)
     assert not (tmp_path / "out").exists()
 
 

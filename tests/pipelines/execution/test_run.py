@@ -28,6 +28,7 @@ DEMO = f"training --recipe demo --dataset {ROOT}/examples/bccd"
 SPEED = "benchmark --model x --series a"
 HEADLINE = re.compile(r"(AP \S+ · AP50 \S+ · .+ images/s · latency .+ ms) · report (.+\.html)")
 QUICK = (
+    "train.model.image_size=64",
     "train.batch_size=2",
     "train.steps=30",
     "train.checkpoint_interval=2",
