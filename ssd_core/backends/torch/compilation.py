@@ -22,6 +22,7 @@ def compile_network(
     """Return the network compiled for training, or the network itself and log why.
 
     Both passes are compiled here, on black images: later a failure would leave a step half done.
+    They are one graph each, or none, so that no part is left out unnoticed.
 
     Args:
         model: shares its weights with the result; they and the statistics of norms stay the same.
@@ -36,7 +37,7 @@ def compile_network(
     num_images, side = config.batch_size // ranks.world_size, config.model.image_size
     shape = (min(num_images, config.micro_batch_size or num_images), side, side, 3)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    compiled: Network = torch.compile(model, dynamic=False)
+    compiled: Network = torch.compile(model, fullgraph=True, dynamic=False)
     logger.info("compiling the network, which takes a minute or more")
     model.train()
     try:
