@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from ssd_core.evaluation.coco import ERROR_TYPES, RECALL_GRID
+from ssd_core.logs import format_count
 from ssd_core.metrics import METRICS, Metric, group_metrics, key_metrics
 from ssd_core.report.charts import (
     DASHES,
@@ -100,7 +101,8 @@ def _count_objects(metric: Metric, counts: Mapping[str, int]) -> Metric:
     """Return a metric of some objects with their number in its description."""
     if metric.objects is None or metric.objects not in counts:
         return metric
-    return replace(metric, description=f"{counts[metric.objects]:,} {metric.description}")
+    noun = metric.description.removesuffix("s")
+    return replace(metric, description=format_count(counts[metric.objects], noun))
 
 
 def _summary(results: Mapping[str, Any], classes: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -125,8 +125,10 @@ class Chart:
         return _scale(value, self.y_range, (self.bottom, self.top))
 
     def path(self, line: Line) -> str:
-        """Return a line as an SVG path."""
-        points = zip(map(self.place_x, line.xs), map(self.place_y, line.ys), strict=True)
+        """Return a line as an SVG path; a single point, which would be invisible, as a dash."""
+        points = list(zip(map(self.place_x, line.xs), map(self.place_y, line.ys), strict=True))
+        if len(points) == 1:
+            points.append((points[0][0] + 8, points[0][1]))
         return "M" + "L".join(f"{x} {y}" for x, y in points)
 
 
@@ -152,8 +154,15 @@ def line_chart(
     """Lay out one or more lines with at least one point each, drawn in this order.
 
     Long lines are averaged down to keep pages small; more than one line gets a legend. Without
-    `y_range` the axis covers the values, from one round number to another.
+    `y_range` the axis covers the values, from one round number to another. Steps and runs, which
+    are whole numbers, have no fractions on their axis.
     """
+    is_counted = all(float(x).is_integer() for line in lines for x in line.xs)
+    x_ticks = [
+        (value, text)
+        for value, text in round_ticks(*x_range)
+        if value <= x_range[1] and (value.is_integer() or not is_counted)
+    ]
     lines = [_shorten(line) for line in lines]
     values = [value for line in lines for value in line.ys]
     y_ticks = round_ticks(*(y_range or (min(values), max(values))), covers_low=y_range is None)
@@ -164,7 +173,7 @@ def line_chart(
         x_range=x_range,
         y_range=y_range or (y_ticks[0][0], y_ticks[-1][0]),
         x_label=x_label,
-        x_ticks=[(value, text) for value, text in round_ticks(*x_range) if value <= x_range[1]],
+        x_ticks=x_ticks,
         y_ticks=y_ticks,
         legend=tuple(lines) if len(lines) > 1 else (),
         lines=tuple(lines),

@@ -30,12 +30,12 @@ def test_the_summary_names_what_fails():
 
 
 def test_a_metric_of_one_size_or_aspect_counts_the_objects_behind_it():
-    results = evaluation([class_row(1, 0.5)]) | {"aspects": {"tall": 7}}
-    results["metrics"]["ap_tall"] = 0.4
+    results = evaluation([class_row(1, 0.5)]) | {"aspects": {"tall": 1_007, "wide": 1}}
+    results["metrics"] |= {"ap_tall": 0.4, "ap_wide": 0.3}
     groups = accuracy(results)["groups"]
     notes = {metric.name: metric.description for metric, _ in groups["Average precision"]}
     assert (notes["ap_small"], notes["ap50"]) == ("2 small objects", "IoU .50")
-    assert notes["ap_tall"].startswith("7 tall objects")
+    assert (notes["ap_tall"], notes["ap_wide"]) == ("1,007 tall objects", "1 wide object")
 
 
 def test_of_very_many_classes_the_most_frequent_are_drawn():

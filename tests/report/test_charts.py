@@ -42,6 +42,7 @@ def test_corners_of_the_range_are_corners_of_the_plot():
 )
 def test_y_spans_the_values_between_round_numbers(values, ticks):
     chart, points = draw(range(len(values)), values)
+    assert len(points) == max(2, len(values)), "a path of one point is invisible"
     assert ticks is None or [text for _, text in chart.y_ticks] == ticks
     heights = [chart.place_y(value) for value, _ in chart.y_ticks] + [y for _, y in points]
     assert all(chart.top <= y <= chart.bottom for y in heights)
@@ -53,6 +54,7 @@ def test_y_spans_the_values_between_round_numbers(values, ticks):
         (800, ["0", "200", "400", "600", "800"]),
         (219_900, ["0", "50k", "100k", "150k", "200k"]),
         (7, ["0", "2", "4", "6"]),
+        (2, ["0", "1", "2"]),
     ],
 )
 def test_ticks_of_steps_are_round_and_inside(last, texts):
