@@ -82,7 +82,18 @@ def _find_difference(a: Evaluated, b: Evaluated) -> str | None:
     truths_a, truths_b = (_join(images) for images in (images_a, images_b))
     for name in ("images", "labels", "boxes", "areas", "is_crowd"):
         if not np.array_equal(getattr(truths_a, name), getattr(truths_b, name)):
-            return "their ground truth has other objects in the same images"
+            return _find_other_path(images_a, images_b) or (
+                "their ground truth has other objects in the same images"
+            )
+    return None
+
+
+def _find_other_path(a: Sequence[EvaluatedImage], b: Sequence[EvaluatedImage]) -> str | None:
+    """Return the first image with another path; every split numbers its images from 0."""
+    paths = {image.image_id: image.path for image in b}
+    for image in a:
+        if image.path != (other := paths[image.image_id]):
+            return f"image {image.image_id} is {image.path} in A and {other} in B"
     return None
 
 

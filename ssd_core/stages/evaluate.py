@@ -83,11 +83,14 @@ def run(
             def measure() -> Results:
                 _write_images(folder, images, reader.classes)
                 skipped = reader.num_images - len(images)
-                return _measure(images, skipped, reader.classes, config, is_checked=is_checked) | {
+                origin = {
                     "model": model.description.summary(),
                     "data": {"name": reader.manifest.name, "split": reader.split},
                     "environment": describe_environment(model.device),
                 }
+                return _measure(
+                    images, skipped, reader.classes, config, origin, is_checked=is_checked
+                )
 
             return ranks.on_first(measure)
 
@@ -144,7 +147,7 @@ def run_files(
     def work(folder: Path) -> Results:
         _write_images(folder, images, classes)
         skipped = len(all_images) - len(images)
-        return _measure(images, skipped, classes, config, is_checked=is_checked)
+        return _measure(images, skipped, classes, config, {}, is_checked=is_checked)
 
     return _summary(run_stage(invocation, out_dir, work))
 
@@ -163,11 +166,12 @@ def _measure(
     skipped: int,
     classes: Sequence[ClassInfo],
     config: EvaluateConfig,
+    origin: Results,
     *,
     is_checked: bool,
 ) -> Results:
-    """Measure, print and perhaps check the accuracy."""
-    results = measure_accuracy(images, classes, config)
+    """Measure, print and perhaps check the accuracy; `origin` becomes a part of the results."""
+    results = measure_accuracy(images, classes, config) | origin
     results |= {"image_set": config.images, "skipped_images": skipped}
     announce("%s", format_figures(results, has_closing_line=config.closing_line))
     if is_checked:

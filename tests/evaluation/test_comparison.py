@@ -95,3 +95,11 @@ def test_evaluations_of_other_data_are_refused(images, objects, classes, problem
     with pytest.raises(UsageError, match=f"{problem}; evaluate both on the same data"):
         check_comparable(a, b)
     check_comparable(a, a)
+
+
+def test_images_of_another_split_are_named():
+    images, classes = evaluated([make_annotations([BOX], [1])], [NOTHING_FOUND], make_classes(1))
+    other = [images[0]._replace(truth=make_annotations([FAR], [1]), path="train/7.jpg")]
+    with pytest.raises(UsageError, match=r"image 10 is 0.jpg in A and train/7.jpg in B; evaluate"):
+        check_comparable((images, classes), (other, classes))
+    check_comparable((images, classes), ([images[0]._replace(path="copy/0.jpg")], classes))

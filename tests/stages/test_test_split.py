@@ -8,7 +8,6 @@ from PIL import Image
 
 from ssd_core.config import ConvertConfig
 from ssd_core.errors import DataError
-from ssd_core.report.accuracy import describe_images
 from ssd_core.stages import check, inspect
 from ssd_core.store import LocalDirectory
 from tests.data.formats.small_sources import put
@@ -125,8 +124,8 @@ def test_evaluation_and_inspection_read_the_test_split(
     trained_dir, bccd_shards, few_images, tmp_path
 ):
     source, shards = shutil.copytree(few_images, tmp_path / "source"), tmp_path / "shards"
-    names = names_in(source, "train")
-    for split, chosen in {"train": names[3:], "test": names[:3]}.items():
+    names = names_in(source, "train") + names_in(source, "val")
+    for split, chosen in {"test": names[:10], "train": names[10:11], "val": names[11:]}.items():
         (source / f"ImageSets/Main/{split}.txt").write_text("\n".join(chosen))
     convert_into(shards, {}, source)
 
@@ -137,11 +136,11 @@ def test_evaluation_and_inspection_read_the_test_split(
     done = evaluate(shards)
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / "out/results.json").read_text())
-    assert (results["images"], results["data"]["split"]) == (3, "test")
-    assert describe_images(results) == "3 images of the test split"
+    assert (results["images"], results["data"]["split"]) == (10, "test")
+    assert "] on 10 images of the test split: 95 %" in done.stdout
     inspect.run(LocalDirectory(shards), LocalDirectory(tmp_path / "inspection"))
     page = (tmp_path / "inspection/inspect.html").read_text()
-    assert "5 train, 4 val, 3 test" in page
+    assert "1 train, 1 val, 10 test" in page
     lacking = evaluate(bccd_shards)
     assert lacking.returncode == 3
     assert "has no split 'test'; it has: train, val; a conversion with --test" in lacking.stderr
