@@ -30,12 +30,14 @@ def export(
     """
     from pathlib import Path
 
+    from ssd_core.logs import announce
     from ssd_core.stages import export as stage
     from ssd_core.stages.doorway import doorway, fill_output, find_input
     from ssd_core.store.layout import Layout
 
     with doorway():
         if not format:
+            announce("no file is exported: there is no format (--export-format)")
             Path(exported.path).mkdir(parents=True)
             return
         out_dir = Layout(data_root).run(run, "export")

@@ -38,7 +38,7 @@ def history(
 
     reviewed = review(read_series(series))
     if not reviewed:
-        raise UsageError(f"{series} holds no measurements; `ssd benchmark --series DIR` adds one")
+        raise UsageError(f"{series} holds no measurements; 'ssd benchmark --series DIR' adds one")
     if as_json:
         print_json([each.model_dump() | {"verdict": found.content()} for each, found in reviewed])
         return

@@ -98,7 +98,7 @@ def run(
     )
 
     def work(folder: Path) -> Results:
-        logger.info("measuring on %s, %s images", model.device.name, origin)
+        logger.info("measuring on %s; images: %s", model.device.name, origin)
         with located(str(data_dir or "generated images")):
             speeds = list(_measure(model.detector, images, config))
         results = _results(speeds, images, origin, model)

@@ -8,7 +8,7 @@ from ssd_core.data.conversion.pack import pack_share
 from ssd_core.data.conversion.part import Conversion
 from ssd_core.data.conversion.publish import check_writable, publish_share
 from ssd_core.data.sources import open_source
-from ssd_core.logs import announce, format_count
+from ssd_core.logs import announce, format_count, logger
 from ssd_core.stages.convert import begin, clear, existing_manifest, find_key, is_current
 from ssd_core.stages.frame import INVOCATION_FILE, check_owner
 from ssd_core.store import Location
@@ -26,7 +26,10 @@ def run(
     """
     opened = open_source(source)
     with begin(config, opened, find_key(config, opened), out_dir, share) as conversion:
-        return _run(conversion, share, workers)
+        result = _run(conversion, share, workers)
+    if result.metrics:
+        logger.info("once all %d shares are written, run the command without --share", share.count)
+    return result
 
 
 def run_in(layout: Layout, config: ConvertConfig, source: str, share: Share) -> StageResult:

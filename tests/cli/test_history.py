@@ -60,4 +60,4 @@ def test_the_same_as_json(series: Path) -> None:
 def test_a_series_that_does_not_exist_is_named(tmp_path: Path) -> None:
     done = run_ssd("history", tmp_path / "none")
     assert done.returncode == 2
-    assert "none holds no measurements; `ssd benchmark --series DIR` adds one" in done.stderr
+    assert "none holds no measurements; 'ssd benchmark --series DIR' adds one" in done.stderr

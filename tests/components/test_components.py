@@ -180,11 +180,12 @@ def test_results_are_also_kept_under_the_root(
 
 
 def test_an_export_without_a_format_writes_nothing(
-    outputs: dict[str, Outputs], root: Path, tmp_path: Path
+    outputs: dict[str, Outputs], root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert (root / "runs" / "run-1" / "export" / "model.pt").is_file()
     arguments = {"data_root": str(tmp_path / "root"), "model": outputs["train"]["model"]}
     empty = execute(export, tmp_path / "none", format="", **arguments)
+    assert "no file is exported" in capsys.readouterr().err
     assert list(Path(empty["exported"].path).iterdir()) == []
     assert not (tmp_path / "root").exists()
 

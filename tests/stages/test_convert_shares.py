@@ -59,6 +59,7 @@ def test_processes_write_the_bytes_of_one(
     assert not (out / "manifest.json").exists()
     repeated = run_convert(*words[2:], "3/3")
     assert repeated.stdout == f"share 3 of 3: 4 images, 74 boxes, 2 shards\n{out}\n"
+    assert "once all 3 shares are written, run the command without --share" in repeated.stderr
     written = {path.name: path.stat().st_mtime_ns for path in out.glob("*.arrow")}
     assert written.keys() == {shard.name for shard in manifest_of(tmp_path / "whole").shards()}
 

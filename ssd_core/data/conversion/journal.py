@@ -162,7 +162,11 @@ def _read_parts(directory: Location, name: str, listing_key: str) -> list[Packed
     if key == json.dumps(listing_key):
         return parts
     if parts:
-        logger.warning("%s/%s: the source or an option has changed since", directory, name)
+        logger.warning(
+            "%s/%s: the source or an option has changed since, so its shards are written again",
+            directory,
+            name,
+        )
     return []
 
 
