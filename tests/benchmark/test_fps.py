@@ -7,7 +7,7 @@ import pytest
 
 from ssd_core.benchmark.fps import measure_log
 from ssd_core.errors import DataError, UsageError
-from tests.processes import run_ssd
+from tests.commands import call_ssd
 
 
 def mmcv_log(*, batch: int = 8) -> list[dict[str, object]]:
@@ -132,15 +132,15 @@ def test_a_log_without_the_batch_size_needs_it() -> None:
 def test_the_command_prints_both_figures(tmp_path: Path) -> None:
     log = tmp_path / "20221014.log.json"
     log.write_bytes(written(mmcv_log()))
-    done = run_ssd("fps", log, "--devices", "8", "--batch", "64")
+    done = call_ssd("fps", log, "--devices", "8", "--batch", "64")
     assert done.stdout.splitlines()[:2] == [
         "true                  170.67 images/s",
         "Ascend's calc_fps.py  2,048.00 images/s",
     ]
-    found = json.loads(run_ssd("fps", log, "--devices", "8", "--json").stdout)
+    found = json.loads(call_ssd("fps", log, "--devices", "8", "--json").stdout)
     assert found["reference_value"] == pytest.approx(CALC_FPS)
     log.rename(tmp_path / "train_log.jsonl")
-    of_folder = run_ssd("fps", tmp_path, "--devices", "8", "--json").stdout
+    of_folder = call_ssd("fps", tmp_path, "--devices", "8", "--json").stdout
     assert json.loads(of_folder) == found
-    done = run_ssd("fps", tmp_path / "none")
+    done = call_ssd("fps", tmp_path / "none")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)

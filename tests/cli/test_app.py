@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from ssd_core import __version__
 from ssd_core.cli.app import app
+from tests.commands import call_ssd
 from tests.processes import SSD, run_ssd
 
 COMMANDS = [
@@ -45,14 +46,14 @@ def test_the_help_has_an_example(command: str) -> None:
 
 def test_recipes_are_listed_and_shown() -> None:
     assert re.search(
-        r"^ssd300_vgg16 +34\.3 M +68\.7 +8,732 ", run_ssd("recipes").stdout, re.MULTILINE
+        r"^ssd300_vgg16 +34\.3 M +68\.7 +8,732 ", call_ssd("recipes").stdout, re.MULTILINE
     )
-    shown = json.loads(run_ssd("recipes", "demo", "--set", "train.steps=7").stdout)
+    shown = json.loads(call_ssd("recipes", "demo", "--set", "train.steps=7").stdout)
     assert shown["train"]["steps"] == 7
 
 
 def test_every_value_is_explained() -> None:
-    shown = run_ssd("recipes", "demo", "--explain").stdout
+    shown = call_ssd("recipes", "demo", "--explain").stdout
     lines = shown.splitlines()
     assert lines[lines.index("train.batch_size = 8") + 1].strip().startswith("Images per optimizer")
     assert "train.optimizer.learning_rate = 0.002" in lines

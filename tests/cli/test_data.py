@@ -10,7 +10,7 @@ from ssd_core.config import ConvertConfig
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.errors import UsageError
 from ssd_core.store import LocalDirectory
-from tests.processes import run_ssd
+from tests.commands import call_ssd
 
 
 def test_classes_are_read_from_the_argument_or_from_a_file(tmp_path: Path) -> None:
@@ -32,14 +32,14 @@ def test_classes_are_read_from_the_argument_or_from_a_file(tmp_path: Path) -> No
 def test_every_key_can_be_set(few_images: Path, tmp_path: Path) -> None:
     arguments = ["--set", "convert.shard_bytes=60000", "--set", "convert.max_pixels=400000"]
     command = ["convert", few_images, "--out", tmp_path / "out", "--policy", "repair"]
-    assert run_ssd(*command, *arguments).returncode == 0
+    assert call_ssd(*command, *arguments).returncode == 0
     options = read_manifest(LocalDirectory(tmp_path / "out")).options
     changed = {"policy": "repair", "shard_bytes": 60_000, "max_pixels": 400_000}
     assert options == ConvertConfig(**changed).model_dump(mode="json")  # type: ignore[arg-type]
 
 
 def test_the_defaults_are_those_of_the_configuration(few_images: Path, tmp_path: Path) -> None:
-    assert run_ssd("convert", few_images, "--out", tmp_path / "out").returncode == 0
+    assert call_ssd("convert", few_images, "--out", tmp_path / "out").returncode == 0
     options = read_manifest(LocalDirectory(tmp_path / "out")).options
     assert options == ConvertConfig().model_dump(mode="json")
 
@@ -51,6 +51,6 @@ def test_check_decodes_by_default(
     few_images: Path, tmp_path: Path, arguments: list[str], is_decoded: bool
 ) -> None:
     out_dir = tmp_path / "out"
-    assert run_ssd("check", few_images, "--out", out_dir, *arguments).returncode == 0
+    assert call_ssd("check", few_images, "--out", out_dir, *arguments).returncode == 0
     config = json.loads((out_dir / "invocation.json").read_text())["config"]
     assert config["decode_check"] is is_decoded

@@ -8,7 +8,7 @@ import pytest
 from ssd_core.benchmark.history import append, read_series
 from ssd_core.store import LocalDirectory
 from tests.benchmark.test_history import EARLIER_FORMAT
-from tests.processes import run_ssd
+from tests.commands import call_ssd
 
 SPEEDS = (100.0, 101.0, 99.0, 100.0, 100.0, 80.0)
 
@@ -30,7 +30,7 @@ def series(tmp_path: Path) -> Path:
 
 
 def test_a_line_per_measurement_ends_with_its_verdict(series: Path) -> None:
-    done = run_ssd("history", series)
+    done = call_ssd("history", series)
     assert done.returncode == 0, done.stderr
     titles, *lines, slow, change, note = done.stdout.splitlines()
     assert titles.split()[:5] == ["time", "run", "model", "AP", "images/s"]
@@ -50,7 +50,7 @@ def test_a_line_per_measurement_ends_with_its_verdict(series: Path) -> None:
 
 
 def test_the_same_as_json(series: Path) -> None:
-    found = json.loads(run_ssd("history", series, "--json").stdout)
+    found = json.loads(call_ssd("history", series, "--json").stdout)
     assert [each["metrics"]["images_per_second"] for each in found] == [101.3, *SPEEDS]
     verdict = found[-1]["verdict"]
     assert (verdict["word"], verdict["median"], verdict["margin"]) == ("slower", 100, 5)
@@ -58,6 +58,6 @@ def test_the_same_as_json(series: Path) -> None:
 
 
 def test_a_series_that_does_not_exist_is_named(tmp_path: Path) -> None:
-    done = run_ssd("history", tmp_path / "none")
+    done = call_ssd("history", tmp_path / "none")
     assert done.returncode == 2
     assert "none holds no measurements; 'ssd benchmark --series DIR' adds one" in done.stderr

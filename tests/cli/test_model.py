@@ -10,7 +10,7 @@ from ssd_core.model_dir import read_description, read_model, write_model
 from ssd_core.recipes import load_recipe
 from ssd_core.store import LocalDirectory
 from ssd_core.training.schedule import learning_rate
-from tests.processes import run_ssd
+from tests.commands import call_ssd
 from tests.train_logs import read_log
 
 
@@ -18,11 +18,11 @@ from tests.train_logs import read_log
 def test_a_printed_recipe_can_be_edited_and_trained(
     bccd_shards: Path, tmp_path: Path, suffix: str
 ) -> None:
-    printed = run_ssd("recipes", "demo", "--set", "train.steps=2").stdout
+    printed = call_ssd("recipes", "demo", "--set", "train.steps=2").stdout
     config = tmp_path / f"recipe.{suffix}"
     config.write_text(printed if suffix == "json" else yaml.safe_dump(json.loads(printed)))
     arguments = ["train", "--config", config, "--batch-size", "2", "--scale-lr", "--device", "cpu"]
-    done = run_ssd(*arguments, "--data", bccd_shards, "--out", tmp_path / "out")
+    done = call_ssd(*arguments, "--data", bccd_shards, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     recipe = read_description(LocalDirectory(tmp_path / "out" / "model")).recipe
     demo = load_recipe("demo").train
@@ -45,7 +45,7 @@ def test_another_batch_than_the_recipe_has_suggests_scaling(
 ) -> None:
     words = ["train", "--recipe", "demo", "--batch-size", "2", "--device", "cpu"]
     words += ["--set", "train.steps=1", "--set", "train.model.image_size=64"]
-    done = run_ssd(*words, "--data", bccd_shards, "--out", tmp_path)
+    done = call_ssd(*words, "--data", bccd_shards, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     demo = load_recipe("demo").train
     rate, size = demo.optimizer.learning_rate, demo.batch_size
@@ -62,7 +62,7 @@ def test_a_model_with_an_unlisted_recipe_is_usable(
     write_model(LocalDirectory(tmp_path / "model"), description, model.classes, model.weights)
     image = bccd_dir / "JPEGImages" / "BloodImage_00002.jpg"
     arguments = ["predict", "--model", tmp_path / "model", image, "--score", "0.3"]
-    done = run_ssd(*arguments, "--out", tmp_path / "out")
+    done = call_ssd(*arguments, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     invocation = json.loads((tmp_path / "out" / "invocation.json").read_text())
     assert invocation["config"]["score"] == 0.3
@@ -73,15 +73,15 @@ def test_a_step_means_the_checkpoint_after_it(
 ) -> None:
     image = bccd_dir / "JPEGImages" / "BloodImage_00002.jpg"
     words = ["predict", "--model", trained_dir, image, "--device", "cpu", "--out", tmp_path / "out"]
-    refused = run_ssd(*words, "--step", "7")
+    refused = call_ssd(*words, "--step", "7")
     assert refused.returncode == 3
     assert "no checkpoint after step 7; expected one of: 20, 40" in refused.stderr
     words[2] = trained_dir / "model"
-    refused = run_ssd(*words, "--step", "7")
+    refused = call_ssd(*words, "--step", "7")
     assert refused.returncode == 3
     assert "contains no checkpoints for --step to choose from; leave --step out" in refused.stderr
     words[2] = trained_dir
-    done = run_ssd(*words, "--step", "40")
+    done = call_ssd(*words, "--step", "40")
     assert done.returncode == 0, done.stderr
     invocation = json.loads((tmp_path / "out" / "invocation.json").read_text())
     assert invocation["inputs"]["model"]["uri"].endswith("/checkpoints/step-00000040")

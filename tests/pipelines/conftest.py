@@ -1,7 +1,5 @@
 """A server of Kubeflow Pipelines, and the command, run in this process."""
 
-import logging
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.__main__ import main
+from tests.commands import call
 from tests.pipelines.cluster.kfp_server import KfpServer, running
 
 TRAINING = (
@@ -60,17 +59,11 @@ class Command:
     """`python -m pipelines`."""
 
     patch: pytest.MonkeyPatch
-    capture: pytest.CaptureFixture[str]
 
     def __call__(self, *words: str) -> tuple[int, str, str]:
         """Run it, and return its exit code and its two output streams."""
-        self.patch.setattr(sys, "argv", ["pipelines", *words])
-        self.capture.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = self.capture.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, out, err
+        done = call(main, "pipelines", *words)
+        return done.returncode, done.stdout, done.stderr
 
     def lines(self, *words: str) -> Sequence[str]:
         """Run it, and return its output; it must succeed."""
@@ -96,19 +89,10 @@ def kfp_server() -> Iterator[KfpServer]:
 
 
 @pytest.fixture
-def pipelines(
-    kfp_server: KfpServer,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-) -> Iterator[Command]:
+def pipelines(kfp_server: KfpServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
     """Return the command, with the server in the standard variable and no other setting."""
     for variable in STANDARD_VARIABLES:
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("KF_PIPELINES_ENDPOINT", kfp_server.endpoint)
     monkeypatch.chdir(tmp_path)
-    logger = logging.getLogger("ssd")
-    before = logger.handlers[:], logger.level
-    yield Command(monkeypatch, capsys)
-    logger.handlers[:] = before[0]
-    logger.setLevel(before[1])
+    return Command(monkeypatch)

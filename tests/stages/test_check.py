@@ -13,6 +13,7 @@ from ssd_core.config import ConvertConfig
 from ssd_core.errors import UsageError
 from ssd_core.stages import check, convert
 from ssd_core.store import LocalDirectory
+from tests.commands import call_ssd
 from tests.datasets import convert_into, manifest_of, split_of
 from tests.processes import run_ssd
 
@@ -165,7 +166,7 @@ def test_the_command_prints_the_findings_and_exits_with_3(source: Path, tmp_path
 
 def test_the_command_exits_with_0_for_warnings(source: Path) -> None:
     shutil.copy(image(source, 1), image(source, 2))
-    done = run_ssd("check", source)
+    done = call_ssd("check", source)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "0 errors, 1 warning"
 

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from ssd_core.store.known_file import KnownFile
-from tests.processes import run_ssd
+from tests.commands import call_ssd
 from tests.report.outline import assert_self_contained
 from tests.stage_outputs import change_output
 
@@ -34,7 +34,7 @@ def root(tmp_path_factory):
     for name, rows in (("all", found), ("runs/night/evaluate", [])):
         (root / "found.json").write_text(json.dumps(rows))
         files = ["--detections", root / "found.json", "--ground-truth", root / "truth.json"]
-        done = run_ssd("evaluate", *files, "--out", root / name)
+        done = call_ssd("evaluate", *files, "--out", root / name)
         assert done.returncode == 0, done.stderr
     return root
 
@@ -43,7 +43,7 @@ def test_a_run_is_compared_on_a_page_and_as_json(root, tmp_path):
     out = tmp_path / "comparison"
     inputs = (root / "all/results.json", root / "runs/night")
     words = ("compare", *inputs, "--out", out, "--fail-if-worse")
-    done = run_ssd(*words)
+    done = call_ssd(*words)
     assert done.returncode == 3
     verdict = "B is worse: AP 1.000 → 0.000, -1.000 [-1.000, -1.000]"
     assert done.stderr == f"error: {verdict}\n"
@@ -54,7 +54,7 @@ def test_a_run_is_compared_on_a_page_and_as_json(root, tmp_path):
     assert "AP50 1.000 → 0.000" in page
     assert "&lt;cat&gt;" in page
     assert "<cat>" not in page
-    printed = json.loads(run_ssd(*words[:-1], "--json").stdout)
+    printed = json.loads(call_ssd(*words[:-1], "--json").stdout)
     written = json.loads((out / "results.json").read_text())
     assert printed.pop("output") == str(out / "compare.html")
     assert {name: written[name] for name in printed} == printed
@@ -91,7 +91,7 @@ def test_pipeline_runs_show_images_and_speeds(evaluation_dir, speed_dir, tmp_pat
             images_per_second=2 * content["metrics"]["images_per_second"]
         ),
     )
-    done = run_ssd("compare", *runs, "--out", tmp_path / "out")
+    done = call_ssd("compare", *runs, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert re.search(
         r"^speed, measured once each: images/s .* → .*, \+100.0 %; lat", done.stdout, re.M
@@ -116,8 +116,8 @@ def test_pipeline_runs_show_images_and_speeds(evaluation_dir, speed_dir, tmp_pat
 )
 def test_a_directory_without_an_evaluation_to_compare_is_refused(root, other, problem):
     if other == "comparison":
-        run_ssd("compare", root / "all", root / "all", "--out", root / other)
-    done = run_ssd("compare", root / "all", root / other)
+        call_ssd("compare", root / "all", root / "all", "--out", root / other)
+    done = call_ssd("compare", root / "all", root / other)
     assert done.returncode == 2
     assert problem in done.stderr
     assert done.stderr.count("\n") == 1
@@ -130,7 +130,7 @@ def test_an_evaluation_of_an_earlier_version_has_to_be_repeated(root, tmp_path):
     earlier = shutil.copytree(root / "all", tmp_path / "earlier")
     (earlier / "ground_truth.json").unlink()
     change_output(earlier, results=drop)
-    done = run_ssd("compare", root / "all", earlier)
+    done = call_ssd("compare", root / "all", earlier)
     assert done.returncode == 3
     assert done.stderr.endswith(
         "has no ground_truth.json, since an earlier version of ssd-core wrote it; run the stage "

@@ -17,9 +17,9 @@ from ssd_core.stages import evaluate
 from ssd_core.stages.detector import check_classes
 from ssd_core.store import LocalDirectory
 from ssd_core.structures import ClassInfo
+from tests.commands import call_ssd
 from tests.datasets import convert_into
 from tests.evaluation.oracle import make_ground_truth
-from tests.processes import run_ssd
 
 NAMES = ["Platelets", "RBC", "WBC"]
 FEW = {"postprocess": {"score_threshold": 0.3}}
@@ -66,7 +66,7 @@ def test_files_without_a_model_have_the_same_figures(evaluation_dir, ground_trut
     assert content == read(ground_truth)
     files = ["--detections", evaluation_dir / "detections.json", "--ground-truth", written]
     options = ["--check", "--set", "evaluate.voc_ap=true"]
-    done = run_ssd("evaluate", *files, *options, "--out", tmp_path / "out")
+    done = call_ssd("evaluate", *files, *options, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     *_, checked, path = done.stdout.splitlines()
     assert checked == "pycocotools computes the same twelve figures"
@@ -95,7 +95,7 @@ def test_file_names_identify_the_images_of_a_prediction(evaluation_dir, tmp_path
     (tmp_path / "images.json").write_text(json.dumps({"images": listed, "categories": []}))
     truth = evaluation_dir / "ground_truth.json"
     words = ["--detections", found, "--ground-truth", truth, "--out", tmp_path / "out"]
-    assert (done := run_ssd("evaluate", *words)).returncode == 0, done.stderr
+    assert (done := call_ssd("evaluate", *words)).returncode == 0, done.stderr
     metrics = [
         read(folder / "results.json")["metrics"] for folder in (tmp_path / "out", evaluation_dir)
     ]

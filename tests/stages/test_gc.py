@@ -16,6 +16,7 @@ from ssd_core.errors import UsageError
 from ssd_core.stages import gc
 from ssd_core.store import LocalDirectory
 from ssd_core.store.known_file import KnownFile
+from tests.commands import call_ssd
 from tests.processes import run_ssd
 
 KEY = "0123456789abcdef" * 4
@@ -179,6 +180,6 @@ def test_the_command(root: Path) -> None:
 
 
 def test_an_unknown_scheme_is_refused() -> None:
-    done = run_ssd("gc", "gs://bucket/prefix")
+    done = call_ssd("gc", "gs://bucket/prefix")
     assert done.returncode == 2
     assert "'gs://…' is not supported here; expected a path, file:// or s3://" in done.stderr

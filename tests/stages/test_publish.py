@@ -23,7 +23,7 @@ from ssd_core.stages.publish import Label
 from ssd_core.store import LocalDirectory
 from ssd_core.store.layout import Layout
 from ssd_core.store.local import file_sha256
-from tests.processes import run_ssd
+from tests.commands import call_ssd
 from tests.stage_outputs import change_output
 
 CELLS_1 = Label(name="cells", version="1")
@@ -261,7 +261,7 @@ def test_a_name_is_one_folder(inputs, root, name):
 )
 def test_the_command(inputs, root, arguments, code, message):
     command = ["publish", *inputs, "--name", "cells", "--out", root]
-    done = run_ssd(*command, *arguments)
+    done = call_ssd(*command, *arguments)
     assert done.returncode == code, done.stderr
     assert message in done.stderr
     assert (root / "models").exists() == (code == 0)

@@ -10,9 +10,9 @@ from ssd_core.config import ConvertConfig
 from ssd_core.errors import DataError
 from ssd_core.stages import check, inspect
 from ssd_core.store import LocalDirectory
+from tests.commands import call_ssd
 from tests.data.formats.small_sources import put
 from tests.datasets import convert_into, manifest_of, names_in, split_of
-from tests.processes import run_ssd
 
 SPLITS = ("train", "val", "test")
 BOX = (10, 20, 40, 60)
@@ -131,7 +131,7 @@ def test_evaluation_and_inspection_read_the_test_split(
 
     def evaluate(data_dir):
         words = ("--model", trained_dir, "--data", data_dir, "--out", tmp_path / "out")
-        return run_ssd("evaluate", "--split", "test", *words, "--set", FEW)
+        return call_ssd("evaluate", "--split", "test", *words, "--set", FEW)
 
     done = evaluate(shards)
     assert done.returncode == 0, done.stderr

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ssd_core.store import Location
-from tests.pipelines.conftest import STEPS
+from tests.pipelines.conftest import STEPS, Command
 from tests.store.conftest import run_server, use_server
 from tests.store.servers import SECRET_KEY, S3Server, VersityServer
 
@@ -93,17 +93,14 @@ def test_published_model_is_evaluated(trained: list[str], evaluated: list[str]) 
 
 
 def test_every_step_is_repeated_from_its_record(
-    work: Path, trained: list[str], evaluated: list[str], client: Path, tmp_path: Path
+    trained: list[str], evaluated: list[str], pipelines: Command, client: Path, tmp_path: Path
 ) -> None:
     runs = dict.fromkeys(STEPS["evaluation"], evaluated) | dict.fromkeys(STEPS["training"], trained)
     for step, lines in runs.items():
         results = lines[-2].removeprefix("results ")
         words = ["component", step, "--image", "tools:1", "--from-run", results.rpartition("/")[2]]
         words += ["--root", ROOT, "--out", str(tmp_path / step)]
-        command = [sys.executable, "-m", "pipelines", *words]
-        done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.splitlines()[1:] == [str(tmp_path / step)]
+        assert pipelines.lines(*words)[1:] == [str(tmp_path / step)]
         assert "Got executor_input" in (tmp_path / step / "log.txt").read_text()
         if step == "evaluate":
             again = json.loads((tmp_path / step / "evaluation" / "results.json").read_text())
