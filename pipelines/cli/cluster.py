@@ -188,6 +188,7 @@ def status(run: RunId, server: ServerSettings, as_json: Json = False) -> None:
     from pipelines.cluster.client import Client
     from pipelines.cluster.watch import explain
 
+    set_up_logging()
     client = Client(server)
     found = explain(client, client.get_run(run))
     progress = None
