@@ -165,7 +165,9 @@ def _find(location: Location) -> Location:
         )
     elif location.local is not None and not os.path.exists(location.local):
         problem = "does not exist"
-    raise DataError(f"{location} {problem}; expected the output of 'ssd train'")
+    raise DataError(
+        f"{location} {problem}; expected the output of 'ssd train', or a file of 'ssd export'"
+    )
 
 
 def _read_config(model_dir: Location) -> ModelDescription:

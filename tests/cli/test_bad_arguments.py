@@ -50,8 +50,8 @@ SOURCES = {
     "s3://": "bucket",
 }
 DATA = {
-    "nowhere": (3, "nowhere does not exist; create a data set with"),
-    "MODEL": (3, "is a model, not a converted data set; create a data set with"),
+    "nowhere": (3, "nowhere does not exist; create or complete one with"),
+    "MODEL": (3, "is a model, not a converted data set; create or complete one with"),
     "empty": (3, "holds no converted data set"),
     "file": (3, "holds no converted data set"),
     "broken": (3, "is not JSON"),

@@ -191,7 +191,7 @@ def read_manifest(data_dir: Location) -> Manifest:
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(
             f"{data_dir} {_describe_other(data_dir)}; "
-            "create a data set with 'ssd convert SOURCE --out DIR'"
+            "create or complete one with 'ssd convert SOURCE --out DIR'"
         ) from None
     with remedied("convert the data set again"):
         return _parse_manifest(content, path)
