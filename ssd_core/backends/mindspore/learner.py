@@ -74,7 +74,7 @@ class MindSporeLearner:
         targets = [self._run(self._assign, boxes, labels) for _, boxes, labels in parts]
         counts = sum(each[3] for each in targets)
         losses = [
-            self._run(self._accumulate, images, targets[index], counts, Tensor(index == 0))
+            self._run(self._accumulate, images, counts, Tensor(index == 0), *targets[index])
             for index, (images, _, _) in enumerate(parts)
         ]
         return self._run(self._update, sum(losses), counts, rate)

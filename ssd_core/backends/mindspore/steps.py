@@ -90,9 +90,12 @@ class Accumulate(nn.Cell):
         )
 
     def construct(
-        self, images: Tensor, targets: tuple[Tensor, ...], counts: Tensor, is_first: Tensor
+        self, images: Tensor, counts: Tensor, is_first: Tensor, *targets: Tensor
     ) -> Tensor:
-        """Return the sums of the losses of the part."""
+        """Return the sums of the losses of the part.
+
+        A tuple of targets would be a constant of the graph, which then compiles at every call.
+        """
         losses, gradients = self.step.differentiate(images, targets, counts)
         for index, gradient in enumerate(gradients):
             total = self.gradients[index]
