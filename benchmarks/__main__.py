@@ -17,6 +17,7 @@ SCRIPTS = (
     "loader",
     "matching",
     "postprocessing",
+    "coco_evaluation",
     "checkpoint",
     "reading",
     "report",

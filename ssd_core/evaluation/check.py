@@ -25,7 +25,7 @@ def check_metrics(
     Raises:
         DataError: they differ by more than 1e-9.
     """
-    evaluator, _ = run_pycocotools(_ground_truth(arrays, classes), arrays.detections)
+    evaluator, _ = run_pycocotools(coco_dataset(arrays, classes), arrays.detections)
     for name, theirs in zip(COCO_METRICS, evaluator.stats.tolist(), strict=True):
         ours = values[name]
         if abs((-1 if ours is None else ours) - theirs) > _TOLERANCE:
@@ -63,7 +63,8 @@ def run_pycocotools(
     return evaluator, printed.getvalue()
 
 
-def _ground_truth(arrays: CocoArrays, classes: Sequence[ClassInfo]) -> dict[str, Any]:
+def coco_dataset(arrays: CocoArrays, classes: Sequence[ClassInfo]) -> dict[str, Any]:
+    """Return the objects as the content of a COCO file."""
     columns = (arrays.images, arrays.labels, arrays.areas, arrays.is_crowd, arrays.boxes)
     keys = ("id", "image_id", "category_id", "area", "iscrowd", "bbox")
     numbers = range(1, len(arrays.boxes) + 1)
