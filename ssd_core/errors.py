@@ -131,7 +131,7 @@ _NO_MEMORY = re.compile(
 
 EXTRAS = {
     "cv2": "detector",
-    "hotcoco": "detector",
+    "hotcoco": "report",
     "jinja2": "report",
     "kfp": "pipelines",
     "kubernetes": "launch",

@@ -27,7 +27,7 @@ def work_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_quick_run(name: str, work_dir: Path) -> None:
-    size = ("--images", "40", "--rounds", "1", "--work", str(work_dir))
+    size = ("--images", "200", "--rounds", "1", "--work", str(work_dir))
     command = [sys.executable, "-W", "error", "-m", f"benchmarks.{name}", *size]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

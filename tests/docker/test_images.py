@@ -10,9 +10,10 @@ from components import images
 from ssd_core import __version__
 from tests.docker.restricted import MINDSPORE, RESTRICTIONS, ROOT, TORCH
 
-DETECTOR = {"cv2", "hotcoco", "jinja2"}
+REPORT = {"hotcoco", "jinja2"}
+DETECTOR = {"cv2", *REPORT}
 MODULES = {
-    images.TOOLS: ("ssd_core.stages.convert, ssd_core.stages.report", {"jinja2"}),
+    images.TOOLS: ("ssd_core.stages.convert, ssd_core.stages.report", REPORT),
     TORCH: ("ssd_core.backends.torch", {"torch", *DETECTOR}),
     images.LAUNCHER: ("ssd_core.launch.run", {"kubernetes", *DETECTOR}),
     MINDSPORE: ("mindspore.mindrecord", {"mindspore", *DETECTOR}),

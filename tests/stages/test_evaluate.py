@@ -211,7 +211,7 @@ def test_wrong_arguments_keep_earlier_results_and_a_failing_run_removes_them(
     trained_dir, evaluation_dir, undecodable_shards, tmp_path
 ):
     out_dir = Path(shutil.copytree(evaluation_dir, tmp_path / "out"))
-    with pytest.raises(DataError, match="nothing does not exist; create a data set"):
+    with pytest.raises(DataError, match="nothing does not exist; create or complete"):
         run(trained_dir, tmp_path / "nothing", out_dir)
     assert read(out_dir / "results.json") == read(evaluation_dir / "results.json")
     with pytest.raises(DataError, match=r"\.jpg: the file cannot be decoded"):

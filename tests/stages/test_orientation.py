@@ -93,7 +93,7 @@ def test_evaluation(turned_shards: Path, trained_dir: Path, tmp_path: Path) -> N
 
 def test_prediction(turned_dir: Path, trained_dir: Path, tmp_path: Path) -> None:
     model_dir, out_dir = LocalDirectory(trained_dir), LocalDirectory(tmp_path)
-    config = PredictConfig(score=0.01)
+    config = PredictConfig(score=0.01, batch_size=3)  # the size of a batch may change rounding
     predict.run(config, model_dir, [LocalDirectory(turned_dir)], out_dir, device="cpu")
     lines = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
     assert [(line["width"], line["height"]) for line in lines] == [SIZE] * 9
