@@ -23,11 +23,12 @@ MINDSPORE_TESTS ?= tests/contract tests/backends/mindspore tests/layouts tests/d
 	tests/stages/test_convert_mindrecord.py tests/store/test_mindrecord.py \
 	tests/faults/test_train_kill.py::test_ends_at_random_moments_change_nothing
 FUZZ ?= 50
+ROUNDS ?= 20
 FUZZ_TESTS := tests/fuzz tests/data/formats/test_damaged_annotations.py
 IMAGES ?= tools torch-cpu mindspore-cpu launcher
 
 .DEFAULT_GOAL := help
-.PHONY: fuzz help pins setup setup-swift setup-mindspore demo test test-mindspore images test-docker benchmarks lint format clean
+.PHONY: faults fuzz help pins setup setup-swift setup-mindspore demo test test-mindspore images test-docker benchmarks lint format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -75,6 +76,9 @@ test: setup lint ## run all checks that need no accelerator
 
 fuzz: setup ## read files of every kind with random changes: half an hour; FUZZ=10 is shorter
 	@ulimit -v 16000000; SSD_FUZZ=$(FUZZ) nice $(BIN)/python -m pytest -n 2 -q $(FUZZ_TESTS)
+
+faults: setup ## kill a pipeline with a failing store at random moments: ROUNDS=20, 2 minutes each
+	@SSD_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -q tests/faults/test_pipeline.py
 
 test-mindspore: setup-mindspore ## run the tests that need MindSpore, and those of shards in its environment
 	@SSD_REQUIRE="mindspore,$$SSD_REQUIRE" .venv-mindspore/bin/python -m pytest -q $(MINDSPORE_TESTS)
