@@ -37,7 +37,7 @@ def export(
 
     with doorway():
         if not format:
-            announce("no file is exported: there is no format (--export-format)")
+            announce("no file is exported; --export-format chooses a format")
             Path(exported.path).mkdir(parents=True)
             return
         out_dir = Layout(data_root).run(run, "export")

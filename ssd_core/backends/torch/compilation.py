@@ -46,7 +46,7 @@ def compile_network(
             outputs = compiled(inputs)
         trained = [weights for weights in model.parameters() if weights.requires_grad]
         torch.autograd.grad([output.float().sum() for output in outputs], trained)
-    except Exception as error:  # of a compiler, its cache, or a network: there is no common class
+    except Exception as error:  # of a compiler, its cache, or a network: they share no class
         message = " ".join(str(error).partition("\n\n")[0].split())
         return _give_up(model, f"{type(error).__name__}: {message}")
     finally:
