@@ -17,35 +17,42 @@ class Facts(NamedTuple):
     published: str = ""
     """AP on COCO of the source, with its name."""
     reproduced: str = ""
-    """Measured here: AP, or outputs equal to those of other programs with their weights."""
+    """Measured here: AP, or outputs equal to those of another program with the same weights, or of
+    its network, rebuilt in `tests/layouts/` from a description."""
 
 
 _VGG16 = (8732, 34_305_206, 68.72)
 _VGG16_512 = (24564, 36_038_196, 197.26)
-_VGG16_MINDSPORE = Facts(7308, 24_305_589, 61.12, "0.232 MindSpore*", "outputs of MindSpore")
+_VGG16_MINDSPORE = Facts(
+    7308, 24_305_589, 61.12, "0.232 MindSpore*", "outputs of rebuilt MindSpore"
+)
 FACTS = {
     "demo": Facts(5440, 1_980_304, 0.78, reproduced="AP50 0.90 on examples/bccd: make demo"),
     "ssd300_vgg16": Facts(
-        *_VGG16, "0.255 mmdetection, 0.251 torchvision", "outputs of mmdetection, torchvision"
+        *_VGG16,
+        "0.255 mmdetection, 0.251 torchvision",
+        "outputs of torchvision, rebuilt mmdetection",
     ),
     "ssd300_vgg16_voc": Facts(*_VGG16),
-    "ssd512_vgg16": Facts(*_VGG16_512, "0.295 mmdetection", "outputs of mmdetection"),
+    "ssd512_vgg16": Facts(*_VGG16_512, "0.295 mmdetection", "outputs of rebuilt mmdetection"),
     "ssd512_vgg16_voc": Facts(*_VGG16_512),
     "ssd300_vgg16_mindspore": _VGG16_MINDSPORE,
     "ssd300_vgg16_mindspore_gpu": _VGG16_MINDSPORE,
     "ssd300_mobilenet_v1": Facts(
-        1917, 11_294_517, 2.60, "0.215 MindSpore*", "outputs of MindSpore"
+        1917, 11_294_517, 2.60, "0.215 MindSpore*", "outputs of rebuilt MindSpore"
     ),
     "ssd300_mobilenet_v2": Facts(
         1917,
         4_393_461,
         1.51,
         "0.238 MindSpore*",
-        "outputs of MindSpore; outputs and AP of TensorFlow",
+        "outputs of rebuilt MindSpore; outputs and AP of TensorFlow",
     ),
-    "ssd300_resnet50": Facts(8732, 22_894_902, 40.30, "0.258 to 0.274 NVIDIA", "outputs of NVIDIA"),
+    "ssd300_resnet50": Facts(
+        8732, 22_894_902, 40.30, "0.258 to 0.274 NVIDIA", "outputs of rebuilt NVIDIA"
+    ),
     "ssdlite320_mobilenet_v2": Facts(
-        3234, 4_228_788, 1.49, "0.213 mmdetection", "outputs of mmdetection"
+        3234, 4_228_788, 1.49, "0.213 mmdetection", "outputs of rebuilt mmdetection"
     ),
     "ssdlite320_mobilenet_v3": Facts(
         3234, 3_301_460, 1.13, "0.213 torchvision", "outputs of torchvision"
