@@ -192,9 +192,9 @@ class Findings:
 
     def most_frequent(self) -> str:
         """Return the most frequent error with its first place, "" if there is none."""
-        if not (errors := self._errors()):
+        first = max(self._errors(), key=lambda finding: self.counts[finding.code], default=None)
+        if first is None:
             return ""
-        first = max(errors, key=lambda finding: self.counts[finding.code])
         count = self.counts[first.code]
         return f"; most often, {count} x {first.code}: {first.place}: {first.detail}"
 

@@ -7,11 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssd_core.data.decode import (
-    decode_image,
-    read_orientation,
-    read_size,
-)
+from ssd_core.data.decode import decode_image, read_orientation, read_size
 from ssd_core.errors import DataError
 from tests.data.image_corpus import encode, exif_of, jpeg_of_size, png_bomb, save
 
@@ -53,31 +49,29 @@ def test_views_of_a_shard_give_pixels_that_belong_to_the_caller(image):
     pixels[:] = 0
 
 
-@pytest.mark.parametrize("mode", ["P", "RGBA"])
-def test_palette_and_alpha_become_rgb(mode):
-    np.testing.assert_array_equal(decode_image(save(two_colours(mode), "PNG")), EXPECTED)
+ALPHAS = bytes([0, 128] * 128)
+WHITE = Image.new("L", (3, 2), 255)
+SECOND = Image.new("RGB", (6, 4), GREEN)
+CHANNELS = {
+    "palette": (save(two_colours("P")), EXPECTED),
+    "alpha": (save(two_colours("RGBA")), EXPECTED),
+    "no colour is lost by transparency": (
+        save(Image.new("RGBA", (2, 1), (10, 20, 30, 0))),
+        [[[10, 20, 30]] * 2],
+    ),
+    "palette, an alpha for each entry": (save(two_colours("P"), transparency=ALPHAS), EXPECTED),
+    "grey": (save(WHITE), np.full((2, 3, 3), 255)),
+    "grey and alpha": (save(WHITE.convert("LA")), np.full((2, 3, 3), 255)),
+    "two levels": (save(WHITE.convert("1")), np.full((2, 3, 3), 255)),
+    "grey JPEG": (save(Image.new("L", (16, 16), 77), "JPEG"), np.full((16, 16, 3), 77)),
+    "first frame": (save(two_colours(), "GIF", save_all=True, append_images=[SECOND]), EXPECTED),
+}
 
 
-def test_transparent_pixels_keep_their_colour():
-    image = Image.new("RGBA", (2, 1), (10, 20, 30, 0))
-    assert decode_image(save(image, "PNG")).tolist() == [[[10, 20, 30]] * 2]
-
-
-def test_a_palette_with_alpha_for_each_entry_gives_no_warning():
-    image = two_colours("P")
-    decoded = decode_image(save(image, "PNG", transparency=bytes([0, 128] * 128)))
-    np.testing.assert_array_equal(decoded, EXPECTED)
-
-
-@pytest.mark.parametrize("mode", ["L", "LA", "1"])
-def test_gray_and_bilevel_have_three_equal_channels(mode):
-    decoded = decode_image(save(Image.new("L", (3, 2), 255).convert(mode), "PNG"))
-    assert decoded.shape == (2, 3, 3)
-    assert (decoded == 255).all()
-
-
-def test_a_gray_jpeg_has_three_equal_channels():
-    assert (decode_image(save(Image.new("L", (16, 16), 77), "JPEG")) == 77).all()
+@pytest.mark.parametrize("name", CHANNELS)
+def test_every_image_has_three_channels(name):
+    image, expected = CHANNELS[name]
+    np.testing.assert_array_equal(decode_image(image), expected)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
@@ -91,12 +85,6 @@ def test_cmyk_jpeg_is_converted():
     decoded = decode_image(save(two_colours("CMYK"), "JPEG", quality=100)).astype(int)
     assert np.abs(decoded[0, 0] - RED).max() < 40
     assert np.abs(decoded[0, 5] - GREEN).max() < 40
-
-
-def test_the_first_frame_of_an_animation_is_taken():
-    first, second = Image.new("RGB", (4, 4), RED), Image.new("RGB", (4, 4), GREEN)
-    image = save(first, "GIF", save_all=True, append_images=[second])
-    assert (decode_image(image) == RED).all()
 
 
 def quadrants(width: int = 48, height: int = 32) -> Image.Image:

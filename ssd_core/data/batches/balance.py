@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ssd_core.structures import Array, FloatArray, Record
+from ssd_core.structures import FloatArray, Record
 
 
 def repeat_factors(records: Iterable[Record], threshold: float) -> FloatArray:
@@ -14,13 +14,9 @@ def repeat_factors(records: Iterable[Record], threshold: float) -> FloatArray:
     factor max(1, sqrt(threshold / f)), an image the greatest factor of its classes. Crowds do not
     count.
     """
-    present = [_classes_of(record) for record in records]
+    objects = (record.annotations for record in records)
+    present = [np.unique(each.labels[~each.is_crowd]) for each in objects]
     counts = np.bincount(np.concatenate([*present, [0]]))
     shares = np.maximum(counts, 1) / len(present)
     factors = np.maximum(1, np.sqrt(threshold / shares))
     return np.array([factors[classes].max(initial=1) for classes in present])
-
-
-def _classes_of(record: Record) -> Array:
-    annotations = record.annotations
-    return np.unique(annotations.labels[~annotations.is_crowd])

@@ -17,7 +17,7 @@ from ssd_core.data.conversion.part import Conversion
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats import READERS
 from ssd_core.data.formats.classes import parse_entries
-from ssd_core.data.formats.splits import find_split
+from ssd_core.data.formats.splits import choose_splits
 from ssd_core.data.shards.files import ShardFiles
 from ssd_core.data.shards.manifest import Manifest, Shard, Split, make_manifest, other_dataset
 from ssd_core.data.shards.mindrecord.files import MindRecordRows
@@ -125,16 +125,15 @@ def _find_sets(source: Source, folder: Path) -> dict[str, list[str]]:
 
 
 def _choose_splits(sets: Mapping[str, object], config: ConvertConfig) -> dict[SplitName, str]:
-    val = config.val or find_split([place for place in sets if place != config.test], "val")
-    others = [place for place in sets if place not in (val, config.test)]
-    train = config.train or find_split(others, "train") or (others[0] if len(others) == 1 else None)
-    if train is None:
-        raise UsageError(
-            f"the training split is ambiguous; set --train to one of {', '.join(sets)}"
-        )
-    test = config.test or find_split([place for place in others if place != train], "test")
-    found: dict[SplitName, str | None] = {"train": train, "val": val, "test": test}
-    places = {split: place for split, place in found.items() if place is not None}
+    """Return the first file of each split; MindSpore's SSD does not name that of training."""
+    places = choose_splits([*sets], config)
+    others = sets.keys() - places.values()
+    if "train" not in places:
+        if len(others) != 1:
+            raise UsageError(
+                f"the training split is ambiguous; set --train to one of {', '.join(sets)}"
+            )
+        places = {"train": others.pop()} | places
     for split, place in places.items():
         if place not in sets:
             raise UsageError(f"--{split} {place}: no such set; there are: {', '.join(sets)}")

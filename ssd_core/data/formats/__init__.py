@@ -1,6 +1,6 @@
 """Readers of source data sets, one module per format, and the choice between them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -11,7 +11,7 @@ from ssd_core.data.findings import Findings
 from ssd_core.data.formats import coco, txt, voc, yolo
 from ssd_core.data.formats.dataset import SourceDataset, SourceSplit
 from ssd_core.data.formats.names import resolve_names
-from ssd_core.data.formats.splits import find_split, hold_back_fifth
+from ssd_core.data.formats.splits import choose_splits, hold_back_fifth, is_at
 from ssd_core.data.sources.base import IMAGE_SUFFIXES, Source
 from ssd_core.errors import DataError, UsageError
 from ssd_core.logs import logger
@@ -64,7 +64,9 @@ def read_dataset(source: Source, config: ConvertConfig, findings: Findings) -> S
         divided: dict[SplitName, SourceSplit] = {"train": train, "val": val}
         dataset = replace(dataset, splits={**divided, **dataset.splits, **divided})
     if config.crowd == "object" and "train" in dataset.splits:
-        train = _without_crowds(dataset.splits["train"])
+        train = dataset.splits["train"]
+        is_crowd = np.zeros(len(train.annotations), np.bool_)
+        train = replace(train, annotations=replace(train.annotations, is_crowd=is_crowd))
         dataset = replace(dataset, splits={**dataset.splits, "train": train})
     return dataset
 
@@ -75,14 +77,8 @@ def _without_empty_test(dataset: SourceDataset, config: ConvertConfig) -> Source
     if test is None or config.test or len(test.annotations):
         return dataset
     logger.warning("%s: left out, because the test split has no objects", test.place)
-    splits = dict(dataset.splits)
-    del splits["test"]
-    return replace(dataset, splits=splits)
-
-
-def _without_crowds(split: SourceSplit) -> SourceSplit:
-    is_crowd = np.zeros(len(split.annotations), np.bool_)
-    return replace(split, annotations=replace(split.annotations, is_crowd=is_crowd))
+    others = {name: split for name, split in dataset.splits.items() if name != "test"}
+    return replace(dataset, splits=others)
 
 
 def _find_format(source: Source, config: ConvertConfig) -> tuple[str, list[str]]:
@@ -101,7 +97,7 @@ def _find_format(source: Source, config: ConvertConfig) -> tuple[str, list[str]]
         )
     chosen = (config.train, config.val, config.test)
     given = [where for where in chosen if where is not None]
-    meant = [n for n, places in seen.items() if any(_is_at(g, p) for g in given for p in places)]
+    meant = [n for n, places in seen.items() if any(is_at(g, p) for g in given for p in places)]
     name = [*meant, *seen][0]
     others = ", ".join(other for other in seen if other != name)
     others = others and f"; also seen: {others} (--format, convert.format)"
@@ -119,32 +115,13 @@ def _count_files(source: Source) -> str:
 def _find_splits(
     source: Source, config: ConvertConfig, name: str, candidates: list[str]
 ) -> dict[SplitName, str]:
-    """Return the place of each split: the one the user chose, else the usual one.
-
-    A place named `test` is the evaluation split of a source without another one.
-    """
-    train = config.train or find_split(candidates, "train")
-    val = config.val or find_split(_without(candidates, train, config.test), "val")
-    if train is None and len(candidates) == 1 and candidates[0] != val:
-        train = candidates[0]
-    test = config.test or find_split(_without(candidates, train, val), "test")
-    if train is None and config.val is None and config.test is None:
+    places = choose_splits(candidates, config)
+    if "train" not in places and config.val is None and config.test is None:
         shown = f"among {', '.join(candidates[:4])}" if candidates else f"in {_count_files(source)}"
         raise UsageError(
             f"{source.uri}: found no {name} training split {shown}; choose it: --train, "
             "convert.train"
         )
-    found: dict[SplitName, str | None] = {"train": train, "val": val, "test": test}
-    places = {split: place for split, place in found.items() if place is not None}
     for split, place in places.items():
         logger.info("%s: %s", split, source.uri if place == "." else place)
     return places
-
-
-def _without(candidates: Sequence[str], *chosen: str | None) -> list[str]:
-    taken = [where for where in chosen if where is not None]
-    return [place for place in candidates if not any(_is_at(where, place) for where in taken)]
-
-
-def _is_at(where: str, place: str) -> bool:
-    return where == place or where.startswith(f"{place}:")

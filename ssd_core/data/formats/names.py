@@ -76,6 +76,17 @@ def files_below(source: Source, prefix: str, suffixes: tuple[str, ...]) -> dict[
     return found
 
 
+def first_with(
+    source: Source, suffixes: tuple[str, ...], prefixes: Sequence[str]
+) -> tuple[str, dict[str, list[str]]]:
+    """Return the first prefix with such files, else the last one, and its files by stem."""
+    for prefix in prefixes:
+        found = files_below(source, prefix, suffixes)
+        if found:
+            break
+    return prefix, found
+
+
 class Stems:
     """Files by stem; one that differs only in case or Unicode form is found with a problem."""
 

@@ -3,31 +3,60 @@
 import hashlib
 import posixpath
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from ssd_core.config import ConvertConfig, SplitName
 from ssd_core.data.findings import Findings
 from ssd_core.data.formats.dataset import SourceSplit
 from ssd_core.data.sources.base import Source, SourceFile, read_head
 from ssd_core.errors import DataError, UsageError
 
-SPLIT_WORDS = {
+SPLIT_WORDS: Mapping[SplitName, Sequence[str]] = {
     "train": ("train", "training", "trainval"),
-    "val": ("val", "valid", "validation", "eval", "test"),
+    "val": ("val", "valid", "validation", "eval"),
     "test": ("test",),
 }
 _NO_RANK = 4
 _SAMPLE = 50
 
 
-def find_split(places: Iterable[str], split: str) -> str | None:
-    """Return the place that is named like the split, or None.
+def choose_splits(candidates: Sequence[str], config: ConvertConfig) -> dict[SplitName, str]:
+    """Return the place of each split: the one the user chose, else the usual one.
+
+    A place named `test` is the evaluation split of a source without another one, unless the user
+    chose the test split.
+    """
+    train = config.train or find_split(candidates, "train")
+    rest = _without(candidates, train, config.test)
+    val = config.val or find_split(rest, "val")
+    if val is None and config.test is None:
+        val = find_split(rest, "val", SPLIT_WORDS["test"])
+    if train is None and len(candidates) == 1 and candidates[0] != val:
+        train = candidates[0]
+    test = config.test or find_split(_without(candidates, train, val), "test")
+    found: dict[SplitName, str | None] = {"train": train, "val": val, "test": test}
+    return {split: place for split, place in found.items() if place is not None}
+
+
+def _without(candidates: Sequence[str], *chosen: str | None) -> list[str]:
+    taken = [where for where in chosen if where is not None]
+    return [place for place in candidates if not any(is_at(where, place) for where in taken)]
+
+
+def is_at(where: str, place: str) -> bool:
+    """Return whether the choice `where` means a place: it is that, or `place:folder`."""
+    return where == place or where.startswith(f"{place}:")
+
+
+def find_split(places: Iterable[str], split: SplitName, words: Sequence[str] = ()) -> str | None:
+    """Return the place that is named like the split, or with one of `words`, or None.
 
     `train.txt` is better than `instances_train2017.json`, that than any other name with the word in
     it, and that than a word in the name of the folder. Several equally good ones are an error.
     """
     candidates = sorted(places)
-    for word in SPLIT_WORDS[split]:
+    for word in words or SPLIT_WORDS[split]:
         ranks = {place: _rank(place, word) for place in candidates}
         best = min(ranks.values(), default=_NO_RANK)
         if best < _NO_RANK:

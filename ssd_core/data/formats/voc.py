@@ -33,6 +33,7 @@ from ssd_core.data.formats.names import (
     Stems,
     check_place,
     files_below,
+    first_with,
     folder_prefix,
     path_ends,
 )
@@ -145,14 +146,15 @@ def _locate(source: Source, place: str, split: str, images: str | None) -> _Layo
         base = own if above is None else place[: above.end(1)]
     else:
         base = folder_prefix(source, _folder_of(f"{place}/x.xml"), f"--{split}")
-    xml_prefix, xmls = _files_in(source, base, [_ANNOTATION_FOLDER], _XML)
+    xml_prefix, xmls = first_with(source, _XML, [f"{base}{_ANNOTATION_FOLDER}/", base])
     if not xmls and not has_list:
         raise UsageError(f"--{split} {place}: this folder has no XML file")
     if images is not None:
         image_prefix = folder_prefix(source, images, "image folder")
         files = files_below(source, image_prefix, IMAGE_SUFFIXES)
     else:
-        image_prefix, files = _files_in(source, base, _IMAGE_FOLDERS, IMAGE_SUFFIXES)
+        usual = [*(f"{base}{folder}/" for folder in _IMAGE_FOLDERS), base]
+        image_prefix, files = first_with(source, IMAGE_SUFFIXES, usual)
     own_listed = [_Listed(stem, "", "") for stem in xmls]
     listed = list(_read_list(source, place, xmls)) if has_list else own_listed
     found = Stems(files)
@@ -166,20 +168,6 @@ def _locate(source: Source, place: str, split: str, images: str | None) -> _Layo
         image_prefix=image_prefix,
         images=found,
     )
-
-
-def _files_in(
-    source: Source, base: str, folders: Sequence[str], suffixes: tuple[str, ...]
-) -> tuple[str, dict[str, list[str]]]:
-    """Return the first of the usual folders below `base` with such files, else `base`; its files.
-
-    The files are by stem.
-    """
-    for prefix in (*(f"{base}{folder}/" for folder in folders), base):
-        found = files_below(source, prefix, suffixes)
-        if found:
-            break
-    return prefix, found
 
 
 def _by_base_name(source: Source) -> dict[str, list[str]]:

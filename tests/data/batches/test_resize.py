@@ -4,12 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from ssd_core.data.batches.resize import load_image, resize_image
-from ssd_core.data.decode import decode_image
-from tests.data.image_corpus import encode
+from ssd_core.data.batches.resize import resize_image
 from tests.small_model import describe_input
 
-JPEG = encode("JPEG", size=(640, 480))
 POSITIONS = {
     "half_pixel": lambda index, scale: (index + 0.5) * scale - 0.5,
     "asymmetric": lambda index, scale: index * scale,
@@ -27,14 +24,6 @@ def interpolate(pixels, side, find_positions):
         after = np.minimum(before + 1, size - 1)
         values = values.take(before, axis) * (1 - shares) + values.take(after, axis) * shares
     return values
-
-
-def test_load_image_is_decode_then_resize():
-    model = describe_input(300)
-    pixels, size = load_image(JPEG, model)
-    assert size == (640, 480)
-    assert pixels.shape == (300, 300, 3)
-    np.testing.assert_array_equal(pixels, resize_image(decode_image(JPEG), model))
 
 
 @pytest.mark.parametrize("resize", POSITIONS)

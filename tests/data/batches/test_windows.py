@@ -170,38 +170,23 @@ NOTHING = AugmentConfig(zoom_out_probability=0, crop_min_ious=(), flip_probabili
 ZOOM_OUT = NOTHING.model_copy(update={"zoom_out_probability": 1.0})
 
 
-# --- placing boxes
-
-
-def test_boxes_are_placed_in_the_window_and_clipped():
-    window = Window(-50, 0, 150, 100)
-    expected = [[0.3, 0.1, 0.4, 0.3], [0.55, 0.4, 0.7, 0.7]]
+@pytest.mark.parametrize(
+    ("window", "expected"),
+    [
+        (Window(-50, 0, 150, 100), [[0.3, 0.1, 0.4, 0.3], [0.55, 0.4, 0.7, 0.7]]),
+        (Window(20, 20, 70, 70), [[0, 0, 0.2, 0.2], [0.8, 0.4, 1, 1]]),
+        (Window(0, 0, 100, 100, is_flipped=True), [[0.7, 0.1, 0.9, 0.3], [0.1, 0.4, 0.4, 0.7]]),
+    ],
+    ids=["beyond the image", "clipped", "flipped"],
+)
+def test_boxes_are_placed_in_the_window(window, expected):
     np.testing.assert_allclose(place_boxes(BOXES, window), expected, atol=1e-6)
-    inner = Window(20, 20, 70, 70)
-    expected = [[0, 0, 0.2, 0.2], [0.8, 0.4, 1, 1]]
-    np.testing.assert_allclose(place_boxes(BOXES, inner), expected, atol=1e-6)
-
-
-def test_a_flip_exchanges_left_and_right():
-    window = Window(0, 0, 100, 100, is_flipped=True)
-    expected = [[0.7, 0.1, 0.9, 0.3], [0.1, 0.4, 0.4, 0.7]]
-    np.testing.assert_allclose(place_boxes(BOXES, window), expected, atol=1e-6)
-
     assert place_boxes(BOXES[:0], window).shape == (0, 4)
-
-
-# --- drawing
 
 
 def draw_windows(config: AugmentConfig, count: int, boxes=BOXES):
     rng = np.random.default_rng(0)
     return [draw_window(WHOLE[2:], boxes, config, rng) for _ in range(count)]
-
-
-def test_nothing_drawn_is_the_whole_image():
-    window, is_kept = draw_windows(NOTHING, 1)[0]
-    assert window == (0, 0, 100, 80, False)
-    assert is_kept.tolist() == [True, True]
 
 
 def test_zoom_out_places_the_image_inside_a_canvas_of_its_shape():

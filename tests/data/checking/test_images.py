@@ -3,7 +3,6 @@
 import struct
 import zlib
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -32,12 +31,6 @@ def inspect(
         return inspect_image(memoryview(image), max_pixels=max_pixels, is_decoded=is_decoded)
     except ImageFaultError as fault:
         return fault.code
-
-
-def test_the_corpus_is_small() -> None:
-    images = [make() for make in GOOD.values()]
-    images += [make() for make, _ in [*REMARKABLE.values(), *BAD.values()]]
-    assert sum(map(len, images)) < 2_000_000
 
 
 @pytest.mark.parametrize("is_decoded", [False, True])
@@ -102,25 +95,6 @@ def test_the_limit_of_pixels_is_that_of_the_configuration() -> None:
         inspect_image(memoryview(png_bomb(30_000, 30_000)), max_pixels=199, is_decoded=False)
     with pytest.raises(ImageFaultError, match=r"20x10 pixels, at most 199.*convert.max_pixels"):
         inspect_image(memoryview(encode("PNG")), max_pixels=199, is_decoded=False)
-
-
-def test_the_suffix_of_a_file_does_not_matter(tmp_path) -> None:
-    for kind in ("PNG", "WEBP", "BMP", "TIFF", "GIF"):
-        (tmp_path / "a.jpg").write_bytes(encode(kind))
-        facts = inspect((tmp_path / "a.jpg").read_bytes())
-        assert facts == ImageFacts(20, 10, {})
-
-
-def test_random_bytes_after_a_signature_never_crash() -> None:
-    rng = np.random.default_rng(2)
-    for kind in ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "AVIF"):
-        image = encode(kind)
-        for _ in range(30):
-            changed = bytearray(image)
-            for position in rng.integers(4, len(image), 8):
-                changed[position] = rng.integers(256)
-            inspect(bytes(changed), is_decoded=True)
-            inspect(bytes(changed[: rng.integers(len(image))]), is_decoded=True)
 
 
 def test_pillow_keeps_its_other_limits() -> None:

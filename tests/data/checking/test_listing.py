@@ -25,8 +25,6 @@ from tests.data.formats.small_sources import MemorySource
 
 NFC, NFD = (unicodedata.normalize(form, "Käse.jpg") for form in ("NFC", "NFD"))
 PLAIN = LabelledBox((0, 0, 1, 1), "c1", 1)
-
-
 CLASSES = choose_classes({"c1": 1, "c2": 2})
 
 
@@ -66,7 +64,6 @@ def check(
 
 NAMES = {
     "there": ("a.jpg", None, "a.jpg"),
-    "with a space": ("my cat.jpg", None, "my cat.jpg"),
     "with a line break": ("a\nb.jpg", None, "a\nb.jpg"),
     "255 bytes": ("x" * 251 + ".jpg", None, "x" * 251 + ".jpg"),
     "longer": ("x" * 300 + ".jpg", "image_missing", None),
@@ -74,12 +71,6 @@ NAMES = {
     "a folder": ("sub", "image_missing", None),
     "empty": ("", "image_path_unsafe", None),
     "upwards": ("../a.jpg", "image_path_unsafe", None),
-    "upwards inside": ("sub/../../a.jpg", "image_path_unsafe", None),
-    "absolute": ("/etc/passwd", "image_path_unsafe", None),
-    "Windows": ("sub\\d.jpg", "image_name_differs", "sub/d.jpg"),
-    "Windows, upwards": ("..\\a.jpg", "image_path_unsafe", None),
-    "Windows, absolute": ("C:\\data\\e.jpg", "image_path_unsafe", None),
-    "NUL": ("a\0.jpg", "image_path_unsafe", None),
     "other case": ("A.JPG", "image_name_differs", "a.jpg"),
     "other case, two files": ("TWO.jpg", "image_ambiguous", None),
     "decomposed": (NFD, "image_name_differs", NFC),
@@ -92,7 +83,7 @@ DIFFERENCES = {"other case": "differ in case", "decomposed": "in Unicode form, N
 @pytest.mark.parametrize("name", NAMES)
 def test_names(name: str) -> None:
     path, code, kept = NAMES[name]
-    files = ["a.jpg", "my cat.jpg", "a\nb.jpg", "x" * 251 + ".jpg", "sub/d.jpg", NFC]
+    files = ["a.jpg", "a\nb.jpg", "x" * 251 + ".jpg", "sub/d.jpg", NFC]
     files += ["two.jpg", "Two.jpg", "sound.jpg"]
     paths, findings = check(files, {"train": ["sound.jpg", path]})
     unused = {finding.place for finding in findings.listed if finding.code == "image_not_used"}

@@ -50,12 +50,6 @@ def test_auto_names_the_formats_it_did_not_choose(
     assert read(tmp_path, train="train.txt", val="train.txt").format == "txt"
 
 
-def test_json_of_another_kind_does_not_hide_the_format(tmp_path: Path) -> None:
-    write_list(tmp_path, "train.txt", 4)
-    (tmp_path / "notes.json").write_text('{"categories": [{"id": 0, "name": "cat"}], "info": {}}')
-    assert read(tmp_path).format == "txt"
-
-
 @pytest.mark.parametrize(
     ("name", "content", "shown"),
     [
@@ -77,7 +71,7 @@ def test_no_known_format(tmp_path: Path, name: str, content: str, shown: str) ->
         ('{"images": [], "categories": []}', "has no annotations"),
     ],
 )
-def test_a_lone_json_is_told_what_it_lacks(tmp_path: Path, content: str, problem: str) -> None:
+def test_the_fault_of_a_lone_json_is_named(tmp_path: Path, content: str, problem: str) -> None:
     (tmp_path / "a.json").write_text(content)
     with pytest.raises(DataError, match=f"^a.json: {problem}; expected COCO: an object with the"):
         read(tmp_path)

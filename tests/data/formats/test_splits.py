@@ -5,9 +5,10 @@ import unicodedata
 import pytest
 from PIL import Image
 
+from ssd_core.config import ConvertConfig
 from ssd_core.data.decode import FORMATS
 from ssd_core.data.formats.names import find_images
-from ssd_core.data.formats.splits import find_split
+from ssd_core.data.formats.splits import choose_splits
 from ssd_core.data.sources.base import IMAGE_SUFFIXES
 from ssd_core.errors import DataError, UsageError
 from tests.data.formats.small_sources import MemorySource
@@ -22,31 +23,36 @@ COCO = [
 
 
 @pytest.mark.parametrize(
-    ("places", "train", "val"),
+    ("places", "found"),
     [
-        (VOC, "ImageSets/Main/train.txt", "ImageSets/Main/val.txt"),
-        ([VOC[1], VOC[3]], "ImageSets/Main/trainval.txt", "ImageSets/Main/test.txt"),
-        ([*VOC, "ImageSets/Main/dog_train.txt"], VOC[0], VOC[2]),
-        (COCO, "annotations/instances_train2017.json", "annotations/instances_val2017.json"),
-        (["train", "eval"], "train", "eval"),
-        (
-            ["train/_annotations.coco.json", "valid/_annotations.coco.json"],
-            "train/_annotations.coco.json",
-            "valid/_annotations.coco.json",
-        ),
-        (["labels_Train.json", "labels-TEST.json"], "labels_Train.json", "labels-TEST.json"),
-        (["strain.json", "value.json", "."], None, None),
-        ([], None, None),
+        (VOC, [VOC[0], VOC[2], VOC[3]]),
+        ([VOC[1], VOC[3]], [VOC[1], VOC[3]]),
+        ([*VOC, "ImageSets/Main/dog_train.txt"], [VOC[0], VOC[2], VOC[3]]),
+        (COCO, [f"annotations/instances_{split}2017.json" for split in ("train", "val")]),
+        (["train", "eval"], ["train", "eval"]),
+        ([f"{split}/_annotations.coco.json" for split in ("train", "valid")], None),
+        (["labels_Train.json", "labels-TEST.json"], None),
+        (["strain.json", "value.json", "."], []),
+        ([], []),
     ],
 )
-def test_find_split(places: list[str], train: str | None, val: str | None) -> None:
-    assert find_split(places, "train") == train
-    assert find_split(reversed(places), "val") == val
+def test_usual_names(places: list[str], found: list[str] | None) -> None:
+    """Without `found`, the places are those of training and evaluation."""
+    expected = places if found is None else found
+    splits = choose_splits(places[::-1], ConvertConfig())
+    assert splits == dict(zip(("train", "val", "test"), expected, strict=False))
+
+
+def test_a_place_named_test_is_not_for_evaluation_beside_another_test_split() -> None:
+    places = ["train.txt", "test.txt", "other.txt"]
+    assert choose_splits(places, ConvertConfig())["val"] == "test.txt"
+    chosen = choose_splits(places, ConvertConfig(test="other.txt"))
+    assert chosen == {"train": "train.txt", "test": "other.txt"}
 
 
 def test_several_equal_names_are_an_error() -> None:
     with pytest.raises(UsageError, match=r"a/train.txt, b/train.txt; choose one with --train"):
-        find_split(["b/train.txt", "a/train.txt"], "train")
+        choose_splits(["b/train.txt", "a/train.txt"], ConvertConfig())
 
 
 DIFFERS, AMBIGUOUS = "image_name_differs", "image_ambiguous"

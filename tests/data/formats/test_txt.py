@@ -109,8 +109,11 @@ def test_unusable_files(tmp_path: Path, content: bytes, message: str) -> None:
     write(tmp_path, content)
     with pytest.raises(DataError, match=message):
         read(tmp_path, train="train.txt")
+
+
+def test_a_list_that_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--train no.txt: this list does not exist"):
-        read(tmp_path, train="no.txt")
+        read(write(tmp_path, "a.jpg\n"), train="no.txt")
 
 
 @pytest.mark.parametrize(

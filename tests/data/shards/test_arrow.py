@@ -20,8 +20,6 @@ CONTENTS = {
     "big.jpg": b"B" * 9_000_000,
     "mid.jpg": b"M" * 2_999_990,
 }
-
-
 SIZES = [len(content) for content in CONTENTS.values()]
 
 

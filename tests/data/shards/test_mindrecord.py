@@ -12,8 +12,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssd_core.config import AugmentConfig
-from ssd_core.data.batches.loader import Loader
 from ssd_core.data.shards.files import find_faults
 from ssd_core.data.shards.mindrecord.format import FILE_NAMES, count_rows
 from ssd_core.data.shards.reader import SplitReader
@@ -21,7 +19,6 @@ from ssd_core.errors import DataError
 from ssd_core.store import LocalDirectory
 from ssd_core.structures import Record
 from tests.datasets import change_manifest, convert_into, flip_a_bit, manifest_of, split_of
-from tests.small_model import describe_input
 
 pytestmark = pytest.mark.mindspore
 
@@ -144,21 +141,6 @@ def test_many_threads_read_the_same_records(converted: Converted) -> None:
     with ThreadPoolExecutor(4) as pool:
         first, *others = pool.map(work, range(4))
     assert all(ids == first for ids in others)
-
-
-def test_the_loader_makes_the_same_batches(converted: Converted) -> None:
-    batches = []
-    for reader in both(converted, "cells", "train"):
-        loader = Loader(
-            reader,
-            model=describe_input(32),
-            augment=AugmentConfig(),
-            batch_size=4,
-            seed=1,
-            num_threads=2,
-        )
-        batches.append([batch.images.copy() for batch in loader.batches(23, 27)])
-    assert np.array_equal(*batches)
 
 
 def cut(path: Path) -> None:

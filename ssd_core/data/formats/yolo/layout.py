@@ -13,6 +13,7 @@ from ssd_core.data.formats.names import (
     Stems,
     files_below,
     find_images,
+    first_with,
     folder_prefix,
     path_ends,
 )
@@ -165,7 +166,7 @@ def _read_folder(
     own_images = [f"{given}images/", _swap(given, "labels", "images"), given]
     if images is not None:
         own_images = [folder_prefix(source, images, "image folder")]
-    image_prefix, files = _first_with(source, IMAGE_SUFFIXES, own_images)
+    image_prefix, files = first_with(source, IMAGE_SUFFIXES, own_images)
     if not files:
         raise UsageError(
             f"--{split} {place}: this folder has no images; choose theirs: --images, convert.images"
@@ -173,7 +174,7 @@ def _read_folder(
     own_labels = [_swap(image_prefix, "images", "labels"), image_prefix]
     if images is not None:
         own_labels = [f"{given}labels/", given]
-    texts = _first_with(source, _LABELS, own_labels)[1]
+    texts = first_with(source, _LABELS, own_labels)[1]
     found, labels = Stems(files), Stems(texts)
     alone = {
         stem for stem, names in texts.items() if not (found.find(stem) or is_names_file(names[0]))
@@ -181,17 +182,6 @@ def _read_folder(
     for stem in sorted(alone | (files.keys() if images is None else texts.keys())):
         image = found.find(stem) or Match(f"{image_prefix}{stem}.jpg")
         yield LabelledImage(image, labels.find(stem))
-
-
-def _first_with(
-    source: Source, suffixes: tuple[str, ...], prefixes: Sequence[str]
-) -> tuple[str, dict[str, list[str]]]:
-    """Return the first prefix with files of these suffixes, else the last one, and its files."""
-    for prefix in prefixes:
-        found = files_below(source, prefix, suffixes)
-        if found:
-            break
-    return prefix, found
 
 
 def _swap(path: str, old: str, new: str) -> str:
