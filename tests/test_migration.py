@@ -1,12 +1,9 @@
 """docs/migration.md: its commands run on a small data set; its options, keys and names exist."""
 
 import json
-import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +14,7 @@ from ssd_core.cli.app import app
 from ssd_core.config import Recipe, keys_of
 from ssd_core.metrics import METRICS
 from ssd_core.recipes import RECIPES
+from tests.commands import call_ssd
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "migration.md").read_text()
@@ -82,23 +80,16 @@ SHORTER = {
 """Words of the page that would take days, or seconds without a purpose."""
 
 
-def test_the_commands_run(coco: Path) -> None:
-    """Nine commands in a row, each with its own start: 20 seconds."""
-    commands = [line for block in BLOCKS for line in block.splitlines()]
-    assert all(shlex.split(line)[0] == "ssd" for line in commands)
+def test_the_commands_run(coco: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(coco)
     printed = {}
-    for line in commands:
+    for line in (line for block in BLOCKS for line in block.splitlines()):
         text = line
         for words, others in SHORTER.items():
             text = text.replace(words, others)
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        done = subprocess.run(
-            ["bash", "-c", text],
-            cwd=coco,
-            capture_output=True,
-            text=True,
-            env=os.environ | {"PATH": path},
-        )
+        program, *arguments = shlex.split(text)
+        assert program == "ssd"
+        done = call_ssd(*arguments)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
         printed[line.partition("--out ")[2]] = done.stdout.splitlines()
     assert printed["reduced"][-2].startswith("mAP: ")
