@@ -73,7 +73,9 @@ class Fault:
     status: int = 503
     """Of mode error; the body repeats what the client sent."""
     code: str = "ServiceUnavailable"
-    """Of mode error: the S3 code in the body; none: an empty body."""
+    """Of mode error: the S3 code in the body; none: `page` is the body."""
+    page: str = ""
+    """Of mode error, without a code."""
     header: str = ""
     """Of mode drop_header."""
     offset: int = 0
@@ -264,7 +266,8 @@ _ERROR = """<?xml version="1.0" encoding="UTF-8"?>
 
 def _error_answer(fault: Fault, request: Request) -> Answer:
     """Return an error that repeats the secrets of the request, as some servers do."""
-    body = (fault.code and _ERROR.format(code=fault.code, echo=request.headers)).encode()
+    error = _ERROR.format(code=fault.code, echo=request.headers)
+    body = (error if fault.code else fault.page).encode()
     headers = {"Content-Type": "application/xml"} | fault.headers
     return Answer(fault.status, "Fault", list(headers.items()), body, len(body))
 
@@ -294,7 +297,11 @@ def _read_headers(stream: BinaryIO) -> Iterator[tuple[str, str]]:
 
 
 def _flip(body: bytes, offset: int) -> bytes:
-    return body[:offset] + bytes([body[offset] ^ 1]) + body[offset + 1 :]
+    """Change a bit of the byte at `offset`; a shorter body stays as it is."""
+    rest = bytearray(body[offset:])
+    if rest:
+        rest[0] ^= 1
+    return body[:offset] + rest
 
 
 def _pump(source: socket.socket, target: socket.socket) -> None:

@@ -6,12 +6,12 @@ No text of the server or of a library enters a message: it may contain URLs, key
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from xml.etree.ElementTree import ParseError
 
 from minio.error import InvalidResponseError, S3Error, ServerError
 from urllib3.exceptions import HTTPError, ProxyError
 
 from ssd_core.errors import SsdError, TransientError, UsageError
+from ssd_core.store.s3.answers import CODE_OF_STATUS, DamagedAnswerError, ForeignAnswerError
 from ssd_core.store.s3.settings import S3Settings
 from ssd_core.store.s3.transport import PROXY_LOGIN, describe, lasting_cause
 
@@ -53,23 +53,12 @@ _EXPLANATIONS = {
     for code in codes.split()
 }
 _DENIED = {"AccessDenied", "AccountAccessDenied", "InvalidSecurity"}
-_CODE_OF_STATUS = {
-    401: "AccessDenied",
-    403: "AccessDenied",
-    407: "ProxyAuthenticationRequired",
-    412: "PreconditionFailed",
-    413: "EntityTooLarge",
-    416: "InvalidRange",
-    429: "SlowDown",
-    501: "NotImplemented",
-    507: "StorageFull",
-}
 
 
 def error_code(error: Exception) -> str:
     """Return the code of a client error, such as `NoSuchKey`, or "" if it has none."""
     code = str(error.code or "") if isinstance(error, S3Error) else ""
-    return code or _CODE_OF_STATUS.get(status_of(error), "")
+    return code or CODE_OF_STATUS.get(status_of(error), "")
 
 
 def status_of(error: Exception) -> int:
@@ -94,8 +83,6 @@ def explain_store_errors(uri: str, settings: S3Settings) -> Iterator[None]:
         raise _explain_answer(error, uri, settings) from None
     except HTTPError as error:
         raise _explain_silence(error, uri, settings) from None
-    except (ParseError, UnicodeDecodeError):
-        raise _not_a_store(uri, settings) from None
     except ValueError:  # from the client or http.client, whose texts repeat headers
         raise UsageError(
             f"{uri}: no request can be made from this URI and these settings; check the names in "
@@ -132,6 +119,13 @@ def _permission(settings: S3Settings) -> str:
 
 def _explain_silence(error: HTTPError, uri: str, settings: S3Settings) -> SsdError:
     endpoint, budget = settings.endpoint, f"{settings.retry_policy.budget_seconds:g} s"
+    if isinstance(error, ForeignAnswerError):
+        return _not_a_store(uri, settings)
+    if isinstance(error, DamagedAnswerError):
+        return TransientError(
+            f"{uri}: the answers of {endpoint} are damaged; check the network and its proxies, "
+            "then repeat the command"
+        )
     cause = lasting_cause(error)
     if isinstance(error, ProxyError) and cause != PROXY_LOGIN:
         return TransientError(f"{uri}: the proxy fails; check HTTPS_PROXY, HTTP_PROXY and NO_PROXY")

@@ -29,26 +29,18 @@ from urllib3.response import BaseHTTPResponse
 from ssd_core.errors import UsageError
 from ssd_core.logs import logger
 from ssd_core.process import watchdog
+from ssd_core.store.s3.answers import (
+    SUCCESS,
+    DamagedAnswerError,
+    ForeignAnswerError,
+    is_transient_failure,
+)
 from ssd_core.store.s3.credentials import open_provider
 from ssd_core.store.s3.settings import RetryPolicy, S3Settings, find_proxy
 
 _LONGEST_PAUSE_SECONDS = 5.0
-_TRANSIENT_STATUS = {408, 429, 500, 502, 503, 504}
-_TRANSIENT_CODES = {
-    b"BadDigest",
-    b"ConditionalRequestConflict",
-    b"IncompleteBody",
-    b"InternalError",
-    b"OperationAborted",
-    b"RequestTimeout",
-    b"ServiceUnavailable",
-    b"SlowDown",
-    b"XAmzContentSHA256Mismatch",
-}
-"""Errors with another status, or inside a 200 response that completes an upload."""
-_MAY_HOLD_CODE = {200, 400, 409}
-_ERROR_CODE = re.compile(rb"<Error[ >].*?<Code>(\w+)</Code>", re.DOTALL)
-_ROOT = re.compile(rb"(?:<\?[^>]*>)?\s*<([\w:]+)[^>]*>")
+_MOST_PAGES = 4
+"""Foreign answers in a row after which a server that has never answered as a store is none."""
 PROXY_LOGIN = (
     "the proxy requires a login; set http://user:password@host:port in HTTPS_PROXY or HTTP_PROXY"
 )
@@ -78,10 +70,12 @@ class RetryBudget:
         self._pause_seconds = policy.pause_seconds
         self._deadline: float | None = None
         self._count = 0
+        self.has_answer = False
 
     def restore(self) -> None:
         """Restore the full budget after progress; it is counted from the next failure."""
         watchdog.beat()
+        self.has_answer = True
         self._deadline, self._count = None, 0
 
     def pause(self, reason: str, retry_after: float = 0.0) -> bool:
@@ -115,14 +109,19 @@ class RetryingPool(PoolManager):
         self._policy = policy
         self._timeout = Timeout(connect=policy.connect_seconds, read=policy.idle_seconds)
         self._current = threading.local()
+        self._has_met_store = False  # which identifies every request
 
     @contextmanager
     def operation(self) -> Iterator[RetryBudget]:
         """Let the requests of this thread share one budget."""
         outer = getattr(self._current, "budget", None)
-        self._current.budget = outer or RetryBudget(self._host, self._policy)
+        self._current.budget = budget = outer or RetryBudget(self._host, self._policy)
         try:
-            yield self._current.budget
+            yield budget
+        except ValueError:
+            if budget.has_answer:  # in which the client finds no number or no date
+                raise DamagedAnswerError("a value in the place of another") from None
+            raise
         finally:
             self._current.budget = outer
 
@@ -132,24 +131,27 @@ class RetryingPool(PoolManager):
         """Send a request and retry it within the budget; return or raise the last outcome."""
         budget = getattr(self._current, "budget", None) or RetryBudget(self._host, self._policy)
         options |= {"redirect": False, "retries": False, "timeout": self._timeout}
+        num_pages = 0
         while True:
             # The timeout applies to each send: in blocks, it does not limit the whole body.
             blocks = io.BytesIO(body) if body else None
             try:
                 response = super().urlopen(method, url, body=blocks, **options)
-                # The caller reads a body that is not loaded yet, and counts its progress.
-                is_loaded = options.get("preload_content", True)
-                loaded = response.data if is_loaded else b""
-                if response.status == 200 and _is_cut(response, loaded):
-                    raise ProtocolError("the response ends before its last XML tag")
-            except HTTPError as error:
-                if lasting_cause(error) or not budget.pause(describe(error)):
-                    raise
+                # The caller reads the content of an object, and counts its progress.
+                is_content = not options.get("preload_content", True) and response.status in SUCCESS
+                is_failure = not is_content and is_transient_failure(method, response)
+            except HTTPError as caught:
+                error = self._in_context(caught)
+                num_pages += isinstance(error, ForeignAnswerError)
+                is_final = num_pages == _MOST_PAGES or lasting_cause(error)
+                if is_final or not budget.pause(describe(error)):
+                    raise error from None
                 continue
+            self._has_met_store |= "x-amz-request-id" in response.headers
             if response.headers.get("Content-Type", "").startswith("text/xml"):
                 response.headers["Content-Type"] = "application/xml"  # the client reads no other
-            if not _is_transient_failure(response, loaded):
-                if is_loaded:
+            if not is_failure:
+                if not is_content:
                     budget.restore()
                 return response
             reason = f"the store answers with status {response.status}"
@@ -157,6 +159,12 @@ class RetryingPool(PoolManager):
                 return response
             response.drain_conn()
             response.release_conn()
+
+    def _in_context(self, error: HTTPError) -> HTTPError:
+        """Return the error; a page instead of an answer is damage where a store has answered."""
+        if self._has_met_store and isinstance(error, ForeignAnswerError):
+            return DamagedAnswerError(*error.args)
+        return error
 
 
 class _RetryingProxyPool(RetryingPool, ProxyManager):  # type: ignore[misc]
@@ -250,24 +258,13 @@ def describe(error: HTTPError) -> str:
         return "it refuses the connection"
     if isinstance(error, HTTPTimeoutError) or "timed out" in text:
         return "it does not answer in time"
+    if isinstance(error, ForeignAnswerError):
+        return "it answers, but not as an S3 store"
+    if isinstance(error, DamagedAnswerError):
+        return "its answers are damaged"
     if isinstance(error, ProtocolError):
         return "the connection broke off"
     return "it cannot be reached"
-
-
-def _is_transient_failure(response: BaseHTTPResponse, body: bytes) -> bool:
-    if response.status in _TRANSIENT_STATUS:
-        return True
-    code = _ERROR_CODE.search(body, 0, 1000) if response.status in _MAY_HOLD_CODE else None
-    return code is not None and code[1] in _TRANSIENT_CODES
-
-
-def _is_cut(response: BaseHTTPResponse, body: bytes) -> bool:
-    """Return whether a body begins as XML and does not end so, as behind some proxies."""
-    if not body.startswith(b"<") or "xml" not in response.headers.get("Content-Type", ""):
-        return False
-    root = _ROOT.match(body)
-    return root is None or not body.rstrip().endswith((b"</%b>" % root[1], b"/>"))
 
 
 def _retry_after(response: BaseHTTPResponse) -> float:

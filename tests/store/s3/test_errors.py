@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tests.faults.fault_proxy import FaultProxy
 from tests.processes import SSD
 from tests.requirements import missing
 from tests.store.conftest import (
+    POLICY,
     open_s3,
     refusal,
     run_server,
@@ -145,21 +147,26 @@ def test_xml_with_another_content_type(versitygw: S3Server) -> None:
             store.get("key")
 
 
+@pytest.mark.parametrize("status", [200, 404])
 @pytest.mark.parametrize(
-    "page",
-    [
-        {"status": 200, "code": "", "headers": {"Content-Type": "text/html"}},
-        {"status": 404, "code": "", "headers": {"Content-Type": "text/html"}},
-        {"status": 404, "code": "not < well formed"},
-    ],
-    ids=["a page", "no page", "broken"],
+    "page", ["", "<html><p>Welcome", "<html xmlns='http://www.w3.org/1999/xhtml'/>", '{"ok": true}']
 )
-def test_a_server_that_is_not_a_store(versitygw: S3Server, page: dict[str, object]) -> None:
+def test_a_server_that_is_not_a_store(versitygw: S3Server, status: int, page: str) -> None:
+    """A page during an operation of a store that has answered before is a fault of the network."""
+    policy = replace(POLICY, budget_seconds=0.1)
     with FaultProxy(versitygw.port) as proxy:
-        proxy.fail("error", times=1000, **page)
-        store = open_s3(versitygw, endpoint=proxy.endpoint, retry_policy=NO_RETRIES)
+        headers = {"Content-Type": "text/html"}
+        fault = {"times": 1000, "status": status, "code": "", "page": page, "headers": headers}
+        proxy.fail("error", **fault)
+        store = open_s3(versitygw, endpoint=proxy.endpoint, retry_policy=policy)
         text = refusal(lambda: list(store.list()), UsageError)
-    assert f"{proxy.endpoint} answers, but not as an S3 store; check AWS_ENDPOINT_URL" in text
+        assert f"{proxy.endpoint} answers, but not as an S3 store; check AWS_ENDPOINT_URL" in text
+        assert len(proxy.seen) > 1
+        proxy.heal()
+        assert list(store.list()) == []
+        proxy.fail("error", **fault)
+        text = refusal(lambda: list(store.list()), TransientError)
+        assert f"the answers of {proxy.endpoint} are damaged; check the network" in text
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,9 @@ from tests.store.conftest import POLICY, assert_no_secrets, only_versitygw, open
 from tests.store.s3.conftest import each_fault, failing, idle_seconds_for, open_proxied
 from tests.store.servers import S3Server, free_port
 
+_LISTING = """<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>{}key</Key>
+<LastModified>2026-13-41T00:00:00.000Z</LastModified><Size>10</Size></Contents></ListBucketResult>
+"""
 SHORT = {"idle_seconds": 0.2, "budget_seconds": 0.3}
 
 
@@ -103,16 +106,43 @@ def test_a_cut_body_is_continued(store: S3Directory, proxy: FaultProxy) -> None:
     assert ranges == ["bytes=1000-2999", "bytes=2000-2999", "bytes=2500-2999"]
 
 
-@pytest.mark.parametrize("mode", ["cut", "shorten"])
-def test_a_cut_listing_is_retried(server: S3Server, proxy: FaultProxy, mode: str) -> None:
-    """A proxy may shorten a response and correct its length."""
-    store = open_proxied(server, proxy, budget_seconds=1)
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"mode": "cut"},
+        {"mode": "shorten"},
+        {"mode": "corrupt"},
+        {"mode": "corrupt", "offset": 40},
+        {"mode": "error", "status": 404, "code": "not < well formed"},
+        {"mode": "error", "status": 404, "code": ""},
+    ],
+)
+def test_a_damaged_answer_is_retried(
+    server: S3Server, proxy: FaultProxy, damage: dict[str, object]
+) -> None:
+    """A proxy may shorten a listing or an error and correct its length."""
+    store = open_proxied(server, proxy, budget_seconds=0.3)
     store.put("key", b"0123456789")
-    hit = proxy.fail(mode, times=2, method="GET")
-    assert list(store.list()) == [StoredObject("key", 10)]
-    assert hit.times == 0
-    proxy.fail(mode, times=1000, method="GET")
-    assert "the connection broke off" in refusal(lambda: list(store.list()), TransientError)
+    for read, expected in (
+        (lambda: list(store.list()), [StoredObject("key", 10)]),
+        (lambda: store.head("missing"), None),
+    ):
+        with failing(proxy, damage, "GET"):
+            assert read() == expected
+        proxy.fail(**(damage | {"times": 1000, "method": "GET"}))
+        text = refusal(read, TransientError)
+        assert "are damaged; check the network" in text or "the connection broke off" in text
+        proxy.heal()
+
+
+def test_a_listing_with_an_unreadable_date(store: S3Directory, proxy: FaultProxy) -> None:
+    """The client reads it after the response was accepted."""
+    store.put("key", b"0123456789")
+    (found,) = store.list()
+    page = _LISTING.format(store._prefix)
+    proxy.fail("error", status=200, code="", page=page, method="GET")
+    assert "are damaged" in refusal(lambda: list(store.list()), TransientError)
+    assert list(store.list()) == [found]
 
 
 @pytest.mark.parametrize("new", [b"new!" * 25_000, b"short", b""], ids=["equal", "short", "empty"])
@@ -185,11 +215,15 @@ def test_damage_on_the_disk_of_the_store(versitygw: S3Server) -> None:
     assert "is damaged" in refusal(lambda: store.get("key"), DataError)
 
 
-def test_a_damaged_upload_is_retried(store: S3Directory, proxy: FaultProxy) -> None:
-    hit = proxy.fail("corrupt_upload", method="PUT", offset=3)
-    store.put("key", b"0123456789")
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+def test_a_damaged_upload_is_retried(
+    store: S3Directory, proxy: FaultProxy, large_file: Path, method: str
+) -> None:
+    """A part of an object, and the list that joins the parts."""
+    hit = proxy.fail("corrupt_upload", method=method, target="uploadId")
+    store.put("key", large_file)
     assert hit.times == 0
-    assert store.get("key") == b"0123456789"
+    assert store.get("key") == large_file.read_bytes()
 
 
 def test_a_claim_on_a_store_that_refuses_conditions(store: S3Directory, proxy: FaultProxy) -> None:
