@@ -133,7 +133,7 @@ def _choose_splits(sets: Mapping[str, object], config: ConvertConfig) -> dict[Sp
             raise UsageError(
                 f"the training split is ambiguous; set --train to one of {', '.join(sets)}"
             )
-        places = {"train": others.pop()} | places
+        places = {"train": others.pop(), **places}
     for split, place in places.items():
         if place not in sets:
             raise UsageError(f"--{split} {place}: no such set; there are: {', '.join(sets)}")

@@ -77,8 +77,9 @@ def _without_empty_test(dataset: SourceDataset, config: ConvertConfig) -> Source
     if test is None or config.test or len(test.annotations):
         return dataset
     logger.warning("%s: left out, because the test split has no objects", test.place)
-    others = {name: split for name, split in dataset.splits.items() if name != "test"}
-    return replace(dataset, splits=others)
+    splits = dict(dataset.splits)
+    del splits["test"]
+    return replace(dataset, splits=splits)
 
 
 def _find_format(source: Source, config: ConvertConfig) -> tuple[str, list[str]]:
