@@ -29,7 +29,7 @@ FUZZ_TESTS := tests/fuzz tests/data/formats/test_damaged_annotations.py
 IMAGES ?= tools torch-cpu mindspore-cpu launcher
 
 .DEFAULT_GOAL := help
-.PHONY: faults fuzz help pins setup setup-swift setup-mindspore demo test test-mindspore images test-docker benchmarks lint format clean
+.PHONY: faults fuzz help pins setup setup-swift setup-mindspore demo test test-mindspore images test-docker benchmarks figures lint format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -93,8 +93,11 @@ images: ## build the images that need no accelerator, or IMAGES="tools torch-cud
 test-docker: setup ## run the tests that need docker and the images of `make images`
 	@SSD_REQUIRE=docker $(BIN)/python -m pytest -q tests/docker
 
-benchmarks: setup ## measure side by side with peers: 20 minutes; SIZE="--images 200 --rounds 3" is a quick look
+benchmarks: setup ## measure side by side with peers: an hour; SIZE="--images 200 --rounds 3" is a quick look
 	@$(BIN)/python -m benchmarks $(SIZE)
+
+figures: setup ## measure again what README and docs state: an hour; fails where a figure has drifted
+	@$(BIN)/python -m benchmarks --verify
 
 lint: setup ## check style, types and layers
 	@$(BIN)/ruff format --check --quiet .

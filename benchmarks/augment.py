@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.images import make_images
 from benchmarks.interleaved import compare
 from benchmarks.peers import PEERS, Peer
-from benchmarks.row import Row, Size, main, ratio_row
+from benchmarks.script import Measurement, Size, main, ratio
 from ssd_core.config import AugmentConfig, ConvertConfig
 from ssd_core.data.batches.augment import sample
 from ssd_core.data.findings import Findings
@@ -26,7 +26,7 @@ Augment = Callable[[bytes, Annotations], tuple[Array, FloatArray]]
 """From an image file and its objects to pixels and boxes."""
 
 
-def measure(size: Size) -> Iterator[Row]:
+def measure(size: Size) -> Iterator[Measurement]:
     """Yield a row per peer; a fifth of the images is enough."""
     source = FolderSource(make_images(size.work_dir, size.images))
     split = read_dataset(source, ConvertConfig(), Findings("strict")).splits["train"]
@@ -36,7 +36,9 @@ def measure(size: Size) -> Iterator[Row]:
         yield measure_peer(peer, images, size.rounds)
 
 
-def measure_peer(peer: Peer, images: Sequence[tuple[bytes, Annotations]], rounds: int) -> Row:
+def measure_peer(
+    peer: Peer, images: Sequence[tuple[bytes, Annotations]], rounds: int
+) -> Measurement:
     """Compare our augmentation with that of a peer."""
     rng = np.random.default_rng(1)
     ours, theirs = make_ours(peer.ours, rng), make_theirs(peer, rng)
@@ -46,13 +48,7 @@ def measure_peer(peer: Peer, images: Sequence[tuple[bytes, Annotations]], rounds
         check=lambda *_: check_distributions(peer, ours, theirs, images),
         rounds=rounds,
     )
-    return ratio_row(
-        "decode + SSD augmentation",
-        peer.name,
-        comparison,
-        target=peer.augment_target,
-        clock="CPU",
-    )
+    return ratio(f"augment-{peer.key}", comparison)
 
 
 def make_ours(config: AugmentConfig, rng: np.random.Generator) -> Augment:

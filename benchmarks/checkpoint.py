@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.interleaved import compare
-from benchmarks.row import Row, Size, main, ratio_row
+from benchmarks.script import Measurement, Size, main, ratio
 from ssd_core import __version__
 from ssd_core.backends.torch.backend import TorchBackend
 from ssd_core.model_dir import ModelDescription
@@ -26,7 +26,7 @@ from ssd_core.training.run import Run
 _NUM_CLASSES = 80
 
 
-def measure(size: Size) -> Iterator[Row]:
+def measure(size: Size) -> Iterator[Measurement]:
     """Yield the row."""
     size.work_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=size.work_dir) as folder:
@@ -56,13 +56,7 @@ def measure(size: Size) -> Iterator[Row]:
             for name, digest in digests.items():
                 assert hashlib.sha256((step_dir / name).read_bytes()).hexdigest() == digest
 
-        yield ratio_row(
-            f"pause by a checkpoint, {sum(map(len, contents.values())) / 1e6:.0f} MB",
-            "write, fsync and SHA-256 of the same bytes",
-            compare(pause, write, check=check, rounds=size.rounds),
-            target=1.2,
-            clock="wall",
-        )
+        yield ratio("checkpoint", compare(pause, write, check=check, rounds=size.rounds))
 
 
 def open_run(directory: Path) -> Run:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchmarks.interleaved import compare
-from benchmarks.row import Row, Size, main, ratio_row
+from benchmarks.script import Measurement, Size, main, ratio
 from ssd_core.evaluation.check import coco_dataset, run_pycocotools
 from ssd_core.evaluation.coco import COCO_METRICS, evaluate_coco, join_images
 from ssd_core.structures import Annotations, ClassInfo, Detections
@@ -21,7 +21,7 @@ _CLASSES = [
 ]
 
 
-def measure(size: Size) -> Iterator[Row]:
+def measure(size: Size) -> Iterator[Measurement]:
     """Yield the ratio of the elapsed times; ours computes on two threads."""
     rng = np.random.default_rng(0)
     images = 5 * size.images
@@ -41,13 +41,7 @@ def measure(size: Size) -> Iterator[Row]:
     def check(values: list[float | None], expected: list[float]) -> None:
         assert np.allclose(np.array(values, np.float64), expected, rtol=0, atol=1e-9)
 
-    yield ratio_row(
-        f"COCO evaluation of {images:,} images and {len(arrays.detections):,} detections",
-        "pycocotools",
-        compare(ours, theirs, check=check, rounds=size.rounds),
-        target=0.02,
-        clock="wall",
-    )
+    yield ratio("coco-evaluation", compare(ours, theirs, check=check, rounds=size.rounds))
 
 
 def make_objects(rng: np.random.Generator) -> Annotations:

@@ -5,18 +5,18 @@ manifest. The peer appends all files to one and hashes them. Both end with fsync
 """
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from benchmarks.images import make_images
-from benchmarks.interleaved import Clock, compare
+from benchmarks.interleaved import compare
 from benchmarks.packed_file import hash_files, hash_shards, pack_files
-from benchmarks.row import Row, Size, main, ratio_row
+from benchmarks.script import Measurement, Size, main, ratio
 from ssd_core.config import ConvertConfig
 from ssd_core.stages import convert
 from ssd_core.store import LocalDirectory
 
 
-def measure(size: Size) -> Iterator[Row]:
+def measure(size: Size) -> Iterator[Measurement]:
     """Yield one row per clock: CPU time is the work, wall time includes waiting for the disk."""
     source = make_images(size.work_dir, size.images)
     shards, packed = size.work_dir / "shards", size.work_dir / "packed"
@@ -36,15 +36,8 @@ def measure(size: Size) -> Iterator[Row]:
         assert packed.stat().st_size == starts[-1]
 
     comparison = compare(convert_anew, pack_anew, check=check, rounds=size.rounds)
-    targets: Mapping[Clock, float | None] = {"wall": 1.3, "CPU": None}
-    for clock, target in targets.items():
-        yield ratio_row(
-            "convert to Arrow, image headers checked",
-            "read + append + SHA-256",
-            comparison,
-            target=target,
-            clock=clock,
-        )
+    yield ratio("convert-arrow", comparison)
+    yield ratio("convert-arrow-cpu", comparison)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,14 @@ import simplejpeg
 from benchmarks.images import make_images
 from benchmarks.interleaved import compare
 from benchmarks.packed_file import hash_files, hash_shards
-from benchmarks.row import Row, Size, main, ratio_row
+from benchmarks.script import Measurement, Size, main, ratio
 from ssd_core.config import ConvertConfig, parse_section
 from ssd_core.data.shards.manifest import read_manifest
 from ssd_core.stages import convert
 from ssd_core.store import LocalDirectory
 
 
-def measure(size: Size) -> Iterator[Row]:
+def measure(size: Size) -> Iterator[Measurement]:
     """Yield a single row."""
     source = make_images(size.work_dir, size.images)
     shards = size.work_dir / "shards"
@@ -45,13 +45,7 @@ def measure(size: Size) -> Iterator[Row]:
         assert num_pixels >= len(hashes) * 640 * 427
         assert finds_damage(source, size.work_dir / "damaged")
 
-    yield ratio_row(
-        "convert to Arrow, every image decoded",
-        "plain decode",
-        compare(convert_anew, decode, check=check, rounds=size.rounds),
-        target=1.2,
-        clock="wall",
-    )
+    yield ratio("convert-decoded", compare(convert_anew, decode, check=check, rounds=size.rounds))
 
 
 def finds_damage(source: Path, damaged: Path) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks.images import make_images
 from benchmarks.interleaved import compare
 from benchmarks.packed_file import hash_files, hash_shards
-from benchmarks.row import Row, Size, SkippedError, main, ratio_row
+from benchmarks.script import Measurement, Size, SkippedError, main, ratio
 from ssd_core.config import ConvertConfig, parse_section
 from ssd_core.stages import convert
 from ssd_core.store import LocalDirectory
@@ -29,7 +29,7 @@ _SCHEMA = {
 }
 
 
-def measure(size: Size) -> Iterator[Row]:
+def measure(size: Size) -> Iterator[Measurement]:
     """Yield a single row."""
     if importlib.util.find_spec("mindspore") is None:
         raise SkippedError(
@@ -58,12 +58,8 @@ def measure(size: Size) -> Iterator[Row]:
         assert hash_shards(shards) == files
         assert read_hashes(rows) == sorted(files.values())
 
-    yield ratio_row(
-        "convert to MindRecord",
-        "one row per call into 8 files",
-        compare(convert_anew, write_anew, check=check, rounds=size.rounds),
-        target=0.3,
-        clock="wall",
+    yield ratio(
+        "convert-mindrecord", compare(convert_anew, write_anew, check=check, rounds=size.rounds)
     )
 
 

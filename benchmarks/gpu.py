@@ -7,7 +7,6 @@ There is no peer to compare with. Record the date of the run with its output.
 """
 
 import argparse
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,7 +19,6 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.images import make_images
-from benchmarks.row import Row
 from ssd_core.backends.torch.backend import TorchBackend
 from ssd_core.backends.torch.learner import TorchLearner
 from ssd_core.benchmark.speed import generate_images, measure_speed
@@ -71,16 +69,13 @@ TINY = Plan(
 )
 
 
-def measure(plan: Plan, work_dir: Path) -> Iterator[Row]:
-    """Yield all rows."""
+def measure(plan: Plan, work_dir: Path) -> Iterator[str]:
+    """Yield all lines."""
     config = load_recipe(plan.recipe).train
     backend = TorchBackend("auto", config.precision)
-    yield Row(
-        work=f"{backend.info.name}, {backend.info.framework}",
-        value=count_processors(),
-        unit=f"processors; {backend.info.precision}",
-        target=None,
-        detail=f"recipe {plan.recipe}",
+    yield (
+        f"{backend.info.name}, {backend.info.framework}, {count_processors()} processors, "
+        f"{backend.info.precision}, recipe {plan.recipe}"
     )
     reader = make_shards(plan, work_dir)
     for batch_size in plan.train_batches:
@@ -97,12 +92,10 @@ def measure(plan: Plan, work_dir: Path) -> Iterator[Row]:
         speed = measure_speed(detector, files, batch_size=batch_size, seconds=plan.seconds)
         parts = {part: speed.milliseconds(part, 50) for part in speed.seconds}
         device_ms = parts["forward"] + parts["postprocess"]
-        yield Row(
-            work=f"detection, batch {batch_size}: forward and post-processing",
-            value=batch_size / device_ms * 1000,
-            unit="images/s",
-            target=None,
-            detail=", ".join(f"{part} {value:.3g} ms" for part, value in parts.items()),
+        detail = ", ".join(f"{part} {value:.3g} ms" for part, value in parts.items())
+        yield (
+            f"detection, batch {batch_size}: forward and post-processing "
+            f"{batch_size / device_ms * 1000:.3g} images/s; {detail}"
         )
 
 
@@ -115,7 +108,7 @@ def make_shards(plan: Plan, work_dir: Path) -> SplitReader:
 
 def measure_training(
     learner: TorchLearner, config: TrainConfig, reader: SplitReader, name: str, plan: Plan
-) -> Iterator[Row]:
+) -> Iterator[str]:
     """Yield the rates of training from one batch again and again, and from the loader."""
     loader = open_loader(config, reader)
     with closing(loader.batches(0, 2**31)) as batches:
@@ -131,13 +124,10 @@ def measure_training(
             rate, waiting = time_steps(learner, source, plan.seconds, plan.interval)
             images = rate * config.batch_size
             teraflops = images * flops / config.batch_size / 1e12
-            yield Row(
-                work=f"training from {feed}, batch {config.batch_size}",
-                value=images,
-                unit="images/s",
-                target=None,
-                detail=f"{teraflops:.3g} TFLOP/s{describe_share(name, teraflops)}; waits for data "
-                f"{waiting:.2%} of the time; {describe_memory()}",
+            yield (
+                f"training from {feed}, batch {config.batch_size}: {images:.3g} images/s; "
+                f"{teraflops:.3g} TFLOP/s{describe_share(name, teraflops)}; waits for data "
+                f"{waiting:.2%} of the time; {describe_memory()}"
             )
 
 
@@ -179,16 +169,15 @@ def describe_memory() -> str:
 
 
 def main() -> None:
-    """Measure, and print each row when it is known."""
+    """Measure, and print each line when it is known."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
     parser.add_argument("--tiny", action="store_true", help="a small network, on any device")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir(), "ssd-benchmarks"))
     options = parser.parse_args()
     if not (options.tiny or torch.accelerator.is_available()):
         parser.error("no accelerator is available; --tiny runs on a processor")
-    for row in measure(TINY if options.tiny else FULL, options.work):
-        sys.stdout.write(f"{row}\n")
-        sys.stdout.flush()
+    for line in measure(TINY if options.tiny else FULL, options.work):
+        print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ stay above the threshold. Times are those of one thread.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 
 import numpy as np
 import torch
@@ -13,8 +14,8 @@ from torch import Tensor
 from torchvision.models.detection import ssd300_vgg16
 
 from benchmarks.interleaved import compare
-from benchmarks.row import Row, Size, main, ratio_row
-from benchmarks.training_step import has_tiles, read_weights
+from benchmarks.script import Measurement, Size, main, ratio
+from benchmarks.training_step import list_precisions, read_weights
 from ssd_core.backends.torch.backend import TorchBackend
 from ssd_core.config import PostprocessSpec
 from ssd_core.layouts.torchvision import TORCHVISION
@@ -27,32 +28,25 @@ _BACKGROUND = 13.0
 _COMPARED = 50
 
 
-def measure(size: Size) -> Iterator[Row]:
+def measure(size: Size) -> Iterator[Measurement]:
     """Yield a row per precision and batch size."""
     torch.manual_seed(0)
     peer = ssd300_vgg16(weights=None, weights_backbone=None, num_classes=_NUM_CLASSES + 1).eval()
     for layer in peer.head.classification_head.module_list:
         layer.bias.data[:: _NUM_CLASSES + 1] += _BACKGROUND
-    targets: dict[tuple[str, int], float | None] = {("fp32", 1): None, ("fp32", 8): None}
-    if (precision := TorchBackend("cpu").info.precision) != "fp32":
-        at_once, batched = (0.2, 0.15) if has_tiles() else (0.45, 0.40)
-        targets |= {(precision, 1): at_once, (precision, 8): batched}
-    for (precision, batch_size), target in targets.items():
+    for (name, precision), batch_size in product(list_precisions().items(), (1, 8)):
         images = np.random.default_rng(0).integers(
             0, 256, (batch_size, _SIDE, _SIDE, 3), dtype=np.uint8
         )
         tolerance = 1e-4 if precision == "fp32" else 0.05
-        yield ratio_row(
-            f"detection, batch {batch_size}, {precision}",
-            "torchvision in fp32",
+        yield ratio(
+            f"detection-{name}-{batch_size}",
             compare(
                 prepare_ours(peer, images, precision),
                 prepare_theirs(peer, images),
                 check=lambda ours, theirs: check(ours, theirs, tolerance),  # noqa: B023
                 rounds=size.rounds,
             ),
-            target=target,
-            clock="CPU",
         )
 
 

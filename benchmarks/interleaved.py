@@ -32,24 +32,17 @@ class Comparison:
     ours: Sequence[_Seconds]
     peer: Sequence[_Seconds]
 
-    def ratio(self, clock: Clock) -> float:
-        """Return the median over the rounds of our time divided by the time of the peer."""
-        return statistics.median(self._ratios(clock))
+    def ratios(self, clock: Clock) -> list[float]:
+        """Return our time divided by the time of the peer, of each round."""
+        return [a[clock] / b[clock] for a, b in zip(self.ours, self.peer, strict=True)]
 
-    def describe(self, clock: Clock) -> str:
-        """Return the range of the ratios and both median times as text."""
-        ratios = self._ratios(clock)
+    def median_times(self, clock: Clock) -> tuple[str, str]:
+        """Return both as text."""
         ours, peer = (
-            statistics.median(seconds[clock] for seconds in all_seconds) * 1e3
+            statistics.median(seconds[clock] for seconds in all_seconds)
             for all_seconds in (self.ours, self.peer)
         )
-        return (
-            f"{len(ratios)} rounds from {min(ratios):.3g} to {max(ratios):.3g}; "
-            f"median times {ours:.4g} and {peer:.4g} ms"
-        )
-
-    def _ratios(self, clock: Clock) -> list[float]:
-        return [a[clock] / b[clock] for a, b in zip(self.ours, self.peer, strict=True)]
+        return format_seconds(ours), format_seconds(peer)
 
 
 def compare(
@@ -70,6 +63,11 @@ def compare(
     check(ours(), peer())
     pairs = [(_time(ours), _time(peer)) for _ in range(rounds)]
     return Comparison(*zip(*pairs, strict=True))
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a time as `2.1 s` or `350 ms`."""
+    return f"{seconds:.3g} s" if seconds >= 1 else f"{seconds * 1e3:.3g} ms"
 
 
 def _time(work: Callable[[], object]) -> _Seconds:

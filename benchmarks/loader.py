@@ -18,7 +18,7 @@ from benchmarks.augment import check_means
 from benchmarks.images import make_images
 from benchmarks.interleaved import Comparison, compare
 from benchmarks.peers import PEERS, Peer
-from benchmarks.row import Row, Size, main, ratio_row
+from benchmarks.script import Measurement, Size, main, ratio
 from ssd_core.config import ConvertConfig
 from ssd_core.data.batches.loader import Loader
 from ssd_core.data.shards.reader import SplitReader, open_split
@@ -31,7 +31,7 @@ _BATCH = 32
 _WORKERS = 2
 
 
-def measure(size: Size) -> Iterator[Row]:
+def measure(size: Size) -> Iterator[Measurement]:
     """Yield a row per peer."""
     source = make_images(size.work_dir, size.images)
     shards = size.work_dir / f"shards-{size.images}"
@@ -39,13 +39,7 @@ def measure(size: Size) -> Iterator[Row]:
     reader = open_split(LocalDirectory(shards), "train")
     for peer in PEERS:
         comparison = compare_with(peer, reader, source, size.rounds)
-        yield ratio_row(
-            "whole loader, 2 threads",
-            f"torch DataLoader, 2 workers, {peer.name}",
-            comparison,
-            target=peer.loader_target,
-            clock="wall",
-        )
+        yield ratio(f"loader-{peer.key}", comparison)
 
 
 def compare_with(peer: Peer, reader: SplitReader, source: Path, rounds: int) -> Comparison:

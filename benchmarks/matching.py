@@ -13,7 +13,7 @@ import torch
 from benchmarks import mindspore_chain
 from benchmarks.images import make_images
 from benchmarks.interleaved import compare
-from benchmarks.row import Row, Size, main, ratio_row
+from benchmarks.script import Measurement, Size, main, ratio
 from ssd_core.backends.torch.loss import TorchLoss
 from ssd_core.config import ConvertConfig
 from ssd_core.data.findings import Findings
@@ -26,7 +26,7 @@ _BATCH = 32
 _NUM_CLASSES = 80
 
 
-def measure(size: Size) -> Iterator[Row]:
+def measure(size: Size) -> Iterator[Measurement]:
     """Yield both rows; the objects are those of the generated images."""
     torch.set_num_threads(1)  # as NumPy
     config = mindspore_chain.CONFIG
@@ -56,15 +56,12 @@ def measure(size: Size) -> Iterator[Row]:
     def encode() -> list[tuple[Array, Array]]:
         return [mindspore_chain.encode(*image) for image in images]
 
-    works: tuple[tuple[str, Callable[[], object], float | None], ...] = (
-        ("matching and encoding, 32 images", match, 1),
-        ("matching, losses and gradients, 32 images", train, None),
-    )
-    for work, ours, target in works:
+    works: dict[str, Callable[[], object]] = {"matching": match, "matching-losses": train}
+    for name, ours in works.items():
         comparison = compare(
             ours, encode, check=lambda _, theirs: check(match(), theirs), rounds=size.rounds
         )
-        yield ratio_row(work, "NumPy encoding", comparison, target=target, clock="CPU")
+        yield ratio(name, comparison)
 
 
 def read_objects(size: Size) -> Iterator[tuple[Array, Array]]:

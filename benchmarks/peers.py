@@ -13,33 +13,26 @@ from ssd_core.structures import Array
 class Peer:
     """A way from an image file to a training sample."""
 
-    name: str
+    key: str
+    """End of the names of its rows."""
     augment: Callable[..., Any]
     """From image file, boxes, labels and generator to pixels [3, S, S], boxes, and more."""
     to_levels: Callable[[Array], Array]
     """From its pixels to 0..255."""
     ours: AugmentConfig
-    augment_target: float
-    """Largest ratio on one thread."""
-    loader_target: float
-    """Largest ratio of whole loaders."""
 
 
 PEERS = (
     Peer(
-        name="mmdet 3.x order",
+        key="mmdet",
         augment=mmdet_order.augment,
         to_levels=lambda pixels: pixels,
         ours=AugmentConfig(),
-        augment_target=0.37,
-        loader_target=0.4,
     ),
     Peer(
-        name="MindSpore's chain",
+        key="mindspore",
         augment=mindspore_chain.augment,
         to_levels=mindspore_chain.to_levels,
         ours=mindspore_chain.CONFIG.augment,
-        augment_target=0.667,
-        loader_target=0.667,
     ),
 )

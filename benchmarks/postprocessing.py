@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision.models.detection import ssd300_vgg16
 
 from benchmarks.interleaved import compare
-from benchmarks.row import Row, Size, main, ratio_row
+from benchmarks.script import Measurement, Size, main, ratio
 from ssd_core.backends.torch.detector import TorchDetector
 from ssd_core.backends.torch.devices import open_device
 from ssd_core.backends.torch.model import Ssd
@@ -29,7 +29,7 @@ _ANCHORS = generate_anchors(_MODEL.anchors, _SIDE)
 _SPEC = PostprocessSpec(score_threshold=0.01)  # torchvision's; so are the other defaults
 
 
-def measure(size: Size) -> Iterator[Row]:
+def measure(size: Size) -> Iterator[Measurement]:
     """Yield a row per kind of outputs and batch size."""
     device, network = open_device("cpu"), Ssd(_MODEL, _COLUMNS - 1)
     torch.set_num_threads(1)  # as NumPy
@@ -50,12 +50,8 @@ def measure(size: Size) -> Iterator[Row]:
             found = peer.postprocess_detections(outputs, [anchors] * len(sizes), sizes)  # noqa: B023
             return list(found)
 
-        yield ratio_row(
-            f"post-processing, {kind} outputs, batch {batch_size}",
-            "torchvision",
-            compare(select, select_theirs, check=check, rounds=size.rounds),
-            target=0.4,
-            clock="CPU",
+        yield ratio(
+            f"{kind}-{batch_size}", compare(select, select_theirs, check=check, rounds=size.rounds)
         )
 
 

@@ -5,6 +5,7 @@ what it used last, up to 200 GB. Nothing is read. The data set has 10,000 images
 `--images`.
 """
 
+import argparse
 import hashlib
 import time
 from collections import OrderedDict
@@ -12,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.row import Row, Size, main
 from ssd_core.config import ConvertConfig
 from ssd_core.data.batches.loader import positions_ahead
 from ssd_core.data.batches.order import SampleOrder
@@ -81,17 +81,13 @@ def order_shards(images: int, shard_bytes: int) -> SampleOrder:
     return SampleOrder([rows] * (images // rows), seed=1)
 
 
-def measure(size: Size) -> Iterator[Row]:
-    """Yield the order of an epoch and a row per number of nodes."""
-    images = _IMAGES * size.images
+def measure(images: int) -> Iterator[str]:
+    """Yield a line about the order of an epoch, about the manifest, and per number of nodes."""
     started = time.process_time()
     order_shards(images, _SHARD_BYTES).at(0)
-    yield Row(
-        work=f"order of an epoch of {images:,} images",
-        value=time.process_time() - started,
-        unit="s (CPU time) per rank",
-        target=None,
-        detail=f"peak of the process {(read_peak_memory() or 0) / 1e6:.0f} MB",
+    yield (
+        f"order of an epoch of {images:,} images: {time.process_time() - started:.2g} s (CPU time) "
+        f"per rank; peak of the process {(read_peak_memory() or 0) / 1e6:.0f} MB"
     )
     rows = _SHARD_BYTES // _IMAGE_BYTES
     yield measure_manifest(images // rows, rows)
@@ -99,18 +95,15 @@ def measure(size: Size) -> Iterator[Row]:
         ratio = simulate(images, nodes, shard_bytes)
         fetched = ratio * images * _IMAGE_BYTES
         request_bytes = min(_REQUEST_BYTES, shard_bytes)
-        yield Row(
-            work=f"{nodes} nodes of {_NODE_RANKS} ranks, {_RANK_ROWS} images per rank and step, "
-            f"shards of {shard_bytes / 1e6:.0f} MB",
-            value=ratio,
-            unit="bytes fetched per byte used",
-            target=None,
-            detail=f"{fetched / 1e12:.1f} TB and {fetched / request_bytes:,.0f} GETs per epoch; "
-            f"{fetched / request_bytes / images:.2g} GETs per image",
+        yield (
+            f"{nodes} nodes of {_NODE_RANKS} ranks, {_RANK_ROWS} images per rank and step, "
+            f"shards of {shard_bytes / 1e6:.0f} MB: {ratio:.3g} bytes fetched per byte used; "
+            f"{fetched / 1e12:.1f} TB and {fetched / request_bytes:,.0f} GETs per epoch; "
+            f"{fetched / request_bytes / images:.2g} GETs per image"
         )
 
 
-def measure_manifest(num_shards: int, rows: int) -> Row:
+def measure_manifest(num_shards: int, rows: int) -> str:
     """Return the size of a manifest that every rank reads at its start."""
     sha256 = hashlib.sha256().hexdigest()
     shards = tuple(
@@ -127,14 +120,14 @@ def measure_manifest(num_shards: int, rows: int) -> Row:
         started = time.process_time()
         read_manifest(LocalDirectory(Path(folder)))
         seconds = time.process_time() - started
-    return Row(
-        work=f"manifest of {num_shards:,} shards",
-        value=num_bytes / 1e6,
-        unit="MB per rank",
-        target=None,
-        detail=f"{seconds:.2g} s (CPU time) to read it, and {-(-num_shards // 1000)} listings",
+    return (
+        f"manifest of {num_shards:,} shards: {num_bytes / 1e6:.3g} MB per rank; {seconds:.2g} s "
+        f"(CPU time) to read it, and {-(-num_shards // 1000)} listings"
     )
 
 
 if __name__ == "__main__":
-    main(measure)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.readers", description=__doc__)
+    parser.add_argument("--images", type=int, default=1000)
+    for line in measure(_IMAGES * parser.parse_args().images):
+        print(line, flush=True)

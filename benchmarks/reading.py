@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.images import make_images
 from benchmarks.interleaved import compare
 from benchmarks.packed_file import pack_files, read_packed
-from benchmarks.row import Row, Size, main, ratio_row
+from benchmarks.script import Measurement, Size, main, ratio
 from ssd_core.config import ConvertConfig
 from ssd_core.data.batches.order import SampleOrder
 from ssd_core.data.shards.reader import open_split
@@ -21,7 +21,7 @@ from ssd_core.store import LocalDirectory
 _PAGE = 4096
 
 
-def measure(size: Size) -> Iterator[Row]:
+def measure(size: Size) -> Iterator[Measurement]:
     """Yield a single row."""
     source = make_images(size.work_dir, size.images)
     shards, packed = size.work_dir / f"shards-{size.images}", size.work_dir / "packed"
@@ -32,17 +32,14 @@ def measure(size: Size) -> Iterator[Row]:
     order = SampleOrder(reader.shard_rows, seed=1)
     indices = [order.at(position)[1] for position in range(reader.num_images)]
     space = bytearray(max(np.diff(starts)))
-    yield ratio_row(
-        "reading in training order",
-        "pread",
+    yield ratio(
+        "reading",
         compare(
             lambda: touch(record.image for record in reader.read(indices)),
             lambda: touch(read_packed(packed, starts, indices, space)),
             check=check,
             rounds=size.rounds,
         ),
-        target=0.3,
-        clock="CPU",
     )
 
 

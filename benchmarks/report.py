@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.row import Row, Size, main
+from benchmarks.script import Measurement, Size, main
 from ssd_core.config import ConvertConfig, EvaluateConfig
 from ssd_core.data.shards.reader import open_split
 from ssd_core.evaluation.accuracy import measure_accuracy
@@ -41,7 +41,7 @@ print(status[status.index("VmHWM:") + 1])
 """
 
 
-def measure(size: Size) -> Iterator[Row]:
+def measure(size: Size) -> Iterator[Measurement]:
     """Yield time and memory; five times the images, as many as COCO evaluates."""
     images = 5 * size.images
     evaluation = make_evaluation(size.work_dir, images)
@@ -52,17 +52,8 @@ def measure(size: Size) -> Iterator[Row]:
         printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         seconds.append(time.perf_counter() - begun)
         kilobytes.append(int(printed))
-    page = size.work_dir / "report" / "report.html"
-    detail = (
-        f"{images * _DETECTIONS:,} detections of {_NUM_CLASSES} classes; "
-        f"a page of {page.stat().st_size / 1e6:.1f} MB, {size.rounds} rounds"
-    )
-    for work, value, unit, target in (
-        ("time", float(np.median(seconds)), "s", 30),
-        ("memory", max(kilobytes) * 1024 / 1e6, "MB", 1000),
-    ):
-        name = f"report of {images:,} images, {work}"
-        yield Row(work=name, value=value, unit=unit, target=target, detail=detail)
+    yield Measurement("report-time", seconds)
+    yield Measurement("report-memory", [each * 1024 / 1e6 for each in kilobytes])
 
 
 def make_evaluation(work_dir: Path, images: int) -> Path:

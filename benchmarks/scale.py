@@ -18,7 +18,8 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.coco_folder import make_coco_folder
-from benchmarks.row import Row, Size, main
+from benchmarks.interleaved import format_seconds
+from benchmarks.script import Measurement, Size, main
 from ssd_core.store import LocalDirectory
 
 _IMAGES = 125
@@ -43,29 +44,18 @@ class Cost(NamedTuple):
     """Peak."""
 
     def __str__(self) -> str:
-        return f"{self.seconds:.3g} s and {self.megabytes:.0f} MB"
+        return f"{format_seconds(self.seconds)} and {self.megabytes:.0f} MB"
 
 
-def measure(size: Size) -> Iterator[Row]:
+def measure(size: Size) -> Iterator[Measurement]:
     """Yield the growth of each step, and the memory of a conversion."""
     counts = [_IMAGES * size.images // 10, _IMAGES * size.images]
     few, many = (measure_steps(size.work_dir, count) for count in counts)
     for step in STEPS:
-        yield Row(
-            work=f"{step}: CPU time of {counts[1]:,} images",
-            value=many[step].seconds / few[step].seconds,
-            unit=f"x that of {counts[0]:,}",
-            target=11,
-            detail=f"{many[step]}; {few[step]}",
-        )
+        growth = many[step].seconds / few[step].seconds
+        yield Measurement(f"scale-{step}", [growth], str(many[step]), str(few[step]))
     peaks = [cost["convert"].megabytes for cost in (few, many)]
-    yield Row(
-        work="convert: memory per additional image",
-        value=(peaks[1] - peaks[0]) * 1e3 / (counts[1] - counts[0]),
-        unit="KB per image",
-        target=1,
-        detail=f"peaks {peaks[0]:.0f} and {peaks[1]:.0f} MB",
-    )
+    yield Measurement("scale-memory", [(peaks[1] - peaks[0]) * 1e3 / (counts[1] - counts[0])])
 
 
 def measure_steps(work_dir: Path, images: int) -> dict[str, Cost]:
@@ -147,7 +137,7 @@ STEPS: dict[str, Callable[[Path], Work]] = {
     "check": _check,
     "convert": _convert,
     "verify": _verify,
-    "read an epoch in training order": _read_epoch,
+    "epoch": _read_epoch,
     "evaluate": _evaluate,
 }
 """Each imports what it needs and returns the work to measure."""

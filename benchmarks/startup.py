@@ -8,21 +8,18 @@ import sys
 from collections.abc import Iterator
 
 from benchmarks.interleaved import compare
-from benchmarks.row import Row, Size, main, ratio_row
+from benchmarks.script import Measurement, Size, main, ratio
 
 _OURS = "import sys; sys.argv[0] = 'ssd'; from ssd_core.cli.app import main; main()"
 _SMALLEST = "import typer; app = typer.Typer(); app.command()(lambda: None); app()"
 
 
-def measure(size: Size) -> Iterator[Row]:
+def measure(size: Size) -> Iterator[Measurement]:
     """Yield a single row."""
-    yield ratio_row(
-        "ssd --help",
-        "a typer program of one line",
-        compare(lambda: run(_OURS), lambda: run(_SMALLEST), check=check, rounds=2 * size.rounds),
-        target=None,
-        clock="CPU",
+    comparison = compare(
+        lambda: run(_OURS), lambda: run(_SMALLEST), check=check, rounds=2 * size.rounds
     )
+    yield ratio("startup", comparison)
 
 
 def run(program: str) -> str:

@@ -9,20 +9,19 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from benchmarks.interleaved import Clock, compare
-from benchmarks.row import Row, Size, main, ratio_row
+from benchmarks.interleaved import compare
+from benchmarks.script import Measurement, Size, main, ratio
 from ssd_core.backends.torch.backend import TorchBackend
 from ssd_core.recipes import load_recipe
 from ssd_core.structures import Batch
 
 _NUM_CLASSES = 20
-_TARGETS: dict[Clock, float | None] = {"wall": 1.15, "CPU": None}
 
 _Step = Callable[[], dict[str, float]]
 
 
-def measure(size: Size) -> Iterator[Row]:
-    """Yield a row for each network and clock, with batches of 8 random images."""
+def measure(size: Size) -> Iterator[Measurement]:
+    """Yield a row for each network, with batches of 8 random images."""
     processors = torch.get_num_threads()
     for recipe in ("demo", "ssd300_vgg16"):
         comparison = compare(
@@ -31,14 +30,7 @@ def measure(size: Size) -> Iterator[Row]:
             check=_check,
             rounds=size.rounds,
         )
-        for clock, target in _TARGETS.items():
-            yield ratio_row(
-                f"step in 4 virtual shards, {recipe}",
-                f"the same step without them, threads: {processors}",
-                comparison,
-                target=target,
-                clock=clock,
-            )
+        yield ratio(f"shards-{recipe}", comparison)
 
 
 def _prepare(recipe: str, threads: int, num_shards: int | None = None) -> _Step:

@@ -1,22 +1,30 @@
-"""The benchmarks run, and their checks find equal results."""
+"""The benchmarks run, their checks find equal results, and the tables show the kept figures."""
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from benchmarks.__main__ import FailedError, check_drift
+from benchmarks.figures import Figure, make_tables, read_figures
+from benchmarks.machine import is_throttled
+from benchmarks.rows import ROWS
+
 ROOT = Path(__file__).parents[1]
-SCRIPTS = (
-    "convert_arrow",
-    "convert_decode_check",
-    "coco_json",
-    "augment",
-    "loader",
-    "matching",
-    "postprocessing",
-    "reading",
-)
+SCRIPTS = {
+    "convert_arrow": 200,
+    "convert_decode_check": 200,
+    "coco_json": 20,  # of a file as large as COCO's
+    "augment": 200,
+    "loader": 200,
+    "matching": 200,
+    "postprocessing": 200,
+    "reading": 200,
+}
+"""Images of each."""
 
 
 @pytest.fixture(scope="module")
@@ -25,32 +33,69 @@ def work_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("benchmarks")
 
 
+def run(module: str, *words: str, root: Path = ROOT) -> "subprocess.CompletedProcess[str]":
+    """Run a script of the benchmarks below `root`."""
+    command = [sys.executable, "-W", "error", "-m", module, *words]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_quick_run(name: str, work_dir: Path) -> None:
-    size = ("--images", "200", "--rounds", "1", "--work", str(work_dir))
-    command = [sys.executable, "-W", "error", "-m", f"benchmarks.{name}", *size]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    size = ("--images", str(SCRIPTS[name]), "--rounds", "1", "--work", str(work_dir))
+    done = run(f"benchmarks.{name}", *size, "--json")
     assert done.returncode == 0, done.stderr
-    assert "time)" in done.stdout
+    measured = [row for line in done.stdout.splitlines() for row in json.loads(line)]
+    assert measured == [row for row in ROWS if ROWS[row].script == name]
 
 
-@pytest.mark.parametrize(
-    ("name", "unit"), [("scale", "x that of 25"), ("readers", "per byte used")]
-)
-def test_a_measurement_without_a_peer(name: str, unit: str, work_dir: Path) -> None:
-    command = [sys.executable, "-W", "error", "-m", f"benchmarks.{name}", "--images", "2"]
-    done = subprocess.run(
-        [*command, "--work", str(work_dir)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+def test_the_growth_with_the_data_set(work_dir: Path) -> None:
+    done = run("benchmarks.scale", "--images", "2", "--work", str(work_dir))
     assert done.returncode == 0, done.stderr
-    assert unit in done.stdout
+    assert len(done.stdout.splitlines()) == 2 + 6  # header, and five steps and the memory
+
+
+def test_the_simulation_of_many_nodes() -> None:
+    done = run("benchmarks.readers", "--images", "2")
+    assert done.returncode == 0, done.stderr
+    assert "per byte used" in done.stdout
+
+
+def test_the_tables_show_the_kept_figures() -> None:
+    for page, text in make_tables(read_figures()).items():
+        assert page.read_text() == text, "run `python -m benchmarks.figures`"
+
+
+def make_figure(value: float) -> Figure:
+    spread = {"lowest": value - 0.05, "highest": value + 0.05}
+    facts = {"date": "2026-11-30", "commit": "0123abc", "machine": "a processor"}
+    return Figure(value=value, images=1, rounds=3, **spread, **facts)
+
+
+def test_a_figure_that_has_drifted_is_refused() -> None:
+    check_drift("startup", make_figure(0.5), make_figure(0.54))
+    for measured in (0.44, 0.56):
+        with pytest.raises(FailedError, match=r"startup: 0\.\d+, but .* states 0.45 to 0.55"):
+            check_drift("startup", make_figure(0.5), make_figure(measured))
+
+
+def test_a_clock_that_changes_is_found() -> None:
+    assert not is_throttled(1, 1.05)
+    assert is_throttled(1, 1.2)
+    assert is_throttled(1.2, 1)
+
+
+@pytest.mark.parametrize("option", ["--verify", "--record"])
+def test_figures_need_a_commit_that_they_belong_to(option: str, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "benchmarks", tmp_path / "benchmarks")
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    done = run("benchmarks", option, "startup", root=tmp_path)
+    assert done.returncode == 1
+    assert "files differ from the commit" in done.stderr
+    assert not done.stdout
 
 
 def test_the_measurements_of_a_gpu_run_anywhere(work_dir: Path) -> None:
-    command = [sys.executable, "-W", "error", "-m", "benchmarks.gpu", "--tiny"]
-    done = subprocess.run(
-        [*command, "--work", str(work_dir)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = run("benchmarks.gpu", "--tiny", "--work", str(work_dir))
     assert done.returncode == 0, done.stderr
     for work in ("training from synthetic batches", "training from the loader", "detection"):
         assert f"{work}, batch" in done.stdout
