@@ -9,7 +9,8 @@ python -m benchmarks --verify                   # measure the kept figures again
 import argparse
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import msgspec
 
@@ -25,6 +26,7 @@ from benchmarks.figures import (
 )
 from benchmarks.machine import is_throttled, read_changes, time_fixed_work
 from benchmarks.rows import ROWS
+from benchmarks.script import Size, add_size
 
 SCRIPTS = tuple(dict.fromkeys(row.script for row in ROWS.values()))
 _MINDSPORE = ROOT / ".venv-mindspore/bin/python"
@@ -34,11 +36,11 @@ class FailedError(Exception):
     """A measurement does not count; the message states why."""
 
 
-def measure(script: str, words: Sequence[str]) -> Iterator[tuple[str, Figure]]:
+def measure(script: str, size: Size) -> Iterator[tuple[str, Figure]]:
     """Yield the figures of a script, and print their rows; FailedError at its end."""
     needs_mindspore = script == "convert_mindrecord" and _MINDSPORE.exists()
     python = str(_MINDSPORE) if needs_mindspore else sys.executable
-    command = [python, "-m", f"benchmarks.{script}", *words, "--json"]
+    command = [python, "-m", f"benchmarks.{script}", *size.words(), "--json"]
     before = time_fixed_work()
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout or ():
@@ -53,11 +55,11 @@ def measure(script: str, words: Sequence[str]) -> Iterator[tuple[str, Figure]]:
         )
 
 
-def verify(script: str, kept: Mapping[str, Figure]) -> None:
+def verify(script: str, kept: Mapping[str, Figure], work_dir: Path) -> None:
     """Measure the kept figures of a script again, each with its own number of images and rounds."""
     own = {name: figure for name, figure in kept.items() if ROWS[name].script == script}
     for images, rounds in dict.fromkeys((figure.images, figure.rounds) for figure in own.values()):
-        for name, figure in measure(script, ["--images", str(images), "--rounds", str(rounds)]):
+        for name, figure in measure(script, Size(images, rounds, work_dir)):
             stated = own.get(name)
             if stated and (stated.images, stated.rounds) == (images, rounds):
                 check_drift(name, stated, figure)
@@ -73,9 +75,9 @@ def check_drift(name: str, stated: Figure, measured: Figure) -> None:
         )
 
 
-def record(script: str, words: Sequence[str]) -> None:
+def record(script: str, size: Size) -> None:
     """Measure a script, keep its figures and write the tables."""
-    measured = dict(measure(script, words))
+    measured = dict(measure(script, size))
     write_figures(read_figures() | measured)
     write_tables()
 
@@ -90,7 +92,9 @@ def main() -> int:
     parser.add_argument("scripts", nargs="*", metavar="SCRIPT", help=f"of {', '.join(SCRIPTS)}")
     parser.add_argument("--record", action="store_true", help="keep the figures")
     parser.add_argument("--verify", action="store_true", help="compare with the kept figures")
-    options, words = parser.parse_known_args()
+    add_size(parser)
+    options = parser.parse_args()
+    size = Size(options.images, options.rounds, options.work)
     changes = read_changes(ROOT) if options.record or options.verify else ""
     if changes:
         print(
@@ -104,11 +108,11 @@ def main() -> int:
     for script in options.scripts or SCRIPTS:
         try:
             if options.verify:
-                verify(script, read_figures())
+                verify(script, read_figures(), size.work_dir)
             elif options.record:
-                record(script, words)
+                record(script, size)
             else:
-                list(measure(script, words))
+                list(measure(script, size))
         except FailedError as error:
             print(error, file=sys.stderr)
             is_failed = True

@@ -34,6 +34,17 @@ class Size:
     rounds: int
     work_dir: Path
 
+    def words(self) -> list[str]:
+        """Return the options of a script for this size."""
+        return [
+            "--images",
+            f"{self.images}",
+            "--rounds",
+            f"{self.rounds}",
+            "--work",
+            f"{self.work_dir}",
+        ]
+
 
 class Measurement(NamedTuple):
     """The values of a row."""
@@ -57,16 +68,21 @@ def ratio(name: str, comparison: Comparison) -> Measurement:
     return Measurement(name, comparison.ratios(clock), *comparison.median_times(clock))
 
 
-def main(measure: Callable[[Size], Iterable[Measurement]]) -> None:
-    """Measure with the size on the command line, and print each row when it is known."""
-    module = sys.modules["__main__"]
-    name = module.__spec__.name if module.__spec__ else sys.argv[0]
-    parser = argparse.ArgumentParser(prog=f"python -m {name}", description=module.__doc__)
+def add_size(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a size."""
     parser.add_argument("--images", type=int, default=DEFAULT_IMAGES)
     parser.add_argument("--rounds", type=int, default=DEFAULT_ROUNDS)
     parser.add_argument(
         "--work", type=Path, default=Path(tempfile.gettempdir(), "ssd-benchmarks"), metavar="DIR"
     )
+
+
+def main(measure: Callable[[Size], Iterable[Measurement]]) -> None:
+    """Measure with the size on the command line, and print each row when it is known."""
+    module = sys.modules["__main__"]
+    name = module.__spec__.name if module.__spec__ else sys.argv[0]
+    parser = argparse.ArgumentParser(prog=f"python -m {name}", description=module.__doc__)
+    add_size(parser)
     parser.add_argument("--json", action="store_true", help="print figures as lines of JSON")
     options = parser.parse_args()
     size = Size(options.images, options.rounds, options.work)
