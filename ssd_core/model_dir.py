@@ -30,6 +30,10 @@ _EXPORTED_FILE = "model.onnx"
 """The name that `ssd export` gives an ONNX file by default."""
 
 _REMEDY = "the model is incomplete: repeat the command that wrote it, or copy it again"
+_OF_ANOTHER_VERSION = (
+    "another version of ssd-core wrote the model: repeat 'ssd train' or 'ssd import-weights' with "
+    "another --out"
+)
 _CLASSES = TypeAdapter(tuple[ClassInfo, ...])
 
 
@@ -110,8 +114,8 @@ def read_model(location: Location) -> Model:
         DataError: the directory does not exist, is something else, or is incomplete or damaged.
     """
     model_dir = _find(location)
+    description = _read_config(model_dir)
     with remedied(_REMEDY):
-        description = _read_config(model_dir)
         classes = _read_classes(model_dir, description)
         weights = read_arrays(model_dir, description.file(WEIGHTS_FILE))
     for name, array in weights.items():
@@ -122,9 +126,7 @@ def read_model(location: Location) -> Model:
 
 def read_description(location: Location) -> ModelDescription:
     """Read the description of a model without its weights; see `read_model`."""
-    model_dir = _find(location)
-    with remedied(_REMEDY):
-        return _read_config(model_dir)
+    return _read_config(_find(location))
 
 
 def is_whole(location: Location, description: ModelDescription) -> bool:
@@ -135,8 +137,8 @@ def is_whole(location: Location, description: ModelDescription) -> bool:
 def copy_model(location: Location, target: Location) -> ModelDescription:
     """Copy a verified model, without the files that are already in `target`; see `read_model`."""
     model_dir = _find(location)
+    description = _read_config(model_dir)
     with remedied(_REMEDY):
-        description = _read_config(model_dir)
         target.delete(CONFIG_FILE)
         for file in description.files:
             if not file.is_in(target):
@@ -172,21 +174,29 @@ def _find(location: Location) -> Location:
 
 def _read_config(model_dir: Location) -> ModelDescription:
     config_path = model_dir / CONFIG_FILE
-    try:
-        content = model_dir.get(CONFIG_FILE)
-    except FileNotFoundError:
-        raise DataError(f"{config_path} is missing") from None
+    with remedied(_REMEDY):
+        try:
+            content = model_dir.get(CONFIG_FILE)
+        except FileNotFoundError:
+            raise DataError(f"{config_path} is missing") from None
     try:
         description = ModelDescription.model_validate_json(content)
     except ValidationError as error:
-        raise DataError(f"{config_path}: {first_problem(error)}") from None
+        is_of_another_version = error.errors()[0]["loc"] == ("format_version",)
+        remedy = _OF_ANOTHER_VERSION if is_of_another_version else _REMEDY
+        raise DataError(f"{config_path}: {first_problem(error)}; {remedy}") from None
+    with remedied(_REMEDY):
+        _check_description(description, content, config_path)
+    return description
+
+
+def _check_description(description: ModelDescription, content: bytes, path: Location) -> None:
     if description.digest != _digest(json.loads(content)):
-        raise DataError(f"{config_path} was changed: its content does not give its digest")
+        raise DataError(f"{path} was changed: its content does not give its digest")
     listed = {file.name for file in description.files}
     for name in (CLASSES_FILE, WEIGHTS_FILE):
         if name not in listed:
-            raise DataError(f"{config_path} does not list {name}")
-    return description
+            raise DataError(f"{path} does not list {name}")
 
 
 def _digest(values: Mapping[str, Any]) -> str:

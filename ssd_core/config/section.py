@@ -76,7 +76,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") 
     Of lists of mappings, such as the levels of anchors, the mappings with the same index compare.
     """
     lines = []
-    for key in sorted({*old, *new}):
+    for key in sorted({*old, *new}, key=str):  # an earlier version may lack a list of mappings
         leaf = f"{path}{key}"
         before, after = (_number(each.get(key)) for each in (old, new))
         if isinstance(before, Mapping) and isinstance(after, Mapping):

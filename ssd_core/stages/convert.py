@@ -14,7 +14,9 @@ from ssd_core.data.conversion.part import Conversion
 from ssd_core.data.conversion.publish import check_writable, publish_dataset
 from ssd_core.data.shards.files import check_shard_sizes
 from ssd_core.data.shards.manifest import (
+    CONVERTER_VERSION,
     Manifest,
+    find_converter,
     listing_key,
     other_dataset,
     read_if_any,
@@ -194,7 +196,7 @@ def existing_manifest(out_dir: Location, config: ConvertConfig) -> Manifest | No
     """Return the manifest of the data set in `out_dir`, or None without one.
 
     Raises:
-        OwnershipError: it was written with other options, or cannot be read.
+        OwnershipError: other options or an earlier version wrote it, or it cannot be read.
     """
     try:
         manifest = read_if_any(out_dir)
@@ -206,6 +208,8 @@ def existing_manifest(out_dir: Location, config: ConvertConfig) -> Manifest | No
         return None
     if changes := differences(manifest.options, config.model_dump(mode="json")):
         raise other_dataset(out_dir, "; ".join(changes))
+    if find_converter(manifest) != CONVERTER_VERSION:
+        raise other_dataset(out_dir, "an earlier version of ssd-core converted it")
     return manifest
 
 

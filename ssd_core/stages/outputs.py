@@ -77,7 +77,8 @@ def read_output(directory: Location, expected: str = _ANY_OUTPUT) -> StageOutput
     results = parse_json(content, path)
     if (version := results.pop("format_version", None)) != RESULTS_VERSION:
         raise DataError(
-            f"{path} has format version {version}, expected {RESULTS_VERSION}; run the stage again"
+            f"{path} has format version {version}, expected {RESULTS_VERSION}: another version of "
+            f"ssd-core wrote it; run the stage again: ssd {invocation.get('stage')}"
         )
     _check_shape(Request, invocation, directory / INVOCATION_FILE)
     frame = _check_shape(Frame, results, path)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ssd_core.backends.weights import WEIGHTS
-from ssd_core.errors import DataError, TakenOverError, TransientError
+from ssd_core.errors import DataError, OwnershipError, TakenOverError, TransientError
 from ssd_core.logs import logger
 from ssd_core.model_dir import FILES, ModelDescription, is_whole, read_model, write_model
 from ssd_core.store import Location
@@ -250,7 +250,12 @@ class CheckpointDir:
             raise DataError(f"{path} is missing") from None
         try:
             commit = _Commit.model_validate_json(content)
-        except ValidationError:
+        except ValidationError as error:
+            if error.errors()[0]["loc"] == ("format_version",):
+                raise OwnershipError(
+                    f"another version of ssd-core wrote {path}, so its training cannot continue; "
+                    "choose another --out, or --resume fresh starts again in its place"
+                ) from None
             raise DataError(f"{path} is damaged") from None
         if _digest(commit.state) != commit.state_sha256:
             raise DataError(f"{path} is damaged: the hash of its state differs")

@@ -209,7 +209,7 @@ def _parse_manifest(content: bytes, path: str) -> Manifest:
         manifest = Manifest.model_validate(values)
     except ValidationError as error:
         raise DataError(f"{path}: {first_problem(error)}") from None
-    if not _gives_its_digest(manifest):
+    if find_converter(manifest) is None:
         raise DataError(f"{path} was changed: its content does not give its digest")
     return manifest
 
@@ -223,18 +223,18 @@ def _describe_other(directory: Location) -> str:
     return f"holds no converted data set: {MANIFEST_FILE} is missing"
 
 
-def _gives_its_digest(manifest: Manifest) -> bool:
-    """Compare the digest with that of the content by this converter or an earlier one.
+def find_converter(manifest: Manifest) -> int | None:
+    """Return the version of the converter that gives the digest, None if the content does not.
 
     The format of the shards is an option, which the digest covers, but not the other copy of it.
     """
     if manifest.options.get("shards", manifest.format) != manifest.format:
-        return False
+        return None
     local = manifest.rename_shards(_local_name)
-    return any(
-        manifest.digest
-        == content_digest(local.classes, local.splits, local.options, version=version)
-        for version in range(CONVERTER_VERSION, 0, -1)
+    content = (local.classes, local.splits, local.options)
+    versions = range(CONVERTER_VERSION, 0, -1)
+    return next(
+        (v for v in versions if content_digest(*content, version=v) == manifest.digest), None
     )
 
 
