@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from ssd_core.recipes import RECIPES
+from tests.commands import call_ssd
 from tests.processes import run_ssd
 
 
@@ -62,5 +63,5 @@ def test_an_audit_needs_a_known_device_and_recipe() -> None:
         ("--audit", "tpu", "demo"): "unknown device to audit 'tpu'; known: npu",
         ("demo",): "a recipe is for --audit; add --audit npu",
     }.items():
-        done = run_ssd("doctor", *arguments)
+        done = call_ssd("doctor", *arguments)
         assert (done.returncode, done.stderr) == (2, f"error: {error}\n")
