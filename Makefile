@@ -25,11 +25,12 @@ MINDSPORE_TESTS ?= tests/faults/test_train_kill.py::test_ends_at_random_moments_
 	tests/stages/test_convert_mindrecord.py tests/store/test_mindrecord.py
 FUZZ ?= 50
 ROUNDS ?= 20
+SEEDS ?= 20
 FUZZ_TESTS := tests/fuzz tests/data/formats/test_damaged_annotations.py
 IMAGES ?= tools torch-cpu mindspore-cpu launcher
 
 .DEFAULT_GOAL := help
-.PHONY: faults fuzz help pins setup setup-swift setup-mindspore demo test test-mindspore images test-docker benchmarks figures lint format clean
+.PHONY: faults fuzz help pins setup setup-swift setup-mindspore demo test test-mindspore images test-docker benchmarks figures speedrun lint format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -98,6 +99,9 @@ benchmarks: setup ## measure side by side with peers: an hour; SIZE="--images 20
 
 figures: setup ## measure again what README and docs state: an hour; fails where a figure has drifted
 	@$(BIN)/python -m benchmarks --verify
+
+speedrun: setup ## train the demo with many seeds, and keep AP and seconds per commit: SEEDS=20
+	@$(BIN)/python -m benchmarks.speedrun --seeds $(SEEDS)
 
 lint: setup ## check style, types and layers
 	@$(BIN)/ruff format --check --quiet .

@@ -99,3 +99,19 @@ def test_the_measurements_of_a_gpu_run_anywhere(work_dir: Path) -> None:
     assert done.returncode == 0, done.stderr
     for work in ("training from synthetic batches", "training from the loader", "detection"):
         assert f"{work}, batch" in done.stdout
+
+
+def test_a_speedrun_adds_the_seeds_that_its_commit_lacks(tmp_path: Path) -> None:
+    keep = tmp_path / "lines.jsonl"
+    old = {"commit": "0123abc", "seed": 1, "ap": 0.5, "ap50": 0.9, "cpu": 60.0, "wall": 30.0}
+    keep.write_text(json.dumps(old) + "\n")
+    short = ("--set", "train.steps=1", "--set", "train.model.image_size=64")
+    done = run("benchmarks.speedrun", "--seeds", "1", *short, "--keep", str(keep))
+    assert done.returncode == 0, done.stderr
+    first, second = map(json.loads, keep.read_text().splitlines())
+    assert (first, second["seed"]) == (old, 1)
+    assert second["cpu"] > 0
+    assert second["commit"].endswith("train.steps=1 train.model.image_size=64")
+    assert done.stdout.splitlines()[2].startswith("| 0123abc | 1 of 1 | 0.900 | 0.500 | 60 |")
+    repeated = run("benchmarks.speedrun", "--seeds", "1", *short, "--keep", str(keep))
+    assert (repeated.stdout, len(keep.read_text().splitlines())) == (done.stdout, 2)
