@@ -35,5 +35,7 @@ code)
     /opt/ssd/bin/pip install --target build-tools --require-hashes --no-deps -r requirements/build.txt
     PYTHONPATH=build-tools /opt/ssd/bin/pip install --no-deps --no-build-isolation .
     rm -r build-tools
+    mkdir -p /usr/share/sbom
+    /opt/ssd/bin/python requirements/bill.py sbom > /usr/share/sbom/ssd.cdx.json
     ;;
 esac

@@ -11,6 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from requirements import bill
 from tests.architecture.sources import ROOT, relative
 
 if sys.version_info >= (3, 11):
@@ -88,3 +89,25 @@ def test_an_image_is_built_from_one_package_index(tmp_path: Path) -> None:
     )
     assert "index-url = http://a" in passed.read_text().splitlines()
     assert "http://b" not in passed.read_text()
+
+
+LICENCES = re.compile(
+    r"Apache|MIT|BSD|ISC|PSF|MPL|Mozilla|Unlicense|BSL-1.0|0BSD|Zlib|CC0-1.0|LLVM-exception|NVIDIA"
+)
+"""Words of the licences that we accept: none of them extends to our code."""
+
+
+def test_every_package_has_an_accepted_licence() -> None:
+    rows = bill.read_rows(bill.PAGE.read_text())
+    assert rows.keys() == bill.pinned()
+    for name, licence in rows.items():
+        parts = re.split(" AND | OR | WITH ", licence)
+        assert all(map(LICENCES.search, parts)) or name == "cuda-toolkit", f"{name}: {licence}"
+
+
+def test_licences_are_those_of_the_metadata() -> None:
+    rows = bill.read_rows(bill.PAGE.read_text())
+    here = {name: bill.licence_of(package) for name, package in bill.installed().items()}
+    assert {name: rows[name] for name in rows.keys() & here.keys()} == {
+        name: here[name] for name in rows.keys() & here.keys()
+    }

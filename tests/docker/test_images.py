@@ -5,6 +5,7 @@ import re
 import subprocess
 
 import pytest
+from packaging.utils import canonicalize_name
 
 from components import images
 from ssd_core import __version__
@@ -65,3 +66,24 @@ def test_packages_are_those_of_its_files(image: str) -> None:
     of_the_base = {"pip", "setuptools"}  # what `python3 -m venv` brings along there
     unpinned = {name for name in installed - pins if name.partition("==")[0] not in of_the_base}
     assert unpinned == {f"ssd-core=={__version__}"}
+
+
+@each_image
+def test_bill_of_materials_lists_what_is_installed(image: str) -> None:
+    bill = json.loads(in_container(image, "cat", "/usr/share/sbom/ssd.cdx.json"))
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
+    assert all(each["licenses"] for each in bill["components"] if "pypi" in each["purl"])
+    listed = sorted(f"{each['name']} {each['version']}" for each in bill["components"])
+    packages = json.loads(in_container(image, "python3", "-m", "pip", "list", "--format=json"))
+    installed = [f"{canonicalize_name(each['name'])} {each['version']}" for each in packages]
+    showing = ("dpkg-query", "--show", "--showformat", "${Package} ${Version}\n")
+    assert listed == sorted(installed + in_container(image, *showing).splitlines())
+
+
+def test_no_layer_contains_the_settings_of_the_build() -> None:
+    """`.ci/run` names this host in the settings of pip with which it builds."""
+    secret, sign = "canary.invalid", "/ssd.cdx.json"
+    words = ["grep", "--text", "--only-matching", "-e", secret, "-e", sign]
+    with subprocess.Popen(["docker", "save", images.TOOLS], stdout=subprocess.PIPE) as layers:
+        found = subprocess.run(words, stdin=layers.stdout, capture_output=True, text=True)
+    assert set(found.stdout.split()) == {sign}
