@@ -64,10 +64,10 @@ def parse_section(kind: type[SectionT], values: Mapping[str, Any], path: str) ->
         raise UsageError(_describe(details, keys, path)) from None
 
 
-def first_problem(error: ValidationError, path: str = "") -> str:
+def first_problem(error: ValidationError) -> str:
     """Describe the first invalid value in one line: its location, what was expected and found."""
     details = error.errors(include_url=False)[0]
-    return _describe(details, details["loc"], path)
+    return _describe(details, details["loc"], "")
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> list[str]:

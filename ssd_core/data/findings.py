@@ -240,8 +240,9 @@ class Findings:
         else:
             out_dir.delete(FINDINGS_FILE)
 
-    def log(self, out_dir: Location) -> None:
-        """Log each code once, with its first place, and the file in `out_dir` with all places."""
+    def report(self, out_dir: Location) -> None:
+        """Write `findings.json`, and log it, and each code once with its first place."""
+        self.write(out_dir)
         for code, count in sorted(self.counts.items()):
             if action_of(code, self.policy) == STOP:
                 continue  # the command ends with the first of them

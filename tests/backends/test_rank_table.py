@@ -68,28 +68,18 @@ def test_tables_are_joined_in_order_with_new_ranks(tmp_path):
     assert json.loads(run_ssd("rank-table", both).stdout) == joined
 
 
+def second_device(**changes):
+    return lambda table: table["server_list"][0]["device"][1].update(changes)
+
+
+SECOND = "server_list.0.device.1"
 DAMAGES = {
     "missing": (lambda t: t["server_list"][0]["device"].pop(0), "rank 0 is missing"),
-    "address": (
-        lambda t: t["server_list"][0]["device"][1].update(device_ip="192.168.0.1"),
-        "device_ip 192.168.0.1 occurs 2 times",
-    ),
-    "device": (
-        lambda t: t["server_list"][0]["device"][1].update(device_id="0"),
-        "device 0 of 10.0.0.1 occurs 2 times",
-    ),
-    "rank": (
-        lambda t: t["server_list"][0]["device"][1].update(rank_id="0"),
-        "rank 0 occurs 2 times",
-    ),
-    "number": (
-        lambda t: t["server_list"][0]["device"][1].update(rank_id=1),
-        "server_list.0.device.1.rank_id: input should be a valid string, got 1",
-    ),
-    "ip": (
-        lambda t: t["server_list"][0]["device"][1].update(device_ip="here"),
-        "server_list.0.device.1.device_ip: 'here' does not appear to be an IPv4 or IPv6 address",
-    ),
+    "address": (second_device(device_ip="192.168.0.1"), "device_ip 192.168.0.1 occurs 2 times"),
+    "device": (second_device(device_id="0"), "device 0 of 10.0.0.1 occurs 2 times"),
+    "rank": (second_device(rank_id="0"), "rank 0 occurs 2 times"),
+    "number": (second_device(rank_id=1), f"{SECOND}.rank_id: input should be a valid string, got "),
+    "ip": (second_device(device_ip="here"), f"{SECOND}.device_ip: 'here' does not appear to be an"),
     "version": (lambda t: t.update(version="1.2"), "version: input should be '1.0', got \"1.2\""),
     "status": (lambda t: t.update(status="initializing"), "status: input should be 'completed'"),
     "count": (lambda t: t.update(server_count="2"), "server_count is 2, but server_list has 1"),

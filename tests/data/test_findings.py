@@ -38,13 +38,13 @@ def test_strict_stops_on_errors_and_names_count_first_place_and_file(
     findings = Findings("strict")
     findings.add("class_left_out", "w", "a warning", count=3)
     assert not findings.stops
-    findings.log(LocalDirectory(tmp_path))
+    findings.report(LocalDirectory(tmp_path))
     assert caplog.messages[-1] == f"all findings are in {tmp_path / FINDINGS_FILE}"
     findings.add("box_outside", "b.xml", "box 1 lies outside")
     findings.add("box_outside", "c.xml", "box 2 lies outside")
     assert findings.stops
     assert findings.num_errors == 2
-    findings.write(LocalDirectory(tmp_path))
+    findings.report(LocalDirectory(tmp_path))
     with pytest.raises(DataError) as caught:
         findings.check(LocalDirectory(tmp_path), dropped=0, listed=5, objects=9, max_skipped=0.01)
     message = str(caught.value)
@@ -54,6 +54,9 @@ def test_strict_stops_on_errors_and_names_count_first_place_and_file(
     assert [finding["place"] for finding in content["findings"]] == ["w", "b.xml", "c.xml"]
 
 
+OTHER_POLICY = ", or choose repair or skip (--policy, convert.policy)"
+
+
 @pytest.mark.parametrize(
     ("policy", "code", "objects", "end"),
     [
@@ -61,12 +64,12 @@ def test_strict_stops_on_errors_and_names_count_first_place_and_file(
             "strict",
             "box_outside",
             2,
-            "; fix the data, or choose repair or skip (--policy, convert.policy)",
+            "fix the data, or choose repair or skip (--policy, convert.policy)",
         ),
-        ("strict", "object_malformed", 0, "; fix the data"),
-        ("strict", "image_missing", 2, "; fix the data"),  # repair would drop the only image
-        ("strict", "boxes_may_be_corners", 2, "; fix the data"),
-        ("repair", "boxes_may_be_corners", 2, "; fix the data"),
+        ("strict", "object_malformed", 0, "fix the data"),
+        ("strict", "image_missing", 2, "fix the data"),  # repair would drop the only image
+        ("strict", "boxes_may_be_corners", 2, "fix the data"),
+        ("repair", "boxes_may_be_corners", 2, "fix the data"),
     ],
 )
 def test_only_a_policy_that_helps_is_advised(
@@ -78,7 +81,7 @@ def test_only_a_policy_that_helps_is_advised(
         findings.check(
             LocalDirectory(tmp_path), dropped=1, listed=1, objects=objects, max_skipped=0.01
         )
-    assert str(caught.value).endswith(f"{FINDINGS_FILE}){end}")
+    assert str(caught.value).endswith(f"{FINDINGS_FILE}); {end}")
     assert f"{code}: a.xml: detail" in findings.most_frequent()
 
 

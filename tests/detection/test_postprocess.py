@@ -122,12 +122,6 @@ def test_a_box_falls_to_a_better_one_but_not_to_a_fallen_one():
     assert survivors(boxes, 0.4) == [0, 2, 3]
 
 
-def test_a_chain_of_overlaps_falls_alternately():
-    left = np.arange(0, 400, 4, np.float32)
-    boxes = np.stack([left, left * 0, left + 10, left * 0 + 1], axis=1)
-    assert survivors(boxes, 0.4) == list(range(0, 100, 2))
-
-
 def test_an_overlap_equal_to_the_threshold_stays():
     boxes = np.array([[0, 0, 1, 1], [0, 0, 1, 0.5]], np.float32)
     assert survivors(boxes, 0.5) == [0, 1]

@@ -1,7 +1,5 @@
 """Checkpoint files of MindSpore: what was written is read, and damage is one line."""
 
-import contextlib
-
 import numpy as np
 import pytest
 
@@ -81,13 +79,3 @@ def test_a_file_cut_off_anywhere_is_refused_or_lacks_whole_arrays():
         except DataError:
             continue
         assert found.keys() < ARRAYS.keys()
-
-
-def test_changed_bytes_are_refused_or_read_as_other_arrays():
-    rng = np.random.default_rng(0)
-    for _ in range(2000):
-        content = bytearray(CONTENT)
-        for place in rng.integers(0, len(content), rng.integers(1, 4)):
-            content[place] = rng.integers(0, 256)
-        with contextlib.suppress(DataError):
-            read_ckpt(bytes(content))

@@ -1,6 +1,5 @@
 """torchvision's detectors become models with the same detections."""
 
-import contextlib
 import math
 import subprocess
 import sys
@@ -183,16 +182,9 @@ def test_damaged_files_are_refused(is_archive, tmp_path):
     state = {"a": torch.ones(1000)}
     torch.save(state, tmp_path / "a.pth", _use_new_zipfile_serialization=is_archive)
     content = (tmp_path / "a.pth").read_bytes()
-    rng = np.random.default_rng(0)
     for broken in (b"", b"not a file", content[:-1], content[: len(content) // 2]):
         with pytest.raises(DataError, match=r"not a file of torch\.save|damaged, or holds more"):
             state_file.read_state_file(broken)
-    directory = len(content) - 300 if is_archive else 0
-    for start in [0] * 50 + [directory] * 200:
-        changed = bytearray(content)
-        changed[rng.integers(start, len(content))] ^= 1 << rng.integers(0, 8)
-        with contextlib.suppress(DataError):
-            state_file.read_state_file(bytes(changed))
 
 
 LIMITED = """

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -263,18 +264,19 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path):
     assert [path.name for path in tmp_path.glob("checkpoints/step-*")] == ["step-00000004"]
 
 
+def batches_with_signal(number: int, step: int, first: int, last: int) -> Iterator[Batch]:
+    for batch in make_batches(first, last):
+        if batch.labels[0, 0] == step:
+            signal.raise_signal(number)
+        yield batch
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_the_run_after_its_step(tmp_path, number, code):
-    def batches_with_signal(first: int, last: int) -> Iterator[Batch]:
-        for batch in make_batches(first, last):
-            if batch.labels[0, 0] == 5:
-                signal.raise_signal(number)
-            yield batch
-
     before = signal.getsignal(number)
     run = make_run(tmp_path)
     with pytest.raises(StoppedError, match=f"{number.name} after step 6 of 12") as error:
-        train(replace(run, batches=batches_with_signal))
+        train(replace(run, batches=partial(batches_with_signal, number, 5)))
     assert error.value.exit_code == code
     assert signal.getsignal(number) is before
     assert run.checkpoints.last_dir == LocalDirectory(tmp_path / "checkpoints" / "step-00000006")
@@ -291,14 +293,9 @@ def test_ranks_agree_on_a_signal_at_log_lines_and_every_two_seconds(tmp_path, mi
         def greatest(self, number: int) -> int:
             return number if number in (0, signal.SIGTERM) else max(number, microseconds)
 
-    def batches_with_signal(first: int, last: int) -> Iterator[Batch]:
-        for batch in make_batches(first, last):
-            if batch.labels[0, 0] == 7:
-                signal.raise_signal(signal.SIGTERM)
-            yield batch
-
     run = make_run(tmp_path, make_config(steps=24, log_interval=6, checkpoint_interval=24))
+    batches = partial(batches_with_signal, signal.SIGTERM, 7)
     with pytest.raises(StoppedError, match=f"SIGTERM after step {last} of 24"):
-        train(replace(run, batches=batches_with_signal, ranks=Pair(RankEnv(world_size=2))))
+        train(replace(run, batches=batches, ranks=Pair(RankEnv(world_size=2))))
     assert run.checkpoints.last_dir is not None
     assert run.checkpoints.last_dir.name == f"step-{last:08}"

@@ -76,7 +76,7 @@ def _read_size(image: memoryview, max_pixels: int) -> tuple[int, int]:
     try:
         width, height = read_size(image)
     except ImageFaultError:
-        if is_jpeg(image) and _ends_in_header(image):
+        if is_jpeg(image) and 2 < _header_end(image) > len(image) - 4:
             problem = "is truncated: it ends before its pixels"
             raise ImageFaultError("image_truncated", problem) from None
         raise
@@ -93,11 +93,6 @@ def _has_jpeg_end(image: memoryview) -> bool:
     start = _header_end(image)
     scan = image[start:] if bytes(image[start : start + 2]) == _START_OF_SCAN else b""
     return JPEG_END in bytes(scan[-_TAIL_BYTES:]) or JPEG_END in bytes(scan)
-
-
-def _ends_in_header(image: memoryview) -> bool:
-    """Return whether a JPEG ends behind its first segment and before its pixels."""
-    return 2 < _header_end(image) > len(image) - 4
 
 
 def _header_end(image: memoryview) -> int:

@@ -170,7 +170,8 @@ def _report_slips(source: Source, dataset: SourceDataset, findings: Findings) ->
             findings.add("class_rare", source.uri, f"1 of {total} objects is of class '{name}'")
     similar: dict[str, list[str]] = {}
     for name in counts:
-        similar.setdefault(_fold_class(name), []).append(name)
+        folded = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+        similar.setdefault(folded, []).append(name)
     for group in similar.values():
         if len(group) > 1:
             shown = ", ".join(f"'{name}' ({counts[name]} x)" for name in group)
@@ -183,10 +184,6 @@ def _count_objects(dataset: SourceDataset, splits: Iterable[SourceSplit]) -> dic
     labels = np.concatenate([split.annotations.labels for split in splits])
     counts = np.bincount(labels, minlength=len(dataset.classes) + 1).tolist()
     return {info.name: counts[info.label] for info in dataset.classes}
-
-
-def _fold_class(name: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
 def _advise_joining(counts: Mapping[str, int], group: Sequence[str]) -> str:

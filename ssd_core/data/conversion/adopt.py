@@ -69,8 +69,7 @@ def adopt_source(conversion: Conversion, findings: Findings) -> Manifest:
         seen,
         findings,
     )
-    findings.write(conversion.target)
-    findings.log(conversion.target)
+    findings.report(conversion.target)
     findings.check(conversion.target, dropped=0, listed=0, objects=0, max_skipped=0)
     return make_manifest(
         config,

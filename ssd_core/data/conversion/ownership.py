@@ -76,16 +76,17 @@ def find_strays(data_dir: Path, manifest: Manifest) -> list[Path]:
 
     The caller has just written the manifest: here every file with the name of a shard is ours.
     """
-    paths = {path for path in data_dir.iterdir() if _is_own_name(path.name)}
+    paths = {
+        path
+        for path in data_dir.iterdir()
+        if path.name.startswith(PARTIAL_PREFIX)
+        or SHARD_NAME.fullmatch(path.name)
+        or JOURNAL_NAME.fullmatch(path.name)
+    }
     for name in _journals_in(data_dir):
         paths |= {data_dir / shard.name for shard in journalled_shards(data_dir, name) or ()}
     paths -= {data_dir / shard.name for shard in manifest.shards()}
     return sorted(path for path in paths if path.exists())
-
-
-def _is_own_name(name: str) -> bool:
-    patterns = (SHARD_NAME, JOURNAL_NAME)
-    return name.startswith(PARTIAL_PREFIX) or any(p.fullmatch(name) for p in patterns)
 
 
 def _journals_in(data_dir: Path) -> list[str]:

@@ -74,8 +74,7 @@ def _pack_source(conversion: Conversion, findings: Findings, workers: int) -> Ma
     seen = _seen_images(dataset, parts, packed)
     report_equal_images(lambda image: source.read(image.path), seen, findings)
     splits = {name: _join(name, packed) for name in dataset.splits}
-    findings.write(conversion.target)
-    findings.log(conversion.target)
+    findings.report(conversion.target)
     listed = sum(split.num_listed for split in dataset.splits.values())
     written = sum(split.images for split in splits.values())
     findings.check(
@@ -132,7 +131,10 @@ def _pack_parts(
         if num_workers > 1:
             results = _pack_in_workers(conversion, tasks, num_workers, on_image)
         else:
-            results = _pack_here(conversion, tasks, on_image)
+            results = (
+                pack_part(conversion, part, images, is_written=is_written, on_image=on_image)
+                for part, images, is_written in tasks
+            )
         with closing(results):
             for found in finished:
                 packed = found or next(results)
@@ -140,13 +142,6 @@ def _pack_parts(
                 if found is None and not findings.stops:
                     journal.add(packed)
                 yield packed
-
-
-def _pack_here(
-    conversion: Conversion, tasks: Iterable[Task], on_image: Callable[[], None]
-) -> Generator[PackedPart, None, None]:
-    for part, images, is_written in tasks:
-        yield pack_part(conversion, part, images, is_written=is_written, on_image=on_image)
 
 
 def _pack_in_workers(

@@ -80,7 +80,8 @@ class _Layout:
 def find_places(source: Source) -> list[str]:
     """Return the possible splits: ImageSets lists, else folders with XML files."""
     xmls = [name for name in source.files if name.lower().endswith(_XML)]
-    if not any(_is_annotation(read_head(source, name)) for name in xmls[:_SNIFFED_FILES]):
+    heads = (read_head(source, name) for name in xmls[:_SNIFFED_FILES])
+    if not any("<annotation" in head.replace("\0", "") for head in heads):  # UTF-16
         return []
     texts = (name for name in source.files if name.endswith(".txt"))
     lists = [name for name in texts if _IMAGE_SETS.search(name)]
@@ -96,10 +97,6 @@ def _is_split(head: str, stems: set[str]) -> bool:
     names = [posixpath.basename(_FLAG.sub("", line)) for line in lines]
     is_annotated = any({name, posixpath.splitext(name)[0]} & stems for name in names)
     return not lines or (is_annotated and not all(map(_FLAG.search, lines)))
-
-
-def _is_annotation(head: str) -> bool:
-    return "<annotation" in head.replace("\0", "")  # UTF-16 may lack its byte order mark
 
 
 def read(

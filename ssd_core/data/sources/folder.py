@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 
 from ssd_core.data.sources.base import SourceFile, look_up
@@ -13,7 +12,7 @@ from ssd_core.store.local import raise_if_transient
 
 
 class FolderSource:
-    """A local folder, listed at first use. Links that leave it are not followed."""
+    """A local folder, listed once. Links that leave it are not followed."""
 
     def __init__(self, root: Path) -> None:
         if not os.path.exists(root):
@@ -22,19 +21,11 @@ class FolderSource:
             raise UsageError(f"{root}: is not a folder; expected a folder with a data set")
         self.uri = str(root)
         self._root = os.path.realpath(root)
+        self.files: Mapping[str, SourceFile]
+        self.unusable: Mapping[str, str]
+        self.files, self.unusable = self._list()
 
-    @property
-    def files(self) -> Mapping[str, SourceFile]:
-        """All files by name, sorted, without the hidden ones."""
-        return self._listing[0]
-
-    @property
-    def unusable(self) -> Mapping[str, str]:
-        """Entries that cannot be read, by name, with the reason."""
-        return self._listing[1]
-
-    @cached_property
-    def _listing(self) -> tuple[dict[str, SourceFile], dict[str, str]]:
+    def _list(self) -> tuple[dict[str, SourceFile], dict[str, str]]:
         files: dict[str, SourceFile] = {}
         unusable: dict[str, str] = {}
         folders = [""]

@@ -6,6 +6,7 @@ step. Slow; only a reference for tests.
 """
 
 import random
+from functools import partial
 
 import cv2
 import numpy as np
@@ -54,44 +55,32 @@ def mindspore_accepts(crop, boxes: list[Box], min_iou: float) -> bool:
 # --- drawing of crops: each returns the crop and the boxes that stay
 
 
-def crop_mmdetection(size, boxes: list[Box], min_ious, rng: random.Random):
+def crop_until_accepted(size, boxes: list[Box], min_ious, rng: random.Random, draw, accepts):
+    """Draw an overlap, then crops of `draw`, a generator of all attempts, until one is accepted."""
     width, height = size
     while True:
-        mode = rng.choice([1, *min_ious])
-        if mode == 1:
+        min_iou = rng.choice([None, *min_ious])
+        if min_iou is None:
             return (0, 0, width, height), boxes
-        for _ in range(50):
-            crop_width, crop_height = (
-                rng.uniform(0.3 * width, width),
-                rng.uniform(0.3 * height, height),
-            )
-            if crop_height / crop_width < 0.5 or crop_height / crop_width > 2:
-                continue
-            left, top = rng.uniform(0, width - crop_width), rng.uniform(0, height - crop_height)
-            crop = int(left), int(top), int(left + crop_width), int(top + crop_height)
-            if crop[2] == crop[0] or crop[3] == crop[1]:
-                continue
-            if mmdetection_accepts(crop, boxes, mode):
+        for crop in draw(width, height, rng):
+            if crop[2] > crop[0] and crop[3] > crop[1] and accepts(crop, boxes, min_iou):
                 return crop, [box for box in boxes if has_centre(crop, box)]
 
 
-def crop_torchvision(size, boxes: list[Box], min_ious, rng: random.Random):
-    width, height = size
-    while True:
-        option = rng.choice([1, *min_ious])
-        if option == 1:
-            return (0, 0, width, height), boxes
-        for _ in range(40):
-            crop_width, crop_height = (int(side * rng.uniform(0.3, 1)) for side in size)
-            if not (crop_height and 0.5 <= crop_width / crop_height <= 2):
-                continue
-            left = int((width - crop_width) * rng.random())
-            top = int((height - crop_height) * rng.random())
-            crop = left, top, left + crop_width, top + crop_height
-            if crop[2] == crop[0] or crop[3] == crop[1]:
-                continue
-            if torchvision_accepts(crop, boxes, option):
-                return crop, [box for box in boxes if has_centre(crop, box)]
+def attempts_of_mmdetection(width, height, rng: random.Random):
+    for _ in range(50):
+        w, h = rng.uniform(0.3 * width, width), rng.uniform(0.3 * height, height)
+        if 0.5 <= h / w <= 2:
+            left, top = rng.uniform(0, width - w), rng.uniform(0, height - h)
+            yield int(left), int(top), int(left + w), int(top + h)
+
+
+def attempts_of_torchvision(width, height, rng: random.Random):
+    for _ in range(40):
+        w, h = (int(side * rng.uniform(0.3, 1)) for side in (width, height))
+        if h and 0.5 <= w / h <= 2:
+            left, top = int((width - w) * rng.random()), int((height - h) * rng.random())
+            yield left, top, left + w, top + h
 
 
 def crop_mindspore(size, boxes: list[Box], min_ious, rng: random.Random):
@@ -116,8 +105,12 @@ ACCEPTS = {
     "mindspore": mindspore_accepts,
 }
 CROPS = {
-    "mmdetection": crop_mmdetection,
-    "torchvision": crop_torchvision,
+    "mmdetection": partial(
+        crop_until_accepted, draw=attempts_of_mmdetection, accepts=mmdetection_accepts
+    ),
+    "torchvision": partial(
+        crop_until_accepted, draw=attempts_of_torchvision, accepts=torchvision_accepts
+    ),
     "mindspore": crop_mindspore,
 }
 

@@ -58,11 +58,6 @@ def scale_as_floats(pixels, spec: ColourFactorsSpec, seed: int):
     return image
 
 
-def test_probability_zero_changes_nothing():
-    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
-    np.testing.assert_array_equal(changed(ramp, PhotometricSpec(probability=0), 0), ramp)
-
-
 def test_a_distortion_equals_the_float_transform_within_one_level():
     spec = PhotometricSpec(probability=1)
     for seed, pixels in enumerate(PHOTOGRAPHS * 4):

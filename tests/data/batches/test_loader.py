@@ -17,7 +17,6 @@ from ssd_core.data.batches.loader import Loader
 from ssd_core.data.batches.order import SampleOrder, sample_stream
 from ssd_core.errors import DataError, UsageError
 from ssd_core.structures import Annotations, Batch, Record, make_annotations
-from tests.datasets import split_of
 from tests.small_model import describe_input
 
 REPOSITORY = Path(__file__).parents[3]
@@ -226,16 +225,3 @@ def test_ctrl_c_ends_the_process():
             process.kill()
     assert process.returncode == -signal.SIGINT
     assert errors.decode().strip().endswith("KeyboardInterrupt")
-
-
-def test_shards_are_read_from_many_threads(bccd_shards):
-    reader = split_of(bccd_shards, "train")
-    options = {"batch_size": 20, "augment": AugmentConfig(crop_min_ious=())}
-    made = batches(make_loader(reader, num_threads=4, **options), 0, 5)
-    assert_same(batches(make_loader(reader, num_threads=1, **options), 0, 5), made)
-    order = SampleOrder(reader.shard_rows, seed=5)
-    records = reader.read(order.at(position)[1] for position in range(100))
-    for _, boxes, labels in made:
-        assert boxes.shape == (20, 32, 4)  # 25 objects at most
-        for row in labels:
-            assert row[row > 0].tolist() == next(records).annotations.labels.tolist()

@@ -305,26 +305,22 @@ def test_a_data_set_without_objects(tmp_path: Path) -> None:
         read(devkit(tmp_path, a=xml()))
 
 
-@pytest.mark.parametrize(
-    ("files", "places"),
-    [
-        ({"pom.xml": "<project></project>", "a.txt": "x"}, []),
-        ({"Annotations/a.xml": "", "Annotations/b.xml": xml(DOG), LIST: "a"}, [LIST]),
-        ({"b.xml": xml(DOG), "ImageSets/Segmentation/train.txt": "b", LIST: "b"}, [LIST]),
-        ({"b.xml": xml(DOG), LIST: "b", "ImageSets/Main/dog_train.txt": "b -1\na  1"}, [LIST]),
-        ({"b.xml": xml(DOG), LIST: "b.jpg", "ImageSets/Main/test.txt": "a"}, [LIST]),
-        ({"b.xml": xml(DOG), LIST: "b 1\na -1"}, [LIST]),
-        ({"b.xml": xml(DOG), LIST: "b 1\nphoto"}, [LIST]),
-    ],
-    ids=[
-        "other XML",
-        "damaged first file",
-        "main lists first",
-        "no lists of one class",
-        "a list of images without annotations",
-        "only a list of one class",
-        "a name that ends like a flag",
-    ],
-)
-def test_places_found(tmp_path: Path, files: dict[str, str], places: list[str]) -> None:
-    assert voc.find_places(FolderSource(put(tmp_path, files))) == places
+FOUND = {
+    "damaged first file": {"Annotations/a.xml": "", "Annotations/b.xml": xml(DOG), LIST: "a"},
+    "main lists first": {"ImageSets/Segmentation/train.txt": "b", LIST: "b"},
+    "no lists of one class": {LIST: "b", "ImageSets/Main/dog_train.txt": "b -1\na  1"},
+    "images without annotations": {LIST: "b.jpg", "ImageSets/Main/test.txt": "a"},
+    "only a list of one class": {LIST: "b 1\na -1"},
+    "a name that ends like a flag": {LIST: "b 1\nphoto"},
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_one_list_is_found(tmp_path: Path, name: str) -> None:
+    files = {"b.xml": xml(DOG)} if "Annotations/b.xml" not in FOUND[name] else {}
+    assert voc.find_places(FolderSource(put(tmp_path, files | FOUND[name]))) == [LIST]
+
+
+def test_other_xml_is_not_voc(tmp_path: Path) -> None:
+    put(tmp_path, {"pom.xml": "<project></project>", "a.txt": "x"})
+    assert voc.find_places(FolderSource(tmp_path)) == []

@@ -24,13 +24,12 @@ def pairs(dataset: SourceDataset) -> dict[str, list[str]]:
     }
 
 
-def pair(train: str, val: str) -> dict[str, str]:
+def pair(train: str, val: str, images: str = "images", labels: str = "labels") -> dict[str, str]:
     """Return a training image a and an evaluation image b with their labels."""
+    folders = {"a": train, "b": val}
     return {
-        f"{train}/a.jpg": "",
-        f"{train.replace('images', 'labels')}/a.txt": ROW,
-        f"{val}/b.jpg": "",
-        f"{val.replace('images', 'labels')}/b.txt": ROW,
+        **{f"{folder}/{name}.jpg": "" for name, folder in folders.items()},
+        **{f"{f.replace(images, labels)}/{name}.txt": ROW for name, f in folders.items()},
     }
 
 
@@ -55,26 +54,23 @@ LAYOUTS: dict[str, dict[str, str]] = {
     },
     **{
         f"places of another machine, {root}": {
-            "data.yaml": f"train: {root}images/x\nval: {root}images/y\nnames: [cat]".replace(
-                "/", sep
-            ),
+            "data.yaml": f"train: {root}images/x\nval: {root}images/y\nnames: [cat]",
             **pair("images/x", "images/y"),
         }
-        for root, sep in (("/home/me/set/", "/"), ("../../", "/"), ("C:/set/", "\\"), ("", "\\"))
+        for root in ("/home/me/set/", "../../")
     },
-    "folders with capitals": {
-        "Images/train/a.jpg": "",
-        "Labels/train/a.txt": ROW,
-        "Images/val/b.jpg": "",
-        "Labels/val/b.txt": ROW,
+    **{
+        f"places of Windows, {root}": {
+            "data.yaml": f"train: {root}images\\x\nval: {root}images\\y\nnames: [cat]",
+            **pair("images/x", "images/y"),
+        }
+        for root in ("C:\\set\\", "")
     },
+    "folders with capitals": pair("Images/train", "Images/val", "Images", "Labels"),
     **{
         f"{images} and {labels} for {written}": {
             "data.yaml": f"train: {written}/x\nval: {written}/y\nnames: [cat]",
-            f"{images}/x/a.jpg": "",
-            f"{labels}/x/a.txt": ROW,
-            f"{images}/y/b.jpg": "",
-            f"{labels}/y/b.txt": ROW,
+            **pair(f"{images}/x", f"{images}/y", images, labels),
         }
         for images, labels, written in (
             ("Images", "Labels", "images"),
