@@ -26,6 +26,7 @@ MINDSPORE_TESTS ?= tests/faults/test_train_kill.py::test_ends_at_random_moments_
 FUZZ ?= 50
 ROUNDS ?= 20
 SEEDS ?= 20
+FAULTS_TEST := tests/faults/test_pipeline.py
 FUZZ_TESTS := tests/fuzz tests/data/formats/test_damaged_annotations.py
 IMAGES ?= tools torch-cpu mindspore-cpu launcher
 
@@ -79,8 +80,9 @@ test: setup lint ## run all checks that need no accelerator
 fuzz: setup ## read files of every kind with random changes: half an hour; FUZZ=10 is shorter
 	@ulimit -v 16000000; SSD_FUZZ=$(FUZZ) nice $(BIN)/python -m pytest -n 2 -q $(FUZZ_TESTS)
 
-faults: setup ## kill a pipeline with a failing store at random moments: ROUNDS=20, 2 minutes each
-	@SSD_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -q tests/faults/test_pipeline.py
+faults: setup setup-mindspore ## kill a pipeline with a failing store at random moments, with both frameworks: ROUNDS=20
+	@SSD_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -q $(FAULTS_TEST)
+	@SSD_ROUNDS=$(ROUNDS) .venv-mindspore/bin/python -m pytest -q $(FAULTS_TEST)
 
 # Tests of one file use the same compiled graphs.
 test-mindspore: setup-mindspore ## run the tests that need MindSpore, and those of shards in its environment
