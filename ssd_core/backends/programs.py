@@ -22,7 +22,7 @@ class OtherProgram(NamedTuple):
     read: Callable[[bytes], dict[str, Array]]
     """Returns the arrays in the content of one of its files, by its names."""
     networks: Mapping[str, WeightLayout]
-    """Names and arrangement of the arrays, by backbone."""
+    """Names and arrangement of the arrays, by backbone and `… with a pyramid`."""
 
     def layout(self, model: ModelConfig) -> WeightLayout:
         """Return the layout of a network; one that the program does not have has our names."""

@@ -58,8 +58,6 @@ OURS = WeightLayout(layers={}, roles={}, prefix="", arrange=keep)
 
 
 def choose_layout(networks: Mapping[str, WeightLayout], model: ModelConfig) -> WeightLayout:
-    """Return the layout of a network, by backbone; one that a program does not have has our names.
-
-    No layout has a feature pyramid.
-    """
-    return OURS if model.pyramid else networks.get(model.backbone, OURS)
+    """Return the layout of a network; one that a program does not have has our names."""
+    network = f"{model.backbone} with a pyramid" if model.pyramid else model.backbone
+    return networks.get(network, OURS)

@@ -1,4 +1,4 @@
-"""MindSpore's SSD, `official/cv/SSD` of its model zoo: its models for 300 px."""
+"""MindSpore's SSD, `official/cv/SSD` of its model zoo: its five models."""
 
 from pathlib import Path
 
@@ -12,6 +12,9 @@ from ssd_core.networks import (
     MOBILENET_V1_EXTRAS,
     MOBILENET_V2_BRANCH,
     MOBILENET_V2_EXTRAS,
+    PYRAMID_INPUTS,
+    RESNET50,
+    TOWER_DEPTH,
     VGG16,
     mobilenet_v2_blocks,
 )
@@ -25,7 +28,10 @@ NORM_ROLES = {
 }
 """Of a norm, as in TensorFlow."""
 _LEVELS = 6
-"""Of all models."""
+"""Of the models for 300 px."""
+_PYRAMID_LEVELS = 5
+_HEADS = (("cls", "multi_cls_layers"), ("bbox", "multi_loc_layers"))
+_SHARED_HEADS = (("cls", "cls"), ("bbox", "loc"))
 
 
 def _residual(ours: str, theirs: str, *, expands: bool = True) -> dict[str, str]:
@@ -40,9 +46,9 @@ def _residual(ours: str, theirs: str, *, expands: bool = True) -> dict[str, str]
 
 
 def _heads() -> dict[str, str]:
-    """Return the names of the heads, which all models have in common."""
+    """Return the names of the heads, which all models for 300 px have in common."""
     layers = {}
-    for ours, theirs in (("cls", "multi_cls_layers"), ("bbox", "multi_loc_layers")):
+    for ours, theirs in _HEADS:
         for level in range(_LEVELS):
             for part, index in (("depthwise.conv", 0), ("depthwise.norm", 1), ("conv", 3)):
                 layers[f"heads.{ours}.{level}.{part}"] = f"multi_box.{theirs}.{level}.{index}"
@@ -64,16 +70,61 @@ def _mobilenet_v2() -> dict[str, str]:
     return layers | _heads()
 
 
-def _mobilenet_v1() -> dict[str, str]:
-    """Return the names of `ssd_mobilenet_v1`, which numbers the convolutions of all blocks."""
+def _mobilenet_v1_backbone() -> dict[str, str]:
+    """Return the names of MobileNetV1, which numbers the convolutions of all blocks."""
     theirs = "feature_extractor.mobilenet_v1.network"
     layers = norm_pair("backbone.stem", f"{theirs}.0")
     for index in range(len(MOBILENET_V1)):
         layers |= norm_pair(f"backbone.blocks.{index}.depthwise", f"{theirs}.{2 * index + 1}")
         layers |= norm_pair(f"backbone.blocks.{index}.pointwise", f"{theirs}.{2 * index + 2}")
+    return layers
+
+
+def _mobilenet_v1() -> dict[str, str]:
+    """Return the names of `ssd_mobilenet_v1`."""
+    layers = _mobilenet_v1_backbone()
     for extra in range(len(MOBILENET_V1_EXTRAS)):
         layers |= norm_pair(f"extras.{extra}", f"multi_residual.{extra}.features")
     return layers | _heads()
+
+
+def _resnet50_backbone() -> dict[str, str]:
+    """Return the names of ResNet-50 up to conv5."""
+    theirs = "feature_extractor.resnet"
+    layers = {"backbone.stem.conv": f"{theirs}.conv1", "backbone.stem.norm": f"{theirs}.bn1"}
+    for stage, (_, num_blocks) in RESNET50.items():
+        for index in range(num_blocks):
+            ours, block = f"backbone.conv{stage}.{index}", f"{theirs}.layer{stage - 1}.{index}"
+            for number, part in enumerate(("first", "second", "third"), 1):
+                layers[f"{ours}.{part}.conv"] = f"{block}.conv{number}"
+                layers[f"{ours}.{part}.norm"] = f"{block}.bn{number}"
+            if index == 0:
+                layers |= norm_pair(f"{ours}.shortcut", f"{block}.down_sample_layer")
+    return layers
+
+
+def _pyramid() -> dict[str, str]:
+    """Return the names behind the backbones of `ssd_mobilenet_v1_fpn` and `ssd_resnet50_fpn`.
+
+    Cells that share a convolution save it under the name that it has in the first of them.
+    """
+    layers = {}
+    for index in range(PYRAMID_INPUTS):
+        theirs = "feature_extractor.fpn"
+        layers[f"pyramid.lateral.{index}"] = f"{theirs}.lateral_convs_list.{index}"
+        layers |= norm_pair(f"pyramid.smooth.{index}", f"{theirs}.fpn_convs_list.{index}")
+    for index in range(_PYRAMID_LEVELS - PYRAMID_INPUTS):
+        theirs = f"feature_extractor.bottom_up.blocks.{index}"
+        layers |= norm_pair(f"pyramid.coarser.{index}", theirs)
+    for kind, short in _SHARED_HEADS:
+        ours, towers = f"heads.{kind}", f"multi_box.addition_layer_{short}"
+        layers[f"{ours}.conv"] = f"multi_box.{short}_layers.0"
+        for depth in range(TOWER_DEPTH):
+            layers[f"{ours}.tower.{depth}"] = f"{towers}.0.{depth}.features.0"
+            for level in range(_PYRAMID_LEVELS):
+                theirs = f"{towers}.{level}.{depth}.features.1"
+                layers[f"{ours}.norms.{level}.{depth}"] = theirs
+    return layers
 
 
 def _vgg16() -> dict[str, str]:
@@ -90,7 +141,9 @@ def _vgg16() -> dict[str, str]:
 
 def exchange_axes(ours: str, array: Array) -> Array:
     """Exchange x and y in the offsets of boxes: y, x, height, width there and in TensorFlow."""
-    if not ours.startswith("heads.bbox.") or ".depthwise." in ours:
+    layer = ours.rpartition(".")[0]
+    is_last = layer.endswith(".conv") and ".depthwise." not in layer
+    if not (layer.startswith("heads.bbox.") and is_last):
         return array
     return array.reshape(-1, 4, *array.shape[1:])[:, [1, 0, 3, 2]].reshape(array.shape)
 
@@ -103,6 +156,8 @@ MINDSPORE = {
     "mobilenet_v1": _layout(_mobilenet_v1()),
     "mobilenet_v2": _layout(_mobilenet_v2()),
     "vgg16_linear": _layout(_vgg16()),
+    "mobilenet_v1 with a pyramid": _layout(_mobilenet_v1_backbone() | _pyramid()),
+    "resnet50_conv5 with a pyramid": _layout(_resnet50_backbone() | _pyramid()),
 }
 
 

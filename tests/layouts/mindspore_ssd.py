@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import mindspore as ms
 from mindspore import Tensor, nn, ops
+from mindspore.ops import operations
 
 TABLE = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1))
 TABLE += ((6, 160, 3, 2), (6, 320, 1, 1))
@@ -26,10 +27,10 @@ def norm(channels):
 
 
 class ConvBNReLU(nn.Cell):
-    def __init__(self, channels_in, channels_out, size, stride=1, groups=1):
+    def __init__(self, channels_in, channels_out, size, stride=1, groups=1, shared=None):
         super().__init__()
-        convolution = same(channels_in, channels_out, size, stride, group=groups)
-        self.features = sequence(convolution, norm(channels_out), nn.ReLU6())
+        cell = shared or same(channels_in, channels_out, size, stride, group=groups)
+        self.features = sequence(cell, norm(channels_out), nn.ReLU6())
 
     def construct(self, x):
         return self.features(x)
@@ -140,35 +141,37 @@ class Ssd300(nn.Cell):
         return self.multi_box(features)
 
 
+def convolution(channels, width, size, stride=1, **options):
+    cells = same(channels, width, size, stride, **options), nn.BatchNorm2d(width), nn.ReLU6()
+    return sequence(*cells)
+
+
 class MobileNetV1(nn.Cell):
-    def __init__(self):
+    def __init__(self, levels):
         super().__init__()
-        cells, channels = [self.convolution(3, 32, 3, 2)], 32
+        self.levels = levels
+        cells, channels = [convolution(3, 32, 3, 2)], 32
         widths = (64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
         for index, width in enumerate(widths):
             stride = 2 if index in {1, 3, 5, 11} else 1
-            cells.append(self.convolution(channels, channels, 3, stride, group=channels))
-            cells.append(self.convolution(channels, width, 1))
+            cells.append(convolution(channels, channels, 3, stride, group=channels))
+            cells.append(convolution(channels, width, 1))
             channels = width
         self.network = nn.CellList(cells)
 
-    @staticmethod
-    def convolution(channels, width, size, stride=1, **options):
-        cells = same(channels, width, size, stride, **options), nn.BatchNorm2d(width), nn.ReLU6()
-        return sequence(*cells)
-
     def construct(self, x):
         features = ()
-        for cell in self.network:
+        for index, cell in enumerate(self.network):
             x = cell(x)
-            features += (x,)
-        return features[14], features[26]
+            if index in self.levels:
+                features += (x,)
+        return features
 
 
 class FeatureExtractor(nn.Cell):
     def __init__(self):
         super().__init__()
-        self.mobilenet_v1 = MobileNetV1()
+        self.mobilenet_v1 = MobileNetV1((14, 26))
 
     def construct(self, x):
         return self.mobilenet_v1(x)
@@ -189,6 +192,133 @@ class Ssd300MobileNetV1(nn.Cell):
         for extra in self.multi_residual:
             features += (extra(features[-1]),)
         return self.multi_box(features)
+
+
+class Bottleneck(nn.Cell):
+    def __init__(self, channels_in, channels_out, stride):
+        super().__init__()
+        hidden = channels_out // 4
+        self.conv1, self.bn1 = same(channels_in, hidden, 1), norm(hidden)
+        self.conv2, self.bn2 = same(hidden, hidden, 3, stride), norm(hidden)
+        self.conv3, self.bn3 = same(hidden, channels_out, 1), norm(channels_out)
+        self.relu, self.shrinks = nn.ReLU(), channels_in != channels_out
+        if self.shrinks:
+            cells = same(channels_in, channels_out, 1, stride), norm(channels_out)
+            self.down_sample_layer = sequence(*cells)
+
+    def construct(self, x):
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.relu(self.bn2(self.conv2(out)))
+        out = self.bn3(self.conv3(out))
+        return self.relu(out + (self.down_sample_layer(x) if self.shrinks else x))
+
+
+class ResNet50(nn.Cell):
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.bn1, self.relu = same(3, 64, 7, 2), norm(64), nn.ReLU()
+        self.halve = nn.MaxPool2d(3, 2, pad_mode="same")
+        width = 64
+        for stage, count in enumerate((3, 4, 6, 3), 1):
+            after, blocks = 128 * 2**stage, []
+            for index in range(count):
+                stride = 2 if stage > 1 and index == 0 else 1
+                blocks.append(Bottleneck(width, after, stride))
+                width = after
+            setattr(self, f"layer{stage}", sequence(*blocks))
+
+    def construct(self, x):
+        x = self.layer1(self.halve(self.relu(self.bn1(self.conv1(x)))))
+        third = self.layer2(x)
+        fourth = self.layer3(third)
+        return third, fourth, self.layer4(fourth)
+
+
+class TopDown(nn.Cell):
+    def __init__(self, channels):
+        super().__init__()
+        laterals = [same(width, 256, 1, has_bias=True) for width in channels]
+        self.lateral_convs_list = nn.CellList(laterals)
+        self.fpn_convs_list = nn.CellList([convolution(256, 256, 3) for _ in channels])
+        self.enlarge = operations.ResizeBilinearV2()
+
+    def construct(self, features):
+        merged = (self.lateral_convs_list[2](features[2]),)
+        for index in (1, 0):
+            side = features[index].shape[2]
+            larger = self.enlarge(merged[0], (side, side))
+            merged = (larger + self.lateral_convs_list[index](features[index]), *merged)
+        return tuple(self.fpn_convs_list[index](merged[index]) for index in range(3))
+
+
+class BottomUp(nn.Cell):
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.CellList([convolution(256, 256, 3, 2) for _ in range(2)])
+
+    def construct(self, features):
+        for block in self.blocks:
+            features += (block(features[-1]),)
+        return features
+
+
+class PyramidExtractor(nn.Cell):
+    def __init__(self, name, backbone, channels):
+        super().__init__()
+        self.name = name
+        setattr(self, name, backbone)
+        self.fpn, self.bottom_up = TopDown(channels), BottomUp()
+
+    def construct(self, x):
+        return self.bottom_up(self.fpn(getattr(self, self.name)(x)))
+
+
+class SharedMultiBox(nn.Cell):
+    """All levels share the convolutions of a tower, but not its norms."""
+
+    def __init__(self, num_outputs):
+        super().__init__()
+        self.addition_layer_loc, self.addition_layer_cls = self.towers(), self.towers()
+        self.loc_layers = sequence(same(256, 6 * 4, 3, has_bias=True))
+        self.cls_layers = sequence(same(256, 6 * num_outputs, 3, has_bias=True))
+        self.num_outputs = num_outputs
+
+    @staticmethod
+    def towers():
+        shared = [same(256, 256, 3, has_bias=True) for _ in range(4)]
+        cells = [[ConvBNReLU(256, 256, 3, shared=each) for each in shared] for _ in range(5)]
+        return nn.CellList([sequence(*of_level) for of_level in cells])
+
+    def construct(self, features):
+        offsets, logits = (), ()
+        for index, level in enumerate(features):
+            batch = level.shape[0]
+            found = self.loc_layers(self.addition_layer_loc[index](level)).transpose(0, 2, 3, 1)
+            offsets += (found.reshape(batch, -1, 4),)
+            found = self.cls_layers(self.addition_layer_cls[index](level)).transpose(0, 2, 3, 1)
+            logits += (found.reshape(batch, -1, self.num_outputs),)
+        return ops.cat(offsets, 1), ops.cat(logits, 1)
+
+
+class Ssd640(nn.Cell):
+    def __init__(self, extractor, num_outputs):
+        super().__init__()
+        self.multi_box = SharedMultiBox(num_outputs)
+        self.feature_extractor = extractor
+
+    def construct(self, x):
+        return self.multi_box(self.feature_extractor(x))
+
+
+def ssd640_mobilenet_v1(num_outputs):
+    """`ssd_mobilenet_v1_fpn`, likewise."""
+    backbone = MobileNetV1((10, 22, 26))
+    return Ssd640(PyramidExtractor("mobilenet_v1", backbone, (256, 512, 1024)), num_outputs)
+
+
+def ssd640_resnet50(num_outputs):
+    """`ssd_resnet50_fpn`, likewise."""
+    return Ssd640(PyramidExtractor("resnet", ResNet50(), (512, 1024, 2048)), num_outputs)
 
 
 class Ssd300Vgg16(nn.Cell):

@@ -8,6 +8,7 @@ from ssd_core.layouts.ckpt import read_ckpt
 from ssd_core.layouts.mindspore import write_checkpoint
 from ssd_core.model_dir import read_model
 from ssd_core.recipes import load_recipe
+from ssd_core.recipes.overrides import override
 from ssd_core.stages import import_weights
 from ssd_core.store import LocalDirectory
 from tests.contract.compute import make_batch
@@ -19,12 +20,19 @@ MODELS = {
     "ssd300_mobilenet_v1": "Ssd300MobileNetV1",
     "ssd300_mobilenet_v2": "Ssd300",
     "ssd300_vgg16_mindspore": "Ssd300Vgg16",
+    "ssd640_mobilenet_v1_fpn": "ssd640_mobilenet_v1",
+    "ssd640_resnet50_fpn": "ssd640_resnet50",
 }
+PYRAMID_SIDE = 128
+"""Of smaller images that the same layers compute in less time."""
 
 
 @pytest.fixture(scope="module", params=MODELS)
 def recipe(request):
-    return load_recipe(request.param)
+    recipe = load_recipe(request.param)
+    if recipe.train.model.pyramid:
+        return override(recipe, [f"train.model.image_size={PYRAMID_SIDE}"])
+    return recipe
 
 
 @pytest.fixture(scope="module")

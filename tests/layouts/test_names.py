@@ -13,7 +13,9 @@ PAGE = (Path(__file__).parents[2] / "docs" / "weights.md").read_text()
 
 
 def test_the_documented_names_are_those_of_the_table():
-    documented = re.findall(r"^\| `((?:backbone|extras|heads)\..+)` \| `(.+)` \|$", PAGE, re.M)
+    documented = re.findall(
+        r"^\| `((?:backbone|extras|heads|pyramid)\..+)` \| `(.+)` \|$", PAGE, re.M
+    )
     layouts = [layout for program in PROGRAMS.values() for layout in program.networks.values()]
     known = {pair for layout in layouts for pair in layout.layers.items()}
     assert len(documented) > 30
@@ -26,6 +28,8 @@ def test_the_documented_names_are_those_of_the_table():
         ("mindspore", "ssd300_mobilenet_v1"),
         ("mindspore", "ssd300_mobilenet_v2"),
         ("mindspore", "ssd300_vgg16_mindspore"),
+        ("mindspore", "ssd640_mobilenet_v1_fpn"),
+        ("mindspore", "ssd640_resnet50_fpn"),
         ("mmdetection", "ssd300_vgg16"),
         ("mmdetection", "ssd512_vgg16"),
         ("mmdetection", "ssdlite320_mobilenet_v2"),
