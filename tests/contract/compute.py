@@ -18,7 +18,8 @@ from ssd_core.structures import Batch
 
 PHOTOGRAPHS = sorted((Path(__file__).parents[2] / "examples/bccd/JPEGImages").glob("*.jpg"))
 NUM_CLASSES = 3
-NUM_STEPS = 10
+NUM_STEPS = {"ssd300_vgg16": 3, "ssd300_vgg16_mindspore": 3, "ssd640_resnet50_fpn": 3}
+"""Of networks whose states are large; of the others ten."""
 BATCH_SIZE = 2
 RATE = 2e-5
 OPTIONS = {
@@ -27,8 +28,9 @@ OPTIONS = {
         "train.loss_scale.growth_interval=4",
         "train.optimizer.clip_norm=50",
     ),
+    "ssd640_resnet50_fpn": ("train.model.image_size=128",),
 }
-"""Assignments to recipes: each option is used by one of them."""
+"""Assignments to recipes: options that none of them has, and smaller images for the same layers."""
 
 
 def configure(recipe):
@@ -57,21 +59,21 @@ def select(arrays, step):
 
 def compute(framework, recipe, states):
     config = configure(recipe)
-    side = config.model.image_size
+    side, num_steps = config.model.image_size, NUM_STEPS.get(recipe, 10)
     learner = open_backend(framework, "cpu", "fp32").learner(config, NUM_CLASSES)
     found, figures = {}, []
-    for step in range(NUM_STEPS):
+    for step in range(num_steps):
         if states is not None:
             learner.load_state(select(states, step))
         found |= {f"{step}:{name}": array for name, array in learner.state().items()}
         figures.append(learner.step(make_batch(step, side), RATE)())
     found |= {f"figures/{name}": np.array([each[name] for each in figures]) for name in figures[0]}
-    learner.load_state(select(found, NUM_STEPS - 1))
+    learner.load_state(select(found, num_steps - 1))
     backend = open_backend(framework, "cpu", "fp32")
     detector = backend.detector(
         config.model, NUM_CLASSES, learner.weights(), config.model.postprocess
     )
-    photographs = make_batch(NUM_STEPS, side).images
+    photographs = make_batch(num_steps, side).images
     outputs = detector.forward(detector.preprocess(photographs))
     return found | dict(zip(("logits", "offsets"), map(np.asarray, outputs), strict=True))
 
