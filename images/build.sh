@@ -9,10 +9,7 @@ cd "$(dirname "$0")/.."
 version=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' ssd_core/__init__.py)
 secrets=$(mktemp -d)
 trap 'rm -r "$secrets"' EXIT
-"${PYTHON:-python3}" -m pip config list 2> /dev/null |
-    sed -n "1i[global]
-s/^[^.]*\.\(index-url\|trusted-host\|proxy\|\(default-\)\?timeout\)='\(.*\)'\$/\1 = \3/p" \
-        > "$secrets/pip.conf"
+images/pip-settings.sh > "$secrets/pip.conf"
 
 for name in "$@"; do
     image=${REPOSITORY:-ssd-on-kubeflow}/$name:$version
