@@ -51,8 +51,9 @@ def load_detector(
         device: `auto`, `cpu`, `cuda` or `npu`; `auto` takes the fastest.
 
     Raises:
-        DataError: the model does not exist, or is incomplete or damaged.
-        UsageError: an argument is invalid, or the device is not available.
+        DataError: the model is incomplete or damaged.
+        UsageError: an argument is invalid, the model does not exist, or the device is not
+            available.
         ModuleNotFoundError: the framework is not installed.
     """
     from ssd_core.config import PredictConfig, parse_section

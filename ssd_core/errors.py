@@ -3,15 +3,18 @@
     SsdError                      base class
     ├── CrashedError        1     another process ended with a bug; see its log
     ├── ProcessFailedError        another process failed; the exit code is the same
-    ├── UsageError          2     an invalid argument: option, key, value, name, missing file
+    ├── UsageError          2     an invalid argument: option, key, value, name, path
     │   └── OwnershipError  2     the directory belongs to something else
-    ├── DataError           3     a data set, shard or model directory is invalid or missing
+    ├── DataError           3     a data set, model or output is incomplete, damaged or invalid
     ├── DivergedError       3     the training loss is no longer finite
     ├── GateError           3     a required accuracy or speed was not reached
     ├── RunFailedError      3     a run on a cluster failed; see the log of its step
     ├── TransientError  75     a rerun may succeed: disk full, store away, stall
     │   └── TakenOverError 76  another process goes on with the same training
     └── StoppedError  130, 143    Ctrl-C or SIGTERM, after the work so far was saved
+
+A path that leads to nothing, or to something else than the argument expects, is a UsageError. What
+is wrong inside of the expected data set, model or output is a DataError.
 
 A message is one line: location, problem, remedy. Any other exception is a bug and ends with exit
 code 1.
@@ -58,7 +61,7 @@ class ProcessFailedError(SsdError):
 
 
 class UsageError(SsdError):
-    """An argument is invalid: an option, a configuration key or value, or a name."""
+    """An argument is invalid: an option, a configuration key or value, a name, or a path."""
 
     exit_code = 2
 

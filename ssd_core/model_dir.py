@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from ssd_core.config import ModelConfig, Recipe, first_problem
-from ssd_core.errors import DataError, remedied
+from ssd_core.errors import DataError, UsageError, remedied
 from ssd_core.store import Location
 from ssd_core.store.known_file import KnownFile, digest_json, read_arrays, write_arrays
 from ssd_core.store.layout import MANIFEST_FILE
@@ -111,7 +111,8 @@ def read_model(location: Location) -> Model:
     """Read a model directory, or the one in the output directory of a training.
 
     Raises:
-        DataError: the directory does not exist, is something else, or is incomplete or damaged.
+        UsageError: the directory does not exist or is something else.
+        DataError: it is incomplete or damaged.
     """
     model_dir = _find(location)
     description = _read_config(model_dir)
@@ -157,17 +158,17 @@ def _find(location: Location) -> Location:
     if location.head(MANIFEST_FILE) is not None:
         problem = "is a converted data set, not a model"
     elif location.head(_EXPORTED_FILE) is not None:
-        raise DataError(
+        raise UsageError(
             f"{location} holds an exported file, not a model; to run it, use "
             f"--model {location / _EXPORTED_FILE}"
         )
     elif location.local is not None and location.local.is_file():
-        raise DataError(
+        raise UsageError(
             f"{location} is a file, not a model; 'ssd import-weights' makes a model of weights"
         )
     elif location.local is not None and not os.path.exists(location.local):
         problem = "does not exist"
-    raise DataError(
+    raise UsageError(
         f"{location} {problem}; expected the output of 'ssd train', or a file of 'ssd export'"
     )
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from ssd_core.errors import DataError
+from ssd_core.errors import DataError, UsageError
 from ssd_core.model_dir import read_description, read_model, write_description, write_model
 from ssd_core.store import LocalDirectory
 from ssd_core.store.known_file import KnownFile
@@ -65,14 +65,14 @@ def test_a_missing_file_is_named_with_the_remedy(model_dir: LocalDirectory, name
 
 
 def test_a_directory_without_a_model_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"holds no model: config.json is missing"):
+    with pytest.raises(UsageError, match=r"holds no model: config.json is missing"):
         read_model(LocalDirectory(tmp_path))
     (tmp_path / "model.onnx").write_bytes(b"")
-    with pytest.raises(DataError, match=r"an exported file.*--model .*/model\.onnx$"):
+    with pytest.raises(UsageError, match=r"an exported file.*--model .*/model\.onnx$"):
         read_model(LocalDirectory(tmp_path))
     for read in (read_model, read_description):
         with pytest.raises(
-            DataError, match="nowhere does not exist; expected the output of 'ssd train'"
+            UsageError, match="nowhere does not exist; expected the output of 'ssd train'"
         ):
             read(LocalDirectory(tmp_path / "nowhere"))
 

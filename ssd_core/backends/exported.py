@@ -9,7 +9,7 @@ from ssd_core.backends.base import DeviceInfo, missing_device
 from ssd_core.backends.formats import INPUT, OUTPUTS
 from ssd_core.config import ModelConfig, PostprocessSpec, first_problem
 from ssd_core.detection.postprocess import select_decoded
-from ssd_core.errors import DataError, require_package
+from ssd_core.errors import DataError, UsageError, require_package
 from ssd_core.model_dir import ModelDescription
 from ssd_core.process.processor import count_processors, read_processor_name
 from ssd_core.store import Location
@@ -65,15 +65,16 @@ def read_certificate(file: Location) -> Certificate:
     """Read the certificate of an exported file.
 
     Raises:
-        DataError: the file or its certificate is missing, or the certificate is damaged, or of a
-            version of this package without all keys.
+        UsageError: the file does not exist.
+        DataError: its certificate is missing, damaged, or of a version of this package without all
+            keys.
     """
     path = file.parent / certificate_name(file.name)
     try:
         return Certificate.model_validate_json(file.parent.get(path.name))
     except FileNotFoundError:
         if file.parent.head(file.name) is None:
-            raise DataError(f"{file} does not exist; expected a file of 'ssd export'") from None
+            raise UsageError(f"{file} does not exist; expected a file of 'ssd export'") from None
         problem = f"{path} is missing"
     except ValidationError as error:
         problem = f"{path}: {first_problem(error)}"

@@ -172,7 +172,7 @@ def read_series(location: Location) -> list[Measurement]:
         except ValidationError as error:
             raise DataError(
                 f"{location}/{key}: {first_problem(error)}; expected a measurement of "
-                "`ssd benchmark`"
+                "'ssd benchmark'"
             ) from None
     return series
 

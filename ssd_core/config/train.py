@@ -192,7 +192,7 @@ class TrainConfig(Section):
         if size == "auto":
             raise ValueError(
                 "the largest batch depends on the device; find it there with "
-                "`ssd train --batch-size auto`, then set its number"
+                "'ssd train --batch-size auto', then set its number"
             )
         return size
 

@@ -219,6 +219,15 @@ class Findings:
             self._listed_counts[finding.code] += 1
             self.listed.append(finding)
 
+    def drop_repeated(self) -> None:
+        """Keep one of equal findings: an image in several splits is checked once for each."""
+        kept: dict[Finding, None] = {}
+        for finding in self.listed:
+            if finding in kept:
+                self.counts[finding.code] -= finding.count
+            kept[finding] = None
+        self.listed = list(kept)
+
     def totals(self) -> str:
         """Return the numbers of errors and warnings as text."""
         counts = {"error": self.num_errors, "warning": self.num_warnings}

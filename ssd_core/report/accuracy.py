@@ -15,6 +15,7 @@ from ssd_core.report.charts import (
     Chart,
     Line,
     class_colour,
+    class_colours,
     class_dash,
     line_chart,
 )
@@ -39,7 +40,6 @@ _MAX_COUNTED = 40
 def accuracy(results: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of the section, from the `results.json` of an evaluation."""
     classes = sorted(results["classes"], key=lambda row: (row["ap"] is None, -(row["ap"] or 0)))
-    has_colours = len(classes) <= NUM_COLOURS
     counts = results["sizes"] | results.get("aspects", {})
     return {
         "summary": list(_summary(results, classes)),
@@ -48,9 +48,8 @@ def accuracy(results: Mapping[str, Any]) -> dict[str, Any]:
             for group, rows in group_metrics(results["metrics"]).items()
         },
         "class_metrics": class_metrics(results),
-        "classes": [
-            row | {"colour": class_colour(row["label"]) if has_colours else None} for row in classes
-        ],
+        "classes": classes,
+        "colours": class_colours(results["classes"]),
         "charts": list(_charts(results)),
         "errors": [
             (name, ERROR_TYPES.get(name, ""), each["count"], each["ap50_cost"])

@@ -1,9 +1,10 @@
 """Geometry and colours (any of CSS) of the charts; the templates turn them into SVG."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -137,6 +138,13 @@ def class_colour(label: int) -> str:
     return _PALETTE[(label - 1) % NUM_COLOURS]
 
 
+def class_colours(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the colour of each class by its name; nothing if some would have the same."""
+    if len(rows) > NUM_COLOURS:
+        return {}
+    return {row["name"]: class_colour(row["label"]) for row in rows}
+
+
 def class_dash(label: int) -> str:
     """Return the dashes of a label's line."""
     return DASHES[(label - 1) % len(DASHES)]
@@ -186,25 +194,21 @@ def bar_chart(
     *,
     labels: tuple[str, str],
     x_ticks: Ticks,
-    is_stacked: bool = False,
 ) -> Chart:
-    """Lay out bars, those of several series side by side or stacked.
+    """Lay out bars, those of several series side by side.
 
     All series have the same number of bins; bin k spans the positions k to k + 1. The labels are
     those of the x and the y axis.
     """
     values = np.array([each.values for each in series], np.float64)
-    floors = np.cumsum(values, axis=0) - values if is_stacked else np.zeros_like(values)
-    y_ticks = round_ticks(0, float((floors + values).max(initial=0)))
-    share = (1 - _BAR_GAP) / (1 if is_stacked else len(series))
+    y_ticks = round_ticks(0, float(values.max(initial=0)))
+    share = (1 - _BAR_GAP) / len(series)
     bars = []
     for number, each in enumerate(series):
-        start = _BAR_GAP / 2 + (0 if is_stacked else number * share)
         for column in np.flatnonzero(values[number]).tolist():
-            value, floor = float(values[number, column]), float(floors[number, column])
-            x_span = (column + start, column + start + share)
+            left, value = column + _BAR_GAP / 2 + number * share, float(values[number, column])
             name = f"{each.name} {value:,.4g}"
-            bars.append(Rectangle(x_span, (floor, floor + value), each.colour, name))
+            bars.append(Rectangle((left, left + share), (0, value), each.colour, name))
     return Chart(
         title=title,
         width=WIDTH,

@@ -5,6 +5,7 @@ from typing import Any
 
 from ssd_core import __version__
 from ssd_core.metrics import METRICS, Metric, key_metrics
+from ssd_core.report.charts import class_colours
 from ssd_core.report.images import AnnotatedImage
 
 _HEADLINE = ("ap", "ap50")
@@ -78,6 +79,7 @@ def content(
         ],
         "num_changed": results["num_changed_images"],
         "pictures": pictures,
+        "colours": class_colours(results["classes"]),
         "speeds": _speed_rows(results),
         "devices": [each["device"] for each in results["speeds"]],
         "min_score": results["min_score"],

@@ -12,12 +12,12 @@ from ssd_core.data.inspection.statistics import IOU_EDGES, NUM_OCTAVES, SHAPE_BI
 from ssd_core.data.inspection.table import SIZES
 from ssd_core.report.charts import (
     INK,
-    NUM_COLOURS,
     Chart,
     Line,
     Series,
     bar_chart,
     class_colour,
+    class_colours,
     heat_map,
     line_chart,
     round_ticks,
@@ -58,8 +58,6 @@ def content(
         each if len(each) <= _MAX_CHANGE else f"{each[: _MAX_CHANGE - 1]}…"
         for each in results["assignments"]
     ]
-    has_colours = len(classes) <= NUM_COLOURS
-    colours = {row["name"]: class_colour(row["label"]) for row in classes if has_colours}
     counts = {row["name"]: sum(row["objects"].values()) for row in classes}
     reach = results["anchors"].get(results["recipe"])
     has_objects = any(counts.values())
@@ -76,7 +74,7 @@ def content(
         "reach": reach,
         "counts": counts,
         "classes": sorted(classes, key=lambda row: -counts[row["name"]]),
-        "colours": colours,
+        "colours": class_colours(classes),
         "sizes": SIZES,
         "unit": _unit(reach),
         "objects_chart": _objects_chart(results),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from ssd_core.metrics import METRICS, group_metrics
 from ssd_core.model_dir import ModelDescription
@@ -34,6 +35,7 @@ def render_page(name: str, content: Mapping[str, Any]) -> str:
         "figure": _figure,
         "percent": percent,
         "cell": _cell,
+        "path": _path,
         "quote": shlex.quote,
     }
     return environment.get_template(f"{name}.j2").render(content)
@@ -74,6 +76,11 @@ def percent(part: float, whole: float) -> str:
 def _figure(value: float | None, digits: int = 3) -> str:
     """Format a number; a dash for None, which had nothing to measure."""
     return "–" if value is None else f"{value:,.{digits}f}"
+
+
+def _path(text: str) -> Markup:
+    """Return a path that is broken after slashes where a line is too short."""
+    return Markup("/<wbr>").join(text.split("/"))
 
 
 def _cell(text: object) -> str:

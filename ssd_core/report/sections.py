@@ -16,6 +16,7 @@ from ssd_core.report.charts import (
     Line,
     class_colour,
     line_chart,
+    round_ticks,
 )
 from ssd_core.report.commands import flatten, next_steps, repeat_commands
 
@@ -103,7 +104,11 @@ def _trend(verdict: Mapping[str, Any] | None) -> Chart | None:
             limits = [verdict["median"] + margin] * 2
             lines.append(Line(f"{name} limit of the noise", x_range, limits, class_colour(2)))
     title = "Earlier runs of the series and this one"
-    return line_chart(title, lines, x_label="run", x_range=x_range, width=THIRD_WIDTH)
+    highest = max(max(line.ys) for line in lines)
+    y_range = (0.0, round_ticks(0, highest)[-1][0])  # from 0, so that noise looks like noise
+    return line_chart(
+        title, lines, x_label="run", x_range=x_range, y_range=y_range, width=THIRD_WIDTH
+    )
 
 
 def training(log: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:

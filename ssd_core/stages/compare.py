@@ -30,7 +30,7 @@ from ssd_core.store.local import write_file
 
 PAGE_FILE = "compare.html"
 _STAGES = ("evaluate", "evaluate_files")
-_EXPECTED = "the output of ssd evaluate"
+_EXPECTED = "the output of 'ssd evaluate'"
 _DRAWN = 6
 """Images on the page."""
 
@@ -96,7 +96,7 @@ def _read_speeds(a: Location, b: Location) -> list[dict[str, Any]]:
     steps = [step_of(each, "benchmark") for each in (a, b)]
     if not all(step.head(RESULTS_FILE) for step in steps):
         return []
-    found = [read_output(step, "the output of ssd benchmark").results for step in steps]
+    found = [read_output(step, "the output of 'ssd benchmark'").results for step in steps]
     return [
         {"device": each["environment"]["device_name"], "metrics": each["metrics"]} for each in found
     ]

@@ -35,7 +35,7 @@ def read_evaluation(directory: Location, model: OpenedModel) -> StageOutput:
     Raises:
         UsageError: it is not an evaluation of this model, or was computed in another way.
     """
-    output = read_output(directory, "the output of `ssd evaluate`")
+    output = read_output(directory, "the output of 'ssd evaluate'")
     measured = output.invocation["inputs"].get("model", {}).get("digest")
     if output.invocation["stage"] != "evaluate" or measured != model.source.digest:
         raise UsageError(f"{directory} is not an evaluation of {model.source.uri}")

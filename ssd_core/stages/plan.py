@@ -175,7 +175,7 @@ def _check_has_memory(device: Mapping[str, Any]) -> None:
     if device["memory"] is None:
         raise UsageError(
             f"--batch-size auto needs the memory of a GPU or NPU, not that of {device['name']}; "
-            "choose --batch-size N, `ssd plan` estimates it"
+            "choose --batch-size N, 'ssd plan' estimates it"
         )
 
 

@@ -93,7 +93,7 @@ def run(
         return _predict_all(detector, paths, folder)
 
     results = run_stage(invocation, out_dir, work, in_place=True)
-    _announce(results, out_dir, out_dir / PICTURES_DIR if config.has_pictures else out_dir)
+    _announce(results, config, out_dir)
     return StageResult(metadata={name: float(results[name]) for name in ("images", "detections")})
 
 
@@ -204,13 +204,14 @@ def _draw_video(outcomes: Iterable[Outcome], path: Path, rate: float) -> Iterato
         yield Outcome(each.image, each.name, None, None, error)
 
 
-def _announce(results: Results, out_dir: Location, shown: Location) -> None:
+def _announce(results: Results, config: PredictConfig, out_dir: Location) -> None:
     """Log the number of objects; raise DataError if an image could not be read."""
     errors = results["errors"]
     num_images = format_count(results["images"], "image")
     num_objects = format_count(results["detections"], "object")
     if results["images"]:
-        announce("found %s in %s: %s", num_objects, num_images, shown)
+        shown = out_dir / PICTURES_DIR if config.has_pictures else out_dir
+        announce("found %s of score ≥ %g in %s: %s", num_objects, config.score, num_images, shown)
     if errors:
         rest = f"the results of the other {num_images} are complete"
         raise DataError(

@@ -18,7 +18,6 @@ from ssd_core.logs import logger
 from ssd_core.metrics import key_metrics
 from ssd_core.report import sections
 from ssd_core.report.accuracy import accuracy
-from ssd_core.report.charts import NUM_COLOURS, class_colour
 from ssd_core.report.images import AnnotatedImage, annotate_image, take_while_small
 from ssd_core.report.page import render_page
 from ssd_core.stages.evaluated import open_evaluated
@@ -98,8 +97,6 @@ def _content(
     is_illustrated = section.images and "evaluate" in outputs
     reader = open_evaluated(outputs["evaluate"], data_dir) if is_illustrated else None
     content["images"] = _images(section, outputs["evaluate"], reader) if reader else []
-    classes = reader.classes if reader and len(reader.classes) <= NUM_COLOURS else ()
-    content["image_classes"] = [(info.name, class_colour(info.label)) for info in classes]
     content["image_threshold"] = section.score_threshold
     return content
 

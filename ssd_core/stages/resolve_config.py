@@ -13,7 +13,7 @@ from ssd_core.recipes.overrides import override
 from ssd_core.stages.frame import Input, Invocation, Results, run_stage
 from ssd_core.store import Location
 
-_EXPECTED = "expected a recipe as `ssd recipes NAME` prints it"
+_EXPECTED = "expected a recipe as 'ssd recipes NAME' prints it"
 
 
 def run(

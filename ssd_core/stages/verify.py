@@ -34,8 +34,7 @@ def run(root: Location) -> Iterator[Verified]:
     """Verify a data set, a model, the output of a stage, or all of them below a root.
 
     Raises:
-        UsageError: the directory does not exist, or one below it cannot be listed.
-        DataError: it contains nothing to verify.
+        UsageError: the directory does not exist, contains nothing to verify, or cannot be listed.
     """
     if root.local is not None and not root.local.is_dir():
         raise UsageError(f"{root}: the directory does not exist")
@@ -45,7 +44,7 @@ def run(root: Location) -> Iterator[Verified]:
         folders.setdefault(folder, set()).add(name)
     kinds = {folder: _find_kinds((root / folder).name, names) for folder, names in folders.items()}
     if not any(kinds.values()):
-        raise DataError(
+        raise UsageError(
             f"{root} contains neither a converted data set ({MANIFEST_FILE}) nor a model "
             f"({CONFIG_FILE} and {WEIGHTS_FILE}) nor the output of a stage ({RESULTS_FILE})"
         )

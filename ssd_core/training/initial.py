@@ -66,8 +66,7 @@ class InitialWeights:
         """SHA-256 of the file with the weights; "" for random ones.
 
         Raises:
-            UsageError: the file does not exist.
-            DataError: the model is missing.
+            UsageError: the file or the model does not exist.
         """
         if not self._config.source:
             return ""

@@ -50,10 +50,10 @@ SOURCES = {
     "s3://": "bucket",
 }
 DATA = {
-    "nowhere": (3, "nowhere does not exist; create or complete one with"),
-    "MODEL": (3, "is a model, not a converted data set; create or complete one with"),
-    "empty": (3, "holds no converted data set"),
-    "file": (3, "holds no converted data set"),
+    "nowhere": (2, "nowhere does not exist; create or complete one with"),
+    "MODEL": (2, "is a model, not a converted data set; create or complete one with"),
+    "empty": (2, "holds no converted data set"),
+    "file": (2, "holds no converted data set"),
     "broken": (3, "is not JSON"),
     "nested": (3, "is not JSON"),
     "foreign": (3, "schema version 99"),
@@ -61,10 +61,10 @@ DATA = {
     "ftp://host/data": (2, "is not supported here"),
 }
 MODELS = {
-    "nowhere": (3, "does not exist; expected the output of 'ssd train'"),
-    "DATA": (3, "is a converted data set, not a model; expected the output of 'ssd train'"),
-    "file": (3, "is a file, not a model; 'ssd import-weights' makes a model of weights"),
-    "empty": (3, "holds no model: config.json is missing"),
+    "nowhere": (2, "does not exist; expected the output of 'ssd train'"),
+    "DATA": (2, "is a converted data set, not a model; expected the output of 'ssd train'"),
+    "file": (2, "is a file, not a model; 'ssd import-weights' makes a model of weights"),
+    "empty": (2, "holds no model: config.json is missing"),
     "broken": (3, "config.json"),
 }
 OUTS = {
@@ -148,7 +148,7 @@ COMMANDS = [
     ([*TRAIN, "demo", "--config", "file"], 2, "both given; leave one of them out"),
     ([*TRAIN[:-1], "--config", "nowhere.json"], 2, "nowhere.json: does not exist; expected"),
     ([*TRAIN[:-1], "--config", "empty"], 2, "empty: is a folder; expected a recipe as"),
-    ([*TRAIN[:-1], "--config", "file"], 2, "file: expected a recipe as `ssd recipes NAME`"),
+    ([*TRAIN[:-1], "--config", "file"], 2, "file: expected a recipe as 'ssd recipes NAME'"),
     ([*TRAIN, "demoo"], 2, "unknown recipe 'demoo'; did you mean 'demo'?"),
     ([*TRAIN, "demo", "--set", "train.epoch=1"], 2, "did you mean 'train.epochs'?"),
     ([*TRAIN, "demo", "--set", "train.epochs=x"], 2, "train.epochs: "),
@@ -214,7 +214,7 @@ COMMANDS = [
     ([*EXPORT, "air", "--framework", "torch"], 2, "not write format 'air'; use --framework minds"),
     ([*EXPORT, "torchscript", "--images", "empty"], 2, "empty: the folder has no images"),
     ([*EXPORT, "torchscript", "--images", "file"], 3, "file: "),
-    (["export", "nowhere", "--format", "torchscript", "--out", "o"], 3, "nowhere does not exist"),
+    (["export", "nowhere", "--format", "torchscript", "--out", "o"], 2, "nowhere does not exist"),
     (["report", "nowhere", "--out", "o"], 2, "nowhere does not exist; expected the output dir"),
     (["report", "empty", "--out", "o"], 2, "has no invocation.json"),
     (["report", "broken", "--out", "o"], 3, "is not JSON"),
@@ -226,7 +226,7 @@ COMMANDS = [
     (["recipes", "demo", "--set", "a"], 2, "is not of the form section.key=value"),
     (["verify", "nowhere"], 2, "nowhere: the directory does not exist"),
     (["verify", "file"], 2, "file: the directory does not exist"),
-    (["verify", "empty"], 3, "contains neither a converted data set"),
+    (["verify", "empty"], 2, "contains neither a converted data set"),
     (["verify", "broken"], 3, "damaged or missing file"),
     *(
         ([*each, "--data", "DATA", "--out", "DATA/o"], 2, "inside the data set")

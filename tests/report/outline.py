@@ -3,7 +3,7 @@
 import re
 from html.parser import HTMLParser
 
-VOID = {"meta", "br", "input", "link", "img"}
+VOID = {"meta", "br", "input", "link", "img", "wbr"}
 
 
 class Outline(HTMLParser):

@@ -81,12 +81,6 @@ def test_bars_of_several_series_are_next_to_each_other():
     assert chart.legend == (A, B)
 
 
-def test_stacked_bars_are_on_top_of_each_other():
-    _, found = bars(A, B, is_stacked=True)
-    assert found["a 1"][0] == found["b 3"][0]
-    assert (found["a 1"][1], found["b 3"][1]) == ((0, 1), (1, 4))
-
-
 def test_one_series_needs_no_legend_and_no_values_no_bars():
     chart, found = bars(Series("a", [0, 0], "red"))
     assert (chart.legend, found) == ((), {})

@@ -32,7 +32,7 @@ def empty_content(**parts):
     names = ("accuracy", "speed", "training", "images", "configuration", "environment", "origins")
     names += ("next_steps", "repeat")
     content = dict.fromkeys(names) | {"title": "A run", "subtitle": [], "headline": []}
-    return content | {"image_classes": [], "image_threshold": 0.5} | parts
+    return content | {"image_threshold": 0.5} | parts
 
 
 def full_content(name):
@@ -57,7 +57,6 @@ def full_content(name):
         headline=[("0.5", name, name)],
         accuracy=accuracy(evaluated),
         images=[image],
-        image_classes=[(name, "#123456")],
         speed=speed(measured),
         training={"charts": [chart], "facts": [(name, name)]},
         configuration=[(name, [(name, name)])],

@@ -36,6 +36,7 @@ def test_a_series_becomes_a_chart_with_its_noise(earlier, margin, lines):
         return
     speed, *limits = found["trend"].lines
     assert list(speed.ys) == [*earlier, 8.5]
+    assert found["trend"].y_range == (0, 10 if margin is None else 15)
     assert [list(line.ys) for line in limits] == [[12.0, 12.0], [8.0, 8.0]][: lines - 1]
 
 

@@ -104,14 +104,15 @@ def test_pipeline_runs_show_images_and_speeds(evaluation_dir, speed_dir, tmp_pat
     first = results["changed_images"][:6]
     assert drawn == sum(sum(row["only_a"].values()) for row in first) > 6
     assert "+100.0 %" in page
+    assert page.count('<span class="swatch"') == 3, "the colours of the classes"
     assert_self_contained(page)
 
 
 @pytest.mark.parametrize(
     ("other", "problem"),
     [
-        ("missing", "missing does not exist; expected the output of ssd evaluate"),
-        ("comparison", "is of stage 'compare'; expected the output of ssd evaluate"),
+        ("missing", "missing does not exist; expected the output of 'ssd evaluate'"),
+        ("comparison", "is of stage 'compare'; expected the output of 'ssd evaluate'"),
     ],
 )
 def test_a_directory_without_an_evaluation_to_compare_is_refused(root, other, problem):

@@ -211,7 +211,7 @@ def test_wrong_arguments_keep_earlier_results_and_a_failing_run_removes_them(
     trained_dir, evaluation_dir, undecodable_shards, tmp_path
 ):
     out_dir = Path(shutil.copytree(evaluation_dir, tmp_path / "out"))
-    with pytest.raises(DataError, match="nothing does not exist; create or complete"):
+    with pytest.raises(UsageError, match="nothing does not exist; create or complete"):
         run(trained_dir, tmp_path / "nothing", out_dir)
     assert read(out_dir / "results.json") == read(evaluation_dir / "results.json")
     with pytest.raises(DataError, match=r"\.jpg: the file cannot be decoded"):
@@ -223,7 +223,7 @@ def test_wrong_arguments_are_named_and_leave_nothing_behind(trained_dir, bccd_sh
     out_dir, blocked = tmp_path / "out", tmp_path / "file"
     with pytest.raises(UsageError, match=r"evaluate\.batch_sise.*evaluate\.batch_size"):
         run(trained_dir, bccd_shards, out_dir, {"batch_sise": 3})
-    with pytest.raises(DataError, match="no does not exist; expected the output"):
+    with pytest.raises(UsageError, match="no does not exist; expected the output"):
         run(tmp_path / "no", bccd_shards, out_dir)
     assert not out_dir.exists()
     blocked.write_text("")

@@ -154,7 +154,6 @@ def _flip(path):
         (lambda file: file.with_name("model.onnx.json").write_text("{}"), "json: .*; write both"),
         (_flip, "is damaged"),
         (lambda file: file.unlink(), "is missing"),
-        (lambda file: shutil.rmtree(file.parent), "model.onnx does not exist; expected a file of"),
     ],
 )
 def test_a_damaged_file_is_refused(damage, problem, exported, tmp_path):
@@ -164,7 +163,9 @@ def test_a_damaged_file_is_refused(damage, problem, exported, tmp_path):
         load_detector(tmp_path / "copy" / "model.onnx")
 
 
-def test_a_framework_that_cannot_compute_a_model_is_refused(exported, trained_dir):
+def test_a_model_that_cannot_be_computed_is_refused(exported, trained_dir):
+    with pytest.raises(UsageError, match="nowhere.onnx does not exist; expected a file of"):
+        load_detector("nowhere.onnx")
     with pytest.raises(UsageError, match="an exported file .*; use --framework onnxruntime or"):
         load_detector(exported["fp32"], framework="torch")
     with pytest.raises(UsageError, match="a model .*; use --framework torch or mindspore"):

@@ -12,7 +12,7 @@ from PIL import Image
 from ssd_core.config import ConvertConfig
 from ssd_core.data.inspection.proposal import propose_anchors, to_assignment
 from ssd_core.data.inspection.table import join_objects, read_table
-from ssd_core.errors import DataError, UsageError
+from ssd_core.errors import UsageError
 from ssd_core.metrics import METRICS
 from ssd_core.recipes import RECIPES, load_recipe
 from ssd_core.recipes.overrides import override
@@ -193,6 +193,6 @@ def test_wrong_arguments_are_named(bccd_shards, tmp_path):
         run(bccd_shards, out_dir, recipe="dema")
     with pytest.raises(UsageError, match="has no recipe to change; add --recipe NAME"):
         run(bccd_shards, out_dir, assignments=["train.seed=1"])
-    with pytest.raises(DataError, match="no converted data set"):
+    with pytest.raises(UsageError, match="no converted data set"):
         run(tmp_path, out_dir)
     assert not out_dir.exists()

@@ -51,7 +51,7 @@ def test_each_image_gets_a_line_and_a_copy(trained_dir, tmp_path, caplog):
             assert 0 <= y0 < y1 <= 480
             assert found["score"] >= 0.2
             assert found["class"] in {"RBC", "WBC", "Platelets"}
-    assert f"objects in 3 images: {tmp_path / 'pictures'}" in caplog.text
+    assert f"objects of score ≥ 0.2 in 3 images: {tmp_path / 'pictures'}" in caplog.text
     assert result.metadata["images"] == 3
     assert result.metadata["detections"] == sum(len(line["detections"]) for line in lines) > 0
 

@@ -50,14 +50,14 @@ def test_a_recipe_is_read_from_a_file(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "does not exist; expected a recipe as `ssd recipes NAME` prints it"),
+        (None, "does not exist; expected a recipe as 'ssd recipes NAME' prints it"),
         (
             b'{"name": "x",\n "train": {"epochs": 3\n  "steps": 4}}',
             "neither JSON nor YAML: line 3 column 10: expected ',' or '}', but got ':'",
         ),
         (b"name: 2024-99-99", "neither JSON nor YAML: is not YAML: month must be in 1..12"),
         (b"[" * 50_000, "neither JSON nor YAML: is nested too deeply"),
-        (b"[]", "expected a recipe as `ssd recipes NAME` prints it"),
+        (b"[]", "expected a recipe as 'ssd recipes NAME' prints it"),
         (b"name: x", "description is missing"),
         (b"{name: x, description: y, trian: {}}", "unknown key 'trian'; did you mean 'train'?"),
     ],

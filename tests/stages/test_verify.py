@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ssd_core.errors import DataError, UsageError
+from ssd_core.errors import UsageError
 from ssd_core.stages import verify
 from ssd_core.stages.frame import Invocation, run_stage
 from ssd_core.store import LocalDirectory
@@ -114,7 +114,7 @@ def test_the_output_of_a_stage_is_compared(tmp_path: Path, name: str, fault: str
 
 
 def test_a_directory_without_data_sets_and_models_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="contains neither a converted data set"):
+    with pytest.raises(UsageError, match="contains neither a converted data set"):
         list(verify.run(LocalDirectory(tmp_path)))
     with pytest.raises(UsageError, match="nowhere: the directory does not exist"):
         list(verify.run(LocalDirectory(tmp_path / "nowhere")))

@@ -127,7 +127,7 @@ def test_a_killed_upload_is_completed(
     )
     done = [r.target for r in user_proxy.seen if r.method == "PUT" and moment not in r.target]
     if moment != "manifest.json":  # this request completes although its sender is dead
-        text = refusal(lambda: open_split(location, "train"), DataError)
+        text = refusal(lambda: open_split(location, "train"), UsageError)
         assert f"{location} holds no converted data set" in text
     user_proxy.heal()
     rerun = subprocess.run(command, capture_output=True, text=True)

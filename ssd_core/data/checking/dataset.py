@@ -67,6 +67,7 @@ def check_dataset(source: Source, config: ConvertConfig) -> CheckedDataset:
             )
         except DataError as error:
             findings.add("split_unusable", split.place, str(error))
+    findings.drop_repeated()
     return CheckedDataset(
         format=dataset.format,
         classes=tuple(info.name for info in dataset.classes),

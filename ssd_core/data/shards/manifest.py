@@ -11,7 +11,7 @@ from pydantic_core import from_json
 
 from ssd_core.config import ConvertConfig, ShardFormat, SplitName, first_problem
 from ssd_core.data.sources.base import SourceFile, is_inside
-from ssd_core.errors import DataError, OwnershipError, remedied
+from ssd_core.errors import DataError, OwnershipError, UsageError, remedied
 from ssd_core.model_dir import CONFIG_FILE, MODEL_DIR
 from ssd_core.store import Location
 from ssd_core.store.known_file import KnownFile, digest_json
@@ -183,13 +183,14 @@ def read_manifest(data_dir: Location) -> Manifest:
     """Read and check `manifest.json`.
 
     Raises:
-        DataError: it is missing, broken or changed, or a newer converter wrote it.
+        UsageError: it is missing.
+        DataError: it is broken or changed, or a newer converter wrote it.
     """
     path = f"{data_dir}/{MANIFEST_FILE}"
     try:
         content = data_dir.get(MANIFEST_FILE)
     except (FileNotFoundError, NotADirectoryError):
-        raise DataError(
+        raise UsageError(
             f"{data_dir} {_describe_other(data_dir)}; "
             "create or complete one with 'ssd convert SOURCE --out DIR'"
         ) from None

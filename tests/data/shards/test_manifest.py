@@ -18,7 +18,7 @@ from ssd_core.data.shards.manifest import (
     write_manifest,
 )
 from ssd_core.data.sources.base import SourceFile
-from ssd_core.errors import DataError
+from ssd_core.errors import DataError, UsageError
 from ssd_core.store import LocalDirectory
 from ssd_core.structures import ClassInfo
 
@@ -50,7 +50,7 @@ def test_a_manifest_of_an_earlier_converter_is_read(tmp_path: Path) -> None:
 
 
 def test_a_missing_manifest_names_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds no converted data set: manifest.json is missing"):
+    with pytest.raises(UsageError, match="holds no converted data set: manifest.json is missing"):
         read_manifest(LocalDirectory(tmp_path))
 
 
