@@ -5,7 +5,7 @@ import math
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -141,6 +141,18 @@ def format_count(count: int, noun: str) -> str:
     """Return a number with its noun: `1 step`, `1,200 classes`."""
     plural = "es" if noun.endswith(("s", "x")) else "s"
     return f"{count:,} {noun}{plural * (count != 1)}"
+
+
+def align(rows: Sequence[Sequence[str]], numbers: Container[int] = ()) -> list[str]:
+    """Return one line per row with its cells in columns; flush right in those of `numbers`."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            f"{cell:{'>' if column in numbers else '<'}{width}}"
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def format_duration(seconds: float) -> str:

@@ -29,9 +29,10 @@ from ssd_core.logs import RESULT, common_options, logger
 
 EPILOG = (
     "Every command also takes --quiet (results and warnings only), --verbose, and --debug (the "
-    "traceback of an error). Exit codes: 0 success; 1 bug; 2 invalid argument or missing file; "
-    "3 invalid data, missing data set or model, or failed requirement; 75 temporary failure, run "
-    "it again; 76 another run of the training took over; 130 and 143 stopped."
+    "traceback of an error). Exit codes: 0 success; 1 bug; 2 invalid argument, or a path "
+    "to nothing or to something else; 3 invalid or incomplete data, or failed requirement; "
+    "75 temporary failure, run it again; 76 another run of the training took over; 130 and 143 "
+    "stopped."
 )
 """End of the help of a command line that ends with `run`."""
 _LEVELS = {

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ssd_core.cli.options import Json, align, print_json
+from ssd_core.cli.options import Json, print_json
 from ssd_core.errors import UsageError
+from ssd_core.logs import align
 from ssd_core.store import Location
 
 if TYPE_CHECKING:

@@ -210,15 +210,6 @@ def finish(result: StageResult, output: Location, *, as_json: bool) -> None:
         print(output)
 
 
-def align(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return one line per row, whose cells begin in the same columns."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-
-
 def print_json(content: Any) -> None:
     """Print the JSON document of a command."""
     global _has_document

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from ssd_core.cli.options import Assignments, Json, align, print_json
+from ssd_core.cli.options import Assignments, Json, print_json
 from ssd_core.config import explain
 from ssd_core.errors import UsageError
-from ssd_core.logs import announce
+from ssd_core.logs import align, announce
 from ssd_core.recipes import load_recipe
 from ssd_core.recipes.overrides import override
 

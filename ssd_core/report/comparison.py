@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ssd_core import __version__
+from ssd_core.logs import align
 from ssd_core.metrics import METRICS, Metric, key_metrics
 from ssd_core.report.charts import class_colours
 from ssd_core.report.images import AnnotatedImage
@@ -114,14 +115,7 @@ def _table(results: Mapping[str, Any]) -> list[str]:
     for title, objects, row in _rows(results):
         values = (metric.format(row["a"]), metric.format(row["b"]), *_change(metric, row))
         table.append((title, f"{objects:,}", *values, row["verdict"]))
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return [
-        "  ".join(
-            f"{cell:{'<' if column in (0, 6) else '>'}{width}}"
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in table
-    ]
+    return align(table, numbers=range(1, 6))
 
 
 def _change(metric: Metric, row: Mapping[str, Any]) -> tuple[str, str]:

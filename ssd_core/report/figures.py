@@ -1,9 +1,10 @@
 """Accuracy as text for a terminal: what pycocotools prints, and the classes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ssd_core.evaluation.coco import format_summary
+from ssd_core.logs import align
 from ssd_core.report.accuracy import class_metrics, describe_images, describe_intervals
 
 _TOO_WIDE = {"recall_at_precision_90", "threshold_at_precision_90"}
@@ -27,15 +28,12 @@ def format_figures(results: Mapping[str, Any], *, has_closing_line: bool) -> str
     return "\n".join(lines)
 
 
-def _class_table(results: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line per class, the total last; columns are as wide as their titles."""
+def _class_table(results: Mapping[str, Any]) -> list[str]:
+    """Return a line per class, the total last."""
     metrics = [metric for metric in class_metrics(results) if metric.name not in _TOO_WIDE]
     rows = [*results["classes"], {"name": "all", **results, **results["metrics"]}]
     table = [["class", "objects", *(metric.title for metric in metrics)]]
     for row in rows:
         values = (metric.format(row[metric.name]) for metric in metrics)
         table.append([row["name"], f"{row['objects']:,}", *values])
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for name, *cells in table:
-        columns = zip(cells, widths[1:], strict=True)
-        yield f"{name:{widths[0]}}" + "".join(f"{cell:>{width + 2}}" for cell, width in columns)
+    return align(table, numbers=range(1, len(table[0])))

@@ -114,19 +114,19 @@ def read_outputs(directories: Sequence[Location]) -> dict[str, StageOutput]:
         UsageError: a directory is of another stage, or two are of the same one.
         DataError: an output is incomplete or damaged.
     """
-    known, outputs = ", ".join(REPORTED), dict[str, StageOutput]()
+    outputs = dict[str, StageOutput]()
     for directory in directories:
         output = read_output(directory)
         stage = output.invocation["stage"]
         if stage not in REPORTED:
-            raise UsageError(f"{directory} is of stage '{stage}'; expected one of {known}")
+            raise UsageError(
+                f"{directory} is of stage '{stage}'; expected one of {', '.join(REPORTED)}"
+            )
         if stage in outputs:
             first = outputs[stage].directory
             raise UsageError(f"{first} and {directory} are both of stage '{stage}'; give one")
         _check_measurement(stage, output)
         outputs[stage] = output
-    if not outputs:
-        raise UsageError(f"nothing to report: give output directories of {known}")
     return {stage: outputs[stage] for stage in REPORTED if stage in outputs}
 
 

@@ -55,9 +55,3 @@ def test_the_same_as_json(series: Path) -> None:
     verdict = found[-1]["verdict"]
     assert (verdict["word"], verdict["median"], verdict["margin"]) == ("slower", 100, 5)
     assert verdict["earlier"] == list(SPEEDS[:-1])
-
-
-def test_a_series_that_does_not_exist_is_named(tmp_path: Path) -> None:
-    done = call_ssd("history", tmp_path / "none")
-    assert done.returncode == 2
-    assert "none holds no measurements; 'ssd benchmark --series DIR' adds one" in done.stderr

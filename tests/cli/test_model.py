@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import pytest
 import yaml
 
 from ssd_core.model_dir import read_description, read_model, write_model
@@ -14,13 +13,10 @@ from tests.commands import call_ssd
 from tests.train_logs import read_log
 
 
-@pytest.mark.parametrize("suffix", ["json", "yaml"])
-def test_a_printed_recipe_can_be_edited_and_trained(
-    bccd_shards: Path, tmp_path: Path, suffix: str
-) -> None:
+def test_a_printed_recipe_can_be_edited_and_trained(bccd_shards: Path, tmp_path: Path) -> None:
     printed = call_ssd("recipes", "demo", "--set", "train.steps=2").stdout
-    config = tmp_path / f"recipe.{suffix}"
-    config.write_text(printed if suffix == "json" else yaml.safe_dump(json.loads(printed)))
+    config = tmp_path / "recipe.yaml"
+    config.write_text(yaml.safe_dump(json.loads(printed)))
     arguments = ["train", "--config", config, "--batch-size", "2", "--scale-lr", "--device", "cpu"]
     done = call_ssd(*arguments, "--data", bccd_shards, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr

@@ -69,10 +69,6 @@ def test_quiet_keeps_results_and_warnings(few_images: Path, tmp_path: Path) -> N
     assert "8 train + 4 val images" in done.stdout
 
 
-def test_both_command_lines_have_a_version() -> None:
-    assert run_ssd("--version").stdout.startswith("ssd ")
-
-
 @pytest.mark.parametrize("words", [("recipes", "dmo"), ("recipes", "--nonsense"), ("verify", "/x")])
 def test_a_failure_is_one_json_document(words: tuple[str, ...]) -> None:
     done = run_ssd(*words, "--json")

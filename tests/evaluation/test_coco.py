@@ -16,22 +16,14 @@ from ssd_core.evaluation.coco import (
 )
 from ssd_core.structures import make_annotations
 from tests.detections import NOTHING_FOUND, make_detections
-from tests.evaluation.oracle import make_ground_truth
+from tests.evaluation.oracle import make_ground_truth, make_results
 from tests.evaluation.random_sets import make_classes, random_set
 
 
 def assert_equal_to_pycocotools(truths, found, classes):
     scores = evaluate_coco(truths, found, classes)
     image_ids = [10 * number + 7 for number in range(len(truths))]
-    categories = {info.label: info.category_id for info in classes}
-    rows = [
-        {"image_id": image_id, "category_id": categories[label], "score": score}
-        | {"bbox": [x0, y0, x1 - x0, y1 - y0]}
-        for image_id, image in zip(image_ids, found, strict=True)
-        for (x0, y0, x1, y1), label, score in zip(
-            image.boxes.tolist(), image.labels.tolist(), image.scores.tolist(), strict=True
-        )
-    ]
+    rows = make_results(image_ids, found, classes)
     oracle, printed = run_pycocotools(make_ground_truth(image_ids, truths, classes), rows)
     ours = [-1 if value is None else value for value in scores.values.values()]
     np.testing.assert_allclose(ours, oracle.stats, rtol=0, atol=1e-9)

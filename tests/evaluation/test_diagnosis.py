@@ -10,8 +10,8 @@ from ssd_core.evaluation.diagnosis import judge_image
 from ssd_core.evaluation.run import EvaluatedImage
 from ssd_core.structures import ClassInfo, make_annotations
 from tests.detections import NOTHING_FOUND, make_detections
-from tests.evaluation.oracle import make_ground_truth
-from tests.evaluation.test_coco import random_set
+from tests.evaluation.oracle import make_ground_truth, make_results
+from tests.evaluation.random_sets import make_classes, random_set
 
 LEFT, RIGHT, FAR = [0, 0, 10, 10], [20, 0, 30, 10], [50, 50, 60, 60]
 CAT, DOG, BACKGROUND = 0, 1, 2
@@ -122,18 +122,10 @@ def test_only_matches_are_on_the_diagonal_of_very_many_classes(shift, num_right)
 
 def pycocotools_rows(truths, found, classes):
     """Return image, class, score and whether it is right per detection that counts at IoU .5."""
-    names = ("image_id", "category_id", "score", "bbox")
-    rows = [
-        dict(zip(names, (k, label, score, [x0, y0, x1 - x0, y1 - y0]), strict=True))
-        for k, each in enumerate(found, start=1)
-        for (x0, y0, x1, y1), label, score in zip(
-            each.boxes.tolist(), each.labels.tolist(), each.scores.tolist(), strict=True
-        )
-    ]
-    ids = [info.label for info in classes]
-    plain = [ClassInfo(label=k, name=str(k), category_id=k) for k in ids]
+    plain = make_classes(len(classes), gap=1)
+    ids = range(1, len(truths) + 1)
     evaluator, _ = run_pycocotools(
-        make_ground_truth(range(1, len(truths) + 1), truths, plain), rows
+        make_ground_truth(ids, truths, plain), make_results(ids, found, plain)
     )
     return [
         (cell["image_id"], cell["category_id"], score, match > 0)

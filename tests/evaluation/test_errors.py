@@ -14,6 +14,7 @@ from ssd_core.evaluation.coco import (
 )
 from ssd_core.structures import ClassInfo, make_annotations
 from tests.detections import NOTHING_FOUND, make_detections
+from tests.evaluation.oracle import overlap
 
 CLASSES = [ClassInfo(label=k, name=f"class {k}", category_id=k) for k in (1, 2, 3)]
 BOX, FAR = [0, 0, 100, 100], [300, 300, 400, 400]
@@ -40,13 +41,6 @@ def test_the_error_of_one_object(found, expected):
     )
     assert list(shares) == list(ERROR_TYPES)
     assert {name: share.count for name, share in shares.items() if share.count} == expected
-
-
-def overlap(a, b):
-    sides = [min(a[k + 2], b[k + 2]) - max(a[k], b[k]) for k in (0, 1)]
-    shared = max(0, sides[0]) * max(0, sides[1])
-    areas = ((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
-    return shared / (sum(areas) - shared)
 
 
 def best(box, objects):

@@ -6,6 +6,7 @@ import pytest
 from ssd_core.evaluation.voc import VOC_METRICS, evaluate_voc
 from ssd_core.structures import ClassInfo, make_annotations
 from tests.detections import NOTHING_FOUND, make_detections
+from tests.evaluation.oracle import overlap
 
 CAT = [ClassInfo(label=1, name="cat", category_id=1)]
 LEFT, RIGHT, FAR, NEAR = [0, 0, 10, 10], [20, 0, 30, 10], [50, 50, 60, 60], [0, 0, 10, 8]
@@ -52,13 +53,6 @@ def test_values_counted_by_hand(objects, detections, ap_07, ap_12):
     assert values == pytest.approx(dict(zip(VOC_METRICS, (ap_07, ap_12), strict=True)))
 
 
-def iou(a, b):
-    sides = [min(a[k + 2], b[k + 2]) - max(a[k], b[k]) for k in (0, 1)]
-    shared = max(0, sides[0]) * max(0, sides[1])
-    areas = ((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
-    return shared / (sum(areas) - shared)
-
-
 def loop_over_definition(truths, detections, label):
     """Return both values, with one detection after the other as in VOC's own program."""
     objects = [
@@ -75,7 +69,7 @@ def loop_over_definition(truths, detections, label):
     taken, points, right, wrong = set(), [], 0, 0
     total = sum(not flag for each in flags for flag in each)
     for _, image, box in sorted(rows, key=lambda row: -row[0]):
-        overlaps = [iou(box, other) for other in objects[image]]
+        overlaps = [overlap(box, other) for other in objects[image]]
         best = int(np.argmax(overlaps)) if overlaps else -1
         if best >= 0 and overlaps[best] >= 0.5:
             if flags[image][best]:

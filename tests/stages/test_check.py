@@ -51,17 +51,9 @@ def damage_pixels(path: Path) -> None:
 FAULTS: dict[str, tuple[Callable[[Path], Any], dict[str, int]]] = {
     "nothing": (lambda s: None, {}),
     "image damaged inside": (lambda s: damage_pixels(image(s, 0)), {"image_damaged": 1}),
-    "image in a wrong case": (
-        lambda s: image(s, 0).rename(image(s, 0).with_suffix(".JPG")),
-        {},  # VOC finds images by stem
-    ),
     "negative height of a box": (
         lambda s: change(annotation(s, 0), "<ymax>", "<ymax>-"),
         {"box_corners_exchanged": 1, "box_partly_outside": 1},
-    ),
-    "annotations are not XML": (
-        lambda s: annotation(s, 0).write_text("<annotation><obj"),
-        {"annotations_unreadable": 1},
     ),
     "annotations missing": (lambda s: annotation(s, 0).unlink(), {"annotations_missing": 1}),
     "no training images": (
@@ -83,7 +75,7 @@ def test_a_check_finds_what_a_conversion_finds(source: Path, tmp_path: Path, nam
     assert sum(finding["count"] for finding in written["findings"]) == sum(expected.values())
     page = (tmp_path / "out/findings.html").read_text()
     assert all(code in page for code in expected)
-    assert ("every image and every object is sound" in page) is not expected
+    assert ("No findings" in page) == (not expected)
     results = json.loads((tmp_path / "out/results.json").read_text())
     assert results["errors"] + results["warnings"] == sum(expected.values())
     if "split_unusable" not in expected:
@@ -120,21 +112,6 @@ def test_an_unreadable_source_is_a_finding(tmp_path: Path) -> None:
     (finding,) = check.run(ConvertConfig(), str(tmp_path / "empty")).findings.listed
     assert finding.place == str(tmp_path / "empty")
     assert finding.detail.startswith("no annotations of a known format")
-
-
-@pytest.mark.parametrize(
-    ("config", "name"),
-    [
-        (ConvertConfig(train="nowhere.txt"), "source"),
-        (ConvertConfig(classes=("a", "a")), "source"),
-        (ConvertConfig(), "nowhere"),
-    ],
-)
-def test_arguments_are_checked(
-    source: Path, tmp_path: Path, config: ConvertConfig, name: str
-) -> None:
-    with pytest.raises(UsageError):
-        check.run(config, str(tmp_path / name), LocalDirectory(tmp_path / "out"))
 
 
 def test_the_page_escapes_text_of_the_data_set(source: Path, tmp_path: Path) -> None:

@@ -108,22 +108,6 @@ def test_pipeline_runs_show_images_and_speeds(evaluation_dir, speed_dir, tmp_pat
     assert_self_contained(page)
 
 
-@pytest.mark.parametrize(
-    ("other", "problem"),
-    [
-        ("missing", "missing does not exist; expected the output of 'ssd evaluate'"),
-        ("comparison", "is of stage 'compare'; expected the output of 'ssd evaluate'"),
-    ],
-)
-def test_a_directory_without_an_evaluation_to_compare_is_refused(root, other, problem):
-    if other == "comparison":
-        call_ssd("compare", root / "all", root / "all", "--out", root / other)
-    done = call_ssd("compare", root / "all", root / other)
-    assert done.returncode == 2
-    assert problem in done.stderr
-    assert done.stderr.count("\n") == 1
-
-
 def test_an_evaluation_of_an_earlier_version_has_to_be_repeated(root, tmp_path):
     def drop(results):
         results["files"] = [row for row in results["files"] if row["name"] != "ground_truth.json"]

@@ -13,7 +13,7 @@ import pytest
 from ssd_core.config import ConvertConfig
 from ssd_core.data.shards.manifest import listing_key
 from ssd_core.data.sources import open_source
-from ssd_core.errors import DataError, OwnershipError
+from ssd_core.errors import DataError, OwnershipError, UsageError
 from ssd_core.stages import convert
 from ssd_core.store.layout import Layout
 from tests.data.formats.small_sources import put
@@ -231,7 +231,7 @@ def test_strict_fails_and_lists_all_errors(own_source: Path, tmp_path: Path) -> 
         f"JPEGImages/{image.name}",
         f"JPEGImages/{xml_path.stem}.jpg",
     }
-    with pytest.raises(DataError, match="no converted data set"):
+    with pytest.raises(UsageError, match="no converted data set"):
         split_of(tmp_path / "out", "train")
 
 
@@ -288,29 +288,6 @@ def test_invalid_data_sets(own_source: Path, tmp_path: Path, name: str) -> None:
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out" / "manifest.json").exists()
     assert not list((tmp_path / "out").glob(".partial*"))
-
-
-def test_equal_images_are_found(own_source: Path, tmp_path: Path) -> None:
-    train, val = (names_in(own_source, split) for split in ("train", "val"))
-    for name in (train[3], val[1]):
-        images = own_source / "JPEGImages"
-        shutil.copyfile(images / f"{train[0]}.jpg", images / f"{name}.jpg")
-    convert_into(tmp_path / "out", {}, own_source, workers=2)
-    assert manifest_of(tmp_path / "out").findings == {
-        "equal_images": 1,
-        "equal_images_in_both_splits": 1,
-    }
-
-
-def test_damage_inside_an_image_is_found_by_decoding(own_source: Path, tmp_path: Path) -> None:
-    path = first_image(own_source)
-    image = bytearray(path.read_bytes())
-    image[6000:6500] = bytes(range(250)) * 2
-    path.write_bytes(image)
-    convert_into(tmp_path / "plain", {}, own_source)
-    assert manifest_of(tmp_path / "plain").findings == {}
-    convert_into(tmp_path / "decoded", {"decode_check": True}, own_source)
-    assert manifest_of(tmp_path / "decoded").findings == {"image_damaged": 1}
 
 
 def test_runs_share_a_data_set_by_its_listing_key(own_source: Path, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ def faulty(few_images: Path, tmp_path: Path) -> Path:
     names = names_in(folder, "train")
     for name in names[:4]:
         (folder / f"JPEGImages/{name}.jpg").write_bytes(b"x" * 20_000)
+    shutil.copy(folder / f"JPEGImages/{names[5]}.jpg", folder / f"JPEGImages/{names[7]}.jpg")
     path = folder / f"Annotations/{names[6]}.xml"
     path.write_text(path.read_text().replace("<xmin>", "<xmin>-9", 1))
     return folder
@@ -48,6 +49,7 @@ def test_the_number_of_workers_changes_nothing(
     assert names == ["train-00001.arrow", "train-00002.arrow"]  # part 0 is empty
     assert manifest_of(out_dir).findings == {
         "box_partly_outside": 1,
+        "equal_images": 1,
         "image_not_an_image": 4,
     }
 
@@ -148,11 +150,3 @@ def test_a_worker_that_fails_by_itself(
     done = run_convert(few_images, "--out", tmp_path / "out", "--workers", "2")
     assert done.returncode == code, done.stderr
     assert done.stderr.splitlines()[-1].startswith(f"error: {end}")
-
-
-def test_the_command_takes_workers(few_images: Path, tmp_path: Path) -> None:
-    words = [few_images, "--out", tmp_path / "out", "--workers"]
-    done = run_convert(*words, "2")
-    assert done.returncode == 0, done.stderr
-    assert "8 train + 4 val images" in done.stdout
-    assert run_convert(*words, "0").returncode == 2

@@ -217,15 +217,3 @@ def test_wrong_arguments_keep_earlier_results_and_a_failing_run_removes_them(
     with pytest.raises(DataError, match=r"\.jpg: the file cannot be decoded"):
         run(trained_dir, undecodable_shards, out_dir)
     assert not (out_dir / "results.json").exists()
-
-
-def test_wrong_arguments_are_named_and_leave_nothing_behind(trained_dir, bccd_shards, tmp_path):
-    out_dir, blocked = tmp_path / "out", tmp_path / "file"
-    with pytest.raises(UsageError, match=r"evaluate\.batch_sise.*evaluate\.batch_size"):
-        run(trained_dir, bccd_shards, out_dir, {"batch_sise": 3})
-    with pytest.raises(UsageError, match="no does not exist; expected the output"):
-        run(tmp_path / "no", bccd_shards, out_dir)
-    assert not out_dir.exists()
-    blocked.write_text("")
-    with pytest.raises(UsageError, match="cannot write there"):
-        run(trained_dir, bccd_shards, blocked)

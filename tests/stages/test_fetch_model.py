@@ -27,11 +27,6 @@ def test_a_model_is_copied_with_its_description(trained_dir, tmp_path, inside):
     assert {type(value) for value in result.metadata.values()} == {str}
 
 
-def test_a_missing_directory_is_named(tmp_path):
-    with pytest.raises(DataError, match=f"{tmp_path}/nowhere does not exist"):
-        fetch_model.run(LocalDirectory(tmp_path / "nowhere"), tmp_path / "copy")
-
-
 def test_a_damaged_model_is_refused(trained_dir, tmp_path):
     shutil.copytree(trained_dir / "model", tmp_path / "damaged")
     flip_bit(tmp_path / "damaged" / WEIGHTS_FILE)

@@ -91,11 +91,6 @@ def test_the_directory_of_another_stage_is_refused(tmp_path: Path) -> None:
     assert read_output(LocalDirectory(tmp_path)).results == RESULTS
 
 
-def test_a_directory_without_an_invocation_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"has no invocation\.json; expected the output"):
-        read_output(LocalDirectory(tmp_path))
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [

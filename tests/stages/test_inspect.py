@@ -12,7 +12,6 @@ from PIL import Image
 from ssd_core.config import ConvertConfig
 from ssd_core.data.inspection.proposal import propose_anchors, to_assignment
 from ssd_core.data.inspection.table import join_objects, read_table
-from ssd_core.errors import UsageError
 from ssd_core.metrics import METRICS
 from ssd_core.recipes import RECIPES, load_recipe
 from ssd_core.recipes.overrides import override
@@ -185,14 +184,3 @@ def test_many_classes_with_hostile_names_stay_text(image_paths, tmp_path):
     assert page.count("&lt;script&gt;alert(1)") > 3
     assert page.count('class="meter"') >= 80
     assert ">class 80</text>" in page  # colours would repeat, so the boxes have names
-
-
-def test_wrong_arguments_are_named(bccd_shards, tmp_path):
-    out_dir = tmp_path / "out"
-    with pytest.raises(UsageError, match="did you mean 'demo'"):
-        run(bccd_shards, out_dir, recipe="dema")
-    with pytest.raises(UsageError, match="has no recipe to change; add --recipe NAME"):
-        run(bccd_shards, out_dir, assignments=["train.seed=1"])
-    with pytest.raises(UsageError, match="no converted data set"):
-        run(tmp_path, out_dir)
-    assert not out_dir.exists()

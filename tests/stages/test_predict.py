@@ -191,12 +191,3 @@ def test_globs_and_lists_name_places(tmp_path, monkeypatch):
         names("*.png")
     with pytest.raises(UsageError, match="-: no lines on standard input; expected"):
         list(list_places(["-"], ["\n"]))
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [("missing", "missing: the file or folder does not exist"), ("", "the folder has no images")],
-)
-def test_a_path_without_images_is_refused(tmp_path, name, message):
-    with pytest.raises(UsageError, match=message):
-        find_images([LocalDirectory(tmp_path / name)], LocalDirectory(tmp_path / "out"))

@@ -122,21 +122,6 @@ def test_the_number_of_images_is_limited_by_request_and_by_size(outputs, tmp_pat
     assert 1 <= write(outputs, tmp_path, {"images": 40})[1].count("<image ") < 10
 
 
-def test_wrong_inputs_are_named(outputs, bccd_shards, tmp_path):
-    trained_dir, *_ = outputs
-    for inputs, message in (
-        ([tmp_path], r"has no invocation\.json"),
-        ([trained_dir, trained_dir], "are both of stage 'train'"),
-        ([], "nothing to report"),
-        (
-            [bccd_shards],
-            "is of stage 'convert'; expected one of train, import-weights, evaluate, benchmark",
-        ),
-    ):
-        with pytest.raises(UsageError, match=message):
-            write(inputs, tmp_path / "out")
-
-
 @pytest.mark.parametrize(
     ("which", "name"), [(0, "train_log.jsonl"), (1, "detections.json"), (1, "results.json")]
 )

@@ -311,21 +311,6 @@ def test_a_refused_training_leaves_all_as_it_was(
     assert snapshot(out_dir) == before
 
 
-@pytest.mark.parametrize("name", ["file", "file/out"])
-def test_a_path_that_is_not_a_folder_is_named(bccd_shards: Path, tmp_path: Path, name: str) -> None:
-    (tmp_path / "file").write_text("mine")
-    with pytest.raises(UsageError, match="file.*: cannot write there: (not a dir|file exists)"):
-        run(bccd_shards, tmp_path / name)
-    assert (tmp_path / "file").read_text() == "mine"
-
-
-def test_a_folder_with_other_files_is_refused(bccd_shards: Path, tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(OwnershipError, match=r"holds files, but no training\.json"):
-        run(bccd_shards, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
-
-
 def test_evaluation_without_a_val_split_is_refused_before_the_work(
     bccd_shards: Path, tmp_path: Path
 ) -> None:
@@ -334,11 +319,6 @@ def test_evaluation_without_a_val_split_is_refused_before_the_work(
     with pytest.raises(DataError, match="no split 'val'"):
         run(data_dir, tmp_path / "out", "evaluate_every=3")
     assert not (tmp_path / "out").exists()
-
-
-def test_a_folder_without_a_data_set_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"manifest\.json"):
-        run(tmp_path, tmp_path / "out")
 
 
 FOUR = ("steps=2", "batch_size=4")

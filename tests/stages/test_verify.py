@@ -113,13 +113,6 @@ def test_the_output_of_a_stage_is_compared(tmp_path: Path, name: str, fault: str
     assert found.startswith(f"{tmp_path}/{fault}")
 
 
-def test_a_directory_without_data_sets_and_models_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="contains neither a converted data set"):
-        list(verify.run(LocalDirectory(tmp_path)))
-    with pytest.raises(UsageError, match="nowhere: the directory does not exist"):
-        list(verify.run(LocalDirectory(tmp_path / "nowhere")))
-
-
 def test_the_command(root: Path) -> None:
     done = run_ssd("verify", root)
     assert done.returncode == 0, done.stderr
