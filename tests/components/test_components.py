@@ -304,7 +304,7 @@ def test_a_missing_input_is_named(
     inputs[lost] = type(inputs[lost])(uri=nowhere, metadata={"uri": nowhere})
     with pytest.raises(SystemExit) as end:
         execute(evaluate, tmp_path / "out", recipe=recipe, data_root=str(tmp_path), **inputs)
-    assert end.value.code == 3
+    assert end.value.code == 2
     assert nowhere in capsys.readouterr().err.splitlines()[-1]
 
 

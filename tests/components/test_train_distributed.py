@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from kfp import dsl
 
 from components.train_distributed.component import train_distributed
@@ -18,8 +17,9 @@ from ssd_core.store import LocalDirectory, Location
 from ssd_core.store.transfer import upload_directory
 from tests.components.test_components import make_outputs
 from tests.launch.api_server import ControlPlane, run_control_plane
-from tests.launch.core_server import LAUNCHER, NAMESPACE
+from tests.launch.core_server import LAUNCHER
 from tests.launch.job_runner import JobRunner
+from tests.launch.test_connect import KUBECONFIG
 from tests.store.conftest import BUCKET, run_server, use_server
 from tests.store.servers import SECRET_KEY, S3Server, VersityServer
 
@@ -61,23 +61,8 @@ def arguments(
     data = f"{ROOT}/datasets/bccd"
     upload_directory(bccd_shards, Location.parse(data), last="manifest.json")
     kubeconfig = tmp_path / "kubeconfig"
-    kubeconfig.write_text(
-        yaml.safe_dump(
-            {
-                "apiVersion": "v1",
-                "kind": "Config",
-                "clusters": [{"name": "test", "cluster": {"server": plane.core.url}}],
-                "users": [{"name": "test", "user": {"token": LAUNCHER}}],
-                "contexts": [
-                    {
-                        "name": "test",
-                        "context": {"cluster": "test", "user": "test", "namespace": NAMESPACE},
-                    }
-                ],
-                "current-context": "test",
-            }
-        )
-    )
+    text = KUBECONFIG.replace("http://127.0.0.1:6443", plane.core.url)
+    kubeconfig.write_text(text.replace("secret-token", LAUNCHER))
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
     monkeypatch.setenv("KFP_POD_NAME", "launcher-pod")
     monkeypatch.setenv("KFP_POD_UID", "uid-of-the-pod")

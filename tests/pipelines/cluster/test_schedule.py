@@ -157,13 +157,8 @@ def test_unknown_schedule(pipelines: Command) -> None:
     ("words", "message"),
     [
         (["--cron=0 3 * * *"], "has five fields; expected six fields: second minute hour"),
-        (["--cron=0 3 * * *"], "write '0 0 3 * * *'"),
-        (["--cron=0 0 3 30 2 *"], "never fires"),
-        (["--cron=0 0 25 * * *"], "hour '25'; expected 0-23"),
         (["--pipeline=benchmrk"], "unknown pipeline 'benchmrk'; did you mean 'benchmark'?"),
-        (["--placement=torch-gpu"], "unknown placement 'torch-gpu'"),
         (["--model=out/model"], "--model out/model: a cluster cannot read it"),
-        (["--set=benchmark.seconds=long"], "benchmark.seconds"),
         (["--recipe=demo"], "the pipeline 'benchmark' does not take --recipe"),
     ],
 )

@@ -112,7 +112,6 @@ def test_evaluation_is_submitted_with_its_own_parameters(
         ([*TRAINING, "--export-format=onxn"], "unknown export-format 'onxn'; did you mean 'onnx'?"),
         ([*TRAINING, "--export-format=mindir"], "framework 'torch' does not write format"),
         ([*TRAINING, "--series=x"], "the pipeline 'training' does not take --series"),
-        (["benchmark", "--root=s3://detectors"], "the pipeline 'benchmark' needs --model"),
         (
             [*TRAINING, "--dataset=photos"],
             "--dataset photos: a cluster cannot read it; expected s3:",

@@ -236,10 +236,6 @@ def test_concurrent_runs_have_their_own_directories(few_images: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("trainin", "unknown pipeline 'trainin'; did you mean 'training'?"),
-        ("training --recipe dmo --dataset .", "unknown recipe 'dmo'; did you mean 'demo'?"),
-        (f"{DEMO} --set train.step=3", "unknown key 'train.step'; did you mean 'train.steps'?"),
-        (f"{DEMO} --set train.steps=many", "train.steps: "),
         ("training --recipe demo --dataset nowhere", "nowhere: "),
         ("training --recipe demo --dataset ftp://a/b", "'ftp://…' is not supported here"),
         (f"{DEMO} --device gpu", "unknown device 'gpu'; did you mean 'cuda'?"),
@@ -250,7 +246,6 @@ def test_concurrent_runs_have_their_own_directories(few_images: Path, tmp_path: 
         ("evaluation --model x", "the pipeline 'evaluation' needs --dataset"),
         ("benchmark --model x", "the pipeline 'benchmark' needs --series"),
         (f"{SPEED} --dataset y", "the pipeline 'benchmark' does not take --dataset"),
-        (f"{SPEED} --recipe y", "the pipeline 'benchmark' does not take --recipe"),
         ("benchmark --model x --series a/b", "'a/b' is not a valid name"),
         ("benchmark --model nowhere --series a", "nowhere does not exist; expected the output of"),
         (
@@ -263,6 +258,5 @@ def test_concurrent_runs_have_their_own_directories(few_images: Path, tmp_path: 
 def test_wrong_arguments_are_refused_before_anything_runs(
     pipelines: Command, arguments: str, message: str, tmp_path: Path
 ) -> None:
-    code = 3 if "missing" in message or "expected the output of" in message else 2
-    assert pipelines.fails(code, "run", *arguments.split()).startswith(message)
+    assert pipelines.fails(2, "run", *arguments.split()).startswith(message)
     assert list(tmp_path.iterdir()) == []

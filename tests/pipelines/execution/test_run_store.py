@@ -123,7 +123,7 @@ def test_benchmarks_of_a_series_are_compared(work: Path, trained: list[str]) -> 
 
 def test_missing_model_is_named_before_anything_runs(work: Path, trained: list[str]) -> None:
     words = ["--model", f"{ROOT}/models/cells/2", "--series", "nightly"]
-    (line,) = run(work, "benchmark", *words, code=3)
+    (line,) = run(work, "benchmark", *words, code=2)
     assert line.startswith(f"error: {ROOT}/models/cells/2 holds no model")
 
 
