@@ -43,9 +43,9 @@ def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
             dataset: Path or URI of the labelled images, as `ssd convert` takes them.
             recipe: Name of a recipe; `ssd recipes` lists them.
             data_root: Path or URI that keeps data sets, trainings, results and models.
-            overrides: Changes of the recipe, for example ["train.epochs=12"]; the bars that a
-                published model must reach are "publish.min_ap=0.2" and the like.
-            model_name: Name to publish the model under; empty to only check the bars.
+            overrides: Changes of the recipe, for example ["train.epochs=12"]; the requirements of
+                a published model are "publish.min_ap=0.2" and the like.
+            model_name: Name to publish the model under; empty to only check the requirements.
             model_version: Version to publish; empty for the id of the training.
             export_format: Format of a file for other programs, for example "onnx"; empty for none.
         """
@@ -66,12 +66,12 @@ def build(placement: Placement, *, nodes: int = 1) -> BaseComponent:
 
         label = {"name": model_name, "version": model_version}
         published = publish(**label, **found, **step, model=inputs["model"])
-        published.after(reported)  # when a bar is missed, the report shows why
+        published.after(reported)  # of a model below its requirements too, to show why
 
         exported = export(
             format=export_format, framework=placement.framework, model=inputs["model"], **here
         )
-        exported.after(published)  # nor is a model exported that misses one
+        exported.after(published)  # a model below them is not exported either
 
         judged = (evaluated, measured, reported, published, exported)
         for task in (resolved, converted, trained, *judged):

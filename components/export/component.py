@@ -15,7 +15,7 @@ def export(
     exported: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
 ) -> None:
-    """Write a model as a file for other programs, with a certificate of what it computes.
+    """Write a model as a file for other programs, with a certificate of its results.
 
     Args:
         format: `onnx` or another format of `ssd export`; empty writes nothing.

@@ -41,7 +41,9 @@ _series = typer.Option(metavar="NAME", help="Series of benchmarks to add to.")
 _model_name = typer.Option(metavar="NAME", help="Publish the model under this name.")
 _model_version = typer.Option(metavar="TEXT", help="Version; by default the id of the training.")
 _export_format = one_of(
-    "export-format", tuple(FORMATS), "Export the model in this format, if it reaches its bars."
+    "export-format",
+    tuple(FORMATS),
+    "Export a model that meets its requirements in this format.",
 )
 
 

@@ -27,7 +27,7 @@ def results(
         str | None,
         typer.Option(
             metavar="DIR",
-            help=f"Root of the run. Default: '{DEFAULT_ROOT}', or what the server returns.",
+            help=f"Root of the run. Default: '{DEFAULT_ROOT}', or that of the run on the server.",
         ),
     ] = None,
     as_json: Json = False,

@@ -59,7 +59,7 @@ def compile_package(
 
     Args:
         pipeline: its name.
-        arguments: its parameters, as `pipeline_arguments` returns them.
+        arguments: its parameters, as `PipelineOptions.arguments` returns them.
         placement: name of a row of placements.yaml or of the user's file.
         placements: the user's file.
         nodes: machines that train together.

@@ -1,6 +1,6 @@
 """Images per second of a training, from its log: as the reference tool counts, and as it was.
 
-The log is ours, a `.log.json` of mmcv 1, or what MindSpore prints. The true figure is that of
+The log is ours, a `.log.json` of mmcv 1, or the output of MindSpore. The true figure is that of
 steady state: images divided by the seconds of their steps, data loading included, without the
 first window after a start, which contains the warm-up.
 """
@@ -52,8 +52,8 @@ def measure_log(
     Args:
         content: of the log.
         name: the file, for messages.
-        devices: number of devices that train together; by default as the log says, else 1.
-        batch: images per step and device; by default as the log says.
+        devices: number of devices that train together; by default that of the log, else 1.
+        batch: images per step and device; by default that of the log.
 
     Raises:
         DataError: the log is damaged, of another kind, or has no timed steps.
@@ -142,7 +142,7 @@ def _compare(
         log: kind of the log.
         windows: all of them.
         epochs: those of each epoch that calc_fps.py counts.
-        claimed: images per step that it is told.
+        claimed: images per step that its arguments state.
         batch: images per step.
     """
     speed, left_out = _steady_speed(windows)
@@ -208,7 +208,7 @@ def _measure_mindspore(
 
 
 def _steady_speed(windows: Sequence[TimedSteps]) -> tuple[float, str]:
-    """Return the images per second, and what is left out."""
+    """Return the images per second, and the part that is left out."""
     if not windows:
         raise DataError("the log has no timed steps; wait for the first ones")
     speed, left_out = steady_speed(windows)

@@ -1,4 +1,4 @@
-"""`ssd doctor`: what this machine has and lacks, and what a device would lack for a recipe."""
+"""`ssd doctor`: the equipment of this machine, and the operators of a device."""
 
 import platform
 import resource
@@ -38,7 +38,7 @@ def doctor(
     """Show versions, devices, limits and settings, and name the missing parts.
 
     With --audit, print the operators of torch that training and detector call, without the device:
-    how it implements each, and what would be slow on it.
+    how it implements each, and which would be slow on it.
 
     Example: ssd doctor --audit npu ssd300_vgg16
     """

@@ -1,4 +1,4 @@
-"""`ssd plan`: how long a training would take, and what it needs."""
+"""`ssd plan`: the time and the memory of a training."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -37,7 +37,7 @@ def plan(
     devices: Devices = None,
     as_json: Json = False,
 ) -> None:
-    """Train for about a minute, and print how long the whole training takes and what it needs.
+    """Train for about a minute, and print the time and the memory of the whole training.
 
     Nothing is kept. The largest batch is extrapolated from the memory at two sizes: without a
     device of its own memory, that of the process.

@@ -81,9 +81,7 @@ Budget = Annotated[
 ]
 Planned = Annotated[
     float | None,
-    _hours(
-        "What `ssd plan` printed; the end of the training compares. --budget sets it.", least=0.0001
-    ),
+    _hours("Result of `ssd plan`, to compare with at the end. --budget sets it.", least=0.0001),
 ]
 Log = Annotated[
     str | None,

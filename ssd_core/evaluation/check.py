@@ -35,7 +35,7 @@ def check_metrics(
 def run_pycocotools(
     ground_truth: Mapping[str, Any], results: str | Sequence[Any] | Array
 ) -> tuple[Any, str]:
-    """Return pycocotools' evaluator after its work, and what it printed.
+    """Return pycocotools' evaluator after its work, and its output.
 
     `ground_truth` is the content of a COCO file; `results` are rows, an array of seven columns, or
     the path of a file.

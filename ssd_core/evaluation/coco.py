@@ -91,7 +91,7 @@ ERROR_TYPES = {
     "both": "another class, IoU .10 to .50",
     "missed": "objects without a detection or an error of the first two types",
 }
-"""What is wrong, by type."""
+"""Definition of each type."""
 _ERROR_KEYS = dict(zip(ERROR_TYPES, ("Loc", "Cls", "Dupe", "Bkg", "Both", "Miss"), strict=True))
 
 
@@ -144,7 +144,7 @@ def evaluate_coco(
 
 
 def score_classes(evaluator: Any, arrays: CocoArrays, classes: Sequence[ClassInfo]) -> CocoScores:
-    """Do what `evaluate_coco` does for images that are joined and matched."""
+    """Evaluate as `evaluate_coco` does, for images that are joined and matched."""
     evaluator.accumulate()
     precision, recall = evaluator.eval["precision"], evaluator.eval["recall"]
     counts = np.bincount(arrays.labels[~arrays.is_crowd], minlength=len(classes) + 1)

@@ -1,4 +1,4 @@
-"""Which detection found which object, as AP at IoU .5 has it, and what follows from that."""
+"""Which detection found which object, as AP at IoU .5 has it, and the errors that follow."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -30,7 +30,7 @@ class EvaluatedImage(NamedTuple):
 
 
 def check_image_set(images: ImageSet, manifest: Manifest) -> None:
-    """Check that a data set has what `evaluate.images` needs to leave images out.
+    """Check that a data set has the objects that `evaluate.images` depends on.
 
     Raises:
         DataError: it lacks objects of its source, which could be crowds.

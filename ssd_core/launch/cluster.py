@@ -68,7 +68,7 @@ class Cluster:
         """Create a job, unless one of that name exists.
 
         Raises:
-            UsageError: the cluster refuses it, or does not know this kind of job.
+            UsageError: the cluster refuses it, or lacks this kind of job.
             TransientError: the API has been away for too long.
         """
 

@@ -132,13 +132,13 @@ def _environment(placement: JobPlacement) -> list[KubeObject]:
 
 
 def _resources(placement: JobPlacement) -> KubeObject:
-    asked = placement.resources
+    pod = placement.resources
     # Kubernetes requires an accelerator in both.
     device = {placement.resource: str(placement.count)} if placement.resource else {}
     device |= {name: str(count) for name, count in placement.job.resources.items()}
     return {
-        "limits": {"cpu": asked.cpu_limit, "memory": asked.memory_limit} | device,
-        "requests": {"cpu": asked.cpu_request, "memory": asked.memory_request} | device,
+        "limits": {"cpu": pod.cpu_limit, "memory": pod.memory_limit} | device,
+        "requests": {"cpu": pod.cpu_request, "memory": pod.memory_request} | device,
     }
 
 
@@ -245,7 +245,7 @@ def render(request: JobRequest) -> KubeObject:
     """Return the manifest of a job, without owners.
 
     Raises:
-        UsageError: the placement lacks what this kind of job needs, or the framework is unknown.
+        UsageError: the placement lacks a key of this kind of job, or the framework is unknown.
     """
     kind, command = KINDS[request.placement.job.kind], node_command(request)
     labels = {"app.kubernetes.io/managed-by": MANAGER, **request.placement.job.labels}

@@ -119,7 +119,7 @@ def _table(results: Mapping[str, Any]) -> list[str]:
 
 
 def _change(metric: Metric, row: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the difference and its interval with signs; a dash for what has no value."""
+    """Return the difference and its interval with signs; a dash for None."""
     shown = "–" if row["difference"] is None else f"{row['difference']:+{metric.spec}}"
     if row["interval"] is None:
         return shown, "–"

@@ -1,4 +1,4 @@
-"""Accuracy as text for a terminal: what pycocotools prints, and the classes."""
+"""Accuracy as text for a terminal: the lines of pycocotools, and the classes."""
 
 from collections.abc import Mapping
 from typing import Any

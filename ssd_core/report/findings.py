@@ -1,4 +1,4 @@
-"""Defects of a data set for the page of findings, and remarks about what stands out in it."""
+"""Defects of a data set for the page of findings, and remarks about its peculiarities."""
 
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from itertools import islice

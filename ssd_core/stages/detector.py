@@ -66,7 +66,7 @@ def open_model(
     if data_classes is not None:
         check_classes(model.classes, data_classes)
     network, training = model.description.model, model.description.recipe.train
-    # What was trained in a half type is for the device to decide; single precision was a decision.
+    # The device decides about models of half precision; single precision was a decision.
     precision: Precision = "fp32" if training.precision == "fp32" else "auto"
     backend = open_backend(framework, device, precision, ranks)
     applied = postprocess.apply(network.postprocess)

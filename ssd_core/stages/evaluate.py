@@ -53,7 +53,7 @@ def run(
 
     Raises:
         DataError: the model and the data set have different classes, the data set lacks
-            what `config.images` needs to leave images out, or pycocotools computes something else.
+            objects that `config.images` depends on, or pycocotools computes other figures.
     """
     check_owner("evaluate", out_dir)
     if is_checked:
@@ -155,7 +155,7 @@ def run_files(
 def _write_images(
     folder: Path, images: Sequence[EvaluatedImage], classes: Sequence[ClassInfo]
 ) -> None:
-    """Write what another program, or `compare`, needs to repeat the evaluation."""
+    """Write the files from which `compare` or another program can repeat the evaluation."""
     found = ((image.image_id, image.found) for image in images)
     write_detections(folder / DETECTIONS_FILE, found, classes)
     write_file(folder / GROUND_TRUTH_FILE, format_ground_truth(images, classes))

@@ -1,4 +1,4 @@
-"""Write a model as one file for other programs, with a certificate of what it computes."""
+"""Write a model as one file for other programs, with a certificate of its results."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -54,7 +54,7 @@ def run(
     framework: str | None = None,
     triton: str | None = None,
 ) -> StageResult:
-    """Export a model, and compare what the file computes with the model's own detector.
+    """Export a model, and compare its results with those of the model's own detector.
 
     Writes the file, and a certificate of the same name and `.json`; see docs/export.md.
 
@@ -168,7 +168,7 @@ def _repository_key(name: str, format_name: str, out: Location, out_dir: Locatio
 def _write_server_files(
     folder: Path, name: str | None, certificate: Mapping[str, Any], out_dir: Location
 ) -> None:
-    """Write what the servers read beside the file; KServe reads a repository in a store only."""
+    """Write the files that servers read; KServe reads a repository in a store only."""
     if name is None:
         return
     write_file(folder / name / TRITON_FILE, triton_config(name, certificate))
@@ -266,7 +266,7 @@ def _versions(format_name: str, framework: str) -> dict[str, str]:
 
 
 def _describe_interface(model: Model) -> dict[str, Any]:
-    """Return names and shapes of what the file takes and returns."""
+    """Return names and shapes of the input and the outputs of the file."""
     network = model.description.model
     size = network.image_size
     num_anchors = len(generate_anchors(network.anchors, size))

@@ -1,4 +1,4 @@
-"""What a training reads: batches of the training split, and evaluations on the val split."""
+"""The input of a training: batches of the training split, and evaluations on the val split."""
 
 import math
 from collections.abc import Callable

@@ -143,7 +143,7 @@ def _read(source: Location) -> bytes:
 def _find_weights(
     arrays: Mapping[str, Array], layout: WeightLayout, model: ModelConfig, framework: str
 ) -> _Found:
-    """Return what a file has of a network; its first head has the number of classes."""
+    """Return the weights of a network in a file; its first head has the number of classes."""
     arrays = {name.removeprefix(layout.prefix): each for name, each in arrays.items()}
     bias = {
         "convolution": "heads.cls.0.bias",

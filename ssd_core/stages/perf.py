@@ -90,16 +90,16 @@ def check_machine(nodes: Nodes) -> None:
 
 
 class Measured(NamedTuple):
-    """What is left of a training that only measured its speed."""
+    """The speed of a training whose model was not kept."""
 
     results: Results
-    """Without what is about the model."""
+    """Those that are not about the model."""
     lines: list[dict[str, Any]]
     """Its log."""
 
 
 def measure(training: train.Training, nodes: Nodes) -> Measured:
-    """Train in a temporary directory; what that prints goes to standard error."""
+    """Train in a temporary directory, with the output on standard error."""
     check_machine(nodes)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="ssd-perf-") as folder, _printing_to_stderr():

@@ -1,4 +1,4 @@
-"""What a training needs, from probes: its time and memory, and the largest batch that fits."""
+"""The needs of a training, from probes: time, memory, and the largest batch that fits."""
 
 import math
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ _RATE = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a training needs."""
+    """The needs of a training."""
 
     steps: int
     seconds_per_step: float
@@ -64,7 +64,7 @@ class _Probe(NamedTuple):
 
 
 def make_plan(training: Training, nodes: Nodes) -> Plan:
-    """Train for about a minute on the devices of this machine, and return what all steps need.
+    """Train for about a minute on the devices of this machine, and return the needs of all steps.
 
     Raises:
         UsageError: the batch does not fit or does not divide, or there are several machines.

@@ -42,7 +42,7 @@ class _Item(NamedTuple):
     """Name of its outputs without a suffix."""
     frame: int | None = None
     content: ImageArray | DataError | None = None
-    """What a video has there; None for an image, which is read later."""
+    """Pixels of the frame, or its error; None for an image, which is read later."""
 
 
 def run(

@@ -56,9 +56,9 @@ class Training:
     framework: str = "torch"
     device: str = "auto"
     resume: str = "strict"
-    """What may differ from the training in the output directory; see `claim_directory`."""
+    """Rule for a different training in the output directory; see `claim_directory`."""
     planned_hours: float | None = None
-    """What `ssd plan` found; the end of the training compares."""
+    """Result of `ssd plan`, with which the end of the training compares."""
 
     @cached_property
     def manifest(self) -> Manifest:

@@ -28,7 +28,7 @@ def follow_training(
 
     Args:
         names: values of `train.log`; the module beside this one that has the name.
-        log_path: log of the training; a start line follows what a rewind has left there.
+        log_path: log of the training; a start line follows the lines that a rewind has left.
         training_ids: that of the training, then those of the trainings that it continues.
     """
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""The curves of a training: what every tracker gets of its log."""
+"""The curves of a training: the points that every tracker takes from its log."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -21,8 +21,8 @@ def open_tracker(log_path: Path, training_ids: Sequence[str]) -> Iterator[Send]:
     """Yield the function that adds lines to the run of this training.
 
     MLflow cannot remove a point. A resumed training repeats the steps after its checkpoint, so
-    points that the run has are left out. After an error the run is opened again, and gets what it
-    lacks of the log.
+    points that the run has are left out. After an error the run is opened again, and gets the
+    missing part of the log.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")

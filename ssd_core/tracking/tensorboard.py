@@ -15,9 +15,9 @@ from ssd_core.train_log import parse_log
 def open_tracker(log_path: Path, training_ids: Sequence[str]) -> Iterator[Send]:
     """Yield the function that writes lines.
 
-    Each attempt writes the whole log again, in a file that replaces those of earlier attempts, so
-    what a rewind has removed is removed from the curves too, also in a TensorBoard that runs. So
-    does the call that follows an error.
+    Each attempt, and each call after an error, writes the whole log again, in a file that replaces
+    the earlier ones. So points that a rewind has removed leave the curves too, even in a running
+    TensorBoard.
     """
     from tensorboard.compat.proto.event_pb2 import Event, SessionLog
     from tensorboard.compat.proto.summary_pb2 import Summary

@@ -68,7 +68,7 @@ class LoadedDetector:
         return next(self.stream([image]))
 
     def stream(self, images: Iterable[ImageLike]) -> Iterator[Prediction]:
-        """Yield what is in each image, of any number: the next ones are decoded on threads ahead.
+        """Yield the detections of any number of images; the next ones are decoded on threads ahead.
 
         The errors are those of a call.
         """
@@ -80,7 +80,7 @@ class LoadedDetector:
     def detect_ahead(
         self, read: Callable[[ItemT], ImageArray], items: Iterable[ItemT]
     ) -> Iterator[tuple[ItemT, Prediction | DataError]]:
-        """Yield each item with what is in its image, or with the DataError of `read`.
+        """Yield each item with the detections of its image, or with the DataError of `read`.
 
         `read` runs on threads, a batch ahead, and returns pixels, [H, W, 3] RGB.
         """

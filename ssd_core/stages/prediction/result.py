@@ -1,4 +1,4 @@
-"""What a detector finds in one image."""
+"""The detections of one image."""
 
 import json
 from dataclasses import dataclass

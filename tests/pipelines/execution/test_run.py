@@ -159,7 +159,7 @@ def test_trained_model_is_benchmarked_by_its_uri(root: Path, lines: list[str]) -
     assert [path.name for path in (root / "benchmarks/nightly").iterdir()] == ["000001.json"]
 
 
-def test_model_below_a_bar_is_not_published(few_images: Path, root: Path) -> None:
+def test_model_below_a_requirement_is_not_published(few_images: Path, root: Path) -> None:
     """All steps but the last succeed, so the report exists."""
     words = command(few_images, root, "publish.min_ap=1")
     done = run([*words, "--model-name", "cells"])
