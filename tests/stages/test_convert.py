@@ -270,7 +270,6 @@ INVALID: dict[str, tuple[Callable[[Path], object], dict[str, Any], str]] = {
         {},
         r"the val split has no objects in 4 images; choose another split \(--val, .*remove this",
     ),
-    "too large": (lambda s: None, {"max_pixels": 1000}, "convert.max_pixels"),
     "only crowds": (
         lambda s: write_coco(s / "all.json", [first_image(s).stem], [CROWD]),
         {"train": "all.json", "val": "all.json"},

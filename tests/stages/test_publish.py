@@ -255,8 +255,6 @@ def test_a_name_is_one_folder(inputs, root, name):
     [
         ([], 0, ""),
         (["--set", "publish.min_ap=0.999"], 3, "error: ap is 0."),
-        (["--set", "publish.min_pa=0.1"], 2, "did you mean 'publish.min_ap'?"),
-        (["--name", "a/b"], 2, "error: 'a/b' is not a valid name"),
     ],
 )
 def test_the_command(inputs, root, arguments, code, message):

@@ -170,11 +170,3 @@ def test_a_strange_log_is_named(outputs, tmp_path, line):
         log.write(f"{line}\n")
     with pytest.raises(DataError, match=r"copy/train_log\.jsonl: .*; train again"):
         write([copy], tmp_path / "out")
-
-
-def test_results_of_another_run_are_refused(outputs, tmp_path):
-    copy = Path(shutil.copytree(outputs[1], tmp_path / "copy"))
-    path = copy / "invocation.json"
-    path.write_text(path.read_text().replace('"device": "cpu"', '"device": "cuda"'))
-    with pytest.raises(DataError, match=r"belongs to another invocation\.json"):
-        write([copy], tmp_path / "out")
