@@ -291,7 +291,7 @@ def test_an_invalid_argument_ends_a_step_with_one_line(
     assert capsys.readouterr().err.splitlines()[1:] == [message]
 
 
-@pytest.mark.parametrize("lost", ["dataset", "model"])
+@pytest.mark.parametrize("lost", ["dataset", "model", "source"])
 def test_a_missing_input_is_named(
     lost: str,
     recipe: dict[str, Any],
@@ -301,20 +301,11 @@ def test_a_missing_input_is_named(
 ) -> None:
     nowhere = str(tmp_path / "nowhere")
     inputs = {"model": outputs["train"]["model"], "dataset": outputs["convert"]["dataset"]}
-    inputs[lost] = type(inputs[lost])(uri=nowhere, metadata={"uri": nowhere})
+    inputs |= {"recipe": recipe, "data_root": str(tmp_path / "root")}
+    inputs[lost] = nowhere
+    if lost != "source":
+        inputs[lost] = dsl.Artifact(uri=nowhere, metadata={"uri": nowhere})
     with pytest.raises(SystemExit) as end:
-        execute(evaluate, tmp_path / "out", recipe=recipe, data_root=str(tmp_path), **inputs)
+        execute(convert if lost == "source" else evaluate, tmp_path / "out", **inputs)
     assert end.value.code == 2
     assert nowhere in capsys.readouterr().err.splitlines()[-1]
-
-
-def test_a_missing_source_is_named(
-    recipe: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    nowhere = str(tmp_path / "nowhere")
-    arguments = {"source": nowhere, "data_root": str(tmp_path / "root")}
-    with pytest.raises(SystemExit) as end:
-        execute(convert, tmp_path / "out", recipe=recipe, **arguments)
-    assert end.value.code == 2
-    assert nowhere in capsys.readouterr().err.splitlines()[-1]
-    assert [path.name for path in (tmp_path / "root").iterdir()] == ["runs"]  # its record
