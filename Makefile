@@ -18,15 +18,15 @@ install = { requirements/install.sh $(1)/bin/python build && requirements/instal
 	$(1)/bin/python $(PIP) install --no-deps --no-build-isolation --editable . && $(1)/bin/python $(PIP) check; } \
 	>> $(1)/setup.log 2>&1 || { tail -n 20 $(1)/setup.log; exit 75; }
 TESTS ?= tests
+FAULTS_TEST := tests/faults/test_pipeline.py
 # The longest are first, so that two processes end together.
-MINDSPORE_TESTS ?= tests/faults/test_train_kill.py::test_ends_at_random_moments_change_nothing \
+MINDSPORE_TESTS ?= tests/faults/test_train_kill.py::test_ends_at_random_moments_change_nothing $(FAULTS_TEST) \
 	tests/backends/mindspore tests/contract tests/layouts tests/data/shards \
 	tests/data/batches/test_colours.py tests/data/conversion/test_adopt.py \
 	tests/stages/test_convert_mindrecord.py tests/store/test_mindrecord.py
 FUZZ ?= 50
 ROUNDS ?= 20
 SEEDS ?= 20
-FAULTS_TEST := tests/faults/test_pipeline.py
 FUZZ_TESTS := tests/fuzz tests/data/formats/test_damaged_annotations.py
 IMAGES ?= tools torch-cpu mindspore-cpu launcher
 

@@ -82,7 +82,7 @@ def explain_store_errors(uri: str, settings: S3Settings) -> Iterator[None]:
     except ANSWERS as error:
         raise _explain_answer(error, uri, settings) from None
     except HTTPError as error:
-        raise _explain_silence(error, uri, settings) from None
+        raise _explain_failure(error, uri, settings) from None
     except ValueError:  # from the client or http.client, whose texts repeat headers
         raise UsageError(
             f"{uri}: no request can be made from this URI and these settings; check the names in "
@@ -117,7 +117,7 @@ def _permission(settings: S3Settings) -> str:
     return f"the {given} needs permission to list, read and write there"
 
 
-def _explain_silence(error: HTTPError, uri: str, settings: S3Settings) -> SsdError:
+def _explain_failure(error: HTTPError, uri: str, settings: S3Settings) -> SsdError:
     endpoint, budget = settings.endpoint, f"{settings.retry_policy.budget_seconds:g} s"
     if isinstance(error, ForeignAnswerError):
         return _not_a_store(uri, settings)
