@@ -65,8 +65,9 @@ class TorchBackend:
         postprocess: PostprocessSpec,
     ) -> TorchDetector:
         """Build a detector from the arrays that `Learner.weights` returned."""
+        network = load_network(model, num_classes, weights)
         return TorchDetector(
-            self._device.place(load_network(model, num_classes, weights)),
+            self._device.place_to_detect(network, self.info.precision),
             model,
             postprocess,
             device=self._device,

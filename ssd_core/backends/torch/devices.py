@@ -58,6 +58,17 @@ class Device:
         """Move a network to the device, in the memory format that is fastest there."""
         return network.to(self.torch_device).to(memory_format=self.memory_format)
 
+    def place_to_detect(self, network: ModuleT, precision: str) -> ModuleT:
+        """Place a network whose weights no longer change.
+
+        Convolutions are stored as `autocast` would cast them in each call; the outputs are equal.
+        """
+        if precision in _HALF_TYPES:
+            for layer in network.modules():
+                if isinstance(layer, nn.Conv2d):
+                    layer.to(_HALF_TYPES[precision])
+        return self.place(network)
+
     def copy(self, array: Array) -> Tensor:
         """Return a copy on the device; on a processor it may share the array's memory.
 

@@ -100,6 +100,22 @@ def record_step(device, recipe, *options):
     return calls
 
 
+def test_a_detector_casts_its_weights_once():
+    """A learner's casts them in each call, because they may have changed."""
+    backend = TorchBackend("cpu", "bf16")
+    learner = backend.learner(RECIPE, 3)
+    kept = backend.detector(RECIPE.model, 3, learner.weights(), PostprocessSpec())
+    inputs = kept.preprocess(make_batch().images)
+    outputs, casts = [], []
+    for detector in (learner.detector(PostprocessSpec()), kept):
+        with AtenCalls() as calls:
+            outputs.append(detector.forward(inputs))
+        casts.append(calls.names.count("to"))
+    assert all(map(torch.equal, *outputs))
+    convolutions = [name for name, array in learner.weights().items() if array.ndim == 4]
+    assert casts[0] - casts[1] >= len(convolutions)
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_step_copies_its_batch_and_reads_nothing_back(recipe):
     device = Elsewhere(
