@@ -222,7 +222,7 @@ def find_addresses(devices: Sequence[int], hccn_path: Path | None) -> dict[int, 
     known = {} if has_tool else _read_hccn(hccn_path or _HCCN_PATH)
     addresses = {}
     for number in devices:
-        address = _ask_tool(number) if has_tool else known.get(number)
+        address = _run_tool(number) if has_tool else known.get(number)
         if not address:
             raise DataError(
                 f"device {number} has no address; choose other --devices or another --hccn, or "
@@ -232,10 +232,10 @@ def find_addresses(devices: Sequence[int], hccn_path: Path | None) -> dict[int, 
     return addresses
 
 
-def _ask_tool(number: int) -> str | None:
+def _run_tool(number: int) -> str | None:
     words = ["hccn_tool", "-i", str(number), "-ip", "-g"]
-    said = subprocess.run(words, capture_output=True, text=True, errors="replace").stdout
-    found = re.search(r"ipaddr:\s*(\S+)", said)
+    output = subprocess.run(words, capture_output=True, text=True, errors="replace").stdout
+    found = re.search(r"ipaddr:\s*(\S+)", output)
     return found[1] if found else None
 
 

@@ -164,8 +164,8 @@ class TrainConfig(Section):
     """Programs that also receive the training curves; each needs the optional package of the same
     name."""
     evaluate_every: PositiveInt | None = None
-    """Steps between evaluations on the val split, as the section `evaluate` says; the best weights
-    are kept. None keeps the last weights."""
+    """Steps between evaluations on the val split, as set in the section `evaluate`; the best
+    weights are kept. None keeps the last weights."""
     validation_loss: bool = False
     """Whether these evaluations measure the loss too, `val_loss`, on unchanged images."""
     best_metric: Literal["ap", "ap50", "ap75", "val_loss"] = "ap"

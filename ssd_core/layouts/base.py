@@ -8,17 +8,21 @@ from ssd_core.config import ModelConfig
 from ssd_core.structures import Array
 
 
+def _keep(_: str, array: Array) -> Array:
+    return array
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightLayout:
     """How another program names and arranges the arrays of a network."""
 
     layers: Mapping[str, str]
     """Its name of each of our layers, or of an array alone; the others have our names."""
-    roles: Mapping[str, str]
+    roles: Mapping[str, str] = field(default_factory=dict)
     """Its name of the last part of our names, where it is another one."""
-    prefix: str
+    prefix: str = ""
     """Begins its names in a checkpoint of a training, and may be missing in others."""
-    arrange: Callable[[str, Array], Array]
+    arrange: Callable[[str, Array], Array] = _keep
     """Turns an array, given with our name, from its arrangement into ours; MindSpore's and
     TensorFlow's also back."""
     model: Mapping[str, Any] = field(default_factory=dict)
@@ -48,12 +52,7 @@ TORCH_ROLES = {
 """Of batch normalisation in PyTorch."""
 
 
-def keep(_: str, array: Array) -> Array:
-    """Return an array whose arrangement is ours."""
-    return array
-
-
-OURS = WeightLayout(layers={}, roles={}, prefix="", arrange=keep)
+OURS = WeightLayout(layers={})
 """Names and arrangement of docs/file-formats.md."""
 
 

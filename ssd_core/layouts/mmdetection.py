@@ -95,7 +95,6 @@ def _layout(recipe: Recipe, layers: dict[str, str]) -> WeightLayout:
     return WeightLayout(
         layers=layers,
         roles=TORCH_ROLES,
-        prefix="",
         arrange=partial(_move_background, [len(level.shapes) for level in model.anchors]),
         model={
             "mean": model.mean,

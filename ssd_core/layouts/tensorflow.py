@@ -60,7 +60,6 @@ TENSORFLOW = {
     "mobilenet_v2": WeightLayout(
         layers=_backbone() | _extras() | _heads(),
         roles=NORM_ROLES,
-        prefix="",
         arrange=exchange_axes,
         model={
             "resize": "asymmetric",

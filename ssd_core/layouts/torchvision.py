@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from ssd_core.config import PostprocessSpec
-from ssd_core.layouts.base import TORCH_ROLES, WeightLayout, keep, norm_pair
+from ssd_core.layouts.base import TORCH_ROLES, WeightLayout, norm_pair
 from ssd_core.networks import (
     EXTRAS,
     MOBILENET_V3_BRANCH,
@@ -101,9 +101,6 @@ def _heads() -> Iterator[tuple[str, str]]:
 TORCHVISION = {
     "vgg16": WeightLayout(
         layers=_vgg16(),
-        roles={},
-        prefix="",
-        arrange=keep,
         model={
             "mean": (0.48235 * 255, 0.45882 * 255, 0.40784 * 255),
             "std": (1.0, 1.0, 1.0),
@@ -113,27 +110,18 @@ TORCHVISION = {
             "postprocess": PostprocessSpec(score_threshold=0.01),
         },
     ),
-    "mobilenet_v3": WeightLayout(
-        layers=_mobilenet_v3(),
-        roles=TORCH_ROLES,
-        prefix="",
-        arrange=keep,
-    ),
+    "mobilenet_v3": WeightLayout(layers=_mobilenet_v3(), roles=TORCH_ROLES),
 }
 
 _VGG16 = WeightLayout(
     layers={f"backbone.{layer}": str(place) for layer, place in number_vgg16().items()},
-    roles={},
     prefix="features.",
-    arrange=keep,
 )
 CLASSIFIERS = {
     **dict.fromkeys(("vgg16", "vgg16_512", "vgg16_linear"), _VGG16),
     "resnet50": WeightLayout(
         layers=name_resnet50("conv1", "bn1", ("layer1", "layer2", "layer3")),
         roles=TORCH_ROLES,
-        prefix="",
-        arrange=keep,
     ),
 }
 """Its networks for classification, by backbone. The first programs of SSD numbered the layers of

@@ -1,4 +1,4 @@
-"""Images good and bad, made when they are asked for: less than a megabyte together."""
+"""Images good and bad, made on demand: less than two megabytes together."""
 
 import io
 import random
@@ -115,7 +115,7 @@ REMARKABLE: dict[str, tuple[Callable[[], bytes], str]] = {
     "jpeg, half an end marker": (lambda: LARGE_JPEG[:-1], "image_damaged"),
     "jpeg, CMYK, no end marker": (lambda: encode("JPEG", "CMYK")[:-2], "image_damaged"),
 }
-"""Usable images that a warning tells something about."""
+"""Usable images with a warning."""
 
 BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "empty": (lambda: b"", "image_empty"),

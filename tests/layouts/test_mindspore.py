@@ -6,12 +6,10 @@ import pytest
 from ssd_core.backends import open_backend
 from ssd_core.layouts.ckpt import read_ckpt
 from ssd_core.layouts.mindspore import write_checkpoint
-from ssd_core.model_dir import read_model
 from ssd_core.recipes import load_recipe
 from ssd_core.recipes.overrides import override
-from ssd_core.stages import import_weights
-from ssd_core.store import LocalDirectory
 from tests.contract.compute import make_batch
+from tests.layouts.imported import compute, import_file
 
 pytestmark = pytest.mark.mindspore
 
@@ -64,13 +62,8 @@ def checkpoint(original, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def imported(checkpoint, recipe, tmp_path_factory):
-    out = LocalDirectory(tmp_path_factory.mktemp("imported") / "out")
-    source = LocalDirectory(checkpoint)
-    options = {"layout_name": "mindspore", "recipe": recipe, "framework": "mindspore"}
-    result = import_weights.run(source, out, **options)
-    assert (result.metadata["classes"], result.metadata["unmatched"]) == (NUM_CLASSES, 0)
-    return read_model(out)
+def imported(checkpoint, recipe):
+    return import_file(checkpoint, "mindspore", recipe, framework="mindspore")
 
 
 def test_raw_outputs_are_those_of_the_original(original, imported, recipe):
@@ -81,10 +74,8 @@ def test_raw_outputs_are_those_of_the_original(original, imported, recipe):
     pixels = (images - np.array(model.mean)) / np.array(model.std)
     inputs = Tensor(pixels.transpose(0, 3, 1, 2).astype(np.float32))
     expected_offsets, expected_logits = (output.asnumpy() for output in original(inputs))
-    detector = open_backend("mindspore", "cpu").detector(
-        model, NUM_CLASSES, imported.weights, model.postprocess
-    )
-    logits, offsets = (part.asnumpy() for part in detector.forward(detector.preprocess(images)))
+    logits, offsets = (part.asnumpy() for part in compute(imported, images, "mindspore"))
+    assert len(imported.classes) == NUM_CLASSES
     assert expected_logits.std() > 1e-3
     np.testing.assert_allclose(logits, expected_logits, atol=1e-4 * abs(expected_logits).max())
     swapped = expected_offsets[..., [1, 0, 3, 2]]
@@ -96,10 +87,8 @@ def test_a_saved_network_without_its_training_is_read_too(original, imported, re
 
     path = tmp_path / "network.ckpt"
     mindspore.save_checkpoint(original, str(path))
-    source, out = LocalDirectory(path), LocalDirectory(tmp_path / "out")
-    options = {"layout_name": "mindspore", "recipe": recipe, "framework": "mindspore"}
-    import_weights.run(source, out, **options)
-    for name, array in read_model(out).weights.items():
+    found = import_file(path, "mindspore", recipe, framework="mindspore")
+    for name, array in found.weights.items():
         np.testing.assert_array_equal(array, imported.weights[name], err_msg=name)
 
 

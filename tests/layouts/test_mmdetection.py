@@ -3,12 +3,9 @@
 import numpy as np
 import pytest
 
-from ssd_core.backends import open_backend
-from ssd_core.model_dir import read_model
 from ssd_core.recipes import load_recipe
-from ssd_core.stages import import_weights
-from ssd_core.store import LocalDirectory
 from tests.contract.compute import make_batch
+from tests.layouts.imported import compute, import_file
 
 torch = pytest.importorskip("torch", reason="these are files of PyTorch")
 mmdetection_ssd = pytest.importorskip("tests.layouts.mmdetection_ssd")
@@ -63,28 +60,21 @@ def run(recipe, tmp_path):
     """Imports a checkpoint in the form that mmdetection publishes, without an archive."""
 
     def run(state):
-        path, out = tmp_path / "epoch_24.pth", LocalDirectory(tmp_path / "out")
+        path = tmp_path / "epoch_24.pth"
         meta = {"epoch": 24, "CLASSES": tuple(CLASSES), "config": "model = dict()"}
         content = {"meta": meta, "state_dict": state}
         torch.save(content, path, _use_new_zipfile_serialization=False)
-        source, options = LocalDirectory(path), {"recipe": recipe, "classes": CLASSES}
-        result = import_weights.run(source, out, layout_name="mmdetection", **options)
-        assert result.metadata["unmatched"] == 0
-        return read_model(out)
+        return import_file(path, "mmdetection", recipe, classes=CLASSES)
 
     return run
 
 
 def test_the_model_computes_the_same(original, run):
     model = run(original.state_dict())
-    config = model.description.model
-    detector = open_backend("torch", "cpu", "fp32").detector(
-        config, NUM_CLASSES, model.weights, config.postprocess
-    )
-    images = make_batch(0, config.image_size).images[:1]
+    images = make_batch(0, model.description.model.image_size).images[:1]
     with torch.inference_mode():
         logits, offsets = original(torch.from_numpy(images).permute(0, 3, 1, 2))
-    found = detector.forward(detector.preprocess(images))
+    found = compute(model, images)
     torch.testing.assert_close(found[0], logits.roll(1, dims=2), atol=1e-3, rtol=1e-4)
     torch.testing.assert_close(found[1], offsets, atol=1e-3, rtol=1e-4)
     shapes = {name: tuple(array.shape) for name, array in original.state_dict().items()}

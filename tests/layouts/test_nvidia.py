@@ -5,12 +5,10 @@ from collections import Counter, OrderedDict
 import numpy as np
 import pytest
 
-from ssd_core.backends import open_backend
-from ssd_core.model_dir import read_model
 from ssd_core.recipes import load_recipe
-from ssd_core.stages import import_weights
-from ssd_core.store import LocalDirectory
 from tests.contract.compute import make_batch
+from tests.layouts.imported import compute as compute_ours
+from tests.layouts.imported import import_file
 
 torch = pytest.importorskip("torch", reason="these are files of PyTorch")
 nn = torch.nn
@@ -107,20 +105,13 @@ def imported(original, request, tmp_path_factory):
         "model": OrderedDict((f"{request.param}{name}", each) for name, each in state.items()),
     }
     torch.save(checkpoint, folder / "epoch_64.pt")
-    source, out = LocalDirectory(folder / "epoch_64.pt"), LocalDirectory(folder / "out")
-    result = import_weights.run(source, out, layout_name="nvidia", recipe=RECIPE)
-    assert (result.metadata["classes"], result.metadata["unmatched"]) == (NUM_CLASSES, 0)
-    return read_model(out)
+    return import_file(folder / "epoch_64.pt", "nvidia", RECIPE)
 
 
 def test_raw_outputs_are_those_of_the_original(original, imported, inputs, photographs):
     with torch.inference_mode():
         expected = [compute(original, inputs, name).numpy() for name in ("conf", "loc")]
-    model = imported.description.model
-    detector = open_backend("torch", "cpu", "fp32").detector(
-        model, NUM_CLASSES, imported.weights, model.postprocess
-    )
-    found = detector.forward(detector.preprocess(photographs))
-    for ours, theirs in zip(found, expected, strict=True):
+    assert len(imported.classes) == NUM_CLASSES
+    for ours, theirs in zip(compute_ours(imported, photographs), expected, strict=True):
         assert theirs.std() > 0.1
         np.testing.assert_allclose(ours.numpy(), theirs, atol=1e-4 * abs(theirs).max())

@@ -3,15 +3,12 @@
 import numpy as np
 import pytest
 
-from ssd_core.backends import open_backend
 from ssd_core.errors import DataError
 from ssd_core.layouts.graph_def import read_graph
-from ssd_core.model_dir import read_model
 from ssd_core.recipes import load_recipe
-from ssd_core.stages import import_weights
-from ssd_core.store import LocalDirectory
 from tests.contract.compute import make_batch
 from tests.layouts.frozen_graph import ARRAYS, Graph, constant, read_detector, write_graph
+from tests.layouts.imported import compute, import_file
 from tests.requirements import INSTALLED_FRAMEWORKS
 
 NUM_LEVELS = 6
@@ -21,22 +18,11 @@ GRAPH = write_graph(*(constant(name, array) for name, array in ARRAYS.items()))
 @pytest.mark.parametrize("framework", INSTALLED_FRAMEWORKS)
 def test_a_trained_detector_computes_the_same(framework, tmp_path):
     content, images = read_detector(), make_batch(0, 300).images
-    (tmp_path / "frozen_inference_graph.pb").write_bytes(content)
-    result = import_weights.run(
-        LocalDirectory(tmp_path / "frozen_inference_graph.pb"),
-        LocalDirectory(tmp_path / "out"),
-        layout_name="tensorflow",
-        recipe=load_recipe("ssd300_mobilenet_v2"),
-        classes=["person"],
-        framework=framework,
-    )
-    assert result.metadata["unmatched"] == 0
-    model = read_model(LocalDirectory(tmp_path / "out"))
-    config = model.description.model
-    detector = open_backend(framework, "cpu", "fp32").detector(
-        config, 1, model.weights, config.postprocess
-    )
-    logits, offsets = detector.forward(detector.preprocess(images))
+    path, recipe = tmp_path / "frozen_inference_graph.pb", load_recipe("ssd300_mobilenet_v2")
+    path.write_bytes(content)
+    options = {"classes": ["person"], "framework": framework}
+    model = import_file(path, "tensorflow", recipe, **options)
+    logits, offsets = compute(model, images, framework)
 
     graph = Graph(content, images.astype(np.float32) * np.float32(2 / 255) - 1)
     expected = []

@@ -12,13 +12,11 @@ import pytest
 from ssd_core.backends import open_backend
 from ssd_core.config import InitConfig
 from ssd_core.errors import DataError
-from ssd_core.model_dir import read_model
 from ssd_core.recipes import load_recipe
-from ssd_core.stages import import_weights
-from ssd_core.store import LocalDirectory
 from ssd_core.structures import ClassInfo
 from ssd_core.training.initial import InitialWeights
 from tests.contract.compute import make_batch
+from tests.layouts.imported import import_file, open_detector
 
 torch = pytest.importorskip("torch", reason="these are files of PyTorch")
 state_file = pytest.importorskip("ssd_core.backends.torch.state_file")
@@ -83,10 +81,7 @@ def imported(original, recipe, request, tmp_path):
     path = tmp_path / "weights.pth"
     state = original.state_dict()
     torch.save(state if request.param == "state" else {"model": state, "epoch": 3}, path)
-    source, out = LocalDirectory(path), LocalDirectory(tmp_path / "out")
-    result = import_weights.run(source, out, layout_name="torchvision", recipe=recipe)
-    assert (result.metadata["classes"], result.metadata["unmatched"]) == (NUM_CLASSES, 0)
-    return read_model(out)
+    return import_file(path, "torchvision", recipe)
 
 
 def find_twins(ours, theirs):
@@ -100,16 +95,12 @@ def find_twins(ours, theirs):
 
 
 def test_photographs_have_the_same_detections(original, imported):
-    model = imported.description.model
-    side = model.image_size
+    side = imported.description.model.image_size
+    assert len(imported.classes) == NUM_CLASSES
     with torch.inference_mode():
         expected = original(photographs(side))
-    detector = open_backend("torch", "cpu", "fp32").detector(
-        model, NUM_CLASSES, imported.weights, model.postprocess
-    )
-    for found, theirs in zip(
-        detector.detect(make_batch(0, side).images, [(side, side)] * 2), expected, strict=True
-    ):
+    ours = open_detector(imported).detect(make_batch(0, side).images, [(side, side)] * 2)
+    for found, theirs in zip(ours, expected, strict=True):
         assert len(found) > 50
         assert len(set(found.labels.tolist())) > 2
         ours = found.labels, found.scores, found.boxes

@@ -1,4 +1,4 @@
-"""Assignments that change a recipe: what they accept, and what a mistake is told."""
+"""Assignments that change a recipe: accepted values, and the messages about mistakes."""
 
 import re
 import shlex

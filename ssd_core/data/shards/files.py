@@ -73,7 +73,7 @@ class ShardFiles:
 def check_shard_sizes(data_dir: Location, manifest: Manifest) -> None:
     """Raise DataError for the first shard of any split that is missing or has a wrong size.
 
-    A listing costs a request per thousand shards, where many ranks would each ask for every shard.
+    A listing costs a request per thousand shards, where many ranks would each look up every shard.
     """
     sizes = {found.key: found.num_bytes for found in data_dir.list()}
     with remedied(_REMEDY):
@@ -131,9 +131,7 @@ class Limits:
         if sizes.min(initial=1) < 1:
             return "an image without width or height"
         if counts.max(initial=0) > self.max_boxes:
-            return (
-                f"{counts.max()} objects in one image, the manifest says at most {self.max_boxes}"
-            )
+            return f"{counts.max()} objects in one image, the manifest has at most {self.max_boxes}"
         if objects.labels.min(initial=1) < 1 or objects.labels.max(initial=1) > self.num_classes:
             return f"a class outside 1..{self.num_classes}"
         low, high = objects.boxes[:, :2], objects.boxes[:, 2:]

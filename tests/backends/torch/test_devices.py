@@ -1,3 +1,5 @@
+"""Devices of PyTorch: which are there, their precision, and copies beside the computation."""
+
 import os
 import subprocess
 import sys
@@ -96,7 +98,7 @@ def test_ranks_share_the_processors_of_a_machine():
 
 
 class Recorder(TorchFunctionMode):
-    """Stands in for streams and pinned memory: records what a device with them is asked for."""
+    """Stands in for streams and pinned memory: records the requests to a device with them."""
 
     def __init__(self):
         super().__init__()

@@ -1,3 +1,5 @@
+"""A training step: its memory, its errors, and no wait for the device."""
+
 from contextlib import nullcontext
 from dataclasses import replace
 

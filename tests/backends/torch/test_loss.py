@@ -1,3 +1,5 @@
+"""The loss on the device: the number of its launches, and values that are not numbers."""
+
 import numpy as np
 import pytest
 import torch

@@ -1,3 +1,5 @@
+"""The networks: their shapes and initial weights, against torchvision and TensorFlow."""
+
 import numpy as np
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The checks that open no image: names that are missing, near, unsafe; twins; what nobody uses."""
+"""The checks that open no image: names that are missing, near or unsafe, twins, unused images."""
 
 import shlex
 import unicodedata

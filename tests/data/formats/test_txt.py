@@ -89,13 +89,6 @@ def test_numbers_that_are_not_finite_reach_the_checks(tmp_path: Path) -> None:
     assert not np.isfinite(dataset.splits["train"].annotations.boxes).all(axis=1).any()
 
 
-def test_a_shifted_column_is_not_a_class(tmp_path: Path) -> None:
-    write(tmp_path, "a.jpg 1,2,3,4,99999 1,2,3,4,1\n")
-    dataset, findings = read(tmp_path, policy="repair")
-    assert findings.counts == {"class_unknown": 2}
-    assert len(dataset.classes) == 1
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [

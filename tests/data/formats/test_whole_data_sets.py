@@ -243,7 +243,7 @@ def test_whatever_is_dropped_is_counted(name: str, policy: Policy, listing: list
     for sample in kept:
         entries = [photo for photo in listing if photo.name == stem(sample.image_path)]
         if len(entries) > 1:
-            continue  # a finding does not tell which of them it is about
+            continue  # a finding may be about either of them
         dropped = sum(
             # Both splits are this one list: a reader reports twice, a check of an image once.
             finding.count / (2 if finding.code in OF_READER else 1)

@@ -137,13 +137,3 @@ def test_an_unfinished_shard_is_discarded(
         if error:
             raise error
     assert list((tmp_path / "out").iterdir()) == []
-
-
-def test_one_byte_more_is_read_of_a_file_that_has_grown(
-    source: FolderSource, tmp_path: Path
-) -> None:
-    assert source.files
-    with (tmp_path / "source" / "a.jpg").open("ab") as file:
-        file.write(b"more")
-    with ArrowWriter(tmp_path / "out", "train", 0, SIZES) as writer:
-        assert bytes(writer.load(source, "a.jpg")) == b"aaaam"

@@ -127,8 +127,8 @@ def keep_rows(count: int) -> Callable[[Table], Table]:
 
 
 FOREIGN: dict[str, tuple[Callable[[Table], Table], str]] = {
-    "fewer rows": (keep_rows(1), "1 rows, the manifest says 40"),
-    "no rows": (keep_rows(0), "0 rows, the manifest says 40"),
+    "fewer rows": (keep_rows(1), "1 rows, the manifest has 40"),
+    "no rows": (keep_rows(0), "0 rows, the manifest has 40"),
     "class above": (set_each("labels", lambda v: [4] * len(v)), "a class outside 1..3"),
     "class 0": (set_each("labels", lambda v: [0] * len(v)), "a class outside 1..3"),
     "class below": (set_each("labels", lambda v: [-7] * len(v)), "a class outside 1..3"),
@@ -139,7 +139,7 @@ FOREIGN: dict[str, tuple[Callable[[Table], Table], str]] = {
     "more values": (set_each("areas", lambda v: [*v, 1.0]), "different numbers of values"),
     "more objects": (
         lambda table: repeat_objects(table, 3),
-        "objects in one image, the manifest says at most 30",
+        "objects in one image, the manifest has at most 30",
     ),
     "null path": (set_each("image_path", lambda _: None), "a value is null"),
     "null area": (set_each("areas", lambda v: [None] * len(v)), "a value is null"),

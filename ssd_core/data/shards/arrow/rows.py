@@ -60,7 +60,7 @@ class ArrowRows:
             try:
                 opened = _OpenShard(path, self._limits)
                 if opened.num_rows != shard.rows:
-                    raise DataError(f"{opened.num_rows} rows, the manifest says {shard.rows}")
+                    raise DataError(f"{opened.num_rows} rows, the manifest has {shard.rows}")
             except (pa.ArrowException, OSError, DataError) as error:
                 raise DataError(
                     f"{self._files.location / shard.name} is not a valid shard: {error}; "
