@@ -8,7 +8,7 @@ import pytest
 
 from ssd_core.backends.rank_table import parse_devices, read_rank_table
 from ssd_core.errors import DataError, UsageError
-from tests.processes import run_ssd
+from tests.commands import call_ssd
 
 HCCN = "".join(f"address_{n}=192.168.{n}.1\nnetmask_{n}=255.255.255.0\n" for n in (0, 1, 2, 10, 11))
 BUILD = ("rank-table", "--server-ip", "10.0.0.1")
@@ -42,7 +42,7 @@ def write(path: Path, content: object) -> Path:
     [("[0,2)", (0, 1)), ("[10, 12)", (10, 11)), ("2,0", (2, 0)), ("11", (11,))],
 )
 def test_a_table_is_built_from_a_file_of_addresses(hccn, devices, numbers):
-    done = run_ssd(*BUILD, "--devices", devices, "--hccn", hccn)
+    done = call_ssd(*BUILD, "--devices", devices, "--hccn", hccn)
     assert json.loads(done.stdout) == table(devices=numbers)
     assert done.stderr == f"{len(numbers)} rank{'s' * (len(numbers) > 1)} on 1 server\n"
 
@@ -52,20 +52,20 @@ def test_a_table_is_built_with_hccn_tool(tmp_path, monkeypatch):
     tool.write_text('#!/bin/sh\nprintf "ipaddr:192.168.$2.1\\nnetmask:255.255.255.0\\n"\n')
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert json.loads(run_ssd(*BUILD, "--devices", "[0,2)").stdout) == table()
+    assert json.loads(call_ssd(*BUILD, "--devices", "[0,2)").stdout) == table()
 
 
 def test_tables_are_joined_in_order_with_new_ranks(tmp_path):
     one = write(tmp_path / "a", table(devices=(1, 0)))
     two = write(tmp_path / "b", table("10.0.0.2", 169, (3, 4)))
     both = tmp_path / "both"
-    both.write_text(run_ssd("rank-table", one, two).stdout)
+    both.write_text(call_ssd("rank-table", one, two).stdout)
     joined = json.loads(both.read_text())
     rows = [row for server in joined["server_list"] for row in server["device"]]
     assert [row["rank_id"] for row in rows] == ["0", "1", "2", "3"]
     assert [row["device_id"] for row in rows] == ["1", "0", "3", "4"]
     assert joined["server_count"] == "2"
-    assert json.loads(run_ssd("rank-table", both).stdout) == joined
+    assert json.loads(call_ssd("rank-table", both).stdout) == joined
 
 
 def second_device(**changes):
@@ -125,7 +125,7 @@ def test_foreign_bytes_are_refused(tmp_path, content):
 def test_wrong_arguments_are_one_line(tmp_path, hccn, words, code, problem):
     places = {"HCCN": str(hccn), "TABLE": str(write(tmp_path / "table.json", table()))}
     server = ("--server-ip", "10.0.0.1") if "--hccn" in words and "me" not in words else ()
-    done = run_ssd("rank-table", *server, *(places.get(word, word) for word in words))
+    done = call_ssd("rank-table", *server, *(places.get(word, word) for word in words))
     assert done.returncode == code
     for name, place in places.items():
         problem = problem.replace(name, place)

@@ -27,8 +27,8 @@ COMMANDS = [
 
 def test_version() -> None:
     assert run_ssd("--version").stdout == f"ssd {__version__}\n"
-    assert run_ssd("check", "--version").stdout == f"ssd {__version__}\n"
-    assert run_ssd("publish", "--version").returncode == 2  # there it is that of the model
+    assert call_ssd("check", "--version").stdout == f"ssd {__version__}\n"
+    assert call_ssd("publish", "--version").returncode == 2  # there it is that of the model
 
 
 def test_the_help_shows_no_type_of_a_flag() -> None:
@@ -61,7 +61,7 @@ def test_every_value_is_explained() -> None:
 
 
 def test_the_doctor_names_devices_and_problems(tmp_path: Path) -> None:
-    done = run_ssd("doctor")
+    done = call_ssd("doctor")
     assert done.returncode == 0, done.stderr
     assert f"ssd-core         {__version__}, Python 3." in done.stdout
     code = "import sys; sys.modules['torch'] = None; sys.argv = ['ssd', 'doctor', '--json']"

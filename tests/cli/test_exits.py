@@ -1,20 +1,17 @@
 """The last words of a process whose exit code a launcher of several processes hides."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
+from tests.commands import call_ssd
 
-def run_ssd(words: str, termination_log: Path) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "ssd_core.cli", *words.split()],
-        env=os.environ | {"SSD_TERMINATION_LOG": str(termination_log)},
-        capture_output=True,
-        text=True,
-    )
+
+def run(words: str, termination_log: Path) -> CompletedProcess[str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSD_TERMINATION_LOG", str(termination_log))
+        return call_ssd(*words.split())
 
 
 @pytest.mark.parametrize(
@@ -30,7 +27,7 @@ def test_the_first_error_is_left_in_the_termination_log(
 ) -> None:
     log = tmp_path / "termination-log"
     for _ in range(2):
-        done = run_ssd(words, log)
+        done = run(words, log)
         assert done.returncode == code
     first, second = log.read_text().splitlines()
     assert first == second
@@ -41,11 +38,11 @@ def test_the_first_error_is_left_in_the_termination_log(
 
 def test_a_success_leaves_nothing(tmp_path: Path) -> None:
     log = tmp_path / "termination-log"
-    assert run_ssd("recipes demo", log).returncode == 0
+    assert run("recipes demo", log).returncode == 0
     assert not log.exists()
 
 
 def test_a_log_that_cannot_be_written_changes_nothing(tmp_path: Path) -> None:
-    done = run_ssd("recipes dmo", tmp_path / "nowhere" / "log")
+    done = run("recipes dmo", tmp_path / "nowhere" / "log")
     assert done.returncode == 2
     assert done.stderr.splitlines() == ["error: unknown recipe 'dmo'; did you mean 'demo'?"]

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from tests.commands import call_ssd
 from tests.processes import SSD, run_ssd
 from tests.rank_processes import finish_ranks, start_ranks
 
 
 def as_json(*words: str | Path) -> Any:
-    done = run_ssd(*words, "--json")
+    done = call_ssd(*words, "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -64,7 +65,7 @@ def test_a_full_disk_behind_the_output_is_one_line(words: tuple[str, ...]) -> No
 
 
 def test_quiet_keeps_results_and_warnings(few_images: Path, tmp_path: Path) -> None:
-    done = run_ssd("convert", few_images, "--quiet", "--out", tmp_path / "shards")
+    done = call_ssd("convert", few_images, "--quiet", "--out", tmp_path / "shards")
     assert (done.stderr, done.stdout.splitlines()[-1]) == ("", str(tmp_path / "shards"))
     assert "8 train + 4 val images" in done.stdout
 
@@ -79,7 +80,7 @@ def test_a_failure_is_one_json_document(words: tuple[str, ...]) -> None:
 def test_a_result_with_an_error_stays_the_only_document(few_images: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(few_images, tmp_path / "images"))
     next(folder.glob("JPEGImages/*")).write_bytes(b"")
-    done = run_ssd("check", folder, "--json")
+    done = call_ssd("check", folder, "--json")
     assert done.returncode == 3
     assert json.loads(done.stdout)["findings"] == {"image_empty": 1}
 

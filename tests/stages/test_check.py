@@ -13,7 +13,6 @@ from ssd_core.stages import check, convert
 from ssd_core.store import LocalDirectory
 from tests.commands import call_ssd
 from tests.datasets import convert_into, manifest_of, split_of
-from tests.processes import run_ssd
 
 
 @pytest.fixture
@@ -117,7 +116,7 @@ def test_the_page_escapes_text_of_the_data_set(source: Path, tmp_path: Path) -> 
 def test_the_command_prints_the_findings_and_exits_with_3(source: Path, tmp_path: Path) -> None:
     image(source, 0).write_bytes(b"")
     shutil.copy(image(source, 1), image(source, 2))
-    done = run_ssd("check", source, "--out", tmp_path / "out")
+    done = call_ssd("check", source, "--out", tmp_path / "out")
     assert done.returncode == 3
     lines = done.stdout.splitlines()
     assert lines[0].startswith("voc: 7 train + 4 val images, ")

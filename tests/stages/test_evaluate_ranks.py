@@ -13,6 +13,7 @@ from ssd_core.model_dir import write_model
 from ssd_core.recipes import load_recipe
 from ssd_core.recipes.overrides import override
 from ssd_core.store import LocalDirectory
+from tests.commands import call_ssd
 from tests.processes import SSD, children, run_ssd, wait_until_gone
 from tests.requirements import INSTALLED_FRAMEWORKS
 from tests.small_model import describe_model
@@ -33,7 +34,7 @@ def words(request, bccd_shards, tmp_path_factory):
 
 def test_two_ranks_find_what_one_does(words, tmp_path):
     alone, together = tmp_path / "alone", tmp_path / "together"
-    one = run_ssd(*words, "--out", alone)
+    one = call_ssd(*words, "--out", alone)
     two = run_ssd(*words, "--out", together, "--num-devices", "2", "--quiet")
     assert (one.returncode, two.returncode) == (0, 0), two.stderr
     assert "waiting for" not in two.stderr

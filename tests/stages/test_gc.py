@@ -15,7 +15,7 @@ from ssd_core.data.shards.reader import open_split
 from ssd_core.stages import gc
 from ssd_core.store import LocalDirectory
 from ssd_core.store.known_file import KnownFile
-from tests.processes import run_ssd
+from tests.commands import call_ssd
 
 KEY = "0123456789abcdef" * 4
 
@@ -164,9 +164,9 @@ def test_the_last_line_of_a_killed_conversion_may_be_incomplete(root: Path) -> N
 
 
 def test_the_command(root: Path) -> None:
-    done = run_ssd("gc", root, "--dry-run")
+    done = call_ssd("gc", root, "--dry-run")
     assert done.returncode == 0, done.stderr
     assert f"           5 {root}/datasets/whole/train-00007.arrow\n" in done.stdout
     assert "would remove 9 (0.0 MB)" in done.stdout
-    assert "removed 9 (" in run_ssd("gc", root).stdout
-    assert run_ssd("gc", f"file://{root}").stdout == "nothing to remove\n"
+    assert "removed 9 (" in call_ssd("gc", root).stdout
+    assert call_ssd("gc", f"file://{root}").stdout == "nothing to remove\n"

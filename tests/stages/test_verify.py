@@ -12,8 +12,8 @@ from ssd_core.errors import UsageError
 from ssd_core.stages import verify
 from ssd_core.stages.frame import Invocation, run_stage
 from ssd_core.store import LocalDirectory
+from tests.commands import call_ssd
 from tests.damage import flip_bit
-from tests.processes import run_ssd
 from tests.small_model import write_small_model
 
 
@@ -114,11 +114,11 @@ def test_the_output_of_a_stage_is_compared(tmp_path: Path, name: str, fault: str
 
 
 def test_the_command(root: Path) -> None:
-    done = run_ssd("verify", root)
+    done = call_ssd("verify", root)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("intact") == 2
     flip_bit(root / "datasets/one/val-00000.arrow")
-    done = run_ssd("verify", root)
+    done = call_ssd("verify", root)
     assert done.returncode == 3
     assert f"{root}/datasets/one/val-00000.arrow is damaged: sha256" in done.stdout
     assert "error: " in done.stderr

@@ -18,8 +18,9 @@ from ssd_core.stages import convert, gc, verify
 from ssd_core.store import LocalDirectory
 from ssd_core.store.s3.directory import S3Directory
 from ssd_core.store.transfer import upload_directory
+from tests.commands import call_ssd
 from tests.faults.fault_proxy import FaultProxy
-from tests.processes import SSD, run_ssd
+from tests.processes import SSD
 from tests.small_model import write_small_model
 from tests.store.conftest import BUCKET, SERVERS, keys, open_s3, run_killed
 from tests.store.servers import S3Server
@@ -72,7 +73,7 @@ def test_verify_reads_all_data_sets_and_models(
     (fault,) = model.faults
     assert fault.startswith(f"{locations[1]}/weights.safetensors is damaged: 5 bytes, expected ")
 
-    done = run_ssd("verify", store.uri)
+    done = call_ssd("verify", store.uri)
     assert done.returncode == 3, done.stderr
     assert done.stdout.splitlines() == [*dataset.faults, *model.faults]
     assert f"{store}: 3 damaged or missing files" in done.stderr
@@ -124,7 +125,7 @@ def test_gc_lists_and_removes_only_shards_without_a_manifest(
 def test_gc_keeps_files_younger_than_a_day(store: S3Directory, littered: dict[str, int]) -> None:
     before = keys(store)
     store._client._create_multipart_upload(BUCKET, f"{store._prefix}large", {})
-    done = run_ssd("gc", store.uri)
+    done = call_ssd("gc", store.uri)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "nothing to remove\n"
     assert "skipped, it has a recent upload" in done.stderr
@@ -278,7 +279,7 @@ def test_a_killed_upload_is_listed_removed_and_repeated(
     ageing.age()
     left = {key for key in keys(ageing.store) if "/" in key}
     assert len(left) == 2
-    done = run_ssd("gc", uri, "--dry-run")
+    done = call_ssd("gc", uri, "--dry-run")
     assert {line.split()[1] for line in done.stdout.splitlines()[:-1]} == {
         f"{uri}/{key}" for key in left
     }

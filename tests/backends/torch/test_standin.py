@@ -1,14 +1,18 @@
 """The commands on an NPU that a processor stands in for: no kernel of an NPU runs here."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
 
+from tests.commands import call_ssd
 from tests.processes import run_ssd
 from tests.train_logs import read_log
 
+Run = Callable[..., "CompletedProcess[str]"]
 STAND_IN = "from ssd_core.backends.torch.standin import register; npu = register('npu')"
 SMALL = ("model.image_size=64", "batch_size=2", "steps=3", "log_interval=1", "precision=bf16")
 
@@ -19,8 +23,8 @@ def install_torch_npu(monkeypatch: pytest.MonkeyPatch, site_dir: Path, code: str
     monkeypatch.setenv("PYTHONPATH", str(site_dir))
 
 
-def run_checked(*arguments: str | Path) -> None:
-    done = run_ssd(*arguments)
+def run_checked(*arguments: str | Path, run: Run = run_ssd) -> None:
+    done = run(*arguments)
     assert done.returncode == 0, done.stderr
 
 
@@ -31,11 +35,14 @@ def test_training_and_detection_equal_those_of_the_processor(
     install_torch_npu(monkeypatch, tmp_path, STAND_IN)
     settings = [f"--set=train.{change}" for change in SMALL]
     model_dir = tmp_path / "cpu"
-    for device in ("cpu", "npu"):
+    runs: dict[str, Run] = {"cpu": call_ssd, "npu": run_ssd}
+    for device, run in runs.items():
         out_dir = tmp_path / device
         common = ("--data", bccd_shards, "--device", device)
-        run_checked("train", *common, "--recipe", "demo", *settings, "--out", out_dir)
-        run_checked("evaluate", *common, "--model", model_dir, "--out", out_dir / "evaluation")
+        words = (*common, "--recipe", "demo", *settings, "--out", out_dir)
+        run_checked("train", *words, run=run)
+        words = (*common, "--model", model_dir, "--out", out_dir / "evaluation")
+        run_checked("evaluate", *words, run=run)
     losses, scores = [], []
     for device in ("cpu", "npu"):
         records = read_log(tmp_path / device / "train_log.jsonl")
@@ -85,7 +92,7 @@ def test_the_largest_batch_that_fits_is_found_once(
         install_torch_npu(monkeypatch, tmp_path, FULL.replace("MOST", limit))
         run_checked(*words, *out, "--set=train.steps=1", "--resume=fresh")
         assert batch_sizes() == [9]
-    done = run_ssd(*words, "--device", "cpu", "--out", tmp_path / "other", "--quiet")
+    done = call_ssd(*words, "--device", "cpu", "--out", tmp_path / "other", "--quiet")
     assert done.returncode == 2
     assert done.stderr.startswith("error: --batch-size auto needs the memory of a GPU or NPU")
     assert done.stderr.count("\n") == 1
