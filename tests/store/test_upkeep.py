@@ -13,7 +13,7 @@ from ssd_core.config import ConvertConfig
 from ssd_core.data.conversion.publish import publish_dataset
 from ssd_core.data.shards.manifest import read_manifest, store_folder
 from ssd_core.data.shards.reader import open_split
-from ssd_core.errors import DataError
+from ssd_core.errors import UsageError
 from ssd_core.stages import convert, gc, verify
 from ssd_core.store import LocalDirectory
 from ssd_core.store.s3.directory import S3Directory
@@ -80,7 +80,7 @@ def test_verify_reads_all_data_sets_and_models(
 
 
 def test_verify_reports_an_empty_directory_and_a_broken_manifest(store: S3Directory) -> None:
-    with pytest.raises(DataError, match="contains neither a converted data set"):
+    with pytest.raises(UsageError, match="contains neither a converted data set"):
         list(verify.run(store))
     store.put("manifest.json", b"{")
     ((_, (fault,)),) = verify.run(store)
