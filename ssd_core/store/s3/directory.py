@@ -296,9 +296,11 @@ class S3Directory(Location):
         try:  # A response to HEAD has no body: only GET returns the code of the error.
             self._client.get_object(self._bucket, name, length=1).close()
         except ANSWERS as error:
-            if error_code(error) == "NoSuchKey":
+            code = error_code(error)
+            if code == "NoSuchKey":
                 return None
-            raise
+            if code != "InvalidRange":  # an empty object has no first byte
+                raise
         return self._client.stat_object(self._bucket, name)
 
     def _writer(self, name: str) -> str | None:

@@ -135,6 +135,15 @@ def test_a_damaged_answer_is_retried(
         proxy.heal()
 
 
+@pytest.mark.parametrize("content", [b"", b"0123456789"])
+def test_a_page_that_hides_an_object(store: S3Directory, proxy: FaultProxy, content: bytes) -> None:
+    """A response to HEAD does not show that it comes from another server."""
+    store.put("key", content)
+    hit = proxy.fail("error", status=404, code="", method="HEAD")
+    assert store.head("key") == StoredObject("key", len(content))
+    assert hit.times == 0
+
+
 def test_a_listing_with_an_unreadable_date(store: S3Directory, proxy: FaultProxy) -> None:
     """The client reads it after the response was accepted."""
     store.put("key", b"0123456789")
