@@ -17,18 +17,18 @@ def test_a_printed_recipe_can_be_edited_and_trained(bccd_shards: Path, tmp_path:
     printed = call_ssd("recipes", "demo", "--set", "train.steps=2").stdout
     config = tmp_path / "recipe.yaml"
     config.write_text(yaml.safe_dump(json.loads(printed)))
-    arguments = ["train", "--config", config, "--batch-size", "2", "--scale-lr", "--device", "cpu"]
+    arguments = ["train", "--config", config, "--batch-size", "4", "--scale-lr", "--device", "cpu"]
     done = call_ssd(*arguments, "--data", bccd_shards, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     recipe = read_description(LocalDirectory(tmp_path / "out" / "model")).recipe
     demo = load_recipe("demo").train
     optimizer = demo.optimizer.model_copy(update={"rate_batch_size": demo.batch_size})
-    changes = {"steps": 2, "batch_size": 2, "optimizer": optimizer}
+    changes = {"steps": 2, "batch_size": 4, "optimizer": optimizer}
     train = demo.model_copy(update=changes)
     assert recipe == load_recipe("demo").model_copy(update={"train": train})
-    peak = optimizer.learning_rate * 2 / demo.batch_size
+    peak = optimizer.learning_rate * 4 / demo.batch_size
     assert (
-        f"a step takes 2 images at a learning rate of {peak:g} (in proportion to "
+        f"a step takes 4 images at a learning rate of {peak:g} (in proportion to "
         f"{optimizer.learning_rate:g} for {demo.batch_size} images)"
     ) in done.stderr
     assert "add --scale-lr" not in done.stderr
@@ -39,7 +39,7 @@ def test_a_printed_recipe_can_be_edited_and_trained(bccd_shards: Path, tmp_path:
 def test_another_batch_than_the_recipe_has_suggests_scaling(
     bccd_shards: Path, tmp_path: Path
 ) -> None:
-    words = ["train", "--recipe", "demo", "--batch-size", "2", "--device", "cpu"]
+    words = ["train", "--recipe", "demo", "--batch-size", "4", "--device", "cpu"]
     words += ["--set", "train.steps=1", "--set", "train.model.image_size=64"]
     done = call_ssd(*words, "--data", bccd_shards, "--out", tmp_path)
     assert done.returncode == 0, done.stderr

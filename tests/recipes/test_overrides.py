@@ -55,7 +55,7 @@ from ssd_core.recipes.overrides import override
             'train.classification_loss={"name": "focal", "alpha": 2}',
             "^train.classification_loss.alpha: input should be less than or equal to 1, got 2$",
         ),
-        ("train.start_epoch=64", "^train: start_epoch 64 leaves none of 64 epochs$"),
+        ("train.start_epoch=20", "^train: start_epoch 20 leaves none of 20 epochs$"),
         (
             'train.augment.colours={"name": "factors", "hue": 1}',
             "unknown key 'train.augment.colours.hue'; did you mean",
