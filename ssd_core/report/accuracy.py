@@ -115,9 +115,9 @@ def _summary(results: Mapping[str, Any], classes: Sequence[Mapping[str, Any]]) -
         f"At score {results['min_score']}, {objects - missed:,} of {objects:,} objects are found "
         f"and {false:,} detections are false."
     )
-    if metrics.get("f1_threshold") is not None:
-        threshold = METRICS["f1_threshold"].format(metrics["f1_threshold"])
-        f1 = METRICS["f1"].describe(metrics["f1"])
+    if balance := _best_balance(metrics):
+        threshold = METRICS["f1_threshold"].format(balance[0])
+        f1 = METRICS["f1"].describe(balance[1])
         yield f"Score {threshold} gives the best balance of precision and recall, {f1}."
     measured = [row for row in classes if row["ap"] is not None]
     if len(measured) > 1:
@@ -136,6 +136,12 @@ def _summary(results: Mapping[str, Any], classes: Sequence[Mapping[str, Any]]) -
         yield f"AP50 would rise most, by {cost:.3f}, without {errors} ({kind})."
 
 
+def _best_balance(metrics: Mapping[str, float | None]) -> tuple[float, float] | None:
+    """Return the score with the best F1 and that F1; an evaluation without objects has neither."""
+    score, f1 = metrics.get("f1_threshold"), metrics.get("f1")
+    return None if score is None or f1 is None else (score, f1)
+
+
 def _charts(results: Mapping[str, Any]) -> Iterator[Chart]:
     """Yield precision over recall, the curves over the threshold, and the calibration."""
     if chart := _precision_recall(results["classes"]):
@@ -152,8 +158,8 @@ def _charts(results: Mapping[str, Any]) -> Iterator[Chart]:
             )
         ]
         chart = _share_chart("F1, precision, recall by score", lines, "score threshold")
-        score, f1 = (results["metrics"].get(name) for name in ("f1_threshold", "f1"))
-        yield replace(chart, rings=() if score is None else ((score, f1, "best F1"),))
+        balance = _best_balance(results["metrics"])
+        yield replace(chart, rings=((*balance, "best F1"),) if balance else ())
     if bins:
         xs, ys = [[each[key] for each in bins] for key in ("score", "precision")]
         lines = [
