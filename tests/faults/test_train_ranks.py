@@ -79,20 +79,6 @@ def test_two_ranks_end_with_the_weights_of_one(bccd_shards, whole_dir, tmp_path)
             assert line["positives"] == pytest.approx(other["positives"])
 
 
-def test_devices_of_a_machine_are_started_by_the_command(bccd_shards, whole_dir, tmp_path):
-    code, errors = run(command(bccd_shards, tmp_path, "--num-devices", "2"))
-    assert code == 0, errors
-    assert errors.count("training on 100 images with 2 ranks") == 1
-    line = "a step takes 8 images, 4 per rank, at a learning rate of 0.001 (not scaled)"
-    assert errors.count(line) == 1
-    assert_same_weights(tmp_path, whole_dir)
-    # And a finished training returns at once, on any number of ranks.
-    before = (tmp_path / "train_log.jsonl").read_bytes()
-    ends = finish_ranks(start_ranks(command(bccd_shards, tmp_path), 2))
-    assert [code for code, _, _ in ends] == [0, 0]
-    assert (tmp_path / "train_log.jsonl").read_bytes() == before
-
-
 def test_another_number_of_ranks_continues_after_sigterm(bccd_shards, whole_dir, tmp_path):
     """One task of srun receives the signal; both stop after the same step, with a checkpoint."""
     words = command(bccd_shards, tmp_path)
@@ -143,14 +129,21 @@ def test_a_rank_that_hangs_ends_the_command(bccd_shards, tmp_path, monkeypatch):
 
 
 def test_a_device_that_its_library_aborts_ends_the_command(bccd_shards, whole_dir, tmp_path):
-    """As the watchdog of a library for sums does; the same command continues."""
+    """As the watchdog of a library for sums does; the same command continues, and returns at once
+    after the end, on any number of ranks."""
     words = command(bccd_shards, tmp_path, "--num-devices", "2")
     assert_killed_rank_ends(words, tmp_path, 3, signal.SIGABRT)  # step 2 is saved by then
     newest = newest_checkpoint(tmp_path)
     code, errors = run(words)
     assert code == 0, errors
     assert f"continuing after step {newest} of {STEPS}" in errors
+    assert errors.count("training on 100 images with 2 ranks") == 1
+    line = "a step takes 8 images, 4 per rank, at a learning rate of 0.001 (not scaled)"
+    assert errors.count(line) == 1
     assert_same_weights(tmp_path, whole_dir)
+    before = (tmp_path / "train_log.jsonl").read_bytes()
+    assert run(command(bccd_shards, tmp_path))[0] == 0
+    assert (tmp_path / "train_log.jsonl").read_bytes() == before
 
 
 def test_sigterm_for_the_command_reaches_all_devices(bccd_shards, tmp_path):

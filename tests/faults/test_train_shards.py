@@ -47,10 +47,6 @@ def alone(code_dir, bccd_shards, tmp_path_factory):
     return train(command(bccd_shards, out_dir, 1, **SMALL), out_dir, threads=2)
 
 
-def test_two_ranks_end_with_the_same_bits_as_one(bccd_shards, alone, tmp_path):
-    assert train(command(bccd_shards, tmp_path, 2, **SMALL), tmp_path) == alone
-
-
 def test_killed_ranks_are_continued_by_fewer_with_the_same_bits(bccd_shards, alone, tmp_path):
     for ranks, step in ((4, 6), (2, 14)):
         assert_killed_rank_ends(command(bccd_shards, tmp_path, ranks, **SMALL), tmp_path, step)
