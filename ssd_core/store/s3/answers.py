@@ -1,4 +1,4 @@
-"""What a response of an S3 store may look like, and whether a retry may change it."""
+"""Checks of the responses of an S3 store, and which of them a retry may change."""
 
 from xml.etree import ElementTree
 

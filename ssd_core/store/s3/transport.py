@@ -40,7 +40,7 @@ from ssd_core.store.s3.settings import RetryPolicy, S3Settings, find_proxy
 
 _LONGEST_PAUSE_SECONDS = 5.0
 _MOST_PAGES = 4
-"""Foreign answers in a row after which a server that has never answered as a store is none."""
+"""Foreign answers to a request after which a server that has never answered as a store is none."""
 PROXY_LOGIN = (
     "the proxy requires a login; set http://user:password@host:port in HTTPS_PROXY or HTTP_PROXY"
 )
@@ -70,7 +70,7 @@ class RetryBudget:
         self._pause_seconds = policy.pause_seconds
         self._deadline: float | None = None
         self._count = 0
-        self.has_answer = False
+        self.has_answer = False  # whether the store has answered in this operation
 
     def restore(self) -> None:
         """Restore the full budget after progress; it is counted from the next failure."""
@@ -109,7 +109,7 @@ class RetryingPool(PoolManager):
         self._policy = policy
         self._timeout = Timeout(connect=policy.connect_seconds, read=policy.idle_seconds)
         self._current = threading.local()
-        self._has_met_store = False  # which identifies every request
+        self._has_met_store = False  # whether a response had the request id of a store
 
     @contextmanager
     def operation(self) -> Iterator[RetryBudget]:
@@ -147,7 +147,8 @@ class RetryingPool(PoolManager):
                 if is_final or not budget.pause(describe(error)):
                     raise error from None
                 continue
-            self._has_met_store |= "x-amz-request-id" in response.headers
+            if "x-amz-request-id" in response.headers:  # threads only ever set it
+                self._has_met_store = True
             if response.headers.get("Content-Type", "").startswith("text/xml"):
                 response.headers["Content-Type"] = "application/xml"  # the client reads no other
             if not is_failure:
