@@ -78,7 +78,7 @@ def read_output(directory: Location, expected: str = _ANY_OUTPUT) -> StageOutput
     if (version := results.pop("format_version", None)) != RESULTS_VERSION:
         raise DataError(
             f"{path} has format version {version}, expected {RESULTS_VERSION}: another version of "
-            f"ssd-core wrote it; run the stage again: ssd {invocation.get('stage')}"
+            f"ssd-core wrote it; run the stage again: {_command(invocation.get('stage'))}"
         )
     _check_shape(Request, invocation, directory / INVOCATION_FILE)
     frame = _check_shape(Frame, results, path)
@@ -92,6 +92,15 @@ def read_output(directory: Location, expected: str = _ANY_OUTPUT) -> StageOutput
         files={file.name: file for file in frame.files},
         digest=hashlib.sha256(content).hexdigest(),
     )
+
+
+def _command(stage: object) -> str:
+    """Return the command of a stage, which has the same name with two exceptions."""
+    others = {
+        "evaluate_files": "ssd evaluate --detections",
+        "resolve_config": "python -m pipelines",
+    }
+    return others.get(str(stage), f"ssd {stage}")
 
 
 def read_invocation(directory: Location) -> dict[str, Any]:
