@@ -65,10 +65,10 @@ def test_the_tables_show_the_kept_figures() -> None:
         assert page.read_text() == text, "run `python -m benchmarks.figures`"
 
 
-def make_figure(value: float) -> Figure:
+def make_figure(value: float, rounds: int = 3) -> Figure:
     spread = {"lowest": value - 0.05, "highest": value + 0.05}
     facts = {"date": "2026-11-30", "commit": "0123abc", "machine": "a processor"}
-    return Figure(value=value, images=1, rounds=3, **spread, **facts)
+    return Figure(value=value, images=1, rounds=rounds, **spread, **facts)
 
 
 def test_a_figure_that_has_drifted_is_refused() -> None:
@@ -76,6 +76,17 @@ def test_a_figure_that_has_drifted_is_refused() -> None:
     for measured in (0.44, 0.56):
         with pytest.raises(FailedError, match=r"startup: 0\.\d+, but .* states 0.45 to 0.55"):
             check_drift("startup", make_figure(0.5), make_figure(measured))
+
+
+def test_a_figure_of_one_round_stays_on_its_side_of_the_target() -> None:
+    target = ROWS["demo"].target
+    assert target is not None
+    met, missed = make_figure(target - 1, rounds=1), make_figure(target + 1, rounds=1)
+    check_drift("demo", met, make_figure(target))
+    check_drift("demo", missed, make_figure(target + 9))
+    for stated, measured in ((met, missed), (missed, met)):
+        with pytest.raises(FailedError, match="demo: "):
+            check_drift("demo", stated, measured)
 
 
 def test_a_clock_that_changes_is_found() -> None:
