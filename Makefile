@@ -99,7 +99,7 @@ test-docker: setup ## run the tests that need docker and the images of `make ima
 benchmarks: setup ## measure side by side with peers: an hour; SIZE="--images 200 --rounds 3" is a quick look
 	@$(BIN)/python -m benchmarks $(SIZE)
 
-figures: setup ## measure again what README and docs state: an hour; fails where a figure has drifted
+figures: setup ## measure the figures of README and docs again: an hour; fails where one has drifted
 	@$(BIN)/python -m benchmarks --verify
 
 speedrun: setup ## train the demo with many seeds, and keep AP and seconds per commit: SEEDS=20

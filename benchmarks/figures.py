@@ -21,7 +21,7 @@ _TABLE = re.compile(r"(<!-- figures -->\n).*?(<!-- end of figures -->)", re.DOTA
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
-    """What a row was when it was measured."""
+    """A measurement of a row."""
 
     value: float
     """Median of the rounds."""

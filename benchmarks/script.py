@@ -98,7 +98,7 @@ def main(measure: Callable[[Size], Iterable[Measurement]]) -> None:
 
 
 def make_figure(measured: Measurement, size: Size) -> Figure:
-    """Return what was measured, with the circumstances."""
+    """Return the figure of a measurement, with commit, date and machine."""
     packages = ROWS[measured.name].packages
     return summarise(
         measured.values,

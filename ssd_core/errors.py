@@ -13,8 +13,8 @@
     │   └── TakenOverError 76  another process goes on with the same training
     └── StoppedError  130, 143    Ctrl-C or SIGTERM, after the work so far was saved
 
-A path that leads to nothing, or to something else than the argument expects, is a UsageError. What
-is wrong inside of the expected data set, model or output is a DataError.
+A path that leads to nothing, or to something else than the argument expects, is a UsageError. A
+fault inside the expected data set, model or output is a DataError.
 
 A message is one line: location, problem, remedy. Any other exception is a bug and ends with exit
 code 1.

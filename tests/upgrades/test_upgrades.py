@@ -33,7 +33,7 @@ COMMANDS = {
     "history series": "",
     f"{TRAIN} --resume auto": "so its training cannot continue; choose another --out, or --resume",
 }
-"""Commands, and the end of their refusal of what `BEFORE` wrote."""
+"""Commands, and a part of their refusal of the artifacts of `BEFORE`; "" where they work."""
 
 
 @pytest.fixture(scope="module")
