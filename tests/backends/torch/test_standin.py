@@ -78,7 +78,7 @@ def test_the_largest_batch_that_fits_is_found_once(
     done = run_ssd(*words, *out, "--set=train.steps=1")
     assert done.returncode == 0, done.stderr
     assert "the largest batch that fits has 5 images" in done.stderr
-    assert "a step takes 5 images at a learning rate of 0.00125 (in proportion to " in done.stderr
+    assert "a step takes 5 images at a learning rate of 0.005 (in proportion to " in done.stderr
     install_torch_npu(monkeypatch, tmp_path, FULL.replace("MOST", "9"))
     done = run_ssd(*words, *out, "--set=train.steps=2", "--extend")
     assert done.returncode == 0, done.stderr
