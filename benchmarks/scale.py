@@ -140,7 +140,7 @@ STEPS: dict[str, Callable[[Path], Work]] = {
     "epoch": _read_epoch,
     "evaluate": _evaluate,
 }
-"""Each imports what it needs and returns the work to measure."""
+"""Each imports its own modules and returns the work to measure."""
 
 
 def _write_detections(folder: Path) -> None:

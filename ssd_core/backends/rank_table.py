@@ -65,7 +65,7 @@ class RankTable(_Row):
         return [device for server in self.server_list for device in server.device]
 
     def find(self, rank_id: str) -> dict[str, str]:
-        """Return what the table states about a rank, by the names of the fields of `RankEnv`.
+        """Return the facts of the table about a rank, by the names of the fields of `RankEnv`.
 
         Raises:
             DataError: the table has no such rank.

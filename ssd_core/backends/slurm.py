@@ -7,7 +7,7 @@ import zlib
 from ssd_core.errors import UsageError
 
 _SHELLS = ("bash", "interactive")
-"""What salloc calls a job that only has a shell."""
+"""Names that salloc gives jobs that only have a shell."""
 
 Stated = dict[str, tuple[str, str]]
 """By field of `RankEnv`: the variable that states it, and its text."""

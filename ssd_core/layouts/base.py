@@ -1,4 +1,4 @@
-"""What differs between our arrays and those of another program; docs/weights.md lists the names."""
+"""Differences between our arrays and those of another program; docs/weights.md lists the names."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What a command chooses of its machine before a framework is loaded: devices and the network."""
+"""Options for the machine, read before a framework is loaded: devices and the network."""
 
 import fcntl
 import os

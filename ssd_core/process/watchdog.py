@@ -20,7 +20,7 @@ _last = 0.0
 _num_waits = 0
 """Blocks of `waiting` that this process is in."""
 _occasion = ""
-"""What this process waits for, at the end of a sentence."""
+"""The event that this process waits for, as the end of a sentence."""
 
 
 def beat() -> None:

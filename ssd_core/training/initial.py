@@ -80,7 +80,7 @@ class InitialWeights:
     def load(
         self, learner: Learner, model: ModelConfig, classes: Sequence[ClassInfo]
     ) -> dict[str, Any]:
-        """Load the weights into a learner; return what was loaded, or {} for random ones.
+        """Load the weights into a learner; return a record of the load, or {} for random ones.
 
         Raises:
             DataError: the weights are missing or damaged, have another hash, or fit nowhere.
@@ -176,7 +176,7 @@ def _compare(there: ModelConfig, here: ModelConfig, config: InitConfig) -> None:
 
 
 def _describe(origin: Mapping[str, Any]) -> str:
-    """Return what was loaded in a few words."""
+    """Describe a load in a few words."""
     counts = [f"{len(origin[name])} {text}" for name, text in _COUNTS.items()]
     kept = f"; classes kept: {', '.join(origin['classes'])}" if origin["classes"] else ""
     return f"{', '.join(counts)}{kept}"

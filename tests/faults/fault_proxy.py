@@ -24,7 +24,7 @@ _RECEIVE_BYTES = 2**16
 
 @dataclass
 class Request:
-    """What a client sent."""
+    """A request of a client."""
 
     method: str
     target: str
@@ -40,7 +40,7 @@ class Request:
 
 @dataclass
 class Answer:
-    """What the server sent back."""
+    """The answer of the server."""
 
     status: int
     reason: str
@@ -60,7 +60,7 @@ class Answer:
 
 @dataclass
 class Fault:
-    """What happens to the first `times` requests that match."""
+    """A fault of the first `times` requests that match."""
 
     mode: str
     """error, reset, stall, lost_answer; hide_metadata: the headers of an answer; cut,

@@ -350,7 +350,7 @@ class Ssd300Vgg16(nn.Cell):
 
 
 class WithLoss(nn.Cell):
-    """What a training saves: the network, and its optimizer's state."""
+    """The contents of a checkpoint: the network, and its optimizer's state."""
 
     def __init__(self, network):
         super().__init__()

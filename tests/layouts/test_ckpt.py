@@ -1,4 +1,4 @@
-"""Checkpoint files of MindSpore: what was written is read, and damage is one line."""
+"""Checkpoint files of MindSpore: written arrays are read, and damage is one line."""
 
 import numpy as np
 import pytest

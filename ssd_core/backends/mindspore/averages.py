@@ -34,7 +34,7 @@ class Averages(nn.Cell):
             AVERAGE_STEPS: self.steps,
             **{TRAINED + name: weight for name, weight in trained.items()},
         }
-        """What a state holds besides the arrays of `model`."""
+        """Contents of a state besides the arrays of `model`."""
 
     def construct(self) -> bool:
         """Move the averages towards the weights; the first steps move them faster."""

@@ -82,7 +82,7 @@ def audit(device: str, config: TrainConfig) -> list[OperatorUse]:
             )
             for world_size in (1, 2)
         )
-    # Values read by the host are ones; that many candidates would keep it busy.
+    # The host reads ones in place of all values: at a low threshold each anchor is a candidate.
     postprocess = config.model.postprocess.model_copy(update={"score_threshold": 0.99})
     detector = alone.detector(postprocess)
     sizes = [(config.model.image_size,) * 2] * _NUM_IMAGES

@@ -26,7 +26,7 @@ class Averages:
             AVERAGE_STEPS: self._steps,
             **{TRAINED + name: weight for name, weight in trained.items()},
         }
-        """What a state holds besides the arrays of `model`."""
+        """Contents of a state besides the arrays of `model`."""
 
     @torch.no_grad()
     def update(self) -> None:

@@ -21,7 +21,7 @@ from ssd_core.model_dir import Model
 from ssd_core.structures import FloatArray, ImageArray
 
 _OPSET = 18
-"""Of ONNX: what the exporter of torch writes without converting."""
+"""Of ONNX: the one that the exporter of torch writes without converting."""
 # torch warns of each operator of torchvision, which no network here has.
 logging.getLogger("torch.onnx._internal.exporter._registration").addFilter(
     lambda record: "torchvision" not in record.getMessage()

@@ -18,7 +18,7 @@ from ssd_core.structures import FloatArray
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """What the anchors of some images are to predict, on the device."""
+    """The values that the anchors of some images are to predict, on the device."""
 
     classes: Tensor
     """[B, A] 1..K; 0 for an anchor without object."""

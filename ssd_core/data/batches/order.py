@@ -56,7 +56,7 @@ class SampleOrder:
         self._epoch = lru_cache(maxsize=2)(self._shuffle)
 
     def at(self, position: int) -> tuple[int, int, int]:
-        """Return what is at a position, counted from 0.
+        """Return the sample at a position, counted from 0.
 
         That is the epoch, the index of a sample in the split, and the number of its earlier uses in
         the epoch.

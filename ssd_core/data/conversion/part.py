@@ -32,7 +32,7 @@ class Conversion:
     config: ConvertConfig
     out_dir: Path
     target: Location
-    """What the data set is for, where `findings.json` is written: `out_dir`, or a store."""
+    """The destination of the data set and of `findings.json`: `out_dir`, or a store."""
     listing_key: str
     share: Share | None = None
     """The share that is packed; None for all parts, and the manifest."""

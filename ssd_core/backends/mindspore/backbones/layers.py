@@ -1,4 +1,4 @@
-"""What all backbones are made of."""
+"""Layers of which all backbones consist."""
 
 from mindspore import Tensor, nn
 
