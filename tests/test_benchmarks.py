@@ -12,6 +12,7 @@ from benchmarks.__main__ import FailedError, check_drift
 from benchmarks.figures import Figure, make_tables, read_figures
 from benchmarks.machine import is_throttled
 from benchmarks.rows import ROWS
+from benchmarks.speedrun import KEPT, describe
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = {
@@ -63,6 +64,11 @@ def test_the_simulation_of_many_nodes() -> None:
 def test_the_tables_show_the_kept_figures() -> None:
     for page, text in make_tables(read_figures()).items():
         assert page.read_text() == text, "run `python -m benchmarks.figures`"
+
+
+def test_the_page_shows_the_kept_speedruns() -> None:
+    lines = map(json.loads, KEPT.read_text().splitlines())
+    assert "\n".join(describe([*lines])) in (ROOT / "docs/performance.md").read_text()
 
 
 def make_figure(value: float, rounds: int = 3) -> Figure:
