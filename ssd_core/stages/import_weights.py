@@ -166,7 +166,14 @@ def _select(
     found: Mapping[str, Array], names: Mapping[str, str], expected: ArrayTypes
 ) -> dict[str, Array]:
     """Return the arrays of a network by our names, in the expected shapes and types."""
-    if missing := [name for name in names.values() if name not in found]:
+    missing = [name for name in names.values() if name not in found]
+    if missing and len(missing) == len(names):
+        raise DataError(
+            f"none of the {len(names)} arrays of the network is in the file, which has "
+            f"{_some_names(found)}; choose the program that wrote it with --layout, or the recipe "
+            "of its network with --recipe"
+        )
+    if missing:
         raise DataError(
             f"{len(missing)} of the {len(names)} arrays of the network are missing, such as "
             f"'{missing[0]}'; {_OTHER_NETWORK}"
@@ -183,6 +190,11 @@ def _select(
         if not np.isfinite(weights[ours]).all():
             raise DataError(f"'{name}' has values that are not finite; import another checkpoint")
     return weights
+
+
+def _some_names(found: Mapping[str, Array]) -> str:
+    first = [f"'{name}'" for name in sorted(found, key=lambda name: ("." not in name, name))[:2]]
+    return " and ".join(first) or "no arrays"
 
 
 def _long_sides(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -130,7 +130,12 @@ def test_a_network_that_the_program_lacks_has_our_names(run, tmp_path):
     [
         ({}, {"classes": ["a"]}, UsageError, "has 1 names, but .* has weights for 2"),
         ({}, {"classes": ["a", "a"]}, UsageError, "'a' occurs twice"),
-        ({}, {"recipe": load_recipe("demo")}, DataError, "arrays of the network are missing"),
+        (
+            {},
+            {"recipe": load_recipe("demo")},
+            DataError,
+            "which has 'network.* --layout, .* --recipe",
+        ),
         ({}, {"recipe": PLAIN_HEADS}, DataError, "24 of the .* such as 'heads.cls.0.weight'"),
         ({f"{PREFIX}.3.bias": None}, {}, DataError, f"1 of the .* such as '{PREFIX[8:]}.3.bias'"),
         ({f"{PREFIX}.3.bias": np.ones(13, "f4")}, {}, DataError, r"is \(13,\) float32, the"),
