@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from ssd_core.config import first_problem
 from ssd_core.errors import DataError, UsageError, remedied
+from ssd_core.model_dir import WEIGHTS_FILE, read_description
 from ssd_core.stages.frame import (
     INVOCATION_FILE,
     RESULTS_FILE,
@@ -137,6 +138,41 @@ def read_outputs(directories: Sequence[Location]) -> dict[str, StageOutput]:
         _check_measurement(stage, output)
         outputs[stage] = output
     return {stage: outputs[stage] for stage in REPORTED if stage in outputs}
+
+
+def check_one_model(outputs: Mapping[str, StageOutput], *, takes_exports: bool = False) -> None:
+    """Check that outputs are of the model that the first of them wrote or measured.
+
+    Args:
+        outputs: by stage, as `read_outputs` returns them.
+        takes_exports: whether a file that was exported from the model counts as the model: its
+            digest differs, its training and step do not.
+
+    Raises:
+        UsageError: an output is of another model.
+        DataError: the first output has lost its model.
+    """
+    if len(outputs) < 2:
+        return
+    first = next(iter(outputs.values()))
+    expected = _identify(first)
+    for stage, output in outputs.items():
+        found = expected if output is first else _identify(output)
+        if found[0] != expected[0] and not (takes_exports and found[1:] == expected[1:]):
+            raise UsageError(
+                f"{output.directory} is of another model than {first.directory}; "
+                f"expected the '{stage}' of that model"
+            )
+
+
+def _identify(output: StageOutput) -> tuple[str, str, int]:
+    """Return the digest of the weights or of the exported file, and the training and its step."""
+    if "model" in output.invocation["inputs"]:
+        model = output.results["model"]
+        digest = output.invocation["inputs"]["model"]["digest"]
+        return digest, model["training_id"], model["step"]
+    description = read_description(output.directory)
+    return description.file(WEIGHTS_FILE).sha256, description.training_id, description.step
 
 
 def _check_measurement(stage: str, output: StageOutput) -> None:

@@ -12,14 +12,13 @@ from ssd_core.logs import announce
 from ssd_core.model_dir import (
     CONFIG_FILE,
     MODEL_DIR,
-    WEIGHTS_FILE,
     ModelDescription,
     read_description,
     read_model,
 )
 from ssd_core.report.page import write_card
 from ssd_core.stages.frame import Invocation, Results, run_stage
-from ssd_core.stages.outputs import StageOutput, read_outputs
+from ssd_core.stages.outputs import StageOutput, check_one_model, read_outputs
 from ssd_core.store import Location
 from ssd_core.store.known_file import KnownFile
 from ssd_core.store.layout import Layout
@@ -114,13 +113,7 @@ def _find_source(outputs: Mapping[str, StageOutput]) -> StageOutput:
         missing = "evaluate" if sources else "' or '".join(_SOURCES)
         raise UsageError(f"the output directory of '{missing}' is missing")
     [source] = sources
-    digest = read_description(source.directory).file(WEIGHTS_FILE).sha256
-    for stage in outputs.keys() - {*_SOURCES}:
-        if outputs[stage].invocation["inputs"]["model"]["digest"] != digest:
-            raise UsageError(
-                f"{outputs[stage].directory} is of another model than {source.directory}; "
-                f"expected the '{stage}' of that model"
-            )
+    check_one_model(outputs)
     return source
 
 

@@ -22,7 +22,7 @@ from ssd_core.report.images import AnnotatedImage, annotate_image, take_while_sm
 from ssd_core.report.page import render_page
 from ssd_core.stages.evaluated import open_evaluated
 from ssd_core.stages.frame import Input, Invocation, Results, run_stage
-from ssd_core.stages.outputs import StageOutput, read_outputs
+from ssd_core.stages.outputs import StageOutput, check_one_model, read_outputs
 from ssd_core.stages.shapes import LogLine, StepLine
 from ssd_core.store import Location
 from ssd_core.store.local import write_file
@@ -59,10 +59,12 @@ def run(
         run_id: the run of a pipeline that the inputs come from.
 
     Raises:
-        UsageError: an input is of another stage, or two are of the same one; or `data_dir` is not
-            the evaluated data set.
+        UsageError: an input is of another stage or model, or two are of the same stage; or
+            `data_dir` is not the evaluated data set.
+        DataError: an input is incomplete or damaged.
     """
     outputs = read_outputs(inputs)
+    check_one_model(outputs, takes_exports=True)
     read = {stage: output.described() for stage, output in outputs.items()}
     if data_dir is not None:
         read["dataset"] = Input(data_dir.uri, read_manifest(data_dir).digest)

@@ -136,7 +136,7 @@ class _Evaluated(_Measured):
     classes: list[_Class]
     sizes: dict[str, _Count]
     aspects: dict[str, _Count] = {}
-    errors: dict[str, _Error]
+    errors: Annotated[dict[str, _Error], Field(min_length=1)]
     thresholds: _Curves
     calibration: list[_Bin]
     min_score: float

@@ -122,6 +122,24 @@ def test_the_number_of_images_is_limited_by_request_and_by_size(outputs, tmp_pat
     assert 1 <= write(outputs, tmp_path, {"images": 40})[1].count("<image ") < 10
 
 
+@pytest.mark.parametrize("first", [0, 2])
+@pytest.mark.parametrize("change", [{"step": 60}, {"training_id": "0" * 16}, {}], ids=str)
+def test_only_an_exported_file_counts_as_the_same_model(outputs, tmp_path, first, change):
+    """An exported file has another digest, and the training and step of its model."""
+    copy = Path(shutil.copytree(outputs[1], tmp_path / "copy"))
+    change_output(
+        copy,
+        invocation=lambda content: content["inputs"]["model"].update(digest="0" * 64),
+        results=lambda content: content["model"].update(change),
+    )
+    if not change:
+        assert "Accuracy" in parts_of(write([outputs[first], copy], tmp_path / "out")[1])
+        return
+    with pytest.raises(UsageError, match="is of another model than .*; expected the '"):
+        write([copy, outputs[first]], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("which", "name"), [(0, "train_log.jsonl"), (1, "detections.json"), (1, "results.json")]
 )
