@@ -75,9 +75,13 @@ class PipelineOptions:
         entry = PIPELINES[pipeline]
         given: dict[str, Any] = dataclasses.asdict(self)
         changes = given.pop("assignments") or []
+        taken = [_flag(name) for name in (*entry.required, *entry.optional) if name in given]
         given = {name: value for name, value in given.items() if value is not None}
         if foreign := sorted(set(given) - {*entry.required, *entry.optional}):
-            raise UsageError(f"the pipeline '{pipeline}' does not take {_flag(foreign[0])}")
+            raise UsageError(
+                f"the pipeline '{pipeline}' does not take {_flag(foreign[0])}; it takes "
+                f"{', '.join(taken)} and --set"
+            )
         given["data_root"] = Location.parse(root).uri
         _check_names(Layout(given["data_root"]), given)
         if missing := [name for name in entry.required if not given.get(name)]:

@@ -245,7 +245,11 @@ def test_concurrent_runs_have_their_own_directories(few_images: Path, tmp_path: 
         ("evaluation --dataset x", "the pipeline 'evaluation' needs --model"),
         ("evaluation --model x", "the pipeline 'evaluation' needs --dataset"),
         ("benchmark --model x", "the pipeline 'benchmark' needs --series"),
-        (f"{SPEED} --dataset y", "the pipeline 'benchmark' does not take --dataset"),
+        (
+            f"{SPEED} --dataset y",
+            "the pipeline 'benchmark' does not take --dataset; it takes --model, --series and "
+            "--set",
+        ),
         ("benchmark --model x --series a/b", "'a/b' is not a valid name"),
         ("benchmark --model nowhere --series a", "nowhere does not exist; expected the output of"),
         (
