@@ -206,7 +206,10 @@ class Findings:
         is_hopeless = listed > 0 and (listed <= len(lost) or not objects)
         if STOP in repairs or is_hopeless:
             return ""
-        return ", or choose repair or skip (--policy, convert.policy)"
+        return (
+            ", or choose repair or skip (--policy repair, or --set convert.policy=repair in a "
+            "pipeline)"
+        )
 
     def restore(self, counts: Mapping[str, int], listed: Iterable[Finding]) -> None:
         """Add the findings of another process, or of an interrupted run."""

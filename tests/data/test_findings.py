@@ -54,7 +54,9 @@ def test_strict_stops_on_errors_and_names_count_first_place_and_file(
     assert [finding["place"] for finding in content["findings"]] == ["w", "b.xml", "c.xml"]
 
 
-OTHER_POLICY = ", or choose repair or skip (--policy, convert.policy)"
+OTHER_POLICY = (
+    ", or choose repair or skip (--policy repair, or --set convert.policy=repair in a pipeline)"
+)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,7 @@ OTHER_POLICY = ", or choose repair or skip (--policy, convert.policy)"
             "strict",
             "box_outside",
             2,
-            "fix the data, or choose repair or skip (--policy, convert.policy)",
+            f"fix the data{OTHER_POLICY}",
         ),
         ("strict", "object_malformed", 0, "fix the data"),
         ("strict", "image_missing", 2, "fix the data"),  # repair would drop the only image
