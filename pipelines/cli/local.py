@@ -145,6 +145,8 @@ def _print_results(root: str, name: str, framework: str) -> None:
         words = [program, "predict", "--model", model, "IMAGES", "--out", "found"]
         words += [] if framework == "torch" else ["--framework", framework]
         print(f"next: {shlex.join(words)}")
+    if exported := found.get("export", {}).get("file"):
+        print(f"exported {_relative(layout.run(name, 'export') / exported)}")
     python = _relative(LocalDirectory(Path(sys.executable)))
     place = [] if root == DEFAULT_ROOT else ["--root", root]
     print(f"figures: {shlex.join([python, '-m', 'pipelines', 'results', name, *place])}")

@@ -62,6 +62,8 @@ def _print(layout: Layout, run: str, found: Mapping[str, Results]) -> None:
             print(f"{step:<14} {layout.run(run, step) / REPORT_FILE}")
         if step == "publish":
             print(f"{step:<14} {result.get('uri', 'not published: no name')}")
+        if "file" in result:
+            print(f"{step:<14} {layout.run(run, step) / result['file']}")
     for step in find_unfinished(layout, run):
         reason = explain_publish(layout, run, found) if step == "publish" else ""
         print(f"{step:<14} not finished{reason and f': {reason}'}")

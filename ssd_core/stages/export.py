@@ -122,7 +122,7 @@ def run(
         }
         write_file(folder / certificate_name(file_name), json.dumps(certificate, indent=2) + "\n")
         _write_server_files(folder, triton, certificate, out_dir)
-        return {"metrics": metrics}
+        return {"metrics": metrics, "file": file_name}
 
     results, file = run_stage(invocation, out_dir, work), f"{out_dir}/{file_name}"
     _advise(precision, file)

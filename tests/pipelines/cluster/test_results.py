@@ -17,11 +17,12 @@ from tests.pipelines.conftest import TRAINING, Command
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Return a root with the results of three steps of the run `night`."""
+    """Return a root with the results of four steps of the run `night`."""
     found = {
         "evaluate": {"metrics": {"ap": 0.25, "ap50": 0.512, "ap_small": None}},
         "benchmark": {"metrics": {"images_per_second": 1234.5}, "verdict": {"word": "slower"}},
         "report": {"metrics": {"ap": 0.25}},
+        "export": {"metrics": {}, "file": "model.onnx"},
     }
     for step, results in found.items():
         folder = tmp_path / "root" / "runs" / "night" / step
@@ -39,6 +40,7 @@ def test_results_come_from_the_store(pipelines: Command, kfp_server: KfpServer, 
         ["benchmark", "images_per_second", "1234.5"],
         ["benchmark", "verdict", "slower"],
         ["report", str(root / "runs/night/report/report.html")],
+        ["export", str(root / "runs/night/export/model.onnx")],
     ]
     assert lines[-1] == "AP 0.250 · AP50 0.512 · 1,234.5 images/s (slower)"
     found = json.loads("".join(pipelines.lines("results", "night", f"--root={root}", "--json")))
@@ -83,10 +85,10 @@ def test_end_of_the_pipeline_is_reported(pipelines: Command, root: Path) -> None
         run_stage(invocation, record, fail)
     lines = pipelines.lines("results", "night", f"--root={root}")
     reason = "ap is 0.25; publish.min_ap requires at least 0.3"
-    assert lines[-2].split(maxsplit=1) == ["publish", f"not finished: {reason}"]
+    assert lines[-3].split(maxsplit=1) == ["publish", f"not finished: {reason}"]
     run_stage(invocation, record, lambda _: {"metrics": {"ap": 0.25}})
     lines = pipelines.lines("results", "night", f"--root={root}")
-    assert lines[-2].split(maxsplit=1) == ["publish", "not published: no name"]
+    assert lines[-3].split(maxsplit=1) == ["publish", "not published: no name"]
     shutil.rmtree(root / "runs/night/publish")
     published = {"metrics": {}, "uri": "s3://detectors/models/blood/1"}
     run_stage(invocation, record, lambda _: published)
