@@ -70,10 +70,26 @@ def ratio(name: str, comparison: Comparison) -> Measurement:
 
 def add_size(parser: argparse.ArgumentParser) -> None:
     """Add the options of a size."""
-    parser.add_argument("--images", type=int, default=DEFAULT_IMAGES)
-    parser.add_argument("--rounds", type=int, default=DEFAULT_ROUNDS)
     parser.add_argument(
-        "--work", type=Path, default=Path(tempfile.gettempdir(), "ssd-benchmarks"), metavar="DIR"
+        "--images",
+        type=int,
+        default=DEFAULT_IMAGES,
+        metavar="N",
+        help="images of a measurement (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=DEFAULT_ROUNDS,
+        metavar="N",
+        help="turns of each program (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path(tempfile.gettempdir(), "ssd-benchmarks"),
+        metavar="DIR",
+        help="folder that keeps the generated data (default: %(default)s)",
     )
 
 

@@ -27,7 +27,8 @@ def import_weights(
         typer.Argument(
             metavar="FILE",
             parser=Location.parse,
-            help="MindSpore's .ckpt, or a state dict of PyTorch; also s3://bucket/file.",
+            help="MindSpore's .ckpt, a state dict of PyTorch, or a frozen graph of TensorFlow; "
+            "also s3://bucket/file.",
         ),
     ],
     layout: Annotated[str, one_of("layout", [*PROGRAMS], "The program whose names FILE has.")],
