@@ -85,7 +85,7 @@ def test_end_of_the_pipeline_is_reported(pipelines: Command, root: Path) -> None
         run_stage(invocation, record, fail)
     lines = pipelines.lines("results", "night", f"--root={root}")
     reason = "ap is 0.25; publish.min_ap requires at least 0.3"
-    assert lines[-3].split(maxsplit=1) == ["publish", f"not finished: {reason}"]
+    assert lines[-2].split(maxsplit=1) == ["publish", f"not finished: {reason}"]
     run_stage(invocation, record, lambda _: {"metrics": {"ap": 0.25}})
     lines = pipelines.lines("results", "night", f"--root={root}")
     assert lines[-3].split(maxsplit=1) == ["publish", "not published: no name"]
@@ -93,7 +93,7 @@ def test_end_of_the_pipeline_is_reported(pipelines: Command, root: Path) -> None
     published = {"metrics": {}, "uri": "s3://detectors/models/blood/1"}
     run_stage(invocation, record, lambda _: published)
     lines = pipelines.lines("results", "night", f"--root={root}")
-    assert lines[-2].split() == ["publish", "s3://detectors/models/blood/1"]
+    assert lines[-3].split() == ["publish", "s3://detectors/models/blood/1"]
 
 
 def fail(folder: Path) -> Results:
