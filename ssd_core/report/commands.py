@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ssd_core.backends.exported import is_exported
+from ssd_core.metrics import METRICS
 from ssd_core.process.machine import DEVICE_OPTIONS
 from ssd_core.recipes import RECIPES, load_recipe
 from ssd_core.store import Location
@@ -23,7 +24,8 @@ def next_steps(
     An exported file is complete: it needs no container and is not exported again.
     """
     measured = results.get("evaluate", {}).get("metrics", {}).get("f1_threshold")
-    score = [] if measured is None else ["--score", f"{max(measured - 5e-4, 1e-3):.3f}"]
+    shown = METRICS["f1_threshold"].format(max(measured or 0, 1e-3))
+    score = [] if measured is None else ["--score", shown]
     invocation = next(iter(invocations.values()))
     framework = _framework(invocation["options"])
     predict = ["ssd", "predict", "--model", model, "photos", *score, "--out", "found", *framework]

@@ -37,7 +37,7 @@ def test_the_model_is_used_at_its_best_threshold():
     predict = shlex.split(found["Detect objects in a folder of images"])
     assert predict == [
         *("ssd", "predict", "--model", "/my model", "photos"),
-        *("--score", "0.369", "--out", "found"),
+        *("--score", "0.370", "--out", "found"),
     ]
     words = shlex.split(found["In a container"].replace("\\\n", " "))
     assert words[:3] == ["docker", "run", "--rm"]
