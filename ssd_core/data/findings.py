@@ -286,8 +286,10 @@ class Findings:
                 f"{first.place}: {first.detail} ({first.code}; error 1 of {self.num_errors}, "
                 f"all in {out_dir / FINDINGS_FILE}); {remedy}"
             )
-        if self.policy == "skip" and dropped > max_skipped * listed:
+        if self.policy == "skip" and dropped and dropped / listed > max_skipped:
+            sufficient = -(-1000 * dropped // listed) / 1000  # rounded up
             raise DataError(
                 f"{dropped} of {listed} images have errors, policy skip drops at most "
-                f"{max_skipped:.1%} (convert.max_skipped); see {out_dir / FINDINGS_FILE}"
+                f"{max_skipped:.1%}; fix those in {out_dir / FINDINGS_FILE}, or accept the loss: "
+                f"--set convert.max_skipped={sufficient}"
             )

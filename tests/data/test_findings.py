@@ -94,6 +94,19 @@ def test_skip_drops_no_more_than_its_share(tmp_path: Path) -> None:
         findings.check(LocalDirectory(tmp_path), dropped=2, listed=100, objects=9, max_skipped=0.01)
 
 
+@pytest.mark.parametrize(
+    ("dropped", "listed", "share"), [(2, 19, 0.106), (29, 100, 0.29), (3, 3, 1.0), (1, 9999, 0.001)]
+)
+def test_the_advised_share_is_the_smallest_that_suffices(
+    tmp_path: Path, dropped: int, listed: int, share: float
+) -> None:
+    findings, out_dir = Findings("skip"), LocalDirectory(tmp_path)
+    counts = {"dropped": dropped, "listed": listed, "objects": 9}
+    with pytest.raises(DataError, match=rf"--set convert.max_skipped={share}$"):
+        findings.check(out_dir, **counts, max_skipped=share - 0.001)
+    findings.check(out_dir, **counts, max_skipped=share)
+
+
 def test_an_old_file_is_removed_if_there_are_no_findings(tmp_path: Path) -> None:
     (tmp_path / FINDINGS_FILE).write_text("old")
     Findings("strict").write(LocalDirectory(tmp_path))

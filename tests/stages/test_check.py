@@ -101,6 +101,13 @@ def test_an_unreadable_source_is_a_finding(tmp_path: Path) -> None:
     assert finding.detail.startswith("no annotations of a known format")
 
 
+def test_no_training_split_is_needed(source: Path, tmp_path: Path) -> None:
+    (source / "ImageSets/Main/train.txt").unlink()
+    checked = check.run(ConvertConfig(), str(source), LocalDirectory(tmp_path / "out"))
+    assert list(checked.splits) == ["val"]
+    assert (tmp_path / "out/findings.html").exists()
+
+
 def test_the_page_escapes_text_of_the_data_set(source: Path, tmp_path: Path) -> None:
     hostile = "<script>alert(1)</script>.jpg"
     list_path = source / "ImageSets/Main/train.txt"

@@ -40,10 +40,10 @@ class CheckedDataset:
 
 
 def check_dataset(source: Source, config: ConvertConfig) -> CheckedDataset:
-    """Read and check everything; faults do not stop the check."""
+    """Read and check everything; faults do not stop the check, and no split is required."""
     findings = Findings("strict")
     try:
-        dataset = read_dataset(source, config, findings)
+        dataset = read_dataset(source, config, findings, needs_train=False)
     except DataError as error:
         findings.add("source_unusable", source.uri, str(error))
         return CheckedDataset(format="unknown", classes=(), splits={}, findings=findings)

@@ -41,14 +41,17 @@ READERS: Mapping[str, Reader] = {"coco": coco, "voc": voc, "yolo": yolo, "txt": 
 """By format, in the order in which `auto` tries them."""
 
 
-def read_dataset(source: Source, config: ConvertConfig, findings: Findings) -> SourceDataset:
+def read_dataset(
+    source: Source, config: ConvertConfig, findings: Findings, *, needs_train: bool = True
+) -> SourceDataset:
     """Find format and splits, and read all annotations; every image has a file, none is decoded.
 
     Raises:
+        UsageError: `needs_train`, and neither a training split is found nor another one chosen.
         DataError: no known format, or a file that cannot be used at all.
     """
     name, candidates = _find_format(source, config)
-    places = _find_splits(source, config, name, candidates)
+    places = _find_splits(source, config, name, candidates, needs_train)
     dataset = READERS[name].read(source, places, config, findings)
     dataset = resolve_names(source, dataset, findings)
     dataset = _without_empty_test(dataset, config)
@@ -114,14 +117,16 @@ def _count_files(source: Source) -> str:
 
 
 def _find_splits(
-    source: Source, config: ConvertConfig, name: str, candidates: list[str]
+    source: Source, config: ConvertConfig, name: str, candidates: list[str], needs_train: bool
 ) -> dict[SplitName, str]:
     places = choose_splits(candidates, config)
-    if "train" not in places and config.val is None and config.test is None:
+    is_wanted = needs_train and not (config.val or config.test)
+    if "train" not in places and (is_wanted or not places):
         shown = f"among {', '.join(candidates[:4])}" if candidates else f"in {_count_files(source)}"
+        alone = f"; or convert images for evaluation only: --val {places['val']}" if places else ""
         raise UsageError(
             f"{source.uri}: found no {name} training split {shown}; choose it: --train, "
-            "convert.train"
+            f"convert.train{alone}"
         )
     for split, place in places.items():
         logger.info("%s: %s", split, source.uri if place == "." else place)

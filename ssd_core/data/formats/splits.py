@@ -25,14 +25,15 @@ def choose_splits(candidates: Sequence[str], config: ConvertConfig) -> dict[Spli
     """Return the place of each split: the one the user chose, else the usual one.
 
     A place named `test` is the evaluation split of a source without another one, unless the user
-    chose the test split.
+    chose the test split. The chosen test split is no other one, and beside a chosen evaluation or
+    test split a place without a usual name is none.
     """
-    train = config.train or find_split(candidates, "train")
+    train = config.train or find_split(_without(candidates, config.test), "train")
     rest = _without(candidates, train, config.test)
     val = config.val or find_split(rest, "val")
     if val is None and config.test is None:
         val = find_split(rest, "val", SPLIT_WORDS["test"])
-    if train is None and len(candidates) == 1 and candidates[0] != val:
+    if not (train or val or config.test) and len(candidates) == 1:
         train = candidates[0]
     test = config.test or find_split(_without(candidates, train, val), "test")
     found: dict[SplitName, str | None] = {"train": train, "val": val, "test": test}
@@ -46,6 +47,7 @@ def _without(candidates: Sequence[str], *chosen: str | None) -> list[str]:
 
 def is_at(where: str, place: str) -> bool:
     """Return whether the choice `where` means a place: it is that, or `place:folder`."""
+    where = posixpath.normpath(where)
     return where == place or where.startswith(f"{place}:")
 
 

@@ -93,16 +93,21 @@ def test_unusual_names_have_to_be_chosen(tmp_path: Path) -> None:
     assert (len(splits["train"]), len(splits["val"])) == (3, 2)
 
 
+def test_a_source_for_evaluation_only_has_to_be_chosen(tmp_path: Path) -> None:
+    write_list(tmp_path, "test.txt", 6)
+    remedy = "no txt training split among test.txt; choose .*evaluation only: --val test.txt$"
+    with pytest.raises(UsageError, match=remedy):
+        read(tmp_path)
+    for chosen in ("val", "test"):
+        splits = read(tmp_path, **{chosen: "test.txt"}).splits
+        assert {name: len(split) for name, split in splits.items()} == {chosen: 6}
+
+
 def test_a_given_training_split_is_not_taken_for_evaluation(tmp_path: Path) -> None:
     write_list(tmp_path, "test.txt", 30)
     splits = read(tmp_path, train="test.txt").splits
     assert len(splits["train"]) + len(splits["val"]) == 30
     assert splits["val"].place == "test.txt"
-
-
-def test_an_evaluation_split_alone(tmp_path: Path) -> None:
-    write_list(tmp_path, "val.txt", 3)
-    assert list(read(tmp_path, val="val.txt").splits) == ["val"]
 
 
 def test_a_fifth_is_held_back_by_content(tmp_path: Path) -> None:

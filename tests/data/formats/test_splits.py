@@ -50,6 +50,24 @@ def test_a_place_named_test_is_not_for_evaluation_beside_another_test_split() ->
     assert chosen == {"train": "train.txt", "test": "other.txt"}
 
 
+@pytest.mark.parametrize(
+    ("places", "test"),
+    [
+        (["data.yaml:test"], "data.yaml:test"),
+        (["data.yaml:test"], "images/test"),
+        (["test"], "./test"),
+        (["all.json"], "all.json:folder"),
+        (["train.txt"], "train.txt"),
+        (["val.txt"], "val.txt"),
+        (["train", "val"], "train/"),
+        (["train", "val"], "val/"),
+    ],
+)
+def test_the_chosen_test_split_is_no_other_one(places: list[str], test: str) -> None:
+    rest = {name: name for name in ("train", "val") if len(places) > 1 and name not in test}
+    assert choose_splits(places, ConvertConfig(test=test)) == {**rest, "test": test}
+
+
 def test_several_equal_names_are_an_error() -> None:
     with pytest.raises(UsageError, match=r"a/train.txt, b/train.txt; choose one with --train"):
         choose_splits(["b/train.txt", "a/train.txt"], ConvertConfig())
