@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from ssd_core.config import Recipe
 from ssd_core.errors import unknown_name
+from ssd_core.recipes.cells_mobilenet_v2 import cells_mobilenet_v2
 from ssd_core.recipes.demo import demo
 from ssd_core.recipes.ssd300_mobilenet_v1 import ssd300_mobilenet_v1
 from ssd_core.recipes.ssd300_mobilenet_v2 import ssd300_mobilenet_v2
@@ -32,6 +33,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "ssd300_vgg16_mindspore_gpu": ssd300_vgg16_mindspore_gpu,
     "ssd300_mobilenet_v1": ssd300_mobilenet_v1,
     "ssd300_mobilenet_v2": ssd300_mobilenet_v2,
+    "cells_mobilenet_v2": cells_mobilenet_v2,
     "ssd300_resnet50": ssd300_resnet50,
     "ssdlite320_mobilenet_v2": ssdlite320_mobilenet_v2,
     "ssdlite320_mobilenet_v3": ssdlite320_mobilenet_v3,
