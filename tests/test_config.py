@@ -25,7 +25,7 @@ def test_a_missing_value_is_named():
         ({"all_reduce_fusion": [3, 2]}, "train.all_reduce_fusion: expected ascending indices"),
         ({"all_reduce_fusion": [2, 2]}, "train.all_reduce_fusion: expected ascending indices"),
         ({"virtual_shards": 2, "compile": True}, "train: virtual_shards computes in threads"),
-        ({"batch_size": "auto"}, "train.batch_size: .* find it there with `ssd train --batch-size"),
+        ({"batch_size": "auto"}, "train.batch_size: .* find it there with 'ssd train --batch-size"),
     ],
 )
 def test_a_value_that_cannot_work_is_explained(changes, message):

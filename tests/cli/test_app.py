@@ -55,7 +55,7 @@ def test_recipes_are_listed_and_shown() -> None:
 def test_every_value_is_explained() -> None:
     shown = call_ssd("recipes", "demo", "--explain").stdout
     lines = shown.splitlines()
-    assert lines[lines.index("train.batch_size = 8") + 1].strip().startswith("Images per optimizer")
+    assert lines[lines.index("train.batch_size = 2") + 1].strip().startswith("Images per optimizer")
     assert "train.optimizer.learning_rate = 0.002" in lines
     assert "train.augment:" in lines
 
