@@ -25,8 +25,8 @@ def choose_splits(candidates: Sequence[str], config: ConvertConfig) -> dict[Spli
     """Return the place of each split: the one the user chose, else the usual one.
 
     A place named `test` is the evaluation split of a source without another one, unless the user
-    chose the test split. The chosen test split is no other one, and beside a chosen evaluation or
-    test split a place without a usual name is none.
+    chose the test split. The place of the chosen test split is not taken for another split. Beside
+    a chosen evaluation or test split, a place without a usual name is not taken at all.
     """
     train = config.train or find_split(_without(candidates, config.test), "train")
     rest = _without(candidates, train, config.test)
