@@ -70,7 +70,7 @@ setup-mindspore: .venv-mindspore/.ready ## create an environment with MindSpore 
 	@$(call install,.venv-mindspore,mindspore launch kfp pipelines test mindspore-export)
 	@touch $@
 
-demo: $(DEMO) ## train, evaluate and benchmark a detector on the bundled images: 4 minutes
+demo: $(DEMO) ## train, evaluate and benchmark a detector on the bundled images: 2 minutes
 	@$(BIN)/python -m pipelines run training --recipe demo --dataset examples/bccd
 
 # One thread per worker: more would compete for the processors.
